@@ -1,0 +1,180 @@
+"""A job: its inputs, what it reports and returns, and its state.
+
+The fit sees `FitInputs`, `FitProgress`, `FitResult` and the two exceptions; the server keeps a `Job` for each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .protocol.settings import FitSettings
+from .protocol.wire import ArrayDescription, Message
+
+UPLOADING = "uploading"
+QUEUED = "queued"
+RUNNING = "running"
+DONE = "done"
+FAILED = "failed"
+CANCELLED = "cancelled"
+FINAL_STATES = (DONE, FAILED, CANCELLED)
+
+
+class JobCancelled(Exception):
+    """Raised inside a job that was cancelled; the job should let it pass."""
+
+
+class JobError(Exception):
+    """A job failed for a reason that a person can act on. `code` is for programs, `cause` and `cure` are sentences."""
+
+    def __init__(self, code: str, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.code = code
+        self.cause = cause
+        self.cure = cure
+
+
+@dataclass
+class ViewInput:
+    """One reference image and its camera (renderer axes, OpenGL camera and clip space, y flipped: row 0 is the top).
+
+    index: the view's number in the plan. held_out: kept from training, for validation.
+    view, projection: float32 [4, 4], of column vectors. image: float16 or float32 [h, w, 4], linear Rec.709,
+    premultiplied alpha, row 0 top.
+    """
+
+    index: int
+    held_out: bool
+    view: np.ndarray
+    projection: np.ndarray
+    image: np.ndarray
+
+
+@dataclass
+class FitInputs:
+    """What a job fits. The arrays are the job's own copies.
+
+    views: iterating blocks until the next view arrives and ends after the last; it raises `JobCancelled` when the
+    job is cancelled and `JobError` when no more views can come. view_count: how many were announced, 0 if unknown.
+    """
+
+    arrays: dict[str, np.ndarray]
+    views: Iterator[ViewInput]
+    view_count: int
+
+
+@dataclass
+class FitProgress:
+    """Where a job is: see `backend.protocol.events.Progress`, which is this with the job's state."""
+
+    phase: str
+    fraction: float
+    iteration: int
+    psnr_db: float | None
+    seconds_left: float | None
+    message: str
+
+
+@dataclass
+class FitResult:
+    """What a job leaves: the files' bytes by file name, and JSON values that it measured."""
+
+    files: dict[str, bytes]
+    metrics: dict[str, Any]
+
+
+RunJob = Callable[[FitInputs, FitSettings, Callable[[FitProgress], None], Callable[[], bool]], FitResult]
+
+
+class ViewStream:
+    """The views of a job, from the I/O thread that receives them to the worker that iterates over them."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: deque[ViewInput] = deque()
+        self._waiting_bytes = 0
+        self._ended = False
+        self._stop: Exception | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the images that have arrived and were not taken yet."""
+        with self._condition:
+            return self._waiting_bytes
+
+    def put(self, view: ViewInput) -> None:
+        with self._condition:
+            self._waiting.append(view)
+            self._waiting_bytes += view.image.nbytes
+            self._condition.notify_all()
+
+    def end(self) -> None:
+        """No more views follow: iteration ends after those that wait."""
+        with self._condition:
+            self._ended = True
+            self._condition.notify_all()
+
+    def stop(self, reason: Exception) -> None:
+        """Makes the iterator raise `reason` at once, also in a worker that waits in it; views that wait are dropped."""
+        with self._condition:
+            self._stop = reason
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._condition.notify_all()
+
+    def __iter__(self) -> Iterator[ViewInput]:
+        return self
+
+    def __next__(self) -> ViewInput:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._ended or self._stop)
+            if self._stop:
+                raise self._stop
+            if not self._waiting:
+                raise StopIteration
+            view = self._waiting.popleft()
+            self._waiting_bytes -= view.image.nbytes
+            return view
+
+
+@dataclass
+class Job:
+    """One job as the server keeps it. Its fields belong to the I/O thread, save `views`, `stopped` and `inputs`,
+    which the worker reads while it runs the job.
+
+    views_sent: how many views the client has sent in all, None until it says.
+    outcome: the final event, kept until the client acknowledges it.
+    """
+
+    id: str
+    session: str
+    settings: FitSettings
+    arrays: dict[str, ArrayDescription]
+    view_count: int
+    views: ViewStream = field(default_factory=ViewStream)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    inputs: FitInputs | None = None
+    state: str = UPLOADING
+    view_indices: set[int] = field(default_factory=set)
+    views_sent: int | None = None
+    seq: int = 0
+    outcome: Message | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each distinct content by hash."""
+        return {description.hash: description.nbytes for description in self.arrays.values()}
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES
+
+    def stop(self, reason: Exception) -> None:
+        """Tells the worker to leave the job as soon as it looks."""
+        self.stopped.set()
+        self.views.stop(reason)

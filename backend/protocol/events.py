@@ -1,0 +1,69 @@
+"""What `BackendClient.poll` hands to Blender's main thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The backend answered. `info` holds its `version`, `protocol`, `pid` and `limits`."""
+
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The backend took the job and gave it the identifier `job`."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the job is; only the latest counts.
+
+    state: uploading, queued or running. phase: what it does, in one word. fraction: 0..1 of the phase.
+    iteration: of the optimiser, 0 before it. psnr_db and seconds_left: None while unknown.
+    """
+
+    state: str
+    phase: str
+    fraction: float
+    iteration: int
+    psnr_db: float | None
+    seconds_left: float | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The job is done: the files' bytes by file name, and what the fit measured."""
+
+    files: dict[str, bytes]
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job, or the connection before it, failed. `code` is for programs, `cause` and `cure` are sentences."""
+
+    code: str
+    cause: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The job was cancelled; nothing of it follows."""
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The backend fell silent. The client has closed its socket; `connect` starts anew, the job is lost."""
+
+    reason: str
+
+
+Event = Connected | Accepted | Progress | Result | Failed | Cancelled | Disconnected

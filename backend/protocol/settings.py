@@ -1,0 +1,114 @@
+"""The settings of one fit, as they travel in the `submit` message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+MAP_NAMES = ("kd", "ks", "normal", "alpha")
+QUALITY_NAMES = ("draft", "standard", "high")
+SHADING_NAMES = ("principled", "seed")
+SMALLEST_RESOLUTION = 16
+LARGEST_RESOLUTION = 8192
+LARGEST_SEED = 2**31 - 1
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+
+class SettingsError(ValueError):
+    """A setting has a value that is not allowed, or is not a setting at all.
+
+    Attributes: `field` (its name), `value` (what was given) and `allowed` (a phrase that says what would do).
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        shown = repr(value)
+        shown = shown if len(shown) <= 100 else shown[:97] + "..."
+        super().__init__(f"Setting {field!r} is {shown}; allowed: {allowed}.")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What to fit and how. Every value is checked on construction; a bad one raises `SettingsError`.
+
+    resolution: edge of the square maps in texels; a power of two from 16 to 8192, since the fit doubles it from a
+        coarse start and every engine can mip such a map.
+    maps: which maps to fit, a subset of kd, ks, normal, alpha without repeats; kd is required. Kept in that order.
+    learn_light: fit the environment too, instead of taking the given one as known.
+    device: "auto", "cpu", "cuda" or "cuda:N".
+    seed: of the random sample batches, 0..2^31-1.
+    quality: "draft", "standard" or "high": how long and how finely the fit works.
+    shading: "principled" (as Blender's Principled BSDF) or "seed" (nvdiffrec's split-sum formula).
+    self_shadowing: whether the object's own shape darkens its light.
+    """
+
+    resolution: int = 1024
+    maps: tuple[str, ...] = ("kd", "ks", "normal")
+    learn_light: bool = False
+    device: str = "auto"
+    seed: int = 0
+    quality: str = "standard"
+    shading: str = "principled"
+    self_shadowing: bool = True
+
+    def __post_init__(self) -> None:
+        _check_resolution(self.resolution)
+        object.__setattr__(self, "maps", _checked_maps(self.maps))
+        _check_flag("learn_light", self.learn_light)
+        if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
+            raise SettingsError("device", self.device, "auto, cpu, cuda, or cuda:N with the number N of a GPU")
+        if not _is_integer(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
+            raise SettingsError("seed", self.seed, f"a whole number from 0 to {LARGEST_SEED}")
+        _check_name("quality", self.quality, QUALITY_NAMES)
+        _check_name("shading", self.shading, SHADING_NAMES)
+        _check_flag("self_shadowing", self.self_shadowing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values; `from_dict` takes them back."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["maps"] = list(self.maps)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FitSettings:
+        """Settings from JSON values; what is absent takes its default, an unknown name raises `SettingsError`."""
+        if not isinstance(values, Mapping):
+            raise SettingsError("settings", values, "a JSON object of settings")
+        names = [field.name for field in fields(cls)]
+        for name, value in values.items():
+            if name not in names:
+                raise SettingsError(str(name), value, "one of the settings " + ", ".join(names))
+        return cls(**values)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_resolution(value: object) -> None:
+    good = _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0
+    if not good:
+        raise SettingsError(
+            "resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}"
+        )
+
+
+def _checked_maps(value: object) -> tuple[str, ...]:
+    good = isinstance(value, (tuple, list)) and all(isinstance(name, str) and name in MAP_NAMES for name in value)
+    if not good or "kd" not in value or len(set(value)) != len(value):
+        raise SettingsError("maps", value, "kd, and any of ks, normal, alpha, each once")
+    return tuple(name for name in MAP_NAMES if name in value)
+
+
+def _check_flag(field: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise SettingsError(field, value, "true or false")
+
+
+def _check_name(field: str, value: object, names: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in names:
+        raise SettingsError(field, value, ", ".join(names))

@@ -1,0 +1,281 @@
+"""The backend's server: a ROUTER socket in one I/O thread, jobs in one worker thread.
+
+The I/O thread never computes, so pings and cancels are answered while a fit runs. A message that cannot be
+understood is dropped, answered with an error where its sender can be told, counted and logged; the server lives on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+
+from .jobs import FitInputs, FitProgress, FitResult, Job, RunJob
+from .parent_watch import parent_watch
+from .protocol.settings import FitSettings
+from .protocol.wakeup import Wakeup
+from .protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
+from .service import Capacity, JobService, error_reply
+from .worker import Worker
+
+MOST_SESSIONS = 1024
+MOST_KEPT_REPLIES = 4096
+HOUSEKEEPING_INTERVAL_S = 0.5
+LOG_INTERVAL_S = 1.0
+WORKER_GRACE_S = 2.0
+# Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
+RECEIVE_QUEUE_LENGTH = 64
+
+logger = logging.getLogger(__name__)
+
+
+class ServerError(RuntimeError):
+    """The server cannot start. `cause` and `cure` are sentences."""
+
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.cause = cause
+        self.cure = cure
+
+
+def software_version() -> str:
+    """The installed version of PBRfit, or "source" when it runs from a source tree that is not installed."""
+    try:
+        return importlib.metadata.version("pbrfit")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+@dataclass
+class _Session:
+    """A client: where its connection is now, when it was last heard, and its last replies by request."""
+
+    route: bytes
+    last_heard: float
+    replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
+
+
+class Server:
+    """Binds on construction (raises `ServerError`), serves in `run`; `stop` may be called from any thread.
+
+    address: where it listens, with the port that was chosen. dropped: how many messages were dropped, by code.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        run_job: RunJob,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.dropped: dict[str, int] = {}
+        self._limits = limits
+        self._silence_s = capacity.silence_s
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._reports: queue.SimpleQueue = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._logged_drop = 0.0
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
+        self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
+            raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
+        self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
+        self._wakeup = Wakeup()
+        self._worker = Worker(run_job, self._report)
+        info = {"version": software_version(), "pid": os.getpid()}
+        self._service = JobService(self._worker.submit, limits, capacity, info)
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything.
+
+        Returns whether the worker has ended; False means that a job does not let go.
+        """
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        next_housekeeping = 0.0
+        try:
+            while not self._stopping.is_set():
+                poller.poll(HOUSEKEEPING_INTERVAL_S * 1000)
+                self._wakeup.clear()
+                self._take_reports()
+                self._receive()
+                if time.monotonic() >= next_housekeeping:
+                    next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
+                    if should_stop():
+                        break
+                    self._forget_silent_sessions()
+        finally:
+            worker_ended = self.close()
+        return worker_ended
+
+    def close(self) -> bool:
+        """Stops all jobs and closes everything; `run` does so itself. Returns whether the worker has ended."""
+        self._service.stop_all()
+        self._context.destroy(linger=0)
+        worker_ended = self._worker.close(WORKER_GRACE_S)
+        self._wakeup.close()
+        return worker_ended
+
+    def stop(self) -> None:
+        """Makes `run` return soon. For any thread."""
+        self._stopping.set()
+        self._wakeup.set()
+
+    def _report(self, job: Job, what: object) -> None:
+        """Called in the worker's thread."""
+        self._reports.put((job, what))
+        self._wakeup.set()
+
+    def _take_reports(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._service.worker_says(*self._reports.get_nowait())
+        self._send_events()
+
+    def _receive(self) -> None:
+        for _ in range(RECEIVE_QUEUE_LENGTH):  # then the worker's reports have their turn
+            try:
+                route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._take_message(route.bytes, [frame.buffer for frame in frames])
+
+    def _take_message(self, route: bytes, frames: list[Buffer]) -> None:
+        try:
+            message = unpack(frames, self._limits)
+            if not message.session or not message.request:
+                raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
+        except ProtocolError as error:
+            self._drop(route, error)
+            return
+        session = self._session_of(message, route)
+        reply = session.replies.get(message.request)
+        if reply is None:
+            try:
+                reply = pack(self._service.handle(message))
+            except Exception as error:  # a fault of ours must not end the other clients' jobs
+                logger.exception("request %s failed", message.type)
+                cause = f"The backend could not handle {message.type}: {error}."
+                failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
+                failure.session, failure.request, failure.job = message.session, message.request, message.job
+                reply = pack(failure)
+            if message.type != "ping":
+                session.replies[message.request] = reply
+            if len(session.replies) > MOST_KEPT_REPLIES:
+                session.replies.popitem(last=False)
+        self._send(route, reply)
+        self._send_events()
+
+    def _session_of(self, message: Message, route: bytes) -> _Session:
+        session = self._sessions.setdefault(message.session, _Session(route, 0.0))
+        session.route, session.last_heard = route, time.monotonic()
+        self._sessions.move_to_end(message.session)
+        if len(self._sessions) > MOST_SESSIONS:
+            oldest, _ = self._sessions.popitem(last=False)
+            self._service.client_is_silent(oldest)
+        return session
+
+    def _drop(self, route: bytes, error: ProtocolError) -> None:
+        self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
+        if time.monotonic() - self._logged_drop >= LOG_INTERVAL_S:  # a flood must not fill the disk
+            self._logged_drop = time.monotonic()
+            logger.warning("dropped a message: %s (dropped so far: %s)", error, self.dropped)
+        reply = error_reply(error.code, error.cause, error.cure)
+        reply.session, reply.request = error.session, error.request
+        self._send(route, pack(reply))
+
+    def _send_events(self) -> None:
+        for event in self._service.take_events():
+            session = self._sessions.get(event.session)
+            if session is not None:
+                self._send(session.route, pack(event))
+
+    def _send(self, route: bytes, frames: list[Buffer]) -> None:
+        # A client that is gone or does not read: the message is dropped; its results wait until it asks for them.
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
+
+    def _forget_silent_sessions(self) -> None:
+        oldest = time.monotonic() - self._silence_s
+        for name, session in list(self._sessions.items()):
+            if session.last_heard < oldest and not self._service.client_is_silent(name):
+                del self._sessions[name]
+        self._send_events()
+
+
+def run_installed_fit(
+    inputs: FitInputs,
+    settings: FitSettings,
+    report: Callable[[FitProgress], None],
+    cancelled: Callable[[], bool],
+) -> FitResult:
+    """The fit itself, imported when the first job runs, so that the server starts at once."""
+    from .fit_job import run_fit_job
+
+    return run_fit_job(inputs, settings, report, cancelled)
+
+
+def serve(
+    address: str = "tcp://127.0.0.1:*",
+    address_file: str | os.PathLike | None = None,
+    parent_pid: int | None = None,
+    run_job: RunJob = run_installed_fit,
+) -> None:
+    """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
+
+    address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, pid and version is
+    written there once the server listens, whole or not at all, readable by this user only, and removed at the end.
+    run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
+    Raises `ServerError` with cause and cure.
+    """
+    lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
+    server = Server(address, run_job)
+    written = Path(address_file) if address_file is not None else None
+    if written is not None:
+        try:
+            _write_address_file(written, server.address)
+        except ServerError:
+            server.close()
+            raise
+    try:
+        logger.info("listening at %s", server.address)
+        worker_ended = server.run(lambda: not lives())
+    except KeyboardInterrupt:
+        worker_ended = True
+    finally:
+        if written is not None:
+            written.unlink(missing_ok=True)
+    if not worker_ended and parent_pid is not None:
+        os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
+
+
+def _write_address_file(path: Path, address: str) -> None:
+    content = json.dumps({"address": address, "pid": os.getpid(), "version": software_version()})
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    except OSError as error:
+        cure = "Choose a file in a folder that exists and can be written to."
+        raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(content)
+    os.replace(temporary, path)

@@ -1,0 +1,321 @@
+"""What the server does with a message: jobs, their arrays and views. Knows no socket.
+
+All of it runs in the server's I/O thread. Each request gets one reply; what happens to a job later are events, each
+with the job's next sequence number.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from . import jobs
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, ViewInput
+from .protocol.settings import FitSettings, SettingsError
+from .protocol.wire import (
+    LONGEST_NAME,
+    PROTOCOL_VERSION,
+    ArrayDescription,
+    Limits,
+    Message,
+    ProtocolError,
+    array_from_bytes,
+)
+from .store import ArrayStore, StoreError
+
+logger = logging.getLogger(__name__)
+
+_SEND_AS_DESCRIBED = "Send the message as docs/protocol.md describes it."
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much the server takes on.
+
+    store_bytes: arrays of all jobs and those kept for the next. view_bytes: images of one job that the fit has not
+    taken yet. live_jobs: queued, uploading and running together. kept_outcomes: finished jobs that no client
+    acknowledged; the oldest go first. silence_s: after so long without a word from its client, a job that still
+    waits for arrays or views fails, so that the next job gets its turn.
+    """
+
+    store_bytes: int = 4 << 30
+    view_bytes: int = 4 << 30
+    live_jobs: int = 32
+    kept_outcomes: int = 32
+    silence_s: float = 300.0
+
+
+class JobService:
+    """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes what the worker reports."""
+
+    def __init__(
+        self, queue_job: Callable[[Job], None], limits: Limits, capacity: Capacity, info: dict[str, Any]
+    ) -> None:
+        self._queue_job = queue_job
+        self._limits = limits
+        self._capacity = capacity
+        self._info = info
+        self._store = ArrayStore(capacity.store_bytes)
+        self._jobs: dict[str, Job] = {}
+        self._events: deque[Message] = deque()
+        self._requests = {
+            "hello": self._hello,
+            "ping": self._ping,
+            "submit": self._submit,
+            "put": self._put,
+            "view": self._view,
+            "end_views": self._end_views,
+            "cancel": self._cancel,
+            "get_result": self._get_result,
+            "acknowledge": self._acknowledge,
+        }
+
+    def handle(self, message: Message) -> Message:
+        """The reply to a request; an error reply when it cannot be done. Drain `take_events` after sending it."""
+        try:
+            request = self._requests.get(message.type)
+            if request is None:
+                raise ProtocolError("type", f"There is no request {message.type!r}.", _SEND_AS_DESCRIBED)
+            reply = request(message)
+        except (ProtocolError, JobError) as error:
+            reply = error_reply(error.code, error.cause, error.cure)
+        except StoreError as error:
+            reply = error_reply("store", error.cause, error.cure)
+        except SettingsError as error:
+            reply = error_reply("settings", str(error), f"Set {error.field} to {error.allowed}.")
+        reply.session, reply.request = message.session, message.request
+        reply.job = reply.job or message.job
+        return reply
+
+    def take_events(self) -> list[Message]:
+        """The events since the last call, in order."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def worker_says(self, job: Job, what: str | FitProgress | FitResult | JobError | JobCancelled) -> None:
+        """Takes a report of the worker. What it says of a job that ended meanwhile (by a cancel) is ignored."""
+        if not isinstance(what, (str, FitProgress)):
+            self._release(job)
+        if job.is_final:
+            return
+        if isinstance(what, str):
+            job.state = jobs.RUNNING
+            self._progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
+        elif isinstance(what, FitProgress):
+            self._progress(job, what)
+        elif isinstance(what, FitResult):
+            self._take_result(job, what)
+        elif isinstance(what, JobError):
+            self._fail(job, what)
+        else:
+            self._finish(job, jobs.CANCELLED, {})
+
+    def client_is_silent(self, session: str) -> bool:
+        """Fails this client's jobs that wait for arrays or views; returns whether any job of it is left."""
+        mine = [job for job in self._jobs.values() if job.session == session]
+        for job in mine:
+            if not job.is_final and (job.state == jobs.UPLOADING or len(job.view_indices) != job.views_sent):
+                error = JobError("client_gone", "The client fell silent before all was sent.", "Submit the job again.")
+                self._end_early(job, error)
+        return bool(mine)
+
+    def stop_all(self) -> None:
+        """Stops every job, as the server ends."""
+        for job in self._jobs.values():
+            job.stop(JobCancelled())
+
+    def _hello(self, message: Message) -> Message:
+        limits = {**asdict(self._limits), **asdict(self._capacity)}
+        return Message("welcome", {**self._info, "protocol": PROTOCOL_VERSION, "limits": limits})
+
+    def _ping(self, message: Message) -> Message:
+        job = self._jobs.get(message.job)
+        return Message("pong", {"state": job.state if job and job.session == message.session else None})
+
+    def _submit(self, message: Message) -> Message:
+        settings = FitSettings.from_dict(message.body.get("settings", {}))
+        described = message.body.get("arrays")
+        if not isinstance(described, dict):
+            raise ProtocolError("malformed", "The submit message lacks its arrays.", _SEND_AS_DESCRIBED)
+        arrays = {name: ArrayDescription.from_dict(values) for name, values in described.items()}
+        for name, description in arrays.items():
+            if description.nbytes > self._limits.frame_bytes:
+                cause = f"{name} has {description.nbytes} bytes; one array may have {self._limits.frame_bytes}."
+                raise ProtocolError("oversized", cause, "Reduce the mesh or the environment.")
+        view_count = message.body.get("view_count", 0)
+        if type(view_count) is not int or view_count < 0:
+            raise ProtocolError("malformed", "view_count is not a whole number from 0.", _SEND_AS_DESCRIBED)
+        if sum(not job.is_final for job in self._jobs.values()) >= self._capacity.live_jobs:
+            cause = f"The backend has {self._capacity.live_jobs} jobs already."
+            raise JobError("busy", cause, "Wait until one ends, or cancel one.")
+        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count)
+        self._store.pin(job.sizes)
+        self._jobs[job.id] = job
+        missing = [digest for digest in job.sizes if digest not in self._store]
+        logger.info("job %s: %d arrays, %d of them missing", job.id, len(arrays), len(missing))
+        self._queue_if_complete(job)
+        return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
+
+    def _put(self, message: Message) -> Message:
+        data = message.arrays.get("data")
+        digest, offset, total = (message.body.get(name) for name in ("hash", "offset", "total"))
+        if data is None or data.dtype != np.uint8 or data.ndim != 1 or not isinstance(digest, str):
+            raise ProtocolError("malformed", "The put message lacks its hash or its bytes.", _SEND_AS_DESCRIBED)
+        if offset != 0 or total != data.nbytes:
+            raise ProtocolError("chunk", "Only whole arrays are taken: offset 0, total its size.", _SEND_AS_DESCRIBED)
+        if message.descriptions["data"].hash != digest:
+            raise ProtocolError("hash", "The bytes do not match the hash they are offered under.", "Send them again.")
+        self._store.put(digest, data.data.toreadonly() if data.size else b"")
+        for job in self._jobs.values():
+            self._queue_if_complete(job)
+        return Message("stored", {"hash": digest})
+
+    def _view(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if job.is_final:
+            return Message("ok", {"state": job.state})  # it crossed the event that ended the job
+        view = _read_view(message)
+        if view.index in job.view_indices:
+            raise ProtocolError("malformed", f"View {view.index} came twice.", _SEND_AS_DESCRIBED)
+        most = job.view_count or None if job.views_sent is None else job.views_sent
+        if most is not None and len(job.view_indices) >= most:
+            raise ProtocolError("malformed", f"There are more than the {most} views announced.", _SEND_AS_DESCRIBED)
+        if job.views.waiting_bytes + view.image.nbytes > self._capacity.view_bytes:
+            cause = f"The views that wait would take more than {self._capacity.view_bytes / 2**20:.0f} MiB."
+            raise JobError("views_too_large", cause, "Use fewer or smaller views.")
+        job.view_indices.add(view.index)
+        job.views.put(view)
+        self._end_complete_views(job)
+        return Message("ok", {"state": job.state})
+
+    def _end_views(self, message: Message) -> Message:
+        job = self._job_of(message)
+        count = message.body.get("count")
+        if type(count) is not int or count < len(job.view_indices):
+            raise ProtocolError("malformed", f"{count} is not the number of views sent.", _SEND_AS_DESCRIBED)
+        job.views_sent = count
+        self._end_complete_views(job)
+        return Message("ok", {"state": job.state})
+
+    def _cancel(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if not job.is_final:
+            self._end_early(job, JobCancelled())
+        return Message("ok", {"state": job.state})
+
+    def _get_result(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if job.outcome is None:
+            raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
+        self._events.append(job.outcome)
+        return Message("ok", {"state": job.state})
+
+    def _acknowledge(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if not job.is_final:
+            raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
+        del self._jobs[job.id]
+        return Message("ok", {"state": job.state})
+
+    def _job_of(self, message: Message) -> Job:
+        job = self._jobs.get(message.job)
+        if job is None or job.session != message.session:
+            cause = f"The backend does not know job {message.job!r} of this client."
+            raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
+        return job
+
+    def _end_complete_views(self, job: Job) -> None:
+        """Ends the views when all are there, in whatever order a retry brought them and their end."""
+        if len(job.view_indices) == job.views_sent:
+            job.views.end()
+
+    def _queue_if_complete(self, job: Job) -> None:
+        if job.state != jobs.UPLOADING or any(digest not in self._store for digest in job.sizes):
+            return
+        arrays = {name: array_from_bytes(self._store.get(d.hash), d) for name, d in job.arrays.items()}
+        job.inputs = FitInputs(arrays, job.views, job.view_count)
+        job.state = jobs.QUEUED
+        ahead = sum(other.state in (jobs.QUEUED, jobs.RUNNING) for other in self._jobs.values()) - 1
+        message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
+        self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
+        self._queue_job(job)
+
+    def _take_result(self, job: Job, result: FitResult) -> None:
+        sizes = [len(data) for data in result.files.values()]
+        names_fit = all(0 < len(name) <= LONGEST_NAME for name in result.files)
+        if len(sizes) > self._limits.frames or max(sizes, default=0) > self._limits.frame_bytes or not names_fit:
+            cause = f"The result's {len(sizes)} files of {sum(sizes)} bytes do not fit into one message."
+            self._fail(job, JobError("result_too_large", cause, "Choose a smaller resolution."))
+            return
+        files = {name: np.frombuffer(data, np.uint8) for name, data in result.files.items() if data}
+        files |= {name: np.empty(0, np.uint8) for name, data in result.files.items() if not data}
+        self._finish(job, jobs.DONE, {"metrics": result.metrics}, files)
+
+    def _fail(self, job: Job, error: JobError) -> None:
+        self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
+
+    def _end_early(self, job: Job, reason: JobCancelled | JobError) -> None:
+        """Ends a job from this side: its client hears at once, the worker drops it as soon as it looks."""
+        if job.state == jobs.UPLOADING:
+            self._release(job)
+        job.stop(reason)
+        if isinstance(reason, JobError):
+            self._fail(job, reason)
+        else:
+            self._finish(job, jobs.CANCELLED, {})
+
+    def _release(self, job: Job) -> None:
+        self._store.unpin(job.sizes)
+        job.inputs = None
+
+    def _finish(self, job: Job, state: str, body: dict[str, Any], files: dict[str, np.ndarray] | None = None) -> None:
+        job.state = state
+        job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, files or {})
+        logger.info("job %s: %s", job.id, state)
+        outcomes = [known for known in self._jobs.values() if known.is_final]
+        for old in outcomes[: max(0, len(outcomes) - self._capacity.kept_outcomes)]:
+            del self._jobs[old.id]
+
+    def _progress(self, job: Job, progress: FitProgress) -> None:
+        self._event(job, "progress", {"state": job.state, **asdict(progress)}, {})
+
+    def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
+        job.seq += 1
+        event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
+        self._events.append(event)
+        return event
+
+
+def error_reply(code: str, cause: str, cure: str) -> Message:
+    """The reply to a request that was not carried out."""
+    return Message("error", {"code": code, "cause": cause, "cure": cure})
+
+
+def _read_view(message: Message) -> ViewInput:
+    """The view of a `view` message; raises `ProtocolError` when a part is missing or not as described."""
+    body, image = message.body, message.arrays.get("image")
+    index, held_out = body.get("index"), body.get("held_out")
+    if type(index) is not int or index < 0 or not isinstance(held_out, bool):
+        raise ProtocolError("malformed", "The view lacks its index or held_out.", _SEND_AS_DESCRIBED)
+    if image is None or image.dtype.name not in ("float16", "float32") or image.ndim != 3 or image.shape[2] != 4:
+        raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4].")
+    if 0 in image.shape:
+        raise ProtocolError("malformed", f"The image of view {index} is empty.")
+    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image)
+
+
+def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:
+    try:
+        matrix = np.array(body.get(name), dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of numbers.", _SEND_AS_DESCRIBED) from error
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of finite numbers.", _SEND_AS_DESCRIBED)
+    return matrix
