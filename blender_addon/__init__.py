@@ -1,0 +1,23 @@
+"""PBRfit for Blender: fit one clean physically based material to any look of an object."""
+
+from __future__ import annotations
+
+from . import operators, panels, preferences, properties
+from .backend_process import stop_local_backend
+from .session import end_session
+
+PARTS = (preferences, properties, operators, panels)
+
+
+def register() -> None:
+    """Register everything."""
+    for part in PARTS:
+        part.register()
+
+
+def unregister() -> None:
+    """End the fit and the backend, and unregister everything."""
+    end_session()
+    stop_local_backend()
+    for part in reversed(PARTS):
+        part.unregister()

@@ -1,0 +1,23 @@
+"""What goes wrong, said so that an artist can act on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PbrFitError(Exception):
+    """A failure with its cause and its cure, both sentences."""
+
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.cause = cause
+        self.cure = cure
+
+
+def log_tail(path: Path, lines: int = 12) -> str:
+    """The last lines of a log file that hold anything; empty where there is no log."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

@@ -1,0 +1,134 @@
+"""What the artist can do, as operators: thin shells around the session."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import assign, preflight, session
+from .errors import PbrFitError
+
+POLL_SECONDS = 0.1
+
+
+def redraw_sidebars() -> None:
+    """Have every 3D view's sidebar drawn anew."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
+def poll_session() -> float | None:
+    """Blender's timer: move the session on; None ends the timer."""
+    running = session.current()
+    if running is None:
+        return None
+    status = running.poll()
+    redraw_sidebars()
+    return None if status.finished else POLL_SECONDS
+
+
+def start_timer() -> None:
+    """Have the session polled from now on, also when another file is loaded."""
+    if not bpy.app.timers.is_registered(poll_session):
+        bpy.app.timers.register(poll_session, first_interval=POLL_SECONDS, persistent=True)
+
+
+def stop_timer() -> None:
+    """Poll no longer."""
+    if bpy.app.timers.is_registered(poll_session):
+        bpy.app.timers.unregister(poll_session)
+
+
+class PBRFIT_OT_optimize(bpy.types.Operator):
+    """Fit one Principled BSDF material with image maps to the look of the active object"""
+
+    bl_idname = "pbrfit.optimize"
+    bl_label = "Optimize Materials"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """One fit at a time."""
+        if session.running():
+            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Check, export and start; with a window, a timer does the rest."""
+        try:
+            started = session.start_session(context)
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for warning in started.result.warnings:
+            self.report({"WARNING"}, warning)
+        if not bpy.app.background:
+            start_timer()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_cancel(bpy.types.Operator):
+    """Stop the running fit. Nothing of the file has changed"""
+
+    bl_idname = "pbrfit.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be something to cancel."""
+        if not session.running():
+            cls.poll_message_set("No fit is running")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Stop the second Blender and the backend's job."""
+        stop_timer()
+        session.current().cancel()
+        redraw_sidebars()
+        self.report({"INFO"}, "The fit was cancelled")
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_revert(bpy.types.Operator):
+    """Put the materials back that the active object had before its fit"""
+
+    bl_idname = "pbrfit.revert"
+    bl_label = "Revert"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The active object must have a fitted material."""
+        scene_object = preflight.target_object(context)
+        if scene_object is None or assign.fitted_material(scene_object) is None:
+            cls.poll_message_set("The active object has no material fitted by PBRfit")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put them back."""
+        name = assign.revert(preflight.target_object(context))
+        self.report({"INFO"}, f'"{name}" was taken off the object')
+        return {"FINISHED"}
+
+
+CLASSES = (PBRFIT_OT_optimize, PBRFIT_OT_cancel, PBRFIT_OT_revert)
+
+
+def register() -> None:
+    """Register the operators."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    """Stop the timer and unregister the operators."""
+    stop_timer()
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

@@ -1,0 +1,152 @@
+"""The settings of a fit, kept with the scene."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
+
+from .errors import PbrFitError
+from .protocol.settings import FitSettings, SettingsError
+
+SMALLEST_RESOLUTION = 16
+LARGEST_RESOLUTION = 8192
+
+
+def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) -> None:
+    """Maps are a power of two wide: take the nearest."""
+    nearest = 2 ** round(math.log2(settings.resolution))
+    if nearest != settings.resolution:
+        settings.resolution = nearest
+
+
+class PBRFIT_FitSettings(bpy.types.PropertyGroup):
+    """Settings of the next fit in this scene."""
+
+    reference: EnumProperty(
+        name="Reference",
+        description="What the fitted material shall look like",
+        items=[("CYCLES", "Cycles Renders", "Cycles renders of the object with its own material, in its world")],
+        default="CYCLES",
+    )
+    resolution: IntProperty(
+        name="Resolution",
+        description="Width and height of the maps in pixels, rounded to a power of two",
+        default=1024,
+        min=SMALLEST_RESOLUTION,
+        max=LARGEST_RESOLUTION,
+        update=round_resolution,
+    )
+    views: IntProperty(
+        name="Views",
+        description="How many renders, from all around the object, the material is fitted to",
+        default=24,
+        min=1,
+        max=1000,
+    )
+    held_out_views: IntProperty(
+        name="Held-Out Views",
+        description="How many further renders only measure how good the fit is",
+        default=4,
+        min=0,
+        max=100,
+    )
+    view_size: IntProperty(
+        name="View Size",
+        description="Width and height of the reference renders in pixels",
+        default=256,
+        min=16,
+        max=4096,
+    )
+    samples: IntProperty(
+        name="Samples",
+        description="Cycles samples for each pixel of a reference render. Few are enough: the fit averages noise away",
+        default=16,
+        min=1,
+        max=65536,
+    )
+    use_kd: BoolProperty(
+        name="Base Color",
+        description="Fit the base color. Every fit needs it",
+        default=True,
+    )
+    use_ks: BoolProperty(
+        name="Roughness and Metallic",
+        description="Fit roughness and metallic, in one map",
+        default=True,
+    )
+    use_normal: BoolProperty(
+        name="Normal",
+        description="Fit a tangent-space normal map",
+        default=True,
+    )
+    use_alpha: BoolProperty(
+        name="Alpha",
+        description="Fit opacity, in the base color map's alpha",
+        default=False,
+    )
+    learn_light: BoolProperty(
+        name="Learn Light",
+        description="Fit the environment too, instead of taking the world's light as known",
+        default=False,
+    )
+    apply_world: BoolProperty(
+        name="Apply to World",
+        description="Give the scene a new world with the learned environment. The old world is kept",
+        default=False,
+    )
+    quality: EnumProperty(
+        name="Quality",
+        description="How long and how finely the fit works",
+        items=[
+            ("draft", "Draft", "A first look"),
+            ("standard", "Standard", "Good maps in reasonable time"),
+            ("high", "High", "The best maps, slowly"),
+        ],
+        default="standard",
+    )
+    device: StringProperty(
+        name="Device",
+        description="Where the fit computes: auto, cpu, cuda, or cuda:N for the GPU of that number",
+        default="auto",
+    )
+    seed: IntProperty(
+        name="Seed",
+        description="Start of the random numbers. The same seed gives the same references",
+        default=0,
+        min=0,
+    )
+
+
+def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
+    """The settings as the backend takes them. Raises PbrFitError where a value is not allowed."""
+    chosen = {
+        "kd": settings.use_kd,
+        "ks": settings.use_ks,
+        "normal": settings.use_normal,
+        "alpha": settings.use_alpha,
+    }
+    try:
+        return FitSettings(
+            resolution=settings.resolution,
+            maps=tuple(name for name, use in chosen.items() if use),
+            learn_light=settings.learn_light,
+            device=settings.device,
+            seed=settings.seed,
+            quality=settings.quality,
+        )
+    except SettingsError as error:
+        raise PbrFitError(str(error), "Change it in the settings of the PBRfit tab.") from error
+
+
+def register() -> None:
+    """Register the settings and hang them on the scene."""
+    bpy.utils.register_class(PBRFIT_FitSettings)
+    bpy.types.Scene.pbrfit = PointerProperty(type=PBRFIT_FitSettings, name="PBRfit")
+
+
+def unregister() -> None:
+    """Take the settings off the scene again."""
+    del bpy.types.Scene.pbrfit
+    bpy.utils.unregister_class(PBRFIT_FitSettings)
