@@ -1,0 +1,148 @@
+"""The sample table: what each reference pixel sees, worked out once.
+
+Geometry and cameras are fixed during a fit, so visibility, interpolation and texture footprints are too. The table holds
+one row for every pixel of a reference that shows the object's inside; an iteration of the fit then reads rows and never
+rasterises. Pixels at silhouettes and at edges between a near and a far part are left out: their reference colour is a
+blend of what lies on both sides. Where alpha is fitted, the table holds the surfaces behind as well, up to a number of
+depth layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+
+from render.camera import Camera
+from render.mesh import Mesh
+from render.rasterize import Fragments, visible_fragments
+
+# A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
+_DISCONTINUITY_FOOTPRINTS = 3.0
+_OPAQUE = 0.999
+_ALPHA_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """Rows of surface samples; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
+
+    valid       bool  [P, K], whether the layer exists
+    position    float [P, K, 3], world
+    normal      float [P, K, 3], interpolated shading normal, unit
+    tangent     float [P, K, 3], interpolated; sign float [P, K, 1], of the bitangent
+    view        float [P, K, 3], unit, towards the eye
+    uv          float [P, K, 2], v pointing down
+    footprint   float [P, K], side of the pixel's footprint in uv units (1 = the whole texture)
+    color       float [P, 3], reference radiance, linear, premultiplied by alpha
+    alpha       float [P], reference coverage
+    view_index  int64 [P], which reference view
+    """
+
+    valid: torch.Tensor
+    position: torch.Tensor
+    normal: torch.Tensor
+    tangent: torch.Tensor
+    sign: torch.Tensor
+    view: torch.Tensor
+    uv: torch.Tensor
+    footprint: torch.Tensor
+    color: torch.Tensor
+    alpha: torch.Tensor
+    view_index: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.color)
+
+    def rows(self, index: torch.Tensor) -> SampleTable:
+        """The table of the given pixels, int64 [N]."""
+        return SampleTable(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    @property
+    def bytes(self) -> int:
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
+
+def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
+    """The rows of one reference.
+
+    image   float [H, W, 4], linear, premultiplied, row 0 at the top
+    layers  depth layers to keep; with more than one, pixels need not be opaque in the reference
+    """
+    height, width = image.shape[:2]
+    fragments = visible_fragments(camera.to_clip(mesh.position), mesh.triangles, (height, width), layers)
+    attributes = _interpolate(mesh, camera, fragments)
+    slot = torch.full((layers, height * width), -1, dtype=torch.int64, device=image.device)
+    slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=image.device)
+
+    interior = _interior(slot[0].reshape(height, width), attributes, fragments)
+    flat = image.reshape(-1, 4)
+    if layers == 1:
+        interior &= flat[:, 3] > _OPAQUE
+    pixel = interior.nonzero()[:, 0]
+    row = slot[:, pixel].T
+    values = {name: value[row.clamp(min=0)] for name, value in attributes.items()}
+    return SampleTable(
+        valid=row >= 0,
+        color=flat[pixel, :3].float(),
+        alpha=flat[pixel, 3].float(),
+        view_index=torch.full_like(pixel, view_index),
+        **values,
+    )
+
+
+def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
+    """One table of several views."""
+    return SampleTable(*(torch.cat([getattr(table, f.name) for table in tables]) for f in fields(SampleTable)))
+
+
+def layers_for(maps: Sequence[str]) -> int:
+    """Depth layers a fit of these maps needs."""
+    return _ALPHA_LAYERS if "alpha" in maps else 1
+
+
+def _interpolate(mesh: Mesh, camera: Camera, fragments: Fragments) -> dict[str, torch.Tensor]:
+    corners = mesh.triangles[fragments.triangle]
+
+    def blend(attribute: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return (attribute[corners] * weight[..., None]).sum(1)
+
+    position = blend(mesh.position, fragments.barycentric)
+    uv_dx, uv_dy = blend(mesh.uv, fragments.barycentric_dx), blend(mesh.uv, fragments.barycentric_dy)
+    area = (uv_dx[:, 0] * uv_dy[:, 1] - uv_dx[:, 1] * uv_dy[:, 0]).abs()
+    return {
+        "position": position,
+        "normal": F.normalize(blend(mesh.normal, fragments.barycentric), dim=-1),
+        "tangent": blend(mesh.tangent[:, :3], fragments.barycentric),
+        "sign": mesh.tangent[corners[:, 0], 3:],
+        "view": camera.view_direction(position),
+        "uv": blend(mesh.uv, fragments.barycentric),
+        "footprint": area.sqrt(),
+    }
+
+
+def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor], fragments: Fragments) -> torch.Tensor:
+    """Pixels [H * W] whose eight neighbours are covered too and lie on about the same surface."""
+    height, width = slot.shape
+    covered = slot >= 0
+    position = attributes["position"][slot.clamp(min=0)]
+    normal = attributes["normal"][slot.clamp(min=0)]
+    right = F.pad(position, (0, 0, 0, 1))[:, 1:] - position
+    # World size of a pixel across the line of sight: the median step to the right neighbour is robust and cheap.
+    both = covered[:, :-1] & covered[:, 1:]
+    step = right[:, :-1][both].norm(dim=-1)
+    footprint = step.median() if len(step) else torch.tensor(0.0)
+
+    same = covered.clone()
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        near = torch.roll(position, (-dy, -dx), dims=(0, 1))
+        inside = torch.roll(covered, (-dy, -dx), dims=(0, 1))
+        if dy:
+            inside[-1 if dy > 0 else 0] = False
+        if dx:
+            inside[:, -1 if dx > 0 else 0] = False
+        off_plane = ((near - position) * normal).sum(-1).abs()
+        same &= inside & (off_plane < _DISCONTINUITY_FOOTPRINTS * footprint)
+    return same.reshape(-1)

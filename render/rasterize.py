@@ -1,0 +1,160 @@
+"""Visibility: which triangle is seen through the centre of each pixel, by a span rasteriser in plain PyTorch.
+
+Conventions are those of clip space after the y-flipping `camera.perspective`: pixel (row 0, column 0) has its centre at
+normalised device coordinates (-1 + 1/W, -1 + 1/H), and row 0 is the top of the picture. Triangles are two-sided.
+
+Method: 2D homogeneous rasterisation (Olano and Greer, "Triangle Scan Conversion using 2D Homogeneous Coordinates",
+1997). For a triangle with clip-space vertices (x_i, y_i, w_i) the rows of the inverse of [[x, y, w]] give three edge
+functions E_i(x, y) = A_i x + B_i y + C_i with perspective-correct barycentrics b_i = E_i / (E_0 + E_1 + E_2), so no
+triangle needs clipping and the screen derivatives have the closed form db_i/dx = (A_i - b_i sum A) / sum E. Edges are
+evaluated in float64, which makes neighbours agree on shared edges to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+_NO_FRAGMENT = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """Visible surface points of one view, one row a (pixel, depth layer), ordered by layer, then pixel.
+
+    pixel        int64 [F], row * width + column
+    layer        int64 [F], 0 is the nearest surface
+    triangle     int64 [F], row of the triangle array
+    barycentric  float32 [F, 3], perspective-correct, sums to 1
+    depth        float32 [F], z/w in -1..1
+    barycentric_dx, barycentric_dy  float32 [F, 3], derivatives per pixel step to the right and down
+    """
+
+    pixel: torch.Tensor
+    layer: torch.Tensor
+    triangle: torch.Tensor
+    barycentric: torch.Tensor
+    depth: torch.Tensor
+    barycentric_dx: torch.Tensor
+    barycentric_dy: torch.Tensor
+
+
+def visible_fragments(
+    position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
+) -> Fragments:
+    """Rasterise one view and keep the `layers` nearest surfaces of every pixel.
+
+    position_clip  float [V, 4], clip space
+    triangles      int [T, 3], indices into the vertices
+    resolution     (height, width) in pixels
+    Degenerate triangles and triangles behind the eye give no fragment. Surfaces of equal depth are told apart by their
+    triangle index, so peeling neither loses nor repeats one. Memory: about 100 bytes for each covered
+    (triangle, pixel) pair, hidden ones included.
+    """
+    height, width = resolution
+    triangles = triangles.long()
+    clip = position_clip.detach().double()
+    edges, depth_plane, kept = _edge_functions(clip, triangles)
+    span_triangle, span_row, first, last = _spans(clip, triangles, edges, kept, resolution)
+    count = last - first + 1
+    span = torch.repeat_interleave(torch.arange(len(count), device=clip.device), count)
+    start = torch.cumsum(count, 0) - count
+    column = first[span] + torch.arange(len(span), device=clip.device) - start[span]
+    row = span_row[span]
+    triangle = span_triangle[span]
+
+    point = torch.stack(
+        [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, torch.ones_like(column, dtype=clip.dtype)], dim=-1
+    )
+    depth = (point * depth_plane[triangle]).sum(-1)
+    inside = (depth >= -1) & (depth <= 1)
+    pixel, triangle, depth, point = (row * width + column)[inside], triangle[inside], depth[inside], point[inside]
+
+    chosen, layer = _nearest(pixel, triangle, depth, height * width, layers)
+    triangle, point, depth = triangle[chosen], point[chosen], depth[chosen]
+    edge = edges[triangle]
+    value = (edge * point[:, None, :]).sum(-1)
+    total = value.sum(-1, keepdim=True)
+    barycentric = value / total
+    slope = edge - barycentric[..., None] * edge.sum(1, keepdim=True)
+    return Fragments(
+        pixel=pixel[chosen],
+        layer=layer,
+        triangle=triangle,
+        barycentric=barycentric.float(),
+        depth=depth.float(),
+        barycentric_dx=(slope[..., 0] / total * (2 / width)).float(),
+        barycentric_dy=(slope[..., 1] / total * (2 / height)).float(),
+    )
+
+
+def _edge_functions(clip: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Edge coefficients [T, 3, 3] (scaled so that their sum is 1/w), the plane of z/w [T, 3], usable triangles [T]."""
+    corners = clip[triangles]
+    x, y, z, w = corners.unbind(-1)
+    homogeneous = torch.stack([x, y, w], dim=-1)
+    cofactor = torch.stack(
+        [torch.linalg.cross(homogeneous[:, (i + 1) % 3], homogeneous[:, (i + 2) % 3]) for i in range(3)], dim=1
+    )
+    determinant = (homogeneous[:, 0] * cofactor[:, 0]).sum(-1)
+    kept = torch.isfinite(determinant) & (determinant.abs() > 0) & (w > 0).any(-1)
+    edges = cofactor / torch.where(kept, determinant, torch.ones_like(determinant))[:, None, None]
+    return edges, (edges * z[..., None]).sum(1), kept
+
+
+def _spans(
+    clip: torch.Tensor, triangles: torch.Tensor, edges: torch.Tensor, kept: torch.Tensor, resolution: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Runs of pixel centres inside a triangle: triangle, row, first and last column, each int64 [S]."""
+    height, width = resolution
+    corners = clip[triangles]
+    w = corners[..., 3]
+    crosses_eye = (w <= 0).any(-1)
+    safe_w = torch.where(w > 0, w, torch.ones_like(w))
+    row = (corners[..., 1] / safe_w + 1) * (0.5 * height) - 0.5
+    top = torch.where(crosses_eye, torch.zeros_like(row[:, 0]), row.amin(-1)).clamp(-1, height + 1)
+    bottom = torch.where(crosses_eye, torch.full_like(row[:, 0], height), row.amax(-1)).clamp(-2, height)
+    top = torch.ceil(torch.nan_to_num(top) - 1e-9).long().clamp(min=0)
+    bottom = torch.floor(torch.nan_to_num(bottom) + 1e-9).long().clamp(max=height - 1)
+    rows = torch.where(kept, (bottom - top + 1).clamp(min=0), torch.zeros_like(top))
+
+    triangle = torch.repeat_interleave(torch.arange(len(triangles), device=clip.device), rows)
+    start = torch.cumsum(rows, 0) - rows
+    row_index = top[triangle] + torch.arange(len(triangle), device=clip.device) - start[triangle]
+
+    y = (2 * row_index + 1).double() / height - 1
+    edge = edges[triangle]
+    slope = edge[..., 0]
+    offset = edge[..., 1] * y[:, None] + edge[..., 2]
+    crossing = -offset / torch.where(slope == 0, torch.ones_like(slope), slope)
+    infinity = torch.full_like(crossing, torch.inf)
+    left = torch.where(slope > 0, crossing, -infinity).amax(-1)
+    right = torch.where(slope < 0, crossing, infinity).amin(-1)
+    outside = ((slope == 0) & (offset < 0)).any(-1)
+    first = torch.ceil(((left + 1) * (0.5 * width) - 0.5 - 1e-9).clamp(0, width)).long()
+    last = torch.floor(((right + 1) * (0.5 * width) - 0.5 + 1e-9).clamp(-1, width - 1)).long()
+    filled = (last >= first) & ~outside
+    return triangle[filled], row_index[filled], first[filled], last[filled]
+
+
+def _nearest(
+    pixel: torch.Tensor, triangle: torch.Tensor, depth: torch.Tensor, pixels: int, layers: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the nearest `layers` fragments of each pixel, and their layer numbers."""
+    # One sortable integer: 31 bits of depth (steps of 1e-9), then the triangle index to break ties.
+    key = (((depth + 1.0) * (2**30 - 1)).long() << 32) | triangle
+    candidates = torch.arange(len(key), device=key.device)
+    chosen, numbers = [], []
+    for layer in range(layers):
+        nearest = torch.full((pixels,), _NO_FRAGMENT, dtype=torch.int64, device=key.device)
+        nearest.scatter_reduce_(0, pixel[candidates], key[candidates], "amin")
+        taken = key[candidates] == nearest[pixel[candidates]]
+        found = candidates[taken]
+        found = found[torch.argsort(pixel[found])]
+        chosen.append(found)
+        numbers.append(torch.full_like(found, layer))
+        candidates = candidates[~taken]
+        if len(candidates) == 0:
+            break
+    return torch.cat(chosen), torch.cat(numbers)
