@@ -7,8 +7,10 @@
 The plan is JSON:
 
 - ``blend``, ``scene``, ``object``: what; ``output``: the folder to write to
-- ``views``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians, square image), ``seed``}
-- optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores), ``world_hdri`` (an image in place of the world)
+- ``views``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians), ``seed``,
+  and optionally ``clip_start`` and ``clip_end``}
+- optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
+- optional ``world_hdri``: an image in place of the world
 - optional ``environment``: [width, height], first render the world itself
 - optional ``jobs``: further plans, done one after the other in this process
 
@@ -18,8 +20,8 @@ Files, each of which appears whole (written aside, then renamed):
 - ``environment.npy``: float32 [height, width, 3], linear, equirectangular in Blender's mapping, row 0 at the top
 
 Each finished thing is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"view": index, "file": name,
-"seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans carry "job" (1, 2, ...). All else that
-Blender prints goes to stderr.
+"seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans carry "job" (1, 2, ...). All else
+that Blender prints goes to stderr.
 
 The .blend is never saved. The object is shown at its viewport subdivision level, as it is exported, in a scene of its
 own: other objects and lamps are absent, as are compositing, simplify, render borders and film exposure. Displacement is
@@ -218,8 +220,8 @@ def _render_view(stage: bpy.types.Scene, target: bpy.types.Object, view: dict) -
     camera.data.angle = view["fov"]
     corners = [target.matrix_world @ Vector(corner) for corner in target.bound_box]
     farthest = max((corner - camera.matrix_world.translation).length for corner in corners)
-    camera.data.clip_start = farthest * 1e-3
-    camera.data.clip_end = farthest * 1e3
+    camera.data.clip_start = view.get("clip_start", farthest * 1e-3)
+    camera.data.clip_end = view.get("clip_end", farthest * 1e3)
     stage.cycles.seed = view.get("seed", 0)
     return _render(stage)
 
@@ -303,7 +305,7 @@ def _own_stdout():
 
 
 def main(arguments: list[str]) -> int:
-    """Render the plan named by the only argument; returns 0: done, 1: error line printed, 2: usage, 3: nobody listens."""
+    """Render the plan named by the only argument; 0: done, 1: error line printed, 2: usage, 3: nobody listens."""
     if len(arguments) != 1:
         print("usage: render_references.py plan.json", file=sys.stderr)
         return 2

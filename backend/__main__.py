@@ -1,0 +1,7 @@
+"""``python -m backend`` is ``pbrfit``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,175 @@
+"""The command ``pbrfit``: demo, optimize, serve, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from pathlib import Path
+
+from .errors import CommandError, Interrupted
+from .protocol.settings import QUALITY_NAMES, FitSettings, SettingsError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+REFERENCES = ("cycles",)
+DEMO_OBJECT = "Suzanne"
+LARGEST_VIEW_SIZE = 4096
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 doctor found something missing, 2 error, 130 Ctrl-C."""
+    chosen = argument_parser().parse_args(arguments)
+    try:
+        return chosen.run(chosen)
+    except CommandError as error:
+        print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
+        return EXIT_ERROR
+    except (KeyboardInterrupt, Interrupted):
+        print("\npbrfit: cancelled; nothing is left running.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``run``."""
+    parser = argparse.ArgumentParser(
+        prog="pbrfit", description="Fit one clean physically based material to any look of an object."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="build an example scene in Blender, fit it and report")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    _add_machine_options(demo)
+    demo.set_defaults(run=run_demo)
+
+    optimize = commands.add_parser("optimize", help="fit the material of an object of a .blend file and report")
+    optimize.add_argument("blend", type=Path, metavar="FILE.blend")
+    optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
+    optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    optimize.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
+    optimize.add_argument("--resolution", type=int, default=1024, help="edge of the maps, a power of two (1024)")
+    optimize.add_argument("--views", type=_count(1, 1000), default=24, help="renders to fit to (24)")
+    optimize.add_argument("--view-size", type=_count(16, LARGEST_VIEW_SIZE), default=256, help="their edge (256)")
+    optimize.add_argument("--samples", type=_count(1, 65536), default=16, help="Cycles samples a pixel (16)")
+    optimize.add_argument("--maps", type=_names, default=("kd", "ks", "normal"), help="of kd,ks,normal,alpha (first 3)")
+    optimize.add_argument("--learn-light", action="store_true", help="fit the light too, instead of taking the world's")
+    optimize.add_argument("--seed", type=int, default=0, help="of the random numbers (0)")
+    optimize.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="(default: standard)")
+    _add_machine_options(optimize)
+    optimize.set_defaults(run=run_optimize)
+
+    serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
+    serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
+    serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
+    serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process has ended")
+    serve.set_defaults(run=run_serve)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, what will be used and what is missing")
+    doctor.add_argument("--blender", metavar="PATH", help="a Blender program to look at instead of the module bpy")
+    doctor.set_defaults(run=run_doctor)
+    return parser
+
+
+def run_demo(chosen: argparse.Namespace) -> int:
+    """``pbrfit demo``."""
+    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"device": chosen.device})
+
+
+def run_optimize(chosen: argparse.Namespace) -> int:
+    """``pbrfit optimize``. Raises CommandError for what cannot be right before anything is started."""
+    if not chosen.blend.is_file():
+        raise CommandError(f"{chosen.blend} does not exist.", "Give the path of a saved .blend file.")
+    try:
+        settings = FitSettings(
+            resolution=chosen.resolution,
+            maps=chosen.maps,
+            learn_light=chosen.learn_light,
+            device=chosen.device,
+            seed=chosen.seed,
+            quality=chosen.quality,
+        )
+    except SettingsError as error:
+        option = "--" + error.field.replace("_", "-")
+        raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
+    properties = {
+        "reference": chosen.reference.upper(),
+        "resolution": settings.resolution,
+        "views": chosen.views,
+        "view_size": chosen.view_size,
+        "samples": chosen.samples,
+        **{f"use_{name}": name in settings.maps for name in ("kd", "ks", "normal", "alpha")},
+        "learn_light": settings.learn_light,
+        "device": settings.device,
+        "seed": settings.seed,
+        "quality": settings.quality,
+    }
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", chosen.object)
+    return _optimize(chosen, chosen.blend, chosen.object, name, properties)
+
+
+def run_serve(chosen: argparse.Namespace) -> int:
+    """``pbrfit serve``."""
+    import logging
+
+    from .server import ServerError, serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        serve(chosen.address, chosen.address_file, chosen.parent_pid)
+    except ServerError as error:
+        raise CommandError(error.cause, error.cure) from error
+    return 0
+
+
+def run_doctor(chosen: argparse.Namespace) -> int:
+    """``pbrfit doctor``."""
+    from .doctor import examine
+
+    findings = examine(chosen.blender)
+    for finding in findings:
+        print(finding)
+    return 1 if any(finding.missing for finding in findings) else 0
+
+
+def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict) -> int:
+    from .optimize_command import OptimizeRequest, optimize, summary_text
+    from .terminal import ProgressLine
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress = ProgressLine()
+    try:
+        report = optimize(OptimizeRequest(blend, object_name, chosen.out, name, properties, chosen.blender), progress)
+    finally:
+        progress.clear()
+    print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
+    return 0
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--blender", metavar="PATH", help="a Blender program (default: the module bpy of this Python)")
+
+
+def _count(lowest: int, highest: int):
+    """A parser of whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

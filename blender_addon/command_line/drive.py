@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Do in a windowless Blender what the artist does: install the extension, open the file, press the button, save.
+
+    python drive.py request.json                                    (bpy installed as a Python module)
+    blender --background --factory-startup --python drive.py -- request.json
+
+The request is JSON:
+
+- ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
+- ``extensions``: zips to choose from, of which the first that is made for this version of Blender is installed
+- ``backend_python``: of the add-on's preferences; ``properties``: of ``scene.pbrfit``
+- ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save it afterwards
+- ``maps``: folder for the result's files
+- ``relit_hdri``: name of an HDRI that ships with Blender, whose path the result gives
+
+BLENDER_USER_RESOURCES should name an empty folder: the artist's own preferences are left alone.
+
+Each event is a line on stdout, the word PBRFIT and JSON: {"progress": {...}}, {"result": {...}},
+{"error": {"cause", "cure"}}, {"cancelled": true}, {"done": true}. When standard input ends, the fit is cancelled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+import tomllib
+import traceback
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from demo_scene import build_demo_scene, shipped_hdri
+
+EXTENSION = "bl_ext.user_default.pbrfit"
+POLL_SECONDS = 0.05
+
+
+class DriveError(Exception):
+    """A request that cannot be carried out, with its cause and its cure."""
+
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.cause = cause
+        self.cure = cure
+
+
+class Cancelled(Exception):
+    """The fit was cancelled."""
+
+
+def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event) -> dict:
+    """Carry out a request; returns what {"result": ...} says. Raises DriveError or Cancelled."""
+    scene, target = _open_scene(request)
+    if request["original"]:
+        bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
+    install_extension(request["extensions"], request["backend_python"])
+    for name, value in request["properties"].items():
+        setattr(scene.pbrfit, name, value)
+    session_module = importlib.import_module(EXTENSION + ".session")
+    try:
+        bpy.ops.pbrfit.optimize()
+    except RuntimeError as error:
+        # An operator that reports an error raises it with Blender's own prefix.
+        raise DriveError(str(error).removeprefix("Error: ").strip(), "") from error
+    session = session_module.current()
+    try:
+        _wait(session, say, cancelled)
+        result = session.result
+        folder = Path(request["maps"])
+        for name, data in result.files.items():
+            (folder / name).write_bytes(data)
+        bpy.ops.wm.save_as_mainfile(filepath=request["fitted"], check_existing=False)
+        return _summary(request, scene, target, result)
+    finally:
+        session.close()
+        bpy.ops.preferences.addon_disable(module=EXTENSION)
+
+
+def install_extension(archives: list[str], backend_python: str) -> None:
+    """Install and enable the extension made for this Blender, and tell it which Python runs the backend.
+
+    Raises DriveError where none is made for it or Blender refuses it.
+    """
+    archive = next((path for path in archives if _is_for_this_blender(path)), None)
+    if archive is not None:
+        bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
+    # The operator says FINISHED even when it refuses.
+    addon = bpy.context.preferences.addons.get(EXTENSION)
+    if addon is None or addon.preferences is None:
+        raise DriveError(
+            f"Blender {bpy.app.version_string} cannot use the extension: {', '.join(archives)}.",
+            "Use Blender 4.2.23 or newer on the platform that this Python is for.",
+        )
+    addon.preferences.backend_python = backend_python
+
+
+def _is_for_this_blender(archive: str) -> bool:
+    with zipfile.ZipFile(archive) as opened:
+        manifest = tomllib.loads(opened.read("blender_manifest.toml").decode("utf-8"))
+    lowest, beyond = (
+        tuple(int(part) for part in manifest.get(key, default).split("."))
+        for key, default in (("blender_version_min", "0"), ("blender_version_max", "999"))
+    )
+    return lowest <= tuple(bpy.app.version) < beyond
+
+
+def _open_scene(request: dict) -> tuple[bpy.types.Scene, bpy.types.Object]:
+    """The scene and the object of the request, the object selected and active."""
+    if request["blend"] is None:
+        target = build_demo_scene()
+        return bpy.context.scene, target
+    try:
+        bpy.ops.wm.open_mainfile(filepath=request["blend"], load_ui=False, use_scripts=False)
+    except RuntimeError as error:
+        raise DriveError(
+            f"Blender {bpy.app.version_string} cannot open {request['blend']}: {str(error).strip()}",
+            "Use a Blender at least as new as the one that saved the file.",
+        ) from error
+    name = request["object"]
+    scenes = [scene for scene in [bpy.context.scene, *bpy.data.scenes] if name in scene.objects]
+    if not scenes:
+        meshes = ", ".join(sorted(thing.name for thing in bpy.data.objects if thing.type == "MESH")) or "none"
+        raise DriveError(
+            f"There is no object {name!r} in {request['blend']}.",
+            f"Give one of its mesh objects to --object: {meshes}.",
+        )
+    scene = scenes[0]
+    bpy.context.window.scene = scene
+    layer = bpy.context.view_layer
+    target = scene.objects[name]
+    if target.name not in layer.objects:
+        raise DriveError(
+            f"The object {name!r} is not in the view layer {layer.name!r}.",
+            "Turn its collection on in the outliner and save the file.",
+        )
+    for other in layer.objects:
+        other.select_set(False)
+    target.select_set(True)
+    layer.objects.active = target
+    return scene, target
+
+
+def _wait(session, say: Callable[[dict], None], cancelled: threading.Event) -> None:
+    """Poll the session to its end and pass its progress on."""
+    last = None
+    while True:
+        if cancelled.is_set():
+            session.cancel()
+        status = session.poll()
+        shown = _progress(status)
+        if shown != last:
+            say({"progress": shown})
+            last = shown
+        if status.state == "failed":
+            raise DriveError(status.error.cause, status.error.cure)
+        if status.state == "cancelled":
+            raise Cancelled
+        if status.state == "done":
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _progress(status) -> dict:
+    return {
+        "state": status.state,
+        "fraction": status.fraction,
+        "seconds_left": status.seconds_left,
+        "psnr_db": status.psnr_db,
+        "message": status.message,
+    }
+
+
+def _summary(request: dict, scene: bpy.types.Scene, target: bpy.types.Object, result) -> dict:
+    return {
+        "scene": scene.name,
+        "object": target.name,
+        "material": result.material,
+        "files": sorted(result.files),
+        "metrics": result.metrics,
+        "seconds": result.seconds,
+        "held_out_views": [view.for_blender() for view in result.views if view.held_out],
+        "warnings": result.warnings,
+        "relit_hdri": shipped_hdri(request["relit_hdri"]),
+        "blender": bpy.app.version_string,
+        "python": sys.version.split()[0],
+    }
+
+
+def _own_stdout():
+    """Keep stdout for our lines and send what Blender prints to stderr: its buffered lines would cut into ours."""
+    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    return ours
+
+
+def _cancel_at_end_of_input(cancelled: threading.Event) -> None:
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        cancelled.set()
+
+    threading.Thread(target=wait, name="PBRfit cancel", daemon=True).start()
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out the request named by the only argument; 0: done, 1: error, 2: usage, 130: cancelled."""
+    if len(arguments) != 1:
+        print("usage: drive.py request.json", file=sys.stderr)
+        return 2
+    stdout = _own_stdout()
+    cancelled = threading.Event()
+    _cancel_at_end_of_input(cancelled)
+
+    def say(line: dict) -> None:
+        try:
+            print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
+        except BrokenPipeError:
+            cancelled.set()
+
+    try:
+        request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+        say({"result": drive(request, say, cancelled)})
+        say({"done": True})
+        return 0
+    except Cancelled:
+        say({"cancelled": True})
+        return 130
+    except DriveError as error:
+        say({"error": {"cause": error.cause, "cure": error.cure}})
+    except Exception as error:
+        traceback.print_exc()
+        cause = f"Blender could not do it: {type(error).__name__}: {error}"
+        say({"error": {"cause": cause, "cure": "The log names the place; please report it."}})
+    return 1
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
+    sys.stderr.flush()
+    # Some Blender versions hang or crash while Python is taken down; the work is done by now.
+    os._exit(status)
