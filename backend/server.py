@@ -34,7 +34,7 @@ MOST_SESSIONS = 1024
 MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
-WORKER_GRACE_S = 2.0
+WORKER_GRACE_S = 1.0
 # Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 

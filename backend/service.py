@@ -313,7 +313,8 @@ def _read_view(message: Message) -> ViewInput:
 
 def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:
     try:
-        matrix = np.array(body.get(name), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+            matrix = np.array(body.get(name), dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
         raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of numbers.", _SEND_AS_DESCRIBED) from error
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():

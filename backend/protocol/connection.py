@@ -274,7 +274,7 @@ class Connection:
         body = message.body
         if message.type == "error":
             self._take_error(request, body)
-        elif message.type == "welcome":
+        elif message.type == "welcome" and request is not None:
             self._connected = True
             self._largest_image = body["limits"]["frame_bytes"]
             self._emit(events.Connected(body))

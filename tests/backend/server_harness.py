@@ -1,0 +1,158 @@
+"""A real server on loopback in this process, a raw socket to speak to it, and the client as Blender uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import zmq
+
+from backend.jobs import FitInputs, FitProgress, FitResult
+from backend.protocol.client import BackendClient, Timing
+from backend.protocol.events import Event
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import Buffer, Limits, Message, pack, unpack
+from backend.server import Server
+from backend.service import Capacity
+
+PATIENCE_S = 5.0  # how long a test waits for what takes milliseconds on an idle machine
+IDENTITY = np.eye(4).tolist()
+ONE_MIB = 1 << 20
+
+
+def average_views(
+    inputs: FitInputs, settings: FitSettings, report: Callable[[FitProgress], None], cancelled: Callable[[], bool]
+) -> FitResult:
+    """A small honest job: the mean of the views' images, and the sum of each array."""
+    means = []
+    for view in inputs.views:
+        means.append(float(view.image.astype(np.float64).mean()))
+        fraction = len(means) / max(inputs.view_count, len(means))
+        report(FitProgress("average", fraction, len(means), None, None, "Averaging"))
+    metrics = {"mean": np.mean(means) if means else None, "views": len(means), "resolution": settings.resolution}
+    metrics["sums"] = {name: float(array.sum()) for name, array in inputs.arrays.items()}
+    return FitResult({"mean.txt": repr(metrics["mean"]).encode(), "empty.bin": b""}, metrics)
+
+
+@contextlib.contextmanager
+def running_server(
+    run_job: Callable = average_views, address: str = "tcp://127.0.0.1:*", **options: object
+) -> Iterator[Server]:
+    options.setdefault("limits", Limits(header_bytes=ONE_MIB // 16, frame_bytes=4 * ONE_MIB))
+    server = Server(address, run_job, **options)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+class RawClient:
+    """A DEALER socket that can send anything, and reads what comes back."""
+
+    def __init__(self, address: str) -> None:
+        self.session = uuid.uuid4().hex
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(address)
+        self._requests = 0
+        self.events: list[Message] = []
+
+    def frames(self, kind: str, body: dict | None = None, job: str = "", **arrays: np.ndarray) -> list[Buffer]:
+        self._requests += 1
+        return pack(Message(kind, body or {}, arrays, self.session, f"r{self._requests}", job))
+
+    def send(self, frames: list[Buffer]) -> None:
+        self.socket.send_multipart(frames)
+
+    def receive(self) -> Message:
+        assert self.socket.poll(PATIENCE_S * 1000), "the server did not answer"
+        return unpack(self.socket.recv_multipart())
+
+    def request(self, kind: str, body: dict | None = None, job: str = "", **arrays: np.ndarray) -> Message:
+        """Sends a request and returns its reply; events that come meanwhile are kept."""
+        return self.exchange(self.frames(kind, body, job, **arrays))
+
+    def exchange(self, frames: list[Buffer]) -> Message:
+        self.send(frames)
+        wanted = json.loads(bytes(frames[0]))["request"]
+        while (message := self.receive()).request != wanted:
+            self.events.append(message)
+        return message
+
+    def event(self, kind: str) -> Message:
+        """The next event of this kind; those before it are skipped."""
+        while True:
+            message = self.events.pop(0) if self.events else self.receive()
+            if message.type == kind:
+                return message
+
+    def send_view(self, job: str, index: int, value: float = 1.0) -> Message:
+        body = {"index": index, "held_out": False, "view": IDENTITY, "projection": IDENTITY}
+        return self.request("view", body, job, image=np.full((4, 4, 4), value, np.float16))
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+@contextlib.contextmanager
+def raw_client(address: str) -> Iterator[RawClient]:
+    client = RawClient(address)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+PATIENT = Timing(connect=PATIENCE_S, ping=0.1, silence=PATIENCE_S)
+QUICK = Timing(connect=0.4, ping=0.1, silence=0.6)  # where it is the silence that is tested
+
+
+class PolledClient(BackendClient):
+    """The client, and the events that a test has polled but not looked at yet."""
+
+    def __init__(self, timing: Timing) -> None:
+        super().__init__(timing)
+        self.polled: list[Event] = []
+
+
+@contextlib.contextmanager
+def connected_client(address: str, timing: Timing = PATIENT) -> Iterator[PolledClient]:
+    client = PolledClient(timing)
+    client.connect(address)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def wait_for(client: PolledClient, *kinds: type) -> list[Event]:
+    """Polls as Blender's timer does until an event of one of these kinds comes; all events until then, it last."""
+    seen: list[Event] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        client.polled += client.poll()
+        while client.polled:
+            seen.append(client.polled.pop(0))
+            if isinstance(seen[-1], kinds):
+                return seen
+        time.sleep(0.002)
+    raise AssertionError(f"none of {kinds} came, only {seen}")
+
+
+def add_view(client: BackendClient, index: int, value: float = 1.0) -> None:
+    view = {"index": index, "held_out": index == 0, "view": IDENTITY, "projection": IDENTITY}
+    client.add_view(view, np.full((8, 8, 4), value, np.float16))
+
+
+def small_capacity(**values: float) -> Capacity:
+    return Capacity(**{"store_bytes": 8 * ONE_MIB, "view_bytes": 8 * ONE_MIB, **values})

@@ -1,0 +1,433 @@
+"""The client as Blender uses it, against a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import zmq
+from server_harness import (
+    QUICK,
+    PolledClient,
+    add_view,
+    average_views,
+    connected_client,
+    running_server,
+    small_capacity,
+    wait_for,
+)
+
+from backend.jobs import FitResult, JobError
+from backend.protocol.client import BackendClient
+from backend.protocol.events import Accepted, Cancelled, Connected, Disconnected, Failed, Progress, Result
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import Message, ProtocolError, pack
+
+
+@pytest.fixture
+def client(server):
+    with connected_client(server.address) as connected:
+        yield connected
+
+
+def kinds(events):
+    return [type(event) for event in events]
+
+
+def test_a_job_from_submit_to_result(client):
+    arrays = {"a": np.arange(1000, dtype=np.float32), "nothing": np.zeros((0, 3), np.int32)}
+    client.submit(FitSettings(resolution=64), arrays, view_count=3)
+    for index in range(3):
+        add_view(client, index, float(index))
+    client.end_views()
+    seen = wait_for(client, Result, Failed)
+    assert kinds(seen)[:2] == [Connected, Accepted]
+    assert seen[-1].files == {"mean.txt": b"1.0", "empty.bin": b""}
+    assert seen[-1].metrics["sums"] == {"a": 499500.0, "nothing": 0.0}
+    progress = [event for event in seen if isinstance(event, Progress)]
+    assert [event.state for event in progress if event.state != "running"][-1] == "queued"
+    assert progress[0].state == "uploading"
+    assert progress[-1].fraction == 1.0
+    assert progress[-1].phase == "average"
+
+
+def test_views_may_trickle_in_after_the_job_runs(client):
+    client.submit(FitSettings(), {})
+    seen = wait_for(client, Progress)
+    while seen[-1].state != "running":
+        seen = wait_for(client, Progress)
+    for index in range(2):
+        add_view(client, index, 2.0)
+        while wait_for(client, Progress)[-1].iteration != index + 1:
+            pass
+        time.sleep(0.06)
+    client.end_views()
+    assert wait_for(client, Result)[-1].metrics["mean"] == 2.0
+
+
+def test_the_second_job_uploads_nothing_that_is_unchanged(client):
+    arrays = {"a": np.arange(1000, dtype=np.float32)}
+    uploads = []
+    for _ in range(2):
+        client.submit(FitSettings(), arrays)
+        client.end_views()
+        seen = wait_for(client, Result)
+        uploads.append(sum(isinstance(event, Progress) and event.state == "uploading" for event in seen))
+    assert uploads == [1, 0]
+
+
+def test_calls_do_not_wait_for_hashing_or_sending(client):
+    wait_for(client, Connected)
+    arrays = {f"a{number}": np.full(1 << 20, number, np.uint8) for number in range(4)}
+    started = time.perf_counter()
+    client.submit(FitSettings(), arrays)
+    add_view(client, 0)
+    client.end_views()
+    client.poll()
+    assert time.perf_counter() - started < 0.02
+    assert wait_for(client, Result)
+
+
+def test_arrays_that_cannot_travel_are_refused_at_once(client):
+    with pytest.raises(ProtocolError, match="complex"):
+        client.submit(FitSettings(), {"a": np.zeros(3, complex)})
+    with pytest.raises(ProtocolError, match="list"):
+        client.add_view({}, [1.0])
+    with pytest.raises(ProtocolError, match="name"):
+        client.submit(FitSettings(), {"x" * 65: np.zeros(3)})
+
+
+def test_calls_before_connect_are_an_error():
+    with pytest.raises(RuntimeError, match="connect first"):
+        BackendClient().submit(FitSettings(), {})
+
+
+def test_a_failed_job_is_told_and_the_client_can_go_on():
+    def fail_once(inputs, settings, report, cancelled):
+        if settings.seed == 1:
+            raise JobError("no_faces", "The mesh has no faces.", "Add some.")
+        return average_views(inputs, settings, report, cancelled)
+
+    with running_server(fail_once) as server, connected_client(server.address) as client:
+        client.submit(FitSettings(seed=1), {})
+        assert wait_for(client, Failed)[-1] == Failed("no_faces", "The mesh has no faces.", "Add some.")
+        client.submit(FitSettings(), {})
+        client.end_views()
+        assert wait_for(client, Result)
+
+
+def test_a_refused_job_is_told():
+    with (
+        running_server(capacity=small_capacity(store_bytes=10)) as server,
+        connected_client(server.address) as client,
+    ):
+        client.submit(FitSettings(), {"a": np.zeros(100)})
+        add_view(client, 0)
+        failed = wait_for(client, Failed)[-1]
+        assert failed.code == "store"
+        assert failed.cure
+
+
+def test_a_refused_view_ends_the_job(client):
+    client.submit(FitSettings(), {})
+    client.add_view({"index": "first"}, np.zeros((2, 2, 4), np.float32))
+    assert wait_for(client, Failed)[-1].code == "malformed"
+    client.submit(FitSettings(), {})
+    client.end_views()
+    assert wait_for(client, Result)
+
+
+def test_a_view_beyond_the_limit_of_a_message_is_not_sent(client):
+    client.submit(FitSettings(), {})
+    client.add_view({"index": 0}, np.zeros((600, 600, 4), np.float32))
+    failed = wait_for(client, Failed)[-1]
+    assert failed.code == "oversized"
+    assert "view 0" in failed.cause
+
+
+def test_cancel_is_answered_at_once_while_the_fit_is_busy():
+    busy, free = threading.Event(), threading.Event()
+
+    def compute(inputs, settings, report, cancelled):
+        busy.set()
+        free.wait(5.0)
+        return FitResult({}, {})
+
+    with running_server(compute) as server, connected_client(server.address) as client:
+        client.submit(FitSettings(), {})
+        assert busy.wait(2.0)
+        started = time.monotonic()
+        client.cancel()
+        assert wait_for(client, Cancelled, Failed, Result)[-1] == Cancelled()
+        assert time.monotonic() - started < 0.5
+        free.set()
+        time.sleep(0.1)
+        assert client.polled + client.poll() == []
+
+
+def test_cancel_before_the_job_is_accepted(client):
+    client.submit(FitSettings(), {"a": np.zeros(1000)})
+    client.cancel()
+    seen = wait_for(client, Cancelled, Failed, Result)
+    assert seen[-1] == Cancelled()
+
+
+def test_cancel_without_a_job_says_nothing(client):
+    wait_for(client, Connected)
+    client.cancel()
+    time.sleep(0.05)
+    assert client.polled + client.poll() == []
+
+
+def test_a_new_job_replaces_one_that_still_runs(client):
+    client.submit(FitSettings(), {})
+    first = wait_for(client, Accepted)[-1]
+    client.submit(FitSettings(), {})
+    client.end_views()
+    seen = wait_for(client, Result, Failed, Cancelled)
+    assert isinstance(seen[-1], Result)
+    assert [event.job for event in seen if isinstance(event, Accepted)] != [first.job]
+
+
+def test_an_idle_connection_stays_up_by_its_heartbeat(server):
+    with connected_client(server.address, QUICK) as client:
+        wait_for(client, Connected)
+        time.sleep(2 * QUICK.silence)
+        assert client.polled + client.poll() == []
+        client.submit(FitSettings(), {})
+        client.end_views()
+        assert wait_for(client, Result)
+
+
+def test_close_cancels_the_job_so_that_the_next_client_need_not_wait(server):
+    with connected_client(server.address) as client:
+        client.submit(FitSettings(), {})
+        wait_for(client, Accepted)
+    with connected_client(server.address) as client:
+        client.submit(FitSettings(), {})
+        client.end_views()
+        assert wait_for(client, Result)
+
+
+def test_close_is_quick_and_may_be_repeated(server):
+    client = PolledClient(QUICK)
+    client.close()
+    client.connect(server.address)
+    wait_for(client, Connected)
+    started = time.monotonic()
+    client.close()
+    client.close()
+    assert time.monotonic() - started < 0.3
+    assert not [thread for thread in threading.enumerate() if thread.name == "pbrfit-client"]
+
+
+def test_a_client_can_connect_again(server):
+    with connected_client(server.address) as client:
+        for _ in range(2):
+            client.connect(server.address)
+            client.submit(FitSettings(), {})
+            client.end_views()
+            assert wait_for(client, Result)
+
+
+# When the backend is not there, or not right
+
+
+def test_no_backend_is_told_with_cause_and_cure():
+    with socket.socket() as taken:  # bound but not listening: a connection is refused
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with connected_client(address, QUICK) as client:
+            client.submit(FitSettings(), {})
+            seen = wait_for(client, Failed)
+    assert seen[-1].code == "unreachable"
+    assert address in seen[-1].cause
+    assert seen[-1].cure
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:5", "tcp://127.0.0.1", "ipc:///tmp/x", "tcp://127.0.0.1:notaport"])
+def test_a_bad_address_is_told(address):
+    with connected_client(address) as client:
+        failed = wait_for(client, Failed)[-1]
+    assert failed.code == "address"
+    assert repr(address) in failed.cause
+
+
+@pytest.fixture
+def other_router():
+    """A ROUTER that is not a PBRfit backend of this version, and its address."""
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.bind("tcp://127.0.0.1:*")
+    yield router, router.last_endpoint.decode().rstrip("\0")
+    context.destroy(linger=0)
+
+
+def test_something_else_at_the_address_is_told(other_router):
+    with connected_client(other_router[1], QUICK) as client:
+        failed = wait_for(client, Failed)[-1]
+    assert failed.code == "unreachable"
+    assert "does not answer as a PBRfit backend" in failed.cause
+
+
+def test_a_backend_of_another_version_is_told(other_router):
+    router, address = other_router
+    with connected_client(address) as client:
+        assert router.poll(1000)
+        route = router.recv_multipart()[0]
+        header = pack(Message("welcome"))[0].replace(b'"protocol":1', b'"protocol":2')
+        router.send_multipart([route, header])
+        failed = wait_for(client, Failed)[-1]
+    assert failed.code == "version"
+    assert "the other end 2" in failed.cause
+    assert "same version" in failed.cure
+
+
+def test_a_backend_that_dies_is_reported():
+    with running_server() as server, connected_client(server.address, QUICK) as client:
+        client.submit(FitSettings(), {})
+        wait_for(client, Accepted)
+        server.stop()
+        seen = wait_for(client, Disconnected, Failed)
+    assert isinstance(seen[-1], Disconnected)
+    assert "Start the backend again" in seen[-1].reason
+
+
+def test_a_restarted_backend_that_lost_the_job_is_reported():
+    with running_server() as server, connected_client(server.address) as client:
+        client.submit(FitSettings(), {})
+        wait_for(client, Accepted)
+        server.stop()
+        deadline = time.monotonic() + 3.0
+        while port_is_open(server.address) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with running_server(address=server.address):
+            assert wait_for(client, Failed)[-1].code == "job_lost"
+
+
+def port_is_open(address):
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_a_main_thread_that_blocks_for_long_is_no_silence_of_the_backend(server):
+    with connected_client(server.address, QUICK) as client:
+        wait_for(client, Connected)
+        hold_the_interpreter(1.5 * QUICK.silence)
+        client.submit(FitSettings(), {})
+        client.end_views()
+        assert Disconnected not in kinds(wait_for(client, Result))
+
+
+def hold_the_interpreter(seconds):
+    """Computes without letting any other thread of this process run, as Blender does in long operators."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60.0)
+    try:
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            pass
+    finally:
+        sys.setswitchinterval(interval)
+
+
+class CuttableLink:
+    """A TCP relay between client and server that can cut every connection, as a bad network does."""
+
+    def __init__(self, address):
+        host, port = address.removeprefix("tcp://").split(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open = []
+        self._forward = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                if self._forward:
+                    sink.sendall(data)
+        except OSError:
+            pass
+
+    def swallow(self):
+        """From now on bytes are lost, as they are when a link dies unnoticed."""
+        self._forward = False
+
+    def cut(self):
+        """Ends all connections; new ones work."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):  # the other end may have gone first
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._open.clear()
+        self._forward = True
+
+    def close(self):
+        self._listener.close()
+        self.cut()
+
+
+@pytest.fixture
+def link(server):
+    relay = CuttableLink(server.address)
+    yield relay
+    relay.close()
+
+
+def test_what_was_lost_with_a_connection_is_sent_again(server, link):
+    with connected_client(link.address) as client:
+        client.submit(FitSettings(), {}, view_count=3)
+        wait_for(client, Accepted)
+        add_view(client, 0, 0.0)
+        time.sleep(0.1)
+        link.swallow()
+        add_view(client, 1, 3.0)
+        time.sleep(0.1)
+        link.cut()
+        add_view(client, 2, 6.0)
+        client.end_views()
+        result = wait_for(client, Result, Failed, Disconnected)[-1]
+        assert result.metrics["views"] == 3
+        assert result.metrics["mean"] == 3.0
+
+
+def test_a_result_that_was_lost_with_a_connection_is_asked_for():
+    finish = threading.Event()
+
+    def wait_to_finish(inputs, settings, report, cancelled):
+        assert finish.wait(5.0)
+        return FitResult({"kd.png": b"kd"}, {})
+
+    with running_server(wait_to_finish) as server:
+        link = CuttableLink(server.address)
+        with connected_client(link.address) as client:
+            client.submit(FitSettings(), {})
+            wait_for(client, Accepted)
+            time.sleep(0.05)
+            link.swallow()
+            finish.set()
+            time.sleep(0.2)
+            assert not [event for event in client.poll() if isinstance(event, Result)]
+            link.cut()
+            assert wait_for(client, Result)[-1].files == {"kd.png": b"kd"}
+        link.close()

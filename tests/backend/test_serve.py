@@ -1,0 +1,125 @@
+"""`serve` as its own process, as Blender starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from server_harness import PATIENCE_S, QUICK, connected_client, wait_for
+
+from backend.parent_watch import parent_watch
+from backend.protocol.events import Connected, Disconnected, Failed
+from backend.protocol.settings import FitSettings
+from backend.server import ServerError, serve
+
+ROOT = Path(__file__).parents[2]
+SERVE = "import sys; from backend.server import serve; serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]))"
+BUSY = """
+import sys, time
+from backend.server import serve
+def never_end(inputs, settings, report, cancelled):
+    while True:
+        time.sleep(0.01)
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end)
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    return value
+
+
+def read_address(path):
+    wait_until(path.exists)
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def processes():
+    started = []
+
+    def start(code, *arguments):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        started.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_the_address_file_is_whole_and_private_and_leads_to_the_server(processes, tmp_path):
+    address_file = tmp_path / "address.json"
+    process = processes(SERVE, address_file, os.getpid())
+    written = read_address(address_file)
+    assert written["pid"] == process.pid
+    assert written["version"]
+    assert stat.S_IMODE(address_file.stat().st_mode) == 0o600
+    with connected_client(written["address"]) as client:
+        assert wait_for(client, Connected)[-1].info["pid"] == process.pid
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [SERVE, BUSY], ids=["idle", "busy"])
+def test_the_server_ends_when_the_process_it_serves_is_gone(processes, tmp_path, code):
+    address_file = tmp_path / "address.json"
+    parent = processes("import time; time.sleep(60)")
+    process = processes(code, address_file, parent.pid)
+    address = read_address(address_file)["address"]
+    with connected_client(address) as client:
+        client.submit(FitSettings(), {})
+        wait_for(client, Connected)
+        time.sleep(0.1)
+        assert process.poll() is None
+        parent.kill()
+        parent.wait()
+        assert process.wait(PATIENCE_S) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_ends_with_the_process_that_started_it(processes, tmp_path):
+    address_file = tmp_path / "address.json"
+    start_and_wait = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {SERVE!r}, {str(address_file)!r}, str(os.getpid())])
+time.sleep(60)
+"""
+    parent = processes(start_and_wait)
+    pid = read_address(address_file)["pid"]
+    alive = parent_watch(pid)
+    assert alive()
+    parent.kill()  # not waited for: it stays a zombie, and the server must notice all the same
+    wait_until(lambda: not address_file.exists())
+
+
+def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
+    address_file = tmp_path / "address.json"
+    process = processes(SERVE, address_file, os.getpid())
+    with connected_client(read_address(address_file)["address"], QUICK) as client:
+        wait_for(client, Connected)
+        process.kill()
+        assert isinstance(wait_for(client, Disconnected, Failed)[-1], Disconnected)
+
+
+def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
+    with pytest.raises(ServerError, match="folder that exists"):
+        serve(address_file=tmp_path / "absent" / "address.json")
+
+
+def test_importing_the_server_is_cheap():
+    code = "import sys, backend.server, backend.protocol.client; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
