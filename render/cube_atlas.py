@@ -79,9 +79,9 @@ class CubeAtlas:
         lower = level.detach().floor().clamp(max=self.levels - 2)
         fraction = (level - lower).unsqueeze(-1)
         lower = lower.long()
-        values = self._lookup(
-            atlas, face.repeat(2), x.repeat(2), y.repeat(2), torch.cat([lower, lower + 1])
-        ).view(2, -1, channels)
+        values = self._lookup(atlas, face.repeat(2), x.repeat(2), y.repeat(2), torch.cat([lower, lower + 1])).view(
+            2, -1, channels
+        )
         return torch.lerp(values[0], values[1], fraction).reshape(*shape, channels)
 
     def _lookup(self, atlas: Tensor, face: Tensor, x: Tensor, y: Tensor, level: Tensor) -> Tensor:

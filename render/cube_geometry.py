@@ -9,17 +9,17 @@ second index (row) runs along ``y`` and the third (column) along ``x``, both fro
 import torch
 from torch import Tensor
 
-# cube_to_dir as matrices: direction = x * _FACE_X + y * _FACE_Y + _FACE_AXIS.
-_FACE_X = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (1, 0, 0), (1, 0, 0), (-1, 0, 0))
-_FACE_Y = ((0, -1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1), (0, -1, 0), (0, -1, 0))
-_FACE_AXIS = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
+# cube_to_dir as matrices: direction = x * FACE_X + y * FACE_Y + FACE_AXIS.
+FACE_X = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (1, 0, 0), (1, 0, 0), (-1, 0, 0))
+FACE_Y = ((0, -1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1), (0, -1, 0), (0, -1, 0))
+FACE_AXIS = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 _SMALLEST_AXIS = 1e-20
 
 
 def cube_to_dir(face: int, x: Tensor, y: Tensor) -> Tensor:
     """Points of the cube's surface, not normalised: face 0..5, ``x`` and ``y`` of shape [...] in -1..1 -> [..., 3]."""
     one = torch.ones_like(x)
-    parts = zip(_FACE_X[face], _FACE_Y[face], _FACE_AXIS[face], strict=True)
+    parts = zip(FACE_X[face], FACE_Y[face], FACE_AXIS[face], strict=True)
     return torch.stack([x * in_x + y * in_y + one * axis for in_x, in_y, axis in parts], dim=-1)
 
 
@@ -49,9 +49,7 @@ def texel_centres(resolution: int, device: torch.device | str = "cpu", dtype: to
     return centres.to(dtype)
 
 
-def texel_directions(
-    resolution: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Tensor:
+def texel_directions(resolution: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
     """Unit directions through the texel centres: [6, R, R, 3]."""
     centres = texel_centres(resolution, device, torch.float64)
     y, x = torch.meshgrid(centres, centres, indexing="ij")

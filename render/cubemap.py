@@ -39,8 +39,8 @@ def latlong_to_cubemap(latlong: Tensor, resolution: int, filter: str = "area") -
     filter: ``"area"`` averages the bilinearly interpolated image over the footprint of each cube texel (solid-angle
     weighted), so that nothing between the texels is missed; ``"linear"`` is nvdiffrec's lookup at the centre alone,
     which aliases where the image is finer than the cube. The average is taken at points less than half a texel
-    of the image apart: the energy of a one-texel sun is met within 7 %, 2 % on average. Unlike nvdiffrec, lookups beyond a
-    pole continue on its other side instead of wrapping to the other pole; this shows only within half a row of a pole.
+    of the image apart: the energy of a one-texel sun is met within 7 %, 2 % on average. Unlike nvdiffrec, lookups
+    beyond a pole continue on its other side instead of wrapping to the other pole; this shows only within half a row.
 
     Raises ValueError for another filter or an image that is not [H, W, C].
     """

@@ -1,0 +1,155 @@
+"""The GGX prefilter of a cube map as a constant sparse linear operator.
+
+A row is the GGX kernel around one texel's direction. Near the lobe's axis it reads texels of the base, in its tail the
+means of larger and larger cells (a solid-angle weighted mean pyramid of the base). Kernel, texels and cells are
+symmetric under the 48 rotations and reflections of the cube, so rows are built and stored for one eighth of one face
+only; the base is permuted by each symmetry instead, and one short sparse product, 48 colours wide, gives all texels.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import permutations, product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from render.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_solid_angles
+from render.specular_rows import SpecularRows, pyramid_resolutions
+
+_SYMMETRIES = 48
+
+
+def _pool_weights(resolution: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Shares of four texels in the mean of their cell: [R / 2, 2, R / 2, 2, 1], solid-angle weighted."""
+    area = texel_solid_angles(resolution, dtype=torch.float64).view(resolution // 2, 2, resolution // 2, 2, 1)
+    return (area / area.sum(dim=(1, 3), keepdim=True)).to(device, dtype)
+
+
+class SparseRows:
+    """Rows of all levels for one eighth of a face, the symmetries, and both transposes.
+
+    Attributes: ``weights`` how many weights are stored, ``rows`` how many rows; a full matrix has 48 times as many.
+    """
+
+    def __init__(
+        self, base_resolution: int, levels: Sequence[SpecularRows], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.base_resolution = base_resolution
+        self.resolutions = pyramid_resolutions(base_resolution)
+        self.pool = [_pool_weights(r, device, dtype) for r in self.resolutions[:-1]]
+        self.cells = sum(6 * r * r for r in self.resolutions)
+        counts = [len(level.texels) for level in levels]
+        starts = np.cumsum([0, *counts])
+        self.rows = int(starts[-1])
+        none = torch.empty(0, dtype=torch.int64)
+        row = torch.cat([none, *(level.row + int(start) for level, start in zip(levels, starts, strict=False))])
+        cell = torch.cat([none, *(level.cell for level in levels)])
+        used, column = torch.unique(cell, return_inverse=True)
+        self.weights = len(row)
+        self._weight = torch.cat([none.double(), *(level.weight for level in levels)]).to(device, dtype)
+        self._column = column.to(device, torch.int32)
+        self._row = row.to(device, torch.int32)
+        self._row_offsets = _offsets(row, self.rows).to(device)
+        self._columns = len(used)
+        # Where the base's cells go under each symmetry: [columns, 48].
+        moved = torch.empty(len(used), _SYMMETRIES, dtype=torch.int32)
+        start = 0
+        for resolution in self.resolutions:
+            chosen = (used >= start) & (used < start + 6 * resolution * resolution)
+            moved[chosen] = _move_texels(used[chosen] - start, resolution) + start
+            start += 6 * resolution * resolution
+        self._moved = moved.reshape(-1).to(device)
+        # Which (row, symmetry) gives each texel of the levels, in order; some texels have several, all equal.
+        picks = [none]
+        for level, first in zip(levels, starts, strict=False):
+            target = _move_texels(level.texels, level.resolution).reshape(-1).long()
+            pick = torch.empty(6 * level.resolution**2, dtype=torch.int64)
+            pick[target] = torch.arange(len(target)) + int(first) * _SYMMETRIES
+            picks.append(pick)
+        self._pick = torch.cat(picks).to(device)
+
+    def multiply(self, pyramid: Tensor) -> Tensor:
+        """Pyramid [cells, C] -> texels of all levels [T, C]."""
+        channels = pyramid.shape[1]
+        moved = torch.index_select(pyramid, 0, self._moved).view(self._columns, _SYMMETRIES * channels)
+        rows = torch.nn.functional.embedding_bag(
+            self._column, moved, self._row_offsets, mode="sum", per_sample_weights=self._weight
+        )
+        return torch.index_select(rows.view(-1, channels), 0, self._pick)
+
+    def multiply_transposed(self, gradient: Tensor) -> Tensor:
+        """Texels of all levels [T, C] -> pyramid [cells, C]."""
+        channels = gradient.shape[1]
+        rows = gradient.new_zeros(self.rows * _SYMMETRIES, channels).index_copy_(0, self._pick, gradient)
+        row, weight, offsets = self._transpose
+        moved = torch.nn.functional.embedding_bag(
+            row, rows.view(self.rows, -1), offsets, mode="sum", per_sample_weights=weight
+        )
+        position, offsets = self._moved_transpose
+        return torch.nn.functional.embedding_bag(position, moved.view(-1, channels), offsets, mode="sum")
+
+    @cached_property
+    def _transpose(self) -> tuple[Tensor, Tensor, Tensor]:
+        order = torch.argsort(self._column, stable=True)
+        return self._row[order], self._weight[order], _offsets(self._column, self._columns)
+
+    @cached_property
+    def _moved_transpose(self) -> tuple[Tensor, Tensor]:
+        return torch.argsort(self._moved, stable=True).int(), _offsets(self._moved, self.cells)
+
+    def pyramid(self, base: Tensor) -> Tensor:
+        """Base [6, R, R, C] -> the means of all cells, finest first: [cells, C]."""
+        level, channels = base, base.shape[-1]
+        parts = [level.reshape(-1, channels)]
+        for weight in self.pool:
+            half = level.shape[1] // 2
+            level = (level.reshape(6, half, 2, half, 2, channels) * weight).sum(dim=(2, 4))
+            parts.append(level.reshape(-1, channels))
+        return torch.cat(parts)
+
+    def pyramid_transposed(self, gradient: Tensor) -> Tensor:
+        """The transpose of `pyramid`: [cells, C] -> [6, R, R, C]."""
+        channels = gradient.shape[1]
+        parts = gradient.split([6 * r * r for r in self.resolutions])
+        total = parts[-1].view(6, self.resolutions[-1], self.resolutions[-1], channels)
+        for part, weight, resolution in zip(parts[-2::-1], self.pool[::-1], self.resolutions[-2::-1], strict=True):
+            half = resolution // 2
+            spread = total.view(6, half, 1, half, 1, channels) * weight
+            total = part.view(6, resolution, resolution, channels) + spread.reshape(6, resolution, resolution, channels)
+        return total
+
+
+def _offsets(index: Tensor, size: int) -> Tensor:
+    counts = torch.bincount(index, minlength=size)
+    return (torch.cumsum(counts, 0) - counts).int()
+
+
+def _symmetry_tables() -> tuple[Tensor, Tensor]:
+    """For symmetry and face: the face it becomes [48, 6], and how (x, y) turn: [48, 6, 2, 2] of -1, 0, 1."""
+    in_x, in_y, axis = (np.array(table) for table in (FACE_X, FACE_Y, FACE_AXIS))
+    faces, turns = [], []
+    for order in permutations(range(3)):
+        for signs in product((1, -1), repeat=3):
+            matrix = np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+            face = np.argmax(axis @ matrix @ axis.T, axis=0)
+            faces.append(face)
+            turns.append(
+                [
+                    [[to @ matrix @ in_x[f], to @ matrix @ in_y[f]] for to in (in_x[face[f]], in_y[face[f]])]
+                    for f in range(6)
+                ]
+            )
+    return torch.from_numpy(np.array(faces)), torch.from_numpy(np.array(turns))
+
+
+def _move_texels(texel: Tensor, resolution: int) -> Tensor:
+    """Where texels [N] of a cube [6 * R * R] go under each symmetry: int32 [N, 48]."""
+    faces, turns = (table.int() for table in _symmetry_tables())
+    face = texel // (resolution * resolution)
+    y = (texel // resolution % resolution * 2 + 1 - resolution).int()[:, None]
+    x = (texel % resolution * 2 + 1 - resolution).int()[:, None]
+    turn = turns.permute(1, 0, 2, 3)[face]
+    column = (turn[:, :, 0, 0] * x + turn[:, :, 0, 1] * y + resolution - 1) // 2
+    row = (turn[:, :, 1, 0] * x + turn[:, :, 1, 1] * y + resolution - 1) // 2
+    return (faces.t()[face] * resolution + row) * resolution + column
