@@ -64,7 +64,7 @@ def assign(
     shared_mesh = scene_object.data.users > 1
     originals: dict[int, str] = {}
     links: dict[str, str] = {}
-    kept: list[str] = []
+    kept: list[int] = []
     for index in used_slots:
         slot = scene_object.material_slots[index]
         original = slot.material
@@ -73,7 +73,7 @@ def assign(
         if original is not None:
             if not original.use_fake_user and original.library is None:
                 original.use_fake_user = True
-                kept.append(original.name)
+                kept.append(index)
             material[ORIGINAL.format(slot=index)] = original
         if shared_mesh and slot.link == "DATA":
             slot.link = "OBJECT"
@@ -130,6 +130,6 @@ def revert(scene_object: bpy.types.Object) -> str:
             slot.material = None
             slot.link = link
         slot.material = original
-        if original is not None and original.name in record["fake_users_added"]:
+        if original is not None and index in record["fake_users_added"]:
             original.use_fake_user = False
     return fitted.name

@@ -111,6 +111,15 @@ def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndar
     return copy
 
 
+def row_hashes(bits: np.ndarray) -> np.ndarray:
+    """One well-mixed hash, uint64 [N], for each row of uint64 [N, K]."""
+    hashes = np.zeros(len(bits), dtype=np.uint64)
+    for column in range(bits.shape[1]):
+        hashes = (hashes ^ bits[:, column]) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
 def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct rows of float32 [N, K], compared bit by bit: (indices of first occurrences [M], inverse [N]).
 
@@ -118,11 +127,7 @@ def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     different rows ever share a hash, the slow way is taken.
     """
     bits = np.ascontiguousarray(rows).view(np.uint32).astype(np.uint64)
-    hashes = np.zeros(len(rows), dtype=np.uint64)
-    for column in range(bits.shape[1]):
-        hashes = (hashes ^ bits[:, column]) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(row_hashes(bits), return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
     if not np.array_equal(bits[first[inverse]], bits):
         _, first, inverse = np.unique(bits, axis=0, return_index=True, return_inverse=True)

@@ -23,6 +23,7 @@ MODES_WITH_UNFINISHED_MESH = {"EDIT": "Edit Mode", "SCULPT": "Sculpt Mode", "PAR
 SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
 TOLERATED_FLAT_SHARE = 0.01
+FARTHEST = 1e15  # coordinates beyond this overflow float32 once they are squared
 
 
 @dataclass(frozen=True)
@@ -182,10 +183,10 @@ def geometry_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsg
         uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
         triangles = read(mesh.loop_triangles, "loops", 3, np.int32)
         shown = [item.name if item is not None else None for item in mesh.materials]
-    broken = int((~np.isfinite(positions).all(axis=1)).sum())
+    broken = int((~(np.abs(positions) < FARTHEST).all(axis=1)).sum())
     if broken:
         cure = "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers."
-        yield Finding(ERROR, f'"{name}" has {broken} vertices that are not numbers (NaN or infinite).', cure)
+        yield Finding(ERROR, f'"{name}" has {broken} vertices that are nowhere (NaN, infinite or absurdly far).', cure)
         return
     own = [slot.material.name if slot.material is not None else None for slot in scene_object.material_slots]
     if shown != own[: len(shown)] and any(item is not None for item in shown):

@@ -1,0 +1,129 @@
+"""Scenes for the tests, and a snapshot of everything that must not change."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import bpy
+import numpy as np
+
+TIMEOUT_S = 240.0
+
+
+def use_nodes(owner) -> None:
+    """Give a material or world a node tree in every supported Blender."""
+    if owner.node_tree is None or (bpy.app.version < (5, 0, 0) and not owner.use_nodes):
+        owner.use_nodes = True
+
+
+def paint(scene_object: bpy.types.Object, name: str = "Paint") -> bpy.types.Material:
+    """A new material in a new slot: orange, a little rough."""
+    material = bpy.data.materials.new(name)
+    use_nodes(material)
+    shader = material.node_tree.nodes["Principled BSDF"]
+    shader.inputs["Base Color"].default_value = (0.8, 0.3, 0.1, 1.0)
+    shader.inputs["Roughness"].default_value = 0.4
+    scene_object.data.materials.append(material)
+    return material
+
+
+def shipped_hdri(name: str = "forest") -> str:
+    """One of Blender's own environment images."""
+    folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
+    return os.path.join(folder, f"{name}.exr")
+
+
+def hdri_world(rotation: tuple | None = None, strength: float = 1.0, vector_type: str = "POINT") -> bpy.types.World:
+    """The scene's new world: an environment image, with a Mapping node where a rotation is given."""
+    world = bpy.data.worlds.new("Forest")
+    use_nodes(world)
+    tree = world.node_tree
+    tree.nodes.clear()
+    output = tree.nodes.new("ShaderNodeOutputWorld")
+    background = tree.nodes.new("ShaderNodeBackground")
+    texture = tree.nodes.new("ShaderNodeTexEnvironment")
+    texture.image = bpy.data.images.load(shipped_hdri())
+    background.inputs["Strength"].default_value = strength
+    tree.links.new(texture.outputs["Color"], background.inputs["Color"])
+    tree.links.new(background.outputs["Background"], output.inputs["Surface"])
+    if rotation is not None:
+        coordinates = tree.nodes.new("ShaderNodeTexCoord")
+        mapping = tree.nodes.new("ShaderNodeMapping")
+        mapping.vector_type = vector_type
+        mapping.inputs["Rotation"].default_value = rotation
+        tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+        tree.links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
+    bpy.context.scene.world = world
+    return world
+
+
+def add_cube() -> bpy.types.Object:
+    """A cube with UVs, active and selected, in Object Mode."""
+    bpy.ops.mesh.primitive_cube_add()
+    return bpy.context.object
+
+
+def ready_cube() -> bpy.types.Object:
+    """A painted cube in a world: everything a fit needs."""
+    scene_object = add_cube()
+    paint(scene_object)
+    hdri_world()
+    return scene_object
+
+
+def small_fit() -> None:
+    """Settings of the smallest useful fit."""
+    settings = bpy.context.scene.pbrfit
+    settings.resolution = 64
+    settings.views = 6
+    settings.held_out_views = 2
+    settings.view_size = 64
+    settings.samples = 4
+    settings.quality = "draft"
+
+
+def run_to_end(session) -> None:
+    """Poll a session until it finishes, as the timer of a window does."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not session.poll().finished:
+        assert time.monotonic() < deadline, session.status
+        time.sleep(0.02)
+
+
+def datablocks() -> dict[str, tuple]:
+    """Users and fake user of every datablock of the file, by kind and name."""
+    found = {}
+    for kind in dir(bpy.data):
+        collection = getattr(bpy.data, kind)
+        if isinstance(collection, bpy.types.bpy_prop_collection):
+            for item in collection:
+                if isinstance(item, bpy.types.ID):
+                    found[f"{kind}/{item.name_full}"] = (item.users, item.use_fake_user)
+    return found
+
+
+def snapshot() -> dict:
+    """Everything of the open file and the artist's state that a fit must leave as it is until it assigns."""
+    scene, layer = bpy.context.scene, bpy.context.view_layer
+    return {
+        "datablocks": datablocks(),
+        "filepath": bpy.data.filepath,
+        "dirty images": {image.name: image.is_dirty for image in bpy.data.images},
+        "active": layer.objects.active.name if layer.objects.active else None,
+        "selected": sorted(item.name for item in layer.objects if item.select_get()),
+        "mode": bpy.context.mode,
+        "scene": (scene.name, scene.frame_current, scene.render.engine, scene.render.filepath, scene.camera),
+        "world": scene.world.name if scene.world else None,
+        "slots": {
+            item.name: [(slot.material.name if slot.material else None, slot.link) for slot in item.material_slots]
+            for item in bpy.data.objects
+        },
+        "matrices": {item.name: np.array(item.matrix_world).tolist() for item in bpy.data.objects},
+        "vertices": {
+            mesh.name: [tuple(vertex.co) for vertex in mesh.vertices]
+            for mesh in bpy.data.meshes
+            if len(mesh.vertices) < 1000
+        },
+        "attributes": {mesh.name: sorted(mesh.attributes.keys()) for mesh in bpy.data.meshes},
+    }
