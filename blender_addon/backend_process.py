@@ -60,13 +60,13 @@ class LocalBackend:
         """The address to connect to, or None while it starts. Raises PbrFitError when it ended or takes too long."""
         status = self._process.poll()
         if status is not None:
-            raise PbrFitError(f"The backend ended with status {status}.{self._log_for_error()}", SET_UP)
+            raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", SET_UP)
         if self._address is None:
             try:
                 self._address = json.loads(self._address_file.read_text(encoding="utf-8"))["address"]
             except FileNotFoundError:
                 if time.monotonic() > self._deadline:
-                    cause = f"The backend did not answer within {START_SECONDS:.0f} seconds.{self._log_for_error()}"
+                    cause = f"The backend did not answer within {START_SECONDS:.0f} seconds.{self.last_words()}"
                     raise PbrFitError(cause, "Try again, and look at what else keeps this machine busy.") from None
         return self._address
 
@@ -75,7 +75,8 @@ class LocalBackend:
         end_process(self._process, patience=1.0)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _log_for_error(self) -> str:
+    def last_words(self) -> str:
+        """The end of its log, to follow a sentence of an error; empty where it said nothing."""
         tail = log_tail(self._log)
         return f" Its last words:\n{tail}\n" if tail else ""
 

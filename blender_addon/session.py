@@ -227,7 +227,8 @@ class OptimizeSession:
             self._fit_result = event
             self._end_phase("fit", APPLYING, "Creating the material", 0.99)
         elif isinstance(event, events.Failed):
-            raise PbrFitError(event.cause, event.cure)
+            log = self._backend.last_words() if self._backend is not None and event.code == "internal" else ""
+            raise PbrFitError(event.cause + log, event.cure)
         elif isinstance(event, events.Disconnected):
             raise PbrFitError(f"The backend is gone: {event.reason}", "Start the fit again.")
         elif isinstance(event, events.Cancelled):
