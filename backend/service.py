@@ -250,7 +250,10 @@ class JobService:
     def _take_result(self, job: Job, result: FitResult) -> None:
         sizes = [len(data) for data in result.files.values()]
         names_fit = all(0 < len(name) <= LONGEST_NAME for name in result.files)
-        if len(sizes) > self._limits.frames or max(sizes, default=0) > self._limits.frame_bytes or not names_fit:
+        too_large = max(sizes, default=0) > self._limits.frame_bytes or (
+            sum(sizes) > self._limits.message_bytes - self._limits.header_bytes
+        )
+        if too_large or len(sizes) > self._limits.frames or not names_fit:
             cause = f"The result's {len(sizes)} files of {sum(sizes)} bytes do not fit into one message."
             self._fail(job, JobError("result_too_large", cause, "Choose a smaller resolution."))
             return

@@ -34,7 +34,7 @@ def average_views(
         means.append(float(view.image.astype(np.float64).mean()))
         fraction = len(means) / max(inputs.view_count, len(means))
         report(FitProgress("average", fraction, len(means), None, None, "Averaging"))
-    metrics = {"mean": np.mean(means) if means else None, "views": len(means), "resolution": settings.resolution}
+    metrics = {"mean": float(np.mean(means)) if means else None, "views": len(means), "resolution": settings.resolution}
     metrics["sums"] = {name: float(array.sum()) for name, array in inputs.arrays.items()}
     return FitResult({"mean.txt": repr(metrics["mean"]).encode(), "empty.bin": b""}, metrics)
 

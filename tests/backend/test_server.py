@@ -11,7 +11,7 @@ import pytest
 from server_harness import IDENTITY, ONE_MIB, average_views, raw_client, running_server, small_capacity
 
 from backend.jobs import FitProgress, FitResult, JobCancelled, JobError
-from backend.protocol.wire import describe, unpack
+from backend.protocol.wire import Limits, describe, unpack
 from backend.server import Server, ServerError
 
 
@@ -170,9 +170,20 @@ def test_a_job_that_returns_nonsense_fails(result):
         assert raw.event("failed").body["code"] == "internal"
 
 
-def test_a_result_too_large_for_a_message_fails_the_job():
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"kd.png": bytes(5 * ONE_MIB)},
+        {f"{number}.png": bytes(3 * ONE_MIB) for number in range(3)},
+        {f"{number}.png": b"" for number in range(65)},
+        {"x" * 65: b""},
+    ],
+    ids=["one file", "all files", "many files", "a long name"],
+)
+def test_a_result_too_large_for_a_message_fails_the_job(files):
+    limits = Limits(frame_bytes=4 * ONE_MIB, message_bytes=8 * ONE_MIB)
     with (
-        running_server(lambda *_: FitResult({"kd.png": bytes(5 * ONE_MIB)}, {})) as server,
+        running_server(lambda *_: FitResult(files, {}), limits=limits) as server,
         raw_client(server.address) as raw,
     ):
         submit(raw)
@@ -217,7 +228,8 @@ def test_cancel_while_waiting_for_views_ends_the_wait():
     with running_server(wait_for_views) as server, raw_client(server.address) as raw:
         job = submit(raw).job
         raw.send_view(job, 0)
-        raw.event("progress")
+        while raw.event("progress").body["phase"] != "average":
+            pass
         assert raw.request("cancel", job=job).body == {"state": "cancelled"}
         assert raw.event("cancelled").job == job
         assert left.wait(1.0)
