@@ -64,7 +64,7 @@ class BackendClient:
         self._command("submit", (settings, dict(arrays), view_count))
 
     def add_view(self, view: dict[str, Any], image: np.ndarray) -> None:
-        """Sends one view of the job: `index`, `held_out`, `view` and `projection` as in the contract of a view,
+        """Sends one view of the job: `index`, `held_out`, `view` and `projection` (4x4 nested lists),
         and its image, float16 or float32 [h, w, 4]. May be called before the job is accepted.
         """
         check_dtype("image", image)

@@ -16,7 +16,7 @@ from backend.jobs import FitInputs, FitProgress, FitResult
 from backend.protocol.client import BackendClient, Timing
 from backend.protocol.events import Event
 from backend.protocol.settings import FitSettings
-from backend.protocol.wire import Buffer, Limits, Message, pack, unpack
+from backend.protocol.wire import Buffer, Limits, Message, describe, pack, unpack
 from backend.server import Server
 from backend.service import Capacity
 
@@ -156,3 +156,28 @@ def add_view(client: BackendClient, index: int, value: float = 1.0) -> None:
 
 def small_capacity(**values: float) -> Capacity:
     return Capacity(**{"store_bytes": 8 * ONE_MIB, "view_bytes": 8 * ONE_MIB, **values})
+
+
+def submit(
+    raw: RawClient, arrays: dict[str, np.ndarray] | None = None, view_count: int = 0, settings: dict | None = None
+) -> Message:
+    arrays = arrays or {}
+    described = {name: describe(array).to_dict() for name, array in arrays.items()}
+    return raw.request("submit", {"settings": settings or {}, "arrays": described, "view_count": view_count})
+
+
+def put(raw: RawClient, array: np.ndarray, **changes: object) -> Message:
+    data = array.reshape(-1).view(np.uint8)
+    body = {"hash": describe(array).hash, "offset": 0, "total": data.nbytes, **changes}
+    return raw.request("put", body, data=data)
+
+
+def run_to_result(raw: RawClient, value: float = 1.0) -> Message:
+    job = submit(raw).job
+    raw.send_view(job, 0, value)
+    raw.request("end_views", {"count": 1}, job)
+    return raw.event("result")
+
+
+def assert_lives(raw: RawClient) -> None:
+    assert raw.request("ping").type == "pong"
