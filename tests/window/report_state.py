@@ -1,0 +1,111 @@
+"""Runs in the Blender with a window: install the extension, make a scene, open the tab, then report the state."""
+
+import contextlib
+import json
+import os
+import sys
+
+import bpy
+
+EXTENSION = "bl_ext.user_default.pbrfit"
+REPORT_SECONDS = 0.1
+request = json.loads(sys.argv[-1])
+state = {"count": 0, "ready": False}
+
+
+def install():
+    """Install the first zip that this Blender takes."""
+    for path in request["zips"]:
+        with contextlib.suppress(RuntimeError):
+            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
+        if EXTENSION in bpy.context.preferences.addons:
+            break
+    bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
+
+
+def make_scene():
+    """Blender's default cube in orange paint, in the light of a forest, with settings for a small fit."""
+    scene = bpy.context.scene
+    shader = bpy.data.materials["Material"].node_tree.nodes["Principled BSDF"]
+    shader.inputs["Base Color"].default_value = (0.8, 0.3, 0.1, 1.0)
+    tree = scene.world.node_tree
+    texture = tree.nodes.new("ShaderNodeTexEnvironment")
+    folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
+    texture.image = bpy.data.images.load(os.path.join(folder, "forest.exr"))
+    tree.links.new(texture.outputs["Color"], tree.nodes["Background"].inputs["Color"])
+    settings = scene.pbrfit
+    settings.resolution, settings.view_size, settings.samples = 64, 64, 2
+    settings.views, settings.held_out_views, settings.quality = 5, 1, "draft"
+    bpy.ops.ed.undo_push(message="Scene of the test")
+
+
+def view_3d():
+    """The 3D view and its sidebar."""
+    area = next(item for item in bpy.context.window_manager.windows[0].screen.areas if item.type == "VIEW_3D")
+    return area, next(item for item in area.regions if item.type == "UI")
+
+
+def open_tab():
+    """Show the sidebar with the tab of the extension; true once it is drawn, which takes a few calls."""
+    area, sidebar = view_3d()
+    area.spaces[0].show_region_ui = True
+    area.tag_redraw()
+    if state["count"] < 10:
+        return False
+    sidebar.active_panel_category = "PBRfit"
+    return state["count"] >= 20
+
+
+def hovered_operator():
+    """The Python command of the button under the mouse, or an empty string."""
+    area, sidebar = view_3d()
+    window = bpy.context.window_manager.windows[0]
+    with bpy.context.temp_override(window=window, area=area, region=sidebar):
+        if not bpy.ops.ui.copy_python_command_button.poll():
+            return ""
+        bpy.ops.ui.copy_python_command_button()
+        return bpy.context.window_manager.clipboard
+
+
+def report():
+    """Write the state for the test outside."""
+    from bl_ext.user_default.pbrfit import session
+
+    if not state["ready"]:
+        state["ready"] = open_tab()
+    _, sidebar = view_3d()
+    current = session.current()
+    cube = bpy.data.objects.get("Cube")
+    material = cube.active_material if cube is not None else None
+    links = []
+    if material is not None and material.node_tree is not None:
+        links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
+    state.update(
+        count=state["count"] + 1,
+        version=bpy.app.version_string,
+        hovered=hovered_operator(),
+        sidebar={"x": sidebar.x, "y": sidebar.y, "width": sidebar.width, "height": sidebar.height},
+        session=current.status.state if current is not None else "",
+        message=current.status.message if current is not None else "",
+        fraction=current.status.fraction if current is not None else 0.0,
+        material=material.name if material is not None else "",
+        links=sorted(links),
+        images={image.name: image.colorspace_settings.name for image in bpy.data.images if image.packed_file},
+        kept=[item.name for item in bpy.data.materials if item.use_fake_user],
+        location=list(cube.location) if cube is not None else None,
+    )
+    with open(request["state"] + ".part", "w") as file:
+        json.dump(state, file)
+    os.replace(request["state"] + ".part", request["state"])
+    return REPORT_SECONDS
+
+
+def start():
+    """Install once the window is there."""
+    install()
+    make_scene()
+    bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)
+
+
+bpy.context.preferences.view.show_splash = False
+bpy.app.timers.register(start, first_interval=1.0)

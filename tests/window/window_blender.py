@@ -1,0 +1,111 @@
+"""Drive a Blender with a window from outside: mouse and keys by xdotool; it tells its state in a file.
+
+Inside, `report_state.py` writes the state of Blender to a file a few times a second; nothing else is done from inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+START_SECONDS = 120.0
+ANSWER_SECONDS = 30.0
+HOVER_STEP = 10
+SCRIPT = Path(__file__).with_name("report_state.py")
+
+
+class WindowBlender:
+    """One Blender process with a window; use it as a context manager."""
+
+    def __init__(self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path]) -> None:
+        self.screen = screen
+        self.folder = folder
+        self.state_file = folder / "state.json"
+        self.environment = {**os.environ, "DISPLAY": display, "BLENDER_USER_RESOURCES": str(folder / "user")}
+        width, height = screen
+        start = [command, "--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
+        request = {"zips": [str(path) for path in zips], "python": sys.executable, "state": str(self.state_file)}
+        self.log = folder / "blender.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*start, "--python", str(SCRIPT), "--", json.dumps(request)],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> WindowBlender:
+        try:
+            self.wait_for(lambda state: state["ready"], START_SECONDS)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def state(self) -> dict | None:
+        """What Blender said last, or None before its first word."""
+        try:
+            return json.loads(self.state_file.read_text())
+        except FileNotFoundError:
+            return None
+
+    def wait_for(self, reached: Callable[[dict], object], seconds: float = ANSWER_SECONDS) -> dict:
+        """The first state for which `reached` is true; fails after some seconds or when Blender ends."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = self.state()
+            if state is not None and reached(state):
+                return state
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+                raise AssertionError(f"Blender did not get there. It said: {state}\nIts log ends:\n{tail}")
+            time.sleep(0.05)
+
+    def xdotool(self, *arguments: object) -> None:
+        """Move the mouse, press buttons and keys."""
+        subprocess.run(["xdotool", *map(str, arguments)], env=self.environment, check=True)
+
+    def next_state(self) -> dict:
+        """A state written after now."""
+        state = self.state()
+        count = state["count"] if state is not None else 0
+        return self.wait_for(lambda newer: newer["count"] > count + 1)
+
+    def find_button(self, operator: str) -> tuple[int, int]:
+        """Where on the screen the button of an operator (such as "pbrfit.optimize") is.
+
+        The mouse goes down the middle of the sidebar until Blender says that it is over that button.
+        """
+        sidebar = self.next_state()["sidebar"]
+        x = sidebar["x"] + sidebar["width"] // 3
+        top = self.screen[1] - (sidebar["y"] + sidebar["height"])
+        found = []
+        for y in range(top + HOVER_STEP, top + sidebar["height"], HOVER_STEP):
+            self.xdotool("mousemove", x, y)
+            if self.next_state()["hovered"].startswith(f"bpy.ops.{operator}("):
+                found.append(y)
+            elif found:
+                break
+        assert found, f"no button of {operator} in the sidebar"
+        return x, found[len(found) // 2]
+
+    def click(self, operator: str) -> None:
+        """Click the button of an operator."""
+        x, y = self.find_button(operator)
+        self.xdotool("mousemove", x, y)
+        self.next_state()
+        self.xdotool("click", 1)
+
+    def screenshot(self, path: Path) -> None:
+        """Save what the display shows."""
+        subprocess.run(["import", "-window", "root", str(path)], env=self.environment, check=True)
