@@ -64,22 +64,20 @@ class BlenderTask:
     """A script that runs in a Blender; use it with ``with``, so that nothing is left running.
 
     It runs in a process group of its own, so that Ctrl-C reaches only us and we end it in order: closing its standard
-    input asks it to cancel, which also happens by itself should this process be killed. ``log`` gets all else it
-    prints; ``grace_seconds`` is the time it has to cancel.
+    input asks it to cancel, which also happens by itself should this process be killed. ``work`` is a folder that the
+    caller removes: Blender's user files, all temporary files and a log of what else it prints go there.
+    ``grace_seconds`` is the time it has to cancel.
     """
 
     def __init__(
-        self,
-        blender: Blender,
-        script: Path,
-        argument: Path,
-        log: Path,
-        user_resources: Path,
-        grace_seconds: float = GRACE_SECONDS,
+        self, blender: Blender, script: Path, argument: Path, work: Path, grace_seconds: float = GRACE_SECONDS
     ) -> None:
+        self._log = log = work / f"{script.stem}.log"
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        environment["BLENDER_USER_RESOURCES"] = str(user_resources)
-        self._log = log
+        environment["BLENDER_USER_RESOURCES"] = str(work / "blender")
+        # Temporary files of every process below this one go when `work` goes, also those of killed ones.
+        (work / "temporary").mkdir(exist_ok=True)
+        environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work / "temporary")))
         self._script = script
         self._grace_seconds = grace_seconds
         try:

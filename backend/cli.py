@@ -73,25 +73,22 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def run_demo(chosen: argparse.Namespace) -> int:
     """``pbrfit demo``."""
-    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"device": chosen.device})
+    settings = _checked_settings(device=chosen.device)
+    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"device": settings.device})
 
 
 def run_optimize(chosen: argparse.Namespace) -> int:
     """``pbrfit optimize``. Raises CommandError for what cannot be right before anything is started."""
     if not chosen.blend.is_file():
         raise CommandError(f"{chosen.blend} does not exist.", "Give the path of a saved .blend file.")
-    try:
-        settings = FitSettings(
-            resolution=chosen.resolution,
-            maps=chosen.maps,
-            learn_light=chosen.learn_light,
-            device=chosen.device,
-            seed=chosen.seed,
-            quality=chosen.quality,
-        )
-    except SettingsError as error:
-        option = "--" + error.field.replace("_", "-")
-        raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
+    settings = _checked_settings(
+        resolution=chosen.resolution,
+        maps=chosen.maps,
+        learn_light=chosen.learn_light,
+        device=chosen.device,
+        seed=chosen.seed,
+        quality=chosen.quality,
+    )
     properties = {
         "reference": chosen.reference.upper(),
         "resolution": settings.resolution,
@@ -145,6 +142,14 @@ def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, 
         progress.clear()
     print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
     return 0
+
+
+def _checked_settings(**values: object) -> FitSettings:
+    try:
+        return FitSettings(**values)
+    except SettingsError as error:
+        option = "--" + error.field.replace("_", "-")
+        raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:

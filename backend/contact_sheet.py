@@ -87,9 +87,10 @@ def _comparison_block(comparison: Comparison) -> np.ndarray:
     labels = [part for name in names for part in (_row_label(name), _empty(GAP, LABELS))]
     labels.append(_empty(columns[0].shape[0] - sum(part.shape[0] for part in labels), LABELS))
     block = _beside([np.concatenate(labels), *columns], GAP)
-    header = _text_line(comparison.title, block.shape[1], INK, size=1.6)
-    legend = _pad(_beside([_empty(24, LABELS), _error_scale()], GAP), block.shape[1])
-    return np.concatenate([header, _empty(GAP // 2, block.shape[1]), block, legend])
+    legend = _beside([_empty(24, LABELS), _error_scale()], GAP)
+    width = max(block.shape[1], legend.shape[1])
+    header = _text_line(comparison.title, width, INK, size=1.6)
+    return np.concatenate([header, _empty(GAP // 2, width), _pad(block, width), _pad(legend, width)])
 
 
 def _common_square(images: Sequence[np.ndarray]) -> tuple[int, int, int]:

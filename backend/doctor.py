@@ -131,7 +131,7 @@ def _blender_module() -> Finding:
     version = re.search(r"^PBRFIT (.*)$", result.stdout, re.MULTILINE)
     if version:
         return Finding(OK, subject, version[1])
-    libraries = missing_libraries(Path(spec.origin))
+    libraries = missing_libraries(Path(spec.origin)) or libraries_of_loader_error(result.stderr)
     cure = apt_line(libraries) if libraries else "pip install --force bpy"
     return Finding(MISSING, subject, f"cannot be imported: {_last_line(result.stderr)}", cure)
 

@@ -34,6 +34,7 @@ PHASES = {
     "applying": "Creating the material",
     "done": "Fitted",
 }
+SHOWN_MESSAGES = ("rendering", "fitting")
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,9 @@ def _fit(request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, p
     for event in _run(blender, "command_line/drive.py", instructions, work):
         if "progress" in event:
             state = event["progress"]
-            progress.show(
-                PHASES.get(state["state"], state["state"]),
-                state["fraction"],
-                state["seconds_left"],
-                state["psnr_db"],
-                state["message"] if state["state"] in ("rendering", "fitting") else "",
-            )
+            phase = PHASES.get(state["state"], state["state"])
+            message = state["message"].removeprefix(phase).strip() if state["state"] in SHOWN_MESSAGES else ""
+            progress.show(phase, state["fraction"], state["seconds_left"], state["psnr_db"], message)
         elif "cancelled" in event:
             raise Interrupted
         elif "result" in event:
@@ -140,9 +137,7 @@ def _run(blender: Blender, script: str, instructions: dict, work: Path, grace_se
     name = Path(script).stem
     argument = work / f"{name}.json"
     argument.write_text(json.dumps(instructions), encoding="utf-8")
-    with BlenderTask(
-        blender, addon_file(script), argument, work / f"{name}.log", work / "blender", grace_seconds
-    ) as task:
+    with BlenderTask(blender, addon_file(script), argument, work, grace_seconds) as task:
         yield from task.events()
 
 

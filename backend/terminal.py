@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-BAR = 28
+BAR = 20
 PLAIN_SECONDS = 5.0
 
 
@@ -63,7 +63,7 @@ def progress_text(
     phase: str, fraction: float, seconds_left: float | None, psnr_db: float | None, message: str, bar: bool
 ) -> str:
     """One line: phase, bar, percentage, time left, PSNR and the message, as far as they are known."""
-    parts = [f"{phase:<22}"]
+    parts = [f"{phase:<21}"]
     if bar:
         full = round(fraction * BAR)
         parts.append("█" * full + "░" * (BAR - full))

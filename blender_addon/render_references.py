@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -335,4 +336,5 @@ if __name__ == "__main__":
     status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
     sys.stderr.flush()
     # Some Blender versions hang or crash while Python is taken down; the work is done by now.
+    shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
     os._exit(status)

@@ -1,0 +1,77 @@
+"""``pbrfit doctor``: what it finds, and what it says about what is missing."""
+
+import importlib.util
+import stat
+from pathlib import Path
+
+import pytest
+
+from backend import doctor
+from backend.cli import main
+
+LDD = """
+\tlinux-vdso.so.1 (0x00007ffd5a5f2000)
+\tlibX11.so.6 => not found
+\tlibSM.so.6 => /lib/x86_64-linux-gnu/libSM.so.6 (0x00007f1b9b3e0000)
+\tlibXi.so.6 => not found
+\tlibXi.so.6 => not found
+\tlibstrange.so.3 => not found
+"""
+
+
+def program(path: Path, script: str) -> str:
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_this_installation_is_whole(capsys):
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for subject in ("Python", "torch", "numpy", "pyzmq", "opencv-python-headless", "Device"):
+        assert any(line.startswith("ok") and subject in line for line in lines), subject
+
+
+@pytest.mark.blender
+@pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the Blender module bpy is not installed")
+def test_the_blender_module_is_loaded_and_its_version_told():
+    finding = doctor._blender_module()
+    assert finding.level == doctor.OK
+    assert finding.state[0].isdigit()
+
+
+def test_a_package_that_is_missing():
+    finding = doctor._package("no-such-package", "no_such_module")
+    assert finding.missing
+    assert finding.cure == "pip install no-such-package"
+
+
+def test_missing_system_libraries_become_one_line_for_apt():
+    libraries = doctor.libraries_not_found(LDD)
+    assert libraries == ["libX11.so.6", "libXi.so.6", "libstrange.so.3"]
+    assert doctor.apt_line(libraries).splitlines() == [
+        "apt-get install libx11-6 libxi6",
+        "Install the system libraries libstrange.so.3.",
+    ]
+
+
+def test_a_blender_that_lacks_a_library_does_not_start(tmp_path):
+    message = "blender: error while loading shared libraries: libEGL.so.1: cannot open shared object file: No such file"
+    finding = doctor._blender_program(program(tmp_path / "blender", f"echo '{message}' >&2; exit 127"))
+    assert finding.missing
+    assert "libEGL.so.1" in finding.state
+    assert finding.cure == "apt-get install libegl1"
+
+
+@pytest.mark.parametrize(
+    ("version", "level"), [("3.6.0", "MISSING"), ("4.2.22", "MISSING"), ("4.2.23", "ok"), ("5.2.3 LTS", "ok")]
+)
+def test_which_blenders_are_good_enough(tmp_path, version, level):
+    finding = doctor._blender_program(program(tmp_path / "blender", f"echo 'Blender {version}'"))
+    assert finding.level == level
+    assert version.split()[0] in finding.state
+
+
+def test_a_blender_that_is_not_there_is_an_exit_status_of_one(capsys):
+    assert main(["doctor", "--blender", "/no/such/blender"]) == 1
+    assert "MISSING" in capsys.readouterr().out
