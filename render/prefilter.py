@@ -18,7 +18,7 @@ from torch import Tensor
 
 from render.cube_geometry import texel_directions, texel_solid_angles
 from render.specular_operator import SparseRows
-from render.specular_rows import build_rows, ggx_kernel, pyramid_resolutions
+from render.specular_rows import build_rows, pyramid_resolutions
 
 _WEIGHTS_AT_A_TIME = 1 << 23
 
@@ -36,18 +36,26 @@ def default_levels(base_resolution: int) -> tuple[SpecularLevel, ...]:
 
     Where they lie matters as much as each level's accuracy, since between them the lookup only mixes two lobes:
     nvdiffrec's spacing (one level per halving, 0.08 to 0.5, then 1) is wrong by 3.5 to 8.7 % in total, this one by
-    0.7 to 2.4 % for a base of 128. No level is finer than the base; one finer than its lobe would hold nothing more.
+    0.7 to 2.4 % for a base of 128 in the middle of the range. No level is finer than the base, and levels whose lobe
+    (half width about 2 roughness^2) is narrower than half a texel of the base are left out.
     """
     wanted = ((128, 0.1), (64, 0.15), (32, 0.27), (32, 0.4), (32, 0.6), (16, 1.0))
     levels = [SpecularLevel(base_resolution, 0.0)]
-    levels += [SpecularLevel(min(resolution, base_resolution), roughness) for resolution, roughness in wanted]
+    levels += [
+        SpecularLevel(min(resolution, base_resolution), roughness)
+        for resolution, roughness in wanted
+        if 2 * roughness**2 >= 1 / base_resolution
+    ]
     return tuple(levels)
 
 
 def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Tensor:
-    """Perceptual roughness [...] -> level [...] to look up, 0..levels - 1, linear between the levels' own.
+    """Perceptual roughness [...] -> level [...] to look up, 0..levels - 1.
 
-    Differentiable; a roughness outside the levels' range is clamped to it.
+    Linear between the levels' own, save between a mirror (roughness 0) and the next, where the square follows the
+    lobe's width: in the forest, at roughness 0.05, 7.5 % of error instead of 11, at 0.085 2.3 instead of 4.0; between
+    the other levels it gains nothing. Its slope vanishes at roughness 0. Differentiable; a roughness outside the
+    levels' range is clamped to it.
     """
     known = torch.tensor([level.roughness for level in levels], device=roughness.device, dtype=roughness.dtype)
     if len(levels) == 1:
@@ -55,7 +63,10 @@ def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Te
     clamped = roughness.clamp(float(known[0]), float(known[-1]))
     lower = torch.bucketize(clamped.detach(), known[1:-1], right=True)
     slope = 1 / (known[1:] - known[:-1])
-    return lower + (clamped - known[lower]) * slope[lower]
+    fraction = (clamped - known[lower]) * slope[lower]
+    if levels[0].roughness == 0:
+        fraction = torch.where(lower == 0, fraction * fraction, fraction)
+    return lower + fraction
 
 
 class SpecularPrefilter:
@@ -176,7 +187,9 @@ def prefilter_reference(base: Tensor, roughness: float, directions: Tensor, subd
     result = []
     wanted = directions.reshape(-1, 3).double()
     for part in wanted.split(max(1, _WEIGHTS_AT_A_TIME // len(light))):
-        kernel = ggx_kernel(part @ light.t(), roughness * roughness) * area
+        cosine = (part @ light.t()).clamp(min=0)
+        half_squared = (1 + cosine) / 2
+        kernel = cosine / (half_squared * (roughness**4 - 1) + 1).square() * area
         result.append(kernel @ values / kernel.sum(dim=1, keepdim=True))
     return torch.cat(result).reshape(*directions.shape[:-1], -1)
 
@@ -207,17 +220,19 @@ def spherical_harmonics(direction: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tensor:
-    """[9, 6 * R * R]: harmonics times solid angle times the cosine lobe's coefficients over pi, (1, 2/3, 1/4)."""
+    """Harmonics times solid angle times the cosine lobe's coefficients over pi (1, 2/3, 1/4), by row: [6 * R, 9, R]."""
     basis = spherical_harmonics(texel_directions(resolution, device, torch.float64).reshape(-1, 3))
     area = texel_solid_angles(resolution, device, torch.float64).reshape(-1).repeat(6)
     lobe = torch.tensor([1.0, *[2 / 3] * 3, *[1 / 4] * 5], device=device, dtype=torch.float64)
-    return (basis * area[:, None] * lobe).t().contiguous().to(dtype)
+    matrix = (basis * area[:, None] * lobe).view(6 * resolution, resolution, 9)
+    return matrix.transpose(1, 2).contiguous().to(dtype)
 
 
 def irradiance_sh(base: Tensor) -> Tensor:
     """Base [6, R, R, C] -> spherical-harmonic coefficients of irradiance / pi: [9, C]; linear in the base."""
     matrix = _irradiance_matrix(base.shape[1], str(base.device), base.dtype)
-    return matrix @ base.reshape(-1, base.shape[-1])
+    # Row by row first: one long float32 sum would lose digits.
+    return torch.bmm(matrix, base.reshape(matrix.shape[0], base.shape[1], -1)).sum(dim=0)
 
 
 def evaluate_irradiance(sh: Tensor, normal: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ only; the base is permuted by each symmetry instead, and one short sparse produc
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import permutations, product
 
 import numpy as np
@@ -42,32 +42,34 @@ class SparseRows:
         counts = [len(level.texels) for level in levels]
         starts = np.cumsum([0, *counts])
         self.rows = int(starts[-1])
-        none = torch.empty(0, dtype=torch.int64)
-        row = torch.cat([none, *(level.row + int(start) for level, start in zip(levels, starts, strict=False))])
-        cell = torch.cat([none, *(level.cell for level in levels)])
-        used, column = torch.unique(cell, return_inverse=True)
+        rows = (level.row + start for level, start in zip(levels, starts, strict=False))
+        row = np.concatenate([np.zeros(0, np.int64), *rows])
+        cell = np.concatenate([np.zeros(0, np.int64), *(level.cell for level in levels)])
+        weight = np.concatenate([np.zeros(0), *(level.weight for level in levels)])
+        is_used = np.bincount(cell, minlength=self.cells) > 0
+        used = np.flatnonzero(is_used)
+        column = (np.cumsum(is_used) - 1)[cell]
         self.weights = len(row)
-        self._weight = torch.cat([none.double(), *(level.weight for level in levels)]).to(device, dtype)
-        self._column = column.to(device, torch.int32)
-        self._row = row.to(device, torch.int32)
-        self._row_offsets = _offsets(row, self.rows).to(device)
         self._columns = len(used)
+        self._weight = torch.from_numpy(weight).to(device, dtype)
+        self._column = torch.from_numpy(column.astype(np.int32)).to(device)
+        self._row = torch.from_numpy(row.astype(np.int32)).to(device)
+        self._row_offsets = _offsets(row, self.rows).to(device)
         # Where the base's cells go under each symmetry: [columns, 48].
-        moved = torch.empty(len(used), _SYMMETRIES, dtype=torch.int32)
-        start = 0
+        moved, start = [np.zeros((0, _SYMMETRIES), np.int32)], 0
         for resolution in self.resolutions:
-            chosen = (used >= start) & (used < start + 6 * resolution * resolution)
-            moved[chosen] = _move_texels(used[chosen] - start, resolution) + start
-            start += 6 * resolution * resolution
-        self._moved = moved.reshape(-1).to(device)
+            end = start + 6 * resolution * resolution
+            moved.append(_move_texels(used[(used >= start) & (used < end)] - start, resolution) + np.int32(start))
+            start = end
+        self._moved = torch.from_numpy(np.concatenate(moved).reshape(-1)).to(device)
         # Which (row, symmetry) gives each texel of the levels, in order; some texels have several, all equal.
-        picks = [none]
+        picks = [np.zeros(0, np.int64)]
         for level, first in zip(levels, starts, strict=False):
-            target = _move_texels(level.texels, level.resolution).reshape(-1).long()
-            pick = torch.empty(6 * level.resolution**2, dtype=torch.int64)
-            pick[target] = torch.arange(len(target)) + int(first) * _SYMMETRIES
+            target = _move_texels(level.texels, level.resolution).reshape(-1)
+            pick = np.empty(6 * level.resolution**2, np.int64)
+            pick[target] = np.arange(len(target)) + first * _SYMMETRIES
             picks.append(pick)
-        self._pick = torch.cat(picks).to(device)
+        self._pick = torch.from_numpy(np.concatenate(picks)).to(device)
 
     def multiply(self, pyramid: Tensor) -> Tensor:
         """Pyramid [cells, C] -> texels of all levels [T, C]."""
@@ -91,12 +93,15 @@ class SparseRows:
 
     @cached_property
     def _transpose(self) -> tuple[Tensor, Tensor, Tensor]:
-        order = torch.argsort(self._column, stable=True)
-        return self._row[order], self._weight[order], _offsets(self._column, self._columns)
+        column = self._column.cpu().numpy()
+        order = torch.from_numpy(np.argsort(column, kind="stable")).to(self._row.device)
+        return self._row[order], self._weight[order], _offsets(column, self._columns).to(self._row.device)
 
     @cached_property
     def _moved_transpose(self) -> tuple[Tensor, Tensor]:
-        return torch.argsort(self._moved, stable=True).int(), _offsets(self._moved, self.cells)
+        moved = self._moved.cpu().numpy()
+        order = torch.from_numpy(np.argsort(moved, kind="stable").astype(np.int32))
+        return order.to(self._moved.device), _offsets(moved, self.cells).to(self._moved.device)
 
     def pyramid(self, base: Tensor) -> Tensor:
         """Base [6, R, R, C] -> the means of all cells, finest first: [cells, C]."""
@@ -120,36 +125,38 @@ class SparseRows:
         return total
 
 
-def _offsets(index: Tensor, size: int) -> Tensor:
-    counts = torch.bincount(index, minlength=size)
-    return (torch.cumsum(counts, 0) - counts).int()
+def _offsets(index: np.ndarray, size: int) -> Tensor:
+    """Where each of ``size`` values begins once the index is sorted, as embedding_bag wants it."""
+    counts = np.bincount(index, minlength=size)
+    return torch.from_numpy((np.cumsum(counts) - counts).astype(np.int32))
 
 
-def _symmetry_tables() -> tuple[Tensor, Tensor]:
-    """For symmetry and face: the face it becomes [48, 6], and how (x, y) turn: [48, 6, 2, 2] of -1, 0, 1."""
+@lru_cache(maxsize=1)
+def _symmetry_tables() -> tuple[np.ndarray, np.ndarray]:
+    """For face and symmetry: the face it becomes [6, 48], and how (x, y) turn, [6, 48, 2, 2] of -1, 0, 1; int32."""
     in_x, in_y, axis = (np.array(table) for table in (FACE_X, FACE_Y, FACE_AXIS))
-    faces, turns = [], []
-    for order in permutations(range(3)):
-        for signs in product((1, -1), repeat=3):
-            matrix = np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
-            face = np.argmax(axis @ matrix @ axis.T, axis=0)
-            faces.append(face)
-            turns.append(
-                [
-                    [[to @ matrix @ in_x[f], to @ matrix @ in_y[f]] for to in (in_x[face[f]], in_y[face[f]])]
-                    for f in range(6)
-                ]
-            )
-    return torch.from_numpy(np.array(faces)), torch.from_numpy(np.array(turns))
+    faces = np.empty((6, _SYMMETRIES), np.int32)
+    turns = np.empty((6, _SYMMETRIES, 2, 2), np.int32)
+    matrices = [
+        np.eye(3, dtype=np.int32)[list(order)] * np.array(signs)[:, None]
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+    for symmetry, matrix in enumerate(matrices):
+        for face in range(6):
+            target = int(np.argmax(axis @ matrix @ axis[face]))
+            faces[face, symmetry] = target
+            plane = np.stack([in_x[target], in_y[target]])
+            turns[face, symmetry] = plane @ matrix @ np.stack([in_x[face], in_y[face]], axis=1)
+    return faces, turns
 
 
-def _move_texels(texel: Tensor, resolution: int) -> Tensor:
+def _move_texels(texel: np.ndarray, resolution: int) -> np.ndarray:
     """Where texels [N] of a cube [6 * R * R] go under each symmetry: int32 [N, 48]."""
-    faces, turns = (table.int() for table in _symmetry_tables())
-    face = texel // (resolution * resolution)
-    y = (texel // resolution % resolution * 2 + 1 - resolution).int()[:, None]
-    x = (texel % resolution * 2 + 1 - resolution).int()[:, None]
-    turn = turns.permute(1, 0, 2, 3)[face]
+    faces, turns = _symmetry_tables()
+    face, in_face = np.divmod(texel, resolution * resolution)
+    y, x = (part[:, None].astype(np.int32) * 2 + 1 - resolution for part in np.divmod(in_face, resolution))
+    turn = turns[face]
     column = (turn[:, :, 0, 0] * x + turn[:, :, 0, 1] * y + resolution - 1) // 2
     row = (turn[:, :, 1, 0] * x + turn[:, :, 1, 1] * y + resolution - 1) // 2
-    return (faces.t()[face] * resolution + row) * resolution + column
+    return (faces[face] * resolution + row) * resolution + column

@@ -1,26 +1,34 @@
-"""Rows of the GGX prefilter: which cells of a mean pyramid the lobe around a texel reads, and with which weights."""
+"""Rows of the GGX prefilter: which cells of a mean pyramid the lobe around a texel reads, and with which weights.
+
+Built with NumPy, which stays on one core: with many threads these short operations stall when other programs are busy.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from render.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_centres, texel_solid_angles
+from render.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_solid_angles
 
 # A cell is split where the kernel's variation over it, times its solid angle, exceeds this part of its integral.
 SPLIT_TOLERANCE = 2e-3
+# Gauss points along a side of a cell whose radius, over the kernel's scale there, is below the bound.
+_QUADRATURE = ((2, 0.35), (5, 1.5), (16, math.inf))
+_Floats = NDArray[np.float64]
+_Indices = NDArray[np.int64]
 
 
-def ggx_kernel(cosine: Tensor, alpha: float) -> Tensor:
+def ggx_kernel(cosine: _Floats, alpha: float) -> _Floats:
     """D(h) max(N.L, 0) for N = V = R, scaled to 1 on the axis; cosine is N.L; alpha > 0.
 
     With N.H^2 = (1 + N.L) / 2 the GGX distribution is (alpha^2 / ((1 - N.L) / 2 + alpha^2 (1 + N.L) / 2))^2 up to a
     constant (Walter et al. 2007; the split sum of Karis 2013).
     """
     square = alpha * alpha
-    return cosine.clamp(min=0) * (square / ((1 - cosine + square * (1 + cosine)) * 0.5)).square()
+    lobe = square / (0.5 * (1 + square) - (0.5 * (1 - square)) * cosine)
+    return np.maximum(cosine, 0) * lobe * lobe
 
 
 def pyramid_resolutions(base_resolution: int) -> list[int]:
@@ -41,125 +49,149 @@ class SpecularRows:
     resolution    R, of the level
     """
 
-    row: Tensor
-    cell: Tensor
-    weight: Tensor
-    texels: Tensor
+    row: _Indices
+    cell: _Indices
+    weight: _Floats
+    texels: _Indices
     resolution: int
 
 
 def build_rows(base_resolution: int, resolution: int, roughness: float) -> SpecularRows:
-    """Rows of one level for an eighth of face 0; roughness > 0. Weights in float64, each row's sum is 1."""
+    """Rows of one level for an eighth of face 0; roughness > 0.
+
+    From the coarsest cells down, a cell is kept where the kernel varies little over it, else split in four.
+    """
     alpha = roughness * roughness
-    index = torch.arange(resolution // 2, resolution)
-    lower = index[:, None] <= index
-    texel_row, texel_column = torch.where(lower)
+    index = np.arange(resolution // 2, resolution)
+    texel_row, texel_column = np.nonzero(index[:, None] <= index)
     texels = index[texel_row] * resolution + index[texel_column]
-    centres = texel_centres(resolution, dtype=torch.float64)
-    axis = torch.stack([centres[texels % resolution], centres[texels // resolution], torch.ones(len(texels))], dim=-1)
-    axis = torch.nn.functional.normalize(axis.double(), dim=-1)
-    # The rows' directions in the frame of each face: N.L is (p x + q y + s) / sqrt(x^2 + y^2 + 1).
-    frame = torch.tensor([FACE_X, FACE_Y, FACE_AXIS], dtype=torch.float64)
-    in_face = torch.einsum("na,afk,cfk->nfc", axis, frame[:, :1].expand(3, 6, 3), frame)
-    # The kernel's integral over the hemisphere, in the variable log(alpha^2 + sin^2(theta / 2)) that follows its lobe.
-    variable = torch.linspace(0, 1, 4001, dtype=torch.float64)
-    half = alpha * alpha * ((0.5 / (alpha * alpha) + 1) ** variable - 1)
-    integral = 4 * math.pi * float(torch.trapezoid(ggx_kernel(1 - 2 * half, alpha), half))
+    in_face = _directions_in_faces(texels, resolution)
+    integral = _kernel_integral(alpha)
     pyramid = pyramid_resolutions(base_resolution)
     starts = np.cumsum([0] + [6 * r * r for r in pyramid])
     count = 6 * pyramid[-1] ** 2
-    row = torch.arange(len(texels)).repeat_interleave(count)
-    cell = torch.arange(count).repeat(len(texels))
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    row = np.repeat(np.arange(len(texels)), count)
+    cell = np.tile(np.arange(count), len(texels))
+    kept: list[tuple[_Indices, _Indices, _Floats]] = []
     for depth in range(len(pyramid) - 1, -1, -1):
         r = pyramid[depth]
-        cells = _Cells(row, cell, r, in_face)
-        nearest, farthest = cells.angle_range()
+        cells = _Cells.seen_from(row, cell, r, in_face)
+        angle = np.arccos(np.clip(cells.cosine(cells.x, cells.y), -1, 1))
+        nearest = np.maximum(angle - cells.radius, 0)
         above = nearest < math.pi / 2
-        near, far = ggx_kernel(torch.cos(nearest), alpha), ggx_kernel(torch.cos(farthest), alpha)
-        split = above & ((near - far) * cells.area > SPLIT_TOLERANCE * integral)
-        if depth == 0:
-            split[:] = False
+        split = np.zeros_like(above)
+        if depth > 0:
+            near = ggx_kernel(np.cos(nearest), alpha)
+            far = ggx_kernel(np.cos(np.minimum(angle + cells.radius, math.pi)), alpha)
+            split = above & ((near - far) * cells.area > SPLIT_TOLERANCE * integral)
         keep = above & ~split
         weight = cells.select(keep).integrate(alpha, nearest[keep])
-        positive = weight > 0
-        kept.append((row[keep][positive], cell[keep][positive] + int(starts[depth]), weight[positive]))
-        row, cell = row[split], cell[split]
-        face, y, x = cell // (r * r), cell // r % r, cell % r
-        fine = 2 * r
-        corner = (face * fine + 2 * y) * fine + 2 * x
-        cell = (corner[:, None] + torch.tensor([0, 1, fine, fine + 1])).reshape(-1)
-        row = row.repeat_interleave(4)
-    row, cell, weight = (torch.cat(part) for part in zip(*kept, strict=True))
-    order = torch.argsort(row, stable=True)
+        kept.append((row[keep], cell[keep] + starts[depth], weight))
+        row, cell = np.repeat(row[split], 4), _children(cell[split], r)
+    row, cell, weight = (np.concatenate(part) for part in zip(*kept, strict=True))
+    order = np.argsort(row.astype(np.uint16) if len(texels) < 1 << 16 else row, kind="stable")
+    order = order[weight[order] > 0]
     row, cell, weight = row[order], cell[order], weight[order]
-    total = torch.zeros(len(texels), dtype=torch.float64).index_add_(0, row, weight)
+    total = np.bincount(row, weights=weight, minlength=len(texels))
     return SpecularRows(row, cell, weight / total[row], texels, resolution)
 
 
+def _centres(resolution: int) -> _Floats:
+    return (np.arange(resolution) * 2 + 1) / resolution - 1
+
+
+def _directions_in_faces(texels: _Indices, resolution: int) -> _Floats:
+    """Unit directions of texels of face 0 in the frame of every face: [N, 6, 3].
+
+    With (p, q, s) of a face, N.L is (p x + q y + s) / sqrt(x^2 + y^2 + 1) at its point (x, y).
+    """
+    frames = np.array([FACE_X, FACE_Y, FACE_AXIS], dtype=np.float64)
+    centres = _centres(resolution)
+    on_face = np.stack([centres[texels % resolution], centres[texels // resolution], np.ones(len(texels))], axis=-1)
+    direction = on_face @ frames[:, 0]
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    return np.einsum("nk,cfk->nfc", direction, frames)
+
+
+def _kernel_integral(alpha: float) -> float:
+    """The kernel over the hemisphere, integrated in log(alpha^2 + sin^2(theta / 2)), which follows its lobe."""
+    half = alpha * alpha * ((0.5 / (alpha * alpha) + 1) ** np.linspace(0, 1, 4001) - 1)
+    kernel = ggx_kernel(1 - 2 * half, alpha)
+    return 4 * math.pi * float(np.sum((kernel[1:] + kernel[:-1]) * np.diff(half)) / 2)
+
+
+def _children(cell: _Indices, resolution: int) -> _Indices:
+    """The four cells of the next finer level in each cell, [4 N]."""
+    face, y, x = cell // (resolution * resolution), cell // resolution % resolution, cell % resolution
+    fine = 2 * resolution
+    corner = (face * fine + 2 * y) * fine + 2 * x
+    return (corner[:, None] + np.array([0, 1, fine, fine + 1])).reshape(-1)
+
+
+@dataclass(frozen=True)
 class _Cells:
-    """Pairs of a row and a cell of one pyramid level, with the cell seen from the row's direction."""
+    """Cells of one pyramid level, each with the direction of a row in the frame of the cell's face, all [N]."""
 
-    def __init__(self, row: Tensor, cell: Tensor, resolution: int, in_face: Tensor) -> None:
-        self.resolution = resolution
-        self.direction = in_face[row, cell // (resolution * resolution)]
-        y, x = cell // resolution % resolution, cell % resolution
-        centres = texel_centres(resolution, dtype=torch.float64)
-        self.x, self.y = centres[x], centres[y]
-        in_one_face = cell % (resolution * resolution)
-        self.area = texel_solid_angles(resolution, dtype=torch.float64).reshape(-1)[in_one_face]
-        self.radius = _cell_radius(resolution).reshape(-1)[in_one_face]
+    resolution: int
+    p: _Floats
+    q: _Floats
+    s: _Floats
+    x: _Floats
+    y: _Floats
+    area: _Floats
+    radius: _Floats
 
-    def select(self, mask: Tensor) -> "_Cells":
-        chosen = object.__new__(_Cells)
-        chosen.resolution = self.resolution
-        for name in ("direction", "x", "y", "area", "radius"):
-            setattr(chosen, name, getattr(self, name)[mask])
-        return chosen
+    @staticmethod
+    def seen_from(row: _Indices, cell: _Indices, resolution: int, in_face: _Floats) -> "_Cells":
+        face, in_one_face = np.divmod(cell, resolution * resolution)
+        p, q, s = np.moveaxis(in_face, -1, 0).reshape(3, -1)[:, row * 6 + face]
+        centres = _centres(resolution)
+        area = texel_solid_angles(resolution, dtype=torch.float64).numpy().reshape(-1)
+        y, x = np.divmod(in_one_face, resolution)
+        radius = _cell_radius(resolution).reshape(-1)
+        return _Cells(resolution, p, q, s, centres[x], centres[y], area[in_one_face], radius[in_one_face])
 
-    def angle_range(self) -> tuple[Tensor, Tensor]:
-        """Bounds of the angle to the row's direction over the cell, in radians."""
-        angle = torch.acos(self._cosine(self.x, self.y).clamp(-1, 1))
-        return (angle - self.radius).clamp(min=0), (angle + self.radius).clamp(max=math.pi)
+    def select(self, mask: NDArray[np.bool_]) -> "_Cells":
+        parts = (self.p, self.q, self.s, self.x, self.y, self.area, self.radius)
+        return _Cells(self.resolution, *(part[mask] for part in parts))
 
-    def integrate(self, alpha: float, nearest: Tensor) -> Tensor:
-        """The kernel's integral over each cell by Gauss quadrature, with more points where the cell is large for it."""
-        scale = torch.sqrt(4 * alpha * alpha + nearest * nearest)
-        relative = self.radius / scale
-        result = torch.zeros_like(self.x)
-        for points, low, high in ((2, 0.0, 0.35), (5, 0.35, 1.5), (16, 1.5, math.inf)):
+    def cosine(self, x: _Floats, y: _Floats) -> _Floats:
+        return (self.p * x + self.q * y + self.s) / np.sqrt(1 + x * x + y * y)
+
+    def integrate(self, alpha: float, nearest: _Floats) -> _Floats:
+        """The kernel's integral over each cell by Gauss quadrature; nearest is the smallest angle to the cell."""
+        relative = self.radius / np.sqrt(4 * alpha * alpha + nearest * nearest)
+        result = np.zeros_like(self.x)
+        low = 0.0
+        for points, high in _QUADRATURE:
             mask = (relative >= low) & (relative < high)
-            if bool(mask.any()):
+            if mask.any():
                 result[mask] = self.select(mask)._gauss(alpha, points)
+            low = high
         return result
 
-    def _gauss(self, alpha: float, points: int) -> Tensor:
+    def _gauss(self, alpha: float, points: int) -> _Floats:
         nodes, shares = np.polynomial.legendre.leggauss(points)
-        total = torch.zeros_like(self.x)
+        nodes, total = nodes / self.resolution, np.zeros_like(self.x)
         for node_y, share_y in zip(nodes, shares, strict=True):
-            y = self.y + float(node_y) / self.resolution
+            y = self.y + node_y
+            from_y, square_y = self.q * y + self.s, 1 + y * y
             for node_x, share_x in zip(nodes, shares, strict=True):
-                x = self.x + float(node_x) / self.resolution
-                square = 1 + x * x + y * y
-                kernel = ggx_kernel(self._cosine(x, y), alpha)
-                total += kernel * square.pow(-1.5) * float(share_x * share_y)
+                x = self.x + node_x
+                inverse = 1 / np.sqrt(square_y + x * x)
+                cosine = (self.p * x + from_y) * inverse
+                total += ggx_kernel(cosine, alpha) * inverse * inverse * inverse * (share_x * share_y)
         return total / self.resolution**2
 
-    def _cosine(self, x: Tensor, y: Tensor) -> Tensor:
-        p, q, s = self.direction.unbind(-1)
-        return (p * x + q * y + s) / torch.sqrt(1 + x * x + y * y)
 
-
-def _cell_radius(resolution: int) -> Tensor:
+def _cell_radius(resolution: int) -> _Floats:
     """The largest angle between a texel's centre and its corners: [R, R]."""
-    edges = torch.arange(resolution + 1, dtype=torch.float64) * 2 / resolution - 1
-    centres = texel_centres(resolution, dtype=torch.float64)
-
-    def unit(y: Tensor, x: Tensor) -> Tensor:
-        y, x = torch.broadcast_tensors(y[:, None], x)
-        return torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
-
-    centre = unit(centres, centres)
+    edges, centres = np.arange(resolution + 1) * 2 / resolution - 1, _centres(resolution)
     sides = (edges[:-1], edges[1:])
-    cosine = torch.stack([(centre * unit(y, x)).sum(-1) for y in sides for x in sides])
-    return torch.acos(cosine.min(dim=0).values.clamp(-1, 1))
+    length = 1 + centres[:, None] ** 2 + centres**2
+    cosines = [
+        (1 + centres[:, None] * y[:, None] + centres * x) / np.sqrt(length * (1 + y[:, None] ** 2 + x * x))
+        for y in sides
+        for x in sides
+    ]
+    return np.arccos(np.clip(np.min(cosines, axis=0), -1, 1))
