@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PBRfit for Blender: fit one clean physically based material to any look of an object."""
 
 from __future__ import annotations

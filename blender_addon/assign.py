@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The fitted maps as a material of the file: new datablocks only; the original material stays, with a fake user."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The one rotation between Blender and the renderer, and the camera matrices that follow from it.
 
 Blender is right-handed with Z up; the renderer is right-handed with Y up. Blender's (X, Y, Z) becomes (-Y, Z, -X).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The backend on this machine: found, started as its own process, watched, and ended with Blender."""
 
 from __future__ import annotations

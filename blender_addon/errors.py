@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What goes wrong, said so that an artist can act on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The object as the backend wants it: the evaluated, triangulated mesh as numpy arrays in world space.
 
 Nothing of the file changes: the evaluated mesh belongs to the dependency graph, and where faces with more than four

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The world's light as an equirectangular image, where its nodes are simple enough to be read directly.
 
 The simple chain is World Output <- Background <- Environment Texture, with or without a Mapping that only rotates.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The node trees that PBRfit makes, laid out to be read from left to right by a person."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reading shader node trees, without changing them."""
 
 from __future__ import annotations

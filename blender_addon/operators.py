@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the artist can do, as operators: thin shells around the session."""
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ def poll_session() -> float | None:
     running = session.current()
     if running is None:
         return None
-    status = running.poll()
-    redraw_sidebars()
+    before = running.status
+    try:
+        status = running.poll()
+    finally:
+        if running.status != before:
+            redraw_sidebars()
     return None if status.finished else POLL_SECONDS
 
 

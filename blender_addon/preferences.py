@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where the backend is, kept with the user's preferences."""
 
 from __future__ import annotations

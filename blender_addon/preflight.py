@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in the way of a fit, found before anything starts and without changing anything.
 
 `quick_findings` reads only what is cheap enough for a panel that is redrawn; `all_findings` adds what needs the

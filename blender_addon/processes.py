@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Starting other programs from Blender."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The settings of a fit, kept with the scene."""
 
 from __future__ import annotations

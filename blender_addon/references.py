@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The reference renders: a second, windowless Blender works on a copy of the file and hands over finished views.
 
 This Blender stays free. The copy, the plan and the renders live in one temporary directory, which the caller owns.

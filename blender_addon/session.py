@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One fit from the click to the assigned material, as a state machine that never makes Blender wait.
 
 `start` does what needs the main thread and the open file: preflight, export, saving a copy. After it, `poll` is to be

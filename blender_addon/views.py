@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where the cameras stand: a Fibonacci sphere around the object's bounding sphere."""
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ def make_scene():
     settings.resolution, settings.view_size, settings.samples = 64, 64, 2
     settings.views, settings.held_out_views, settings.quality = 5, 1, "draft"
     bpy.ops.ed.undo_push(message="Scene of the test")
+    bpy.ops.wm.save_as_mainfile(filepath=request["file"])
 
 
 def view_3d():
@@ -82,7 +83,8 @@ def report():
         links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
     state.update(
         count=state["count"] + 1,
-        version=bpy.app.version_string,
+        file=bpy.data.filepath,
+        dirty=bpy.data.is_dirty,
         hovered=hovered_operator(),
         sidebar={"x": sidebar.x, "y": sidebar.y, "width": sidebar.width, "height": sidebar.height},
         session=current.status.state if current is not None else "",

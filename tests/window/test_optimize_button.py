@@ -27,6 +27,7 @@ def test_click_fit_look_undo_and_revert(blender: WindowBlender, screenshots: Pat
     blender.click("pbrfit.optimize")
     running = blender.wait_for(lambda state: state["session"] in {"rendering", "fitting"}, 60.0)
     assert running["material"] == "Material"
+    assert (running["file"], running["dirty"]) == (str(blender.file), False)
     blender.screenshot(screenshots / "2_running.png")
     finished = blender.wait_for(lambda state: state["session"] in {"done", "failed"}, FIT_SECONDS)
     assert finished["session"] == "done", finished["message"]
@@ -35,6 +36,7 @@ def test_click_fit_look_undo_and_revert(blender: WindowBlender, screenshots: Pat
 
     assert finished["material"] == "Cube PBRfit"
     assert finished["kept"] == ["Material"]
+    assert (finished["file"], finished["dirty"]) == (str(blender.file), True)
     assert set(finished["links"]) == {
         "ShaderNodeUVMap > Vector",
         "ShaderNodeTexImage > Base Color",

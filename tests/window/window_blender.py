@@ -29,7 +29,13 @@ class WindowBlender:
         self.environment = {**os.environ, "DISPLAY": display, "BLENDER_USER_RESOURCES": str(folder / "user")}
         width, height = screen
         start = [command, "--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
-        request = {"zips": [str(path) for path in zips], "python": sys.executable, "state": str(self.state_file)}
+        self.file = folder / "scene.blend"
+        request = {
+            "zips": [str(path) for path in zips],
+            "python": sys.executable,
+            "state": str(self.state_file),
+            "file": str(self.file),
+        }
         self.log = folder / "blender.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
