@@ -34,10 +34,11 @@ class SpecularLevel:
 def default_levels(base_resolution: int) -> tuple[SpecularLevel, ...]:
     """Levels for a base of this resolution, from the base itself (roughness 0) to roughness 1.
 
-    Where they lie matters as much as each level's accuracy, since between them the lookup only mixes two lobes:
-    nvdiffrec's spacing (one level per halving, 0.08 to 0.5, then 1) is wrong by 3.5 to 8.7 % in total, this one by
-    0.7 to 2.4 % for a base of 128 in the middle of the range. No level is finer than the base, and levels whose lobe
-    (half width about 2 roughness^2) is narrower than half a texel of the base are left out.
+    Where they lie matters as much as each level's accuracy, since between them the lookup only mixes two lobes.
+    Measured in the forest with a base of 128 against brute force on a base of 256: 1.5 to 3.4 % between roughness 0.085
+    and 0.21, 7 % at 0.18, the worst above 0.07; below 0.07 the base itself is too coarse for the lobe (7.5 % at 0.05).
+    No level is finer than the base, and levels whose lobe (half width about 2 roughness^2) is narrower than half a
+    texel of the base are left out.
     """
     wanted = ((128, 0.1), (64, 0.15), (32, 0.27), (32, 0.4), (32, 0.6), (16, 1.0))
     levels = [SpecularLevel(base_resolution, 0.0)]
