@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line_helpers import run_python
 
 from backend.blender_task import addon_file
 
-SCENES = Path(__file__).with_name("scenes.py")
+SCENES = Path(__file__).with_name("blend_scenes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class BlendFiles:
-    """The scenes of scenes.py as files, made when first asked for."""
+    """The scenes of blend_scenes.py as files, made when first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,12 +32,6 @@ class BlendFiles:
         if not path.exists():
             run_python(SCENES, name, self.folder)
         return path
-
-
-def run_python(*arguments: object) -> None:
-    """Run a script in this Python; a failure shows what it said."""
-    result = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +53,3 @@ def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     run_python("-c", code)
     return path
-
-
-def content_hash(path: Path) -> str:
-    """Of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

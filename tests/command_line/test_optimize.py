@@ -1,4 +1,4 @@
-"""``pbrfit optimize`` from the command to the report, on the demo's scene, small; and what is left when it is stopped."""
+"""``pbrfit optimize`` from the command to the report on the demo's scene, small; and what is left when stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import content_hash, run_python
+from command_line_helpers import content_hash, run_python
 
 COMMAND = [sys.executable, "-m", "backend", "optimize"]
 SMALL = ["--quality", "draft", "--views", "10", "--view-size", "96", "--samples", "8", "--resolution", "128"]

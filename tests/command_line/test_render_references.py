@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import content_hash
+from command_line_helpers import content_hash
 
 from backend.blender_task import addon_file
 

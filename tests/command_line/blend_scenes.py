@@ -1,4 +1,4 @@
-"""Scenes for the tests, made in a Blender of their own: ``python scenes.py NAME FOLDER`` saves FOLDER/NAME.blend."""
+"""Scenes for the tests, each made in a Blender of its own: ``python blend_scenes.py NAME FOLDER`` saves it there."""
 
 import math
 import os
