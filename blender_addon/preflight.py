@@ -181,6 +181,7 @@ def geometry_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsg
             yield Finding(ERROR, f'The modifiers of "{name}" remove its UV map "{uv_map}".', cure)
             return
         positions = read(mesh.vertices, "co", 3, np.float32)
+        area = float(read(mesh.polygons, "area", 1, np.float32).sum())
         uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
         triangles = read(mesh.loop_triangles, "loops", 3, np.int32)
         shown = [item.name if item is not None else None for item in mesh.materials]
@@ -188,6 +189,9 @@ def geometry_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsg
     if broken:
         cure = "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers."
         yield Finding(ERROR, f'"{name}" has {broken} vertices that are nowhere (NaN, infinite or absurdly far).', cure)
+        return
+    if area == 0.0:
+        yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
         return
     own = [slot.material.name if slot.material is not None else None for slot in scene_object.material_slots]
     if shown != own[: len(shown)] and any(item is not None for item in shown):

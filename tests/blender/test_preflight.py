@@ -94,6 +94,13 @@ def test_only_empty_slots(addon) -> None:
     assert '"Cube" has no material to fit.' in refusal(addon)
 
 
+def test_faces_without_area(addon) -> None:
+    scene_object = ready_cube()
+    for vertex in scene_object.data.vertices:
+        vertex.co = (1.0, 2.0, 3.0)
+    assert 'All faces of "Cube" have no area.' in refusal(addon)
+
+
 @pytest.mark.parametrize("scale", [(0.0, 0.0, 0.0), (1.0, 0.0, 1.0)])
 def test_scaled_to_zero(addon, scale) -> None:
     scene_object = ready_cube()
