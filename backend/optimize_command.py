@@ -51,10 +51,6 @@ class OptimizeRequest:
     properties: dict = field(default_factory=dict)
     blender: str | None = None
 
-    @property
-    def quality(self) -> str:
-        return self.properties.get("quality", "standard")
-
 
 def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict:
     """Fit, save and report; returns what report.json holds. Raises CommandError; Interrupted after Ctrl-C.
@@ -74,7 +70,7 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict:
             progress.note(f"Warning: {warning}")
         progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with the material {result['material']}")
         original = request.blend if request.blend is not None else work / "original.blend"
-        renders = _render_for_report(request, blender, work, {"original": original, "fitted": fitted}, result, progress)
+        renders = _render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
     errors = {light: _measure(views) for light, views in renders.items()}
     report = _report(request, result, errors)
     report["seconds"].update(
@@ -146,12 +142,7 @@ Renders = dict[str, list[list[np.ndarray]]]
 
 
 def _render_for_report(
-    request: OptimizeRequest,
-    blender: Blender,
-    work: Path,
-    files: dict[str, Path],
-    result: dict,
-    progress: ProgressLine,
+    blender: Blender, work: Path, files: dict[str, Path], result: dict, progress: ProgressLine
 ) -> dict[str, Renders]:
     """Render the held-out views of both files in Cycles, with two seeds each, in their own world and under an HDRI."""
     views = result["held_out_views"]
@@ -164,8 +155,8 @@ def _render_for_report(
                     "blend": str(path),
                     "scene": result["scene"],
                     "object": result["object"],
-                    "size": min(request.properties.get("view_size", LARGEST_REPORT_SIZE), LARGEST_REPORT_SIZE),
-                    "samples": REPORT_SAMPLES[request.quality],
+                    "size": min(result["settings"]["view_size"], LARGEST_REPORT_SIZE),
+                    "samples": REPORT_SAMPLES[result["settings"]["quality"]],
                     "output": str(work / f"{light}_{which}_{seed}"),
                     "world_hdri": hdri,
                     "views": [{**view, "seed": seed + 10 * view["index"]} for view in views],
@@ -176,7 +167,7 @@ def _render_for_report(
     for event in _run(blender, "render_references.py", {**first, "jobs": others}, work, grace_seconds=0.0):
         if "view" in event:
             rendered += 1
-            left = (time.monotonic() - began) / rendered * (count - rendered)
+            left = (time.monotonic() - began) / rendered * (count - rendered) if rendered > 2 else None
             progress.show("Rendering the report", rendered / count, left, message=f"{rendered}/{count}")
     return {
         light: {
@@ -212,7 +203,7 @@ def _report(request: OptimizeRequest, result: dict, errors: dict[str, list[ViewE
         **summarise("relit", errors["relit"]),
         "relit_world": f"{RELIT_HDRI}.exr",
         "heldout_views": [view["index"] for view in result["held_out_views"]],
-        "report_samples": REPORT_SAMPLES[request.quality],
+        "report_samples": REPORT_SAMPLES[result["settings"]["quality"]],
         "seconds": seconds,
         "fit_seconds": {key: _rounded(value) for key, value in fit_seconds.items()},
         "iterations": metrics.pop("iterations", None),
@@ -220,7 +211,7 @@ def _report(request: OptimizeRequest, result: dict, errors: dict[str, list[ViewE
         "fit": metrics,
         "object": result["object"],
         "material": result["material"],
-        "settings": request.properties,
+        "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": versions,
     }

@@ -188,11 +188,18 @@ def _summary(request: dict, scene: bpy.types.Scene, target: bpy.types.Object, re
         "metrics": result.metrics,
         "seconds": result.seconds,
         "held_out_views": [view.for_blender() for view in result.views if view.held_out],
+        "settings": _settings(scene),
         "warnings": result.warnings,
         "relit_hdri": shipped_hdri(request["relit_hdri"]),
         "blender": bpy.app.version_string,
         "python": sys.version.split()[0],
     }
+
+
+def _settings(scene: bpy.types.Scene) -> dict:
+    """Every setting of the fit as it was used, by name."""
+    names = [item.identifier for item in scene.pbrfit.bl_rna.properties if not item.is_readonly]
+    return {name: getattr(scene.pbrfit, name) for name in names if name != "name"}
 
 
 def _own_stdout():
