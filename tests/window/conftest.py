@@ -54,11 +54,16 @@ def display() -> Iterator[str]:
 
 
 @pytest.fixture
-def blender(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowBlender]:
-    """A running Blender with the extension that carries its own wheels, and a painted object in an HDRI."""
+def blender(
+    request: pytest.FixtureRequest, display: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WindowBlender]:
+    """A running Blender with the extension that carries its own wheels, and a painted object in an HDRI.
+
+    An indirect parameter is the number of views, otherwise 5.
+    """
     command = window_blender_command()
     zips = build_addon.build(tmp_path_factory.mktemp("extension"), "bundled")
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_window_"))
-    with WindowBlender(command, display, SCREEN, folder, zips) as running:
+    with WindowBlender(command, display, SCREEN, folder, zips, getattr(request, "param", 5)) as running:
         yield running
     shutil.rmtree(folder, ignore_errors=True)

@@ -35,14 +35,17 @@ def make_scene():
     tree.links.new(texture.outputs["Color"], tree.nodes["Background"].inputs["Color"])
     settings = scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 64, 64, 2
-    settings.views, settings.held_out_views, settings.quality = 5, 1, "draft"
+    settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
     bpy.ops.ed.undo_push(message="Scene of the test")
     bpy.ops.wm.save_as_mainfile(filepath=request["file"])
 
 
 def view_3d():
-    """The 3D view and its sidebar."""
-    area = next(item for item in bpy.context.window_manager.windows[0].screen.areas if item.type == "VIEW_3D")
+    """The 3D view and its sidebar; None and None while another editor is shown in its place."""
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    area = next((item for item in areas if item.type == "VIEW_3D"), None)
+    if area is None:
+        return None, None
     return area, next(item for item in area.regions if item.type == "UI")
 
 
@@ -61,6 +64,8 @@ def hovered_operator():
     """The Python command of the button under the mouse, or an empty string."""
     area, sidebar = view_3d()
     window = bpy.context.window_manager.windows[0]
+    if area is None:
+        return ""
     with bpy.context.temp_override(window=window, area=area, region=sidebar):
         if not bpy.ops.ui.copy_python_command_button.poll():
             return ""
@@ -86,7 +91,7 @@ def report():
         file=bpy.data.filepath,
         dirty=bpy.data.is_dirty,
         hovered=hovered_operator(),
-        sidebar={"x": sidebar.x, "y": sidebar.y, "width": sidebar.width, "height": sidebar.height},
+        sidebar={name: getattr(sidebar, name) for name in ("x", "y", "width", "height")} if sidebar else None,
         session=current.status.state if current is not None else "",
         message=current.status.message if current is not None else "",
         fraction=current.status.fraction if current is not None else 0.0,

@@ -64,7 +64,19 @@ def test_click_fit_look_undo_and_revert(blender: WindowBlender, screenshots: Pat
     blender.wait_for(lambda state: state["material"] == "Material")
     blender.screenshot(screenshots / "4_reverted.png")
 
+    # Look at the node tree: undo the revert, turn the 3D view into a shader editor, and frame all nodes.
+    blender.xdotool("mousemove", 300, 400)
+    blender.xdotool("key", "ctrl+z")
+    blender.wait_for(lambda state: state["material"] == "Cube PBRfit")
+    blender.xdotool("key", "shift+F3")
+    blender.wait_for(lambda state: state["sidebar"] is None)
+    blender.xdotool("key", "Home")
+    for _ in range(5):
+        blender.next_state()
+    blender.screenshot(screenshots / "5_node_tree.png")
 
+
+@pytest.mark.parametrize("blender", [500], indirect=True)
 def test_cancel_button(blender: WindowBlender, screenshots: Path) -> None:
     blender.click("pbrfit.optimize")
     blender.wait_for(lambda state: state["session"] == "rendering" and state["fraction"] > 0.04, 60.0)
@@ -74,4 +86,4 @@ def test_cancel_button(blender: WindowBlender, screenshots: Path) -> None:
     assert cancelled["kept"] == []
     assert cancelled["images"] == {}
     blender.next_state()
-    blender.screenshot(screenshots / "5_cancelled.png")
+    blender.screenshot(screenshots / "6_cancelled.png")

@@ -22,7 +22,9 @@ SCRIPT = Path(__file__).with_name("report_state.py")
 class WindowBlender:
     """One Blender process with a window; use it as a context manager."""
 
-    def __init__(self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path]) -> None:
+    def __init__(
+        self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], views: int
+    ) -> None:
         self.screen = screen
         self.folder = folder
         self.state_file = folder / "state.json"
@@ -35,6 +37,7 @@ class WindowBlender:
             "python": sys.executable,
             "state": str(self.state_file),
             "file": str(self.file),
+            "views": views,
         }
         self.log = folder / "blender.log"
         with open(self.log, "wb") as log:
