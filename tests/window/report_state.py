@@ -88,6 +88,7 @@ def report():
         links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
     state.update(
         count=state["count"] + 1,
+        editors=[area.ui_type for area in bpy.context.window_manager.windows[0].screen.areas],
         file=bpy.data.filepath,
         dirty=bpy.data.is_dirty,
         hovered=hovered_operator(),
