@@ -28,6 +28,11 @@ from render.shade import ShadingModel, shade, shading_normal
 from render.texel_lookup import Taps, lookup, mip_count, pyramid, trilinear_taps
 
 _HUBER = 0.15
+# Step between neighbouring texels that counts as an edge; smaller ones are smoothed.
+_EDGE = 0.03
+_MEASURE_EVERY = 20
+_LEAST_GAIN_DB = 0.02
+_PATIENCE = 80
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,25 @@ class FitPlan:
     learning_rate: float = 0.03
     final_learning_rate: float = 0.002
     model: ShadingModel = "principled"
+    smoothness: float = 0.3
     fit_normal: bool = True
     fit_ks: bool = True
     fit_alpha: bool = False
+    learn_light: bool = False
+    light_learning_rate: float = 0.03
+    white_balance: float = 0.01
+
+
+@dataclass(frozen=True)
+class FitStatus:
+    """Where a fit is: iteration, fraction of the plan, map size, held-out PSNR if just measured, seconds so far, left."""
+
+    iteration: int
+    fraction: float
+    resolution: int
+    psnr_db: float | None
+    seconds: float
+    seconds_left: float
 
 
 def shade_samples(
@@ -53,7 +74,11 @@ def shade_samples(
     normal = shading_normal(values[..., NORMAL], rows.normal, rows.tangent, rows.sign)
     zero = torch.zeros_like(values[..., ROUGHNESS])
     ks = torch.cat([zero, values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
-    color = shade(values[..., KD], ks, normal, rows.view, light, table, model)
+    irradiance = specular_factor = None
+    if rows.shadow is not None:
+        irradiance = light.diffuse(normal) * rows.shadow.diffuse
+        specular_factor = rows.shadow.specular_at(values[..., ROUGHNESS])
+    color = shade(values[..., KD], ks, normal, rows.view, light, table, model, irradiance, specular_factor)
     if values.shape[-1] <= ALPHA.start:
         return torch.cat([color[:, 0], torch.ones_like(color[:, 0, :1])], dim=-1)
     alpha = values[..., ALPHA] * rows.valid[..., None]
@@ -81,6 +106,23 @@ def fit_loss(prediction: torch.Tensor, rows: SampleTable) -> torch.Tensor:
     return loss + coverage
 
 
+@torch.no_grad()
+def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weight: float) -> None:
+    """Add to `gradient` that of the smoothness term of texels, both [R, R, C], in place.
+
+    The term is weight * mean over texels of the sum of e^2 (sqrt(1 + (d / e)^2) - 1) over the steps d to the right and
+    lower neighbour (Charbonnier): quadratic for small steps, so noise is averaged, and linear for large ones, so edges stay.
+    """
+    scale = weight / (texels.shape[0] * texels.shape[1])
+    for step, near, far in (
+        (texels[1:] - texels[:-1], gradient[:-1], gradient[1:]),
+        (texels[:, 1:] - texels[:, :-1], gradient[:, :-1], gradient[:, 1:]),
+    ):
+        slope = step * scale / (1 + (step / _EDGE).square()).sqrt()
+        near -= slope
+        far += slope
+
+
 class TableFit:
     """State of one fit: the maps, the batches of the current size and the optimiser."""
 
@@ -90,6 +132,9 @@ class TableFit:
         self.ggx = ggx_table(device)
         with torch.no_grad():
             self.prefiltered: PrefilteredLight = light.build_mips()
+        self.light_optimizer = None
+        if plan.learn_light:
+            self.light_optimizer = torch.optim.Adam([light.base], lr=plan.light_learning_rate, betas=(0.9, 0.99))
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(table), generator=generator).to(device)
         count = max(1, round(len(table) / plan.batch))
@@ -115,10 +160,22 @@ class TableFit:
         """One iteration; returns the loss (not synchronised)."""
         number = self.iteration % len(self.batch_rows)
         rows, taps = self.batch_rows[number], self.taps[number]
+        if self.light_optimizer is not None:
+            self.light_optimizer.zero_grad(set_to_none=True)
+            self.prefiltered = self.light.build_mips()
         prediction = shade_samples(self.values(taps, rows), rows, self.prefiltered, self.ggx, self.plan.model)
         loss = fit_loss(prediction, rows)
+        if self.light_optimizer is not None:
+            loss = loss + self.plan.white_balance * self.light.regularizer()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.light_optimizer is not None:
+            self.light_optimizer.param_groups[0]["lr"] = (
+                self.plan.light_learning_rate * learning_rate / self.plan.learning_rate
+            )
+            self.light_optimizer.step()
+            self.light.clamp_(0.0)
+        add_smoothness_gradient_(self.texels.grad, self.texels.data, self.plan.smoothness)
         self._freeze_unfitted()
         self.optimizer.param_groups[0]["lr"] = learning_rate
         self.optimizer.step()
@@ -132,11 +189,49 @@ class TableFit:
         if not self.plan.fit_ks:
             self.texels.grad[..., ROUGHNESS.start : METALLIC.stop] = 0
 
+    def run(self, held_out: SampleTable | None, on_step: Callable[[FitStatus], None]) -> list[FitStatus]:
+        """Run the whole plan; `on_step` hears of every iteration; returns the states at which the error was measured.
+
+        The last size ends early when the held-out error has stopped falling.
+        """
+        plan, history, started = self.plan, [], time.perf_counter()
+        lengths = stage_lengths(plan.iterations, plan.stages)
+        total = sum(lengths)
+        decay = math.log(plan.final_learning_rate / plan.learning_rate)
+        for stage, length in enumerate(lengths):
+            self.set_resolution(plan.resolution >> (plan.stages - 1 - stage))
+            held_taps = _taps(held_out, self.maps.resolution, self.levels) if held_out is not None else None
+            best, best_iteration = -math.inf, self.iteration
+            for _ in range(length):
+                self.step(plan.learning_rate * math.exp(decay * self.iteration / total))
+                psnr = None
+                if held_out is not None and (self.iteration % _MEASURE_EVERY == 0 or self.iteration == total):
+                    psnr = float(-10 * torch.log10(self.error(held_out, held_taps).mean()))
+                elapsed = time.perf_counter() - started
+                left = elapsed * (total - self.iteration) / self.iteration
+                status = FitStatus(self.iteration, self.iteration / total, self.maps.resolution, psnr, elapsed, left)
+                on_step(status)
+                if psnr is None:
+                    continue
+                history.append(status)
+                if psnr > best + _LEAST_GAIN_DB:
+                    best, best_iteration = psnr, self.iteration
+                elif stage == len(lengths) - 1 and self.iteration - best_iteration >= _PATIENCE:
+                    break
+            self.maps = MaterialMaps(self.texels.detach())
+        return history
+
     @torch.no_grad()
     def error(self, rows: SampleTable, taps: Taps) -> torch.Tensor:
-        """Squared sRGB error of each pixel, [P, 3]."""
+        """Squared sRGB error of each pixel, [P, 3], colours clipped to 0..1."""
         prediction = shade_samples(self.values(taps, rows), rows, self.prefiltered, self.ggx, self.plan.model)
         return (linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(rows.color).clamp(max=1)).square()
+
+    def psnr_by_view(self, rows: SampleTable) -> list[float]:
+        """sRGB PSNR in dB over the rows' pixels, one for each view among them, in order of the views."""
+        error = self.error(rows, _taps(rows, self.maps.resolution, self.levels)).mean(-1)
+        views = torch.unique(rows.view_index)
+        return [float(-10 * torch.log10(error[rows.view_index == view].mean())) for view in views]
 
 
 def _sorted_by_texel(table: SampleTable, index: torch.Tensor) -> SampleTable:
@@ -155,25 +250,3 @@ def stage_lengths(iterations: int, stages: int) -> list[int]:
     """Iterations at each size: later sizes get more."""
     weights = [1.0 + 0.5 * stage for stage in range(stages)]
     return [max(1, round(iterations * weight / sum(weights))) for weight in weights]
-
-
-def run(
-    fit: TableFit, held_out: SampleTable | None, on_step: Callable[[int, int, float | None], None]
-) -> list[tuple[float, int, float]]:
-    """Run the whole plan; `on_step(iteration, iterations, psnr or None)`; returns (seconds, iteration, held-out dB)."""
-    plan, history, started = fit.plan, [], time.perf_counter()
-    lengths = stage_lengths(plan.iterations, plan.stages)
-    total = sum(lengths)
-    decay = math.log(plan.final_learning_rate / plan.learning_rate)
-    for stage, length in enumerate(lengths):
-        fit.set_resolution(plan.resolution >> (plan.stages - 1 - stage))
-        held_taps = _taps(held_out, fit.maps.resolution, fit.levels) if held_out is not None else None
-        for _ in range(length):
-            fit.step(plan.learning_rate * math.exp(decay * fit.iteration / total))
-            psnr = None
-            if held_out is not None and (fit.iteration % 25 == 0 or fit.iteration == total):
-                psnr = float(-10 * torch.log10(fit.error(held_out, held_taps).mean()))
-                history.append((time.perf_counter() - started, fit.iteration, psnr))
-            on_step(fit.iteration, total, psnr)
-        fit.maps = MaterialMaps(fit.texels.detach())
-    return history

@@ -9,15 +9,17 @@ depth layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
 
+from render.brdf import GgxTable
 from render.camera import Camera
 from render.mesh import Mesh
 from render.rasterize import Fragments, visible_fragments
+from render.visibility import LightCells, ShadowFactors, shadow_factors
 
 # A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
 _DISCONTINUITY_FOOTPRINTS = 3.0
@@ -38,7 +40,9 @@ class SampleTable:
     footprint   float [P, K], side of the pixel's footprint in uv units (1 = the whole texture)
     color       float [P, 3], reference radiance, linear, premultiplied by alpha
     alpha       float [P], reference coverage
-    view_index  int64 [P], which reference view
+    view_index  int64 [P], which reference view; pixel int64 [P, 2], row and column in it
+    corner      int64 [P, K, 3], the vertices around the point; barycentric float [P, K, 3], their weights
+    shadow      factors of self-shadowing, [P, K, ...], or None
     """
 
     valid: torch.Tensor
@@ -52,17 +56,26 @@ class SampleTable:
     color: torch.Tensor
     alpha: torch.Tensor
     view_index: torch.Tensor
+    pixel: torch.Tensor
+    corner: torch.Tensor
+    barycentric: torch.Tensor
+    shadow: ShadowFactors | None = None
 
     def __len__(self) -> int:
         return len(self.color)
 
     def rows(self, index: torch.Tensor) -> SampleTable:
         """The table of the given pixels, int64 [N]."""
-        return SampleTable(*(getattr(self, f.name)[index] for f in fields(self)))
+        shadow = None if self.shadow is None else self.shadow.rows(index)
+        return SampleTable(*(getattr(self, name)[index] for name in _COLUMNS), shadow)
 
     @property
     def bytes(self) -> int:
-        return sum(getattr(self, f.name).nbytes for f in fields(self))
+        shadow = 0 if self.shadow is None else self.shadow.diffuse.nbytes + self.shadow.specular.nbytes
+        return shadow + sum(getattr(self, name).nbytes for name in _COLUMNS)
+
+
+_COLUMNS = [f.name for f in fields(SampleTable) if f.name != "shadow"]
 
 
 def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
@@ -77,7 +90,7 @@ def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int
     slot = torch.full((layers, height * width), -1, dtype=torch.int64, device=image.device)
     slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=image.device)
 
-    interior = _interior(slot[0].reshape(height, width), attributes, fragments)
+    interior = _interior(slot[0].reshape(height, width), attributes)
     flat = image.reshape(-1, 4)
     if layers == 1:
         interior &= flat[:, 3] > _OPAQUE
@@ -89,13 +102,80 @@ def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int
         color=flat[pixel, :3].float(),
         alpha=flat[pixel, 3].float(),
         view_index=torch.full_like(pixel, view_index),
+        pixel=torch.stack([pixel // width, pixel % width], dim=-1),
         **values,
     )
 
 
 def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
-    """One table of several views."""
-    return SampleTable(*(torch.cat([getattr(table, f.name) for table in tables]) for f in fields(SampleTable)))
+    """One table of several views, not shadowed yet."""
+    return SampleTable(*(torch.cat([getattr(table, name) for table in tables]) for name in _COLUMNS))
+
+
+def with_self_shadowing(
+    table: SampleTable,
+    visibility: torch.Tensor,
+    cells: LightCells,
+    blocker: torch.Tensor,
+    ggx: GgxTable,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> SampleTable:
+    """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (`vertex_visibility`)."""
+    chosen, shared = _representatives(table)
+    corner, barycentric = table.corner.reshape(-1, 3)[chosen], table.barycentric.reshape(-1, 3)[chosen] / 255
+
+    def interpolated(part: slice) -> torch.Tensor:
+        weight = barycentric[part]
+        total = visibility[corner[part, 0]] * weight[:, :1]
+        for i in (1, 2):
+            total += visibility[corner[part, i]] * weight[:, i : i + 1]
+        return total
+
+    factors = shadow_factors(
+        table.normal.reshape(-1, 3)[chosen],
+        table.view.reshape(-1, 3)[chosen],
+        interpolated,
+        cells,
+        blocker,
+        ggx,
+        cancelled,
+    )
+    shape = table.valid.shape
+    return replace(
+        table,
+        shadow=ShadowFactors(
+            factors.diffuse[shared].reshape(*shape, 3), factors.specular[shared].reshape(*shape, -1, 3)
+        ),
+    )
+
+
+def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
+    """One row for each 2 x 2 block of pixels of a view, and for each row the block's: shadows are smooth over a pixel.
+
+    Where several layers are kept every row stands for itself.
+    """
+    pixels, layers = table.valid.shape
+    if layers > 1:
+        every = torch.arange(pixels * layers, device=table.color.device)
+        return every, every
+    block = (table.view_index << 40) | ((table.pixel[:, 0] // 2) << 20) | (table.pixel[:, 1] // 2)
+    _, shared = torch.unique(block, return_inverse=True)
+    chosen = torch.zeros(int(shared.max()) + 1 if pixels else 0, dtype=torch.int64, device=shared.device)
+    chosen[shared] = torch.arange(pixels, device=shared.device)
+    return chosen, shared
+
+
+def blocker_radiance(table: SampleTable, direction: torch.Tensor) -> torch.Tensor:
+    """What the object itself sends against each direction [D, 3]: the mean reference colour of the surfaces facing it.
+
+    A ray along d that is blocked ends on a surface turned against d; its colour is taken as the mean over all of those.
+    """
+    total = torch.zeros(len(direction), 4).to(direction)
+    colors = F.pad(table.color, (0, 1), value=1.0)
+    for start in range(0, len(table), 65536):
+        facing = (-table.normal[start : start + 65536, 0] @ direction.T).clamp(min=0)
+        total += facing.T @ colors[start : start + 65536]
+    return total[:, :3] / total[:, 3:].clamp(min=1e-6)
 
 
 def layers_for(maps: Sequence[str]) -> int:
@@ -120,12 +200,13 @@ def _interpolate(mesh: Mesh, camera: Camera, fragments: Fragments) -> dict[str, 
         "view": camera.view_direction(position),
         "uv": blend(mesh.uv, fragments.barycentric),
         "footprint": area.sqrt(),
+        "corner": corners,
+        "barycentric": fragments.barycentric,
     }
 
 
-def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor], fragments: Fragments) -> torch.Tensor:
+def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor]) -> torch.Tensor:
     """Pixels [H * W] whose eight neighbours are covered too and lie on about the same surface."""
-    height, width = slot.shape
     covered = slot >= 0
     position = attributes["position"][slot.clamp(min=0)]
     normal = attributes["normal"][slot.clamp(min=0)]

@@ -9,7 +9,7 @@ import numpy as np
 
 # OpenCV reads and writes OpenEXR only where this is set before its codec is first used.
 os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
-import cv2  # noqa: E402
+import cv2
 
 
 class ImageError(ValueError):

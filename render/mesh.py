@@ -134,7 +134,7 @@ def load_obj(path: str | Path) -> Mesh:
 
 
 def _obj_corner(word: str, positions: int, uvs: int, normals: int) -> tuple[int, int, int]:
-    parts = (word.split("/") + ["", ""])[:3]
+    parts = [*word.split("/"), "", ""][:3]
     counts = (positions, uvs, normals)
     numbers = []
     for part, count in zip(parts, counts, strict=True):

@@ -53,24 +53,7 @@ def visible_fragments(
     (triangle, pixel) pair, hidden ones included.
     """
     height, width = resolution
-    triangles = triangles.long()
-    clip = position_clip.detach().double()
-    edges, depth_plane, kept = _edge_functions(clip, triangles)
-    span_triangle, span_row, first, last = _spans(clip, triangles, edges, kept, resolution)
-    count = last - first + 1
-    span = torch.repeat_interleave(torch.arange(len(count), device=clip.device), count)
-    start = torch.cumsum(count, 0) - count
-    column = first[span] + torch.arange(len(span), device=clip.device) - start[span]
-    row = span_row[span]
-    triangle = span_triangle[span]
-
-    point = torch.stack(
-        [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, torch.ones_like(column, dtype=clip.dtype)], dim=-1
-    )
-    depth = (point * depth_plane[triangle]).sum(-1)
-    inside = (depth >= -1) & (depth <= 1)
-    pixel, triangle, depth, point = (row * width + column)[inside], triangle[inside], depth[inside], point[inside]
-
+    pixel, triangle, depth, point, edges = _covered_pixels(position_clip, triangles, resolution)
     chosen, layer = _nearest(pixel, triangle, depth, height * width, layers)
     triangle, point, depth = triangle[chosen], point[chosen], depth[chosen]
     edge = edges[triangle]
@@ -87,6 +70,47 @@ def visible_fragments(
         barycentric_dx=(slope[..., 0] / total * (2 / width)).float(),
         barycentric_dy=(slope[..., 1] / total * (2 / height)).float(),
     )
+
+
+def depth_range(
+    position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nearest and farthest z/w of each pixel, two float64 [H, W]; +inf and -inf where nothing is hit.
+
+    Arguments as for `visible_fragments`. With an orthographic camera these are the shadow maps of two opposite
+    directions for the price of one.
+    """
+    height, width = resolution
+    pixel, _, depth, _, _ = _covered_pixels(position_clip, triangles, resolution)
+    nearest = torch.full((height * width,), torch.inf, dtype=depth.dtype, device=depth.device)
+    farthest = torch.full_like(nearest, -torch.inf)
+    nearest.scatter_reduce_(0, pixel, depth, "amin")
+    farthest.scatter_reduce_(0, pixel, depth, "amax")
+    return nearest.reshape(height, width), farthest.reshape(height, width)
+
+
+def _covered_pixels(
+    position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Every (pixel, triangle) pair whose centre is covered: pixel, triangle, z/w, (x, y, 1), and all edge functions."""
+    height, width = resolution
+    triangles = triangles.long()
+    clip = position_clip.detach().double()
+    edges, depth_plane, kept = _edge_functions(clip, triangles)
+    span_triangle, span_row, first, last = _spans(clip, triangles, edges, kept, resolution)
+    count = last - first + 1
+    span = torch.repeat_interleave(torch.arange(len(count), device=clip.device), count)
+    start = torch.cumsum(count, 0) - count
+    column = first[span] + torch.arange(len(span), device=clip.device) - start[span]
+    row = span_row[span]
+    triangle = span_triangle[span]
+
+    point = torch.stack(
+        [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, torch.ones_like(column, dtype=clip.dtype)], dim=-1
+    )
+    depth = (point * depth_plane[triangle]).sum(-1)
+    inside = (depth >= -1) & (depth <= 1)
+    return (row * width + column)[inside], triangle[inside], depth[inside], point[inside], edges
 
 
 def _edge_functions(clip: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
