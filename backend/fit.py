@@ -37,13 +37,17 @@ _PATIENCE = 80
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How a fit goes: `iterations` at most over all sizes, `batch` samples each, learning rate decaying from first to last."""
+    """How a fit goes: `iterations` at most over all sizes, learning rate decaying from first to last.
+
+    The last size draws `batch` pixels an iteration and each smaller one half of the next: a coarse texel is read by
+    more samples, so fewer tell as much and many quick steps settle what kind of surface it is.
+    """
 
     resolution: int
     iterations: int = 400
     stages: int = 4
     batch: int = 65536
-    learning_rate: float = 0.03
+    learning_rate: float = 0.04
     final_learning_rate: float = 0.002
     model: ShadingModel = "principled"
     smoothness: float = 0.3
@@ -136,17 +140,17 @@ class TableFit:
         if plan.learn_light:
             self.light_optimizer = torch.optim.Adam([light.base], lr=plan.light_learning_rate, betas=(0.9, 0.99))
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(table), generator=generator).to(device)
-        count = max(1, round(len(table) / plan.batch))
-        self.batch_rows = [_sorted_by_texel(table, part) for part in order.chunk(count)]
+        self.order = torch.randperm(len(table), generator=generator).to(device)
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
         self.iteration = 0
 
-    def set_resolution(self, resolution: int) -> None:
-        """Bring the maps to a size and work out the taps of every batch."""
+    def set_resolution(self, resolution: int, batch: int) -> None:
+        """Bring the maps to a size, and work out batches of about `batch` pixels and their taps."""
         if resolution != self.maps.resolution:
             self.maps = self.maps.resized(resolution)
         self.levels = mip_count(resolution)
+        count = max(1, round(len(self.table) / batch))
+        self.batch_rows = [_sorted_by_texel(self.table, part) for part in self.order.chunk(count)]
         self.taps = [_taps(rows, resolution, self.levels) for rows in self.batch_rows]
         self.texels = self.maps.texels.requires_grad_(True)
         self.optimizer = torch.optim.Adam([self.texels], lr=self.plan.learning_rate, betas=(0.9, 0.99), fused=True)
@@ -199,7 +203,8 @@ class TableFit:
         total = sum(lengths)
         decay = math.log(plan.final_learning_rate / plan.learning_rate)
         for stage, length in enumerate(lengths):
-            self.set_resolution(plan.resolution >> (plan.stages - 1 - stage))
+            coarser = plan.stages - 1 - stage
+            self.set_resolution(plan.resolution >> coarser, plan.batch >> coarser)
             held_taps = _taps(held_out, self.maps.resolution, self.levels) if held_out is not None else None
             best, best_iteration = -math.inf, self.iteration
             for _ in range(length):
@@ -247,6 +252,6 @@ def _taps(rows: SampleTable, resolution: int, levels: int) -> Taps:
 
 
 def stage_lengths(iterations: int, stages: int) -> list[int]:
-    """Iterations at each size: later sizes get more."""
-    weights = [1.0 + 0.5 * stage for stage in range(stages)]
+    """Iterations at each size: early ones are cheap and settle metallic and roughness, so they get more."""
+    weights = [1.25**-stage for stage in range(stages)]
     return [max(1, round(iterations * weight / sum(weights))) for weight in weights]

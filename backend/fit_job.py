@@ -35,7 +35,7 @@ from render.light import EnvironmentLight, create_trainable_env_rnd, env_from_la
 from render.mesh import Mesh, MeshError, mesh_from_arrays
 from render.visibility import LightCells, light_cells, shadow_directions, vertex_visibility
 
-ITERATIONS = {"draft": 100, "standard": 220, "high": 600}
+ITERATIONS = {"draft": 160, "standard": 400, "high": 1000}
 SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
 KNOWN_LIGHT_RESOLUTION = 256
 LEARNED_LIGHT_RESOLUTION = 64

@@ -28,6 +28,7 @@ from .protocol.settings import FitSettings
 from .protocol.wakeup import Wakeup
 from .protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
 from .service import Capacity, JobService, error_reply
+from .threads import yield_idle_threads
 from .worker import Worker
 
 MOST_SESSIONS = 1024
@@ -248,6 +249,7 @@ def serve(
     run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
     Raises `ServerError` with cause and cure.
     """
+    yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     server = Server(address, run_job)
     written = Path(address_file) if address_file is not None else None
