@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ def test_button_to_material(addon) -> None:
     hdri_world((0.0, 0.0, 1.0))
     small_fit()
     bpy.context.scene.pbrfit.view_size = 96
+    bpy.context.scene.pbrfit.samples = 32  # fewer, and the noise of the held-out views would hide what is measured
     before = snapshot()
 
     assert bpy.ops.pbrfit.optimize() == {"FINISHED"}
@@ -31,6 +33,7 @@ def test_button_to_material(addon) -> None:
         states.append(session.status.state)
         if session.status.state != "applying":
             assert scene_object.active_material is original
+        time.sleep(0.02)
     assert session.status.state == "done", session.status
     assert fractions == sorted(fractions)
     assert set(states) >= {"starting", "rendering", "fitting"}
@@ -42,7 +45,7 @@ def test_button_to_material(addon) -> None:
     assert set(result.seconds) == {"export", "start", "render", "fit", "apply", "total"}
     assert [view.held_out for view in result.views].count(True) == 2
     assert math.isfinite(result.metrics["fit_heldout_psnr_db"])
-    assert result.metrics["fit_heldout_psnr_db"] > 25.0
+    assert result.metrics["fit_heldout_psnr_db"] > 26.0
 
     material = scene_object.active_material
     assert material.name == "Pebble PBRfit"
@@ -58,7 +61,7 @@ def test_button_to_material(addon) -> None:
     assert tuple(colour.size) == (64, 64)
     encoded = np.median(np.array(colour.pixels[:]).reshape(-1, 4)[:, :3], axis=0)
     linear = ((encoded + 0.055) / 1.055) ** 2.4
-    np.testing.assert_allclose(linear, [0.8, 0.3, 0.1], atol=0.08)
+    np.testing.assert_allclose(linear, [0.8, 0.3, 0.1], atol=0.12)
 
     # Beside the new material and its images, the original's fake user is all that changed.
     added = set(datablocks()) - set(before["datablocks"])
