@@ -18,7 +18,7 @@ class ProgressLine:
         self._stream = stream or sys.stdout
         self._redraws = self._stream.isatty()
         self._drawn = False
-        self._last = (None, -1.0)
+        self._last = ("", "")
         self._last_time = -PLAIN_SECONDS
 
     def show(
@@ -39,10 +39,11 @@ class ProgressLine:
             self._drawn = True
             return
         now = time.monotonic()
-        if phase == self._last[0] and (now - self._last_time < PLAIN_SECONDS or fraction == self._last[1]):
+        text = progress_text(phase, fraction, seconds_left, psnr_db, message, bar=False)
+        if text == self._last[1] or (phase == self._last[0] and now - self._last_time < PLAIN_SECONDS):
             return
-        self._last, self._last_time = (phase, fraction), now
-        self._stream.write(progress_text(phase, fraction, seconds_left, psnr_db, message, bar=False) + "\n")
+        self._last, self._last_time = (phase, text), now
+        self._stream.write(text + "\n")
         self._stream.flush()
 
     def note(self, text: str) -> None:

@@ -34,6 +34,9 @@ IDLE, EXPORTING, STARTING, RENDERING, FITTING, APPLYING, DONE, FAILED, CANCELLED
 )  # fmt: skip
 FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
 RENDERING_SHARE = 0.6  # of the progress bar
+# The parts of the rest that the phases of a job take; each phase counts from 0 to 1. "fitting" is by far the longest.
+FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
+LAST_PHASES = (0.94, 1.0)
 
 
 @dataclass(frozen=True)
@@ -270,7 +273,9 @@ class OptimizeSession:
             return
         start = 0.04 + RENDERING_SHARE
         message = event.message or event.phase
-        fraction = start + (0.99 - start) * min(1.0, max(0.0, event.fraction))
+        first, last = FIT_PHASES.get(event.phase, LAST_PHASES)
+        within = first + (last - first) * min(1.0, max(0.0, event.fraction))
+        fraction = start + (0.99 - start) * within
         self._set_status(FITTING, message, fraction, event.iteration, event.psnr_db, event.seconds_left)
 
     def _set_status(
