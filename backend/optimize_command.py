@@ -115,12 +115,14 @@ def _fit(request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, p
         "maps": str(fitted.parent),
         "relit_hdri": RELIT_HDRI,
     }
+    psnr_db = None
     for event in _run(blender, "command_line/drive.py", instructions, work):
         if "progress" in event:
             state = event["progress"]
+            psnr_db = state["psnr_db"] or psnr_db  # it is measured now and then only
             phase = PHASES.get(state["state"], state["state"])
             message = state["message"].removeprefix(phase).strip() if state["state"] in SHOWN_MESSAGES else ""
-            progress.show(phase, state["fraction"], state["seconds_left"], state["psnr_db"], message)
+            progress.show(phase, state["fraction"], state["seconds_left"], psnr_db, message)
         elif "cancelled" in event:
             raise Interrupted
         elif "result" in event:
