@@ -91,9 +91,7 @@ def variant_manifest(manifest: str, variant: Variant, wheel: Path | None) -> str
     if wheel is not None:
         lines.append(f'platforms = ["{blender_platform(wheel)}"]')
         lines.append(f'wheels = ["./wheels/{wheel.name}"]')
-    changed = [
-        "\n".join(lines) if line.startswith("blender_version_min") else line for line in manifest.splitlines()
-    ]
+    changed = ["\n".join(lines) if line.startswith("blender_version_min") else line for line in manifest.splitlines()]
     if changed == manifest.splitlines() and len(lines) > 1:
         raise BuildError("blender_manifest.toml has no line blender_version_min to build on.")
     return "\n".join(changed) + "\n"

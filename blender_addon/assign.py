@@ -96,9 +96,7 @@ def assign_world(scene: bpy.types.Scene, owner: str, environment: bytes) -> str:
     The old world stays, with a fake user.
     """
     world = bpy.data.worlds.new(f"{owner} PBRfit")
-    image = image_from_bytes(
-        f"{owner} PBRfit Environment", f"{owner}_environment.exr", environment, "Linear Rec.709"
-    )
+    image = image_from_bytes(f"{owner} PBRfit Environment", f"{owner}_environment.exr", environment, "Linear Rec.709")
     build_world_nodes(world, image)
     if scene.world is not None and scene.world.library is None:
         scene.world.use_fake_user = True

@@ -112,10 +112,8 @@ class SpecularPrefilter:
         channels = gradients[0].shape[-1]
         flat = [gradient.reshape(-1, channels) for gradient in gradients]
         rough = [part for part, level in zip(flat, self.levels, strict=True) if level.roughness > 0]
-        if rough:
-            pyramid = self._rows.multiply_transposed(torch.cat(rough))
-        else:
-            pyramid = flat[0].new_zeros(self._rows.cells, channels)
+        empty = flat[0].new_zeros(self._rows.cells, channels)
+        pyramid = self._rows.multiply_transposed(torch.cat(rough)) if rough else empty
         means = dict(zip(self._rows.resolutions, pyramid.split(self._cells()), strict=True))
         for part, level in zip(flat, self.levels, strict=True):
             if level.roughness == 0:

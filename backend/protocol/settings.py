@@ -92,9 +92,7 @@ def _is_integer(value: object) -> bool:
 def _check_resolution(value: object) -> None:
     good = _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0
     if not good:
-        raise SettingsError(
-            "resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}"
-        )
+        raise SettingsError("resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}")
 
 
 def _checked_maps(value: object) -> tuple[str, ...]:

@@ -82,9 +82,7 @@ def test_a_request_that_makes_no_sense_gets_an_error(raw, kind, body):
     assert_lives(raw)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"hash": "0" * 64}, {"hash": 5}, {"offset": 1}, {"total": 9}, {"total": None}]
-)
+@pytest.mark.parametrize("changes", [{"hash": "0" * 64}, {"hash": 5}, {"offset": 1}, {"total": 9}, {"total": None}])
 def test_a_put_that_contradicts_itself_is_refused(raw, changes):
     array = np.arange(4, dtype=np.float32)
     job = submit(raw, {"a": array}).job

@@ -57,9 +57,7 @@ def installed_extension(extension_zip: Path) -> str:
     import bpy
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.extensions.package_install_files(
-        filepath=str(extension_zip), repo="user_default", enable_on_install=True
-    )
+    bpy.ops.extensions.package_install_files(filepath=str(extension_zip), repo="user_default", enable_on_install=True)
     assert EXTENSION in bpy.context.preferences.addons
     return EXTENSION
 
