@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from backend.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, project_
 from render.color import linear_to_srgb
 from render.image_io import encode_image
+from render.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, project_
 from render.mesh import Mesh
 from render.rasterize import visible_fragments
 from render.texel_lookup import Taps

@@ -19,12 +19,22 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from backend.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps, project_
 from backend.sample_table import SampleTable
 from render.brdf import GgxTable, ggx_table
 from render.color import linear_to_srgb
 from render.light import EnvironmentLight, PrefilteredLight
-from render.shade import ShadingModel, shade, shading_normal
+from render.material import (
+    ALPHA,
+    METALLIC,
+    NORMAL,
+    ROUGHNESS,
+    MaterialMaps,
+    composite,
+    initial_maps,
+    project_,
+    shade_material,
+)
+from render.shade import ShadingModel
 from render.texel_lookup import Taps, lookup, mip_count, pyramid, trilinear_taps
 
 _HUBER = 0.15
@@ -50,7 +60,10 @@ class FitPlan:
     learning_rate: float = 0.04
     final_learning_rate: float = 0.002
     model: ShadingModel = "principled"
-    smoothness: float = 0.3
+    smooth_kd: float = 0.1
+    smooth_ks: float = 0.03
+    smooth_normal: float = 0.3
+    metallic_prior: float = 3e-4
     fit_normal: bool = True
     fit_ks: bool = True
     fit_alpha: bool = False
@@ -75,20 +88,10 @@ def shade_samples(
     values: torch.Tensor, rows: SampleTable, light: PrefilteredLight, table: GgxTable, model: ShadingModel
 ) -> torch.Tensor:
     """Radiance and coverage of pixels, [P, 4], premultiplied, from material values [P, K, C]; layers composited near to far."""
-    normal = shading_normal(values[..., NORMAL], rows.normal, rows.tangent, rows.sign)
-    zero = torch.zeros_like(values[..., ROUGHNESS])
-    ks = torch.cat([zero, values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
-    irradiance = specular_factor = None
-    if rows.shadow is not None:
-        irradiance = light.diffuse(normal) * rows.shadow.diffuse
-        specular_factor = rows.shadow.specular_at(values[..., ROUGHNESS])
-    color = shade(values[..., KD], ks, normal, rows.view, light, table, model, irradiance, specular_factor)
+    color = shade_material(values, rows, light, table, model, rows.shadow)
     if values.shape[-1] <= ALPHA.start:
         return torch.cat([color[:, 0], torch.ones_like(color[:, 0, :1])], dim=-1)
-    alpha = values[..., ALPHA] * rows.valid[..., None]
-    through = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha[:, :-1]], dim=1), dim=1)
-    weight = alpha * through
-    return torch.cat([(weight * color).sum(1), weight.sum(1)], dim=-1)
+    return composite(color, values[..., ALPHA] * rows.valid[..., None])
 
 
 def tone_slope(radiance: torch.Tensor) -> torch.Tensor:
@@ -111,8 +114,8 @@ def fit_loss(prediction: torch.Tensor, rows: SampleTable) -> torch.Tensor:
 
 
 @torch.no_grad()
-def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weight: float) -> None:
-    """Add to `gradient` that of the smoothness term of texels, both [R, R, C], in place.
+def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weight: torch.Tensor) -> None:
+    """Add to `gradient` that of the smoothness term of texels, both [R, R, C], in place; weight [C].
 
     The term is weight * mean over texels of the sum of e^2 (sqrt(1 + (d / e)^2) - 1) over the steps d to the right and
     lower neighbour (Charbonnier): quadratic for small steps, so noise is averaged, and linear for large ones, so edges stay.
@@ -179,13 +182,22 @@ class TableFit:
             )
             self.light_optimizer.step()
             self.light.clamp_(0.0)
-        add_smoothness_gradient_(self.texels.grad, self.texels.data, self.plan.smoothness)
+        self._add_priors_()
         self._freeze_unfitted()
         self.optimizer.param_groups[0]["lr"] = learning_rate
         self.optimizer.step()
         project_(self.texels.data)
         self.iteration += 1
         return loss.detach()
+
+    @torch.no_grad()
+    def _add_priors_(self) -> None:
+        gradient, texels, plan = self.texels.grad, self.texels.data, self.plan
+        weights = (plan.smooth_kd,) * 3 + (plan.smooth_ks,) * 2 + (plan.smooth_normal,) * 3
+        weights = weights + (plan.smooth_kd,) * (texels.shape[2] - NORMAL.stop)
+        add_smoothness_gradient_(gradient, texels, torch.tensor(weights).to(texels))
+        scale = plan.metallic_prior / (texels.shape[0] * texels.shape[1])
+        gradient[..., METALLIC] += scale * (1 - 2 * texels[..., METALLIC])
 
     def _freeze_unfitted(self) -> None:
         if not self.plan.fit_normal:

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from render.brdf import GgxTable
 from render.camera import Camera
 from render.mesh import Mesh
-from render.rasterize import Fragments, visible_fragments
+from render.rasterize import visible_fragments
+from render.surface import SurfacePoints, surface_points
 from render.visibility import LightCells, ShadowFactors, shadow_factors
 
 # A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
@@ -28,16 +29,10 @@ _ALPHA_LAYERS = 4
 
 
 @dataclass(frozen=True)
-class SampleTable:
-    """Rows of surface samples; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
+class SampleTable(SurfacePoints):
+    """Rows of surface points [P, K, ...]; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
 
     valid       bool  [P, K], whether the layer exists
-    position    float [P, K, 3], world
-    normal      float [P, K, 3], interpolated shading normal, unit
-    tangent     float [P, K, 3], interpolated; sign float [P, K, 1], of the bitangent
-    view        float [P, K, 3], unit, towards the eye
-    uv          float [P, K, 2], v pointing down
-    footprint   float [P, K], side of the pixel's footprint in uv units (1 = the whole texture)
     color       float [P, 3], reference radiance, linear, premultiplied by alpha
     alpha       float [P], reference coverage
     view_index  int64 [P], which reference view; pixel int64 [P, 2], row and column in it
@@ -46,13 +41,6 @@ class SampleTable:
     """
 
     valid: torch.Tensor
-    position: torch.Tensor
-    normal: torch.Tensor
-    tangent: torch.Tensor
-    sign: torch.Tensor
-    view: torch.Tensor
-    uv: torch.Tensor
-    footprint: torch.Tensor
     color: torch.Tensor
     alpha: torch.Tensor
     view_index: torch.Tensor
@@ -86,7 +74,10 @@ def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int
     """
     height, width = image.shape[:2]
     fragments = visible_fragments(camera.to_clip(mesh.position), mesh.triangles, (height, width), layers)
-    attributes = _interpolate(mesh, camera, fragments)
+    attributes = vars(surface_points(mesh, camera, fragments)) | {
+        "corner": mesh.triangles[fragments.triangle],
+        "barycentric": fragments.barycentric,
+    }
     slot = torch.full((layers, height * width), -1, dtype=torch.int64, device=image.device)
     slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=image.device)
 
@@ -181,28 +172,6 @@ def blocker_radiance(table: SampleTable, direction: torch.Tensor) -> torch.Tenso
 def layers_for(maps: Sequence[str]) -> int:
     """Depth layers a fit of these maps needs."""
     return _ALPHA_LAYERS if "alpha" in maps else 1
-
-
-def _interpolate(mesh: Mesh, camera: Camera, fragments: Fragments) -> dict[str, torch.Tensor]:
-    corners = mesh.triangles[fragments.triangle]
-
-    def blend(attribute: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return (attribute[corners] * weight[..., None]).sum(1)
-
-    position = blend(mesh.position, fragments.barycentric)
-    uv_dx, uv_dy = blend(mesh.uv, fragments.barycentric_dx), blend(mesh.uv, fragments.barycentric_dy)
-    area = (uv_dx[:, 0] * uv_dy[:, 1] - uv_dx[:, 1] * uv_dy[:, 0]).abs()
-    return {
-        "position": position,
-        "normal": F.normalize(blend(mesh.normal, fragments.barycentric), dim=-1),
-        "tangent": blend(mesh.tangent[:, :3], fragments.barycentric),
-        "sign": mesh.tangent[corners[:, 0], 3:],
-        "view": camera.view_direction(position),
-        "uv": blend(mesh.uv, fragments.barycentric),
-        "footprint": area.sqrt(),
-        "corner": corners,
-        "barycentric": fragments.barycentric,
-    }
 
 
 def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The maps a fit works on: one texture whose channels are the material's parameters."""
+"""A material as one texture whose channels are its parameters, and the shading of points with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from render.brdf import GgxTable
+from render.light import PrefilteredLight
+from render.shade import ShadingModel, shade, shading_normal
+from render.surface import SurfacePoints
+from render.visibility import ShadowFactors
 
 KD = slice(0, 3)
 ROUGHNESS = slice(3, 4)
@@ -64,3 +70,28 @@ def project_(texels: torch.Tensor) -> None:
     normal /= normal.norm(dim=-1, keepdim=True)
     if texels.shape[-1] > ALPHA.start:
         texels[..., ALPHA].clamp_(0, 1)
+
+
+def shade_material(
+    values: torch.Tensor,
+    points: SurfacePoints,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    shadow: ShadowFactors | None = None,
+) -> torch.Tensor:
+    """Radiance [..., 3] of surface points with material values [..., C] (channels as in `MaterialMaps`)."""
+    normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
+    ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
+    irradiance = specular_factor = None
+    if shadow is not None:
+        irradiance = light.diffuse(normal) * shadow.diffuse
+        specular_factor = shadow.specular_at(values[..., ROUGHNESS])
+    return shade(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)
+
+
+def composite(color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Layers near to far, color [P, K, 3] and alpha [P, K, 1], as premultiplied pixels [P, 4]."""
+    through = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha[:, :-1]], dim=1), dim=1)
+    weight = alpha * through
+    return torch.cat([(weight * color).sum(1), weight.sum(1)], dim=-1)
