@@ -60,9 +60,9 @@ class FitPlan:
     learning_rate: float = 0.04
     final_learning_rate: float = 0.002
     model: ShadingModel = "principled"
-    smooth_kd: float = 0.1
-    smooth_ks: float = 0.03
-    smooth_normal: float = 0.3
+    smooth_kd: float = 0.03
+    smooth_ks: float = 0.01
+    smooth_normal: float = 0.1
     metallic_prior: float = 3e-4
     fit_normal: bool = True
     fit_ks: bool = True

@@ -21,7 +21,7 @@ from .report import ViewError, measure_view, summarise
 from .terminal import ProgressLine, duration
 
 RELIT_HDRI = "sunset"
-REPORT_SAMPLES = {"draft": 16, "standard": 48, "high": 128}
+REPORT_SAMPLES = {"draft": 16, "standard": 32, "high": 128}
 LARGEST_REPORT_SIZE = 256
 """Edge of the report's renders in pixels at most: they are many, and noise is lowered by samples, not by pixels."""
 

@@ -41,8 +41,9 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
     )
     views: IntProperty(
         name="Views",
-        description="How many renders, from all around the object, the material is fitted to",
-        default=24,
+        description="How many renders, from all around the object, the material is fitted to. Many views at few samples "
+        "tell more than few views at many",
+        default=64,
         min=1,
         max=1000,
     )
@@ -63,7 +64,7 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
     samples: IntProperty(
         name="Samples",
         description="Cycles samples for each pixel of a reference render. Few are enough: the fit averages noise away",
-        default=16,
+        default=8,
         min=1,
         max=65536,
     )

@@ -8,7 +8,7 @@ The plan is JSON:
 
 - ``blend``, ``scene``, ``object``: what; ``output``: the folder to write to
 - ``views``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians), ``seed``,
-  and optionally ``clip_start`` and ``clip_end``}
+  and optionally ``clip_start``, ``clip_end`` and ``samples`` of its own}
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
 - optional ``world_hdri``: an image in place of the world
 - optional ``environment``: [width, height], first render the world itself
@@ -81,7 +81,7 @@ def render_plan(plan: dict, report) -> None:
     stage = _stage(scene, target, world, plan)
     for view in plan["views"]:
         start = time.perf_counter()
-        pixels = _render_view(stage, target, view)
+        pixels = _render_view(stage, target, view, plan.get("samples", 16))
         name = f"view_{view['index']:04d}.npy"
         _save_array(output / name, pixels)
         report({"view": view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
@@ -214,7 +214,7 @@ def _camera(stage: bpy.types.Scene) -> bpy.types.Object:
     return camera
 
 
-def _render_view(stage: bpy.types.Scene, target: bpy.types.Object, view: dict) -> np.ndarray:
+def _render_view(stage: bpy.types.Scene, target: bpy.types.Object, view: dict, samples: int) -> np.ndarray:
     camera = stage.camera
     camera.matrix_world = Matrix(view["matrix_world"])
     camera.data.sensor_fit = "HORIZONTAL"
@@ -224,6 +224,7 @@ def _render_view(stage: bpy.types.Scene, target: bpy.types.Object, view: dict) -
     camera.data.clip_start = view.get("clip_start", farthest * 1e-3)
     camera.data.clip_end = view.get("clip_end", farthest * 1e3)
     stage.cycles.seed = view.get("seed", 0)
+    stage.cycles.samples = view.get("samples", samples)
     return _render(stage)
 
 
