@@ -51,7 +51,7 @@ class Mesh:
 def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
     """The mesh of the wire arrays (uv pointing up there, down here).
 
-    Raises MeshError for wrong shapes, indices out of range, or values that are not finite.
+    Raises MeshError for wrong or unequal shapes, indices out of range, or values that are not finite.
     """
     expected = {"vertex_position": 3, "vertex_normal": 3, "vertex_tangent": 4, "vertex_uv": 2, "triangles": 3}
     for name, columns in expected.items():
@@ -66,6 +66,11 @@ def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
         raise MeshError("the mesh has no triangles, or indices beyond its vertices: export the mesh again")
     uv = torch.from_numpy(np.array(arrays["vertex_uv"], np.float32))
     material = arrays.get("triangle_material", np.zeros(len(triangles), np.int32))
+    counts = {name: vertices for name in expected if name != "triangles"} | {"triangle_material": len(triangles)}
+    for name, count in counts.items():
+        found = len(material) if name == "triangle_material" else len(arrays[name])
+        if found != count:
+            raise MeshError(f"the mesh array {name!r} has {found} rows where {count} belong: export the mesh again")
     return Mesh(
         position=torch.from_numpy(np.array(arrays["vertex_position"], np.float32)),
         normal=F.normalize(torch.from_numpy(np.array(arrays["vertex_normal"], np.float32)), dim=-1),
