@@ -1,0 +1,149 @@
+"""The environment light: files, prefiltering, and what a learned light needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from shapes import studio
+
+from render.camera import fibonacci_directions
+from render.image_io import ImageError, read_image, write_image
+from render.light import (
+    EnvironmentLight,
+    create_trainable_env_rnd,
+    env_from_latlong,
+    load_env,
+    save_env_map,
+)
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".exr"])
+def test_an_environment_survives_saving_and_loading(tmp_path, suffix):
+    image = studio(64)
+    write_image(tmp_path / f"in{suffix}", image)
+    light = load_env(tmp_path / f"in{suffix}", resolution=64)
+    save_env_map(tmp_path / f"out{suffix}", light, (64, 128))
+    back = read_image(tmp_path / f"out{suffix}")
+    assert back.shape == image.shape
+    assert np.linalg.norm(back - image) / np.linalg.norm(image) < 0.01
+
+
+def test_loading_scales_radiance_and_drops_negative_values(tmp_path):
+    write_image(tmp_path / "sky.exr", np.full((8, 16, 3), (-1.0, 0.5, 2.0), np.float32))
+    light = load_env(tmp_path / "sky.exr", scale=3.0, resolution=8)
+    torch.testing.assert_close(light.base.detach(), torch.tensor([0.0, 1.5, 6.0]).expand(6, 8, 8, 3))
+
+
+def test_an_alpha_channel_is_left_out(tmp_path):
+    write_image(tmp_path / "sky.exr", np.ones((8, 16, 4), np.float32))
+    assert load_env(tmp_path / "sky.exr", resolution=8).base.shape == (6, 8, 8, 3)
+
+
+def test_a_missing_environment_is_named_with_a_cure(tmp_path):
+    with pytest.raises(ImageError, match=r"no image file .*sky\.hdr: check the path"):
+        load_env(tmp_path / "sky.hdr")
+
+
+def test_a_broken_environment_is_named_with_a_cure(tmp_path):
+    (tmp_path / "sky.hdr").write_bytes(b"#?RADIANCE\nbroken")
+    with pytest.raises(ImageError, match=r"sky\.hdr is not an image this can read: use PNG, HDR or EXR"):
+        load_env(tmp_path / "sky.hdr")
+
+
+def test_what_is_not_a_cube_map_is_refused_with_a_cure():
+    with pytest.raises(ValueError, match=r"not \[32, 64, 3\]: use latlong_to_cubemap"):
+        EnvironmentLight(torch.ones(32, 64, 3))
+
+
+def test_the_top_row_of_the_image_is_the_light_from_above():
+    image = torch.zeros(32, 64, 3)
+    image[:8] = 1.0
+    with torch.no_grad():
+        light = env_from_latlong(image, 32).build_mips()
+    up = torch.tensor([[0.0, 1, 0], [0.0, -1, 0]])
+    mirror = light.specular(up, torch.zeros(2))
+    torch.testing.assert_close(mirror, torch.tensor([[1.0] * 3, [0.0] * 3]))
+    diffuse = light.diffuse(up)
+    assert float(diffuse[0, 0]) > 10 * float(diffuse[1, 0])
+
+
+def test_an_even_light_looks_the_same_at_every_roughness():
+    light = EnvironmentLight(torch.tensor([0.5, 1.0, 2.0]).expand(6, 32, 32, 3)).build_mips()
+    directions = fibonacci_directions(100)
+    expected = torch.tensor([0.5, 1.0, 2.0]).expand(100, 3)
+    torch.testing.assert_close(light.diffuse(directions), expected, rtol=1e-3, atol=0)
+    for roughness in (0.0, 0.1, 0.37, 1.0):
+        found = light.specular(directions, torch.full((100,), roughness))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
+def test_irradiance_is_never_negative():
+    base = torch.zeros(6, 32, 32, 3)
+    base[0, 15:17, 15:17] = 1000.0
+    with torch.no_grad():
+        light = EnvironmentLight(base).build_mips()
+    assert float(light.diffuse(fibonacci_directions(500)).min()) == 0
+
+
+def test_prefiltering_is_linear_and_its_gradient_reaches_the_base():
+    light = create_trainable_env_rnd(16, seed=3)
+    directions = fibonacci_directions(50)
+    weight = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(0))
+
+    def measured(candidate: EnvironmentLight) -> torch.Tensor:
+        mips = candidate.build_mips()
+        rough = mips.specular(directions, torch.linspace(0.05, 1, 50))
+        return (weight[0] * mips.diffuse(directions) + weight[1] * rough).sum()
+
+    value = measured(light)
+    value.backward()
+    # A linear function through 0 is its own gradient times its argument.
+    assert float((light.base.grad * light.base).detach().sum()) == pytest.approx(float(value.detach()), rel=1e-3)
+    changed = light.clone()
+    step = torch.rand(light.base.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        changed.base += step
+    difference = float((measured(changed) - value).detach())
+    assert float((light.base.grad * step).sum()) == pytest.approx(difference, rel=1e-3)
+
+
+def test_a_clone_goes_its_own_way():
+    light = create_trainable_env_rnd(8)
+    twin = light.clone()
+    assert torch.equal(twin.base, light.base)
+    with torch.no_grad():
+        twin.base += 1
+    assert not torch.equal(twin.base, light.base)
+    assert twin.base.requires_grad
+
+
+def test_clamping_acts_in_place_on_both_ends():
+    light = EnvironmentLight(torch.linspace(-1, 3, 6 * 4 * 4 * 3).reshape(6, 4, 4, 3))
+    light.clamp_(0.0)
+    assert float(light.base.detach().min()) == 0
+    assert float(light.base.detach().max()) == 3
+    light.clamp_(0.5, 2.0)
+    assert (float(light.base.detach().min()), float(light.base.detach().max())) == (0.5, 2.0)
+
+
+def test_the_regularizer_measures_colour_and_not_brightness():
+    grey = EnvironmentLight(torch.rand(6, 4, 4, 1).expand(6, 4, 4, 3))
+    assert float(grey.regularizer().detach()) < 1e-7
+    red = EnvironmentLight(torch.tensor([3.0, 0, 0]).expand(6, 4, 4, 3))
+    assert float(red.regularizer().detach()) == pytest.approx(4 / 3)
+
+
+def test_the_regularizer_is_nvdiffrecs(data):
+    golden = np.load(data / "golden" / "light_a.npz")
+    light = EnvironmentLight(torch.tensor(golden["base"]))
+    assert float(light.regularizer().detach()) == pytest.approx(float(golden["regularizer"]), rel=1e-5)
+
+
+def test_a_random_light_lies_between_its_bounds_and_follows_its_seed():
+    light = create_trainable_env_rnd(8, scale=0.5, bias=0.25, seed=7)
+    values = light.base.detach()
+    assert 0.25 <= float(values.min()) < 0.27
+    assert 0.73 < float(values.max()) <= 0.75
+    assert torch.equal(values, create_trainable_env_rnd(8, seed=7).base)
+    assert not torch.equal(values, create_trainable_env_rnd(8, seed=8).base)
