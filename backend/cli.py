@@ -49,7 +49,7 @@ def argument_parser() -> argparse.ArgumentParser:
     optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     optimize.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
     optimize.add_argument("--resolution", type=int, default=1024, help="edge of the maps, a power of two (1024)")
-    optimize.add_argument("--views", type=_count(1, 1000), default=96, help="renders to fit to (96)")
+    optimize.add_argument("--views", type=_count(1, 1000), default=120, help="renders to fit to (120)")
     optimize.add_argument("--view-size", type=_count(16, LARGEST_VIEW_SIZE), default=256, help="their edge (256)")
     optimize.add_argument("--samples", type=_count(1, 65536), default=8, help="Cycles samples a pixel (8)")
     optimize.add_argument("--maps", type=_names, default=("kd", "ks", "normal"), help="of kd,ks,normal,alpha (first 3)")

@@ -43,7 +43,7 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         name="Views",
         description="How many renders, from all around the object, the material is fitted to. Many views at few samples "
         "tell more than few views at many",
-        default=96,
+        default=120,
         min=1,
         max=1000,
     )
