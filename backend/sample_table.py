@@ -177,6 +177,8 @@ def layers_for(maps: Sequence[str]) -> int:
 def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor]) -> torch.Tensor:
     """Pixels [H * W] whose eight neighbours are covered too and lie on about the same surface."""
     covered = slot >= 0
+    if not bool(covered.any()):
+        return covered.reshape(-1)
     position = attributes["position"][slot.clamp(min=0)]
     normal = attributes["normal"][slot.clamp(min=0)]
     right = F.pad(position, (0, 0, 0, 1))[:, 1:] - position
