@@ -16,6 +16,10 @@ from dataclasses import dataclass
 
 import torch
 
+# Where in a pixel it is sampled, in pixels from its centre. Edges of aligned scenes pass exactly through centres, and both
+# triangles along them would cover those: a second surface where alpha is fitted. Much more than the tolerance of spans.
+_SAMPLE_X, _SAMPLE_Y = 1e-6, 0.618e-6
+
 _NO_FRAGMENT = torch.iinfo(torch.int64).max
 
 
@@ -106,11 +110,19 @@ def _covered_pixels(
     triangle = span_triangle[span]
 
     point = torch.stack(
-        [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, torch.ones_like(column, dtype=clip.dtype)], dim=-1
+        [_device_x(column, width), _device_y(row, height), torch.ones_like(column, dtype=clip.dtype)], dim=-1
     )
     depth = (point * depth_plane[triangle]).sum(-1)
     inside = (depth >= -1) & (depth <= 1)
     return (row * width + column)[inside], triangle[inside], depth[inside], point[inside], edges
+
+
+def _device_x(column: torch.Tensor, width: int) -> torch.Tensor:
+    return (2 * (column.double() + _SAMPLE_X) + 1) / width - 1
+
+
+def _device_y(row: torch.Tensor, height: int) -> torch.Tensor:
+    return (2 * (row.double() + _SAMPLE_Y) + 1) / height - 1
 
 
 def _edge_functions(clip: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -136,7 +148,7 @@ def _spans(
     w = corners[..., 3]
     crosses_eye = (w <= 0).any(-1)
     safe_w = torch.where(w > 0, w, torch.ones_like(w))
-    row = (corners[..., 1] / safe_w + 1) * (0.5 * height) - 0.5
+    row = (corners[..., 1] / safe_w + 1) * (0.5 * height) - 0.5 - _SAMPLE_Y
     top = torch.where(crosses_eye, torch.zeros_like(row[:, 0]), row.amin(-1)).clamp(-1, height + 1)
     bottom = torch.where(crosses_eye, torch.full_like(row[:, 0], height), row.amax(-1)).clamp(-2, height)
     top = torch.ceil(torch.nan_to_num(top) - 1e-9).long().clamp(min=0)
@@ -147,7 +159,7 @@ def _spans(
     start = torch.cumsum(rows, 0) - rows
     row_index = top[triangle] + torch.arange(len(triangle), device=clip.device) - start[triangle]
 
-    y = (2 * row_index + 1).double() / height - 1
+    y = _device_y(row_index, height)
     edge = edges[triangle]
     slope = edge[..., 0]
     offset = edge[..., 1] * y[:, None] + edge[..., 2]
@@ -156,8 +168,8 @@ def _spans(
     left = torch.where(slope > 0, crossing, -infinity).amax(-1)
     right = torch.where(slope < 0, crossing, infinity).amin(-1)
     outside = ((slope == 0) & (offset < 0)).any(-1)
-    first = torch.ceil(((left + 1) * (0.5 * width) - 0.5 - 1e-9).clamp(0, width)).long()
-    last = torch.floor(((right + 1) * (0.5 * width) - 0.5 + 1e-9).clamp(-1, width - 1)).long()
+    first = torch.ceil(((left + 1) * (0.5 * width) - 0.5 - _SAMPLE_X - 1e-9).clamp(0, width)).long()
+    last = torch.floor(((right + 1) * (0.5 * width) - 0.5 - _SAMPLE_X + 1e-9).clamp(-1, width - 1)).long()
     filled = (last >= first) & ~outside
     return triangle[filled], row_index[filled], first[filled], last[filled]
 

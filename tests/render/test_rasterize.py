@@ -110,16 +110,17 @@ def test_shared_edges_leave_no_hole_and_no_double_cover(seed):
     assert int(coverage(fragments, 1, resolution).sum()) == 0
 
 
-def test_edges_through_pixel_centres_leave_no_hole():
-    # 16 cells over 32 pixels of a view twice as wide: corners and diagonals pass exactly through pixel centres.
+def test_edges_through_pixel_centres_leave_no_hole_and_no_double_cover():
+    # Cells of one pixel whose corners are pixel centres: edges and diagonals pass exactly through them.
     line = torch.linspace(-1, 1, 33, dtype=torch.float64) + 1 / 32
     y, x = torch.meshgrid(line, line, indexing="ij")
     clip = torch.stack([x, y, torch.zeros_like(x), torch.ones_like(x)], -1).reshape(-1, 4)
     corner = torch.arange(33 * 33).reshape(33, 33)
     a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]
     triangles = torch.cat([torch.stack([a, b, c], -1).reshape(-1, 3), torch.stack([a, c, d], -1).reshape(-1, 3)])
-    fragments = visible_fragments(clip, triangles, (32, 32))
+    fragments = visible_fragments(clip, triangles, (32, 32), layers=2)
     assert bool((coverage(fragments, 0, (32, 32)) == 1).all())
+    assert int(coverage(fragments, 1, (32, 32)).sum()) == 0
 
 
 def test_row_zero_is_the_top_and_pixel_centres_count():
