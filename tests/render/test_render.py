@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from shapes import joined, plane, sphere, studio
 
 from render.brdf import ggx_table
 from render.camera import Camera, look_at, orthographic, perspective
@@ -16,7 +17,6 @@ from render.mesh import Mesh
 from render.rasterize import visible_fragments
 from render.render import render_mesh
 from render.surface import surface_points
-from shapes import joined, plane, sphere, studio
 
 
 @pytest.fixture(scope="module")
