@@ -79,6 +79,12 @@ def run_fit_job(
     """Run a job. Raises JobError for inputs that cannot be fitted, JobCancelled when `cancelled()` turns true."""
     clock = _Clock()
     device = resolve_device(settings.device)
+
+    def stop_if_cancelled() -> bool:
+        """Leaves the job at once: a table with shadows for some of its rows is of no use."""
+        _stop_if(cancelled)
+        return False
+
     try:
         mesh = mesh_from_arrays(inputs.arrays).to(device)
     except MeshError as error:
@@ -99,9 +105,9 @@ def run_fit_job(
         _say(report, "table", 0.0, "Building the sample table")
         cells, blocker = _shadow_light(light, settings, train, directions)
         ggx = ggx_table(device)
-        train = with_self_shadowing(train, visibility, cells, blocker, ggx, cancelled)
+        train = with_self_shadowing(train, visibility, cells, blocker, ggx, stop_if_cancelled)
         if held_out is not None:
-            held_out = with_self_shadowing(held_out, visibility, cells, blocker, ggx, cancelled)
+            held_out = with_self_shadowing(held_out, visibility, cells, blocker, ggx, stop_if_cancelled)
     _stop_if(cancelled)
     clock.lap("table")
 
