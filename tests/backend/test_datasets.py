@@ -1,0 +1,58 @@
+"""Datasets of known material: their views, and Spot fitted to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fit_scenes import ball_dataset, tables
+
+from backend.bake import finish_maps, seen_texels
+from backend.datasets import dataset_around
+from backend.fit import FitPlan, TableFit
+from render.brdf import ggx_table
+from render.color import psnr, srgb_to_linear
+from render.image_io import read_image
+from render.light import load_env
+from render.material import KD, METALLIC, ROUGHNESS, initial_maps
+from render.mesh import load_obj
+from render.render import render_mesh
+
+
+def test_every_eighth_view_is_held_out_and_all_show_the_object():
+    dataset = ball_dataset(16, 24)
+    views = list(dataset.views())
+    assert [view.index for view in views] == list(range(16))
+    assert [view.index for view in views if view.held_out] == [4, 12]
+    for view in views:
+        assert view.image.shape == (24, 24, 4)
+        assert view.image.dtype == np.float32
+        assert 0.5 < (view.image[..., 3] > 0).mean() < 0.9
+        np.testing.assert_array_equal(view.view, dataset.cameras[view.index].view.numpy())
+
+
+@pytest.mark.parametrize(("roughness", "metallic", "least_psnr"), [(0.25, 0.0, 32.0), (0.2, 1.0, 31.5)])
+def test_spot_is_fitted_from_few_views(data, roughness, metallic, least_psnr):
+    """A lighter kind of benchmarks/dataset_fit.py: 256 maps, 20 views of 128 pixels."""
+    mesh = load_obj(data / "spot" / "spot.obj")
+    encoded = torch.from_numpy(read_image(data / "spot" / "spot_texture.png")[..., :3].astype(np.float32) / 255)
+    truth = initial_maps(256, alpha=False)
+    small = F.interpolate(encoded.permute(2, 0, 1)[None], size=(256, 256), mode="area")[0].permute(1, 2, 0)
+    truth.texels[..., KD] = srgb_to_linear(small)
+    truth.texels[..., ROUGHNESS], truth.texels[..., METALLIC] = roughness, metallic
+    light = load_env(data / "forest_1k.hdr", resolution=128)
+    with torch.no_grad():
+        prefiltered = light.build_mips()
+    dataset = dataset_around(mesh, truth, prefiltered, 20, resolution=(128, 128), held_out_every=10)
+    train, held_out = tables(dataset)
+    fit = TableFit(train, light, FitPlan(resolution=256, iterations=200, stages=3, batch=32768))
+    fit.run(held_out, lambda status: None)
+    maps = finish_maps(fit.maps, seen_texels(fit.taps, 256, fit.levels))
+    table, found = ggx_table(), []
+    for index in (5, 15):
+        with torch.no_grad():
+            ours = render_mesh(mesh, dataset.cameras[index], maps, prefiltered, table, dataset.resolution)
+        images = [image[..., :3] + 1 - image[..., 3:] for image in (ours, dataset.image(index, table))]
+        found.append(psnr(*images))
+    assert np.mean(found) > least_psnr, found
