@@ -17,7 +17,8 @@ class SurfacePoints:
     """Points on the mesh, each field [..., C].
 
     position   [..., 3], world
-    normal     [..., 3], interpolated shading normal, unit
+    normal     [..., 3], interpolated shading normal, unit; on a triangle seen from behind the whole frame is turned
+               round, so that it faces the eye as Cycles has it
     tangent    [..., 3], interpolated; sign [..., 1], of the bitangent
     view       [..., 3], unit, towards the eye
     uv         [..., 2], v pointing down
@@ -42,13 +43,16 @@ def surface_points(mesh: Mesh, camera: Camera, fragments: Fragments) -> SurfaceP
 
     position = blend(mesh.position, fragments.barycentric)
     uv_dx, uv_dy = blend(mesh.uv, fragments.barycentric_dx), blend(mesh.uv, fragments.barycentric_dy)
+    view = camera.view_direction(position)
+    front = (mesh.geometric_normal[fragments.triangle] * view).sum(-1, keepdim=True) >= 0
+    facing = torch.where(front, 1.0, -1.0).to(position)
     area = (uv_dx[:, 0] * uv_dy[:, 1] - uv_dx[:, 1] * uv_dy[:, 0]).abs()
     return SurfacePoints(
         position=position,
-        normal=F.normalize(blend(mesh.normal, fragments.barycentric), dim=-1),
-        tangent=blend(mesh.tangent[:, :3], fragments.barycentric),
-        sign=mesh.tangent[corners[:, 0], 3:],
-        view=camera.view_direction(position),
+        normal=facing * F.normalize(blend(mesh.normal, fragments.barycentric), dim=-1),
+        tangent=facing * blend(mesh.tangent[:, :3], fragments.barycentric),
+        sign=facing * mesh.tangent[corners[:, 0], 3:],
+        view=view,
         uv=blend(mesh.uv, fragments.barycentric),
         footprint=area.sqrt(),
     )

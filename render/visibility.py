@@ -30,6 +30,7 @@ from render.rasterize import depth_range
 ROUGHNESS_NODES = (0.25, 0.45, 0.75)
 # Rows at a time: arrays of 256 x 256 floats stay in a core's cache.
 _CHUNK = 256
+_GPU_CHUNK = 32768
 _SHADOW_MAP = 256
 
 
@@ -143,10 +144,11 @@ def shadow_factors(
     diffuse, specular = [], []
     weighted = cells.solid_angle[:, None] * torch.cat([cells.radiance, torch.ones_like(cells.radiance[:, :1])], -1)
     difference = cells.solid_angle[:, None] * (blocker - cells.radiance)
-    for start in range(0, len(normal), _CHUNK):
+    chunk = _CHUNK if normal.device.type == "cpu" else _GPU_CHUNK
+    for start in range(0, len(normal), chunk):
         if cancelled():
             break
-        part = slice(start, min(start + _CHUNK, len(normal)))
+        part = slice(start, min(start + chunk, len(normal)))
         n, v = normal[part], view[part]
         n_dot_d = n @ cells.direction.T
         cosine = n_dot_d.clamp(min=0)
@@ -155,7 +157,8 @@ def shadow_factors(
         diffuse.append(_ratio(open_light + (cosine * blocked) @ difference, open_light))
         n_dot_v = (n * v).sum(-1, keepdim=True).clamp(min=1e-3)
         v_dot_d = v @ cells.direction.T
-        n_dot_h2 = (n_dot_d + n_dot_v).square() / (2 + 2 * v_dot_d).clamp(min=1e-6)
+        # Where N.V was clamped the half vector is not quite one: without the bound its cosine could pass 1.
+        n_dot_h2 = ((n_dot_d + n_dot_v).square() / (2 + 2 * v_dot_d).clamp(min=1e-6)).clamp(max=1)
         reflected = 2 * n_dot_v * n - v
         nodes = []
         for roughness in ROUGHNESS_NODES:
