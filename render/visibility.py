@@ -28,8 +28,9 @@ from render.mesh import Mesh
 from render.rasterize import depth_range
 
 ROUGHNESS_NODES = (0.25, 0.45, 0.75)
-# Rows at a time: arrays of 256 x 256 floats stay in a core's cache.
-_CHUNK = 256
+# Rows at a time. 20000 rows on two cores: 0.16 to 0.30 s in chunks of 2048, 0.27 to 1.47 s in chunks of 256, the longer
+# times where idle threads sleep at once.
+_CHUNK = 2048
 _GPU_CHUNK = 32768
 _SHADOW_MAP = 256
 
