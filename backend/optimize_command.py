@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import json
 import platform
@@ -17,6 +18,7 @@ import build_addon
 
 from .blender_task import Blender, BlenderTask, addon_file, find_blender
 from .errors import CommandError, Interrupted
+from .machine import machine_description
 from .report import ViewError, measure_view, summarise
 from .terminal import ProgressLine, duration
 
@@ -216,6 +218,8 @@ def _report(request: OptimizeRequest, result: dict, errors: dict[str, list[ViewE
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": versions,
+        "machine": machine_description(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 
 

@@ -14,7 +14,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from backend.datasets import DatasetMesh, dataset_around
 from backend.device import device_description, resolve_device
 from backend.fit_job import run_fit_job
 from backend.jobs import FitInputs, FitProgress, FitResult
+from backend.machine import machine_description
 from backend.protocol.settings import FitSettings
 from render.brdf import ggx_table
 from render.color import psnr, srgb_to_linear
@@ -166,12 +166,9 @@ def main() -> None:
     options = parser.parse_args()
     load = os.getloadavg()[0]
     values = run_case(options.case, options.resolution, options.views, options.view_size, options.quality, options.data)
-    values["machine"] = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+    values["machine"] = machine_description() | {
         "device": device_description(resolve_device("cpu")),
         "load_average_before": round(load, 2),
-        "system": f"{platform.system()} {platform.machine()}",
     }
     values["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
     for name, seconds in values["seconds"].items():
@@ -179,16 +176,6 @@ def main() -> None:
     print(f"{'held-out PSNR':>20} {values['held_out_psnr_db']:8.2f} dB   base colour {values['kd_psnr_db']:.2f} dB")
     if options.json:
         options.json.write_text(json.dumps(values, indent=2) + "\n")
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":
