@@ -167,8 +167,8 @@ def test_progress_counts_every_iteration_up_to_the_whole(ball):
     statuses = []
     run(ball[0], iterations=10, on_step=statuses.append)
     assert [status.iteration for status in statuses] == list(range(1, len(statuses) + 1))
-    assert statuses[-1].fraction == 1
-    assert statuses[-1].seconds_left == 0
+    assert statuses[-1].fraction == pytest.approx(1)
+    assert statuses[-1].seconds_left == pytest.approx(0, abs=1e-6)
     assert [status.resolution for status in statuses] == sorted(status.resolution for status in statuses)
 
 
