@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import queue
@@ -84,6 +83,7 @@ class Connection:
         self._limits = Limits()
         self._largest_image = self._limits.frame_bytes
         self._linked = False
+        self._held_back = False
         self._connected = False
         self._closing_until = math.inf
         self._last_awake = self._last_heard = time.monotonic()
@@ -135,6 +135,7 @@ class Connection:
         next_ping = 0.0
         while True:
             patience = min(LONGEST_POLL_S, self._timing.ping / 2, max(0.0, self._closing_until - time.monotonic()))
+            poller.modify(self._socket, zmq.POLLIN | zmq.POLLOUT if self._held_back else zmq.POLLIN)
             poller.poll(patience * 1000)
             now = time.monotonic()
             # Blender may hold the interpreter's lock for long, and hashing takes its time: seconds in which this
@@ -155,11 +156,14 @@ class Connection:
     def _watch_link(self) -> None:
         while self._monitor.poll(0):
             self._linked = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            if self._linked:
-                for message, _ in self._unanswered.values():
-                    self._transmit(message)
-            else:
+            self._held_back = self._linked
+            if not self._linked:
                 self._last_heard = time.monotonic()  # a lost link gets the whole time to come back
+        # The monitor may tell of a link before the socket can send over it: then it is tried again once it can.
+        if self._held_back:
+            self._held_back = False
+            for message, _ in self._unanswered.values():
+                self._transmit(message)
 
     def _check_silence(self, silence: float) -> None:
         if not self._connected and silence > self._timing.connect:
@@ -187,8 +191,12 @@ class Connection:
         self._transmit(message)
 
     def _transmit(self, message: Message) -> None:
-        with contextlib.suppress(zmq.Again):  # no link: it is sent when there is one
+        if self._held_back:  # after those that are held back already, in order
+            return
+        try:
             self._socket.send_multipart(pack(message), zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            self._held_back = self._linked  # no link: all is sent when there is one
 
     # Commands of the main thread
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from server_harness import (
+    PATIENCE_S,
     QUICK,
     PolledClient,
     add_view,
@@ -156,7 +157,7 @@ def test_cancel_is_answered_at_once_while_the_fit_is_busy():
 
     with running_server(compute) as server, connected_client(server.address) as client:
         client.submit(FitSettings(), {})
-        assert busy.wait(2.0)
+        assert busy.wait(PATIENCE_S)
         started = time.monotonic()
         client.cancel()
         assert wait_for(client, Cancelled, Failed, Result)[-1] == Cancelled()

@@ -45,6 +45,26 @@ def test_a_bad_address_is_told(address):
     assert repr(address) in failed.cause
 
 
+def test_what_cannot_be_sent_at_the_moment_of_the_handshake_is_sent_later(monkeypatch):
+    """The monitor may tell of the link before the socket can use it (seen once in four hundred connections)."""
+    refused = []
+    send = zmq.Socket.send_multipart
+
+    def send_multipart(self, frames, *arguments, **options):
+        if self.type == zmq.DEALER and len(refused) < 3:
+            refused.append(frames)
+            raise zmq.Again
+        return send(self, frames, *arguments, **options)
+
+    monkeypatch.setattr(zmq.Socket, "send_multipart", send_multipart)
+    with running_server() as server, connected_client(server.address) as client:
+        client.submit(FitSettings(), {})
+        client.end_views()
+        seen = wait_for(client, Result, Failed)
+    assert isinstance(seen[-1], Result)
+    assert len(refused) == 3
+
+
 @pytest.fixture
 def other_router():
     """A ROUTER that is not a PBRfit backend of this version, and its address."""

@@ -10,6 +10,7 @@ import pytest
 from server_harness import (
     IDENTITY,
     ONE_MIB,
+    PATIENCE_S,
     average_views,
     put,
     raw_client,
@@ -217,7 +218,7 @@ def test_cancel_while_waiting_for_views_ends_the_wait():
             pass
         assert raw.request("cancel", job=job).body == {"state": "cancelled"}
         assert raw.event("cancelled").job == job
-        assert left.wait(1.0)
+        assert left.wait(PATIENCE_S)
         assert run_to_result(raw).body["metrics"]["views"] == 1
 
 
@@ -235,7 +236,7 @@ def test_cancel_is_answered_at_once_while_the_worker_is_busy():
 
     with running_server(compute) as server, raw_client(server.address) as raw:
         job = submit(raw, settings={"seed": 1}).job
-        assert busy.wait(1.0)
+        assert busy.wait(PATIENCE_S)
         started = time.monotonic()
         assert raw.request("cancel", job=job).body == {"state": "cancelled"}
         raw.event("cancelled")
