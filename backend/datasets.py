@@ -13,8 +13,8 @@ from render.camera import Camera, cameras_around
 from render.light import PrefilteredLight
 from render.material import MaterialMaps
 from render.mesh import Mesh
+from render.radiance import ShadingModel
 from render.render import render_mesh
-from render.shade import ShadingModel
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from render.material import (
     project_,
     shade_material,
 )
-from render.shade import ShadingModel
+from render.radiance import ShadingModel
 from render.texel_lookup import Taps, lookup, mip_count, pyramid, trilinear_taps
 
 _HUBER = 0.15

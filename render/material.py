@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from render.brdf import GgxTable
 from render.light import PrefilteredLight
-from render.shade import ShadingModel, shade, shading_normal
+from render.radiance import ShadingModel, outgoing_radiance
+from render.shading_normal import shading_normal
 from render.surface import SurfacePoints
 from render.visibility import ShadowFactors
 
@@ -87,7 +88,7 @@ def shade_material(
     if shadow is not None:
         irradiance = light.diffuse(normal) * shadow.diffuse
         specular_factor = shadow.specular_at(values[..., ROUGHNESS])
-    return shade(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)
+    return outgoing_radiance(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)
 
 
 def composite(color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,8 @@ from render.camera import Camera
 from render.light import PrefilteredLight
 from render.material import ALPHA, MaterialMaps, composite, shade_material
 from render.mesh import Mesh
+from render.radiance import ShadingModel
 from render.rasterize import visible_fragments
-from render.shade import ShadingModel
 from render.surface import surface_points
 from render.texel_lookup import lookup, mip_count, pyramid, trilinear_taps
 

@@ -14,7 +14,8 @@ from render.brdf import GgxTable, ggx_table
 from render.cubemap import CubeAtlas
 from render.light import EnvironmentLight, PrefilteredLight, env_from_latlong
 from render.prefilter import SpecularLevel
-from render.shade import shade, shading_normal
+from render.radiance import outgoing_radiance
+from render.shading_normal import shading_normal
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def material(count: int, color: float, roughness: float, metallic: float, occlud
 def in_furnace(furnace: PrefilteredLight, color: float, roughness: float, metallic: float, **options) -> torch.Tensor:
     """Radiance [20] of a surface seen at 20 angles in light of radiance 1."""
     normal, view = directions_at(torch.linspace(0.05, 1, 20))
-    return shade(*material(20, color, roughness, metallic), normal, view, furnace, ggx_table(), **options)[
+    return outgoing_radiance(*material(20, color, roughness, metallic), normal, view, furnace, ggx_table(), **options)[
         :, 0
     ].detach()
 
@@ -82,21 +83,21 @@ def test_the_seed_model_loses_energy_on_rough_metal(furnace):
 
 def test_occlusion_scales_everything(studio_light):
     normal, view = directions_at(torch.linspace(0.1, 1, 5))
-    open_ = shade(*material(5, 0.5, 0.4, 0.3), normal, view, studio_light, ggx_table())
-    part = shade(*material(5, 0.5, 0.4, 0.3, occluded=0.75), normal, view, studio_light, ggx_table())
+    open_ = outgoing_radiance(*material(5, 0.5, 0.4, 0.3), normal, view, studio_light, ggx_table())
+    part = outgoing_radiance(*material(5, 0.5, 0.4, 0.3, occluded=0.75), normal, view, studio_light, ggx_table())
     torch.testing.assert_close(part, open_ * 0.25)
 
 
 def test_shadowing_acts_on_its_own_part_of_the_light(studio_light):
     normal, view = directions_at(torch.linspace(0.1, 1, 5))
     arguments = (*material(5, 0.5, 0.4, 0.0), normal, view, studio_light, ggx_table())
-    full, none = shade(*arguments), torch.zeros(5, 3)
-    specular = shade(*arguments, irradiance=none)
-    diffuse = shade(*arguments, specular_visibility=none)
+    full, none = outgoing_radiance(*arguments), torch.zeros(5, 3)
+    specular = outgoing_radiance(*arguments, irradiance=none)
+    diffuse = outgoing_radiance(*arguments, specular_visibility=none)
     assert float(specular.min()) > 0
     assert float(diffuse.min()) > float(specular.min())
     torch.testing.assert_close(specular + diffuse, full)
-    halved = shade(*arguments, irradiance=none, specular_visibility=torch.full((5, 1), 0.5))
+    halved = outgoing_radiance(*arguments, irradiance=none, specular_visibility=torch.full((5, 1), 0.5))
     torch.testing.assert_close(halved, specular * 0.5)
 
 
@@ -107,7 +108,7 @@ def test_a_mirror_shows_the_light_it_points_at():
     # Seen from straight above, a normal halfway between +Y and +X reflects +X: the red face.
     view = torch.tensor([[0.0, 1, 0]])
     normal = F.normalize(torch.tensor([[1.0, 1, 0]]), dim=-1)
-    radiance = shade(*material(1, 1.0, 0.05, 1.0), normal, view, light, ggx_table())
+    radiance = outgoing_radiance(*material(1, 1.0, 0.05, 1.0), normal, view, light, ggx_table())
     torch.testing.assert_close(radiance, torch.tensor([[5.0, 0, 0]]), rtol=0.01, atol=0.01)
 
 
@@ -133,7 +134,7 @@ def golden_shading(data, leaf: bool = False):
     irradiance = diffuse.specular(normal, torch.ones(normal.shape[:-1]))
     # A back-facing normal is where the two treat the mirror direction differently.
     facing = (normal * view).sum(-1) > 0.02
-    color = shade(kd, ks, normal, view, specular, ggx_table(), "seed", irradiance)
+    color = outgoing_radiance(kd, ks, normal, view, specular, ggx_table(), "seed", irradiance)
     return golden, (kd, ks, normal), color, facing.detach()
 
 
@@ -168,7 +169,7 @@ def test_gradients_are_those_of_finite_differences(studio_light, model):
     normal = F.normalize(view + 0.5 * (random(4, 3) - 0.5), dim=-1).requires_grad_()
 
     def color(kd: torch.Tensor, ks: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-        return shade(kd, ks, normal, view, light, table, model)
+        return outgoing_radiance(kd, ks, normal, view, light, table, model)
 
     assert torch.autograd.gradcheck(color, (kd, ks, normal), eps=1e-7, atol=1e-5, rtol=1e-4)
 
