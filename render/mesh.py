@@ -81,6 +81,56 @@ def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
     )
 
 
+def unify_indices(*columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """One index for several: the distinct rows of int64 columns [N] each, and the row that each of the N has, [N].
+
+    Returns ([U, number of columns], [N]), rows in lexicographic order. Indices are not negative.
+    """
+    inverse = columns[0]
+    for column in columns[1:]:
+        # Pairs as one number: at most N * (max + 1), which stays below 2^63 for any mesh that fits into memory.
+        _, inverse = torch.unique(inverse * (column.max() + 1) + column, return_inverse=True)
+    kept, inverse = torch.unique(inverse, return_inverse=True)
+    rows = torch.zeros_like(kept).index_copy_(0, inverse, torch.arange(len(inverse), device=inverse.device))
+    return torch.stack([column[rows] for column in columns], dim=1), inverse
+
+
+def mesh_from_indexed(
+    v_pos: torch.Tensor,
+    t_pos_idx: torch.Tensor,
+    v_nrm: torch.Tensor,
+    t_nrm_idx: torch.Tensor,
+    v_tex: torch.Tensor,
+    t_tex_idx: torch.Tensor,
+    v_tng: torch.Tensor,
+    t_tng_idx: torch.Tensor,
+    sign: float = 1.0,
+) -> Mesh:
+    """The mesh of attributes [N, 3], [N, 3], [N, 2], [N, 3], each with an index [T, 3] of its own (nvdiffrec's layout).
+
+    Nothing is normalised or averaged, indices may be of any number type, and v points down already. Positions may carry
+    gradients. `sign` is the bitangent's for all: nvdiffrec knows no mirrored mappings, which is +1. All triangles get
+    material 0. Raises MeshError for an index that is out of range.
+    """
+    values = {"position": v_pos, "normal": v_nrm, "uv": v_tex, "tangent": v_tng}
+    indices = [index.long() for index in (t_pos_idx, t_nrm_idx, t_tex_idx, t_tng_idx)]
+    for (name, value), index in zip(values.items(), indices, strict=True):
+        if index.shape != indices[0].shape or index.numel() == 0:
+            raise MeshError(f"the {name} index is {list(index.shape)}, the positions' {list(indices[0].shape)}")
+        if int(index.min()) < 0 or int(index.max()) >= len(value):
+            raise MeshError(f"the {name} index points beyond the {len(value)} values: check the indices")
+    rows, inverse = unify_indices(*(index.reshape(-1) for index in indices))
+    tangent = v_tng[rows[:, 3]]
+    return Mesh(
+        position=v_pos[rows[:, 0]],
+        normal=v_nrm[rows[:, 1]],
+        tangent=torch.cat([tangent, torch.full_like(tangent[:, :1], sign)], dim=-1),
+        uv=v_tex[rows[:, 2]],
+        triangles=inverse.reshape(-1, 3),
+        material=torch.zeros(len(t_pos_idx), dtype=torch.int64, device=v_pos.device),
+    )
+
+
 def load_obj(path: str | Path) -> Mesh:
     """Load a Wavefront OBJ with texture coordinates; normals are made smooth over shared positions where it has none.
 
