@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+# The brightest radiance that losses tell from brighter ones, as in nvdiffrec.
+BRIGHTEST = 65535.0
+
 
 def linear_to_srgb(linear: torch.Tensor) -> torch.Tensor:
     """IEC 61966-2-1 encoding of linear values of any shape; negatives map to 0, values above 1 go on along the curve."""
@@ -18,8 +21,11 @@ def srgb_to_linear(encoded: torch.Tensor) -> torch.Tensor:
 
 
 def log_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """sRGB(log(1 + x)): the tone curve nvdiffrec compares images in; keeps highlights from ruling the loss."""
-    return linear_to_srgb(torch.log1p(linear.clamp(0, 65535)))
+    """sRGB(log(1 + x)), any shape: the tone curve nvdiffrec compares images in; keeps highlights from ruling the loss.
+
+    x is clamped to 0..65535, with gradient 0 outside.
+    """
+    return linear_to_srgb(torch.log1p(linear.clamp(0, BRIGHTEST)))
 
 
 def psnr(image: torch.Tensor, reference: torch.Tensor) -> float:

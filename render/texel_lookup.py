@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from render.texture_sampling import linear_taps
+
 
 def mip_count(resolution: int, smallest: int = 4) -> int:
     """Number of levels of a square texture, halving while the size is even and above `smallest`."""
@@ -71,7 +73,7 @@ def pyramid(texture: torch.Tensor, levels: int) -> torch.Tensor:
 class Taps:
     """The constant sparse matrix of a set of lookups, and its transpose.
 
-    index, weight   int64, float32 [S, 8]: the texel rows of each sample
+    index, weight   int64, float32 [S, 8] (4 where there is one level): the texel rows of each sample
     touched         int64 [U]: the texel rows any sample reads
     transposed_index, transposed_weight, transposed_offset: for each touched row, the samples that read it
     rows            number of texel rows of the pyramid
@@ -92,27 +94,9 @@ def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: int, level
     uv     float [S, 2], v pointing down; the centre of texel (row i, column j) is at ((j + 0.5) / R, (i + 0.5) / R)
     level  float [S], level of detail, clamped to 0 .. levels - 1
     """
-    level = level.clamp(0, levels - 1)
-    base = level.floor().long().clamp(max=max(levels - 2, 0))
-    fraction = level - base
-    offsets = torch.tensor(_mip_offsets(resolution, levels), device=uv.device)
-    indices, weights = [], []
-    for step in range(2 if levels > 1 else 1):
-        number = base + step
-        size = resolution >> number
-        position = uv * size[:, None] - 0.5
-        low = position.floor()
-        f = position - low
-        low = low.long()
-        share = fraction if step else 1 - fraction
-        for dy in (0, 1):
-            for dx in (0, 1):
-                column = torch.remainder(low[:, 0] + dx, size)
-                row = torch.remainder(low[:, 1] + dy, size)
-                indices.append(offsets[number] + row * size + column)
-                weights.append(share * (f[:, 0] if dx else 1 - f[:, 0]) * (f[:, 1] if dy else 1 - f[:, 1]))
-    index, weight = torch.stack(indices, 1), torch.stack(weights, 1).float()
-    return _with_transpose(index, weight, int(offsets[-1]))
+    sizes = [(resolution >> number, resolution >> number) for number in range(levels)]
+    index, weight = linear_taps(uv, level, sizes)
+    return _with_transpose(index, weight.float(), _mip_offsets(resolution, levels)[-1])
 
 
 def _with_transpose(index: torch.Tensor, weight: torch.Tensor, rows: int) -> Taps:
