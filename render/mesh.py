@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,6 +45,14 @@ class Mesh:
         """Centre [3] of the bounding box and the radius around it that holds every vertex."""
         center = (self.position.amin(0) + self.position.amax(0)) / 2
         return center, float((self.position - center).norm(dim=-1).max())
+
+
+@dataclass(frozen=True)
+class MeshReport:
+    """What `validate` found and let pass: triangles without area (never visible), vertices without a normal's length."""
+
+    triangles_without_area: int
+    vertices_without_normal: int
 
 
 def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
@@ -131,109 +138,70 @@ def mesh_from_indexed(
     )
 
 
-def load_obj(path: str | Path) -> Mesh:
-    """Load a Wavefront OBJ with texture coordinates; normals are made smooth over shared positions where it has none.
+def validate(mesh: Mesh, source: str = "the mesh") -> MeshReport:
+    """Check that a mesh can be rendered; what a renderer can live with is reported, not refused.
 
-    Polygons are fan-triangulated; materials are numbered in the order of `usemtl`. Raises MeshError, naming the line.
+    Raises MeshError, with `source` as the name of the mesh, for arrays whose shapes do not belong together, no triangles,
+    indices out of range, values that are not finite, and a mesh none of whose triangles has an area. Waits for the
+    device.
     """
-    positions: list[list[float]] = []
-    uvs: list[list[float]] = []
-    normals: list[list[float]] = []
-    corners: list[tuple[int, int, int]] = []
-    materials: list[int] = []
-    names: dict[str, int] = {}
-    current = 0
-    with open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            words = line.split()
-            if not words:
-                continue
-            try:
-                if words[0] == "v":
-                    positions.append([float(x) for x in words[1:4]])
-                elif words[0] == "vt":
-                    uvs.append([float(x) for x in words[1:3]])
-                elif words[0] == "vn":
-                    normals.append([float(x) for x in words[1:4]])
-                elif words[0] == "usemtl":
-                    current = names.setdefault(words[1], len(names))
-                elif words[0] == "f":
-                    face = [_obj_corner(word, len(positions), len(uvs), len(normals)) for word in words[1:]]
-                    for i in range(1, len(face) - 1):
-                        corners += [face[0], face[i], face[i + 1]]
-                        materials.append(current)
-            except (ValueError, IndexError) as error:
-                raise MeshError(f"{path}, line {number}: {line.strip()!r} is not valid OBJ ({error})") from error
-    if not corners:
-        raise MeshError(f"{path} has no faces: export the mesh with its faces")
-    index = torch.tensor(corners)
-    if (index[:, 1] < 0).any():
-        raise MeshError(f"{path} has faces without texture coordinates: unwrap the mesh and export its UVs")
-    position = torch.tensor(positions)
-    if (index[:, 2] < 0).any():
-        normal_index, normal = index[:, 0], smooth_normals(position, index[:, 0].reshape(-1, 3))
-    else:
-        normal_index, normal = index[:, 2], F.normalize(torch.tensor(normals), dim=-1)
-    keys = torch.stack([index[:, 0], index[:, 1], normal_index], dim=1)
-    unique, triangles = torch.unique(keys, dim=0, return_inverse=True)
-    uv = torch.tensor(uvs)
-    mesh = Mesh(
-        position=position[unique[:, 0]],
-        normal=normal[unique[:, 2]],
-        tangent=torch.zeros(len(unique), 4),
-        uv=torch.stack([uv[:, 0], 1 - uv[:, 1]], dim=-1)[unique[:, 1]],
-        triangles=triangles.reshape(-1, 3),
-        material=torch.tensor(materials),
-    )
-    return replace(mesh, tangent=compute_tangents(mesh))
+    vertices, triangles = len(mesh.position), len(mesh.triangles)
+    shapes = {"position": (vertices, 3), "normal": (vertices, 3), "tangent": (vertices, 4), "uv": (vertices, 2)}
+    for name, shape in (shapes | {"triangles": (triangles, 3), "material": (triangles,)}).items():
+        found = tuple(getattr(mesh, name).shape)
+        if found != shape:
+            raise MeshError(f"{source}: {name} is {list(found)} where {list(shape)} belongs: build the mesh again")
+    if triangles == 0:
+        raise MeshError(f"{source} has no triangles: export the mesh with its faces")
+    if int(mesh.triangles.min()) < 0 or int(mesh.triangles.max()) >= vertices:
+        raise MeshError(f"{source} has triangles with indices beyond its {vertices} vertices: export the mesh again")
+    if int(mesh.material.min()) < 0:
+        raise MeshError(f"{source} has triangles with a negative material: number the materials from 0")
+    for name in shapes:
+        bad = ~getattr(mesh, name).detach().isfinite().all(-1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0, 0])
+            raise MeshError(
+                f"{source} has {int(bad.sum())} vertices whose {name} is not finite (the first: {first}): mend the mesh"
+            )
+    with torch.no_grad():
+        without_area = int((mesh.geometric_normal == 0).all(-1).sum())
+        normal = mesh.normal.norm(dim=-1)
+    if without_area == triangles:
+        raise MeshError(f"{source} has {triangles} triangles, and none has an area: check its scale and its faces")
+    return MeshReport(without_area, int((normal < 0.5).sum()))
 
 
-def _obj_corner(word: str, positions: int, uvs: int, normals: int) -> tuple[int, int, int]:
-    parts = [*word.split("/"), "", ""][:3]
-    counts = (positions, uvs, normals)
-    numbers = []
-    for part, count in zip(parts, counts, strict=True):
-        if not part:
-            numbers.append(-1)
-            continue
-        number = int(part)
-        number = number - 1 if number > 0 else count + number
-        if not 0 <= number < count:
-            raise ValueError(f"index {part} points beyond the {count} given")
-        numbers.append(number)
-    return numbers[0], numbers[1], numbers[2]
+def unit_size(mesh: Mesh) -> Mesh:
+    """The mesh centred on the origin and scaled so that the longest side of its bounding box is 2, as nvdiffrec's."""
+    return center_by_reference(mesh, torch.stack([mesh.position.amin(0), mesh.position.amax(0)]).detach(), 2.0)
+
+
+def center_by_reference(mesh: Mesh, reference_aabb: torch.Tensor, scale: float) -> Mesh:
+    """The mesh moved and scaled as would bring a reference's box [2, 3] (least, greatest) to the origin with longest side
+    `scale`. Differentiable in the positions. Raises MeshError for a box without extent.
+    """
+    extent = float((reference_aabb[1] - reference_aabb[0]).max())
+    if not 0 < extent < float("inf"):
+        raise MeshError(f"the reference box is {extent} long: it needs an extent to scale by")
+    center = (reference_aabb[0] + reference_aabb[1]) / 2
+    return replace(mesh, position=(mesh.position - center.to(mesh.position)) * (scale / extent))
 
 
 def smooth_normals(position: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Area-weighted unit vertex normals [V, 3] of positions [V, 3] and triangles [T, 3]; +Z where a vertex has no area."""
-    a, b, c = (position[triangles[:, i]] for i in range(3))
+    """Area-weighted unit vertex normals [V, 3] of positions [V, 3] and triangles [T, 3]; +Z where a vertex has no area.
+
+    Differentiable in the positions, with a zero gradient where there is no area. No scale is too small or too large:
+    positions are taken relative to the mesh's extent.
+    """
+    if len(position) == 0:
+        return torch.zeros_like(position)
+    low, high = position.detach().amin(0), position.detach().amax(0)
+    extent = (high - low).max()
+    local = (position - low) / torch.where(extent > 0, extent, 1.0)
+    a, b, c = (local[triangles[:, i]] for i in range(3))
     face = torch.linalg.cross(b - a, c - a)
     normal = torch.zeros_like(position).index_add_(0, triangles.reshape(-1), face.repeat_interleave(3, 0))
     up = torch.tensor([0.0, 0.0, 1.0]).to(position)
-    return torch.where(normal.norm(dim=-1, keepdim=True) > 1e-20, F.normalize(normal, dim=-1, eps=1e-20), up)
-
-
-def compute_tangents(mesh: Mesh) -> torch.Tensor:
-    """Unit tangents along +u with the bitangent's sign, [V, 4], averaged over the triangles around each vertex.
-
-    Blender exports MikkTSpace's own; this serves meshes from elsewhere. It differs from MikkTSpace where the sides of a
-    mirrored seam share vertices: there MikkTSpace splits them, this averages.
-    """
-    corners = mesh.triangles
-    edge_1 = mesh.position[corners[:, 1]] - mesh.position[corners[:, 0]]
-    edge_2 = mesh.position[corners[:, 2]] - mesh.position[corners[:, 0]]
-    uv_1 = mesh.uv[corners[:, 1]] - mesh.uv[corners[:, 0]]
-    uv_2 = mesh.uv[corners[:, 2]] - mesh.uv[corners[:, 0]]
-    determinant = uv_1[:, 0] * uv_2[:, 1] - uv_1[:, 1] * uv_2[:, 0]
-    along_u = (edge_1 * uv_2[:, 1:] - edge_2 * uv_1[:, 1:]) * determinant.sign()[:, None]
-    # v points down in this uv, MikkTSpace's up: the sign is that of the flipped determinant.
-    handedness = -determinant.sign() * edge_1.norm(dim=-1) * edge_2.norm(dim=-1)
-    flat = corners.reshape(-1)
-    tangent = torch.zeros_like(mesh.position).index_add_(0, flat, F.normalize(along_u, dim=-1).repeat_interleave(3, 0))
-    sign = torch.zeros(len(mesh.position)).to(tangent).index_add_(0, flat, handedness.repeat_interleave(3, 0))
-    tangent = tangent - mesh.normal * (tangent * mesh.normal).sum(-1, keepdim=True)
-    length = tangent.norm(dim=-1, keepdim=True)
-    least = F.one_hot(mesh.normal.abs().argmin(-1), 3).to(tangent)
-    fallback = F.normalize(torch.linalg.cross(mesh.normal, least), dim=-1)
-    tangent = torch.where(length > 1e-8, tangent / length.clamp(min=1e-8), fallback)
-    return torch.cat([tangent, torch.where(sign < 0, -1.0, 1.0)[:, None]], dim=-1)
+    short = (normal.detach().abs().amax(-1, keepdim=True) < 1e-20).expand_as(normal)
+    return torch.where(short, up, F.normalize(torch.where(short, up, normal), dim=-1, eps=1e-20))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from render.mesh import Mesh, compute_tangents
+from render.mesh import Mesh
+from render.tangents import compute_tangents
 
 
 def _with_tangents(position, normal, uv, triangles) -> Mesh:
     material = torch.zeros(len(triangles), dtype=torch.int64)
-    mesh = Mesh(position, normal, torch.zeros(len(position), 4), uv, triangles, material)
-    return replace(mesh, tangent=compute_tangents(mesh))
+    return compute_tangents(Mesh(position, normal, torch.zeros(len(position), 4), uv, triangles, material))
 
 
 def _grid(rows: int, columns: int) -> torch.Tensor:

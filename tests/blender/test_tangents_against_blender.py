@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from render.mesh import Mesh, load_obj
+from render.mesh import Mesh
+from render.obj import load_obj
 from render.tangents import compute_tangents
 
 MOST_DEGREES = 0.1
