@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import count, pairwise, takewhile
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from render.color import linear_to_srgb, srgb_to_linear
+from render.image_io import ImageError, read_values, write_values
 from render.texture_sampling import FILTER_MODES, halved, level_sizes, next_level, sample_levels, shrink_axis
 
+Transform = Callable[[torch.Tensor], torch.Tensor]
 Image = torch.Tensor | np.ndarray
 Init = Image | Sequence[float] | Sequence[Image]
 MinMax = torch.Tensor | tuple[Image | float | Sequence[float], Image | float | Sequence[float]]
@@ -200,12 +203,89 @@ def rgb_to_srgb(texture: Texture2D) -> Texture2D:
 
 
 @torch.no_grad()
-def _recoded(texture: Texture2D, curve) -> Texture2D:
+def _recoded(texture: Texture2D, curve: Transform) -> Texture2D:
     if texture.channels > 4:
         raise ValueError(f"which of {texture.channels} channels are colours? Convert a texture of at most 4")
     colours = {2: 1, 4: 3}.get(texture.channels, texture.channels)
     levels = [torch.cat([curve(level[..., :colours]), level[..., colours:]], -1) for level in texture.levels]
     return Texture2D(levels, texture.min_max)
+
+
+def load_texture2D(
+    path: str | Path,
+    transform: Transform | None = None,
+    channels: int | None = None,
+    min_max: MinMax | None = None,
+    device: torch.device | str = "cpu",
+) -> Texture2D:
+    """A texture from an image file; where there is no such file but `name_0.png`, `name_1.png`, ..., all its levels.
+
+    path       PNG and the like, with 8 or 16 bits, as 0..1; HDR and EXR as they are. Nothing is decoded: colours of a
+               PNG are sRGB (see `srgb_to_rgb`)
+    transform  applied to each level, a float32 tensor [H, W, C], after `channels`; e.g. `lambda x: x * 2 - 1`
+    channels   how many to keep, the first ones. Missing ones are made: grey is repeated, alpha is 1. None: as stored
+
+    nvdiffrec divides 16-bit values by 255 as well, prefers `name_0.png` to the file asked for, and gives fewer channels
+    than asked for where the file has fewer. Raises ImageError for files that cannot be read or lack channels, ValueError
+    for levels that do not halve.
+    """
+    path = Path(path)
+    files = [path]
+    if not path.is_file() and _level_path(path, 0).is_file():
+        files = list(takewhile(Path.is_file, (_level_path(path, number) for number in count())))
+    levels = []
+    for file in files:
+        image = torch.from_numpy(_with_channels(file, read_values(file), channels))
+        levels.append(image if transform is None else transform(image))
+    return Texture2D(levels, min_max, device)
+
+
+@torch.no_grad()
+def save_texture2D(path: str | Path, texture: Texture2D, transform: Transform | None = None, bits: int = 8) -> None:
+    """Write a texture to an image file, or a custom mip list to `name_0.png`, `name_1.png`, ...; overwrites them.
+
+    path       .png: clamped to 0..1 and rounded to `bits` (8 or 16); .exr and .hdr: linear floats as they are
+    transform  applied to each level, a tensor [H, W, C], first; e.g. `lambda x: x * 0.5 + 0.5` for normals
+
+    Two channels are written as three, the third 0 (load them with `channels=2`). More than four cannot be written.
+    Raises ImageError for what the file cannot hold or where it cannot be written; and before anything is written, where
+    a file is in the way that `load_texture2D` would take for part of this texture: one of the plain name beside levels,
+    or a level left over from a longer list.
+    """
+    path = Path(path)
+    files = [path]
+    if not texture.auto_mipmaps:
+        files = [_level_path(path, number) for number in range(len(texture.levels))]
+        for stale in (path, _level_path(path, len(files))):
+            if stale.exists():
+                raise ImageError(
+                    f"{stale} would be read as part of the levels of {path}: remove it or take another name"
+                )
+    for file, level in zip(files, texture.levels, strict=True):
+        image = level[0].detach()
+        image = image if transform is None else transform(image)
+        write_values(file, image.cpu().numpy(), bits)
+
+
+def _level_path(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+
+def _with_channels(path: Path, image: np.ndarray, channels: int | None) -> np.ndarray:
+    have = image.shape[-1]
+    if channels is None or channels == have:
+        return image
+    if channels < 1:
+        raise ValueError(f"a texture has one or more channels, not {channels}")
+    if channels < have:
+        return np.ascontiguousarray(image[..., :channels])
+    if have == 1 and channels in (3, 4):
+        image = image.repeat(3, -1)
+    if channels == 4 and image.shape[-1] == 3:
+        image = np.concatenate([image, np.ones_like(image[..., :1])], -1)
+    if image.shape[-1] != channels:
+        raise ImageError(f"{path} has {have} channels, {channels} are wanted: ask for fewer, or save it with more")
+    return image
 
 
 def _as_levels(init: Init) -> list[Image]:
