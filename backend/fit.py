@@ -22,19 +22,11 @@ import torch.nn.functional as F
 from backend.sample_table import SampleTable
 from render.brdf import GgxTable, ggx_table
 from render.color import linear_to_srgb
+from render.compositing import composite
 from render.light import EnvironmentLight, PrefilteredLight
-from render.material import (
-    ALPHA,
-    METALLIC,
-    NORMAL,
-    ROUGHNESS,
-    MaterialMaps,
-    composite,
-    initial_maps,
-    project_,
-    shade_material,
-)
+from render.material import ALPHA, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps, project_
 from render.radiance import ShadingModel
+from render.shade import shade_texels
 from render.texel_lookup import Taps, lookup, mip_count, pyramid, trilinear_taps
 
 _HUBER = 0.15
@@ -93,7 +85,7 @@ def shade_samples(
     values: torch.Tensor, rows: SampleTable, light: PrefilteredLight, table: GgxTable, model: ShadingModel
 ) -> torch.Tensor:
     """Radiance and coverage of pixels, [P, 4], premultiplied, from material values [P, K, C]; layers composited near to far."""
-    color = shade_material(values, rows, light, table, model, rows.shadow)
+    color = shade_texels(values, rows, light, table, model, rows.shadow)
     if values.shape[-1] <= ALPHA.start:
         return torch.cat([color[:, 0], torch.ones_like(color[:, 0, :1])], dim=-1)
     return composite(color, values[..., ALPHA] * rows.valid[..., None])

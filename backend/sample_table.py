@@ -19,7 +19,7 @@ from render.brdf import GgxTable
 from render.camera import Camera
 from render.mesh import Mesh
 from render.rasterize import visible_fragments
-from render.surface import SurfacePoints, surface_points
+from render.surface import ShadingPoints, surface_points
 from render.visibility import LightCells, ShadowFactors, shadow_factors
 
 # A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
@@ -29,7 +29,7 @@ _ALPHA_LAYERS = 4
 
 
 @dataclass(frozen=True)
-class SampleTable(SurfacePoints):
+class SampleTable(ShadingPoints):
     """Rows of surface points [P, K, ...]; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
 
     valid       bool  [P, K], whether the layer exists
@@ -87,7 +87,7 @@ def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int
         interior &= flat[:, 3] > _OPAQUE
     pixel = interior.nonzero()[:, 0]
     row = slot[:, pixel].T
-    values = {name: value[row.clamp(min=0)] for name, value in attributes.items()}
+    values = {name: value[row.clamp(min=0)] for name, value in attributes.items() if name in _COLUMNS}
     return SampleTable(
         valid=row >= 0,
         color=flat[pixel, :3].float(),

@@ -29,12 +29,12 @@ from backend.fit_job import run_fit_job
 from backend.jobs import FitInputs, FitProgress, FitResult
 from backend.machine import machine_description
 from backend.protocol.settings import FitSettings
-from render.brdf import ggx_table
 from render.color import psnr, srgb_to_linear
 from render.image_io import read_image
 from render.light import PrefilteredLight, load_env
 from render.material import KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps
-from render.mesh import Mesh, load_obj
+from render.mesh import Mesh
+from render.obj import load_obj
 from render.render import render_mesh
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -89,12 +89,12 @@ def on_white(image: torch.Tensor) -> torch.Tensor:
 
 def held_out_psnr(dataset: DatasetMesh, maps: MaterialMaps, light: PrefilteredLight) -> list[float]:
     """PSNR in dB of each held-out view, the whole image on white."""
-    table, result = ggx_table(), []
+    result = []
     for index in range(len(dataset)):
         if index % dataset.held_out_every == dataset.held_out_every // 2:
             with torch.no_grad():
-                ours = render_mesh(dataset.mesh, dataset.cameras[index], maps, light, table, dataset.resolution)
-            result.append(psnr(on_white(ours), on_white(dataset.image(index, table))))
+                ours = render_mesh(dataset.mesh, dataset.cameras[index], maps, light, dataset.resolution)["shaded"][0]
+            result.append(psnr(on_white(ours), on_white(dataset.image(index))))
     return result
 
 

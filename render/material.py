@@ -1,18 +1,19 @@
-"""A material as one texture whose channels are its parameters, and the shading of points with it."""
+"""Materials: what gives the parameters of a surface point, from textures, a field in space, or one packed texture."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
 
-from render.brdf import GgxTable
-from render.light import PrefilteredLight
-from render.radiance import ShadingModel, outgoing_radiance
-from render.shading_normal import shading_normal
 from render.surface import SurfacePoints
-from render.visibility import ShadowFactors
+from render.texel_lookup import lookup, mip_count, pyramid, trilinear_taps
+
+if TYPE_CHECKING:
+    from render.texture import Texture2D
 
 KD = slice(0, 3)
 ROUGHNESS = slice(3, 4)
@@ -23,10 +24,97 @@ ALPHA = slice(8, 9)
 # Below this a lobe is narrower than the finest prefiltered level can tell.
 MIN_ROUGHNESS = 0.05
 
+# Standard deviations of the jitter behind `kd_grad`: in uv for textures, in world units for a field (nvdiffrec's).
+UV_JITTER = 0.005
+POSITION_JITTER = 0.01
+
+
+@dataclass(frozen=True)
+class MaterialSample:
+    """A material at some points.
+
+    kd      [..., 3], linear base colour
+    ks      [..., 3], occluded fraction, roughness, metallic
+    normal  [..., 3], decoded tangent-space normal (+Y up unless the shading says DirectX), or None for a flat one
+    alpha   [..., 1], or None where the material is opaque
+    """
+
+    kd: torch.Tensor
+    ks: torch.Tensor
+    normal: torch.Tensor | None = None
+    alpha: torch.Tensor | None = None
+
+
+class Material(Protocol):
+    """Anything that knows its parameters at surface points."""
+
+    def sample(self, points: SurfacePoints) -> MaterialSample:
+        """The parameters at the points."""
+        ...
+
+    def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
+        """kd [..., 3] a little beside the points, for the smoothness of the base colour."""
+        ...
+
+
+def _jittered(value: torch.Tensor, deviation: float, generator: torch.Generator | None) -> torch.Tensor:
+    noise = torch.randn(value.shape, generator=generator, device=value.device, dtype=value.dtype)
+    return value + deviation * noise
+
+
+@dataclass(frozen=True)
+class TextureMaterial:
+    """A material of separate textures, each of any size: kd (3 channels, or 4 with alpha), ks (3), normal (3) or None.
+
+    Filtered as nvdiffrast does: the level of detail follows the long axis of a pixel's footprint.
+    """
+
+    kd: Texture2D
+    ks: Texture2D
+    normal: Texture2D | None = None
+
+    def sample(self, points: SurfacePoints) -> MaterialSample:
+        kd = self.kd.sample(points.uv, points.uv_da)
+        ks = self.ks.sample(points.uv, points.uv_da)[..., :3]
+        normal = None if self.normal is None else self.normal.sample(points.uv, points.uv_da)[..., :3]
+        return MaterialSample(kd[..., :3], ks, normal, kd[..., 3:4] if kd.shape[-1] == 4 else None)
+
+    def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
+        return self.kd.sample(_jittered(points.uv, UV_JITTER, generator), points.uv_da)[..., :3]
+
+
+@dataclass(frozen=True)
+class FieldMaterial:
+    """A material as one field in space: world positions [..., 3] -> kd (3 or 4), ks (3), normal (3): 9 or 10 channels.
+
+    Such as `MLPTexture3D.sample`; one lookup serves all parameters. Raises ValueError for another number of channels.
+    """
+
+    field: Callable[[torch.Tensor], torch.Tensor]
+
+    def sample(self, points: SurfacePoints) -> MaterialSample:
+        values = self.field(points.position)
+        if values.shape[-1] not in (9, 10):
+            raise ValueError(
+                f"a field gives 9 channels (kd, ks, normal) or 10 (with alpha), not {values.shape[-1]}: "
+                "make it with channels=9 or channels=10"
+            )
+        kd = values[..., :-6]
+        return MaterialSample(
+            kd[..., :3], values[..., -6:-3], values[..., -3:], kd[..., 3:4] if kd.shape[-1] == 4 else None
+        )
+
+    def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
+        return self.field(_jittered(points.position, POSITION_JITTER, generator))[..., :3]
+
 
 @dataclass
 class MaterialMaps:
-    """`texels` float32 [R, R, 8 or 9]: linear base colour, roughness, metallic, tangent-space normal, and alpha or not."""
+    """`texels` float32 [R, R, 8 or 9]: linear base colour, roughness, metallic, tangent-space normal, and alpha or not.
+
+    The form in which the fit holds a material: one lookup for all. The level of detail follows the area of a pixel's
+    footprint, so that what is seen at a grazing angle keeps its detail; references do not blur it either.
+    """
 
     texels: torch.Tensor
 
@@ -37,6 +125,20 @@ class MaterialMaps:
     @property
     def has_alpha(self) -> bool:
         return self.texels.shape[2] > ALPHA.start
+
+    def sample(self, points: SurfacePoints) -> MaterialSample:
+        values = self._values(points.uv, points.footprint)
+        occluded = torch.zeros_like(values[..., ROUGHNESS])
+        ks = torch.cat([occluded, values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
+        return MaterialSample(values[..., KD], ks, values[..., NORMAL], values[..., ALPHA] if self.has_alpha else None)
+
+    def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
+        return self._values(_jittered(points.uv, UV_JITTER, generator), points.footprint)[..., KD]
+
+    def _values(self, uv: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
+        levels = mip_count(self.resolution)
+        level = torch.log2((footprint * self.resolution).clamp(min=1e-6))
+        return lookup(pyramid(self.texels, levels), trilinear_taps(uv, level, self.resolution, levels))
 
     def resized(self, resolution: int) -> MaterialMaps:
         """The maps at another resolution, bilinear, normals of unit length."""
@@ -71,28 +173,3 @@ def project_(texels: torch.Tensor) -> None:
     normal /= normal.norm(dim=-1, keepdim=True)
     if texels.shape[-1] > ALPHA.start:
         texels[..., ALPHA].clamp_(0, 1)
-
-
-def shade_material(
-    values: torch.Tensor,
-    points: SurfacePoints,
-    light: PrefilteredLight,
-    table: GgxTable,
-    model: ShadingModel,
-    shadow: ShadowFactors | None = None,
-) -> torch.Tensor:
-    """Radiance [..., 3] of surface points with material values [..., C] (channels as in `MaterialMaps`)."""
-    normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
-    ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
-    irradiance = specular_factor = None
-    if shadow is not None:
-        irradiance = light.diffuse(normal) * shadow.diffuse
-        specular_factor = shadow.specular_at(values[..., ROUGHNESS])
-    return outgoing_radiance(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)
-
-
-def composite(color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Layers near to far, color [P, K, 3] and alpha [P, K, 1], as premultiplied pixels [P, 4]."""
-    through = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha[:, :-1]], dim=1), dim=1)
-    weight = alpha * through
-    return torch.cat([(weight * color).sum(1), weight.sum(1)], dim=-1)

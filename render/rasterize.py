@@ -1,5 +1,7 @@
 """Visibility: which triangle is seen through the centre of each pixel, by a span rasteriser in plain PyTorch.
 
+This is the portable provider of visibility; `render.nvdiffrast_provider` is the other. A provider is a `Rasterizer`.
+
 Conventions are those of clip space after the y-flipping `camera.perspective`: pixel (row 0, column 0) has its centre at
 normalised device coordinates (-1 + 1/W, -1 + 1/H), and row 0 is the top of the picture. Triangles are two-sided.
 
@@ -12,6 +14,7 @@ evaluated in float64, which makes neighbours agree on shared edges to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,13 +24,16 @@ import torch
 _SAMPLE_X, _SAMPLE_Y = 1e-6, 0.618e-6
 
 _NO_FRAGMENT = torch.iinfo(torch.int64).max
+# Triangles of all views that are set up at a time: about 400 bytes each.
+_TRIANGLES_AT_A_TIME = 1 << 21
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """Visible surface points of one view, one row a (pixel, depth layer), ordered by layer, then pixel.
+    """Visible surface points of some views, one row a (pixel, depth layer), ordered by layer, then pixel.
 
-    pixel        int64 [F], row * width + column
+    view         int64 [F], which view
+    pixel        int64 [F], (view * height + row) * width + column
     layer        int64 [F], 0 is the nearest surface
     triangle     int64 [F], row of the triangle array
     barycentric  float32 [F, 3], perspective-correct, sums to 1
@@ -35,6 +41,7 @@ class Fragments:
     barycentric_dx, barycentric_dy  float32 [F, 3], derivatives per pixel step to the right and down
     """
 
+    view: torch.Tensor
     pixel: torch.Tensor
     layer: torch.Tensor
     triangle: torch.Tensor
@@ -43,13 +50,21 @@ class Fragments:
     barycentric_dx: torch.Tensor
     barycentric_dy: torch.Tensor
 
+    def rows(self, index: torch.Tensor) -> Fragments:
+        """Some of the fragments, by index int64 [N] or mask bool [F]."""
+        return Fragments(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+# (position_clip [N, V, 4], triangles [T, 3], (height, width), layers) -> Fragments; as `visible_fragments`.
+Rasterizer = Callable[[torch.Tensor, torch.Tensor, tuple[int, int], int], Fragments]
+
 
 def visible_fragments(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """Rasterise one view and keep the `layers` nearest surfaces of every pixel.
+    """Rasterise views of one mesh and keep the `layers` nearest surfaces of every pixel.
 
-    position_clip  float [V, 4], clip space
+    position_clip  float [V, 4] or, for N views at once, [N, V, 4]; clip space
     triangles      int [T, 3], indices into the vertices
     resolution     (height, width) in pixels
     Degenerate triangles and triangles behind the eye give no fragment. Surfaces of equal depth are told apart by their
@@ -57,20 +72,52 @@ def visible_fragments(
     (triangle, pixel) pair, hidden ones included.
     """
     height, width = resolution
-    pixel, triangle, depth, point, edges = _covered_pixels(position_clip, triangles, resolution)
-    chosen, layer = _nearest(pixel, triangle, depth, height * width, layers)
-    triangle, point, depth = triangle[chosen], point[chosen], depth[chosen]
-    edge = edges[triangle]
+    clip = position_clip.detach().double()
+    clip = clip[None] if clip.ndim == 2 else clip
+    views_at_a_time = max(1, _TRIANGLES_AT_A_TIME // max(1, len(triangles)))
+    found = []
+    for first in range(0, len(clip), views_at_a_time):
+        part = clip[first : first + views_at_a_time]
+        stacked = _stacked_triangles(triangles, len(part), part.shape[1])
+        pixel, triangle, depth = _covered_pixels(part, stacked, resolution)
+        chosen, layer = _nearest(pixel, triangle, depth, len(part) * height * width, layers)
+        pixel = pixel[chosen] + first * height * width
+        found.append(torch.stack([pixel, layer, triangle[chosen] % max(1, len(triangles))]))
+    pixel, layer, triangle = torch.cat(found, dim=1) if found else triangles.new_zeros(3, 0, dtype=torch.int64)
+    if len(found) > 1:
+        order = torch.argsort(layer, stable=True)
+        pixel, layer, triangle = pixel[order], layer[order], triangle[order]
+    return fragments_of_triangles(clip, triangles, resolution, pixel, layer, triangle)
+
+
+def fragments_of_triangles(
+    position_clip: torch.Tensor,
+    triangles: torch.Tensor,
+    resolution: tuple[int, int],
+    pixel: torch.Tensor,
+    layer: torch.Tensor,
+    triangle: torch.Tensor,
+) -> Fragments:
+    """What follows in closed form once it is known which triangle each pixel sees, for any provider.
+
+    position_clip  float64 [N, V, 4]; pixel, layer, triangle  int64 [F], as in `Fragments`
+    """
+    height, width = resolution
+    view, in_view = pixel // (height * width), pixel % (height * width)
+    edge, depth_plane, _ = _edge_functions(position_clip[view[:, None], triangles[triangle].long()])
+    x, y = _device_x(in_view % width, width), _device_y(in_view // width, height)
+    point = torch.stack([x, y, torch.ones_like(x)], dim=-1)
     value = (edge * point[:, None, :]).sum(-1)
     total = value.sum(-1, keepdim=True)
     barycentric = value / total
     slope = edge - barycentric[..., None] * edge.sum(1, keepdim=True)
     return Fragments(
-        pixel=pixel[chosen],
+        view=view,
+        pixel=pixel,
         layer=layer,
         triangle=triangle,
         barycentric=barycentric.float(),
-        depth=depth.float(),
+        depth=(point * depth_plane).sum(-1).float(),
         barycentric_dx=(slope[..., 0] / total * (2 / width)).float(),
         barycentric_dy=(slope[..., 1] / total * (2 / height)).float(),
     )
@@ -85,7 +132,7 @@ def depth_range(
     directions for the price of one.
     """
     height, width = resolution
-    pixel, _, depth, _, _ = _covered_pixels(position_clip, triangles, resolution)
+    pixel, _, depth = _covered_pixels(position_clip.detach().double()[None], triangles.long(), resolution)
     nearest = torch.full((height * width,), torch.inf, dtype=depth.dtype, device=depth.device)
     farthest = torch.full_like(nearest, -torch.inf)
     nearest.scatter_reduce_(0, pixel, depth, "amin")
@@ -93,15 +140,23 @@ def depth_range(
     return nearest.reshape(height, width), farthest.reshape(height, width)
 
 
+def _stacked_triangles(triangles: torch.Tensor, views: int, vertices: int) -> torch.Tensor:
+    """The triangles of each view one after another, int64 [N * T, 3], as indices into the vertices of all views."""
+    start = torch.arange(views, device=triangles.device)[:, None, None] * vertices
+    return (triangles.long() + start).reshape(-1, 3)
+
+
 def _covered_pixels(
-    position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every (pixel, triangle) pair whose centre is covered: pixel, triangle, z/w, (x, y, 1), and all edge functions."""
+    clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Every (pixel, triangle) pair whose centre is covered: pixel, triangle and z/w, each [P].
+
+    clip  float64 [N, V, 4]; triangles  int64 [N * T, 3], see `_stacked_triangles`; pixels count over all views.
+    """
     height, width = resolution
-    triangles = triangles.long()
-    clip = position_clip.detach().double()
-    edges, depth_plane, kept = _edge_functions(clip, triangles)
-    span_triangle, span_row, first, last = _spans(clip, triangles, edges, kept, resolution)
+    corners = clip.reshape(-1, 4)[triangles]
+    edges, depth_plane, kept = _edge_functions(corners)
+    span_triangle, span_row, first, last = _spans(corners, edges, kept, resolution)
     count = last - first + 1
     span = torch.repeat_interleave(torch.arange(len(count), device=clip.device), count)
     start = torch.cumsum(count, 0) - count
@@ -109,12 +164,11 @@ def _covered_pixels(
     row = span_row[span]
     triangle = span_triangle[span]
 
-    point = torch.stack(
-        [_device_x(column, width), _device_y(row, height), torch.ones_like(column, dtype=clip.dtype)], dim=-1
-    )
-    depth = (point * depth_plane[triangle]).sum(-1)
+    plane = depth_plane[triangle]
+    depth = plane[:, 0] * _device_x(column, width) + plane[:, 1] * _device_y(row, height) + plane[:, 2]
     inside = (depth >= -1) & (depth <= 1)
-    return (row * width + column)[inside], triangle[inside], depth[inside], point[inside], edges
+    view = triangle // max(1, len(triangles) // max(1, len(clip)))
+    return ((view * height + row) * width + column)[inside], triangle[inside], depth[inside]
 
 
 def _device_x(column: torch.Tensor, width: int) -> torch.Tensor:
@@ -125,9 +179,10 @@ def _device_y(row: torch.Tensor, height: int) -> torch.Tensor:
     return (2 * (row.double() + _SAMPLE_Y) + 1) / height - 1
 
 
-def _edge_functions(clip: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Edge coefficients [T, 3, 3] (scaled so that their sum is 1/w), the plane of z/w [T, 3], usable triangles [T]."""
-    corners = clip[triangles]
+def _edge_functions(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of triangles with corners [T, 3, 4]: edge coefficients [T, 3, 3] (scaled so that their sum is 1/w), the plane of
+    z/w [T, 3], and which triangles are usable [T].
+    """
     x, y, z, w = corners.unbind(-1)
     homogeneous = torch.stack([x, y, w], dim=-1)
     cofactor = torch.stack(
@@ -140,11 +195,10 @@ def _edge_functions(clip: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.
 
 
 def _spans(
-    clip: torch.Tensor, triangles: torch.Tensor, edges: torch.Tensor, kept: torch.Tensor, resolution: tuple[int, int]
+    corners: torch.Tensor, edges: torch.Tensor, kept: torch.Tensor, resolution: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Runs of pixel centres inside a triangle: triangle, row, first and last column, each int64 [S]."""
     height, width = resolution
-    corners = clip[triangles]
     w = corners[..., 3]
     crosses_eye = (w <= 0).any(-1)
     safe_w = torch.where(w > 0, w, torch.ones_like(w))
@@ -155,9 +209,9 @@ def _spans(
     bottom = torch.floor(torch.nan_to_num(bottom) + 1e-9).long().clamp(max=height - 1)
     rows = torch.where(kept, (bottom - top + 1).clamp(min=0), torch.zeros_like(top))
 
-    triangle = torch.repeat_interleave(torch.arange(len(triangles), device=clip.device), rows)
+    triangle = torch.repeat_interleave(torch.arange(len(corners), device=corners.device), rows)
     start = torch.cumsum(rows, 0) - rows
-    row_index = top[triangle] + torch.arange(len(triangle), device=clip.device) - start[triangle]
+    row_index = top[triangle] + torch.arange(len(triangle), device=corners.device) - start[triangle]
 
     y = _device_y(row_index, height)
     edge = edges[triangle]

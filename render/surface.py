@@ -1,7 +1,8 @@
-"""Surface points: what the fragments of a rasterised view see of the mesh."""
+"""Surface points: what the fragments of rasterised views see of the mesh."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,8 @@ from render.rasterize import Fragments
 
 
 @dataclass(frozen=True)
-class SurfacePoints:
-    """Points on the mesh, each field [..., C].
+class ShadingPoints:
+    """What shading wants to know of points on the mesh, each field [..., C].
 
     position   [..., 3], world
     normal     [..., 3], interpolated shading normal, unit; on a triangle seen from behind the whole frame is turned
@@ -34,25 +35,60 @@ class SurfacePoints:
     footprint: torch.Tensor
 
 
-def surface_points(mesh: Mesh, camera: Camera, fragments: Fragments) -> SurfacePoints:
-    """The points [F, ...] of fragments of a view of the mesh."""
+@dataclass(frozen=True)
+class SurfacePoints(ShadingPoints):
+    """Points with all that a renderer's G-buffer holds.
+
+    geometric_normal  [..., 3], of the triangle, unit, turned to the eye like the frame
+    uv_da             [..., 4], screen derivatives du/dx, du/dy, dv/dx, dv/dy per pixel, x to the right and y down
+    facing            [..., 1], -1 where the frame has been turned, else 1
+    """
+
+    geometric_normal: torch.Tensor
+    uv_da: torch.Tensor
+    facing: torch.Tensor
+
+
+def interpolate(attribute: torch.Tensor, triangles: torch.Tensor, fragments: Fragments) -> torch.Tensor:
+    """A vertex attribute [V, C] at the fragments, perspective-correct: [F, C]."""
+    return _blend(attribute, triangles[fragments.triangle], fragments.barycentric)
+
+
+def surface_points(mesh: Mesh, cameras: Camera | Sequence[Camera], fragments: Fragments) -> SurfacePoints:
+    """The points [F, ...] of fragments; `cameras` are those of the views the fragments count."""
     corners = mesh.triangles[fragments.triangle]
-
-    def blend(attribute: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return (attribute[corners] * weight[..., None]).sum(1)
-
-    position = blend(mesh.position, fragments.barycentric)
-    uv_dx, uv_dy = blend(mesh.uv, fragments.barycentric_dx), blend(mesh.uv, fragments.barycentric_dy)
-    view = camera.view_direction(position)
-    front = (mesh.geometric_normal[fragments.triangle] * view).sum(-1, keepdim=True) >= 0
+    position = _blend(mesh.position, corners, fragments.barycentric)
+    uv_dx = _blend(mesh.uv, corners, fragments.barycentric_dx)
+    uv_dy = _blend(mesh.uv, corners, fragments.barycentric_dy)
+    view = _view_direction([cameras] if isinstance(cameras, Camera) else cameras, fragments.view, position)
+    a, b, c = mesh.position[corners].unbind(1)
+    geometric_normal = F.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+    front = (geometric_normal * view).sum(-1, keepdim=True) >= 0
     facing = torch.where(front, 1.0, -1.0).to(position)
     area = (uv_dx[:, 0] * uv_dy[:, 1] - uv_dx[:, 1] * uv_dy[:, 0]).abs()
     return SurfacePoints(
         position=position,
-        normal=facing * F.normalize(blend(mesh.normal, fragments.barycentric), dim=-1),
-        tangent=facing * blend(mesh.tangent[:, :3], fragments.barycentric),
+        normal=facing * F.normalize(_blend(mesh.normal, corners, fragments.barycentric), dim=-1),
+        tangent=facing * _blend(mesh.tangent[:, :3], corners, fragments.barycentric),
         sign=facing * mesh.tangent[corners[:, 0], 3:],
         view=view,
-        uv=blend(mesh.uv, fragments.barycentric),
+        uv=_blend(mesh.uv, corners, fragments.barycentric),
         footprint=area.sqrt(),
+        geometric_normal=facing * geometric_normal,
+        uv_da=torch.stack([uv_dx[:, 0], uv_dy[:, 0], uv_dx[:, 1], uv_dy[:, 1]], dim=-1),
+        facing=facing,
     )
+
+
+def _blend(attribute: torch.Tensor, corners: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return (attribute[corners] * weight[..., None]).sum(1)
+
+
+def _view_direction(cameras: Sequence[Camera], view: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Unit vectors [F, 3] from positions [F, 3] towards the eye of the view [F] that sees them."""
+    if len(cameras) == 1:
+        return cameras[0].view_direction(position)
+    # Towards w * eye - position: a point for a perspective camera, a direction at infinity for an orthographic one.
+    is_point = torch.tensor([[float(camera.is_perspective)] for camera in cameras]).to(position)
+    eye = torch.stack([c.position if c.is_perspective else F.normalize(c.view[2, :3], dim=0) for c in cameras])
+    return F.normalize(eye.to(position)[view] - is_point[view] * position, dim=-1)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from data_folder import DATA
 
 from backend.threads import yield_idle_threads
 
 # Before any test imports torch: spinning threads would make a busy machine many times slower.
 yield_idle_threads()
-
-DATA = Path(os.environ.get("PBRFIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 @pytest.fixture(scope="session")

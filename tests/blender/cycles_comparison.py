@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from scenes import TIMEOUT_S, use_nodes
 
-from render.brdf import ggx_table
 from render.camera import Camera
 from render.color import psnr
 from render.image_io import write_image
@@ -46,20 +45,14 @@ class Comparison:
     def ours(self, maps: MaterialMaps, mesh: Mesh | None = None, light: PrefilteredLight | None = None) -> torch.Tensor:
         """Our render of the same views, [N, H, W, 4]; of another mesh or in another light where those are given."""
         with torch.no_grad():
-            return torch.stack(
-                [
-                    render_mesh(
-                        self.mesh if mesh is None else mesh,
-                        camera,
-                        maps,
-                        self.light if light is None else light,
-                        ggx_table(),
-                        (SIZE, SIZE),
-                        spp=SAMPLES_ALONG_A_PIXEL,
-                    )
-                    for camera in self.cameras
-                ]
-            )
+            return render_mesh(
+                self.mesh if mesh is None else mesh,
+                self.cameras,
+                maps,
+                self.light if light is None else light,
+                (SIZE, SIZE),
+                spp=SAMPLES_ALONG_A_PIXEL,
+            )["shaded"]
 
     def difference(self, image: torch.Tensor) -> torch.Tensor:
         """Radiance of an image [N, H, W, 4] minus Cycles', at the inner pixels of all views: [P, 3]."""
