@@ -49,7 +49,9 @@ class Texture2D(torch.nn.Module):
         for finer, coarser in pairwise(images):
             _check_chain(finer, coarser)
         self.levels = torch.nn.ParameterList([torch.nn.Parameter(image) for image in images])
-        self.register_buffer("min_max", None if min_max is None else _bounds(min_max, images[0]))
+        self.register_buffer(
+            "min_max", None if min_max is None else channel_bounds(min_max, images[0].shape[3], images[0])
+        )
 
     @property
     def mips(self) -> list[torch.nn.Parameter]:
@@ -336,13 +338,16 @@ def _check_chain(finer: torch.Tensor, coarser: torch.Tensor) -> None:
         )
 
 
-def _bounds(min_max: MinMax, image: torch.Tensor) -> torch.Tensor:
+def channel_bounds(min_max: MinMax, channels: int, like: torch.Tensor) -> torch.Tensor:
+    """Lower and upper bounds as [2, channels], of the type and on the device of `like`; numbers count for all channels.
+
+    Raises ValueError where their count does not fit or a lower one lies above an upper one.
+    """
     if len(min_max) != 2:
         raise ValueError(f"min_max is a lower and an upper bound, not {len(min_max)} values")
-    channels = image.shape[3]
     bounds = []
     for bound in min_max:
-        bound = torch.as_tensor(bound, dtype=image.dtype, device=image.device).detach().reshape(-1)
+        bound = torch.as_tensor(bound, dtype=like.dtype, device=like.device).detach().reshape(-1)
         if len(bound) not in (1, channels):
             raise ValueError(f"a bound is one number or one for each of the {channels} channels, not {len(bound)}")
         bounds.append(bound.expand(channels))

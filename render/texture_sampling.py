@@ -218,6 +218,8 @@ def weighted_sum(texels: torch.Tensor, index: torch.Tensor, weight: torch.Tensor
 
     Differentiable (once) in the texels and the weights. Indices are kept as int32, which halves the memory traffic.
     """
+    if len(index) == 0:
+        return texels[:0] + weight[:, :1].to(texels.dtype)
     index = index.int() if len(texels) < 2**31 else index
     return _WeightedSum.apply(texels.contiguous(), index.contiguous(), weight.to(texels.dtype).contiguous())
 
