@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from render.color import linear_to_srgb, srgb_to_linear
 from render.image_io import ImageError, read_values, write_values
-from render.texture_sampling import FILTER_MODES, halved, level_sizes, next_level, sample_levels, shrink_axis
+from render.texture_sampling import FILTER_MODES, automatic_levels, halved, sample_levels, shrink_axis
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 Image = torch.Tensor | np.ndarray
@@ -79,11 +79,7 @@ class Texture2D(torch.nn.Module):
 
     def pyramid(self) -> list[torch.Tensor]:
         """The levels that `sample` reads, [1, H, W, C] each, finest first; differentiable (see `next_level`)."""
-        images = list(self.levels)
-        if self.auto_mipmaps:
-            for _ in level_sizes(*self.resolution)[1:]:
-                images.append(next_level(images[-1]))
-        return images
+        return automatic_levels(self.levels[0]) if self.auto_mipmaps else list(self.levels)
 
     def sample(
         self, uv: torch.Tensor, uv_da: torch.Tensor | None = None, filter_mode: str = "linear-mipmap-linear"
@@ -101,16 +97,7 @@ class Texture2D(torch.nn.Module):
         uv_da no gradient and ours the mean of the two axes'. No device is waited for.
         Raises ValueError for shapes that do not fit or an unknown filter mode.
         """
-        if filter_mode not in FILTER_MODES:
-            raise ValueError(f"there is no filter mode {filter_mode!r}: use one of {', '.join(FILTER_MODES)}")
-        if uv.ndim < 1 or uv.shape[-1] != 2 or not uv.is_floating_point():
-            raise ValueError(f"uv must be floats [..., 2], not {list(uv.shape)} {uv.dtype}")
-        if uv_da is not None and uv_da.shape != (*uv.shape[:-1], 4):
-            raise ValueError(
-                f"uv_da must be [..., 4] with the leading sizes of uv: {[*uv.shape[:-1], 4]}, not {list(uv_da.shape)}"
-            )
-        trilinear = filter_mode == "linear-mipmap-linear" and uv_da is not None
-        return sample_levels(self.pyramid() if trilinear else [self.levels[0]], uv, uv_da, filter_mode)
+        return sample_together([self], uv, uv_da, filter_mode)[0]
 
     @torch.no_grad()
     def clamp_(self) -> Self:
@@ -139,6 +126,43 @@ class Texture2D(torch.nn.Module):
     def extra_repr(self) -> str:
         levels = "automatic mips" if self.auto_mipmaps else f"{len(self.levels)} levels"
         return f"{self.resolution[0]}x{self.resolution[1]}x{self.channels}, {levels}"
+
+
+def sample_together(
+    textures: Sequence[Texture2D],
+    uv: torch.Tensor,
+    uv_da: torch.Tensor | None = None,
+    filter_mode: str = "linear-mipmap-linear",
+) -> list[torch.Tensor]:
+    """The samples of several textures at the same uv, each as `Texture2D.sample` gives it.
+
+    Textures of one size, number of levels and type are read as one of all their channels: which texels to read, and how
+    to sort them for the gradient, is then worked out once.
+    """
+    if filter_mode not in FILTER_MODES:
+        raise ValueError(f"there is no filter mode {filter_mode!r}: use one of {', '.join(FILTER_MODES)}")
+    if uv.ndim < 1 or uv.shape[-1] != 2 or not uv.is_floating_point():
+        raise ValueError(f"uv must be floats [..., 2], not {list(uv.shape)} {uv.dtype}")
+    if uv_da is not None and uv_da.shape != (*uv.shape[:-1], 4):
+        raise ValueError(
+            f"uv_da must be [..., 4] with the leading sizes of uv: {[*uv.shape[:-1], 4]}, not {list(uv_da.shape)}"
+        )
+    trilinear = filter_mode == "linear-mipmap-linear" and uv_da is not None
+    groups: dict[tuple, list[int]] = {}
+    for number, texture in enumerate(textures):
+        key = (texture.resolution, len(texture.levels) if trilinear else 1, texture.data.dtype)
+        groups.setdefault(key, []).append(number)
+    samples: dict[int, torch.Tensor] = {}
+    for members in groups.values():
+        together = [textures[number] for number in members]
+        depth = len(together[0].levels) if trilinear else 1
+        images = [torch.cat([texture.levels[level] for texture in together], -1) for level in range(depth)]
+        if trilinear and depth == 1:
+            images = automatic_levels(images[0])
+        values = sample_levels(images, uv, uv_da, filter_mode)
+        parts = values.split([texture.channels for texture in together], -1)
+        samples.update(zip(members, parts, strict=True))
+    return [samples[number] for number in range(len(textures))]
 
 
 def create_trainable(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from render.texture import Texture2D, create_trainable, resized, rgb_to_srgb, srgb_to_rgb
+from render.texture import Texture2D, create_trainable, resized, rgb_to_srgb, sample_together, srgb_to_rgb
 
 
 def rand(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -267,3 +267,28 @@ def test_a_texture_learns_a_picture(device):
         learned.clamp_()
     error = (learned.data - picture.data).detach().square().mean()
     assert -10 * math.log10(error.item()) > 35
+
+
+@pytest.mark.parametrize("mode", ["linear-mipmap-linear", "linear", "nearest"])
+def test_textures_sampled_together_have_the_samples_and_gradients_of_each_alone(mode):
+    """Of two sizes, automatic and custom levels, and two types, mixed."""
+    textures = [
+        Texture2D(rand(8, 8, 3)),
+        Texture2D(rand(4, 8, 2, seed=1)),
+        Texture2D(chain(8, 8, 1)),
+        Texture2D(rand(8, 8, 9, seed=2)),
+        Texture2D(rand(8, 8, 4, seed=3).double()),
+        Texture2D([0.1, 0.2]),
+    ]
+    uv, uv_da = rand(3, 20, 2) * 3 - 1, rand(3, 20, 4) * 0.3
+    together = sample_together(textures, uv, uv_da, mode)
+    sum(value.square().sum() for value in together).backward()
+    for texture, value in zip(textures, together, strict=True):
+        gradients = [level.grad for level in texture.mips]
+        texture.zero_grad()
+        alone = texture.sample(uv, uv_da, mode)
+        torch.testing.assert_close(value, alone)
+        alone.square().sum().backward()
+        torch.testing.assert_close(gradients, [level.grad for level in texture.mips])
+    torch.testing.assert_close(sample_together(textures[:2], uv)[1], textures[1].sample(uv))
+    assert sample_together([], uv) == []
