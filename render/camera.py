@@ -53,6 +53,37 @@ def perspective(fovy: float, aspect: float = 1.0, near: float = 0.1, far: float 
     )
 
 
+def perspective_offcenter(
+    fovy: float,
+    fraction: float,
+    x: float,
+    y: float,
+    aspect: float = 1.0,
+    near: float = 0.1,
+    far: float = 1000.0,
+) -> torch.Tensor:
+    """Projection [4, 4] of a window of the image that `perspective` would show: for crops and for tiles of large images.
+
+    The window is `fraction` as wide and as high as the whole; `x` and `y` are where its left and its top edge lie, as shares of
+    the whole. (nvdiffrec's matrix is the same; its code speaks of the bottom edge, but flips y in one of two places only.)
+    Raises ValueError for a fraction that is not positive.
+    """
+    if not fraction > 0:
+        raise ValueError(f"fraction is {fraction}: a window must be larger than nothing")
+    projection = perspective(fovy, aspect, near, far)
+    # Device x from (2 x - 1) to (2 (x + fraction) - 1) becomes -1 to 1, and y, which points down, likewise.
+    center_x, center_y = 2 * x + fraction - 1, 2 * y + fraction - 1
+    window = torch.tensor(
+        [
+            [1 / fraction, 0, 0, -center_x / fraction],
+            [0, 1 / fraction, 0, -center_y / fraction],
+            [0, 0, 1, 0],
+            [0, 0, 0, 1],
+        ]
+    )
+    return window @ projection
+
+
 def orthographic(half_height: float, aspect: float = 1.0, near: float = 0.1, far: float = 1000.0) -> torch.Tensor:
     """Orthographic projection [4, 4] showing `half_height` world units above and below the axis; y is flipped."""
     return torch.tensor(
@@ -98,3 +129,77 @@ def cameras_around(
         Camera(look_at(center + distance * d.to(center), center), projection.to(center))
         for d in fibonacci_directions(count)
     ]
+
+
+def rotating_cameras(
+    count: int = 50,
+    radius: float = 3.0,
+    fovy: float = math.radians(45),
+    aspect: float = 1.0,
+    near: float = 0.1,
+    far: float = 1000.0,
+    device: torch.device | str = "cpu",
+) -> list[Camera]:
+    """`count` cameras once around the Y axis through the origin, `radius` away and 0.4 radians above: nvdiffrec's orbit, by
+    which it validates and shows (count 50). Positive angles turn the object, so the eye goes the other way.
+    """
+    projection = perspective(fovy, aspect, near, far)
+    tilt = _rotation(0, 0.4)
+    turns = [_rotation(1, 2 * math.pi * i / count) for i in range(count)]
+    return [Camera(_pushed_back(tilt @ turn, radius), projection).to(device) for turn in turns]
+
+
+def random_cameras(
+    count: int,
+    radius: float = 3.0,
+    generator: torch.Generator | None = None,
+    fovy: float = math.radians(45),
+    aspect: float = 1.0,
+    near: float = 0.1,
+    far: float = 1000.0,
+    shift: float = 0.25,
+    device: torch.device | str = "cpu",
+) -> list[Camera]:
+    """`count` cameras for training, `radius` away from a scene that is turned at random and then moved in the camera's axes.
+
+    Rotations are uniform over all (unit quaternions of four normal numbers); each axis is moved by up to `shift`, evenly: what
+    nvdiffrec's training views are. Its own rotations come from the cross products of two random vectors, and are uniform too.
+    `generator` (of the CPU) makes them repeatable, on any device.
+    """
+    projection = perspective(fovy, aspect, near, far)
+    cameras = []
+    for _ in range(count):
+        rotation = _rotation_of(F.normalize(torch.randn(4, generator=generator, dtype=torch.float64), dim=0))
+        rotation[:3, 3] = (torch.rand(3, generator=generator, dtype=torch.float64) * 2 - 1) * shift
+        cameras.append(Camera(_pushed_back(rotation, radius), projection).to(device))
+    return cameras
+
+
+def _pushed_back(placed: torch.Tensor, radius: float) -> torch.Tensor:
+    """The view matrix, float32 [4, 4], of a scene placed before a camera `radius` away."""
+    view = placed.clone()
+    view[2, 3] -= radius
+    return view.float()
+
+
+def _rotation(axis: int, angle: float) -> torch.Tensor:
+    """Rotation about x, y or z by the right-hand rule, float64 [4, 4]."""
+    rotation = torch.eye(4, dtype=torch.float64)
+    one, two = (axis + 1) % 3, (axis + 2) % 3
+    rotation[one, one] = rotation[two, two] = math.cos(angle)
+    rotation[two, one], rotation[one, two] = math.sin(angle), -math.sin(angle)
+    return rotation
+
+
+def _rotation_of(quaternion: torch.Tensor) -> torch.Tensor:
+    """The rotation [4, 4] of a unit quaternion (w, x, y, z)."""
+    w, x, y, z = quaternion.tolist()
+    return torch.tensor(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), 0],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), 0],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), 0],
+            [0, 0, 0, 1],
+        ],
+        dtype=torch.float64,
+    )

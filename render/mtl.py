@@ -131,18 +131,24 @@ def load_material_textures(material: MtlMaterial, clear_occlusion: bool = True) 
     """
     from render.texture import Texture2D, load_texture2D, srgb_to_rgb
 
-    kd = Texture2D(torch.tensor(material.kd)) if material.map_kd is None else load_texture2D(material.map_kd)
-    kd = srgb_to_rgb(kd)
+    if material.map_kd is None:
+        kd = srgb_to_rgb(Texture2D(torch.tensor(material.kd)))
+    else:
+        kd = load_texture2D(material.map_kd)
+        # Files that hold floats hold linear ones.
+        kd = kd if material.map_kd.suffix.lower() in (".exr", ".hdr") else srgb_to_rgb(kd)
     if kd.channels in (1, 2):  # grey, grey and alpha
         kd = _mapped(kd, lambda mip: torch.cat([mip[..., :1].expand(*mip.shape[:-1], 3), mip[..., 1:]], dim=-1))
     if material.alpha < 1 and kd.channels == 3:
         kd = _mapped(kd, lambda mip: F.pad(mip, (0, 1), value=material.alpha))
-    ks = Texture2D(torch.tensor(material.ks)) if material.map_ks is None else load_texture2D(material.map_ks)
     keep = torch.tensor([0.0 if clear_occlusion else 1.0, 1.0, 1.0])
-    ks = _mapped(ks, lambda mip: _three_channels(mip) * keep.to(mip))
+    if material.map_ks is None:
+        ks = Texture2D(torch.tensor(material.ks) * keep)
+    else:
+        ks = load_texture2D(material.map_ks, lambda texels: texels * keep, channels=3)
     normal = None
     if material.map_normal is not None:
-        normal = _mapped(load_texture2D(material.map_normal), lambda mip: _three_channels(mip) * 2 - 1)
+        normal = load_texture2D(material.map_normal, lambda texels: texels * 2 - 1, channels=3)
     return MaterialTextures(kd, ks, normal)
 
 
@@ -197,8 +203,3 @@ def _relative(file: Path, folder: Path) -> str:
 def _mapped(texture: Texture2D, change: Callable[[torch.Tensor], torch.Tensor]) -> Texture2D:
     """A texture of the changed levels."""
     return type(texture)([change(mip.detach()) for mip in texture.mips])
-
-
-def _three_channels(mip: torch.Tensor) -> torch.Tensor:
-    """The first three channels [1, H, W, 3]; the only one three times where there are fewer."""
-    return mip[..., :3] if mip.shape[-1] >= 3 else mip[..., :1].expand(*mip.shape[:-1], 3)
