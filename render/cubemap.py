@@ -37,17 +37,20 @@ def latlong_to_cubemap(latlong: Tensor, resolution: int, filter: str = "area") -
     this is also Blender's equirectangular mapping, so environment images pass untouched.
 
     filter: ``"area"`` averages the bilinearly interpolated image over the footprint of each cube texel (solid-angle
-    weighted), so that nothing between the texels is missed; ``"linear"`` is nvdiffrec's lookup at the centre alone,
-    which aliases where the image is finer than the cube. The average is taken at points less than half a texel
-    of the image apart: the energy of a one-texel sun is met within 7 %, 2 % on average. Unlike nvdiffrec, lookups
-    beyond a pole continue on its other side instead of wrapping to the other pole; this shows only within half a row.
+    weighted), so that nothing between the texels is missed; ``"linear"`` is a lookup at the centre alone, which aliases
+    where the image is finer than the cube. The average is taken at points less than half a texel of the image apart: the
+    energy of a one-texel sun is met within 7 %, 2 % on average. ``"nvdiffrec"`` is its lookup, for parity: "linear"
+    with a mistake of theirs, by which within half a row of a pole the image wraps round to the other pole, so that the
+    zenith gets half of its light from the ground; here lookups beyond a pole continue on its other side.
 
     Raises ValueError for another filter or an image that is not [H, W, C].
     """
     if latlong.ndim != 3:
         raise ValueError(f"a lat-long image has the shape [height, width, channels], not {tuple(latlong.shape)}")
-    if filter not in ("area", "linear"):
-        raise ValueError(f"filter is {filter!r}; it must be 'area' or 'linear'")
+    if filter not in ("area", "linear", "nvdiffrec"):
+        raise ValueError(f"filter is {filter!r}; it must be 'area', 'linear' or 'nvdiffrec'")
+    if 0 in latlong.shape:
+        raise ValueError(f"a lat-long image needs at least one texel and one channel, not {tuple(latlong.shape)}")
     samples = 1
     if filter == "area":
         cube_texel = 2.0 / resolution
@@ -65,7 +68,7 @@ def latlong_to_cubemap(latlong: Tensor, resolution: int, filter: str = "area") -
         weight = (area / area.sum(dim=(1, 3), keepdim=True)).to(latlong.dtype).unsqueeze(-1)
     x, y = x.to(latlong.dtype), y.to(latlong.dtype)
     for face in range(6):
-        values = sample_latlong(latlong, cube_to_dir(face, x, y))
+        values = sample_latlong(latlong, cube_to_dir(face, x, y), wrap_poles=filter == "nvdiffrec")
         if weight is not None:
             values = (values.view(resolution, samples, resolution, samples, -1) * weight).sum(dim=(1, 3))
         faces.append(values)
@@ -89,14 +92,20 @@ def _largest_divisor(size: int, limit: float) -> int:
     return max((d for d in range(1, max(1, int(limit)) + 1) if size % d == 0), default=1)
 
 
-def sample_latlong(latlong: Tensor, direction: Tensor) -> Tensor:
-    """Bilinear lookup of a lat-long image [H, W, C] in directions [..., 3] of any length -> [..., C]."""
+def sample_latlong(latlong: Tensor, direction: Tensor, wrap_poles: bool = False) -> Tensor:
+    """Bilinear lookup of a lat-long image [H, W, C] in directions [..., 3] of any length -> [..., C].
+
+    Beyond a pole it continues on the other side, or, with ``wrap_poles``, at the other pole, as nvdiffrec does.
+    """
     height, width, channels = latlong.shape
     dx, dy, dz = direction.unbind(-1)
     u = torch.atan2(dx, -dz) / math.tau + 0.5
     # atan2 keeps its precision near the poles, where acos of a normalised y does not.
     v = torch.atan2(torch.sqrt(dx * dx + dz * dz), dy) / math.pi
-    if height == 1 or width < 2:
+    if wrap_poles:
+        rows = torch.cat([latlong[-1:], latlong, latlong[:1]])
+        padded, pad = torch.cat([rows[:, -1:], rows, rows[:, :1]], dim=1), 1
+    elif height == 1 or width < 2:
         padded, pad = latlong, 0
     else:
         half = width // 2

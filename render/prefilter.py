@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from render.cube_geometry import texel_directions, texel_solid_angles
+from render.seed_prefilter import seed_diffuse_cubemap, seed_specular_cubemap
 from render.specular_operator import SparseRows
 from render.specular_rows import build_rows, pyramid_resolutions
 
@@ -242,12 +243,38 @@ def evaluate_irradiance(sh: Tensor, normal: Tensor) -> Tensor:
     return spherical_harmonics(normal) @ sh
 
 
-def diffuse_cubemap(base: Tensor, resolution: int = 16) -> Tensor:
-    """The diffuse light [6, resolution, resolution, C] of a base [6, R, R, C]: irradiance / pi around each texel."""
+def diffuse_cubemap(base: Tensor, resolution: int = 16, prefilter: str = "accurate") -> Tensor:
+    """The diffuse light of a base [6, R, R, C], irradiance / pi around each texel: [6, resolution, resolution, C].
+
+    prefilter "nvdiffrec": its sum over the texels, at the base's own resolution; ``resolution`` is not used.
+    """
+    if _is_seed(prefilter):
+        return seed_diffuse_cubemap(base)
     return evaluate_irradiance(irradiance_sh(base), texel_directions(resolution, base.device, base.dtype))
 
 
-def specular_cubemap(base: Tensor, roughness: float, resolution: int | None = None) -> Tensor:
-    """One prefiltered level [6, resolution, resolution, C] of a base [6, R, R, C]; as fine as the base by default."""
-    level = SpecularLevel(base.shape[1] if resolution is None else resolution, roughness)
+def specular_cubemap(
+    base: Tensor,
+    roughness: float,
+    resolution: int | None = None,
+    prefilter: str = "accurate",
+    cutoff: float = 0.99,
+) -> Tensor:
+    """One prefiltered level [6, resolution, resolution, C] of a base [6, R, R, C]; as fine as the base by default.
+
+    prefilter "nvdiffrec": its lobe with its energy cutoff, always as fine as the base, roughness above 0. The accurate
+    one has no cutoff. Raises ValueError for a roughness outside 0..1 and what the prefilter cannot do.
+    """
+    own = base.shape[1] if resolution is None else resolution
+    if _is_seed(prefilter):
+        if own != base.shape[1]:
+            raise ValueError(f"nvdiffrec's prefilter keeps the base's resolution {base.shape[1]}, it cannot give {own}")
+        return seed_specular_cubemap(base, roughness, cutoff)
+    level = SpecularLevel(own, roughness)
     return build_specular_operator(base.shape[1], (level,), base.device, base.dtype).apply(base)[0]
+
+
+def _is_seed(prefilter: str) -> bool:
+    if prefilter not in ("accurate", "nvdiffrec"):
+        raise ValueError(f"prefilter is {prefilter!r}; it must be 'accurate' or 'nvdiffrec'")
+    return prefilter == "nvdiffrec"

@@ -17,7 +17,7 @@ from torch import Tensor
 from render.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_solid_angles
 from render.specular_rows import SpecularRows, pyramid_resolutions
 
-_SYMMETRIES = 48
+SYMMETRIES = 48
 
 
 def _pool_weights(resolution: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -26,55 +26,65 @@ def _pool_weights(resolution: int, device: torch.device, dtype: torch.dtype) -> 
     return (area / area.sum(dim=(1, 3), keepdim=True)).to(device, dtype)
 
 
-class SparseRows:
-    """Rows of all levels for one eighth of a face, the symmetries, and both transposes.
+class SymmetricRows:
+    """A sparse linear operator from cells to texels that is the same under the cube's 48 symmetries.
 
-    Attributes: ``weights`` how many weights are stored, ``rows`` how many rows; a full matrix has 48 times as many.
+    ``resolutions`` are those of the cube maps which the cells belong to, one after another: [6 * R * R] each. ``levels``
+    hold the rows for one eighth of face 0; with ``symmetries`` 8, the reflections alone, for the octant of positive
+    axes. Attributes: ``weights``, how many weights are stored, ``rows``, how many rows; a full matrix has 48 times as
+    many. Memory: 8 bytes a weight in float32, twice that once the transpose has been needed.
     """
 
     def __init__(
-        self, base_resolution: int, levels: Sequence[SpecularRows], device: torch.device, dtype: torch.dtype
+        self,
+        resolutions: Sequence[int],
+        levels: Sequence[SpecularRows],
+        device: torch.device,
+        dtype: torch.dtype,
+        symmetries: int = SYMMETRIES,
     ) -> None:
-        self.base_resolution = base_resolution
-        self.resolutions = pyramid_resolutions(base_resolution)
-        self.pool = [_pool_weights(r, device, dtype) for r in self.resolutions[:-1]]
+        self.symmetries = symmetries
+        self.resolutions = list(resolutions)
         self.cells = sum(6 * r * r for r in self.resolutions)
         counts = [len(level.texels) for level in levels]
         starts = np.cumsum([0, *counts])
         self.rows = int(starts[-1])
-        rows = (level.row + start for level, start in zip(levels, starts, strict=False))
-        row = np.concatenate([np.zeros(0, np.int64), *rows])
-        cell = np.concatenate([np.zeros(0, np.int64), *(level.cell for level in levels)])
-        weight = np.concatenate([np.zeros(0), *(level.weight for level in levels)])
+        rows = (level.row + level.row.dtype.type(start) for level, start in zip(levels, starts, strict=False))
+        row = np.concatenate([np.zeros(0, np.int32), *rows])
+        cell = np.concatenate([np.zeros(0, np.int32), *(level.cell for level in levels)])
+        weight = np.concatenate([np.zeros(0, np.float32), *(level.weight for level in levels)])
         is_used = np.bincount(cell, minlength=self.cells) > 0
         used = np.flatnonzero(is_used)
-        column = (np.cumsum(is_used) - 1)[cell]
+        column = (np.cumsum(is_used, dtype=np.int32) - 1)[cell]
         self.weights = len(row)
         self._columns = len(used)
         self._weight = torch.from_numpy(weight).to(device, dtype)
-        self._column = torch.from_numpy(column.astype(np.int32)).to(device)
-        self._row = torch.from_numpy(row.astype(np.int32)).to(device)
+        self._column = torch.from_numpy(column).to(device)
+        self._row = torch.from_numpy(row.astype(np.int32, copy=False)).to(device)
         self._row_offsets = _offsets(row, self.rows).to(device)
         # Where the base's cells go under each symmetry: [columns, 48].
-        moved, start = [np.zeros((0, _SYMMETRIES), np.int32)], 0
+        moved, start = [np.zeros((0, symmetries), np.int32)], 0
         for resolution in self.resolutions:
             end = start + 6 * resolution * resolution
-            moved.append(_move_texels(used[(used >= start) & (used < end)] - start, resolution) + np.int32(start))
+            moved.append(
+                _move_texels(used[(used >= start) & (used < end)] - start, resolution, symmetries) + np.int32(start)
+            )
             start = end
         self._moved = torch.from_numpy(np.concatenate(moved).reshape(-1)).to(device)
         # Which (row, symmetry) gives each texel of the levels, in order; some texels have several, all equal.
         picks = [np.zeros(0, np.int64)]
         for level, first in zip(levels, starts, strict=False):
-            target = _move_texels(level.texels, level.resolution).reshape(-1)
+            target = _move_texels(level.texels, level.resolution, symmetries).reshape(-1)
             pick = np.empty(6 * level.resolution**2, np.int64)
-            pick[target] = np.arange(len(target)) + first * _SYMMETRIES
+            pick[target] = np.arange(len(target)) + first * symmetries
             picks.append(pick)
         self._pick = torch.from_numpy(np.concatenate(picks)).to(device)
+        self.texels = len(self._pick)
 
     def multiply(self, pyramid: Tensor) -> Tensor:
         """Pyramid [cells, C] -> texels of all levels [T, C]."""
         channels = pyramid.shape[1]
-        moved = torch.index_select(pyramid, 0, self._moved).view(self._columns, _SYMMETRIES * channels)
+        moved = torch.index_select(pyramid, 0, self._moved).view(self._columns, self.symmetries * channels)
         rows = torch.nn.functional.embedding_bag(
             self._column, moved, self._row_offsets, mode="sum", per_sample_weights=self._weight
         )
@@ -83,7 +93,7 @@ class SparseRows:
     def multiply_transposed(self, gradient: Tensor) -> Tensor:
         """Texels of all levels [T, C] -> pyramid [cells, C]."""
         channels = gradient.shape[1]
-        rows = gradient.new_zeros(self.rows * _SYMMETRIES, channels).index_copy_(0, self._pick, gradient)
+        rows = gradient.new_zeros(self.rows * self.symmetries, channels).index_copy_(0, self._pick, gradient)
         row, weight, offsets = self._transpose
         moved = torch.nn.functional.embedding_bag(
             row, rows.view(self.rows, -1), offsets, mode="sum", per_sample_weights=weight
@@ -102,6 +112,17 @@ class SparseRows:
         moved = self._moved.cpu().numpy()
         order = torch.from_numpy(np.argsort(moved, kind="stable").astype(np.int32))
         return order.to(self._moved.device), _offsets(moved, self.cells).to(self._moved.device)
+
+
+class SparseRows(SymmetricRows):
+    """`SymmetricRows` whose cells are a mean pyramid of the base."""
+
+    def __init__(
+        self, base_resolution: int, levels: Sequence[SpecularRows], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        super().__init__(pyramid_resolutions(base_resolution), levels, device, dtype)
+        self.base_resolution = base_resolution
+        self.pool = [_pool_weights(r, device, dtype) for r in self.resolutions[:-1]]
 
     def pyramid(self, base: Tensor) -> Tensor:
         """Base [6, R, R, C] -> the means of all cells, finest first: [cells, C]."""
@@ -133,10 +154,13 @@ def _offsets(index: np.ndarray, size: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _symmetry_tables() -> tuple[np.ndarray, np.ndarray]:
-    """For face and symmetry: the face it becomes [6, 48], and how (x, y) turn, [6, 48, 2, 2] of -1, 0, 1; int32."""
+    """For face and symmetry: the face it becomes [6, 48], and how (x, y) turn, [6, 48, 2, 2] of -1, 0, 1; int32.
+
+    The first eight are the reflections of the axes.
+    """
     in_x, in_y, axis = (np.array(table) for table in (FACE_X, FACE_Y, FACE_AXIS))
-    faces = np.empty((6, _SYMMETRIES), np.int32)
-    turns = np.empty((6, _SYMMETRIES, 2, 2), np.int32)
+    faces = np.empty((6, SYMMETRIES), np.int32)
+    turns = np.empty((6, SYMMETRIES, 2, 2), np.int32)
     matrices = [
         np.eye(3, dtype=np.int32)[list(order)] * np.array(signs)[:, None]
         for order in permutations(range(3))
@@ -151,9 +175,9 @@ def _symmetry_tables() -> tuple[np.ndarray, np.ndarray]:
     return faces, turns
 
 
-def _move_texels(texel: np.ndarray, resolution: int) -> np.ndarray:
-    """Where texels [N] of a cube [6 * R * R] go under each symmetry: int32 [N, 48]."""
-    faces, turns = _symmetry_tables()
+def _move_texels(texel: np.ndarray, resolution: int, symmetries: int) -> np.ndarray:
+    """Where texels [N] of a cube [6 * R * R] go under each of the first symmetries: int32 [N, symmetries]."""
+    faces, turns = (table[:, :symmetries] for table in _symmetry_tables())
     face, in_face = np.divmod(texel, resolution * resolution)
     y, x = (part[:, None].astype(np.int32) * 2 + 1 - resolution for part in np.divmod(in_face, resolution))
     turn = turns[face]

@@ -62,9 +62,7 @@ def build_rows(base_resolution: int, resolution: int, roughness: float) -> Specu
     From the coarsest cells down, a cell is kept where the kernel varies little over it, else split in four.
     """
     alpha = roughness * roughness
-    index = np.arange(resolution // 2, resolution)
-    texel_row, texel_column = np.nonzero(index[:, None] <= index)
-    texels = index[texel_row] * resolution + index[texel_column]
+    texels = eighth_of_a_face(resolution)
     in_face = _directions_in_faces(texels, resolution)
     integral = _kernel_integral(alpha)
     pyramid = pyramid_resolutions(base_resolution)
@@ -87,13 +85,20 @@ def build_rows(base_resolution: int, resolution: int, roughness: float) -> Specu
         keep = above & ~split
         weight = cells.select(keep).integrate(alpha, nearest[keep])
         kept.append((row[keep], cell[keep] + starts[depth], weight))
-        row, cell = np.repeat(row[split], 4), _children(cell[split], r)
+        row, cell = np.repeat(row[split], 4), children_of_cells(cell[split], r)
     row, cell, weight = (np.concatenate(part) for part in zip(*kept, strict=True))
     order = np.argsort(row.astype(np.uint16) if len(texels) < 1 << 16 else row, kind="stable")
     order = order[weight[order] > 0]
     row, cell, weight = row[order], cell[order], weight[order]
     total = np.bincount(row, weights=weight, minlength=len(texels))
     return SpecularRows(row, cell, weight / total[row], texels, resolution)
+
+
+def eighth_of_a_face(resolution: int) -> _Indices:
+    """The texels of face 0 of which the cube's symmetries make all others: index into [R * R]."""
+    index = np.arange(resolution // 2, resolution)
+    texel_row, texel_column = np.nonzero(index[:, None] <= index)
+    return index[texel_row] * resolution + index[texel_column]
 
 
 def _centres(resolution: int) -> _Floats:
@@ -120,7 +125,7 @@ def _kernel_integral(alpha: float) -> float:
     return 4 * math.pi * float(np.sum((kernel[1:] + kernel[:-1]) * np.diff(half)) / 2)
 
 
-def _children(cell: _Indices, resolution: int) -> _Indices:
+def children_of_cells(cell: _Indices, resolution: int) -> _Indices:
     """The four cells of the next finer level in each cell, [4 N]."""
     face, y, x = cell // (resolution * resolution), cell // resolution % resolution, cell % resolution
     fine = 2 * resolution
@@ -148,7 +153,7 @@ class _Cells:
         centres = _centres(resolution)
         area = texel_solid_angles(resolution, dtype=torch.float64).numpy().reshape(-1)
         y, x = np.divmod(in_one_face, resolution)
-        radius = _cell_radius(resolution).reshape(-1)
+        radius = cell_radius(resolution).reshape(-1)
         return _Cells(resolution, p, q, s, centres[x], centres[y], area[in_one_face], radius[in_one_face])
 
     def select(self, mask: NDArray[np.bool_]) -> "_Cells":
@@ -184,7 +189,7 @@ class _Cells:
         return total / self.resolution**2
 
 
-def _cell_radius(resolution: int) -> _Floats:
+def cell_radius(resolution: int) -> _Floats:
     """The largest angle between a texel's centre and its corners: [R, R]."""
     edges, centres = np.arange(resolution + 1) * 2 / resolution - 1, _centres(resolution)
     sides = (edges[:-1], edges[1:])
