@@ -16,7 +16,7 @@ RELMSE_EPSILON = 0.1
 def image_loss(image: torch.Tensor, target: torch.Tensor, loss: str = "l1", tonemapper: str = "none") -> torch.Tensor:
     """The mean over all values of how far `image` is from `target`: a scalar, differentiable in both.
 
-    image, target   linear radiance of one shape and floating type, any layout; clamped to 0..65535
+    image, target   linear radiance of one shape, any layout, clamped to 0..65535; half floats are taken as float32
     loss            with x and y the values after the tone curve:
                     "l1" |x - y|; "mse" (x - y)^2; "smape" |x - y| / (x + y + 0.01);
                     "relmse" (x - y)^2 / (x^2 + y^2 + 0.1)
@@ -42,6 +42,8 @@ def image_loss(image: torch.Tensor, target: torch.Tensor, loss: str = "l1", tone
         raise ValueError(f"images hold linear floats, not {image.dtype} and {target.dtype}: decode them first")
     if image.numel() == 0:
         return (image.sum() + target.sum()) * 0
+    # The squares of bright radiance have no half float.
+    image, target = (part if part.dtype == torch.float64 else part.float() for part in (image, target))
     if tonemapper == "log_srgb":
         x, y = log_srgb(image), log_srgb(target)
     else:

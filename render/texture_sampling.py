@@ -265,11 +265,16 @@ def sample_levels(
     height, width, channels = levels[0].shape[1:]
     mipmapped = filter_mode == "linear-mipmap-linear" and uv_da is not None and len(levels) > 1
     used = levels if mipmapped else levels[:1]
-    flat = uv.reshape(-1, 2)
+    # Half floats have too few digits for uv and too small a range for footprints.
+    flat = _single(uv).reshape(-1, 2)
     if filter_mode == "nearest":
         index, weight = nearest_taps(flat, (height, width))
     else:
-        level = footprint_level(uv_da.reshape(-1, 4), height, width) if mipmapped else None
+        level = footprint_level(_single(uv_da).reshape(-1, 4), height, width) if mipmapped else None
         index, weight = linear_taps(flat, level, [tuple(level.shape[1:3]) for level in used])
     rows = torch.cat([level.reshape(-1, channels) for level in used])
     return weighted_sum(rows, index, weight).reshape(*uv.shape[:-1], channels)
+
+
+def _single(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype == torch.float64 else values.float()

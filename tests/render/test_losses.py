@@ -98,6 +98,17 @@ def test_no_input_but_nan_makes_a_nan(loss, curve):
     assert bool(torch.isfinite(target.grad).all())
 
 
+@pytest.mark.parametrize(("loss", "curve"), EVERY)
+def test_half_floats_are_compared_in_single_precision(loss, curve):
+    image, target = (radiance(seed).half().requires_grad_() for seed in (0, 1))
+    value = image_loss(image, target, loss, curve)
+    value.backward()
+    assert value.item() == pytest.approx(
+        image_loss(image.detach().float(), target.detach().float(), loss, curve).item()
+    )
+    assert bool(torch.isfinite(image.grad).all())
+
+
 def test_nan_shows():
     assert math.isnan(image_loss(torch.tensor([math.nan, 1.0]), torch.zeros(2)).item())
 

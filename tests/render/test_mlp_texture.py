@@ -96,6 +96,20 @@ def test_gradients_to_every_weight_and_to_position_are_those_of_finite_differenc
     assert torch.autograd.gradcheck(sample, (position, *parameters.values()), eps=1e-7, atol=1e-5)
 
 
+def test_the_network_is_linear_layers_with_relu_between_and_a_sigmoid():
+    texture = field(TINY, channels=2, width=5, hidden=2, min_max=(-1.0, [2.0, 3.0]), dtype=torch.float64)
+    with torch.no_grad():
+        for value in texture.parameters():
+            value.copy_(torch.randn(value.shape, generator=seeded(value.numel()), dtype=torch.float64))
+    position = positions(50).double()
+    features = texture.grid((position - BOX[0]) / (BOX[1] - BOX[0])).detach().numpy()
+    assert [tuple(weight.shape) for weight in texture.weights] == [(5, 6), (5, 5), (2, 5)]
+    first, second, last = (weight.detach().numpy() for weight in texture.weights)
+    out = np.maximum(np.maximum(features @ first.T, 0) @ second.T, 0) @ last.T
+    expected = -1 + np.array([3.0, 4.0]) / (1 + np.exp(-out))
+    np.testing.assert_allclose(texture.sample(position).detach().numpy(), expected, rtol=1e-6)
+
+
 def test_it_learns_a_known_field_to_thirty_decibels(device):
     def truth(position: torch.Tensor) -> torch.Tensor:
         return 0.5 + 0.5 * torch.sin(position * torch.tensor([5.0, 6.0, 4.0], device=device))

@@ -215,3 +215,9 @@ def test_sampling_is_the_same_in_every_run():
     uv, uv_da = rand(5000, 2).float(), rand(5000, 4, seed=1).float() * 0.2
     gradients = [torch.autograd.grad(texture.sample(uv, uv_da).square().sum(), texture.data)[0] for _ in range(2)]
     assert torch.equal(*gradients)
+
+
+def test_half_floats_of_uv_are_sampled_as_single_ones():
+    texture = Texture2D(rand(16, 16, 3).float())
+    uv, uv_da = rand(40, 2).half(), rand(40, 4, seed=1).half() * 0.2
+    torch.testing.assert_close(texture.sample(uv, uv_da), texture.sample(uv.float(), uv_da.float()), rtol=0, atol=0)
