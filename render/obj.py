@@ -122,8 +122,9 @@ _WORDS = ("v", "vt", "vn", "f")
 def _sorted_lines(path: Path, data: bytes) -> _Lines:
     """Sort the lines without a step in Python for each: large files have millions."""
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\t", b" ")
-    # A continued line keeps its number: the newline moves behind it.
-    data = re.sub(rb"(?m)\\\n(.*)$", rb" \1", data) if b"\\\n" in data else data
+    # Continued lines become one, and the newlines move behind it, so that all others keep their numbers.
+    if b"\\\n" in data:
+        data = re.sub(rb"(?m)^((?:.*\\\n)+)(.*)$", _continued, data)
     if data[:1] == b" " or b"\n " in data:
         data = re.sub(rb"(?m)^ +", b"", data)
     codes, starts = _line_kinds(data)
@@ -146,6 +147,10 @@ def _sorted_lines(path: Path, data: bytes) -> _Lines:
             piece = _without_negative(lines, piece, before[run])
         lines.pieces[word].append(piece)
     return lines
+
+
+def _continued(match: re.Match[bytes]) -> bytes:
+    return match[1].replace(b"\\\n", b" ") + match[2] + b"\n" * match[1].count(b"\n")
 
 
 def _line_kinds(data: bytes) -> tuple[np.ndarray, np.ndarray]:

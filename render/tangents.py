@@ -56,7 +56,7 @@ def compute_tangents(mesh: Mesh) -> Mesh:
     corner_normal = normal[flat]
     weight = torch.where(faces.orientation != 0, 1.0, 0.0).to(mesh.position).repeat_interleave(3)
     weight = weight * faces.regular.repeat_interleave(3)
-    projected = _unit(_project(along_u.repeat_interleave(3, 0), corner_normal))
+    projected = _tangential(along_u.repeat_interleave(3, 0), corner_normal)
     angle = _corner_angles(mesh, corner_normal)
     total = torch.zeros_like(projected).index_add_(0, group, projected * (angle * weight)[:, None])
     known = torch.zeros_like(weight).index_add_(0, group, weight) > 0
@@ -186,7 +186,7 @@ def _corner_angles(mesh: Mesh, normal: torch.Tensor) -> torch.Tensor:
     position = mesh.position[mesh.triangles]
     ahead = (position.roll(-1, dims=1) - position).reshape(-1, 3)
     back = (position.roll(1, dims=1) - position).reshape(-1, 3)
-    ahead, back = _unit(_project(ahead, normal)), _unit(_project(back, normal))
+    ahead, back = _tangential(ahead, normal), _tangential(back, normal)
     across = torch.linalg.cross(ahead, back)
     # The root of zero has no gradient; the arc cosine has none at 0 and 180 degrees.
     sine = (across * across).sum(-1).clamp(min=torch.finfo(across.dtype).eps ** 2).sqrt()
@@ -226,8 +226,12 @@ def _any_corner_of(count: int, triangles: torch.Tensor) -> torch.Tensor:
     return torch.where(corner < len(triangles), corner, -1)
 
 
-def _project(vector: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    return vector - normal * (vector * normal).sum(-1, keepdim=True)
+def _tangential(vector: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Unit vectors [N, 3] along the part of a vector in the plane of a unit normal; zero where that is rounding alone."""
+    vector = _unit(vector)
+    part = vector - normal * (vector * normal).sum(-1, keepdim=True)
+    least = 64 * torch.finfo(vector.dtype).eps
+    return _unit(torch.where(part.detach().abs().amax(-1, keepdim=True) > least, part, 0.0))
 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:
@@ -239,10 +243,11 @@ def _unit(vector: torch.Tensor) -> torch.Tensor:
 
 def _upright(tangent: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     """Unit tangents at right angles to unit normals, any such where the tangent is zero or along the normal."""
-    length = tangent.detach().norm(dim=-1, keepdim=True)
-    across = _unit(_project(_unit(tangent), normal))
+    # Sums of unit vectors that cancel leave rounding alone; twice, for vectors that hardly leave the normal.
+    length = tangent.detach().abs().amax(-1, keepdim=True)
+    across = _tangential(_tangential(torch.where(length > 1e-6, tangent, 0.0), normal), normal)
     least = F.one_hot(normal.detach().abs().argmin(-1), 3).to(normal)
-    fallback = torch.linalg.cross(normal, least)
-    # A zero normal has no plane: the axis itself then.
-    fallback = _unit(torch.where(normal.detach().abs().amax(-1, keepdim=True) > 0, fallback, least))
-    return torch.where((length > 1e-7) & (across.detach().abs().amax(-1, keepdim=True) > 0), across, fallback)
+    # A zero normal has no plane: an axis will do.
+    fallback = _unit(torch.linalg.cross(normal, least))
+    fallback = torch.where(normal.detach().abs().amax(-1, keepdim=True) > 0, fallback, least)
+    return torch.where(across.detach().abs().amax(-1, keepdim=True) > 0, across, fallback)

@@ -1,96 +1,24 @@
-"""Meshes: OBJ files, the wire arrays, tangents and normals; and what is wrong with a bad one."""
+"""Meshes: the wire arrays, several indices made one, normals and sizes; and what is wrong with a bad one."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from shapes import plane, sphere, wire_arrays
 
-from render.mesh import MeshError, mesh_from_arrays, smooth_normals
-from render.obj import load_obj
-from render.tangents import compute_tangents
-
-SQUARE = """
-v 0 0 0
-v 1 0 0
-v 1 1 0
-v 0 1 0
-vt 0 0
-vt 1 0
-vt 1 1
-vt 0 1
-"""
-
-
-def write(tmp_path, text: str):
-    path = tmp_path / "mesh.obj"
-    path.write_text(text)
-    return path
-
-
-def test_spot_is_loaded_whole(data):
-    mesh = load_obj(data / "spot" / "spot.obj")
-    golden = np.load(data / "golden" / "image_spot.npz")
-    assert len(mesh.triangles) == len(golden["t_pos_idx"]) == 5856
-    corners = mesh.position[mesh.triangles]
-    theirs = torch.tensor(golden["v_pos"])[torch.tensor(golden["t_pos_idx"].astype(np.int64))]
-    # The golden mesh may be scaled and moved: its shape is compared.
-    ours_shape, theirs_shape = (x - x.mean((0, 1)) for x in (corners, theirs))
-    scale = theirs_shape.norm() / ours_shape.norm()
-    torch.testing.assert_close(ours_shape * scale, theirs_shape, rtol=0, atol=1e-4)
-    uv = torch.tensor(golden["v_tex"])[torch.tensor(golden["t_tex_idx"].astype(np.int64))]
-    torch.testing.assert_close(mesh.uv[mesh.triangles], uv, rtol=0, atol=1e-6)
-    torch.testing.assert_close(mesh.normal.norm(dim=-1), torch.ones(len(mesh.normal)))
-    outward = (mesh.normal[mesh.triangles].mean(1) * mesh.geometric_normal).sum(-1)
-    assert float((outward > 0).float().mean()) > 0.999
-
-
-def test_a_square_becomes_two_triangles_with_v_pointing_down(tmp_path):
-    mesh = load_obj(write(tmp_path, SQUARE + "f 1/1 2/2 3/3 4/4\n"))
-    assert mesh.triangles.shape == (2, 3)
-    assert len(mesh.position) == 4
-    corner = {tuple(p): tuple(uv) for p, uv in zip(mesh.position.tolist(), mesh.uv.tolist(), strict=True)}
-    assert corner == {(0, 0, 0): (0, 1), (1, 0, 0): (1, 1), (1, 1, 0): (1, 0), (0, 1, 0): (0, 0)}
-    torch.testing.assert_close(mesh.normal, torch.tensor([[0.0, 0, 1]]).expand(4, 3))
-    torch.testing.assert_close(mesh.geometric_normal, torch.tensor([[0.0, 0, 1]]).expand(2, 3))
-
-
-def test_negative_indices_count_from_the_end(tmp_path):
-    forward = load_obj(write(tmp_path, SQUARE + "f 1/1 2/2 3/3\n"))
-    backward = load_obj(write(tmp_path, SQUARE + "f -4/-4 -3/-3 -2/-2\n"))
-    assert torch.equal(forward.position, backward.position)
-    assert torch.equal(forward.uv, backward.uv)
-
-
-def test_given_normals_are_kept_and_split_vertices(tmp_path):
-    text = SQUARE + "vn 0 0 2\nvn 0 1 0\nf 1/1/1 2/2/1 3/3/1\nf 1/1/2 3/3/2 4/4/2\n"
-    mesh = load_obj(write(tmp_path, text))
-    assert len(mesh.position) == 6
-    assert {tuple(n) for n in mesh.normal.tolist()} == {(0, 0, 1), (0, 1, 0)}
-
-
-def test_materials_are_numbered_as_they_come(tmp_path):
-    faces = "usemtl red\nf 1/1 2/2 3/3\nusemtl blue\nf 1/1 3/3 4/4\nusemtl red\nf 1/1 2/2 4/4\n"
-    assert load_obj(write(tmp_path, SQUARE + faces)).material.tolist() == [0, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("v 0 0 zero\n", r"line 1: 'v 0 0 zero' is not valid OBJ"),
-        (SQUARE + "f 1/1 2/2 9/3\n", r"line 10: .*index 9 points beyond the 4 given"),
-        (SQUARE + "\nf 1/1 2/2 3/7\n", r"line 11: .*index 7 points beyond the 4 given"),
-        (SQUARE + "f 1/1 2/2 -5/3\n", r"line 10: .*index -5 points beyond"),
-        (SQUARE + "f 1/1 x/2 3/3\n", r"line 10: 'f 1/1 x/2 3/3' is not valid OBJ"),
-        (SQUARE, r"has no faces: export the mesh with its faces"),
-        (SQUARE + "f 1 2 3\n", r"without texture coordinates: unwrap the mesh"),
-    ],
+from render.mesh import (
+    MeshError,
+    center_by_reference,
+    mesh_from_arrays,
+    mesh_from_indexed,
+    smooth_normals,
+    unify_indices,
+    unit_size,
+    validate,
 )
-def test_a_bad_obj_is_refused_with_its_line_or_a_cure(tmp_path, text, message):
-    with pytest.raises(MeshError, match=message):
-        load_obj(write(tmp_path, text))
 
 
 def test_wire_arrays_become_the_mesh_again():
@@ -136,42 +64,6 @@ def test_bad_wire_arrays_are_refused_with_cause_and_cure(change, message):
         mesh_from_arrays(arrays)
 
 
-def test_tangents_point_along_u_and_the_frame_leads_along_v():
-    mesh = sphere(16)
-    corners = mesh.triangles
-    edges = [mesh.position[corners[:, i]] - mesh.position[corners[:, 0]] for i in (1, 2)]
-    uvs = [mesh.uv[corners[:, i]] - mesh.uv[corners[:, 0]] for i in (1, 2)]
-    determinant = (uvs[0][:, 0] * uvs[1][:, 1] - uvs[0][:, 1] * uvs[1][:, 0])[:, None]
-    along_u = (edges[0] * uvs[1][:, 1:] - edges[1] * uvs[0][:, 1:]) / determinant
-    along_v_down = (edges[1] * uvs[0][:, :1] - edges[0] * uvs[1][:, :1]) / determinant
-    tangent, sign = mesh.tangent[corners[:, 0], :3], mesh.tangent[corners[:, 0], 3:]
-    bitangent = sign * torch.linalg.cross(mesh.normal[corners[:, 0]], tangent)
-    away_from_poles = mesh.normal[corners[:, 0], 1].abs() < 0.9
-    assert float(F.cosine_similarity(tangent, along_u)[away_from_poles].min()) > 0.95
-    # The bitangent points along Blender's v, which points up.
-    assert float(F.cosine_similarity(bitangent, -along_v_down)[away_from_poles].min()) > 0.95
-
-
-def test_mirrored_texture_coordinates_flip_the_sign_and_the_tangent():
-    mesh = plane()
-    mirrored = type(mesh)(**{**vars(mesh), "uv": mesh.uv * torch.tensor([-1.0, 1.0])})
-    tangent, flipped = compute_tangents(mesh).tangent, compute_tangents(mirrored).tangent
-    torch.testing.assert_close(flipped[:, :3], -tangent[:, :3])
-    torch.testing.assert_close(flipped[:, 3], -tangent[:, 3])
-    torch.testing.assert_close(tangent[:, :3], torch.tensor([1.0, 0, 0]).expand(len(tangent), 3))
-    assert set(tangent[:, 3].tolist()) == {1.0}
-
-
-def test_tangents_are_unit_and_upright_even_without_a_mapping():
-    mesh = sphere(8)
-    unmapped = type(mesh)(**{**vars(mesh), "uv": torch.zeros_like(mesh.uv)})
-    for candidate in (mesh, unmapped):
-        tangent = compute_tangents(candidate).tangent
-        torch.testing.assert_close(tangent[:, :3].norm(dim=-1), torch.ones(len(tangent)), rtol=0, atol=1e-5)
-        assert float((tangent[:, :3] * candidate.normal).sum(-1).abs().max()) < 1e-5
-        assert set(tangent[:, 3].abs().tolist()) == {1.0}
-
-
 def test_smooth_normals_of_a_sphere_point_outward():
     mesh = sphere(32)
     # The seam and the poles have several vertices in one place, each with a part of the triangles.
@@ -190,3 +82,98 @@ def test_the_bounding_sphere_holds_every_vertex():
     center, radius = mesh.bounding_sphere()
     torch.testing.assert_close(center, torch.tensor([1.0, -2, 3]), rtol=0, atol=1e-5)
     assert radius == pytest.approx(0.5, abs=1e-5)
+
+
+def test_smooth_normals_have_the_gradient_of_finite_differences():
+    generator = torch.Generator().manual_seed(2)
+    position = torch.rand(7, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    triangles = torch.randint(0, 7, (9, 3), generator=generator)
+    assert torch.autograd.gradcheck(lambda p: smooth_normals(p, triangles), position)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1.0, 1e6, 1e15])
+def test_smooth_normals_do_not_depend_on_the_scale(scale, device):
+    generator = torch.Generator().manual_seed(1)
+    position = torch.rand(20, 3, generator=generator).to(device)
+    triangles = torch.arange(60, device=device).reshape(20, 3) * 7 % 20
+    expected = smooth_normals(position, triangles)
+    torch.testing.assert_close(smooth_normals(position * scale, triangles), expected, rtol=0, atol=1e-4)
+
+
+def test_degenerate_triangles_give_the_positions_no_gradient_that_is_not_finite():
+    position = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 0, 0], [2, 0, 0]], requires_grad=True)
+    smooth_normals(position, torch.tensor([[0, 1, 2], [0, 1, 3]])).sum().backward()
+    assert bool(position.grad.isfinite().all())
+
+
+def test_several_indices_become_one():
+    columns = [torch.tensor([3, 0, 3, 3, 0]), torch.tensor([0, 9, 0, 1, 9]), torch.tensor([5, 5, 5, 5, 5])]
+    rows, inverse = unify_indices(*columns)
+    assert rows.tolist() == [[0, 9, 5], [3, 0, 5], [3, 1, 5]]
+    assert torch.equal(rows[inverse], torch.stack(columns, 1))
+
+
+def test_attributes_with_an_index_each_become_a_mesh(data, device):
+    golden = np.load(data / "golden" / "image_spot.npz")
+    names = ("v_pos", "t_pos_idx", "v_nrm", "t_nrm_idx", "v_tex", "t_tex_idx", "v_tng", "t_tng_idx")
+    arrays = [torch.tensor(golden[name], device=device) for name in names]
+    mesh = mesh_from_indexed(*arrays)
+    for name, value, index in zip(("position", "normal", "uv"), arrays[::2], arrays[1::2], strict=False):
+        assert torch.equal(getattr(mesh, name)[mesh.triangles], value[index.long()]), name
+    assert torch.equal(mesh.tangent[mesh.triangles][..., :3], arrays[6][arrays[7].long()])
+    assert bool((mesh.tangent[:, 3] == 1).all())
+    assert len(mesh.position) == len(torch.unique(torch.stack([i.reshape(-1) for i in arrays[1::2]], 1), dim=0))
+    with pytest.raises(MeshError, match=r"the uv index points beyond the 3 values: check the indices"):
+        mesh_from_indexed(*arrays[:4], arrays[4][:3], *arrays[5:])
+    with pytest.raises(MeshError, match=r"the normal index is \[1, 3\]"):
+        mesh_from_indexed(*arrays[:3], arrays[3][:1], *arrays[4:])
+
+
+def test_unit_size_fits_the_mesh_into_the_cube_of_two():
+    mesh = unit_size(sphere(8, 5.0, (1.0, 2.0, 3.0)))
+    low, high = mesh.position.amin(0), mesh.position.amax(0)
+    torch.testing.assert_close(low + high, torch.zeros(3), rtol=0, atol=1e-5)
+    assert float((high - low).max()) == pytest.approx(2, abs=1e-5)
+
+
+def test_a_mesh_is_moved_as_its_reference_is():
+    mesh = center_by_reference(plane(1.0, 3.0), torch.tensor([[0.0, 1, 0], [2, 5, 2]]), 2.0)
+    torch.testing.assert_close(mesh.position.amin(0), torch.tensor([-1.0, 0, -1]))
+    torch.testing.assert_close(mesh.position.amax(0), torch.tensor([0.0, 0, 0]))
+    with pytest.raises(MeshError, match=r"the reference box is 0\.0 long"):
+        center_by_reference(mesh, torch.ones(2, 3), 2.0)
+
+
+def test_what_a_renderer_can_live_with_is_reported():
+    mesh = plane()
+    triangles = torch.cat([mesh.triangles, torch.tensor([[0, 0, 1], [3, 3, 3]])])
+    normal = mesh.normal.clone()
+    normal[5] = 0
+    report = validate(replace(mesh, triangles=triangles, normal=normal, material=torch.zeros(len(triangles)).long()))
+    assert (report.triangles_without_area, report.vertices_without_normal) == (2, 1)
+
+
+def not_finite(value: torch.Tensor) -> torch.Tensor:
+    value = value.clone()
+    value[3, 1] = float("inf")
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: {"triangles": m.triangles[:0], "material": m.material[:0]}, r"no triangles: export"),
+        (lambda m: {"triangles": m.triangles + 60}, r"indices beyond its 81 vertices"),
+        (lambda m: {"triangles": m.triangles - 1}, r"indices beyond its 81 vertices"),
+        (lambda m: {"material": m.material - 1}, r"negative material"),
+        (lambda m: {"material": m.material[1:]}, r"material is \[127\] where \[128\] belongs"),
+        (lambda m: {"uv": m.uv[:, :1]}, r"uv is \[81, 1\] where \[81, 2\] belongs"),
+        (lambda m: {"position": m.position * 0}, r"128 triangles, and none has an area"),
+        (lambda m: {"position": not_finite(m.position)}, r"1 vertices whose position is not finite \(the first: 3\)"),
+        (lambda m: {"tangent": not_finite(m.tangent)}, r"1 vertices whose tangent is not finite"),
+    ],
+)
+def test_a_bad_mesh_is_refused_with_cause_and_cure(change, message):
+    mesh = plane()
+    with pytest.raises(MeshError, match=message):
+        validate(replace(mesh, **change(mesh)))
