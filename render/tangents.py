@@ -184,9 +184,9 @@ def connected_components(count: int, one: torch.Tensor, two: torch.Tensor) -> to
 def _corner_angles(mesh: Mesh, normal: torch.Tensor) -> torch.Tensor:
     """Angle [3 T] at each corner between the edges that leave it, both projected into the plane of its normal."""
     position = mesh.position[mesh.triangles]
-    ahead = (position.roll(-1, dims=1) - position).reshape(-1, 3)
-    back = (position.roll(1, dims=1) - position).reshape(-1, 3)
-    ahead, back = _tangential(ahead, normal), _tangential(back, normal)
+    edge = _unit(position.roll(-1, dims=1) - position)
+    ahead = _tangential(edge.reshape(-1, 3), normal)
+    back = _tangential(-edge.roll(1, dims=1).reshape(-1, 3), normal)
     across = torch.linalg.cross(ahead, back)
     # The root of zero has no gradient; the arc cosine has none at 0 and 180 degrees.
     sine = (across * across).sum(-1).clamp(min=torch.finfo(across.dtype).eps ** 2).sqrt()
@@ -226,12 +226,14 @@ def _any_corner_of(count: int, triangles: torch.Tensor) -> torch.Tensor:
     return torch.where(corner < len(triangles), corner, -1)
 
 
-def _tangential(vector: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Unit vectors [N, 3] along the part of a vector in the plane of a unit normal; zero where that is rounding alone."""
-    vector = _unit(vector)
-    part = vector - normal * (vector * normal).sum(-1, keepdim=True)
-    least = 64 * torch.finfo(vector.dtype).eps
-    return _unit(torch.where(part.detach().abs().amax(-1, keepdim=True) > least, part, 0.0))
+def _tangential(unit: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Unit vectors [N, 3] along the part of a unit vector in the plane of a unit normal; zero where it has no such part
+    but rounding.
+    """
+    part = unit - normal * (unit * normal).sum(-1, keepdim=True)
+    square = (part * part).sum(-1, keepdim=True)
+    keep = square > (64 * torch.finfo(unit.dtype).eps) ** 2
+    return torch.where(keep, part * torch.where(keep, square, 1.0).rsqrt(), 0.0)
 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:
@@ -245,7 +247,7 @@ def _upright(tangent: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     """Unit tangents at right angles to unit normals, any such where the tangent is zero or along the normal."""
     # Sums of unit vectors that cancel leave rounding alone; twice, for vectors that hardly leave the normal.
     length = tangent.detach().abs().amax(-1, keepdim=True)
-    across = _tangential(_tangential(torch.where(length > 1e-6, tangent, 0.0), normal), normal)
+    across = _tangential(_tangential(_unit(torch.where(length > 1e-6, tangent, 0.0)), normal), normal)
     least = F.one_hot(normal.detach().abs().argmin(-1), 3).to(normal)
     # A zero normal has no plane: an axis will do.
     fallback = _unit(torch.linalg.cross(normal, least))
