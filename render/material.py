@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
 from render.surface import SurfacePoints
 from render.texel_lookup import lookup, mip_count, pyramid, trilinear_taps
-
-if TYPE_CHECKING:
-    from render.texture import Texture2D
+from render.texture import Texture2D, sample_together
 
 KD = slice(0, 3)
 ROUGHNESS = slice(3, 4)
@@ -74,10 +72,10 @@ class TextureMaterial:
     normal: Texture2D | None = None
 
     def sample(self, points: SurfacePoints) -> MaterialSample:
-        kd = self.kd.sample(points.uv, points.uv_da)
-        ks = self.ks.sample(points.uv, points.uv_da)[..., :3]
-        normal = None if self.normal is None else self.normal.sample(points.uv, points.uv_da)[..., :3]
-        return MaterialSample(kd[..., :3], ks, normal, kd[..., 3:4] if kd.shape[-1] == 4 else None)
+        textures = [self.kd, self.ks] if self.normal is None else [self.kd, self.ks, self.normal]
+        kd, ks, *normal = sample_together(textures, points.uv, points.uv_da)
+        alpha = kd[..., 3:4] if kd.shape[-1] == 4 else None
+        return MaterialSample(kd[..., :3], ks[..., :3], normal[0][..., :3] if normal else None, alpha)
 
     def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
         return self.kd.sample(_jittered(points.uv, UV_JITTER, generator), points.uv_da)[..., :3]

@@ -48,35 +48,21 @@ def _context(device: torch.device) -> Any:
 def _rasterize(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """As `visible_fragments`; image sizes that are no multiples of 8 are cut out of larger ones."""
+    """As `visible_fragments`."""
     import nvdiffrast.torch
 
     exact = position_clip.detach().double()
     exact = exact[None] if exact.ndim == 2 else exact
-    clip, full = _on_tiles(exact, resolution)
-    height, width = resolution
     found = []
     with nvdiffrast.torch.DepthPeeler(
-        _context(clip.device), clip.float().contiguous(), triangles.int().contiguous(), list(full)
+        _context(exact.device), exact.float().contiguous(), triangles.int().contiguous(), list(resolution)
     ) as peeler:
         for layer in range(layers):
             raster, _ = peeler.rasterize_next_layer()
-            triangle = raster[:, :height, :width, 3].reshape(-1)
+            triangle = raster[..., 3].reshape(-1)
             pixel = triangle.nonzero()[:, 0]
             found.append(torch.stack([pixel, torch.full_like(pixel, layer), triangle[pixel].long() - 1]))
             if len(pixel) == 0:
                 break
     pixel, layer, triangle = torch.cat(found, dim=1)
     return fragments_of_triangles(exact, triangles, resolution, pixel, layer, triangle)
-
-
-def _on_tiles(position_clip: torch.Tensor, resolution: tuple[int, int]) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Clip positions for an image enlarged, to the right and below, to multiples of 8, as nvdiffrast's tiles want."""
-    height, width = resolution
-    full = (-(-height // 8) * 8, -(-width // 8) * 8)
-    if full == resolution:
-        return position_clip, full
-    x, y, z, w = position_clip.unbind(-1)
-    x = (x + w) * (width / full[1]) - w
-    y = (y + w) * (height / full[0]) - w
-    return torch.stack([x, y, z, w], dim=-1), full

@@ -60,13 +60,18 @@ Rasterizer = Callable[[torch.Tensor, torch.Tensor, tuple[int, int], int], Fragme
 
 
 def visible_fragments(
-    position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
+    position_clip: torch.Tensor,
+    triangles: torch.Tensor,
+    resolution: tuple[int, int],
+    layers: int = 1,
+    subpixels: int | None = None,
 ) -> Fragments:
     """Rasterise views of one mesh and keep the `layers` nearest surfaces of every pixel.
 
     position_clip  float [V, 4] or, for N views at once, [N, V, 4]; clip space
     triangles      int [T, 3], indices into the vertices
     resolution     (height, width) in pixels
+    subpixels      16 decides pixels as nvdiffrast does, by vertices rounded to 1/16 pixel; None by exact ones
     Degenerate triangles and triangles behind the eye give no fragment. Surfaces of equal depth are told apart by their
     triangle index, so peeling neither loses nor repeats one. Memory: about 100 bytes for each covered
     (triangle, pixel) pair, hidden ones included.
@@ -78,6 +83,8 @@ def visible_fragments(
     found = []
     for first in range(0, len(clip), views_at_a_time):
         part = clip[first : first + views_at_a_time]
+        if subpixels is not None:
+            part = _snapped(part, resolution, subpixels)
         stacked = _stacked_triangles(triangles, len(part), part.shape[1])
         pixel, triangle, depth = _covered_pixels(part, stacked, resolution)
         chosen, layer = _nearest(pixel, triangle, depth, len(part) * height * width, layers)
@@ -138,6 +145,16 @@ def depth_range(
     nearest.scatter_reduce_(0, pixel, depth, "amin")
     farthest.scatter_reduce_(0, pixel, depth, "amax")
     return nearest.reshape(height, width), farthest.reshape(height, width)
+
+
+def _snapped(clip: torch.Tensor, resolution: tuple[int, int], subpixels: int) -> torch.Tensor:
+    """Clip positions [N, V, 4] whose pixel coordinates are multiples of 1 / subpixels; those behind the eye stay."""
+    w = clip[..., 3:]
+    in_front = w > 0
+    safe_w = torch.where(in_front, w, torch.ones_like(w))
+    steps = torch.tensor([resolution[1], resolution[0]], device=clip.device) * (0.5 * subpixels)
+    snapped = (clip[..., :2] / safe_w * steps).round() / steps * safe_w
+    return torch.cat([torch.where(in_front, snapped, clip[..., :2]), clip[..., 2:]], dim=-1)
 
 
 def _stacked_triangles(triangles: torch.Tensor, views: int, vertices: int) -> torch.Tensor:

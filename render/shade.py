@@ -11,7 +11,7 @@ from render.brdf import GgxTable, ggx_table
 from render.light import PrefilteredLight
 from render.material import KD, METALLIC, NORMAL, ROUGHNESS, Material, MaterialSample
 from render.radiance import ShadingModel, outgoing_radiance
-from render.shading_normal import shading_normal
+from render.shading_normal import prepare_shading_normal, shading_normal
 from render.surface import ShadingPoints, SurfacePoints
 from render.visibility import ShadowFactors
 
@@ -90,8 +90,6 @@ def surface_normal(points: SurfacePoints, normal_map: torch.Tensor | None, shadi
         return shading_normal(normal_map, *frame, sign)
     from render.shading_normal import prepare_shading_normal
 
-    from render.shading_normal import prepare_shading_normal
-
     # The frame is turned to the eye already, and the bitangent's sign is a flip of the map's y.
     handed = torch.cat([normal_map[..., :1], normal_map[..., 1:2] * sign, normal_map[..., 2:]], dim=-1)
     eye = points.position + points.view
@@ -126,8 +124,9 @@ def _color(
     if bsdf == "diffuse":
         return sample.kd * light.diffuse(normal) * (1 - sample.ks[..., :1])
     table = ggx_table(normal.device, normal.dtype) if table is None else table
-    options = {} if shading.energy == "multi" else {"energy": shading.energy}
-    return outgoing_radiance(sample.kd, sample.ks, normal, points.view, light, table, shading.model, **options)
+    return outgoing_radiance(
+        sample.kd, sample.ks, normal, points.view, light, table, shading.model, energy=shading.energy
+    )
 
 
 def shade_texels(

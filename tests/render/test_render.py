@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from shapes import joined, plane, sphere, studio
 from render.camera import Camera, look_at, orthographic, perspective
 from render.compositing import composite
 from render.light import EnvironmentLight, env_from_latlong
-from render.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps, project_
+from render.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, FieldMaterial, MaterialMaps, initial_maps, project_
 from render.mesh import Mesh
 from render.rasterize import visible_fragments
 from render.render import render_mesh
+from render.render_uv import render_uv
 from render.surface import surface_points
 
 
@@ -72,6 +74,113 @@ def test_a_background_shows_where_the_object_is_not(furnace, front):
     outside = film[..., 3] == 0
     over = render(sphere(16), front, white_metal(), furnace, background=picture)
     torch.testing.assert_close(over[outside][:, :3], picture[outside])
+
+
+def test_a_background_has_the_size_of_the_image(furnace, front):
+    with pytest.raises(ValueError, match="resize it"):
+        render(sphere(4), front, white_metal(), furnace, (8, 8), background=torch.zeros(4, 4, 3))
+
+
+@pytest.mark.parametrize("msaa", [False, True])
+def test_antialiasing_and_many_samples_agree_at_silhouettes(studio_light, front, msaa):
+    """Where triangles are larger than pixels the blend by exact edges is what very many samples would show."""
+    truth = render(sphere(5), front, white_metal(), studio_light, (64, 64), spp=10)
+    staircase = render(sphere(5), front, white_metal(), studio_light, (64, 64))
+    smooth = render(sphere(5), front, white_metal(), studio_light, (64, 64), antialiased=True)
+    both = render(sphere(5), front, white_metal(), studio_light, (64, 64), spp=3, msaa=msaa, antialiased=True)
+    edge = (truth[..., 3] > 0) & (truth[..., 3] < 1)
+    errors = [float((image - truth)[edge].abs().mean()) for image in (staircase, smooth, both)]
+    assert errors[1] < 0.4 * errors[0]
+    assert errors[2] < 0.4 * errors[1]
+
+
+def test_msaa_shades_once_a_pixel_and_keeps_every_silhouette(studio_light, front):
+    """Alpha is that of full sampling; colour differs by the shading within a pixel only; no dark rims."""
+    maps = white_metal(64)
+    maps.texels[..., KD] = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(1))
+    full = render(sphere(24), front, maps, studio_light, (48, 48), spp=4)
+    msaa = render(sphere(24), front, maps, studio_light, (48, 48), spp=4, msaa=True)
+    torch.testing.assert_close(msaa[..., 3], full[..., 3])
+    edge = (full[..., 3] > 0) & (full[..., 3] < 1)
+    ratio = (msaa[edge][:, :3].sum() / full[edge][:, :3].sum()).item()
+    assert ratio == pytest.approx(1, abs=0.05)
+
+
+def test_a_batch_of_views_is_the_views_one_by_one(studio_light, front, above):
+    cameras = [front, above, Camera(look_at(torch.tensor([1.0, 2, 3]), torch.zeros(3)), perspective(0.8))]
+    mesh = joined(sphere(12), plane(2.0, -0.7))
+    maps = white_metal(alpha=True)
+    maps.texels[..., ALPHA] = torch.rand(16, 16, 1, generator=torch.Generator().manual_seed(0))
+    options = {"layers": 3, "spp": 2, "buffers": ("shaded", "occlusion", "depth", "id", "uv")}
+    both = render_mesh(mesh, cameras, maps, studio_light, (20, 24), **options)
+    for number, camera in enumerate(cameras):
+        alone = render_mesh(mesh, camera, maps, studio_light, (20, 24), **options)
+        for name, image in alone.items():
+            torch.testing.assert_close(both[name][number], image[0])
+
+
+def test_depth_id_and_uv_on_request(above):
+    mesh = joined(plane(0.5, 0.0), plane(0.25, 0.5))
+    found = render_mesh(mesh, above, white_metal(), None, (16, 16), bsdf="kd", buffers=("depth", "id", "uv"))
+    assert set(found) == {"depth", "id", "uv"}
+    corner, rim, middle = (0, 0), (5, 5), (8, 8)
+    assert [float(found["depth"][0, r, c, 0]) for r, c in (corner,)] == [1.0]
+    assert int(found["id"][0, *corner, 0]) == 0
+    assert 1 <= int(found["id"][0, *rim, 0]) <= 128 < int(found["id"][0, *middle, 0])
+    assert float(found["depth"][0, *middle, 0]) < float(found["depth"][0, *rim, 0]) < 1
+    assert not found["uv"][0, 0, 0].any()
+    step = found["uv"][0, 8, 9] - found["uv"][0, 8, 8]
+    torch.testing.assert_close(step.abs(), torch.tensor([0.25, 0.0]), rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_buffers_and_empty_images_are_refused(front, furnace):
+    with pytest.raises(ValueError, match="no buffer"):
+        render_mesh(sphere(4), front, white_metal(), furnace, (8, 8), buffers=("shiny",))
+    for wrong in ({"resolution": (0, 8)}, {"spp": 0}, {"layers": 0}, {"cameras": []}):
+        options = {"cameras": front, "resolution": (8, 8)} | wrong
+        with pytest.raises(ValueError, match="1 or more"):
+            render_mesh(sphere(4), material=white_metal(), light=furnace, **options)
+
+
+def test_a_million_triangles(furnace, front):
+    mesh = sphere(500)
+    assert len(mesh.triangles) == 1_000_000
+    image = render(mesh, front, white_metal(), furnace, (32, 32), antialiased=True)
+    small = render(sphere(64), front, white_metal(), furnace, (32, 32), antialiased=True)
+    assert float((image - small).abs().max()) < 0.05
+
+
+def test_one_degenerate_triangle_and_lost_vertices(furnace, front):
+    mesh = sphere(3)
+    broken = mesh.position.clone()
+    broken[0] = torch.nan
+    broken[1] = broken[2]
+    for position in (broken, torch.zeros_like(mesh.position), mesh.position * 1e30):
+        image = render(replace(mesh, position=position), front, white_metal(), furnace, (8, 8), antialiased=True)
+        assert bool(torch.isfinite(image).all())
+
+
+def test_the_uv_layout_is_baked(furnace):
+    """The field's value at each texel is that of the place on the mesh which the texel belongs to."""
+    mesh = plane(1.0)
+
+    def field(position: torch.Tensor) -> torch.Tensor:
+        half = torch.full((*position.shape[:-1], 3), 0.5)
+        normal = torch.tensor([0.0, 0.6, 1.2]).expand(*position.shape[:-1], 3)
+        return torch.cat([position * 0.5 + 0.5, half, normal], -1)
+
+    mask, kd, ks, normal = render_uv(mesh, (12, 20), FieldMaterial(field))
+    assert bool((mask == 1).all())
+    assert kd.shape == (1, 12, 20, 3)
+    row, column = torch.meshgrid((torch.arange(12) + 0.5) / 12, (torch.arange(20) + 0.5) / 20, indexing="ij")
+    torch.testing.assert_close(kd[0], torch.stack([column, torch.full_like(row, 0.5), row], -1), rtol=0, atol=1e-5)
+    assert bool((ks == 0.5).all())
+    torch.testing.assert_close(normal.norm(dim=-1), torch.ones(1, 12, 20))
+    half = replace(mesh, uv=mesh.uv * torch.tensor([0.5, 1.0]))
+    mask, kd, _, normal = render_uv(half, (12, 20), FieldMaterial(field))
+    assert mask[0, :, :, 0].sum(0).tolist() == [12.0] * 10 + [0.0] * 10
+    assert not kd[0, :, 10:].any()
+    assert normal[0, 0, 19].tolist() == [0, 0, 1]
 
 
 def test_more_samples_make_soft_silhouettes(furnace, front):
