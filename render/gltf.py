@@ -6,12 +6,13 @@ writes the containers and the JSON; what the accessors hold is decoded here.
 
 from __future__ import annotations
 
-import os
 import tempfile
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pygltflib
@@ -91,14 +92,9 @@ def save_gltf(path: str | Path, mesh: Mesh, materials: GltfMaterial | Sequence[G
     gltf.scenes, gltf.scene = [pygltflib.Scene(nodes=[0])], 0
     gltf.buffers = [pygltflib.Buffer(byteLength=len(blob))]
     gltf.set_binary_blob(bytes(blob))
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".saving_", suffix=".glb")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(b"".join(gltf.save_to_bytes()))
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving_") as aside:
+        (Path(aside) / path.name).write_bytes(b"".join(gltf.save_to_bytes()))
+        (Path(aside) / path.name).replace(path)
 
 
 class _File:
@@ -120,9 +116,6 @@ class _File:
         self._buffers: dict[int, bytes] = {}
 
     def _uri(self, uri: str) -> bytes:
-        from base64 import b64decode
-        from urllib.parse import unquote, unquote_to_bytes
-
         if uri.startswith("data:"):
             head, _, data = uri.partition(",")
             return b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)

@@ -13,6 +13,13 @@ class MeshError(ValueError):
     """A mesh that cannot be rendered or fitted; the message names the cause and the cure."""
 
 
+def unit_vectors(vector: torch.Tensor) -> torch.Tensor:
+    """[..., C] scaled to unit length, also very short and very long ones; zero stays zero, with a zero gradient."""
+    tiny = torch.finfo(vector.dtype).tiny
+    scale = vector.detach().abs().amax(-1, keepdim=True)
+    return F.normalize(torch.where(scale > tiny, vector / scale.clamp(min=tiny), 0.0), dim=-1, eps=0.5)
+
+
 @dataclass(frozen=True)
 class Mesh:
     """A triangle mesh in the renderer's world space (right-handed, Y up).
@@ -37,9 +44,13 @@ class Mesh:
 
     @property
     def geometric_normal(self) -> torch.Tensor:
-        """Unit face normals [T, 3]; zero for degenerate triangles."""
+        """Unit face normals [T, 3] of triangles of any size; zero for degenerate ones (two edges along each other, as far
+        as the digits tell)."""
         a, b, c = (self.position[self.triangles[:, i]] for i in range(3))
-        return F.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+        one, two = unit_vectors(b - a), unit_vectors(c - a)
+        normal = torch.linalg.cross(one, two)
+        degenerate = normal.detach().abs().amax(-1, keepdim=True) < 4 * torch.finfo(normal.dtype).eps
+        return unit_vectors(torch.where(degenerate, 0.0, normal))
 
     def bounding_sphere(self) -> tuple[torch.Tensor, float]:
         """Centre [3] of the bounding box and the radius around it that holds every vertex."""

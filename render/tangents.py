@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from render.mesh import Mesh
+from render.mesh import Mesh, unit_vectors
 
 # Keys of the hash by which equal vertices are found: odd 64-bit constants (Knuth's MMIX generator and the golden ratio).
 _HASH_FACTOR, _HASH_STEP = 6364136223846793005, -7046029254386353131
@@ -51,7 +51,7 @@ def compute_tangents(mesh: Mesh) -> Mesh:
     links = _edge_links(faces)
     orientation = _orientation_with_neighbours(faces, *links)
     group = _corner_groups(orientation, *links)
-    normal = _unit(mesh.normal)
+    normal = unit_vectors(mesh.normal)
     flat = mesh.triangles.reshape(-1)
     corner_normal = normal[flat]
     weight = torch.where(faces.orientation != 0, 1.0, 0.0).to(mesh.position).repeat_interleave(3)
@@ -87,7 +87,7 @@ def _faces(mesh: Mesh) -> tuple[_Faces, torch.Tensor]:
     flat = along_u.detach().abs().amax(-1) == 0
     regular = ((a != b).any(-1) & (b != c).any(-1) & (c != a).any(-1)).detach()
     welded = _weld(mesh)[mesh.triangles]
-    return _Faces(welded, torch.where(flat, 0, orientation), regular), _unit(along_u)
+    return _Faces(welded, torch.where(flat, 0, orientation), regular), unit_vectors(along_u)
 
 
 def _weld(mesh: Mesh) -> torch.Tensor:
@@ -184,7 +184,7 @@ def connected_components(count: int, one: torch.Tensor, two: torch.Tensor) -> to
 def _corner_angles(mesh: Mesh, normal: torch.Tensor) -> torch.Tensor:
     """Angle [3 T] at each corner between the edges that leave it, both projected into the plane of its normal."""
     position = mesh.position[mesh.triangles]
-    edge = _unit(position.roll(-1, dims=1) - position)
+    edge = unit_vectors(position.roll(-1, dims=1) - position)
     ahead = _tangential(edge.reshape(-1, 3), normal)
     back = _tangential(-edge.roll(1, dims=1).reshape(-1, 3), normal)
     across = torch.linalg.cross(ahead, back)
@@ -236,20 +236,13 @@ def _tangential(unit: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     return torch.where(keep, part * torch.where(keep, square, 1.0).rsqrt(), 0.0)
 
 
-def _unit(vector: torch.Tensor) -> torch.Tensor:
-    """Unit vectors, also of very short and very long ones; zero stays zero, with a zero gradient."""
-    tiny = torch.finfo(vector.dtype).tiny
-    scale = vector.detach().abs().amax(-1, keepdim=True)
-    return F.normalize(torch.where(scale > tiny, vector / scale.clamp(min=tiny), 0.0), dim=-1, eps=0.5)
-
-
 def _upright(tangent: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     """Unit tangents at right angles to unit normals, any such where the tangent is zero or along the normal."""
     # Sums of unit vectors that cancel leave rounding alone; twice, for vectors that hardly leave the normal.
     length = tangent.detach().abs().amax(-1, keepdim=True)
-    across = _tangential(_tangential(_unit(torch.where(length > 1e-6, tangent, 0.0)), normal), normal)
+    across = _tangential(_tangential(unit_vectors(torch.where(length > 1e-6, tangent, 0.0)), normal), normal)
     least = F.one_hot(normal.detach().abs().argmin(-1), 3).to(normal)
     # A zero normal has no plane: an axis will do.
-    fallback = _unit(torch.linalg.cross(normal, least))
+    fallback = unit_vectors(torch.linalg.cross(normal, least))
     fallback = torch.where(normal.detach().abs().amax(-1, keepdim=True) > 0, fallback, least)
     return torch.where(across.detach().abs().amax(-1, keepdim=True) > 0, across, fallback)

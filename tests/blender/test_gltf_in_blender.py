@@ -1,4 +1,4 @@
-"""The .glb files that we write, imported into Blender; and one that Blender exports, read by us."""
+"""The .glb and .obj files that we write, imported into Blender; and what Blender exports, read by us."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from shapes import plane
 
 from render.gltf import read_gltf, save_gltf
 from render.gltf_materials import GltfMaterial
-from render.obj import load_obj
+from render.mtl import MtlMaterial
+from render.obj import load_obj, save_obj
 
 
 def image(channels: int, seed: int) -> np.ndarray:
@@ -129,3 +130,21 @@ def test_what_blender_exports_is_read_with_blenders_tangents(empty_scene, tmp_pa
     ours, theirs = computed.tangent[computed.triangles], given.tangent[given.triangles]
     assert float((ours[..., 3] == theirs[..., 3]).float().mean()) > 0.99
     assert float((ours[..., :3] * theirs[..., :3]).sum(-1).median()) > 0.999
+
+
+def test_blender_shows_the_obj_that_was_written(empty_scene, tmp_path, data):
+    bpy = empty_scene
+    mesh = load_obj(data / "spot" / "spot.obj")
+    save_obj(tmp_path / "spot.obj", mesh, [MtlMaterial("a coat", map_kd=data / "spot" / "spot_texture.png")])
+    bpy.ops.wm.obj_import(filepath=str(tmp_path / "spot.obj"), forward_axis="NEGATIVE_Z", up_axis="Y")
+    (body,) = [item for item in bpy.data.objects if item.type == "MESH"]
+    corner = np.array([loop.vertex_index for loop in body.data.loops])
+    position = np.array([vertex.co for vertex in body.data.vertices])[corner]
+    uv = np.array([item.uv for item in body.data.uv_layers.active.data])
+    flat = mesh.triangles.reshape(-1)
+    np.testing.assert_allclose(position, mesh.position[flat].numpy(), atol=1e-6)
+    np.testing.assert_allclose(uv, mesh.uv[flat].numpy() * [1, -1] + [0, 1], atol=1e-6)
+    (shown,) = body.data.materials
+    principled = next(node for node in shown.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    assert shown.name == "a coat"
+    assert linked_image(principled.inputs["Base Color"])[0].size[0] > 0

@@ -177,3 +177,12 @@ def test_a_bad_mesh_is_refused_with_cause_and_cure(change, message):
     mesh = plane()
     with pytest.raises(MeshError, match=message):
         validate(replace(mesh, **change(mesh)))
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-6, 1.0, 1e6, 1e15])
+def test_face_normals_do_not_depend_on_the_scale(scale, device):
+    mesh = plane().to(device)
+    triangles = torch.cat([mesh.triangles, torch.tensor([[0, 40, 80], [1, 1, 2]], device=device)])
+    scaled = replace(mesh, position=mesh.position * scale, triangles=triangles)
+    torch.testing.assert_close(scaled.geometric_normal[:-2], mesh.normal[:1].expand(128, 3), rtol=0, atol=1e-5)
+    assert scaled.geometric_normal[-2:].abs().max() == 0
