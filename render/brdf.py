@@ -2,12 +2,11 @@
 
 The split-sum approximation (Karis, "Real Shading in Unreal Engine 4", 2013) replaces the integral of light times BRDF by
 prefiltered light times the BRDF's integral. The prefiltered light belongs to the round lobe of N = V = R, while the true
-lobe leans towards the normal and has another width once V leaves the normal. `GgxTable` therefore also holds the first
-moment of the true lobe, so that the prefiltered light can be looked up along the lobe's mean direction. What stays
-wrong: the true lobe is stretched at grazing angles, the looked-up one is round (27 to 32 dB on a metal sphere of
-roughness 0.2 to 0.6 in the forest HDRI, 35 dB and more above; plain split-sum: 22 to 31).
+lobe leans towards the normal and has another width once V leaves the normal. `GgxTable` therefore also says where to
+look the prefiltered light up, and how wide (`render.lobe_fit`). What stays wrong: the true lobe is stretched at grazing
+angles, the looked-up one is round (docs/shading-models.md has the error).
 
-Everything is integrated here, at start (about 0.3 s on one core), with the height-correlated Smith term and
+The albedos are integrated here, at start (about 0.3 s on one core), with the height-correlated Smith term and
 visible-normal sampling (Heitz, "Sampling the GGX Distribution of Visible Normals", 2018); alpha = roughness^2.
 """
 
@@ -20,10 +19,11 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
+from render.lobe_fit import lobe_lookup
+
 DIELECTRIC_IOR = 1.5
 DIELECTRIC_F0 = 0.04
 _SAMPLES = 1024
-_CHANNELS = ("scale", "bias", "dielectric", "lean", "lobe_roughness", "mean_albedo")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class LobeTerms:
 
     scale, bias        directional albedo of a Schlick mirror is F0 * scale + bias (the split-sum pair)
     dielectric         directional albedo with the exact Fresnel curve of IOR 1.5
-    lean               t: the lobe's mean direction is normalize(lerp(N, R, t)), 0..1
-    lobe_roughness     roughness to look the prefiltered light up at: the roughness itself below 0.6, and towards 0.9
-                       that of the round lobe which is as concentrated as the true one
+    lean               t: a white metal looks the prefiltered light up along normalize(lerp(N, R, t)), 0..1
+    lobe_roughness     roughness it looks it up at, 0..1
+    dielectric_lean, dielectric_lobe_roughness   the same for a dielectric; `lobe_of` is between
     mean_albedo        cosine-weighted mean over all N.V of scale + bias, a function of roughness alone
     """
 
@@ -44,11 +44,25 @@ class LobeTerms:
     lean: torch.Tensor
     lobe_roughness: torch.Tensor
     mean_albedo: torch.Tensor
+    dielectric_lean: torch.Tensor
+    dielectric_lobe_roughness: torch.Tensor
+
+    def lobe_of(self, f0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """t and lookup roughness [...] of a surface that reflects `f0` [...], 0.04..1, straight on.
+
+        A Schlick mirror's lobe is a mix of two, F0 * scale parts of one and bias parts of the other; the mix at f0 lies
+        this far from a white metal's to a dielectric's.
+        """
+        whole = f0 * self.scale + self.bias
+        dielectric = DIELECTRIC_F0 * self.scale + self.bias
+        share = (1 - f0) * dielectric / ((1 - DIELECTRIC_F0) * whole)
+        lean = torch.lerp(self.lean, self.dielectric_lean, share)
+        return lean, torch.lerp(self.lobe_roughness, self.dielectric_lobe_roughness, share)
 
 
 @dataclass(frozen=True)
 class GgxTable:
-    """The terms on a grid, [1, 6, R, R]: rows are sqrt(roughness), columns are sqrt(N.V), both from 0 to 1 inclusive.
+    """The terms on a grid, [1, 8, R, R]: rows are sqrt(roughness), columns are sqrt(N.V), both from 0 to 1 inclusive.
 
     The square roots put more nodes where the lobe changes fastest.
     """
@@ -61,7 +75,7 @@ class GgxTable:
         y = roughness.clamp(1e-4, 1.0).sqrt() * 2 - 1
         grid = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2)
         terms = F.grid_sample(self.values, grid, mode="bilinear", padding_mode="border", align_corners=True)
-        return LobeTerms(*terms.reshape(len(_CHANNELS), *roughness.shape).unbind(0))
+        return LobeTerms(*terms.reshape(-1, *roughness.shape).unbind(0))
 
 
 def ggx_table(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> GgxTable:
@@ -74,19 +88,14 @@ def _table_values(resolution: int = 48) -> torch.Tensor:
     grid = torch.linspace(0, 1, resolution, dtype=torch.float64) ** 2
     roughness, n_dot_v = torch.meshgrid(grid.clamp(min=1e-3), grid.clamp(min=1e-3), indexing="ij")
     moments = [_lobe_integrals(r, v) for r, v in zip(roughness, n_dot_v, strict=True)]
-    scale, bias, dielectric, mean_x, mean_z = (torch.stack(column) for column in zip(*moments, strict=True))
-
+    scale, bias, dielectric = (torch.stack(column) for column in zip(*moments, strict=True))
     albedo = scale + bias
-    mean_x, mean_z = mean_x / albedo, mean_z / albedo
-    lean = _lean(mean_x, mean_z, n_dot_v)
-    # A metal sphere in four studio HDRIs, PSNR against the exact integral: matching the concentration costs 1-3 dB below
-    # roughness 0.6 (there a stretched lobe is not well told by one wider round one) and gains 3-5 dB at 0.9.
-    matched = _roughness_of_concentration(torch.hypot(mean_x, mean_z))
-    lobe_roughness = torch.lerp(roughness, matched, ((roughness - 0.6) / 0.3).clamp(0, 1))
+    metal_lean, metal_width, lean, width = lobe_lookup(roughness, n_dot_v)
     # integral of 2 mu E(mu) dmu over mu = grid, by the trapezoidal rule
     mu = n_dot_v[0]
     mean_albedo = torch.trapezoid(2 * mu * albedo, mu, dim=-1)[:, None].expand_as(albedo)
-    return torch.stack([scale, bias, dielectric, lean, lobe_roughness, mean_albedo])[None].contiguous()
+    channels = [scale, bias, dielectric, metal_lean, metal_width, mean_albedo, lean, width]
+    return torch.stack(channels)[None].contiguous()
 
 
 def _hammersley(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,7 +149,7 @@ def fresnel_dielectric(cosine: torch.Tensor, ior: float = DIELECTRIC_IOR) -> tor
 
 
 def _lobe_integrals(roughness: torch.Tensor, n_dot_v: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """scale, bias, dielectric albedo and the first moment (along the plane of V away from it, and along N), each [R]."""
+    """scale, bias and dielectric albedo, each [R]."""
     u, v = _hammersley(_SAMPLES)
     alpha = (roughness**2)[:, None].expand(-1, _SAMPLES)
     view = torch.stack([(1 - n_dot_v**2).sqrt(), torch.zeros_like(n_dot_v), n_dot_v], -1)
@@ -156,36 +165,4 @@ def _lobe_integrals(roughness: torch.Tensor, n_dot_v: torch.Tensor) -> tuple[tor
         (weight * (1 - schlick)).mean(-1),
         (weight * schlick).mean(-1),
         (weight * fresnel_dielectric(v_dot_h)).mean(-1),
-        (weight * -light[..., 0]).mean(-1),
-        (weight * n_dot_l).mean(-1),
     )
-
-
-def _lean(mean_x: torch.Tensor, mean_z: torch.Tensor, n_dot_v: torch.Tensor) -> torch.Tensor:
-    """t of normalize(lerp(N, R, t)) that points along the mean direction (mean_x, mean_z) of the lobe."""
-    length = torch.hypot(mean_x, mean_z)
-    sine, cosine = mean_x / length, mean_z / length
-    sine_r, cosine_r = (1 - n_dot_v**2).clamp(min=0).sqrt(), n_dot_v
-    denominator = sine_r * cosine - cosine_r * sine + sine
-    lean = torch.where(denominator.abs() > 1e-7, sine / denominator.clamp(min=1e-7), torch.ones_like(sine))
-    lean = lean.clamp(0, 1)
-    # Straight on (the last column) the ratio is 0 / 0: it continues its neighbour.
-    lean[..., -1] = lean[..., -2]
-    return lean
-
-
-def _roughness_of_concentration(concentration: torch.Tensor) -> torch.Tensor:
-    """Roughness whose round prefilter lobe D(h) (N.L) has the given mean cosine to its axis."""
-    candidates = torch.linspace(0, 1, 257, dtype=torch.float64).clamp(min=1e-3)
-    t = (torch.arange(4096, dtype=torch.float64) + 0.5) / 4096
-    alpha2 = (candidates**4)[:, None]
-    # h sampled by D(h) (N.h): tan^2 = alpha^2 t / (1 - t); dl = 4 (N.h) dh for V = N, so the weight left over is N.L.
-    cos2 = (1 - t) / (1 - t + alpha2 * t)
-    n_dot_l = (2 * cos2 - 1).clamp(min=0)
-    mean_cosine = (n_dot_l**2).sum(-1) / n_dot_l.sum(-1)
-    order = torch.flip(mean_cosine, [0])
-    position = torch.searchsorted(order, concentration.contiguous()).clamp(1, 256)
-    low, high = order[position - 1], order[position]
-    fraction = ((concentration - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-    flipped = torch.flip(candidates, [0])
-    return flipped[position - 1] + (flipped[position] - flipped[position - 1]) * fraction
