@@ -106,6 +106,7 @@ class EnvironmentLight(torch.nn.Module):
         """
         _check_prefilter(prefilter)
         resolution, device = self.base.shape[1], str(self.base.device)
+        rotation = None if self.rotation is None else self.rotation.to(self.base)
         if prefilter == "nvdiffrec":
             operator = build_seed_prefilter(resolution, cutoff, device, self.base.dtype)
             mips = [self.base]
@@ -114,14 +115,14 @@ class EnvironmentLight(torch.nn.Module):
             *specular, diffuse = operator.apply(mips)
             layout, diffuse_layout = _seed_layouts(resolution, device)
             atlases = (layout.pack(specular), layout, diffuse_layout.pack([diffuse]), diffuse_layout)
-            return SeedLight(tuple(specular), diffuse, *atlases, self.rotation)
+            return SeedLight(tuple(specular), diffuse, *atlases, rotation)
         operator, layout, levels = _operator(resolution, device, self.base.dtype)
         return PrefilteredLight(
             irradiance=irradiance_sh(self.base),
             atlas=layout.pack(operator.apply(self.base)),
             layout=layout,
             levels=levels,
-            rotation=self.rotation,
+            rotation=rotation,
         )
 
     def get_mip(self, roughness: torch.Tensor, prefilter: Prefilter = "accurate") -> torch.Tensor:

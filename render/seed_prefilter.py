@@ -6,6 +6,14 @@ built once. What it gets wrong, and `render.prefilter` does not: the cutoff keep
 since the sine of the solid angle is missing and the angle of the half vector is used for the light's; the texel areas
 are those of strips and off by one texel on one half of each axis; the levels are too few. The errors are 3 to 11 % a
 texel, 3.5 to 8.7 % of any lookup.
+
+Its levels, diffuse light and gradient are met within 1e-6. Measured on one slow core:
+
+    base   weights   memory with transpose   build    forward   backward (the first one builds the transpose)
+    64     0.3 M     5 MB                    0.2 s    0.02 s    0.01 s (0.04)
+    128    0.8 M     12 MB                   0.3 s    0.05 s    0.04 s (0.1)
+    256    5.3 M     85 MB                   1.8 s    0.2 s     0.1 s (0.5)
+    512    61 M      1 GB (2.5 at peak)      18 s     0.8 s     0.7 s (9)
 """
 
 from collections.abc import Sequence
@@ -208,7 +216,8 @@ def build_seed_prefilter(
 def seed_diffuse_cubemap(cube: Tensor) -> Tensor:
     """nvdiffrec's `diffuse_cubemap`: irradiance / pi [6, R, R, C] around each texel of a cube map of the same shape.
 
-    The sum over all texels with the cosine clamped at 0.999; white light of radiance 1 gives 0.9 to 1.1 only.
+    The sum over all texels with the cosine clamped at 0.999; white light of radiance 1 gives 1.05 to 1.12 at
+    R = 16, 1.14 to 1.17 at 64, since the texel areas do not sum to 4 pi.
     """
     lobes = (_Lobe(0, None),)
     return _build((cube.shape[1],), lobes, 1.0, str(cube.device), cube.dtype).apply([cube])[0]
