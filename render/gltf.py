@@ -6,6 +6,7 @@ writes the containers and the JSON; what the accessors hold is decoded here.
 
 from __future__ import annotations
 
+import binascii
 import tempfile
 from base64 import b64decode
 from collections.abc import Sequence
@@ -48,20 +49,27 @@ def read_gltf(path: str | Path) -> GltfScene:
     Raises MeshError: no glTF, a file beside it missing, no triangles, no TEXCOORD_0, sparse accessors, Draco, meshopt or
     another extension that is required, indices out of range, values that are not finite.
     """
-    path = Path(path)
-    file = _File(path)
+    file = _File(Path(path))
+    try:
+        return _read_scene(file)
+    except (LookupError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
+        # References to what is not there, and values of another kind than the format has.
+        raise MeshError(f"{path} contradicts itself ({error}): export it again") from error
+
+
+def _read_scene(file: _File) -> GltfScene:
     meshes: list[Mesh] = []
     used: dict[int, int] = {}
-    for number, matrix in placed_meshes(file.gltf, str(path)):
+    for number, matrix in placed_meshes(file.gltf, str(file.path)):
         for primitive in file.gltf.meshes[number].primitives:
             mesh = _primitive(file, primitive)
             if mesh is not None:
                 slot = used.setdefault(-1 if primitive.material is None else primitive.material, len(used))
                 meshes.append(_moved(replace(mesh, material=torch.full_like(mesh.material, slot)), matrix))
     if not meshes:
-        raise MeshError(f"{path} has no triangles in its scene: export the mesh with its faces")
+        raise MeshError(f"{file.path} has no triangles in its scene: export the mesh with its faces")
     mesh = _joined(meshes)
-    validate(mesh, str(path))
+    validate(mesh, str(file.path))
     return GltfScene(mesh, [read_material(file.gltf, i, file.image) for i in used])
 
 

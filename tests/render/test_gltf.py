@@ -251,6 +251,14 @@ def missing_file(builder: Builder) -> None:
     builder.json["buffers"][0]["uri"] = "elsewhere.bin"
 
 
+def view_of_nothing(builder: Builder) -> None:
+    builder.json["accessors"][0]["bufferView"] = 99
+
+
+def without_count(builder: Builder) -> None:
+    del builder.json["accessors"][0]["count"]
+
+
 def points(builder: Builder) -> None:
     builder.json["meshes"][0]["primitives"][0]["mode"] = 0
 
@@ -265,6 +273,8 @@ def points(builder: Builder) -> None:
         (index_beyond, r"indices beyond its 3 vertices"),
         (nan, r"not finite"),
         (cut_short, r"cut short: accessor 0 reaches beyond its data"),
+        (view_of_nothing, r"contradicts itself \(list index out of range\): export it again"),
+        (without_count, r"contradicts itself|is not glTF"),
         (in_circles, r"nodes that contain each other"),
         (empty, r"no triangles in its scene"),
         (points, r"no triangles in its scene"),
