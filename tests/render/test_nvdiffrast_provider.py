@@ -1,0 +1,148 @@
+"""The two providers of visibility side by side, and our operations beside nvdiffrast's own, on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from shapes import joined, plane, sphere, studio
+
+from render.antialias import antialias, opposite_vertices
+from render.camera import Camera, look_at, perspective
+from render.cube_atlas import CubeAtlas
+from render.light import env_from_latlong
+from render.material import ALPHA, initial_maps
+from render.nvdiffrast_provider import ProviderError, nvdiffrast_is_installed, nvdiffrast_rasterizer
+from render.rasterize import visible_fragments
+from render.render import render_mesh
+from render.texture import Texture2D
+
+AGREE = 1e-4
+SAME_IDS = 0.95  # of all pixels, with triangles a few pixels large: those within 1/16 pixel of an edge may differ
+SAME_IDS_SNAPPED = 0.999
+EDGE_TOLERANCE = 1e-2
+
+
+def test_it_says_where_it_cannot_run():
+    with pytest.raises(ProviderError, match="CUDA device"):
+        nvdiffrast_rasterizer("cpu")
+    if not nvdiffrast_is_installed():
+        with pytest.raises(ProviderError, match="not installed"):
+            nvdiffrast_rasterizer("cuda")
+
+
+def cameras(device: str) -> list[Camera]:
+    eyes = torch.tensor([[0.0, 0, 4], [2, 2.5, -1.5], [-3, -1, 1]])
+    return [Camera(look_at(eye, torch.zeros(3)), perspective(math.radians(40), 4 / 3)).to(device) for eye in eyes]
+
+
+def clip_and_mesh(device: str):
+    mesh = joined(sphere(20), plane(1.6, -0.6), sphere(9, 0.4, (0.9, 0.8, 0.3))).to(device)
+    return torch.stack([camera.to_clip(mesh.position) for camera in cameras(device)]), mesh
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("size", [(96, 128), (37, 61)])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_providers_agree(size, layers):
+    clip, mesh = clip_and_mesh("cuda")
+    theirs = nvdiffrast_rasterizer("cuda")(clip, mesh.triangles, size, layers)
+    for subpixels, least in ((None, SAME_IDS), (16, SAME_IDS_SNAPPED)):
+        ours = visible_fragments(clip, mesh.triangles, size, layers, subpixels)
+        places = 3 * size[0] * size[1] * layers
+
+        def laid_out(fragments, values, places=places):
+            image = values.new_zeros(places, *values.shape[1:])
+            image[fragments.layer * (places // layers) + fragments.pixel] = values
+            return image
+
+        ids = [laid_out(fragments, fragments.triangle + 1) for fragments in (ours, theirs)]
+        either = (ids[0] > 0) | (ids[1] > 0)
+        same = ids[0] == ids[1]
+        assert float(same[either].float().mean()) > least
+        both = same & either
+        for name in ("barycentric", "depth", "barycentric_dx", "barycentric_dy"):
+            pair = [laid_out(fragments, getattr(fragments, name))[both] for fragments in (ours, theirs)]
+            torch.testing.assert_close(*pair, rtol=AGREE, atol=AGREE)
+
+
+@pytest.mark.cuda
+def test_whole_images_of_the_providers_agree():
+    mesh = clip_and_mesh("cuda")[1]
+    with torch.no_grad():
+        light = env_from_latlong(torch.from_numpy(studio()), 32, "cuda").build_mips()
+    maps = initial_maps(32, alpha=True, device="cuda")
+    maps.texels[..., ALPHA] = torch.rand(32, 32, 1, generator=torch.Generator().manual_seed(0)).cuda()
+    options = {"layers": 3, "buffers": ("shaded", "id"), "rasterizer": nvdiffrast_rasterizer("cuda")}
+    theirs = render_mesh(mesh, cameras("cuda"), maps, light, (96, 128), **options)
+    options["rasterizer"] = lambda *arguments: visible_fragments(*arguments, subpixels=16)
+    ours = render_mesh(mesh, cameras("cuda"), maps, light, (96, 128), **options)
+    same = (ours["id"] == theirs["id"])[..., 0]
+    difference = (ours["shaded"] - theirs["shaded"])[same].abs().amax(-1)
+    assert float((difference < AGREE).float().mean()) > SAME_IDS_SNAPPED
+
+
+@pytest.mark.cuda
+def test_silhouettes_look_like_nvdiffrasts():
+    import nvdiffrast.torch
+
+    clip, mesh = clip_and_mesh("cuda")
+    raster, _ = nvdiffrast.torch.rasterize(
+        nvdiffrast.torch.RasterizeCudaContext(), clip.float().contiguous(), mesh.triangles.int(), [96, 128]
+    )
+    fragments = nvdiffrast_rasterizer("cuda")(clip, mesh.triangles, (96, 128), 1)
+    image = torch.rand(3, 96, 128, 4, generator=torch.Generator().manual_seed(0)).cuda()
+    welded = torch.unique(mesh.position, dim=0, return_inverse=True)[1]
+    shared = welded[mesh.triangles].int().contiguous()
+    position = torch.zeros(3, int(welded.max()) + 1, 4, device="cuda")
+    position[:, welded] = clip.float()
+    theirs = nvdiffrast.torch.antialias(image, raster, position.contiguous(), shared)
+    ours = antialias(image, clip, mesh.triangles, opposite_vertices(mesh), fragments)
+    assert float((theirs - image).abs().max()) > 0.3
+    assert float((ours - theirs).abs().mean()) < AGREE
+    assert float(((ours - theirs).abs() < EDGE_TOLERANCE).float().mean()) > 0.9999
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("size", [(64, 128), (8, 8)])
+def test_texture_lookups_are_nvdiffrasts(size):
+    import nvdiffrast.torch
+
+    generator = torch.Generator().manual_seed(0)
+    texels = torch.rand(1, *size, 4, generator=generator).cuda().requires_grad_()
+    uv = (torch.rand(1, 50, 60, 2, generator=generator) * 3 - 1).cuda()
+    uv_da = (torch.randn(1, 50, 60, 4, generator=generator) * 0.05).cuda()
+    texture = Texture2D(texels.detach())
+    weight = torch.rand(1, 50, 60, 4, generator=generator).cuda()
+    ours = texture.sample(uv, uv_da)
+    (ours * weight).sum().backward()
+    levels = [level.detach().requires_grad_() for level in texture.pyramid()]
+    theirs = nvdiffrast.torch.texture(levels[0], uv, uv_da, mip=levels[1:], filter_mode="linear-mipmap-linear")
+    torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=AGREE, atol=AGREE)
+
+
+@pytest.mark.cuda
+def test_cube_lookups_are_nvdiffrasts():
+    import nvdiffrast.torch
+
+    generator = torch.Generator().manual_seed(0)
+    sizes = (32, 16, 8, 4)
+    levels = [torch.rand(6, size, size, 3, generator=generator).cuda().requires_grad_() for size in sizes]
+    direction = torch.randn(1, 80, 90, 3, generator=generator).cuda()
+    level = (torch.rand(1, 80, 90, generator=generator) * 3).cuda()
+    weight = torch.rand(1, 80, 90, 3, generator=generator).cuda()
+    atlas = CubeAtlas(sizes, device="cuda")
+    ours = atlas.sample(atlas.pack(levels), direction, level)
+    theirs = nvdiffrast.torch.texture(
+        levels[0][None],
+        direction,
+        mip=[part[None] for part in levels[1:]],
+        mip_level_bias=level,
+        filter_mode="linear-mipmap-linear",
+        boundary_mode="cube",
+    )
+    torch.testing.assert_close(ours, theirs, rtol=AGREE, atol=AGREE)
+    gradients = [torch.autograd.grad((image * weight).sum(), levels) for image in (ours, theirs)]
+    for level_gradient, their_gradient in zip(*gradients, strict=True):
+        assert float((level_gradient - their_gradient).norm() / their_gradient.norm()) < 1e-3
