@@ -44,10 +44,12 @@ def compute_tangents(mesh: Mesh) -> Mesh:
 
     Triangles without area in the uv lend and take the tangents of their neighbours, those without extent take one
     from the same place; where nothing is known, the tangent is any unit vector at right angles to the normal, sign 1
-    (MikkTSpace leaves (1, 0, 0) there, which may lie along the normal). Vertices are alike if every bit is: v' = 1 - v
-    makes some alike that differ in their last bits in a file, as at the edges of Blender's subdivided uvs, where
-    Blender then has tangents of their own (by up to 36 degrees at 3 to 6% of a subdivided Suzanne's corners). Quads must be triangulated before: MikkTSpace
+    (MikkTSpace leaves (1, 0, 0) there, which may lie along the normal). Quads must be triangulated before: MikkTSpace
     itself averages the two triangles of a quad over the shared corners.
+
+    Vertices are alike if every bit is. v' = 1 - v makes some alike that differ in their last bits in a file, as along the
+    edges of uvs that Blender subdivided; there Blender has tangents apart and this one mean of them (3 to 6% of the
+    corners of a subdivided Suzanne, up to 36 degrees).
     """
     faces, along_u = _faces(mesh)
     links = _edge_links(faces)
