@@ -41,11 +41,12 @@ def pyramid_resolutions(base_resolution: int) -> list[int]:
 
 @dataclass(frozen=True)
 class SpecularRows:
-    """Sparse rows of one level for an eighth of face 0, in coordinate form and sorted by row.
+    """Sparse rows of one level for the texels of which the cube's symmetries make all others, sorted by row.
 
-    row, cell     int64 [N]: the row, and the cell of the pyramid (all resolutions one after another, finest first)
-    weight        float64 [N]; each row's sum is 1
-    texels        int64 [rows]: the level's texel of each row, an index into [6 * R * R] that lies on face 0
+    row, cell     int32 or int64 [N]: the row, and the cell it reads (all resolutions one after another)
+    weight        float32 or float64 [N]; those of `build_rows` sum to 1 in each row
+    texels        int64 [rows]: the level's texel of each row, an index into [6 * R * R]; those of `build_rows` are an
+                  eighth of face 0
     resolution    R, of the level
     """
 

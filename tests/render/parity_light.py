@@ -21,7 +21,7 @@ from render.shading_normal import prepare_shading_normal
 LOOKUP_TOLERANCE = 1e-4
 PREFILTER_TOLERANCE = 1e-3
 TABLE_TOLERANCE = 2e-3
-TABLE_LARGEST_ERROR = 2e-3
+TABLE_LARGEST_ERROR = 1e-3
 # With our table, which every colour contains. The gradient to roughness holds the table's slope: theirs, a Monte Carlo
 # sum, is uncertain by 1e-5 from row to row, times 256 rows (measured 3.6e-3; all other gradients below 4e-4).
 SHADE_TOLERANCE = 2e-3

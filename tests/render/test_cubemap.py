@@ -205,3 +205,41 @@ def test_any_direction_gives_a_finite_result():
     value = atlas.sample(packed, direction, level)
     value.sum().backward()
     assert all(bool(t.isfinite().all()) for t in (value, packed.grad, direction.grad, level.grad))
+
+
+def test_nvdiffrecs_lookup_wraps_from_pole_to_pole():
+    """Their mistake: half of the zenith's light comes from the ground; elsewhere the lookups are the same."""
+    image = torch.zeros(8, 16, 3)
+    image[:4] = 1.0
+    ours, theirs = (latlong_to_cubemap(image, 64, filter=name) for name in ("linear", "nvdiffrec"))
+    zenith = (2, slice(31, 33), slice(31, 33))
+    torch.testing.assert_close(ours[zenith], torch.ones(2, 2, 3))
+    assert float(theirs[zenith].max()) < 0.6
+    near = texel_directions(64)[..., 1].abs() > math.cos(math.pi / 16) - 1e-6
+    torch.testing.assert_close(ours[~near], theirs[~near])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1), (4, 3), (33, 20)])
+@pytest.mark.parametrize("filter", ["area", "linear", "nvdiffrec"])
+def test_latlong_images_of_any_shape(shape: tuple[int, int], filter: str):
+    image = torch.rand(*shape, 2, dtype=torch.float64, requires_grad=True)
+    for resolution in (1, 4, 5):
+        cube = latlong_to_cubemap(image, resolution, filter=filter)
+        values, texels = cube.detach(), image.detach()
+        assert float(texels.min()) - 1e-9 <= float(values.min())
+        assert float(values.max()) <= float(texels.max()) + 1e-9
+    (gradient,) = torch.autograd.grad(cube.sum(), image)
+    assert float(gradient.sum()) == pytest.approx(2 * 6 * 25)
+
+
+@pytest.mark.parametrize("filter", ["area", "linear", "nvdiffrec"])
+def test_gradients_of_latlong(filter: str):
+    image = torch.rand(5, 8, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda given: latlong_to_cubemap(given, 3, filter=filter), image)
+    cube = torch.rand(6, 3, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda given: cubemap_to_latlong(given, (4, 6)), cube)
+
+
+def test_an_empty_latlong_image_is_refused():
+    with pytest.raises(ValueError, match="at least one texel"):
+        latlong_to_cubemap(torch.zeros(0, 4, 3), 4)

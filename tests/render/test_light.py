@@ -147,3 +147,90 @@ def test_a_random_light_lies_between_its_bounds_and_follows_its_seed():
     assert 0.73 < float(values.max()) <= 0.75
     assert torch.equal(values, create_trainable_env_rnd(8, seed=7).base)
     assert not torch.equal(values, create_trainable_env_rnd(8, seed=8).base)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 2, 3), (2, 1, 3), (5, 7, 3), (64, 32, 3), (37, 111, 3)])
+def test_an_equirectangular_image_of_any_size_is_loaded(tmp_path, shape):
+    image = np.random.default_rng(0).random(shape, np.float32) + 0.5
+    write_image(tmp_path / "sky.exr", image)
+    for resolution in (1, 3, 16):
+        base = load_env(tmp_path / "sky.exr", resolution=resolution).base.detach()
+        assert base.shape == (6, resolution, resolution, 3)
+        assert image.min() - 1e-4 <= float(base.min()) <= float(base.max()) <= image.max() + 1e-4
+
+
+def test_a_grey_image_lights_in_all_channels(tmp_path):
+    write_image(tmp_path / "sky.exr", np.full((8, 16, 1), 0.5, np.float32))
+    torch.testing.assert_close(
+        load_env(tmp_path / "sky.exr", resolution=4).base.detach(), torch.full((6, 4, 4, 3), 0.5)
+    )
+
+
+def test_broken_pixels_do_not_spoil_the_light(tmp_path):
+    image = np.ones((16, 32, 3), np.float32)
+    image[3, 4], image[5, 6], image[7, 8] = np.nan, np.inf, -np.inf
+    write_image(tmp_path / "sky.exr", image)
+    base = load_env(tmp_path / "sky.exr", resolution=8).base.detach()
+    assert bool(base.isfinite().all())
+    assert float(base.min()) >= 0
+
+
+def test_what_cannot_be_an_environment_is_named_with_a_cure(tmp_path):
+    write_image(tmp_path / "sky.png", np.zeros((8, 16, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"sky\.png cannot be an environment: use a linear \.hdr or \.exr"):
+        load_env(tmp_path / "sky.png")
+    write_image(tmp_path / "sky.exr", np.ones((8, 16, 3), np.float32))
+    with pytest.raises(ValueError, match="not -1"):
+        load_env(tmp_path / "sky.exr", scale=-1.0)
+    with pytest.raises(ValueError, match="positive resolution, not 0"):
+        load_env(tmp_path / "sky.exr", resolution=0)
+    with pytest.raises(ImageError):
+        save_env_map(tmp_path / "sky.png", create_trainable_env_rnd(4))
+
+
+@pytest.mark.parametrize("resolution", [1, 2, 3, 5, 16, 18])
+def test_a_base_of_any_resolution_is_prefiltered(resolution, device):
+    light = create_trainable_env_rnd(resolution, device=device)
+    mips = light.build_mips()
+    directions = fibonacci_directions(64).to(device)
+    value = mips.diffuse(directions) + mips.specular(directions, torch.linspace(0, 1, 64, device=device))
+    value.sum().backward()
+    assert bool(value.isfinite().all())
+    assert bool(light.base.grad.isfinite().all())
+    assert float(value.detach().min()) >= 0.5
+    assert float(value.detach().max()) <= 1.5 + 1e-4
+
+
+@pytest.mark.parametrize("brightness", [0.0, 5e5])
+def test_black_lights_and_suns_stay_finite(brightness):
+    base = torch.zeros(6, 32, 32, 3)
+    base[2, 3, 31] = brightness
+    light = EnvironmentLight(base)
+    mips = light.build_mips()
+    directions = fibonacci_directions(300)
+    value = mips.diffuse(directions) + mips.specular(directions, torch.linspace(0, 1, 300))
+    value.sum().backward()
+    assert bool(value.isfinite().all())
+    assert float(value.detach().min()) >= 0
+    assert bool(light.base.grad.isfinite().all())
+
+
+def test_a_clone_keeps_the_rotation():
+    light = create_trainable_env_rnd(8)
+    light.xfm(torch.diag(torch.tensor([-1.0, 1, -1, 1])))
+    directions = fibonacci_directions(20)
+    with torch.no_grad():
+        plain, turned = light.build_mips(), light.clone().build_mips()
+        torch.testing.assert_close(turned.diffuse(directions), plain.diffuse(directions))
+        light.xfm(None)
+        expected = light.build_mips().diffuse(directions * torch.tensor([-1.0, 1, -1]))
+        torch.testing.assert_close(turned.diffuse(directions), expected)
+
+
+def test_a_light_of_doubles_is_prefiltered_in_doubles():
+    light = EnvironmentLight(torch.rand(6, 8, 8, 3, dtype=torch.float64))
+    for prefilter in ("accurate", "nvdiffrec"):
+        mips = light.build_mips(prefilter)
+        assert mips.atlas.dtype == torch.float64
+        direction = fibonacci_directions(4).double()
+        assert mips.specular(direction, torch.rand(4, dtype=torch.float64)).dtype == torch.float64
