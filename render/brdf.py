@@ -75,7 +75,7 @@ class GgxTable:
         y = roughness.clamp(1e-4, 1.0).sqrt() * 2 - 1
         grid = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2)
         terms = F.grid_sample(self.values, grid, mode="bilinear", padding_mode="border", align_corners=True)
-        return LobeTerms(*terms.reshape(-1, *roughness.shape).unbind(0))
+        return LobeTerms(*terms.reshape(self.values.shape[1], *roughness.shape).unbind(0))
 
 
 def ggx_table(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> GgxTable:

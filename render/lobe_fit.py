@@ -1,13 +1,12 @@
 """Which round lobe stands for the true one: numbers fitted to synthetic environments.
 
 The mean direction of the true lobe is not the best place to look the prefiltered light up at: what is seen is the light
-after an sRGB curve, Fresnel moves the lobe towards grazing facets, and the round lobe must be as wide as serves best. `python -m benchmarks.lobe_fit`
-derives these numbers, says how, and prints what error is left. Below the first roughness they go on unchanged.
+after an sRGB curve, Fresnel moves the lobe towards grazing facets, and the round lobe must be as wide as serves best.
+`python -m benchmarks.lobe_fit` derives these numbers, says how, and prints what error is left. Below the first
+roughness they go on unchanged.
 """
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import torch
 

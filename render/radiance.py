@@ -11,14 +11,16 @@ docs/shading-models.md says how far each is from Cycles.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from render.brdf import DIELECTRIC_F0, GgxTable
 from render.energy import Energy, surface_energy
-from render.light import PrefilteredLight
+from render.prefiltered_light import PrefilteredLight, SeedLight
 from render.sampled import DEFAULT_SAMPLES, SampledLight, Visibility, sampled_radiance
+from render.seed_shading import ShadingLight, seed_radiance
 
 ShadingModel = Literal["principled", "seed", "sampled"]
 MIN_N_DOT_V = 1e-3
@@ -29,7 +31,7 @@ def outgoing_radiance(
     ks: torch.Tensor,
     normal: torch.Tensor,
     view: torch.Tensor,
-    light: PrefilteredLight | SampledLight,
+    light: PrefilteredLight | SeedLight | SampledLight,
     table: GgxTable,
     model: ShadingModel = "principled",
     irradiance: torch.Tensor | None = None,
@@ -52,43 +54,62 @@ def outgoing_radiance(
 
     Raises ValueError for an unknown model or energy, and where the light is of the other kind.
     """
+    _check(model, light)
+    if model == "sampled":
+        lit = light if specular_visibility is None else _Dimmed(light, specular_visibility)
+        return sampled_radiance(kd, ks, normal, view, lit, table, samples, energy, irradiance, visibility, seed)
+    if model == "seed":
+        return seed_radiance(kd, ks, normal, view, _Shadowed(light, irradiance, specular_visibility))
+    roughness, metallic = ks[..., 1], ks[..., 2:3]
+    n_dot_v = (normal * view).sum(-1, keepdim=True).clamp(min=MIN_N_DOT_V)
+    terms = table.lookup(roughness, n_dot_v[..., 0])
+    surface = surface_energy(kd, metallic, terms, energy)
+    metal = (kd * terms.scale[..., None] + terms.bias[..., None]) * surface.metal_gain
+    dielectric = terms.dielectric[..., None] * surface.dielectric_gain
+    specular = metallic * metal + (1 - metallic) * dielectric
+
+    # One lookup serves all channels: the lobe is that of the mean colour.
+    f0 = DIELECTRIC_F0 + (kd.mean(-1) - DIELECTRIC_F0).clamp(min=0) * metallic[..., 0]
+    lean, lobe_roughness = terms.lobe_of(f0)
+    reflected = 2 * n_dot_v * normal - view
+    lit = _Shadowed(light, irradiance, specular_visibility)
+    lobe_light = lit.specular(torch.lerp(normal, reflected, lean[..., None]), lobe_roughness)
+    return (surface.diffuse * lit.diffuse(normal) + specular * lobe_light) * (1 - ks[..., :1])
+
+
+def _check(model: str, light: object) -> None:
     if model not in ("principled", "seed", "sampled"):
         raise ValueError(f"there is no shading model {model!r}: use 'principled', 'seed' or 'sampled'")
     if (model == "sampled") != isinstance(light, SampledLight):
         cure = "sampled_light(base)" if model == "sampled" else "EnvironmentLight(base).build_mips()"
         raise ValueError(f"the model {model!r} cannot be lit by a {type(light).__name__}: build the light with {cure}")
-    if model == "sampled":
-        if specular_visibility is not None:
-            factor, given = specular_visibility[..., None, :], visibility
 
-            def visibility(direction: torch.Tensor) -> torch.Tensor:
-                seen = given(direction) if callable(given) else given
-                if seen is None:
-                    return factor
-                return factor * (seen if seen.ndim == direction.ndim else seen[..., None])
 
-        return sampled_radiance(kd, ks, normal, view, light, table, samples, energy, irradiance, visibility, seed)
-    roughness, metallic = ks[..., 1], ks[..., 2:3]
-    n_dot_v_signed = (normal * view).sum(-1, keepdim=True)
-    n_dot_v = n_dot_v_signed.clamp(min=MIN_N_DOT_V)
-    reflected = 2 * n_dot_v * normal - view
-    terms = table.lookup(roughness, n_dot_v[..., 0])
-    if irradiance is None:
-        irradiance = light.diffuse(normal)
-    if model == "seed":
-        diffuse = kd * (1 - metallic)
-        f0 = DIELECTRIC_F0 * (1 - metallic) + kd * metallic
-        specular = f0 * terms.scale[..., None] + terms.bias[..., None]
-        lobe_light = light.specular(reflected, roughness)
-    else:
-        surface = surface_energy(kd, metallic, terms, energy)
-        diffuse = surface.diffuse
-        metal = (kd * terms.scale[..., None] + terms.bias[..., None]) * surface.metal_gain
-        dielectric = terms.dielectric[..., None] * surface.dielectric_gain
-        specular = metallic * metal + (1 - metallic) * dielectric
-        f0 = DIELECTRIC_F0 + (kd.mean(-1) - DIELECTRIC_F0).clamp(min=0) * ks[..., 2]
-        lean, lobe_roughness = terms.lobe_of(f0)
-        lobe_light = light.specular(torch.lerp(normal, reflected, lean[..., None]), lobe_roughness)
-    if specular_visibility is not None:
-        lobe_light = lobe_light * specular_visibility
-    return (diffuse * irradiance + specular * lobe_light) * (1 - ks[..., :1])
+@dataclass(frozen=True)
+class _Shadowed:
+    """A light as a shadowed point sees it: another irradiance, and a factor on what its lobes meet."""
+
+    light: ShadingLight
+    irradiance: torch.Tensor | None
+    specular_visibility: torch.Tensor | None
+
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
+        return self.light.diffuse(normal) if self.irradiance is None else self.irradiance
+
+    def specular(self, direction: torch.Tensor, roughness: torch.Tensor) -> torch.Tensor:
+        radiance = self.light.specular(direction, roughness)
+        return radiance if self.specular_visibility is None else radiance * self.specular_visibility
+
+
+@dataclass(frozen=True)
+class _Dimmed:
+    """A sampled light whose samples at a point share a factor."""
+
+    light: SampledLight
+    specular_visibility: torch.Tensor
+
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
+        return self.light.diffuse(normal)
+
+    def radiance(self, direction: torch.Tensor, solid_angle: torch.Tensor) -> torch.Tensor:
+        return self.light.radiance(direction, solid_angle) * self.specular_visibility[..., None, :]

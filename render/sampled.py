@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -24,6 +24,7 @@ from render.brdf import GgxTable, fresnel_dielectric
 from render.cube_atlas import CubeAtlas
 from render.cube_geometry import texel_directions, texel_solid_angles
 from render.energy import Energy, surface_energy
+from render.prefiltered_light import rotation_part, turn
 
 DEFAULT_SAMPLES = 32
 _MIN_N_DOT_V = 1e-3
@@ -44,12 +45,18 @@ class SampledLight:
 
     atlas       [1, C, H, W], the smoothed mean pyramid of the base, down to one texel a face
     irradiance  [1, C, H, W], irradiance / pi around the texels of a small cube
+    rotation    [3, 3], or [B, 3, 3], of lookups, or None
     """
 
     atlas: torch.Tensor
     layout: CubeAtlas
     irradiance: torch.Tensor
     irradiance_layout: CubeAtlas
+    rotation: torch.Tensor | None = None
+
+    def xfm(self, matrix: torch.Tensor | None) -> SampledLight:
+        """The same light whose lookups are turned, as `PrefilteredLight.xfm`: direction v is looked up at matrix v."""
+        return replace(self, rotation=rotation_part(matrix))
 
     @property
     def resolution(self) -> int:
@@ -59,18 +66,21 @@ class SampledLight:
     def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
         """Irradiance / pi for normals [..., 3] -> [..., C]."""
         level = torch.zeros_like(normal[..., 0])
-        return self.irradiance_layout.sample(self.irradiance, normal, level)
+        return self.irradiance_layout.sample(self.irradiance, turn(normal, self.rotation), level)
 
     def radiance(self, direction: torch.Tensor, solid_angle: torch.Tensor) -> torch.Tensor:
         """Mean radiance over about `solid_angle` [...] steradian around `direction` [..., 3] (any length) -> [..., C]."""
+        direction = turn(direction, self.rotation)
         unit = direction.abs().amax(-1) / direction.norm(dim=-1).clamp(min=1e-20)
         texel = unit**3 * (4 / self.resolution**2)
         level = 0.5 * torch.log2(solid_angle / texel) + _LEVEL_BIAS
         return self.layout.sample(self.atlas, direction, level)
 
 
-def sampled_light(base: torch.Tensor) -> SampledLight:
+def sampled_light(base: torch.Tensor, rotation: torch.Tensor | None = None) -> SampledLight:
     """Prepare a base cube [6, R, R, C] for sampled shading; any R, differentiable in the base.
+
+    rotation  of lookups, see `SampledLight.xfm`, or None
 
     Raises ValueError where the shape is not that of a cube map.
     """
@@ -83,7 +93,9 @@ def sampled_light(base: torch.Tensor) -> SampledLight:
     irradiance = (matrix @ coarse.reshape(-1, base.shape[-1])).view(6, side, side, -1)
     layout, irradiance_layout = _atlas(tuple(level.shape[1] for level in levels), device), _atlas((side,), device)
     smooth = [base] + [_smoothed(level) for level in levels[1:]]
-    return SampledLight(layout.pack(smooth), layout, irradiance_layout.pack([irradiance]), irradiance_layout)
+    return SampledLight(layout.pack(smooth), layout, irradiance_layout.pack([irradiance]), irradiance_layout).xfm(
+        rotation
+    )
 
 
 def sampled_radiance(
@@ -162,7 +174,7 @@ def _sample_lobe(
     stretch = 1 / (alpha * alpha * (x * x + y * y) + z * z).sqrt()
     sx, sy, sz = alpha * x * stretch, alpha * y * stretch, z * stretch
     # Facets near the far rim of the cap reflect below the horizon: the cap is cut where none can do else.
-    a2, reach = alpha * alpha, 1 + (x * x + y * y).sqrt()
+    a2, reach = alpha * alpha, 1 + (x * x + y * y).clamp(min=1e-12).sqrt()
     bound = (1 - a2) * reach * reach / (reach * reach + a2 * z * z)
     height = 1 - u * (1 + bound * sz)
     radius = (1 - height * height).clamp(min=1e-12).sqrt()
@@ -244,7 +256,7 @@ def _texel_directions(resolution: int, device: str, dtype: torch.dtype) -> torch
 @lru_cache(maxsize=8)
 def _irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> torch.Tensor:
     """Cosine-weighted mean over the hemispheres of a small cube's texels: [6 * S * S, 6 * R * R], rows sum to 1."""
-    parts = max(1, 64 // resolution)
+    parts = max(1, 32 // resolution)
     fine = resolution * parts
     light = texel_directions(fine, "cpu", torch.float64).view(-1, 3)
     area = texel_solid_angles(fine, "cpu", torch.float64).reshape(-1).repeat(6)
