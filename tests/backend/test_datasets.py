@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from fit_scenes import ball_dataset, tables
 
 from backend.bake import finish_maps, seen_texels
-from backend.datasets import dataset_around
+from backend.datasets import dataset_around, dataset_at_random
 from backend.fit import FitPlan, TableFit
 from render.color import psnr, srgb_to_linear
 from render.image_io import read_image
@@ -29,6 +31,40 @@ def test_every_eighth_view_is_held_out_and_all_show_the_object():
         assert view.image.dtype == np.float32
         assert 0.5 < (view.image[..., 3] > 0).mean() < 0.9
         np.testing.assert_array_equal(view.view, dataset.cameras[view.index].view.numpy())
+
+
+def test_random_views_repeat_with_their_seed_and_see_the_object():
+    ball = ball_dataset(2, 24)
+    first, again, other = (
+        dataset_at_random(ball.mesh, ball.material, ball.light, 3, 4.0, seed, resolution=(24, 32)) for seed in (1, 1, 2)
+    )
+    assert len(first) == 3
+    for index, view in enumerate(first):
+        assert view.image.shape == (24, 32, 4)
+        assert float(view.image[..., 3].mean()) > 0.1
+        torch.testing.assert_close(view.image, again[index].image)
+        assert not torch.equal(view.image, other[index].image)
+        torch.testing.assert_close(view.camera.position.norm(), torch.tensor(4.0), rtol=0.15, atol=0)
+        if index == 2:
+            break
+
+
+def test_validation_goes_once_around():
+    validation = ball_dataset(2, 24).validation(count=5, radius=4.0)
+    eyes = torch.stack([camera.position for camera in validation.cameras])
+    assert len(validation) == 5
+    torch.testing.assert_close(eyes.norm(dim=-1), torch.full((5,), 4.0))
+    torch.testing.assert_close(eyes[:, 1], eyes[:1, 1].expand(5))
+    torch.testing.assert_close(eyes.mean(0)[[0, 2]], torch.zeros(2), rtol=0, atol=1e-5)
+    together = validation.images(validation.cameras)
+    torch.testing.assert_close(together[3], validation[3].image)
+
+
+def test_references_may_have_samples_and_a_background():
+    ball = ball_dataset(2, 24)
+    white = replace(ball, background=torch.ones(3), spp=2, msaa=True)
+    assert bool((white.image(0)[0, 0, :3] == 1).all())
+    assert 0 < float(white.image(0)[..., 3].unique()[1]) < 1
 
 
 @pytest.mark.parametrize(("roughness", "metallic", "least_psnr"), [(0.25, 0.0, 32.0), (0.2, 1.0, 31.5)])
