@@ -66,13 +66,33 @@ def test_directional_albedo_is_that_of_brute_force(roughness, n_dot_v):
 
 
 @pytest.mark.parametrize(("roughness", "n_dot_v"), [(0.3, 0.3), (0.5, 0.2), (0.8, 0.5)])
-def test_the_leaning_direction_is_the_mean_direction_of_the_lobe(roughness, n_dot_v):
-    truth = quadrature(roughness, n_dot_v)["direction"]
-    lean = float(ggx_table().lookup(torch.tensor([roughness]), torch.tensor([n_dot_v])).lean)
+def test_the_lookup_lies_between_the_lobes_mean_direction_and_the_mirrors(roughness, n_dot_v):
+    """A metal's within a little; Fresnel draws a dielectric's on towards the mirror direction."""
+    mean = quadrature(roughness, n_dot_v)["direction"]
+    terms = ggx_table().lookup(torch.tensor([roughness]), torch.tensor([n_dot_v]))
     normal = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     reflected = torch.tensor([-math.sqrt(1 - n_dot_v**2), 0.0, n_dot_v], dtype=torch.float64)
-    ours = torch.nn.functional.normalize(torch.lerp(normal, reflected, lean), dim=0)
-    assert math.degrees(math.acos(min(1.0, float(ours @ truth)))) < 0.7
+
+    def degrees_from_normal(lean: torch.Tensor) -> float:
+        axis = torch.nn.functional.normalize(torch.lerp(normal, reflected, float(lean)), dim=0)
+        return math.degrees(math.acos(min(1.0, float(axis[2]))))
+
+    at_mean = math.degrees(math.acos(float(mean[2])))
+    metal, dielectric = degrees_from_normal(terms.lean), degrees_from_normal(terms.dielectric_lean)
+    assert at_mean - 4 < metal < dielectric <= math.degrees(math.acos(n_dot_v)) + 1e-6
+
+
+def test_the_lobe_of_a_surface_lies_between_a_white_metals_and_a_dielectrics(terms_on_grid):
+    terms, _, _ = terms_on_grid
+    one = torch.ones_like(terms.lean)
+    for ours, exact in zip(terms.lobe_of(one), (terms.lean, terms.lobe_roughness), strict=True):
+        torch.testing.assert_close(ours, exact)
+    dielectric = terms.dielectric_lean, terms.dielectric_lobe_roughness
+    for ours, exact in zip(terms.lobe_of(0.04 * one), dielectric, strict=True):
+        torch.testing.assert_close(ours, exact)
+    lean, _ = terms.lobe_of(0.5 * one)
+    assert bool((lean <= torch.maximum(terms.lean, terms.dielectric_lean) + 1e-6).all())
+    assert bool((lean >= torch.minimum(terms.lean, terms.dielectric_lean) - 1e-6).all())
 
 
 def test_no_lobe_sends_back_more_than_it_gets(terms_on_grid):
@@ -117,10 +137,13 @@ def test_the_lobe_leans_between_the_normal_and_the_mirror_direction(terms_on_gri
     assert float(rough.lean.max()) < 0.8
 
 
-def test_the_lobe_is_looked_up_at_the_roughness_itself_below_six_tenths():
-    roughness, n_dot_v = torch.meshgrid(torch.linspace(0.05, 0.55, 30), torch.linspace(0.05, 1, 30), indexing="ij")
-    terms = ggx_table().lookup(roughness, n_dot_v)
-    torch.testing.assert_close(terms.lobe_roughness, roughness, rtol=0, atol=5e-3)
+def test_the_lookup_widens_with_roughness_up_to_the_roughest_level(terms_on_grid):
+    terms, _, _ = terms_on_grid
+    for width in (terms.lobe_roughness, terms.dielectric_lobe_roughness):
+        assert float(width.min()) > 0
+        assert float(width.max()) <= 1
+        assert bool((width[1:] >= width[:-1] - 1e-6).all())
+        torch.testing.assert_close(width[-1], torch.ones_like(width[-1]), rtol=0, atol=0.02)
 
 
 def test_the_mean_albedo_is_the_cosine_weighted_mean():
@@ -139,7 +162,9 @@ def test_the_lookup_is_differentiable_in_roughness_and_angle():
 
     def terms(r: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         found = table.lookup(r, v)
-        return torch.stack([found.scale, found.bias, found.dielectric, found.lean, found.lobe_roughness])
+        return torch.stack(
+            [found.scale, found.bias, found.dielectric, found.lean, *found.lobe_of(torch.full_like(r, 0.3))]
+        )
 
     assert torch.autograd.gradcheck(terms, (roughness, n_dot_v))
 

@@ -1,20 +1,21 @@
-"""Shading: the white furnace, energy, nvdiffrec's own output, and gradients against finite differences."""
+"""Shading: the white furnace, energy, the fitted lobe, and gradients against finite differences."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from shapes import studio
 
 from render.brdf import GgxTable, ggx_table
-from render.cubemap import CubeAtlas
+from render.color import psnr
+from render.cubemap import latlong_to_cubemap
 from render.light import EnvironmentLight, PrefilteredLight, env_from_latlong
-from render.prefilter import SpecularLevel
 from render.radiance import outgoing_radiance
+from render.sampled import sampled_light
+from render.seed_shading import seed_radiance
 from render.shading_normal import shading_normal
 
 
@@ -112,46 +113,73 @@ def test_a_mirror_shows_the_light_it_points_at():
     torch.testing.assert_close(radiance, torch.tensor([[5.0, 0, 0]]), rtol=0.01, atol=0.01)
 
 
-def golden_light(data) -> tuple[PrefilteredLight, PrefilteredLight]:
-    """nvdiffrec's own prefiltered levels in our lookup: specular, and diffuse as a single level."""
-    golden = np.load(data / "golden" / "light_a.npz")
-    levels = (SpecularLevel(64, 0.08), SpecularLevel(32, 0.5), SpecularLevel(16, 1.0))
-    layout = CubeAtlas([64, 32, 16])
-    cubes = [torch.tensor(golden[f"specular_{i}"]) for i in range(3)]
-    specular = PrefilteredLight(torch.zeros(9, 3), layout.pack(cubes), layout, levels)
-    single = CubeAtlas([16])
-    diffuse = PrefilteredLight(
-        torch.zeros(9, 3), single.pack([torch.tensor(golden["diffuse"])]), single, (SpecularLevel(16, 1.0),)
+def test_the_seed_model_is_nvdiffrecs_and_takes_shadowing_too(studio_light):
+    normal, view = directions_at(torch.linspace(0.1, 1, 5))
+    arguments = (*material(5, 0.5, 0.4, 0.3, occluded=0.2), normal, view, studio_light)
+    ours = outgoing_radiance(*arguments, ggx_table(), "seed")
+    torch.testing.assert_close(ours, seed_radiance(*arguments))
+    dark = outgoing_radiance(*arguments, ggx_table(), "seed", irradiance=torch.zeros(5, 3))
+    halved = outgoing_radiance(
+        *arguments, ggx_table(), "seed", irradiance=torch.zeros(5, 3), specular_visibility=torch.full((5, 1), 0.5)
     )
-    return specular, diffuse
+    torch.testing.assert_close(halved, 0.5 * dark)
 
 
-def golden_shading(data, leaf: bool = False):
-    golden = {name: torch.tensor(array) for name, array in np.load(data / "golden" / "shade_a.npz").items()}
-    kd, ks, normal = (golden[name].clone().requires_grad_(leaf) for name in ("kd", "ks", "normal"))
-    view = F.normalize(golden["view_position"] - golden["position"], dim=-1)
-    specular, diffuse = golden_light(data)
-    irradiance = diffuse.specular(normal, torch.ones(normal.shape[:-1]))
-    # A back-facing normal is where the two treat the mirror direction differently.
-    facing = (normal * view).sum(-1) > 0.02
-    color = outgoing_radiance(kd, ks, normal, view, specular, ggx_table(), "seed", irradiance)
-    return golden, (kd, ks, normal), color, facing.detach()
+def test_single_scattering_loses_what_multiple_scattering_keeps(furnace):
+    for metallic in (0.0, 1.0):
+        single = in_furnace(furnace, 1.0, 1.0, metallic, energy="single")
+        assert float(single.max()) < 0.99
+    assert float(in_furnace(furnace, 1.0, 1.0, 1.0, energy="single").mean()) < 0.75
+    smooth = in_furnace(furnace, 1.0, 0.05, 1.0, energy="single")
+    torch.testing.assert_close(smooth, torch.ones(20), rtol=0, atol=0.01)
 
 
-def test_the_seed_model_is_nvdiffrecs_given_its_prefiltered_light(data):
-    golden, _, color, facing = golden_shading(data)
-    assert facing.float().mean() > 0.4
-    ours, theirs = color[facing], golden["color_spec"][facing]
-    assert float((ours - theirs).norm() / theirs.norm()) < 5e-3
+def test_an_unknown_energy_or_model_is_refused(furnace):
+    with pytest.raises(ValueError, match="'single'"):
+        in_furnace(furnace, 1.0, 1.0, 1.0, energy="none")
+    with pytest.raises(ValueError, match="'principled'"):
+        in_furnace(furnace, 1.0, 1.0, 1.0, model="phong")
 
 
-def test_the_seed_models_gradients_are_nvdiffrecs(data):
-    golden, leaves, color, facing = golden_shading(data, leaf=True)
-    (color * golden["weight_spec"] * facing[..., None]).sum().backward()
-    for leaf, name, tolerance in zip(leaves, ("kd", "ks", "normal"), (5e-3, 0.02, 0.05), strict=True):
-        theirs = golden[f"grad_{name}_spec"][facing]
-        ours = leaf.grad[facing]
-        assert float((ours - theirs).norm() / theirs.norm()) < tolerance, name
+@pytest.mark.parametrize("metallic", [0.0, 1.0])
+@pytest.mark.parametrize("roughness", [0.25, 0.5, 0.75, 1.0])
+def test_the_fitted_lobe_is_nearer_the_truth_than_the_mirror_direction(roughness, metallic):
+    """In light that the fit has not seen; the truth is the sampled model with many samples."""
+    base = latlong_to_cubemap(torch.from_numpy(studio()), 64)
+    generator = torch.Generator().manual_seed(8)
+    normal = F.normalize(torch.randn(300, 3, generator=generator), dim=-1)
+    view = F.normalize(normal + 0.9 * F.normalize(torch.randn(300, 3, generator=generator), dim=-1), dim=-1)
+    table = ggx_table()
+    plain = table.values.clone()
+    plain[0, [3, 6]] = 1
+    plain[0, [4, 7]] = (torch.linspace(0, 1, plain.shape[2]) ** 2)[:, None]
+    arguments = (*material(300, 0.5, roughness, metallic), normal, view)
+    with torch.no_grad():
+        truth = outgoing_radiance(*arguments, sampled_light(base), table, "sampled", samples=512)
+        light = EnvironmentLight(base).build_mips()
+        ours = psnr(outgoing_radiance(*arguments, light, table), truth)
+        along_mirror = psnr(outgoing_radiance(*arguments, light, GgxTable(plain)), truth)
+    assert ours > along_mirror
+    assert ours > 26
+
+
+@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("energy", ["multi", "single"])
+def test_nothing_makes_a_nan(device, model, energy):
+    generator = torch.Generator().manual_seed(9)
+    base = torch.rand(6, 16, 16, 3, generator=generator) ** 8 * 5e5
+    base[:3] = 0
+    light = EnvironmentLight(base.to(device)).build_mips()
+    kd, ks = torch.rand(2, 300, 3, generator=generator).round(decimals=1)
+    ks[::3, 1], ks[1::3, 1] = 0.0, 1.0
+    normal, view = F.normalize(torch.randn(2, 300, 3, generator=generator), dim=-1)
+    view[:40], view[40:80] = normal[:40], -normal[40:80]
+    view[80:120] = F.normalize(torch.linalg.cross(normal[80:120], view[80:120]), dim=-1)
+    normal[120:124] = 0.0
+    inputs = [tensor.to(device).requires_grad_() for tensor in (kd, ks, normal)]
+    color = outgoing_radiance(*inputs, view.to(device), light, ggx_table(device), model, energy=energy)
+    assert bool(color.isfinite().all())
+    assert all(bool(gradient.isfinite().all()) for gradient in torch.autograd.grad(color.sum(), inputs))
 
 
 @pytest.mark.parametrize("model", ["principled", "seed"])
