@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from render.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_solid_angles
+from render.kernels.row_sums import RowSums
 from render.specular_rows import SpecularRows, pyramid_resolutions
 
 SYMMETRIES = 48
@@ -58,10 +59,12 @@ class SymmetricRows:
         column = (np.cumsum(is_used, dtype=np.int32) - 1)[cell]
         self.weights = len(row)
         self._columns = len(used)
-        self._weight = torch.from_numpy(weight).to(device, dtype)
-        self._column = torch.from_numpy(column).to(device)
         self._row = torch.from_numpy(row.astype(np.int32, copy=False)).to(device)
-        self._row_offsets = _offsets(row, self.rows).to(device)
+        self._sums = RowSums(
+            torch.from_numpy(column).to(device),
+            _offsets(row, self.rows).to(device),
+            torch.from_numpy(weight).to(device, dtype),
+        )
         # Where the base's cells go under each symmetry: [columns, 48].
         moved, start = [np.zeros((0, symmetries), np.int32)], 0
         for resolution in self.resolutions:
@@ -85,33 +88,28 @@ class SymmetricRows:
         """Pyramid [cells, C] -> texels of all levels [T, C]."""
         channels = pyramid.shape[1]
         moved = torch.index_select(pyramid, 0, self._moved).view(self._columns, self.symmetries * channels)
-        rows = torch.nn.functional.embedding_bag(
-            self._column, moved, self._row_offsets, mode="sum", per_sample_weights=self._weight
-        )
+        rows = self._sums.apply(moved)
         return torch.index_select(rows.view(-1, channels), 0, self._pick)
 
     def multiply_transposed(self, gradient: Tensor) -> Tensor:
         """Texels of all levels [T, C] -> pyramid [cells, C]."""
         channels = gradient.shape[1]
         rows = gradient.new_zeros(self.rows * self.symmetries, channels).index_copy_(0, self._pick, gradient)
-        row, weight, offsets = self._transpose
-        moved = torch.nn.functional.embedding_bag(
-            row, rows.view(self.rows, -1), offsets, mode="sum", per_sample_weights=weight
-        )
-        position, offsets = self._moved_transpose
-        return torch.nn.functional.embedding_bag(position, moved.view(-1, channels), offsets, mode="sum")
+        moved = self._transposed_sums.apply(rows.view(self.rows, -1))
+        return self._moved_sums.apply(moved.view(-1, channels))
 
     @cached_property
-    def _transpose(self) -> tuple[Tensor, Tensor, Tensor]:
-        column = self._column.cpu().numpy()
+    def _transposed_sums(self) -> RowSums:
+        column = self._sums.index.cpu().numpy()
         order = torch.from_numpy(np.argsort(column, kind="stable")).to(self._row.device)
-        return self._row[order], self._weight[order], _offsets(column, self._columns).to(self._row.device)
+        offsets = _offsets(column, self._columns).to(self._row.device)
+        return RowSums(self._row[order], offsets, self._sums.weight[order])
 
     @cached_property
-    def _moved_transpose(self) -> tuple[Tensor, Tensor]:
+    def _moved_sums(self) -> RowSums:
         moved = self._moved.cpu().numpy()
         order = torch.from_numpy(np.argsort(moved, kind="stable").astype(np.int32))
-        return order.to(self._moved.device), _offsets(moved, self.cells).to(self._moved.device)
+        return RowSums(order.to(self._moved.device), _offsets(moved, self.cells).to(self._moved.device))
 
 
 class SparseRows(SymmetricRows):
