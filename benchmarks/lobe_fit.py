@@ -29,7 +29,7 @@ ENVIRONMENTS = 12
 ORIENTATIONS = 64
 SAMPLES = 384
 LEAN = torch.linspace(0, 1, 21)
-FACTOR = torch.linspace(0.75, 1.6, 18)
+FACTOR = torch.linspace(0.45, 1.6, 24)
 
 
 def synthetic_environment(seed: int, resolution: int = RESOLUTION, contrast: float = 1.0) -> torch.Tensor:

@@ -19,7 +19,7 @@ def picture(rows: list[tuple[str, list[torch.Tensor]]], names: tuple[str, ...], 
     compared  bool [P, P], the pixels the PSNR under each error is of. Errors are absolute, in sRGB, times `ERROR_GAIN`.
     """
     size = compared.shape[0]
-    columns = [*names, *(f"{name.split(',')[0]}: error x {ERROR_GAIN}" for name in names[1:])]
+    columns = [*names, *(f"{name.split(',')[0]} error x{ERROR_GAIN}" for name in names[1:])]
     height = _HEADER + len(rows) * (size + _GAP)
     width = _MARGIN + len(columns) * (size + _GAP)
     sheet = np.full((height, width, 3), _BACKGROUND, np.uint8)
