@@ -1,0 +1,56 @@
+"""`python -m benchmarks fit|ops|sizes|plot`, from the root of the repository."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.errors import CommandError
+from backend.jobs import JobError
+from benchmarks import fit, ops, sizes
+from benchmarks.cases import DATA, anchor_curves
+from benchmarks.measure import check_output
+from render.image_io import ImageError
+from render.mesh import MeshError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = result.add_subparsers(dest="command", required=True)
+    for name, module, about in (
+        ("fit", fit, "nvdiffrec's two cases: quality against time, with its recorded curve"),
+        ("ops", ops, "the time of each operation against the bytes it must move"),
+        ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
+    ):
+        module.add_arguments(commands.add_parser(name, help=about, description=module.__doc__))
+    plot = commands.add_parser("plot", help="draw the records of several fits beside nvdiffrec's")
+    plot.add_argument("records", type=Path, nargs="+", help="files that `fit --json` wrote")
+    plot.add_argument("--plot", type=Path, metavar="STEM", required=True, help="draw to STEM.png and STEM.svg")
+    plot.add_argument("--data", type=Path, default=DATA, help="folder of anchor-nvdiffrec.json")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 2 after saying on stderr what is wrong and what to do."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.command == "plot":
+            from benchmarks.plots import plot_quality, runs_of
+
+            check_output(options.plot)
+            plot_quality(runs_of(options.records), anchor_curves(options.data), options.plot)
+        elif options.command == "fit" and options.first_run:
+            fit.first_run(options)
+        else:
+            {"fit": fit, "ops": ops, "sizes": sizes}[options.command].run(options)
+    except (CommandError, JobError, MeshError, ImageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

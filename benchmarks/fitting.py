@@ -1,0 +1,189 @@
+"""The one place where the benchmarks touch the fit: its table, its plan, its run and its state."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from backend.errors import CommandError
+from backend.fit import FitPlan, FitStatus, TableFit
+from backend.sample_table import SampleTable, concatenate, sample_view
+from benchmarks.cases import Case
+from benchmarks.measure import Clock, synchronize
+from render.camera import Camera
+from render.light import EnvironmentLight
+from render.material import MaterialMaps
+
+# References that are rendered before their rows are made: bounds the memory that images take.
+_VIEWS_AT_A_TIME = {"cuda": 8, "cpu": 2}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Maps and light of a fit after some iterations, `seconds` after the references were requested."""
+
+    iteration: int
+    seconds: float
+    texels: torch.Tensor
+    base: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """One fit from references to maps: seconds of each phase (without making snapshots), and the state at times."""
+
+    phases: dict[str, float]
+    seconds: float
+    iterations: int
+    samples: int
+    table_bytes: int
+    snapshots: list[Snapshot]
+    maps: MaterialMaps
+    base: torch.Tensor
+
+
+def plan_for(resolution: int, model: str, learn_light: bool, changes: Sequence[str] = ()) -> FitPlan:
+    """The plan of a fit, changed by texts such as "iterations=200". Raises CommandError for one that is not of it."""
+    stages = max(1, min(4, (resolution // 32).bit_length()))
+    plan = FitPlan(resolution=resolution, stages=stages, model=model, learn_light=learn_light)
+    known = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    values: dict[str, Any] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in known:
+            raise CommandError(
+                f"A plan has no {name!r}.", f"Set one of {', '.join(known)}, as in --set iterations=200."
+            )
+        try:
+            values[name] = _as(type(known[name]), text)
+        except ValueError as error:
+            raise CommandError(f"{change!r} does not set {name}, now {known[name]!r}.", "Give a like value.") from error
+    return replace(plan, **values)
+
+
+def _as(kind: type, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text) if kind in (int, float, str) else text
+
+
+def snapshot_iterations(last: int = 1 << 20, first: int = 10, growth: float = 1.12) -> list[int]:
+    """Iterations at which a fit is looked at: each 12 % after the one before, so that times are known to 12 %."""
+    result = [first]
+    while result[-1] < last:
+        result.append(max(result[-1] + 1, round(result[-1] * growth)))
+    return result
+
+
+def build_table(case: Case, cameras: Sequence[Camera], size: int, clock: Clock) -> SampleTable:
+    """Render the references of the cameras and make their table; adds to the phases "references" and "table"."""
+    with torch.no_grad():
+        light = case.light.build_mips()
+    tables: list[SampleTable] = []
+    step = _VIEWS_AT_A_TIME[clock.device.type]
+    for first in range(0, len(cameras), step):
+        part = cameras[first : first + step]
+        images = case.images(part, size, light)
+        clock.lap("references")
+        tables += [sample_view(case.mesh, part[i], images[i], first + i) for i in range(len(part))]
+        clock.lap("table")
+    table = concatenate(tables)
+    clock.lap("table")
+    return table
+
+
+def run_fit(
+    case: Case,
+    light: EnvironmentLight,
+    plan: FitPlan,
+    cameras: Sequence[Camera],
+    size: int,
+    seed: int = 0,
+    snapshots: bool = True,
+    validation: Sequence[Camera] = (),
+) -> FitRun:
+    """References, table and fit of a case, timed from the request of the references.
+
+    light       what the fit begins with; it is changed where the plan learns it
+    validation  further cameras by whose error the fit may end early; their references are timed too
+    Snapshots are copies on the device. The fit is waited for before each (`torch.cuda.synchronize`), which counts; the
+    copy is timed by itself and left out.
+    """
+    clock = Clock(case.mesh.position.device)
+    table = build_table(case, cameras, size, clock)
+    held_out = build_table(case, validation, size, clock) if validation else None
+    fit = TableFit(table, light, plan, seed)
+    samples, table_bytes = len(table), table.bytes
+    del table  # the fit keeps what it reads
+    taken: list[Snapshot] = []
+    wanted = iter(snapshot_iterations())
+    state = {"next": next(wanted), "copying": 0.0}
+
+    def take(iteration: int) -> None:
+        synchronize(clock.device)
+        begin = time.perf_counter()
+        taken.append(Snapshot(iteration, begin - clock.started - state["copying"], *_state_of(fit, plan)))
+        synchronize(clock.device)
+        state["copying"] += time.perf_counter() - begin
+
+    def on_step(status: FitStatus) -> None:
+        if not snapshots or status.iteration < state["next"]:
+            return
+        take(status.iteration)
+        while state["next"] <= status.iteration:
+            state["next"] = next(wanted)
+
+    fit.run(held_out, on_step)
+    clock.lap("fit")
+    if snapshots and (not taken or taken[-1].iteration < fit.iteration):
+        take(fit.iteration)
+    phases = clock.phases | {"fit": clock.phases["fit"] - state["copying"]}
+    return FitRun(
+        phases,
+        sum(phases.values()),
+        fit.iteration,
+        samples,
+        table_bytes,
+        [_on_host(snapshot) for snapshot in taken],
+        MaterialMaps(fit.maps.texels.detach()),
+        fit.light.base.detach(),
+    )
+
+
+def _state_of(fit: TableFit, plan: FitPlan) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return fit.maps.texels.detach().clone(), fit.light.base.detach().clone() if plan.learn_light else None
+
+
+def _on_host(snapshot: Snapshot) -> Snapshot:
+    base = None if snapshot.base is None else snapshot.base.cpu()
+    return replace(snapshot, texels=snapshot.texels.cpu(), base=base)
+
+
+def iteration_seconds(
+    table: SampleTable, light: EnvironmentLight, plan: FitPlan, window: int = 10, windows: int = 10, seed: int = 0
+) -> float:
+    """Seconds of an iteration at the plan's full size: the median over `windows` windows of `window` iterations each.
+
+    The device is waited for at the ends of a window alone, so the loop runs as it does in a fit. Two windows go before.
+    """
+    device = table.color.device
+    plan = replace(plan, stages=1, iterations=window * (windows + 2))
+    marks: list[tuple[int, float]] = []
+
+    def on_step(status: FitStatus) -> None:
+        if not marks or status.iteration - marks[-1][0] >= window:
+            synchronize(device)
+            marks.append((status.iteration, time.perf_counter()))
+
+    TableFit(table, light.clone(), plan, seed).run(None, on_step)
+    pairs = list(pairwise(marks))
+    pairs = pairs[2:] if len(pairs) > 3 else pairs
+    return statistics.median((later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in pairs)
