@@ -1,10 +1,12 @@
 """Sampled shading: the surface's own lobe, sampled at each point, instead of split-sum's round one.
 
 K half vectors are drawn from the GGX facets visible to the eye (Heitz, "Sampling the GGX Distribution of Visible
-Normals", 2018, in the spherical-cap form of Dupuy and Benyoub, 2023); each reflects the eye into a direction of light,
+Normals", 2018; as a spherical cap, Dupuy and Benyoub, 2023; cut to what can reflect above the horizon, Eto and
+Tokuyoshi, "Bounded VNDF Sampling for Smith-GGX Reflections", 2023). Each reflects the eye into a direction of light,
 which is looked up in the light's mean pyramid at the level whose texels are as large as the sample's share of the
 sphere (filtered importance sampling: Krivanek and Colbert, "Real-time Shading with Filtered Importance Sampling",
-2008). The samples move with the surface (roughness, normal) and so do their levels, so everything is differentiable.
+2008). The samples move with the surface (roughness, normal) and so do their levels, so the gradient is the exact slope
+of what is computed; with levels held fixed it is no nearer to that of the exact integral.
 
 What it gets wrong: the looked-up patch of the sky is round, the sample's share of the lobe is not, which blurs the
 edges of bright light; docs/shading-models.md has the error against K. It costs K cube lookups a point.
@@ -71,8 +73,9 @@ class SampledLight:
     def radiance(self, direction: torch.Tensor, solid_angle: torch.Tensor) -> torch.Tensor:
         """Mean radiance over about `solid_angle` [...] steradian around `direction` [..., 3] (any length) -> [..., C]."""
         direction = turn(direction, self.rotation)
-        unit = direction.abs().amax(-1) / direction.norm(dim=-1).clamp(min=1e-20)
-        texel = unit**3 * (4 / self.resolution**2)
+        # Texels shrink from a face's centre to its corners, where the longest part of a unit vector is 0.58.
+        longest = direction.abs().amax(-1) / direction.norm(dim=-1).clamp(min=1e-20)
+        texel = longest.clamp(min=0.5) ** 3 * (4 / self.resolution**2)
         level = 0.5 * torch.log2(solid_angle / texel) + _LEVEL_BIAS
         return self.layout.sample(self.atlas, direction, level)
 
@@ -164,8 +167,8 @@ def _sample_lobe(
 ) -> tuple[torch.Tensor, ...]:
     """Samples of the GGX lobe: unit direction [..., K, 3], weight, V.H and solid angle [..., K].
 
-    The weight is the BRDF without Fresnel times the cosine, over the density: G2 / G1, with height-correlated Smith; 0
-    below the horizon. The solid angle is 1 / (K density).
+    The weight is the BRDF without Fresnel times the cosine, over the density, with height-correlated Smith; 0 below the
+    horizon. The solid angle is 1 / (K density).
     """
     first, second, local = _frame(normal, view)
     x, y, z = (part[..., None] for part in local)
@@ -192,7 +195,7 @@ def _sample_lobe(
     smith_v = (a2 + (1 - a2) * z * z).sqrt()
     smith_l = (a2 + (1 - a2) * n_dot_l * n_dot_l).sqrt()
     weight = (bound * z + smith_v) * n_dot_l / (smith_v * n_dot_l + smith_l * z)
-    # 1 / density, where D = a2 / (pi (hx^2 + hy^2 + a2 hz^2)^2) and the density is D G1 / (4 N.V).
+    # 1 / density = 2 (bound N.V + smith_v) / D, where D = a2 / (pi (hx^2 + hy^2 + a2 hz^2)^2) loses no digits.
     spread = (hx * hx + hy * hy + a2 * hz * hz).square() * (2 * math.pi) * (bound * z + smith_v) / a2
     return direction, weight, v_dot_h, spread / u.shape[-1]
 
