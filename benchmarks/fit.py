@@ -142,14 +142,7 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     warm_up_seconds = warm_up(case, plan, options)
     fit = _timed_run(case, plan, options, snapshots=True)
 
-    judge = HeldOut(case, options.held_out_size)
-    known_base = case.light.base.detach()
-    history = []
-    for snapshot in fit.snapshots:
-        base = known_base if snapshot.base is None else snapshot.base.to(device)
-        quality = fmean(judge.psnr_db(MaterialMaps(snapshot.texels.to(device)), base))
-        history.append({"iteration": snapshot.iteration, "seconds": snapshot.seconds, "psnr_db": quality})
-    views = judge.psnr_db(fit.maps, fit.base)
+    history, views = _judged(case, fit, options.held_out_size)
     kd, kd_scaled = kd_psnrs(case, fit.maps)
     result = {
         "case": name,
@@ -176,7 +169,7 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     del fit
     result |= _speed_and_memory(case, plan, options)
     if options.compare_image_space:
-        result["image_space"] = _image_space(case, judge, history, options)
+        result["image_space"] = _image_space(case, history, options)
     settings = {key: value for key, value in vars(options).items() if key not in _NOT_SETTINGS}
     return result | about | {"settings": settings | {"device": str(device), "plan": asdict(plan)}}
 
@@ -191,6 +184,17 @@ def seconds_to(history: Sequence[dict[str, float]], anchor_db: float) -> dict[st
         name: next((entry["seconds"] for entry in history if entry["psnr_db"] >= level), None)
         for name, level in levels.items()
     }
+
+
+def _judged(case: Case, fit: FitRun, size: int) -> tuple[list[dict[str, float]], list[float]]:
+    """PSNR of each snapshot, and of each held-out view at the end."""
+    judge, known = HeldOut(case, size), case.light.base.detach()
+    history = []
+    for snapshot in fit.snapshots:
+        base = known if snapshot.base is None else snapshot.base.to(known)
+        quality = fmean(judge.psnr_db(MaterialMaps(snapshot.texels.to(known)), base))
+        history.append({"iteration": snapshot.iteration, "seconds": snapshot.seconds, "psnr_db": quality})
+    return history, judge.psnr_db(fit.maps, fit.base)
 
 
 def _speed_and_memory(case: Case, plan: FitPlan, options: argparse.Namespace) -> dict[str, Any]:
@@ -214,13 +218,14 @@ def _speed_and_memory(case: Case, plan: FitPlan, options: argparse.Namespace) ->
     return result | {"ms_per_iteration": 1e3 * seconds, "ms_per_iteration_window": [window, windows]}
 
 
-def _image_space(case: Case, judge: HeldOut, history: list[dict], options: argparse.Namespace) -> dict[str, Any]:
+def _image_space(case: Case, history: list[dict], options: argparse.Namespace) -> dict[str, Any]:
     cameras = training_cameras(options.views, options.cameras, options.seed, case.mesh.position.device)
     light = _start_light(case, options, options.seed)
     plan = ImageSpacePlan(
         options.image_space_batch, options.image_space_learning_rate, budget=options.image_space_seconds
     )
     learned = options.light == "learned"
+    judge = HeldOut(case, options.held_out_size)
     result = run_image_space(case, light, learned, cameras, options.view_size, judge, plan, options.seed)
     ours = next((entry["seconds"] for entry in history if entry["psnr_db"] >= plan.target_db), None)
     theirs = result["seconds_to_target"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
@@ -75,12 +75,13 @@ def _as(kind: type, text: str) -> Any:
     return kind(text) if kind in (int, float, str) else text
 
 
-def snapshot_iterations(last: int = 1 << 20, first: int = 10, growth: float = 1.12) -> list[int]:
-    """Iterations at which a fit is looked at: each 12 % after the one before, so that times are known to 12 %."""
-    result = [first]
-    while result[-1] < last:
-        result.append(max(result[-1] + 1, round(result[-1] * growth)))
-    return result
+def snapshot_iterations(total: int, first: int = 10) -> Iterator[int]:
+    """Iterations at which a fit of about `total` is looked at, without end: each 12 % after the one before, at most 4 % of
+    the total, so that times are known that well."""
+    iteration, widest = first, max(1, total // 25)
+    while True:
+        yield iteration
+        iteration += max(1, min(round(iteration * 0.12), widest))
 
 
 def build_table(case: Case, cameras: Sequence[Camera], size: int, clock: Clock) -> SampleTable:
@@ -124,7 +125,7 @@ def run_fit(
     samples, table_bytes = len(table), table.bytes
     del table  # the fit keeps what it reads
     taken: list[Snapshot] = []
-    wanted = iter(snapshot_iterations())
+    wanted = snapshot_iterations(plan.iterations)
     state = {"next": next(wanted), "copying": 0.0}
 
     def take(iteration: int) -> None:

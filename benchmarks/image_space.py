@@ -25,6 +25,8 @@ from render.render import render_mesh
 # nvdiffrec's decay: a tenth after 5000 iterations.
 _DECAY = 10**-0.0002
 _FIRST_LOOK = 5
+# Iterations that looks at the held-out views are spread over.
+_LOOK_FOR = 1000
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def run_image_space(
     with torch.no_grad():
         prefiltered = light.build_mips()
     generator = torch.Generator().manual_seed(seed)
-    looks, history, looking, iteration = iter(snapshot_iterations(first=_FIRST_LOOK)), [], 0.0, 0
+    looks, history, looking, iteration = snapshot_iterations(_LOOK_FOR, _FIRST_LOOK), [], 0.0, 0
     look = next(looks)
     while clock.seconds - looking < plan.budget:
         chosen = torch.randperm(len(cameras), generator=generator)[: plan.batch].tolist()

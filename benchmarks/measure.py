@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
 import platform
@@ -85,8 +86,10 @@ def copy_bandwidth(device: torch.device) -> float:
 
 def reset_peak(device: torch.device) -> None:
     """Begin anew to note the most memory in use: allocated by PyTorch on a GPU, resident of this process otherwise."""
+    gc.collect()
     if device.type == "cuda":
         synchronize(device)
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     else:
         try:

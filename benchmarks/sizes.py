@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +114,6 @@ def measured(points: Iterator[Point], device: torch.device, budget: float) -> li
             if reason is not None:
                 values["skipped"] = reason
                 continue
-            gc.collect()
             reset_peak(device)
             begin = time.perf_counter()
             try:

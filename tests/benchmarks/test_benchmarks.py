@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import pytest
 import torch
@@ -178,11 +178,12 @@ def test_the_learning_rate_of_nobody_is_touched_by_changing_the_iterations():
     assert other.learning_rate == plan.learning_rate
 
 
-def test_snapshots_are_ever_further_apart():
-    iterations = snapshot_iterations(1000)
+def test_snapshots_are_further_apart_up_to_a_share_of_the_fit():
+    iterations = list(takewhile(lambda iteration: iteration <= 1000, snapshot_iterations(1000)))
     steps = [later - earlier for earlier, later in pairwise(iterations)]
     assert iterations[0] == 10
     assert steps == sorted(steps)
+    assert steps[-1] == 40
     assert len(iterations) < 60
 
 
