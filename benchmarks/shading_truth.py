@@ -197,6 +197,8 @@ def main() -> None:
     import bpy
 
     grid = SphereGrid()
+    # Where Cycles' images were there already, its seconds are those of reading them.
+    kept = arguments.references is not None and any(arguments.references.glob("*.npy"))
     result = measure(grid, arguments.samples, arguments.furnace_samples, arguments.references)
     print_tables(grid, result)
     settings = {
@@ -209,6 +211,7 @@ def main() -> None:
         "light_resolution": LIGHT_RESOLUTION,
         "cycles_samples": arguments.samples,
         "cycles_furnace_samples": arguments.furnace_samples,
+        "cycles_images_kept": kept,
     }
     versions = {"blender": bpy.app.version_string, "torch": torch.__version__, "python": sys.version.split()[0]}
     about = {"machine": machine_description(), "date": datetime.date.today().isoformat(), "versions": versions}
