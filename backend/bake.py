@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from render.image_io import encode_image
 from render.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, project_
 from render.mesh import Mesh
 from render.rasterize import visible_fragments
-from render.texel_lookup import Taps
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,10 @@ def uv_charts(mesh: Mesh, resolution: int) -> UvCharts:
     return UvCharts(covered.reshape(resolution, resolution), mesh.triangles[fragments.triangle], fragments.barycentric)
 
 
-def seen_texels(taps: Sequence[Taps], resolution: int, levels: int) -> torch.Tensor:
-    """Texels [R, R] that a sample reads, directly or through a coarser level."""
-    read = torch.zeros(taps[0].rows, dtype=torch.bool, device=taps[0].touched.device)
-    for part in taps:
-        read[part.touched] = True
+def seen_texels(read: torch.Tensor, resolution: int, levels: int) -> torch.Tensor:
+    """Texels [R, R] that a sample reads, directly or through a coarser level; `read` bool [rows of the pyramid]."""
     seen = None
-    end = taps[0].rows
+    end = len(read)
     for level in range(levels - 1, -1, -1):
         size = resolution >> level
         own = read[end - size * size : end].reshape(size, size)

@@ -222,7 +222,7 @@ def _bake(
 ) -> tuple[dict[str, bytes], float]:
     enlarged = resolution // fit.maps.resolution
     charts = uv_charts(mesh, resolution)
-    seen = seen_texels(fit.taps, fit.maps.resolution, fit.levels)
+    seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
     maps = finish_maps(fit.maps, seen)
     if enlarged > 1:
         maps = maps.resized(resolution)

@@ -32,6 +32,7 @@ _ALPHA_LAYERS = 4
 class SampleTable(ShadingPoints):
     """Rows of surface points [P, K, ...]; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
 
+    position    float [P, K, 3], world
     valid       bool  [P, K], whether the layer exists
     color       float [P, 3], reference radiance, linear, premultiplied by alpha
     alpha       float [P], reference coverage
@@ -40,6 +41,7 @@ class SampleTable(ShadingPoints):
     shadow      factors of self-shadowing, [P, K, ...], or None
     """
 
+    position: torch.Tensor
     valid: torch.Tensor
     color: torch.Tensor
     alpha: torch.Tensor
@@ -63,6 +65,37 @@ class SampleTable(ShadingPoints):
         return shadow + sum(getattr(self, name).nbytes for name in _COLUMNS)
 
 
+@dataclass(frozen=True)
+class StepRows(ShadingPoints):
+    """What an iteration of the fit reads of a `SampleTable`: 73 bytes a row, 48 more with shadows; fields as there.
+
+    view_index is int32.
+    """
+
+    valid: torch.Tensor
+    color: torch.Tensor
+    alpha: torch.Tensor
+    view_index: torch.Tensor
+    shadow: ShadowFactors | None = None
+
+    def __len__(self) -> int:
+        return len(self.color)
+
+    def rows(self, index: torch.Tensor) -> StepRows:
+        """Some pixels, int64 [N]."""
+        shadow = None if self.shadow is None else self.shadow.rows(index)
+        return StepRows(*(getattr(self, name)[index] for name in _STEP_COLUMNS), shadow)
+
+
+def step_rows(table: SampleTable | StepRows) -> StepRows:
+    """The part of a table that the iterations read."""
+    if isinstance(table, StepRows):
+        return table
+    columns = {name: getattr(table, name) for name in _STEP_COLUMNS}
+    return StepRows(**columns | {"view_index": table.view_index.int()}, shadow=table.shadow)
+
+
+_STEP_COLUMNS = [f.name for f in fields(StepRows) if f.name != "shadow"]
 _COLUMNS = [f.name for f in fields(SampleTable) if f.name != "shadow"]
 
 

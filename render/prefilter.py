@@ -59,13 +59,19 @@ def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Te
     the other levels it gains nothing. Its slope vanishes at roughness 0. Differentiable; a roughness outside the
     levels' range is clamped to it.
     """
-    known = torch.tensor([level.roughness for level in levels], device=roughness.device, dtype=roughness.dtype)
     if len(levels) == 1:
         return torch.zeros_like(roughness)
-    clamped = roughness.clamp(float(known[0]), float(known[-1]))
-    lower = torch.bucketize(clamped.detach(), known[1:-1], right=True)
-    slope = 1 / (known[1:] - known[:-1])
-    fraction = (clamped - known[lower]) * slope[lower]
+    known = [level.roughness for level in levels]
+    clamped = roughness.clamp(known[0], known[-1])
+    lower, start = torch.zeros_like(roughness), torch.full_like(roughness, known[0])
+    slope = torch.full_like(roughness, 1 / (known[1] - known[0]))
+    # Comparisons with numbers: a small table on the device would be copied there each time, or waited for by all.
+    for number in range(1, len(levels) - 1):
+        above = clamped.detach() >= known[number]
+        lower = torch.where(above, float(number), lower)
+        start = torch.where(above, known[number], start)
+        slope = torch.where(above, 1 / (known[number + 1] - known[number]), slope)
+    fraction = (clamped - start) * slope
     if levels[0].roughness == 0:
         fraction = torch.where(lower == 0, fraction * fraction, fraction)
     return lower + fraction

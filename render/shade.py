@@ -88,7 +88,6 @@ def surface_normal(points: SurfacePoints, normal_map: torch.Tensor | None, shadi
     sign = points.sign * turn
     if not shading.bend_normals:
         return shading_normal(normal_map, *frame, sign)
-    from render.shading_normal import prepare_shading_normal
 
     # The frame is turned to the eye already, and the bitangent's sign is a flip of the map's y.
     handed = torch.cat([normal_map[..., :1], normal_map[..., 1:2] * sign, normal_map[..., 2:]], dim=-1)

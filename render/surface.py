@@ -17,7 +17,6 @@ from render.rasterize import Fragments
 class ShadingPoints:
     """What shading wants to know of points on the mesh, each field [..., C].
 
-    position   [..., 3], world
     normal     [..., 3], interpolated shading normal, unit; on a triangle seen from behind the whole frame is turned
                round, so that it faces the eye as Cycles has it
     tangent    [..., 3], interpolated; sign [..., 1], of the bitangent
@@ -26,7 +25,6 @@ class ShadingPoints:
     footprint  [...], side of a pixel's footprint in uv units (1 = the whole texture), the root of its area
     """
 
-    position: torch.Tensor
     normal: torch.Tensor
     tangent: torch.Tensor
     sign: torch.Tensor
@@ -39,11 +37,13 @@ class ShadingPoints:
 class SurfacePoints(ShadingPoints):
     """Points with all that a renderer's G-buffer holds.
 
+    position          [..., 3], world
     geometric_normal  [..., 3], of the triangle, unit, turned to the eye like the frame
     uv_da             [..., 4], screen derivatives du/dx, du/dy, dv/dx, dv/dy per pixel, x to the right and y down
     facing            [..., 1], -1 where the frame has been turned, else 1
     """
 
+    position: torch.Tensor
     geometric_normal: torch.Tensor
     uv_da: torch.Tensor
     facing: torch.Tensor

@@ -42,11 +42,18 @@ def test_an_attribute_is_baked_where_it_lies():
     assert not baked[:4].any()
 
 
+def rows_read(uv: torch.Tensor, level: float) -> torch.Tensor:
+    taps = trilinear_taps(uv, torch.full((1,), level), 8, 2)
+    read = torch.zeros(taps.rows, dtype=torch.bool)
+    read[taps.touched] = True
+    return read
+
+
 def test_seen_texels_are_those_read_at_any_level():
     uv = torch.tensor([[0.5 / 8, 0.5 / 8]])
-    fine = seen_texels([trilinear_taps(uv, torch.zeros(1), 8, 2)], 8, 2)
+    fine = seen_texels(rows_read(uv, 0.0), 8, 2)
     assert bool(fine[0, 0])
-    coarse = seen_texels([trilinear_taps(torch.tensor([[3 / 8, 3 / 8]]), torch.ones(1), 8, 2)], 8, 2)
+    coarse = seen_texels(rows_read(torch.tensor([[3 / 8, 3 / 8]]), 1.0), 8, 2)
     assert coarse[2:4, 2:4].all()
     assert not coarse[6:, 6:].any()
 

@@ -83,7 +83,7 @@ def test_spot_is_fitted_from_few_views(data, roughness, metallic, least_psnr):
     train, held_out = tables(dataset)
     fit = TableFit(train, light, FitPlan(resolution=256, iterations=200, stages=3, batch=32768))
     fit.run(held_out, lambda status: None)
-    maps = finish_maps(fit.maps, seen_texels(fit.taps, 256, fit.levels))
+    maps = finish_maps(fit.maps, seen_texels(fit.steps.read_texels(), 256, fit.state.levels))
     found = []
     for index in (5, 15):
         with torch.no_grad():

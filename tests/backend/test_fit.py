@@ -9,16 +9,8 @@ import torch
 from fit_scenes import ball_dataset, checked_maps, studio_light, tables
 from shapes import joined, plane
 
-from backend.fit import (
-    _EDGE,
-    FitPlan,
-    TableFit,
-    add_smoothness_gradient_,
-    fit_loss,
-    shade_samples,
-    stage_lengths,
-    tone_slope,
-)
+from backend.fit import FitPlan, TableFit, stage_lengths
+from backend.fit_objective import _EDGE, add_smoothness_gradient_, fit_loss, shade_samples, tone_slope
 from backend.sample_table import concatenate, sample_view
 from render.camera import Camera, look_at, orthographic
 from render.color import log_srgb
@@ -104,9 +96,9 @@ def test_the_table_agrees_with_the_rendered_image_inside_the_object(dataset, bal
     fit = TableFit(held_out, studio_light(256), PLAN)
     fit.maps = checked_maps()
     fit.set_resolution(64, len(held_out))
-    rows = fit.batch_rows[0]
+    rows = held_out
     with torch.no_grad():
-        shaded = shade_samples(fit.values(fit.taps[0], rows), rows, fit.prefiltered, fit.ggx, "principled")
+        shaded = shade_samples(fit.values(rows), rows, fit.state.prefiltered(), fit.ggx, "principled")
     assert len(rows) > 1000
     for view in rows.view_index.unique().tolist():
         chosen = rows.view_index == view
