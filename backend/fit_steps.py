@@ -152,7 +152,7 @@ class TapSteps:
     def read_texels(self) -> torch.Tensor:
         read = torch.zeros(self.taps[0].rows, dtype=torch.bool, device=self.state.texels.device)
         for taps in self.taps:
-            read[taps.touched] = True
+            read[taps.index[taps.weight > 0]] = True
         return read
 
 
