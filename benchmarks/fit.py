@@ -17,7 +17,7 @@ from backend.device import resolve_device
 from backend.errors import CommandError
 from backend.fit import FitPlan
 from benchmarks.cases import ANCHOR_DB, CASES, DATA, Case, HeldOut, anchor_curves, kd_psnrs, load_case, training_cameras
-from benchmarks.fitting import FitRun, build_table, iteration_seconds, plan_for, run_fit
+from benchmarks.fitting import FitRun, build_table, plan_for, run_fit, time_iterations
 from benchmarks.image_space import ImageSpacePlan, run_image_space
 from benchmarks.measure import Clock, check_output, circumstances, peak_bytes, print_table, reset_peak, write_json
 from render.light import EnvironmentLight, create_trainable_env_rnd
@@ -214,7 +214,7 @@ def _speed_and_memory(case: Case, plan: FitPlan, options: argparse.Namespace) ->
     table = build_table(case, cameras, options.view_size, Clock(device))
     window, windows = (20, 10) if on_gpu else (2, 5)
     light = _start_light(case, options, options.seed)
-    seconds = iteration_seconds(table, light, plan, window, windows, options.seed)
+    seconds = time_iterations(table, light, plan, window, windows, options.seed).iteration
     return result | {"ms_per_iteration": 1e3 * seconds, "ms_per_iteration_window": [window, windows]}
 
 

@@ -168,12 +168,21 @@ def _on_host(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, texels=snapshot.texels.cpu(), base=base)
 
 
-def iteration_seconds(
-    table: SampleTable, light: EnvironmentLight, plan: FitPlan, window: int = 10, windows: int = 10, seed: int = 0
-) -> float:
-    """Seconds of an iteration at the plan's full size: the median over `windows` windows of `window` iterations each.
+@dataclass(frozen=True)
+class IterationTime:
+    """Seconds of an iteration at a plan's full size, and of what comes before the first."""
 
-    The device is waited for at the ends of a window alone, so the loop runs as it does in a fit. Two windows go before.
+    preparation: float
+    iteration: float
+
+
+def time_iterations(
+    table: SampleTable, light: EnvironmentLight, plan: FitPlan, window: int = 10, windows: int = 10, seed: int = 0
+) -> IterationTime:
+    """An iteration's time is the median over `windows` windows of `window` iterations each, after two windows more.
+
+    The device is waited for after the first iteration and at the ends of windows alone, so the loop runs as it does in a
+    fit. The preparation is the time to the end of the first iteration, less one iteration.
     """
     device = table.color.device
     plan = replace(plan, stages=1, iterations=window * (windows + 2))
@@ -184,7 +193,12 @@ def iteration_seconds(
             synchronize(device)
             marks.append((status.iteration, time.perf_counter()))
 
-    TableFit(table, light.clone(), plan, seed).run(None, on_step)
+    light = light.clone()
+    synchronize(device)
+    started = time.perf_counter()
+    TableFit(table, light, plan, seed).run(None, on_step)
     pairs = list(pairwise(marks))
     pairs = pairs[2:] if len(pairs) > 3 else pairs
-    return statistics.median((later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in pairs)
+    iteration = statistics.median((later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in pairs)
+    first = marks[0][1] - started - marks[0][0] * iteration
+    return IterationTime(max(0.0, first), iteration)

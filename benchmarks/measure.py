@@ -79,7 +79,10 @@ def median_seconds(
 
 def copy_bandwidth(device: torch.device) -> float:
     """Bytes per second, read and written, of copying one large tensor to another on the device."""
-    count = (1 << 28 if device.type == "cuda" else 1 << 24) // 4
+    size = 1 << 26
+    if device.type == "cuda":  # far more than its caches
+        size = min(1 << 30, torch.cuda.get_device_properties(device).total_memory // 8)
+    count = size // 4
     source, target = torch.ones(count, device=device), torch.empty(count, device=device)
     return 2 * source.nbytes / median_seconds(lambda: target.copy_(source), device, repeats=20)
 

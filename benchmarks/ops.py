@@ -18,7 +18,7 @@ from backend.device import resolve_device
 from backend.errors import CommandError
 from backend.sample_table import sample_view
 from benchmarks.cases import DATA, FOVY, RADIUS, Case, load_case, training_cameras
-from benchmarks.fitting import build_table, iteration_seconds, plan_for
+from benchmarks.fitting import build_table, plan_for, time_iterations
 from benchmarks.measure import (
     Clock,
     check_output,
@@ -265,7 +265,7 @@ def _iteration(bench: Bench) -> None:
 
         bench.add(
             f"iteration, light {light_is}",
-            lambda light=light, plan=plan: iteration_seconds(table, light, plan, window, windows),
+            lambda light=light, plan=plan: time_iterations(table, light, plan, window, windows).iteration,
             floor,
             samples=len(table),
             light=light_is,

@@ -55,7 +55,7 @@ def _curve(history: Sequence[dict[str, float]]) -> tuple[list[float], list[float
 
 
 def plot_sizes(sweeps: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
-    """Seconds of each step and peak memory against size, log-log, one column a sweep; dotted: linear in the input."""
+    """Seconds of each step (log-log) and peak memory against size, one column a sweep; dotted: linear in the input."""
     pyplot = require_matplotlib()
     figure, panels = pyplot.subplots(2, len(sweeps), figsize=(4.6 * len(sweeps), 7.5), squeeze=False)
     for (name, points), (times, memory) in zip(sweeps.items(), panels.T, strict=True):
@@ -71,7 +71,8 @@ def plot_sizes(sweeps: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path
         times.set(title=name, xscale="log", yscale="log", ylabel="seconds")
         times.legend(fontsize=7)
         memory.plot(inputs, [point["peak_bytes"] / 2**20 for point in done], marker="o", color="black")
-        memory.set(xscale="log", yscale="log", ylabel="peak MiB", xlabel=done[0]["input_unit"])
+        memory.set(xscale="log", ylabel="peak MiB", xlabel=done[0]["input_unit"])
+        memory.set_ylim(bottom=0)
         for panel in (times, memory):
             panel.grid(True, which="both", linewidth=0.3)
     return _save(pyplot, figure, stem)

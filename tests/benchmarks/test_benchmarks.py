@@ -20,8 +20,8 @@ from benchmarks.plots import plot_quality
 from benchmarks.sizes import growth
 from render.material import KD, MaterialMaps
 
-TINY_FIT = ["--device", "cpu", "--views", "4", "--view-size", "32", "--held-out-size", "48", "--resolution", "32"]
-TINY_FIT += ["--light-resolution", "16", "--set", "iterations=24", "--set", "batch=4096"]
+TINY_FIT = ["--device", "cpu", "--views", "4", "--view-size", "32", "--held-out-size", "32", "--resolution", "32"]
+TINY_FIT += ["--light-resolution", "16", "--set", "iterations=12", "--set", "batch=4096"]
 FIT_KEYS = {
     *("case", "light", "model", "seconds_to", "ms_per_iteration", "iterations", "kd_psnr_db", "kd_psnr_scaled_db"),
     *("held_out_psnr_db", "peak_bytes", "phases", "machine", "versions", "date", "settings", "history"),
@@ -53,7 +53,7 @@ def test_a_fit_is_recorded_whole(data, tmp_path, light):
     path = tmp_path / "fit.json"
     options = [*TINY_FIT, "--data", str(data), "--case", "metal", "--light", light, "--json", str(path)]
     if light == "known":
-        options += ["--compare-image-space", "--image-space-seconds", "0.5", "--image-space-batch", "2"]
+        options += ["--compare-image-space", "--image-space-seconds", "0.1", "--image-space-batch", "2"]
     assert main(["fit", *options]) == 0
     result = strictly_read(path)
     assert set(result) >= FIT_KEYS
@@ -62,7 +62,7 @@ def test_a_fit_is_recorded_whole(data, tmp_path, light):
     assert all(math.isfinite(number) for number in numbers(result))
     assert result["ms_per_iteration"] > 0
     assert result["peak_bytes"] > 1e6
-    assert [entry["iteration"] for entry in result["history"]][-1] == result["iterations"] == 24
+    assert [entry["iteration"] for entry in result["history"]][-1] == result["iterations"] == 12
     seconds = [entry["seconds"] for entry in result["history"]]
     assert seconds == sorted(seconds)
     assert result["phases"]["references"] < seconds[0]
@@ -79,7 +79,7 @@ def test_a_fit_is_recorded_whole(data, tmp_path, light):
 def test_both_cases_are_recorded_one_after_another_and_plotted(data, tmp_path):
     pytest.importorskip("matplotlib")
     path, stem = tmp_path / "fit.json", tmp_path / "quality"
-    options = [*TINY_FIT, "--set", "iterations=4", "--light", "known", "--data", str(data)]
+    options = [*TINY_FIT, "--set", "iterations=4", "--views", "2", "--light", "known", "--data", str(data)]
     assert main(["fit", *options, "--json", str(path), "--plot", str(stem)]) == 0
     assert [run["case"] for run in strictly_read(path)["runs"]] == ["metal", "spot"]
     assert main(["plot", str(path), "--data", str(data), "--plot", str(tmp_path / "again")]) == 0
