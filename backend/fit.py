@@ -15,6 +15,7 @@ import torch
 
 from backend.fit_objective import shade_samples
 from backend.fit_steps import CapturedSteps, FitState, StepPlan, Steps, TapSteps, adam, level_of_detail, taps_of
+from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.brdf import ggx_table
 from render.color import linear_to_srgb
@@ -80,7 +81,7 @@ class TableFit:
         self.ggx = ggx_table(device)
         with torch.no_grad():
             self._known_light: PrefilteredLight | None = None if plan.learn_light else light.build_mips()
-        self._light_optimizer = adam(light.base) if plan.learn_light else None
+        self._light_optimizer = LightOptimizer(light) if plan.learn_light else None
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(table), generator=generator).to(device)
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)

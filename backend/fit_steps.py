@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from backend.fit_objective import add_smoothness_gradient_, sample_loss
+from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows
 from render.brdf import GgxTable
 from render.kernels.texture_lookup import lookup_at
@@ -64,7 +65,7 @@ class FitState:
     ggx: GgxTable
     plan: StepPlan
     optimizer: torch.optim.Optimizer
-    light_optimizer: torch.optim.Optimizer | None
+    light_optimizer: LightOptimizer | None
 
     @property
     def resolution(self) -> int:
@@ -81,7 +82,7 @@ class FitState:
         """
         plan = self.plan
         if self.light_optimizer is not None:
-            self.light_optimizer.zero_grad(set_to_none=True)
+            self.light_optimizer.zero_grad()
         self.optimizer.zero_grad(set_to_none=True)
         values = read(pyramid(self.texels, self.levels)).reshape(*rows.valid.shape, -1)
         loss = sample_loss(values, rows, self.prefiltered(), self.ggx, plan.model)
@@ -90,7 +91,6 @@ class FitState:
         loss.backward()
         if self.light_optimizer is not None:
             self.light_optimizer.step()
-            self.light.clamp_(0.0)
         self._add_priors_()
         self._freeze_unfitted_()
         self.optimizer.step()
