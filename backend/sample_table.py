@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from render.brdf import GgxTable
 from render.camera import Camera
 from render.mesh import Mesh
-from render.rasterize import visible_fragments
+from render.rasterize import Rasterizer, visible_fragments
 from render.surface import ShadingPoints, surface_points
 from render.visibility import LightCells, ShadowFactors, shadow_factors
 
@@ -36,8 +36,8 @@ class SampleTable(ShadingPoints):
     valid       bool  [P, K], whether the layer exists
     color       float [P, 3], reference radiance, linear, premultiplied by alpha
     alpha       float [P], reference coverage
-    view_index  int64 [P], which reference view; pixel int64 [P, 2], row and column in it
-    corner      int64 [P, K, 3], the vertices around the point; barycentric float [P, K, 3], their weights
+    view_index  int32 [P], which reference view; pixel int32 [P, 2], row and column in it
+    corner      int32 [P, K, 3], the vertices around the point; barycentric float [P, K, 3], their weights
     shadow      factors of self-shadowing, [P, K, ...], or None
     """
 
@@ -67,10 +67,7 @@ class SampleTable(ShadingPoints):
 
 @dataclass(frozen=True)
 class StepRows(ShadingPoints):
-    """What an iteration of the fit reads of a `SampleTable`: 73 bytes a row, 48 more with shadows; fields as there.
-
-    view_index is int32.
-    """
+    """What an iteration of the fit reads of a `SampleTable`: 73 bytes a row, 48 more with shadows; fields as there."""
 
     valid: torch.Tensor
     color: torch.Tensor
@@ -91,8 +88,7 @@ def step_rows(table: SampleTable | StepRows) -> StepRows:
     """The part of a table that the iterations read."""
     if isinstance(table, StepRows):
         return table
-    columns = {name: getattr(table, name) for name in _STEP_COLUMNS}
-    return StepRows(**columns | {"view_index": table.view_index.int()}, shadow=table.shadow)
+    return StepRows(*(getattr(table, name) for name in _STEP_COLUMNS), table.shadow)
 
 
 _STEP_COLUMNS = [f.name for f in fields(StepRows) if f.name != "shadow"]
@@ -100,40 +96,62 @@ _COLUMNS = [f.name for f in fields(SampleTable) if f.name != "shadow"]
 
 
 def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
-    """The rows of one reference.
+    """The rows of one reference [H, W, 4]; see `sample_views`."""
+    return sample_views(mesh, [camera], image[None], view_index, layers)
 
-    image   float [H, W, 4], linear, premultiplied, row 0 at the top
-    layers  depth layers to keep; with more than one, pixels need not be opaque in the reference
+
+def sample_views(
+    mesh: Mesh,
+    cameras: Sequence[Camera],
+    images: torch.Tensor,
+    first_index: int = 0,
+    layers: int = 1,
+    rasterizer: Rasterizer = visible_fragments,
+) -> SampleTable:
+    """The rows of some references, ordered by view, then pixel.
+
+    images       float [N, H, W, 4], linear, premultiplied, row 0 at the top
+    first_index  view_index of the first; the others follow
+    layers       depth layers to keep; with more than one, pixels need not be opaque in the reference
     """
-    height, width = image.shape[:2]
-    fragments = visible_fragments(camera.to_clip(mesh.position), mesh.triangles, (height, width), layers)
-    attributes = vars(surface_points(mesh, camera, fragments)) | {
-        "corner": mesh.triangles[fragments.triangle],
-        "barycentric": fragments.barycentric,
-    }
-    slot = torch.full((layers, height * width), -1, dtype=torch.int64, device=image.device)
-    slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=image.device)
+    views, height, width = images.shape[:3]
+    clip = torch.stack([camera.to_clip(mesh.position) for camera in cameras])
+    fragments = rasterizer(clip, mesh.triangles, (height, width), layers)
+    points = surface_points(mesh, cameras, fragments)
+    slot = torch.full((layers, views * height * width), -1, dtype=torch.int64, device=images.device)
+    slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=images.device)
 
-    interior = _interior(slot[0].reshape(height, width), attributes)
-    flat = image.reshape(-1, 4)
+    nearest = slot[0].clamp(min=0).reshape(views, height, width)
+    covered = (slot[0] >= 0).reshape(views, height, width)
+    if len(fragments.pixel) == 0:
+        interior = covered.reshape(-1)
+    else:
+        interior = _interior(covered, points.position[nearest], points.normal[nearest]).reshape(-1)
+    flat = images.reshape(-1, 4)
     if layers == 1:
         interior &= flat[:, 3] > _OPAQUE
     pixel = interior.nonzero()[:, 0]
     row = slot[:, pixel].T
-    values = {name: value[row.clamp(min=0)] for name, value in attributes.items() if name in _COLUMNS}
+    chosen = row.clamp(min=0)
+    values = {name: getattr(points, name)[chosen] for name in vars(points) if name in _COLUMNS}
+    in_view = pixel % (height * width)
     return SampleTable(
         valid=row >= 0,
         color=flat[pixel, :3].float(),
         alpha=flat[pixel, 3].float(),
-        view_index=torch.full_like(pixel, view_index),
-        pixel=torch.stack([pixel // width, pixel % width], dim=-1),
+        view_index=(first_index + pixel // (height * width)).int(),
+        pixel=torch.stack([in_view // width, in_view % width], dim=-1).int(),
+        corner=mesh.triangles[fragments.triangle].int()[chosen],
+        barycentric=fragments.barycentric[chosen],
         **values,
     )
 
 
-def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
+def concatenate(tables: Sequence[SampleTable] | Sequence[StepRows]) -> SampleTable | StepRows:
     """One table of several views, not shadowed yet."""
-    return SampleTable(*(torch.cat([getattr(table, name) for table in tables]) for name in _COLUMNS))
+    kind = type(tables[0])
+    columns = _STEP_COLUMNS if kind is StepRows else _COLUMNS
+    return kind(*(torch.cat([getattr(table, name) for table in tables]) for name in columns))
 
 
 def with_self_shadowing(
@@ -146,7 +164,7 @@ def with_self_shadowing(
 ) -> SampleTable:
     """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (`vertex_visibility`)."""
     chosen, shared = _representatives(table)
-    corner, barycentric = table.corner.reshape(-1, 3)[chosen], table.barycentric.reshape(-1, 3)[chosen] / 255
+    corner, barycentric = table.corner.reshape(-1, 3)[chosen].long(), table.barycentric.reshape(-1, 3)[chosen] / 255
 
     def interpolated(part: slice) -> torch.Tensor:
         weight = barycentric[part]
@@ -182,7 +200,8 @@ def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
     if layers > 1:
         every = torch.arange(pixels * layers, device=table.color.device)
         return every, every
-    block = (table.view_index << 40) | ((table.pixel[:, 0] // 2) << 20) | (table.pixel[:, 1] // 2)
+    row, column = (table.pixel // 2).long().unbind(-1)
+    block = (table.view_index.long() << 40) | (row << 20) | column
     _, shared = torch.unique(block, return_inverse=True)
     chosen = torch.zeros(int(shared.max()) + 1 if pixels else 0, dtype=torch.int64, device=shared.device)
     chosen[shared] = torch.arange(pixels, device=shared.device)
@@ -207,27 +226,24 @@ def layers_for(maps: Sequence[str]) -> int:
     return _ALPHA_LAYERS if "alpha" in maps else 1
 
 
-def _interior(slot: torch.Tensor, attributes: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Pixels [H * W] whose eight neighbours are covered too and lie on about the same surface."""
-    covered = slot >= 0
-    if not bool(covered.any()):
-        return covered.reshape(-1)
-    position = attributes["position"][slot.clamp(min=0)]
-    normal = attributes["normal"][slot.clamp(min=0)]
-    right = F.pad(position, (0, 0, 0, 1))[:, 1:] - position
+def _interior(covered: torch.Tensor, position: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Pixels bool [N, H, W] whose eight neighbours are covered too and lie on about the same surface.
+
+    covered bool [N, H, W]; position, normal [N, H, W, 3], anything where not covered
+    """
     # World size of a pixel across the line of sight: the median step to the right neighbour is robust and cheap.
-    both = covered[:, :-1] & covered[:, 1:]
-    step = right[:, :-1][both].norm(dim=-1)
-    footprint = step.median() if len(step) else torch.tensor(0.0)
+    step = (position[:, :, 1:] - position[:, :, :-1]).norm(dim=-1)
+    known = torch.where(covered[:, :, :-1] & covered[:, :, 1:], step, torch.nan)
+    footprint = known.flatten(1).nanmedian(dim=1).values.nan_to_num()[:, None, None]
 
     same = covered.clone()
     for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        near = torch.roll(position, (-dy, -dx), dims=(0, 1))
-        inside = torch.roll(covered, (-dy, -dx), dims=(0, 1))
+        near = torch.roll(position, (-dy, -dx), dims=(1, 2))
+        inside = torch.roll(covered, (-dy, -dx), dims=(1, 2))
         if dy:
-            inside[-1 if dy > 0 else 0] = False
+            inside[:, -1 if dy > 0 else 0] = False
         if dx:
-            inside[:, -1 if dx > 0 else 0] = False
+            inside[:, :, -1 if dx > 0 else 0] = False
         off_plane = ((near - position) * normal).sum(-1).abs()
         same &= inside & (off_plane < _DISCONTINUITY_FOOTPRINTS * footprint)
-    return same.reshape(-1)
+    return same
