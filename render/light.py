@@ -156,15 +156,17 @@ class EnvironmentLight(torch.nn.Module):
 
 
 def env_from_latlong(
-    latlong: torch.Tensor, resolution: int = 256, device: torch.device | str = "cpu"
+    latlong: torch.Tensor, resolution: int = 256, device: torch.device | str | None = None
 ) -> EnvironmentLight:
     """Light from an equirectangular image [H, W, 3], linear, row 0 at the top, averaged over each texel of the cube.
+
+    device  of the light; the image's where it is None
 
     Raises ValueError for an image of another shape or a resolution below 1.
     """
     if resolution < 1:
         raise ValueError(f"a cube map needs a positive resolution, not {resolution}")
-    return EnvironmentLight(latlong_to_cubemap(latlong.to(device), resolution))
+    return EnvironmentLight(latlong_to_cubemap(latlong if device is None else latlong.to(device), resolution))
 
 
 def load_env(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
+import platform
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,22 @@ from backend.threads import yield_idle_threads
 
 # Before any test imports torch: spinning threads would make a busy machine many times slower.
 yield_idle_threads()
+
+
+def pytest_report_header() -> list[str]:
+    """What the tests run with, so that a log says so by itself."""
+    import torch
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "none"
+
+    packages = ("numpy", "bpy", "triton", "nvdiffrast")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return [f"{datetime.date.today()}, {platform.machine()}, GPU: {gpu}", f"torch {torch.__version__}, {versions}"]
 
 
 @pytest.fixture(scope="session")
