@@ -13,7 +13,7 @@ import torch
 
 from backend.errors import CommandError
 from backend.fit import FitPlan, FitStatus, TableFit
-from backend.sample_table import SampleTable, concatenate, sample_view
+from backend.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
 from benchmarks.cases import Case
 from benchmarks.measure import Clock, synchronize
 from render.camera import Camera
@@ -84,21 +84,26 @@ def snapshot_iterations(total: int, first: int = 10) -> Iterator[int]:
         iteration += max(1, min(round(iteration * 0.12), widest))
 
 
-def build_table(case: Case, cameras: Sequence[Camera], size: int, clock: Clock) -> SampleTable:
+def build_table(case: Case, cameras: Sequence[Camera], size: int, clock: Clock) -> StepRows:
     """Render the references of the cameras and make their table; adds to the phases "references" and "table"."""
     with torch.no_grad():
         light = case.light.build_mips()
-    tables: list[SampleTable] = []
+    tables: list[StepRows] = []
     step = _VIEWS_AT_A_TIME[clock.device.type]
     for first in range(0, len(cameras), step):
         part = cameras[first : first + step]
         images = case.images(part, size, light)
         clock.lap("references")
-        tables += [sample_view(case.mesh, part[i], images[i], first + i) for i in range(len(part))]
+        tables.append(step_rows(sample_views(case.mesh, part, images, first)))
         clock.lap("table")
     table = concatenate(tables)
     clock.lap("table")
     return table
+
+
+def row_bytes(table: SampleTable | StepRows) -> int:
+    """Bytes of a table's columns (without shadows, which these fits do not have)."""
+    return sum(column.nbytes for column in vars(table).values() if isinstance(column, torch.Tensor))
 
 
 def run_fit(
@@ -122,7 +127,7 @@ def run_fit(
     table = build_table(case, cameras, size, clock)
     held_out = build_table(case, validation, size, clock) if validation else None
     fit = TableFit(table, light, plan, seed)
-    samples, table_bytes = len(table), table.bytes
+    samples, table_bytes = len(table), row_bytes(table)
     del table  # the fit keeps what it reads
     taken: list[Snapshot] = []
     wanted = snapshot_iterations(plan.iterations)
@@ -177,7 +182,7 @@ class IterationTime:
 
 
 def time_iterations(
-    table: SampleTable, light: EnvironmentLight, plan: FitPlan, window: int = 10, windows: int = 10, seed: int = 0
+    table: StepRows, light: EnvironmentLight, plan: FitPlan, window: int = 10, windows: int = 10, seed: int = 0
 ) -> IterationTime:
     """An iteration's time is the median over `windows` windows of `window` iterations each, after two windows more.
 

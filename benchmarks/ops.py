@@ -16,9 +16,9 @@ import torch
 
 from backend.device import resolve_device
 from backend.errors import CommandError
-from backend.sample_table import sample_view
+from backend.sample_table import sample_views
 from benchmarks.cases import DATA, FOVY, RADIUS, Case, load_case, training_cameras
-from benchmarks.fitting import build_table, plan_for, time_iterations
+from benchmarks.fitting import build_table, plan_for, row_bytes, time_iterations
 from benchmarks.measure import (
     Clock,
     check_output,
@@ -216,11 +216,10 @@ def _table(bench: Bench) -> None:
     covered = int((image[..., 3] > 0).sum())
 
     def rows() -> int:
-        return sample_view(case.mesh, cameras[0], image, 0).bytes
+        return row_bytes(sample_views(case.mesh, cameras[:1], image[None]))
 
     def every() -> None:
-        for index, camera in enumerate(cameras):
-            sample_view(case.mesh, camera, batch[index], index)
+        sample_views(case.mesh, cameras, batch)
 
     per_view = rows() + image.nbytes + mesh_bytes(case.mesh)
     reference = image.nbytes + case.maps.texels.nbytes + mesh_bytes(case.mesh)
@@ -255,7 +254,7 @@ def _iteration(bench: Bench) -> None:
         plan = replace(plan_for(given.resolution, given.model, learned), batch=max(1, len(table)))
 
         def floor(light: EnvironmentLight = light, learned: bool = learned) -> int:
-            count = table.bytes + _ADAM_PASSES * case.maps.texels.nbytes
+            count = row_bytes(table) + _ADAM_PASSES * case.maps.texels.nbytes
             if learned:
                 with torch.no_grad():
                     outputs = sum(output.nbytes for output in prefilter_outputs(light.build_mips()))
