@@ -14,7 +14,17 @@ from dataclasses import dataclass, fields
 import torch
 
 from backend.fit_objective import shade_samples
-from backend.fit_steps import CapturedSteps, FitState, StepPlan, Steps, TapSteps, adam, level_of_detail, taps_of
+from backend.fit_steps import (
+    CapturedSteps,
+    FitState,
+    StepPlan,
+    Steps,
+    TapSteps,
+    adam,
+    arranged,
+    level_of_detail,
+    taps_of,
+)
 from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.brdf import ggx_table
@@ -78,12 +88,15 @@ class TableFit:
     def __init__(self, table: SampleTable | StepRows, light: EnvironmentLight, plan: FitPlan, seed: int = 0) -> None:
         self.plan, self.light, self.table = plan, light, step_rows(table)
         device = table.color.device
+        self._on_gpu = device.type == "cuda"
         self.ggx = ggx_table(device)
         with torch.no_grad():
             self._known_light: PrefilteredLight | None = None if plan.learn_light else light.build_mips()
         self._light_optimizer = LightOptimizer(light) if plan.learn_light else None
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(table), generator=generator).to(device)
+        if self._on_gpu and len(table):
+            self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
         self.iteration = 0
 
@@ -103,8 +116,11 @@ class TableFit:
             optimizer=adam(texels),
             light_optimizer=self._light_optimizer,
         )
-        kind = CapturedSteps if texels.device.type == "cuda" else TapSteps
-        self.steps: Steps = kind(self.state, self.table, self.order, batch)
+        self.steps: Steps = (
+            CapturedSteps(self.state, self.table, batch)
+            if self._on_gpu
+            else TapSteps(self.state, self.table, self.order, batch)
+        )
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """One iteration; returns the loss (not synchronised)."""
@@ -151,8 +167,7 @@ class TableFit:
 
     def _prepared(self, rows: SampleTable | StepRows) -> tuple[SampleTable | StepRows, Taps | None]:
         """Rows with their taps, where those are worth keeping."""
-        on_gpu = self.state.texels.device.type == "cuda"
-        return rows, None if on_gpu else taps_of(rows, self.state.resolution, self.state.levels)
+        return rows, None if self._on_gpu else taps_of(rows, self.state.resolution, self.state.levels)
 
     def values(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
         """Material values [P, K, C] at the rows."""

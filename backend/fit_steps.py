@@ -134,6 +134,11 @@ def sorted_by_texel(table: StepRows, index: torch.Tensor) -> torch.Tensor:
     return index[torch.argsort(cell)]
 
 
+def arranged(table: StepRows, order: torch.Tensor, chunk: int) -> StepRows:
+    """The table in the given order of its pixels, each `chunk` of it by place in the texture."""
+    return table.rows(torch.cat([sorted_by_texel(table, part) for part in order.split(chunk)]))
+
+
 class TapSteps:
     """Batches with stored taps. `order` is a permutation of the table's pixels; a batch has about `batch` of them."""
 
@@ -157,19 +162,17 @@ class TapSteps:
 
 
 class CapturedSteps:
-    """Batches read in turn from one table, an iteration being the replay of a CUDA graph.
+    """Batches that are one run of rows after another of an `arranged` table, an iteration being a CUDA graph's replay.
 
-    All batches have the same size, so that one graph serves them; the few pixels that do not fill a batch wait for the
-    next size, which draws another order. On another device, or with `capture` False, the same without a graph.
+    All batches have the same size, so that one graph serves them; at the table's end fewer pixels than there are batches
+    are left over. On another device, or with `capture` False, the same without a graph.
     """
 
-    def __init__(self, state: FitState, table: StepRows, order: torch.Tensor, batch: int, capture: bool = True) -> None:
+    def __init__(self, state: FitState, table: StepRows, batch: int, capture: bool = True) -> None:
         self.state = state
-        count = max(1, round(len(table) / batch))
-        self._size = len(table) // count
-        chosen = order[: self._size * count].reshape(count, self._size)
-        self._table = table.rows(torch.cat([sorted_by_texel(table, part) for part in chosen]))
-        self._count = count
+        self._table = table
+        self._count = max(1, round(len(table) / batch))
+        self._size = len(table) // self._count
         device = state.texels.device
         self._batch_number = torch.zeros((), dtype=torch.int64, device=device)
         self._within = torch.arange(self._size, device=device)

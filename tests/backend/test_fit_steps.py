@@ -9,7 +9,7 @@ import torch
 from fit_scenes import ball_dataset, studio_light, tables
 
 from backend.fit import FitPlan, TableFit
-from backend.fit_steps import CapturedSteps, TapSteps
+from backend.fit_steps import CapturedSteps, TapSteps, arranged
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.light import create_trainable_env_rnd
 
@@ -29,9 +29,14 @@ def on(table: SampleTable, device: str) -> StepRows:
 
 def trajectory(table: SampleTable, kind, plan: FitPlan, device: str = "cpu", steps: int = 9, **options):
     light = create_trainable_env_rnd(16, device=device) if plan.learn_light else studio_light(32).to(device)
-    fit = TableFit(on(table, device), light, plan)
-    fit.set_resolution(32, len(table) // 4)
-    fit.steps = kind(fit.state, fit.table, fit.order, len(table) // 4, **options)
+    batch = len(table) // 4
+    fit = TableFit(on(table, device), light, replace(plan, batch=batch))
+    fit.set_resolution(32, batch)
+    if kind is TapSteps:
+        fit.steps = TapSteps(fit.state, fit.table, fit.order, batch)
+    else:
+        rows = fit.table if device == "cuda" else arranged(fit.table, fit.order, batch)
+        fit.steps = CapturedSteps(fit.state, rows, batch, **options)
     losses = [float(fit.step(0.02 / (1 + i))) for i in range(steps)]
     return losses, fit.state.texels.detach().cpu(), fit.light.base.detach().cpu(), fit.steps.read_texels().cpu()
 
@@ -71,7 +76,7 @@ def test_a_captured_iteration_is_the_iteration(table, changes):
 def test_every_pixel_has_its_turn(table):
     fit = TableFit(table, studio_light(32), PLAN)
     fit.set_resolution(32, len(table) // 4)
-    steps = CapturedSteps(fit.state, fit.table, fit.order, len(table) // 4, capture=False)
+    steps = CapturedSteps(fit.state, arranged(fit.table, fit.order, 50), len(table) // 4, capture=False)
     seen = []
     for _ in range(4):
         start = int(steps._batch_number) * steps._size
