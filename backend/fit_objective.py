@@ -18,7 +18,7 @@ from render.material import ALPHA
 from render.radiance import ShadingModel
 from render.shade import shade_texels
 
-_HUBER = 0.15
+HUBER = 0.15
 # Step between neighbouring texels that counts as an edge; smaller ones are smoothed.
 _EDGE = 0.03
 # The sum over texels of a smooth surface's squared steps does not depend on the map size. Up to this many texels the
@@ -57,7 +57,7 @@ def fit_loss(prediction: torch.Tensor, rows: SampleTable | StepRows) -> torch.Te
     """Scalar loss of predictions [P, 4] against the rows' reference colour and alpha."""
     weight = tone_slope(prediction[:, :3].detach())
     residual = weight * (prediction[:, :3] - rows.color)
-    loss = F.huber_loss(residual, torch.zeros_like(residual), delta=_HUBER)
+    loss = F.huber_loss(residual, torch.zeros_like(residual), delta=HUBER)
     coverage = F.mse_loss(prediction[:, 3], rows.alpha)
     return loss + coverage
 

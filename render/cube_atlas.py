@@ -54,6 +54,11 @@ class CubeAtlas:
         """How many levels there are."""
         return len(self.resolutions)
 
+    @property
+    def places(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each level: its resolution, and top and left (row and column) of its strip of padded faces in the atlas."""
+        return tuple(self._places)
+
     def pack(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels [6, R_i, R_i, C] -> atlas [1, C, Ha, Wa] (a view whose channels lie innermost); differentiable.
 

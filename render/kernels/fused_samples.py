@@ -1,0 +1,185 @@
+"""The sample part of an iteration of the fit in one kernel: texture lookup, shading, loss, and the gradients of all.
+
+Done by operators of PyTorch, an iteration on a GPU spends most of its time writing what every sample makes between one
+operator and the next, a hundred of them. Here a sample is read once (101 bytes with its texel coordinates, 48 more with
+shadows), and its gradient added to the texels and to the light it met.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from render.brdf import GgxTable
+from render.fg_lut import fg_lut
+from render.kernels import has_triton
+from render.light import PrefilteredLight
+from render.radiance import ShadingModel
+from render.visibility import ROUGHNESS_NODES, ShadowFactors
+
+_BLOCK = 128
+# Left alone, the compiler takes 127 to 210 registers a lane. With 168 at most none are spilled to memory, with 128 about 40
+# are, but a third more samples are under way at once.
+_REGISTERS = 128
+_CHANNELS = 8
+# Kernels pass vectors as tuples, which earlier versions do not.
+_TRITON = (3, 3)
+# Addresses within an array are 32 bits wide.
+_MOST = 2**31
+
+
+def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int = 1, samples: int = 1) -> bool:
+    """Whether `fused_sample_loss` serves; else the caller takes the plain way.
+
+    It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "seed", one depth layer
+    and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
+    one sample, and up to 200 million texels and samples.
+    """
+    if not (has_triton(pyramid_rows.device) and _triton_version() >= _TRITON):
+        return False
+    is_plain_light = isinstance(light, PrefilteredLight) and light.rotation is None
+    if not is_plain_light or light.atlas.shape[1] != 3 or light.atlas.dtype != torch.float32:
+        return False
+    is_opaque = layers == 1 and pyramid_rows.shape[1] == _CHANNELS
+    is_small = pyramid_rows.numel() < _MOST and 0 < samples < _MOST // 10
+    return is_opaque and is_small and pyramid_rows.dtype == torch.float32 and model in ("principled", "seed")
+
+
+@lru_cache(maxsize=1)
+def _triton_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
+
+
+def fused_sample_loss(
+    pyramid_rows: torch.Tensor,
+    uv: torch.Tensor,
+    level: torch.Tensor,
+    resolution: int,
+    levels: int,
+    normal: torch.Tensor,
+    tangent: torch.Tensor,
+    sign: torch.Tensor,
+    view: torch.Tensor,
+    color: torch.Tensor,
+    alpha: torch.Tensor,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    huber: float,
+    shadow: ShadowFactors | None = None,
+    first: torch.Tensor | None = None,
+    count: int | None = None,
+) -> torch.Tensor:
+    """The fit's loss of samples, a scalar, differentiable (once) in the texels, the light's atlas and its irradiance.
+
+    pyramid_rows  float32 [T, 8], `render.texel_lookup.pyramid` of maps [resolution, resolution, 8] with `levels` levels
+    uv, level     float32 [N, 2] and [N], level of detail
+    normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.surface.ShadingPoints`
+    color, alpha  float32 [N, 3] and [N], the reference
+    huber         where the loss of a residual turns from square to linear
+    shadow        factors [N, 3] and [N, 3 nodes, 3], or None
+    first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
+
+    The loss is the mean over samples and channels of Huber's loss of the residual, in linear radiance, times the slope
+    of log-sRGB at the prediction (held constant), plus the mean of (1 - alpha)^2. The same as `lookup_at`,
+    `shade_texels` and the loss of the fit one after another, up to rounding: the atlas is read within the face, where
+    float32 has more digits than `grid_sample` has across the atlas. Gradients are worked out with the value. Atomics
+    add them, so last digits vary. No host synchronisation, and nothing is allocated by content: fit for a CUDA graph.
+
+    Raises ValueError where shapes, types or lights are not those that `can_fuse` names.
+    """
+    if not can_fuse(pyramid_rows, light, model, samples=max(1, len(uv))):
+        raise ValueError("these samples cannot be fused: ask can_fuse first, and take the plain way where it says no")
+    if (first is None) != (count is None):
+        raise ValueError("a batch within the rows needs both its first row and its count")
+    samples = len(uv) if count is None else count
+    if not 0 < samples <= len(uv):
+        raise ValueError(f"a batch has between one sample and the {len(uv)} there are, not {samples}")
+    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
+    columns |= {"color": color, "alpha": alpha}
+    if shadow is not None:
+        columns |= {"shadow.diffuse": shadow.diffuse, "shadow.specular": shadow.specular}
+    for name, column in columns.items():
+        if column.dtype != torch.float32 or column.numel() != len(uv) * _WIDTHS[name]:
+            raise ValueError(
+                f"{name} has {_WIDTHS[name]} float32 for each of {len(uv)} rows, not {column.dtype} {list(column.shape)}"
+            )
+    rows = tuple(column.contiguous() for column in columns.values())
+    batch = _Batch(rows, resolution, levels, light, table, model, huber, first, samples)
+    return _FusedSamples.apply(pyramid_rows, light.atlas, light.irradiance, batch)
+
+
+_WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
+_WIDTHS |= {"shadow.diffuse": 3, "shadow.specular": 3 * len(ROUGHNESS_NODES)}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the kernel reads and has no gradient; `rows` in the order of its arguments."""
+
+    rows: tuple[torch.Tensor, ...]
+    resolution: int
+    levels: int
+    light: PrefilteredLight
+    table: GgxTable
+    model: ShadingModel
+    huber: float
+    first: torch.Tensor | None
+    samples: int
+
+
+class _FusedSamples(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, texels: torch.Tensor, atlas: torch.Tensor, irradiance: torch.Tensor, batch: _Batch):
+        learns_light = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
+        loss, *gradients = _launch(texels, atlas, irradiance, batch, learns_light)
+        ctx.learns_light = learns_light
+        ctx.save_for_backward(*(gradient for gradient in gradients if gradient is not None))
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: torch.Tensor):
+        texels, *light = (gradient * saved for saved in ctx.saved_tensors)
+        return texels, *(light if ctx.learns_light else (None, None)), None
+
+
+def _launch(
+    texels: torch.Tensor, atlas: torch.Tensor, irradiance: torch.Tensor, batch: _Batch, learns_light: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The loss, and the gradients to the texels, the atlas and the irradiance (None where the light is known)."""
+    from render.kernels.fused_samples_triton import fused_samples
+
+    uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows
+    table, size = _table(batch, texels)
+    # Channels lie innermost in the atlas already; its gradient has a fourth, see `spread_atlas`.
+    inner = atlas.permute(0, 2, 3, 1).contiguous()
+    texel_gradient = torch.zeros_like(texels, memory_format=torch.contiguous_format)
+    atlas_gradient = inner.new_zeros(*inner.shape[:3], 4) if learns_light else None
+    programs = (batch.samples + _BLOCK - 1) // _BLOCK
+    partial = texels.new_empty(programs, 1 + irradiance.numel() if learns_light else 1)
+    fused_samples[(programs,)](
+        texels.contiguous(), texel_gradient, uv, level, batch.resolution, batch.levels,
+        normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
+        uv if batch.first is None else batch.first, batch.samples,
+        table, irradiance.contiguous(), inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
+        SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learns_light,
+        TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[2], PLACES=batch.light.layout.places,
+        KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, num_warps=_BLOCK // 32, **({} if torch.version.hip else {"maxnreg": _REGISTERS}),
+    )  # fmt: skip
+    total = partial.sum(0)
+    if atlas_gradient is None:
+        return total[0], texel_gradient, None, None
+    return total[0], texel_gradient, atlas_gradient[..., :3].permute(0, 3, 1, 2), total[1:].view_as(irradiance)
+
+
+def _table(batch: _Batch, like: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The model's table with its terms innermost, and its size."""
+    if batch.model == "seed":
+        lut = fg_lut(256, like.device, like.dtype)
+        return lut, lut.shape[0]
+    values = batch.table.values
+    return values[0].permute(1, 2, 0).to(like).contiguous(), values.shape[2]
