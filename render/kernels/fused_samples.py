@@ -79,6 +79,7 @@ def fused_sample_loss(
     uv, level     float32 [N, 2] and [N], level of detail
     normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.surface.ShadingPoints`
     color, alpha  float32 [N, 3] and [N], the reference
+    These may have a layer axis, [N, 1, ...], as the table's columns have; contiguous ones are not copied.
     huber         where the loss of a residual turns from square to linear
     shadow        factors [N, 3] and [N, 3 nodes, 3], or None
     first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
@@ -143,7 +144,10 @@ class _FusedSamples(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: torch.Tensor):
-        texels, *light = (gradient * saved for saved in ctx.saved_tensors)
+        texels, *light = ctx.saved_tensors
+        # In place, since another pyramid takes as much memory as all the rest; autograd refuses to come here twice.
+        texels.mul_(gradient)
+        light = [gradient * saved for saved in light]
         return texels, *(light if ctx.learns_light else (None, None)), None
 
 
@@ -168,12 +172,18 @@ def _launch(
         table, irradiance.contiguous(), inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
         SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learns_light,
         TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[2], PLACES=batch.light.layout.places,
-        KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, num_warps=_BLOCK // 32, **({} if torch.version.hip else {"maxnreg": _REGISTERS}),
+        KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
     )  # fmt: skip
     total = partial.sum(0)
     if atlas_gradient is None:
         return total[0], texel_gradient, None, None
     return total[0], texel_gradient, atlas_gradient[..., :3].permute(0, 3, 1, 2), total[1:].view_as(irradiance)
+
+
+def _compiling() -> dict[str, int]:
+    """A sample a lane; AMD's compiler has no bound on registers."""
+    warps = {"num_warps": _BLOCK // 32}
+    return warps if torch.version.hip else warps | {"maxnreg": _REGISTERS}
 
 
 def _table(batch: _Batch, like: torch.Tensor) -> tuple[torch.Tensor, int]:

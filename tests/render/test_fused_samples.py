@@ -223,9 +223,13 @@ def test_the_gradient_follows_the_loss(device):
     known = replace(light, atlas=light.atlas.to(device), irradiance=light.irradiance.to(device))
     table = GgxTable(ggx_table().values.to(device))
     columns = moved(samples, device=device)
-    (3 * fused_sample_loss(rows, resolution=RESOLUTION, levels=LEVELS, light=known, table=table, model="seed",
-                           huber=HUBER, **columns)).backward()  # fmt: skip
+    loss = 3 * fused_sample_loss(
+        rows, resolution=RESOLUTION, levels=LEVELS, light=known, table=table, model="seed", huber=HUBER, **columns
+    )
+    loss.backward(retain_graph=True)
     torch.testing.assert_close(rows.grad.cpu(), 3 * once, rtol=1e-5, atol=1e-9)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def test_what_cannot_be_fused(device):
@@ -250,6 +254,36 @@ def test_what_cannot_be_fused(device):
 
 def moved_light(light: PrefilteredLight, device: str) -> PrefilteredLight:
     return replace(light, atlas=light.atlas.to(device), irradiance=light.irradiance.to(device))
+
+
+@pytest.mark.cuda
+def test_in_a_cuda_graph():
+    """Captured once, it reads the batch that `first` names at each replay."""
+    texels, samples, light = some_texels(), moved(some_samples(300), device="cuda"), some_light()
+    rows = pyramid(texels, LEVELS).cuda().requires_grad_(True)
+    light, table = learned(light, device="cuda"), GgxTable(ggx_table().values.cuda())
+    first = torch.zeros((), dtype=torch.int64, device="cuda")
+    leaves = (rows, light.atlas, light.irradiance)
+
+    def step() -> list[torch.Tensor]:
+        loss = fused_sample_loss(
+            rows, resolution=RESOLUTION, levels=LEVELS, light=light, table=table, model="principled", huber=HUBER, **samples,
+            first=first, count=100,
+        )  # fmt: skip
+        return [loss, *torch.autograd.grad(loss, leaves)]
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for start in (0, 200, 100):
+        first.fill_(start)
+        graph.replay()
+        for ours, theirs in zip(captured, step(), strict=True):
+            assert relative(ours, theirs.double()) < 1e-5
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's turn")
