@@ -1,7 +1,7 @@
 """The sample part of an iteration of the fit in one kernel: texture lookup, shading, loss, and the gradients of all.
 
 Done by operators of PyTorch, an iteration on a GPU spends most of its time writing what every sample makes between one
-operator and the next, a hundred of them. Here a sample is read once (101 bytes with its texel coordinates, 48 more with
+operator and the next, a hundred of them. Here a sample is read once (68 bytes with its texel coordinates, 48 more with
 shadows), and its gradient added to the texels and to the light it met.
 """
 
