@@ -13,10 +13,11 @@ from typing import Protocol
 
 import torch
 
-from backend.fit_objective import add_smoothness_gradient_, sample_loss
+from backend.fit_objective import HUBER, add_smoothness_gradient_, sample_loss
 from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows
 from render.brdf import GgxTable
+from render.kernels.fused_samples import can_fuse, fused_sample_loss
 from render.kernels.texture_lookup import lookup_at
 from render.light import EnvironmentLight, PrefilteredLight
 from render.material import METALLIC, NORMAL, ROUGHNESS, project_
@@ -75,17 +76,16 @@ class FitState:
         """The light as it is now."""
         return self.light.build_mips() if self.known_light is None else self.known_light
 
-    def iterate(self, rows: StepRows, read: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """Loss and gradient of the rows, priors, and a step of the optimisers, whose learning rates are set before.
+    def iterate(self, loss_of: Callable[[torch.Tensor, PrefilteredLight], torch.Tensor]) -> torch.Tensor:
+        """Loss and its gradient, priors, and a step of the optimisers, whose learning rates are set before.
 
-        read  gives the material values [P * K, C] of the rows, from the texels of the pyramid
+        loss_of  gives the loss of a batch from the rows of the maps' pyramid, and the light
         """
         plan = self.plan
         if self.light_optimizer is not None:
             self.light_optimizer.zero_grad()
         self.optimizer.zero_grad(set_to_none=True)
-        values = read(pyramid(self.texels, self.levels)).reshape(*rows.valid.shape, -1)
-        loss = sample_loss(values, rows, self.prefiltered(), self.ggx, plan.model)
+        loss = loss_of(pyramid(self.texels, self.levels), self.prefiltered())
         if self.light_optimizer is not None:
             loss = loss + plan.white_balance * self.light.regularizer()
         loss.backward()
@@ -96,6 +96,10 @@ class FitState:
         self.optimizer.step()
         project_(self.texels.data)
         return loss.detach()
+
+    def loss_of_values(self, read: torch.Tensor, rows: StepRows, light: PrefilteredLight) -> torch.Tensor:
+        """The loss of rows whose material values are [P * K, C]."""
+        return sample_loss(read.reshape(*rows.valid.shape, -1), rows, light, self.ggx, self.plan.model)
 
     @torch.no_grad()
     def _add_priors_(self) -> None:
@@ -152,7 +156,8 @@ class TapSteps:
     def step(self, learning_rate: float) -> torch.Tensor:
         number, self._next = self._next, (self._next + 1) % len(self.batches)
         _set_learning_rates(self.state, learning_rate)
-        return self.state.iterate(self.batches[number], lambda texels: lookup(texels, self.taps[number]))
+        rows, taps = self.batches[number], self.taps[number]
+        return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
 
     def read_texels(self) -> torch.Tensor:
         read = torch.zeros(self.taps[0].rows, dtype=torch.bool, device=self.state.texels.device)
@@ -174,8 +179,8 @@ class CapturedSteps:
         self._count = max(1, round(len(table) / batch))
         self._size = len(table) // self._count
         device = state.texels.device
-        self._batch_number = torch.zeros((), dtype=torch.int64, device=device)
-        self._within = torch.arange(self._size, device=device)
+        self._first = torch.zeros((), dtype=torch.int64, device=device)
+        self._level = level_of_detail(table, state.resolution)
         self._loss = torch.zeros((), device=device)
         self._graph = None
         self._capture = capture and device.type == "cuda"
@@ -203,12 +208,36 @@ class CapturedSteps:
         return self._loss
 
     def _iterate(self) -> None:
-        rows = self._table.rows(self._batch_number * self._size + self._within)
-        state = self.state
-        uv, level = rows.uv.reshape(-1, 2), level_of_detail(rows, state.resolution)
-        loss = state.iterate(rows, lambda texels: lookup_at(texels, uv, level, state.resolution, state.levels))
-        self._loss.copy_(loss)
-        self._batch_number.copy_((self._batch_number + 1) % self._count)
+        self._loss.copy_(self.state.iterate(self._loss_of))
+        self._first.copy_((self._first + self._size) % (self._size * self._count))
+
+    def _loss_of(self, texels: torch.Tensor, light: PrefilteredLight) -> torch.Tensor:
+        state, table = self.state, self._table
+        if can_fuse(texels, light, state.plan.model, table.valid.shape[1], self._size):
+            return fused_sample_loss(
+                texels,
+                table.uv,
+                self._level,
+                state.resolution,
+                state.levels,
+                table.normal,
+                table.tangent,
+                table.sign,
+                table.view,
+                table.color,
+                table.alpha,
+                light,
+                state.ggx,
+                state.plan.model,
+                HUBER,
+                table.shadow,
+                first=self._first,
+                count=self._size,
+            )
+        rows = table.rows(self._first + torch.arange(self._size, device=texels.device))
+        level = level_of_detail(rows, state.resolution)
+        read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
+        return state.loss_of_values(read, rows, light)
 
     def read_texels(self) -> torch.Tensor:
         state = self.state

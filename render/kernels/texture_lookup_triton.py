@@ -36,8 +36,16 @@ def _levels(level, sample, valid, LEVELS: tl.constexpr):
 
 @triton.jit
 def look_up(
-    texels, uv, level, result, samples, resolution,
-    LEVELS: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr,
+    texels,
+    uv,
+    level,
+    result,
+    samples,
+    resolution,
+    LEVELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    LANES: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """result[s, c] = the pyramid read at uv[s] and level[s]."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -57,8 +65,16 @@ def look_up(
 
 @triton.jit
 def spread(
-    gradient, uv, level, texels, samples, resolution,
-    LEVELS: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr,
+    gradient,
+    uv,
+    level,
+    texels,
+    samples,
+    resolution,
+    LEVELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    LANES: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """texels += the transpose of `look_up` times gradient[s, c]; atomic, so sums differ in their last digits."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -72,6 +88,4 @@ def spread(
         for corner in tl.static_range(4):
             row, weight = _tap(uv, sample, valid, resolution, finer + step, corner // 2, corner % 2)
             change = (share * weight)[:, None] * values
-            tl.atomic_add(
-                texels + row[:, None] * CHANNELS + channel[None, :], change, mask=both, sem="relaxed"
-            )
+            tl.atomic_add(texels + row[:, None] * CHANNELS + channel[None, :], change, mask=both, sem="relaxed")

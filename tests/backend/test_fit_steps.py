@@ -79,10 +79,10 @@ def test_every_pixel_has_its_turn(table):
     steps = CapturedSteps(fit.state, arranged(fit.table, fit.order, 50), len(table) // 4, capture=False)
     seen = []
     for _ in range(4):
-        start = int(steps._batch_number) * steps._size
+        start = int(steps._first)
         seen.append(steps._table.color[start : start + steps._size])
         steps.step(0.01)
-    assert int(steps._batch_number) == 0
+    assert int(steps._first) == 0
     torch.testing.assert_close(torch.cat(seen).sum(0), table.color.sum(0), rtol=1e-4, atol=1e-3)
 
 
