@@ -29,6 +29,7 @@ from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.brdf import ggx_table
 from render.color import linear_to_srgb
+from render.kernels import has_triton
 from render.kernels.texture_lookup import lookup_at
 from render.light import EnvironmentLight, PrefilteredLight
 from render.material import MaterialMaps, initial_maps
@@ -66,8 +67,8 @@ class FitPlan:
     fit_ks: bool = True
     fit_alpha: bool = False
     learn_light: bool = False
-    light_learning_rate: float = 0.75
-    white_balance: float = 0.01
+    light_learning_rate: float = 1.0
+    white_balance: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,15 @@ class TableFit:
     def __init__(self, table: SampleTable | StepRows, light: EnvironmentLight, plan: FitPlan, seed: int = 0) -> None:
         self.plan, self.light, self.table = plan, light, step_rows(table)
         device = table.color.device
-        self._on_gpu = device.type == "cuda"
+        # Taps that are worked out as they are read want a kernel.
+        self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
         with torch.no_grad():
             self._known_light: PrefilteredLight | None = None if plan.learn_light else light.build_mips()
         self._light_optimizer = LightOptimizer(light) if plan.learn_light else None
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(table), generator=generator).to(device)
-        if self._on_gpu and len(table):
+        if self._captures and len(table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
         self.iteration = 0
@@ -118,7 +120,7 @@ class TableFit:
         )
         self.steps: Steps = (
             CapturedSteps(self.state, self.table, batch)
-            if self._on_gpu
+            if self._captures
             else TapSteps(self.state, self.table, self.order, batch)
         )
 
@@ -167,7 +169,7 @@ class TableFit:
 
     def _prepared(self, rows: SampleTable | StepRows) -> tuple[SampleTable | StepRows, Taps | None]:
         """Rows with their taps, where those are worth keeping."""
-        return rows, None if self._on_gpu else taps_of(rows, self.state.resolution, self.state.levels)
+        return rows, None if self._captures else taps_of(rows, self.state.resolution, self.state.levels)
 
     def values(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
         """Material values [P, K, C] at the rows."""

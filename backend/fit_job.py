@@ -55,13 +55,21 @@ def telling_resolution(resolution: int, footprint: torch.Tensor) -> int:
     return resolution
 
 
-def plan_for(settings: FitSettings, resolution: int | None = None) -> FitPlan:
-    """The plan of a fit from the artist's settings; `resolution` to fit at, where it is not the settings'."""
+def plan_for(settings: FitSettings, resolution: int | None = None, on_gpu: bool = False) -> FitPlan:
+    """The plan of a fit from the artist's settings; `resolution` to fit at, where it is not the settings'.
+
+    On a GPU an iteration takes 0.6 ms (an H200, light known) where two cores take 100, whether it reads 65 or 400
+    thousand pixels: there are twice as many, of six times the pixels, and one size fewer.
+    """
     resolution = settings.resolution if resolution is None else resolution
+    iterations, batch, most_stages = (
+        (2 * ITERATIONS[settings.quality], 6 * 65536, 3) if on_gpu else (ITERATIONS[settings.quality], 65536, 4)
+    )
     return FitPlan(
         resolution=resolution,
-        iterations=ITERATIONS[settings.quality],
-        stages=max(1, min(4, (resolution // 32).bit_length())),
+        iterations=iterations,
+        batch=batch,
+        stages=max(1, min(most_stages, (resolution // 32).bit_length())),
         model=settings.shading,
         fit_ks="ks" in settings.maps,
         fit_normal="normal" in settings.maps,
@@ -112,7 +120,7 @@ def run_fit_job(
     clock.lap("table")
 
     resolution = telling_resolution(settings.resolution, train.footprint[train.valid])
-    fit = TableFit(train, light, plan_for(settings, resolution), settings.seed)
+    fit = TableFit(train, light, plan_for(settings, resolution, device.type == "cuda"), settings.seed)
 
     def on_step(status: FitStatus) -> None:
         _stop_if(cancelled)

@@ -1,8 +1,9 @@
 """The iterations of a fit at one size of the maps, in the two forms that fit the hardware.
 
-On a CPU the texel taps of every batch are worked out once and stored with their transpose (`TapSteps`). On CUDA they are
-worked out as they are read, and the whole iteration, optimiser and schedule included, is captured in one graph that runs
-without the host (`CapturedSteps`): launching its 400 kernels one by one takes three to four times as long as they run.
+On a CPU, and on a GPU without Triton, the texel taps of every batch are worked out once and stored with their transpose
+(`TapSteps`). On CUDA they are worked out as they are read, by one kernel that shades, compares and differentiates too, and
+the whole iteration, optimiser and schedule included, is captured in one graph that runs without the host
+(`CapturedSteps`): launching its kernels one by one takes several times as long as they run.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class FitState:
             self.light_optimizer.zero_grad()
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(pyramid(self.texels, self.levels), self.prefiltered())
-        if self.light_optimizer is not None:
+        if self.light_optimizer is not None and plan.white_balance > 0:
             loss = loss + plan.white_balance * self.light.regularizer()
         loss.backward()
         if self.light_optimizer is not None:

@@ -21,7 +21,7 @@ from render.light import EnvironmentLight
 from render.material import MaterialMaps
 
 # References that are rendered before their rows are made: bounds the memory that images take.
-_VIEWS_AT_A_TIME = {"cuda": 8, "cpu": 2}
+_VIEWS_AT_A_TIME = {"cuda": 4, "cpu": 2}
 
 
 @dataclass(frozen=True)

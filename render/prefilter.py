@@ -18,10 +18,11 @@ from torch import Tensor
 
 from render.cube_geometry import texel_directions, texel_solid_angles
 from render.seed_prefilter import seed_diffuse_cubemap, seed_specular_cubemap
-from render.specular_operator import SparseRows
+from render.specular_operator import SparseRows, mean_of_fours
 from render.specular_rows import build_rows, pyramid_resolutions
 
 _WEIGHTS_AT_A_TIME = 1 << 23
+_IRRADIANCE_RESOLUTION = 64
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,13 @@ def _irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tens
 
 
 def irradiance_sh(base: Tensor) -> Tensor:
-    """Base [6, R, R, C] -> spherical-harmonic coefficients of irradiance / pi: [9, C]; linear in the base."""
+    """Base [6, R, R, C] -> spherical-harmonic coefficients of irradiance / pi: [9, C]; linear in the base.
+
+    A base finer than 64 is reduced to its means first, in which the nine harmonics do not change: they vary over a
+    radian, and a matrix for 512 texels would be 57 MB to read in every iteration.
+    """
+    while base.shape[1] > _IRRADIANCE_RESOLUTION and base.shape[1] % 2 == 0:
+        base = mean_of_fours(base)
     matrix = _irradiance_matrix(base.shape[1], str(base.device), base.dtype)
     # Row by row first: one long float32 sum would lose digits.
     return torch.bmm(matrix, base.reshape(matrix.shape[0], base.shape[1], -1)).sum(dim=0)

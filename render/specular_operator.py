@@ -27,6 +27,19 @@ def _pool_weights(resolution: int, device: torch.device, dtype: torch.dtype) -> 
     return (area / area.sum(dim=(1, 3), keepdim=True)).to(device, dtype)
 
 
+@lru_cache(maxsize=32)
+def _kept_pool_weights(resolution: int, device: str, dtype: torch.dtype) -> Tensor:
+    return _pool_weights(resolution, torch.device(device), dtype)
+
+
+def mean_of_fours(cube: Tensor) -> Tensor:
+    """Cube map [6, R, R, C], R even -> its means over 2 x 2 texels, weighted by solid angle: [6, R / 2, R / 2, C]."""
+    resolution, channels = cube.shape[1], cube.shape[-1]
+    half = resolution // 2
+    weight = _kept_pool_weights(resolution, str(cube.device), cube.dtype)
+    return (cube.reshape(6, half, 2, half, 2, channels) * weight).sum(dim=(2, 4))
+
+
 class SymmetricRows:
     """A sparse linear operator from cells to texels that is the same under the cube's 48 symmetries.
 

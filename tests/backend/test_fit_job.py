@@ -55,6 +55,18 @@ def test_a_job_leaves_its_maps_and_what_it_measured(dataset, tmp_path):
         assert 0 <= fractions[0] <= fractions[-1] <= 1
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("maps", [("kd", "ks", "normal"), ("kd", "ks", "normal", "alpha")])
+@pytest.mark.parametrize("self_shadowing", [False, True])
+def test_a_job_on_a_gpu_is_as_good(dataset, maps, self_shadowing):
+    settings = replace(SETTINGS, maps=maps, self_shadowing=self_shadowing)
+    found = [
+        run(job_inputs(dataset), replace(settings, device=device)).metrics["fit_heldout_psnr_db"]
+        for device in ("cpu", "cuda")
+    ]
+    assert found[1] > found[0] - 0.5
+
+
 def test_a_learned_light_comes_back_as_an_environment(dataset, tmp_path):
     inputs = job_inputs(dataset)
     del inputs.arrays["environment"]
