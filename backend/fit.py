@@ -40,7 +40,8 @@ _MEASURE_EVERY = 20
 # Working out the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
 _PREPARATION = 0.7
 _LEAST_GAIN_DB = 0.02
-_PATIENCE = 80
+# Of the plan's iterations; the learning rate must have time to fall.
+_PATIENCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ class TableFit:
                 history.append(status)
                 if psnr > best + _LEAST_GAIN_DB:
                     best, best_iteration = psnr, self.iteration
-                elif stage == len(lengths) - 1 and self.iteration - best_iteration >= _PATIENCE:
+                elif stage == len(lengths) - 1 and self.iteration - best_iteration >= max(
+                    80, _PATIENCE * plan.iterations
+                ):
                     break
             self.maps = MaterialMaps(self.state.texels.detach())
         return history

@@ -7,9 +7,14 @@ import torch
 
 def composite(color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """Layers near to far, color [P, K, 3] and alpha [P, K, 1], as premultiplied pixels [P, 4]."""
-    through = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha[:, :-1]], dim=1), dim=1)
-    weight = alpha * through
-    return torch.cat([(weight * color).sum(1), weight.sum(1)], dim=-1)
+    # Layer by layer: the gradient of torch.cumprod looks at its values, which no CUDA graph can capture.
+    through = torch.ones_like(alpha[:, 0])
+    total, coverage = torch.zeros_like(color[:, 0]), torch.zeros_like(alpha[:, 0])
+    for layer in range(color.shape[1]):
+        weight = alpha[:, layer] * through
+        total, coverage = total + weight * color[:, layer], coverage + weight
+        through = through * (1 - alpha[:, layer])
+    return torch.cat([total, coverage], dim=-1)
 
 
 def composite_over(behind: torch.Tensor, pixel: torch.Tensor, color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
