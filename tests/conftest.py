@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+import sys
 from pathlib import Path
 
 import pytest
 from data_folder import DATA
 
 from backend.threads import yield_idle_threads
+
+# The benchmarks are not installed. Last, so that what is installed is what is tested.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # Before any test imports torch: spinning threads would make a busy machine many times slower.
 yield_idle_threads()
