@@ -120,7 +120,9 @@ def fused(
     rows = pyramid(texels, LEVELS).to(device).requires_grad_(True)
     light, table = learned(light, device=device), GgxTable(ggx_table().values.to(device))
     if not can_fuse(rows, light, model):
-        pytest.skip("no Triton for this device; test_in_the_interpreter has its turn where Triton is installed")
+        pytest.skip(
+            "no Triton for this device; tests/render/test_interpreted.py has its turn where Triton is installed"
+        )
     samples = moved(samples, device=device)
     loss = fused_sample_loss(
         rows,
@@ -286,6 +288,7 @@ def test_in_a_cuda_graph():
             assert relative(ours, theirs.double()) < 1e-5
 
 
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's turn")
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's turn")
 def test_in_the_interpreter():
     if importlib.util.find_spec("triton") is None:
