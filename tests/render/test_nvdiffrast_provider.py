@@ -14,14 +14,15 @@ from render.cube_atlas import CubeAtlas
 from render.light import env_from_latlong
 from render.material import ALPHA, initial_maps
 from render.nvdiffrast_provider import ProviderError, nvdiffrast_is_installed, nvdiffrast_rasterizer
-from render.rasterize import visible_fragments
+from render.rasterize import _snapped, visible_fragments
 from render.render import render_mesh
 from render.texture import Texture2D
 
 AGREE = 1e-4
-SAME_IDS = 0.95  # of all pixels, with triangles a few pixels large: those within 1/16 pixel of an edge may differ
-# Centres that lie exactly on snapped edges are given to either side; with triangles smaller than pixels there are more.
-SAME_IDS_SNAPPED = 0.995
+SAME_IDS = 0.999
+# In pixels. Nearer to an edge vertices on a grid of 1/16 pixel decide otherwise than exact ones; on the same grid only
+# centres that lie on an edge may go to either side (all that differ in the recorded view of Spot).
+NEAR_AN_EDGE = {None: 1 / 16, 16: 1e-4}
 EDGE_TOLERANCE = 1e-2
 
 
@@ -43,13 +44,25 @@ def clip_and_mesh(device: str):
     return torch.stack([camera.to_clip(mesh.position) for camera in cameras(device)]), mesh
 
 
+def clear_of_edges(clip, triangles, size, layers, subpixels, near) -> torch.Tensor:
+    """Places [layers * pixels] whose pixel has no edge of a triangle it shows within `near` pixels of its centre."""
+    drawn = clip if subpixels is None else _snapped(clip, size, subpixels)
+    fragments = visible_fragments(drawn, triangles, size, layers)
+    slope = torch.hypot(fragments.barycentric_dx, fragments.barycentric_dy).clamp(min=1e-12)
+    distance = (fragments.barycentric / slope).amin(-1)
+    nearest = torch.zeros(len(clip) * size[0] * size[1], device=clip.device)
+    nearest[fragments.pixel] = torch.inf
+    nearest.scatter_reduce_(0, fragments.pixel, distance, "amin")
+    return (nearest > near).repeat(layers)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("size", [(96, 128), (37, 61)])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_the_providers_agree(size, layers):
     clip, mesh = clip_and_mesh("cuda")
     theirs = nvdiffrast_rasterizer("cuda")(clip, mesh.triangles, size, layers)
-    for subpixels, least in ((None, SAME_IDS), (16, SAME_IDS_SNAPPED)):
+    for subpixels, near in NEAR_AN_EDGE.items():
         ours = visible_fragments(clip, mesh.triangles, size, layers, subpixels)
         places = 3 * size[0] * size[1] * layers
 
@@ -59,10 +72,11 @@ def test_the_providers_agree(size, layers):
             return image
 
         ids = [laid_out(fragments, fragments.triangle + 1) for fragments in (ours, theirs)]
-        either = (ids[0] > 0) | (ids[1] > 0)
         same = ids[0] == ids[1]
-        assert float(same[either].float().mean()) > least
-        both = same & either
+        clear = clear_of_edges(clip, mesh.triangles, size, layers, subpixels, near)
+        assert float(clear.float().mean()) > 0.2
+        assert float(same[clear].float().mean()) > SAME_IDS
+        both = same & (ids[0] > 0)
         for name in ("barycentric", "depth", "barycentric_dx", "barycentric_dy"):
             pair = [laid_out(fragments, getattr(fragments, name))[both] for fragments in (ours, theirs)]
             torch.testing.assert_close(*pair, rtol=AGREE, atol=AGREE)
@@ -81,7 +95,7 @@ def test_whole_images_of_the_providers_agree():
     ours = render_mesh(mesh, cameras("cuda"), maps, light, (96, 128), **options)
     same = (ours["id"] == theirs["id"])[..., 0]
     difference = (ours["shaded"] - theirs["shaded"])[same].abs().amax(-1)
-    assert float((difference < AGREE).float().mean()) > SAME_IDS_SNAPPED
+    assert float((difference < AGREE).float().mean()) > SAME_IDS
 
 
 @pytest.mark.cuda
@@ -102,7 +116,7 @@ def test_silhouettes_look_like_nvdiffrasts():
     ours = antialias(image, clip, mesh.triangles, opposite_vertices(mesh), fragments)
     assert float((theirs - image).abs().max()) > 0.3
     assert float((ours - theirs).abs().mean()) < AGREE
-    assert float(((ours - theirs).abs() < EDGE_TOLERANCE).float().mean()) > 0.999
+    assert float(((ours - theirs).abs() < EDGE_TOLERANCE).float().mean()) > 0.9999
 
 
 @pytest.mark.cuda
@@ -146,6 +160,4 @@ def test_cube_lookups_are_nvdiffrasts():
     torch.testing.assert_close(ours, theirs, rtol=AGREE, atol=AGREE)
     gradients = [torch.autograd.grad((image * weight).sum(), levels) for image in (ours, theirs)]
     for level_gradient, their_gradient in zip(*gradients, strict=True):
-        assert (
-            float((level_gradient - their_gradient).norm() / their_gradient.norm()) < 5e-3
-        )  # lookups on an edge of the cube may take either face
+        assert float((level_gradient - their_gradient).norm() / their_gradient.norm()) < 1e-3
