@@ -100,6 +100,106 @@ class PBRFIT_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PBRFIT_OT_pause(bpy.types.Operator):
+    """Let the running fit rest, so that the machine is free for other work; or let it go on"""
+
+    bl_idname = "pbrfit.pause"
+    bl_label = "Pause"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be work that can rest."""
+        if not session.running() or not session.current().can_pause:
+            cls.poll_message_set("No fit is at work")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Pause, or go on."""
+        running = session.current()
+        if running.status.paused:
+            running.go_on()
+        else:
+            running.pause()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_apply_now(bpy.types.Operator):
+    """End the fit early: take the maps as good as they are now"""
+
+    bl_idname = "pbrfit.apply_now"
+    bl_label = "Apply Now"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """The fit must have begun to change the maps."""
+        if not session.running() or not session.current().can_apply_now:
+            cls.poll_message_set("There are no maps yet: wait until the fit itself runs")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Ask the backend for what it has."""
+        session.current().apply_now()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_resume(bpy.types.Operator):
+    """Start the backend again, and go on with the fit from where it was"""
+
+    bl_idname = "pbrfit.resume"
+    bl_label = "Resume"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be a fit that lost its backend."""
+        last = session.current()
+        if last is None or not last.status.can_resume:
+            cls.poll_message_set("No fit was interrupted")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Go on, polled by the timer."""
+        try:
+            session.current().resume(context)
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            start_timer()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_dismiss(bpy.types.Operator):
+    """Put the outcome of the last fit away. What it made stays"""
+
+    bl_idname = "pbrfit.dismiss"
+    bl_label = "Dismiss"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be a fit that is over."""
+        last = session.current()
+        if last is None or not last.status.finished:
+            cls.poll_message_set("There is no finished fit")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Forget the session."""
+        session.end_session()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
 class PBRFIT_OT_revert(bpy.types.Operator):
     """Put the materials back that the active object had before its fit"""
 
@@ -123,7 +223,15 @@ class PBRFIT_OT_revert(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (PBRFIT_OT_optimize, PBRFIT_OT_cancel, PBRFIT_OT_revert)
+CLASSES = (
+    PBRFIT_OT_optimize,
+    PBRFIT_OT_cancel,
+    PBRFIT_OT_pause,
+    PBRFIT_OT_apply_now,
+    PBRFIT_OT_resume,
+    PBRFIT_OT_dismiss,
+    PBRFIT_OT_revert,
+)
 
 
 def register() -> None:

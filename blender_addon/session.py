@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -27,12 +27,21 @@ from .properties import fit_settings
 from .protocol import events
 from .protocol.client import BackendClient
 from .references import EnvironmentRendered, ReferenceRenderer, ViewRendered, save_copy
-from .views import View, bounding_sphere, plan_views
+from .session_status import (
+    APPLYING,
+    CANCELLED,
+    DONE,
+    EXPORTING,
+    FAILED,
+    FITTING,
+    IDLE,
+    RENDERING,
+    STARTING,
+    SessionResult,
+    SessionStatus,
+)
+from .views import bounding_sphere, plan_views
 
-IDLE, EXPORTING, STARTING, RENDERING, FITTING, APPLYING, DONE, FAILED, CANCELLED = (
-    "idle", "exporting", "starting", "rendering", "fitting", "applying", "done", "failed", "cancelled",
-)  # fmt: skip
-FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
 # Held-out views measure: at the fit's few samples their noise alone would floor the PSNR shown (8 samples: 27 dB).
 HELD_OUT_SAMPLES = 4
 RENDERING_SHARE = 0.6  # of the progress bar
@@ -41,63 +50,15 @@ FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02
 LAST_PHASES = (0.94, 1.0)
 
 
-@dataclass(frozen=True)
-class SessionStatus:
-    """Where a session is. fraction: 0..1 of the whole; psnr_db, seconds_left (of this phase): None while unknown."""
-
-    state: str = IDLE
-    message: str = ""
-    fraction: float = 0.0
-    iteration: int = 0
-    psnr_db: float | None = None
-    seconds_left: float | None = None
-    error: PbrFitError | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.state in FINISHED_STATES
-
-    @property
-    def cause(self) -> str:
-        """Why it failed; empty where it did not."""
-        return self.error.cause if self.error is not None else ""
-
-    @property
-    def cure(self) -> str:
-        """What to do about it; empty where nothing failed."""
-        return self.error.cure if self.error is not None else ""
-
-
-@dataclass
-class SessionResult:
-    """What a session leaves.
-
-    object_name, uv_map: what was fitted; material, original_materials (by slot, "": none) and world: names of what
-    was made and what was there; files: result files by name; metrics: of the fit; seconds: by phase (export, start,
-    render, fit, apply, total); plan: of the references as given to the second Blender; views: all, held-out included;
-    warnings: what preflight had to say.
-    """
-
-    object_name: str
-    uv_map: str
-    plan: dict
-    views: list[View]
-    warnings: list[str]
-    material: str = ""
-    original_materials: dict[int, str] = field(default_factory=dict)
-    world: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 class OptimizeSession:
     """One fit of one object. Use it once; call everything from Blender's main thread."""
 
     def __init__(self) -> None:
         self.status = SessionStatus()
         self.result: SessionResult | None = None
+        self.plans: list = []
+        self.previews: dict[tuple[int, str], np.ndarray] = {}
+        self.previews_version = 0
         self._directory: Path | None = None
         self._renderer: ReferenceRenderer | None = None
         self._backend: LocalBackend | None = None
@@ -300,6 +261,32 @@ class OptimizeSession:
         self.result.seconds[phase] = now - self._phase_began
         self._phase_began = now
         self._set_status(state, message, fraction)
+
+    # The artist's wishes ----------------------------------------------------------------------------------------
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether there is work that can rest, or rests."""
+        return self.status.state == FITTING
+
+    def pause(self) -> None:
+        """Let the work rest until `go_on`."""
+        self._client.pause()
+        self.status = replace(self.status, paused=True)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._client.resume()
+        self.status = replace(self.status, paused=False)
+
+    @property
+    def can_apply_now(self) -> bool:
+        """Whether the fit has maps to give."""
+        return self.status.state == FITTING and self.status.iteration > 0
+
+    def apply_now(self) -> None:
+        """Have the backend end the fit with the maps it has."""
+        self._client.finish()
 
     # Ending -----------------------------------------------------------------------------------------------------
 
