@@ -16,6 +16,7 @@ import numpy as np
 
 from .axes import rotate_to_renderer
 from .errors import PbrFitError
+from .uv_layout import polygon_tiles, tile_numbers
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class MeshExport:
 
     arrays: the wire arrays vertex_position, vertex_normal, vertex_tangent, vertex_uv, triangles, triangle_material
     (renderer's axes); world_positions: float32 [N, 3], Blender's axes, for placing cameras; uv_map: the map's name;
-    used_slots: material slot indices that faces use, ascending.
+    used_slots: material slot indices that faces use, ascending; triangle_tile: int32 [T], the UDIM tile that a triangle
+    was moved from, 0 for those of slots whose UVs stay.
     """
 
     arrays: dict[str, np.ndarray]
     world_positions: np.ndarray
     uv_map: str
     used_slots: tuple[int, ...]
+    triangle_tile: np.ndarray
 
 
 def read(collection: bpy.types.bpy_prop_collection, attribute: str, width: int, dtype: type) -> np.ndarray:
@@ -142,8 +145,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(lengths > 0.0, lengths, 1.0)
 
 
-def export_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> MeshExport:
-    """Export `scene_object` as it is evaluated by `depsgraph`, with its active UV map.
+def export_mesh(
+    scene_object: bpy.types.Object,
+    depsgraph: bpy.types.Depsgraph,
+    uv_map: str | None = None,
+    tiled_slots: frozenset[int] = frozenset(),
+) -> MeshExport:
+    """Export `scene_object` as it is evaluated by `depsgraph`, with the UV map named, or its active one.
+
+    Faces of `tiled_slots` are moved from their UDIM tile to the first.
 
     Vertices are corners, deduplicated over position, normal, tangent and UV. Normals and tangents are transformed as
     Cycles does it (by the inverse transpose); under non-uniform scale Cycles' bitangent is then not orthogonal to
@@ -151,7 +161,7 @@ def export_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) 
     and the tangents' sign, so that faces stay front-facing.
     Raises PbrFitError where tangents cannot be computed (preflight finds the known causes before).
     """
-    uv_map = scene_object.data.uv_layers.active.name
+    uv_map = scene_object.data.uv_layers.active.name if uv_map is None else uv_map
     with evaluated_mesh(scene_object, depsgraph) as mesh:
         if uv_map not in mesh.uv_layers:
             raise PbrFitError(
@@ -165,14 +175,22 @@ def export_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) 
         vertices = read(mesh.loops, "vertex_index", 1, np.int32)[loops, 0]
         local_positions = read(mesh.vertices, "co", 3, np.float32)
         normals = read(mesh.corner_normals, "vector", 3, np.float32)[loops]
-        uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)[loops]
+        slot_count = max(1, len(scene_object.material_slots))
+        # Blender shows faces whose index has no slot with the last slot's material.
+        triangle_material = np.clip(polygon_material[triangle_polygons], 0, slot_count - 1).astype(np.int32)
+        corner_uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
+        squares = np.zeros((len(triangle_loops), 2), dtype=np.int32)
+        if tiled_slots:
+            squares = polygon_tiles(corner_uv, read(mesh.polygons, "loop_start", 1, np.int32)[:, 0])[0]
+            squares = squares[triangle_polygons]
+            squares[~np.isin(triangle_material, list(tiled_slots))] = 0
+        uv = corner_uv[loops] - np.repeat(squares, 3, axis=0).astype(np.float32)
         try:
             tangents = triangle_tangents(mesh, uv_map, triangle_loops)
         except RuntimeError as error:
             raise PbrFitError(
                 f'Blender cannot compute tangents of "{scene_object.name}": {error}.', "Check its UV map and its faces."
             ) from error
-        slot_count = max(1, len(scene_object.material_slots))
 
     matrix = np.array(scene_object.evaluated_get(depsgraph).matrix_world, dtype=np.float64)
     linear = matrix[:3, :3]
@@ -200,8 +218,6 @@ def export_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) 
     triangles = inverse.reshape(-1, 3).astype(np.int32)
     if mirrored:
         triangles = triangles[:, ::-1]
-    # Blender shows faces whose index has no slot with the last slot's material.
-    triangle_material = np.clip(polygon_material[triangle_polygons], 0, slot_count - 1).astype(np.int32)
     arrays = {
         "vertex_position": rows[:, 0:3],
         "vertex_normal": rows[:, 3:6],
@@ -215,4 +231,7 @@ def export_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) 
         world_positions=world_positions[np.unique(vertices)],
         uv_map=uv_map,
         used_slots=tuple(int(slot) for slot in np.unique(triangle_material)),
+        triangle_tile=np.where(np.isin(triangle_material, list(tiled_slots)), tile_numbers(squares), 0).astype(
+            np.int32
+        ),
     )

@@ -8,6 +8,8 @@ import math
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
+from . import presets
+from .assign_names import DEFAULT_SCHEME
 from .errors import PbrFitError
 from .protocol.settings import FitSettings, SettingsError
 
@@ -24,6 +26,43 @@ def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) 
 
 class PBRFIT_FitSettings(bpy.types.PropertyGroup):
     """Settings of the next fit in this scene."""
+
+    preset: EnumProperty(
+        name="Preset",
+        description="Views, samples, resolution and quality together. Custom: they were set one by one",
+        items=[(name, label, description) for name, label, description, _ in presets.PRESETS] + [presets.CUSTOM],
+        get=presets.shown,
+        set=presets.choose,
+    )
+    map_sets: EnumProperty(
+        name="Map Sets",
+        description="How many sets of maps there will be",
+        items=[
+            ("SLOT", "One per Material", "Each material gets maps of its own; objects that share it share them"),
+            ("OBJECT", "One per Object", "All faces of an object share one set of maps and one new material"),
+        ],
+        default="SLOT",
+    )
+    use_udim: BoolProperty(
+        name="UDIM Tiles",
+        description="Where faces lie in several whole tiles of the UV map, fit one set of maps for each tile. "
+        "Off: the tiles show the same maps",
+        default=True,
+    )
+    material_name: StringProperty(
+        name="Material Name",
+        description="Names of new materials. {object} and {material} stand for what is fitted",
+        default=DEFAULT_SCHEME,
+    )
+    image_storage: EnumProperty(
+        name="Images",
+        description="Where the maps are kept",
+        items=[
+            ("PACKED", "Packed", "Within the .blend file"),
+            ("FILES", "Files", "As files in the folder textures beside the .blend. No file is ever overwritten"),
+        ],
+        default="PACKED",
+    )
 
     reference: EnumProperty(
         name="Reference",

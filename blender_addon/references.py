@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The reference renders: a second, windowless Blender works on a copy of the file and hands over finished views.
 
-This Blender stays free. The copy, the plan and the renders live in one temporary directory, which the caller owns.
+This Blender stays free. The copy, the plan and the renders live in one temporary directory, which the caller owns and
+removes; the renders stay in it, so that they can be sent to the backend again.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class ViewRendered:
 
 
 Finished = EnvironmentRendered | ViewRendered
+
+
+class RendererDied(PbrFitError):
+    """The second Blender ended without a word: what it has not rendered may be rendered by another."""
 
 
 def save_copy(path: Path) -> None:
@@ -88,7 +93,10 @@ class ReferenceRenderer:
         self._thread.start()
 
     def poll(self) -> list[Finished]:
-        """What has finished since the last call; never blocks. Raises PbrFitError when rendering failed."""
+        """What has finished since the last call; never blocks.
+
+        Raises PbrFitError when rendering failed, RendererDied when the process ended without saying why.
+        """
         finished = []
         while not self._finished.empty():
             item = self._finished.get()
@@ -124,14 +132,13 @@ class ReferenceRenderer:
             cause = f"The windowless Blender for the references ended with status {status}."
             tail = log_tail(self._log)
             cause += f" Its last words:\n{tail}\n" if tail else ""
-            self._finished.put(PbrFitError(cause, "Check that Cycles can render this file: press F12."))
+            self._finished.put(RendererDied(cause, "Check that Cycles can render this file: press F12."))
 
     def _hand_over(self, entry: dict) -> None:
         if "environment" in entry:
             self._finished.put(EnvironmentRendered(np.load(self._directory / entry["environment"])))
         elif "view" in entry:
-            path = self._directory / entry["file"]
-            self._finished.put(ViewRendered(entry["view"], np.load(path), entry["seconds"]))
-            path.unlink()
+            image = np.load(self._directory / entry["file"])
+            self._finished.put(ViewRendered(entry["view"], image, entry["seconds"]))
         elif "error" in entry:
             self._finished.put(PbrFitError(entry["error"]["cause"], entry["error"]["cure"]))

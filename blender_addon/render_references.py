@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Render one object of a .blend with Cycles, alone in its world, from a list of cameras. Runs in a Blender of its own.
+"""Render objects of a .blend with Cycles, alone in their world, from a list of cameras. Runs in a Blender of its own.
 
     python render_references.py plan.json                                      (bpy installed as a Python module)
     blender --background --factory-startup --python render_references.py -- plan.json
 
 The plan is JSON:
 
-- ``blend``, ``scene``, ``object``: what; ``output``: the folder to write to
+- ``blend``, ``scene``, ``objects`` (names; ``object``: a single one): what; ``output``: the folder to write to
 - ``views``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians), ``seed``,
   and optionally ``clip_start``, ``clip_end`` and ``samples`` of its own}
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
@@ -23,8 +23,8 @@ Each finished thing is a line on stdout, the word PBRFIT and JSON: {"environment
 "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans carry "job" (1, 2, ...). All else
 that Blender prints goes to stderr.
 
-The .blend is never saved. The object is shown at its viewport subdivision level, as it is exported, in a scene of its
-own: other objects and lamps are absent, as are compositing, simplify, render borders and film exposure. Displacement is
+The .blend is never saved. The objects are shown at their viewport subdivision level, as they are exported, in a scene
+of their own: other objects and lamps are absent, as are compositing, simplify, render borders and film exposure. Displacement is
 rendered as bump.
 """
 
@@ -68,7 +68,7 @@ def render_plan(plan: dict, report) -> None:
 
     Raises ``PlanError`` when the file, scene, object or HDRI of the plan is not there or the disk refuses.
     """
-    scene, target = _open(plan)
+    scene, targets = _open(plan)
     output = Path(plan["output"])
     output.mkdir(parents=True, exist_ok=True)
     world = _hdri_world(plan["world_hdri"]) if plan.get("world_hdri") else scene.world
@@ -78,10 +78,10 @@ def render_plan(plan: dict, report) -> None:
         report({"environment": "environment.npy"})
     if not plan["views"]:
         return
-    stage = _stage(scene, target, world, plan)
+    stage = _stage(scene, targets, world, plan)
     for view in plan["views"]:
         start = time.perf_counter()
-        pixels = _render_view(stage, target, view, plan.get("samples", 16))
+        pixels = _render_view(stage, targets, view, plan.get("samples", 16))
         name = f"view_{view['index']:04d}.npy"
         _save_array(output / name, pixels)
         report({"view": view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
@@ -111,7 +111,7 @@ def render_world(world: bpy.types.World | None, width: int, height: int) -> np.n
         bpy.data.scenes.remove(stage)
 
 
-def _open(plan: dict) -> tuple[bpy.types.Scene, bpy.types.Object]:
+def _open(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
     if not Path(plan["blend"]).is_file():
         raise PlanError(f"{plan['blend']} does not exist.", "Give the path of a saved .blend file.")
     try:
@@ -126,12 +126,15 @@ def _open(plan: dict) -> tuple[bpy.types.Scene, bpy.types.Object]:
         raise PlanError(
             f"There is no scene {plan['scene']!r} in {plan['blend']}.", f"It has: {_names(bpy.data.scenes)}."
         )
-    target = scene.objects.get(plan["object"])
-    if target is None:
-        raise PlanError(
-            f"There is no object {plan['object']!r} in the scene {scene.name!r}.", f"It has: {_names(scene.objects)}."
-        )
-    return scene, target
+    targets = []
+    for name in plan["objects"] if "objects" in plan else [plan["object"]]:
+        target = scene.objects.get(name)
+        if target is None:
+            raise PlanError(
+                f"There is no object {name!r} in the scene {scene.name!r}.", f"It has: {_names(scene.objects)}."
+            )
+        targets.append(target)
+    return scene, targets
 
 
 def _names(things) -> str:
@@ -139,9 +142,9 @@ def _names(things) -> str:
 
 
 def _stage(
-    scene: bpy.types.Scene, target: bpy.types.Object, world: bpy.types.World | None, plan: dict
+    scene: bpy.types.Scene, targets: list[bpy.types.Object], world: bpy.types.World | None, plan: dict
 ) -> bpy.types.Scene:
-    """A new scene that holds only the target, the world and a camera, with Cycles at plain, unbiased settings."""
+    """A new scene that holds only the targets, the world and a camera, with Cycles at plain, unbiased settings."""
     stage = bpy.data.scenes.new("PBRfit references")
     _plain_cycles(stage, samples=plan.get("samples", 16), threads=plan.get("threads", 0))
     for name in CYCLES_SETTINGS_KEPT:
@@ -150,11 +153,12 @@ def _stage(
     stage.render.film_transparent = True
     stage.render.use_persistent_data = True
     stage.render.resolution_x = stage.render.resolution_y = plan.get("size", 256)
-    stage.collection.objects.link(target)
-    target.hide_render = False
-    target.visible_camera = True
-    target.is_holdout = False
-    target.is_shadow_catcher = False
+    for target in targets:
+        stage.collection.objects.link(target)
+        target.hide_render = False
+        target.visible_camera = True
+        target.is_holdout = False
+        target.is_shadow_catcher = False
     _show_as_exported()
     _camera(stage)
     stage.frame_set(scene.frame_current, subframe=scene.frame_subframe)
@@ -214,12 +218,12 @@ def _camera(stage: bpy.types.Scene) -> bpy.types.Object:
     return camera
 
 
-def _render_view(stage: bpy.types.Scene, target: bpy.types.Object, view: dict, samples: int) -> np.ndarray:
+def _render_view(stage: bpy.types.Scene, targets: list[bpy.types.Object], view: dict, samples: int) -> np.ndarray:
     camera = stage.camera
     camera.matrix_world = Matrix(view["matrix_world"])
     camera.data.sensor_fit = "HORIZONTAL"
     camera.data.angle = view["fov"]
-    corners = [target.matrix_world @ Vector(corner) for corner in target.bound_box]
+    corners = [target.matrix_world @ Vector(corner) for target in targets for corner in target.bound_box]
     farthest = max((corner - camera.matrix_world.translation).length for corner in corners)
     camera.data.clip_start = view.get("clip_start", farthest * 1e-3)
     camera.data.clip_end = view.get("clip_end", farthest * 1e3)

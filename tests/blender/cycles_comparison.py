@@ -91,7 +91,7 @@ def compare(
         {
             "blend": str(copy),
             "scene": scene.name,
-            "object": scene_object.name,
+            "objects": [scene_object.name],
             "size": SIZE,
             "samples": samples,
             "output": str(directory),

@@ -19,7 +19,7 @@ def rendered_world(addon, directory, size: tuple[int, int]) -> np.ndarray:
     plan = {
         "blend": str(copy),
         "scene": bpy.context.scene.name,
-        "object": "Cube",
+        "objects": ["Cube"],
         "output": str(directory),
         "environment": list(size),
         "views": [],
