@@ -1,27 +1,57 @@
-"""Build the Blender extension: zips that Blender installs, with the wire protocol and, where wanted, pyzmq inside.
+"""Build the Blender extension: zips that Blender installs, with the wire protocol, pyzmq and the backend's wheel inside.
 
-    python build_addon.py [--output DIR] [--wheels bundled|none]
+    python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none]
 
 `bundled` (default) makes two zips, since no one pyzmq wheel suits every Blender: one for 4.2.23 to 5.0 (Python 3.11)
-and one for 5.1 and later (the stable ABI, from Python 3.12 on), both for the platform this runs on. `none` makes one
-zip for every version without wheels, for a Blender whose Python has pyzmq already, such as the module bpy.
+and one for 5.1 and later (the stable ABI, from Python 3.12 on). Each holds the wheels of all platforms (3 MB), of which
+Blender unpacks its own; `--platform` leaves the others out. pip fetches the wheels, from its cache or from a folder
+(PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR) where there is no network. `none` makes one zip for every version without pyzmq, for
+a Blender whose Python has it already, such as the module bpy.
+
+The same sources and wheels give the same zip, byte for byte.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
+import importlib.metadata
 import importlib.util
-import shutil
+import platform
 import subprocess
 import sys
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-WHEEL_REQUIREMENT = "pyzmq>=26,<28"
+PYZMQ_VERSION = "27.3.0"
 LEFT_OUT = {"__pycache__"}
+TIMESTAMP = (2020, 1, 1, 0, 0, 0)
+BACKEND_ROOMS = ("backend", "blender_addon", "render")
+BACKEND_FOLDER = "backend_wheel"
+
+PLATFORMS = {
+    "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64"),
+    "windows-x64": ("win_amd64",),
+    "macos-arm64": ("macosx_11_0_arm64",),
+    "macos-x64": ("macosx_11_0_x86_64",),
+}
+"""Blender's name of each platform, and what pip calls the newest that Blender 4.2 runs on."""
+
+THIRD_PARTY = f"""The wheels in this extension hold work of others, under licences of its own, kept beside this file:
+
+pyzmq {PYZMQ_VERSION}  BSD-3-Clause  https://github.com/zeromq/pyzmq
+libzmq         MPL-2.0       https://github.com/zeromq/libzmq (its source code can be had there)
+libsodium      ISC           https://github.com/jedisct1/libsodium
+
+{BACKEND_FOLDER}/ holds PBRfit's own backend, Apache-2.0 (see the LICENSE in it), a program of its own that is installed
+only where the user asks for it.
+"""
 
 
 class BuildError(Exception):
@@ -46,51 +76,153 @@ BUNDLED = (
 WITHOUT_WHEELS = (Variant("without-wheels", "4.2.23", None, None, None),)
 
 
-def source_directories() -> tuple[Path, Path]:
-    """The folders of the add-on and of the protocol: beside this file, in the checkout as when installed."""
+def this_platform() -> str:
+    """Blender's name of the platform this runs on, such as linux-x64."""
+    systems = {"darwin": "macos"}
+    machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
+    system, machine = platform.system().lower(), platform.machine().lower()
+    return f"{systems.get(system, system)}-{machines.get(machine, machine)}"
+
+
+def source_directory() -> Path:
+    """The folder of the rooms: that of this file, in the checkout as when installed."""
     here = Path(__file__).resolve().parent
-    addon, protocol = here / "blender_addon", here / "backend" / "protocol"
-    for needed in (addon / "blender_manifest.toml", protocol / "wire.py"):
-        if not needed.is_file():
-            raise BuildError(f"{needed} is missing. Install PBRfit again, or run this in its source folder.")
-    return addon, protocol
+    for needed in ("blender_addon/blender_manifest.toml", "backend/protocol/wire.py", "render/mesh.py"):
+        if not (here / needed).is_file():
+            raise BuildError(f"{here / needed} is missing. Install PBRfit again, or run this in its source folder.")
+    return here
 
 
-def download_wheel(variant: Variant, directory: Path) -> Path:
-    """Fetch the pyzmq wheel of a variant for this platform with pip."""
-    command = [sys.executable, "-m", "pip", "download", WHEEL_REQUIREMENT, "--no-deps", "--only-binary=:all:"]
+# The wheels of pyzmq ------------------------------------------------------------------------------------------------
+
+
+def download_wheel(variant: Variant, platform_name: str, directory: Path) -> None:
+    """Fetch the pyzmq wheel of a variant for a platform into `directory` with pip; does nothing where it is there."""
+    command = [sys.executable, "-m", "pip", "download", f"pyzmq=={PYZMQ_VERSION}", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", variant.python_version, "--implementation", "cp", "--abi", variant.abi]
+    command += [part for tag in PLATFORMS[platform_name] for part in ("--platform", tag)]
     result = subprocess.run(
         [*command, "--quiet", "--disable-pip-version-check", "--dest", str(directory)],
         capture_output=True,
         text=True,
         check=False,
     )
-    wheels = sorted(directory.glob("*.whl"))
-    if result.returncode != 0 or len(wheels) != 1:
+    if result.returncode != 0:
         raise BuildError(
-            f"pip could not fetch a pyzmq wheel for Python {variant.python_version}: {result.stderr.strip()}\n"
-            "Check the network, or build with --wheels none."
+            f"pip could not fetch a pyzmq wheel for Python {variant.python_version} on {platform_name}: "
+            f"{result.stderr.strip()}\nCheck the network, or build with --wheels none."
         )
-    return wheels[0]
 
 
-def blender_platform(wheel: Path) -> str:
-    """Blender's name of the platform that a wheel is for."""
-    tag = wheel.stem.rsplit("-", 1)[-1]
-    machine = "arm64" if tag.endswith(("arm64", "aarch64")) else "x64"
-    system = "windows" if tag.startswith("win") else "macos" if tag.startswith("macosx") else "linux"
-    return f"{system}-{machine}"
+def download_wheels(variant: Variant, platforms: Sequence[str], directory: Path) -> list[Path]:
+    """Fetch the pyzmq wheels of a variant; one may serve two platforms (macOS), so that there may be fewer."""
+
+    def fetch(platform_name: str) -> list[Path]:
+        # A folder each: two pips that fetch the same file must not write to one.
+        folder = directory / platform_name
+        download_wheel(variant, platform_name, folder)
+        return sorted(folder.glob("*.whl"))
+
+    with ThreadPoolExecutor(len(platforms)) as pool:
+        found = {wheel.name: wheel for wheels in pool.map(fetch, platforms) for wheel in wheels}
+    return [found[name] for name in sorted(found)]
 
 
-def variant_manifest(manifest: str, variant: Variant, wheel: Path | None) -> str:
+def licence_files(wheel: Path) -> dict[str, bytes]:
+    """The licences that a pyzmq wheel names, by the path they get in the extension."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if "/licenses/" in name and not name.endswith("/")]
+        found = {f"licenses/pyzmq/{name.rsplit('/', 1)[-1]}": archive.read(name) for name in names}
+    wanted = ("LICENSE.md", "LICENSE.zeromq.txt", "LICENSE.libsodium.txt")
+    missing = [name for name in wanted if f"licenses/pyzmq/{name}" not in found]
+    if missing:
+        raise BuildError(
+            f"{wheel.name} lacks the licences {', '.join(missing)}, without which it must not be passed on."
+        )
+    return found | {"licenses/README.txt": THIRD_PARTY.encode()}
+
+
+# The wheel of the backend -------------------------------------------------------------------------------------------
+
+
+def core_metadata(root: Path) -> tuple[str, str]:
+    """The version of PBRfit and the text of its package metadata, from the sources or from what is installed."""
+    project_file = root / "pyproject.toml"
+    if project_file.is_file():
+        project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
+        version, python, requirements = project["version"], project["requires-python"], project["dependencies"]
+    else:
+        installed = importlib.metadata.metadata("pbrfit")
+        version, python = installed["Version"], installed["Requires-Python"]
+        requirements = [line for line in installed.get_all("Requires-Dist") or [] if "extra ==" not in line]
+    lines = ["Metadata-Version: 2.1", "Name: pbrfit", f"Version: {version}", f"Requires-Python: {python}"]
+    return version, "\n".join([*lines, *(f"Requires-Dist: {line}" for line in requirements)]) + "\n"
+
+
+def room_files(root: Path, room: str) -> dict[str, bytes]:
+    """The files of a room by their path from `root`, but for those that Python or an editor made."""
+    wanted = {".py", ".toml", ".cu", ".cpp", ".h"}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted((root / room).rglob("*"))
+        if path.is_file() and (path.suffix in wanted or path.name == "LICENSE") and not LEFT_OUT & set(path.parts)
+    }
+
+
+def backend_wheel(root: Path) -> tuple[str, bytes]:
+    """The name and the bytes of the wheel of PBRfit itself, which "Set Up Backend" installs.
+
+    Made here rather than by a build tool: it is plain Python, and so needs no network, and is the same each time.
+    """
+    version, metadata = core_metadata(root)
+    files = {"build_addon.py": (root / "build_addon.py").read_bytes()}
+    for room in BACKEND_ROOMS:
+        files |= room_files(root, room)
+    info = f"pbrfit-{version}.dist-info"
+    files[f"{info}/METADATA"] = metadata.encode()
+    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: pbrfit\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\npbrfit = backend.cli:main\n"
+    if (root / "LICENSE").is_file():
+        files[f"{info}/licenses/LICENSE"] = (root / "LICENSE").read_bytes()
+    else:
+        found = [path for path in importlib.metadata.files("pbrfit") or [] if path.match("licenses/LICENSE")]
+        files[f"{info}/licenses/LICENSE"] = found[0].read_binary()
+    record = [f"{name},sha256={_wheel_hash(content)},{len(content)}" for name, content in files.items()]
+    files[f"{info}/RECORD"] = ("\n".join([*record, f"{info}/RECORD,,"]) + "\n").encode()
+    with tempfile.TemporaryFile() as stream:
+        write_zip(stream, files)
+        stream.seek(0)
+        return f"pbrfit-{version}-py3-none-any.whl", stream.read()
+
+
+def _wheel_hash(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+# The zip ------------------------------------------------------------------------------------------------------------
+
+
+def write_zip(target, files: dict[str, bytes]) -> None:
+    """Write files to a zip (a path or an open file), in the order of their names and without today's date."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, TIMESTAMP)
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3  # not the system this runs on
+            # Packed already.
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith(".whl") else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name])
+
+
+def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], wheels: Iterable[Path]) -> str:
     """The manifest's text with the versions, platforms and wheels of a variant."""
     lines = [f'blender_version_min = "{variant.version_min}"']
     if variant.version_max is not None:
         lines.append(f'blender_version_max = "{variant.version_max}"')
-    if wheel is not None:
-        lines.append(f'platforms = ["{blender_platform(wheel)}"]')
-        lines.append(f'wheels = ["./wheels/{wheel.name}"]')
+    names = [wheel.name for wheel in wheels]
+    if names:
+        lines.append("platforms = [" + ", ".join(f'"{name}"' for name in platforms) + "]")
+        lines += ["wheels = [", *(f'  "./wheels/{name}",' for name in names), "]"]
     changed = ["\n".join(lines) if line.startswith("blender_version_min") else line for line in manifest.splitlines()]
     if changed == manifest.splitlines() and len(lines) > 1:
         raise BuildError("blender_manifest.toml has no line blender_version_min to build on.")
@@ -123,41 +255,47 @@ def validate(path: Path) -> None:
         raise BuildError(f"Blender refuses {path.name}:\n{result.stdout}{result.stderr}")
 
 
-def build_variant(variant: Variant, output_directory: Path) -> Path:
+def build_variant(variant: Variant, platforms: Sequence[str], output_directory: Path) -> Path:
     """Build one zip in `output_directory` and return its path."""
-    addon, protocol = source_directories()
-    manifest = (addon / "blender_manifest.toml").read_text(encoding="utf-8")
+    root = source_directory()
+    manifest = (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
+    addon = {
+        name.removeprefix("blender_addon/"): content for name, content in room_files(root, "blender_addon").items()
+    }
+    protocol = {
+        name.removeprefix("backend/"): content for name, content in room_files(root, "backend/protocol").items()
+    }
+    files = {name: content for name, content in addon.items() if not name.startswith("protocol/")} | protocol
+    wheel_name, wheel_content = backend_wheel(root)
+    files[f"{BACKEND_FOLDER}/{wheel_name}"] = wheel_content
     with tempfile.TemporaryDirectory(prefix="pbrfit_build_") as temporary:
-        root = Path(temporary) / "pbrfit"
-        ignore = shutil.ignore_patterns(*LEFT_OUT, "protocol")
-        shutil.copytree(addon, root, ignore=ignore)
-        shutil.copytree(protocol, root / "protocol", ignore=shutil.ignore_patterns(*LEFT_OUT))
-        wheel = None
-        if variant.python_version is not None:
-            (root / "wheels").mkdir()
-            wheel = download_wheel(variant, root / "wheels")
-        (root / "blender_manifest.toml").write_text(variant_manifest(manifest, variant, wheel), encoding="utf-8")
-        platform = f"-{blender_platform(wheel)}" if wheel is not None else ""
-        path = output_directory / f"pbrfit-{addon_version(manifest)}-{variant.suffix}{platform}.zip"
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(root.rglob("*")):
-                if file.is_file():
-                    archive.write(file, file.relative_to(root).as_posix())
+        wheels = [] if variant.python_version is None else download_wheels(variant, platforms, Path(temporary))
+        for wheel in wheels:
+            files[f"wheels/{wheel.name}"] = wheel.read_bytes()
+            files |= licence_files(wheel)
+        files["blender_manifest.toml"] = variant_manifest(manifest, variant, platforms, wheels).encode()
+    chosen = f"-{'-'.join(platforms)}" if wheels and set(platforms) != set(PLATFORMS) else ""
+    path = output_directory / f"pbrfit-{addon_version(manifest)}-{variant.suffix}{chosen}.zip"
+    write_zip(path, files)
     validate(path)
     return path
 
 
-def build(output_dir: Path | str, wheels: str = "bundled") -> list[Path]:
+def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[str] = tuple(PLATFORMS)) -> list[Path]:
     """Build the extension zips into `output_dir` (made where absent) and return their paths.
 
-    wheels: "bundled" or "none". Raises BuildError where sources or wheels are missing or Blender refuses the result.
+    wheels: "bundled" or "none"; platforms: of PLATFORMS, those whose pyzmq wheels are bundled. Raises BuildError where
+    sources or wheels are missing or Blender refuses the result.
     """
     if wheels not in {"bundled", "none"}:
         raise BuildError(f'wheels is "{wheels}"; allowed are bundled and none.')
+    unknown = [name for name in platforms if name not in PLATFORMS]
+    if unknown or not platforms:
+        raise BuildError(f'There are no wheels for "{", ".join(unknown)}"; allowed are {", ".join(PLATFORMS)}.')
     output_directory = Path(output_dir)
     output_directory.mkdir(parents=True, exist_ok=True)
     variants = BUNDLED if wheels == "bundled" else WITHOUT_WHEELS
-    return [build_variant(variant, output_directory) for variant in variants]
+    return [build_variant(variant, platforms, output_directory) for variant in variants]
 
 
 def main() -> int:
@@ -165,13 +303,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Blender extension PBRfit.")
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder for the zips (default: dist)")
     parser.add_argument("--wheels", choices=("bundled", "none"), default="bundled", help="carry pyzmq inside or not")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--platform",
+        action="append",
+        choices=tuple(PLATFORMS),
+        help="carry pyzmq for this platform only; may be given several times (default: for all)",
+    )
+    chosen = parser.parse_args()
     try:
-        for path in build(arguments.output, arguments.wheels):
-            print(path)
+        paths = build(chosen.output, chosen.wheels, chosen.platform or tuple(PLATFORMS))
     except BuildError as error:
-        print(error, file=sys.stderr)
+        print(f"build_addon: {error}", file=sys.stderr)
         return 1
+    for path in paths:
+        print(path)
     return 0
 
 

@@ -24,12 +24,19 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         default="",
     )
 
+    backend_key: StringProperty(
+        name="Backend Key",
+        description="Public key of the backend at that address, as `pbrfit serve` prints it",
+        default="",
+    )
+
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the preferences."""
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "backend_python")
         layout.prop(self, "backend_address")
+        layout.prop(self, "backend_key")
 
 
 def addon_preferences(context: bpy.types.Context) -> PBRFIT_AddonPreferences:

@@ -22,7 +22,10 @@ yield_idle_threads()
 
 def pytest_report_header() -> list[str]:
     """What the tests run with, so that a log says so by itself."""
-    import torch
+    try:
+        import torch
+    except ImportError:
+        torch = None  # in a Blender's own Python, see blender_versions.py
 
     def version(package: str) -> str:
         try:
@@ -31,9 +34,12 @@ def pytest_report_header() -> list[str]:
             return "none"
 
     packages = ("numpy", "bpy", "triton", "nvdiffrast")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "none"
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return [f"{datetime.date.today()}, {platform.machine()}, GPU: {gpu}", f"torch {torch.__version__}, {versions}"]
+    return [
+        f"{datetime.date.today()}, {platform.machine()}, GPU: {gpu}",
+        f"torch {torch.__version__ if torch is not None else 'none'}, {versions}",
+    ]
 
 
 @pytest.fixture(scope="session")

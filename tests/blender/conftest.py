@@ -1,6 +1,8 @@
 """A real Blender: the module bpy with user files of its own, into which the built extension is installed.
 
-Nothing of `blender_addon` is imported from the source tree: tests reach it by the fixture `addon`.
+Nothing of `blender_addon` is imported from the source tree: tests reach it by the fixture `addon`. The extension is
+built without wheels, for this very Python, unless PBRFIT_EXTENSION_ZIP names one; the backend is this Python's unless
+PBRFIT_BACKEND_PYTHON names another (see blender_versions.py).
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if named := os.environ.get("PBRFIT_EXTENSION_ZIP"):
+        return Path(named)
     (path,) = build_addon.build(tmp_path_factory.mktemp("extension"), "none")
     return path
 
@@ -79,13 +83,13 @@ class Addon:
 
 @pytest.fixture
 def addon(installed_extension: str):
-    """The add-on, enabled in an empty file; its backend is this Python's."""
+    """The add-on, enabled in an empty file; its backend is this Python's, or the one named."""
     import bpy
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.preferences.addon_enable(module=installed_extension)
     found = Addon()
-    found.preferences.backend_python = sys.executable
+    found.preferences.backend_python = os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable
     yield found
     if installed_extension in bpy.context.preferences.addons:
         bpy.ops.preferences.addon_disable(module=installed_extension)
