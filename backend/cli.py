@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -63,6 +64,30 @@ def argument_parser() -> argparse.ArgumentParser:
     serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
     serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
     serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process has ended")
+    serve.add_argument(
+        "--client-key",
+        type=_public_key,
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="public key of a client that may connect; may be repeated",
+    )
+    serve.add_argument(
+        "--authorized-keys",
+        type=Path,
+        metavar="FILE",
+        help="file of the public keys of clients that may connect, one in a line; read again when it changes",
+    )
+    serve.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="the backend's own keys, made where there are none (default: with --authorized-keys "
+        "~/.config/pbrfit/backend-key.json, else new keys each time)",
+    )
+    serve.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="keep there what jobs need to go on after a crash"
+    )
     serve.set_defaults(run=run_serve)
 
     doctor = commands.add_parser("doctor", help="say what is installed, what will be used and what is missing")
@@ -106,16 +131,35 @@ def run_optimize(chosen: argparse.Namespace) -> int:
 
 
 def run_serve(chosen: argparse.Namespace) -> int:
-    """``pbrfit serve``."""
+    """``pbrfit serve``. Raises CommandError where nobody could connect, for unusable keys, or a taken address."""
     import logging
 
+    from .gatekeeper import AuthorizedKeys
+    from .protocol.keys import KeyFileError, kept_keys
     from .server import ServerError, serve
 
+    if not chosen.client_key and chosen.authorized_keys is None:
+        raise CommandError(
+            "No client may connect: the backend knows no client's public key.",
+            "Give it one with --client-key, or a file of them with --authorized-keys; Blender's preferences of PBRfit "
+            "show the key of that Blender.",
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
+    key_file = chosen.key_file
+    if key_file is None and chosen.authorized_keys is not None:
+        key_file = _default_key_file()
     try:
-        serve(chosen.address, chosen.address_file, chosen.parent_pid)
-    except ServerError as error:
+        serve(
+            chosen.address,
+            chosen.address_file,
+            chosen.parent_pid,
+            keys=None if key_file is None else kept_keys(key_file),
+            authorized=AuthorizedKeys(chosen.client_key, chosen.authorized_keys),
+            checkpoints=chosen.checkpoints,
+            listening=_print_address if chosen.authorized_keys is not None else lambda _address, _key: None,
+        )
+    except (ServerError, KeyFileError) as error:
         raise CommandError(error.cause, error.cure) from error
     return 0
 
@@ -128,6 +172,24 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     return 1 if any(finding.missing for finding in findings) else 0
+
+
+def _default_key_file() -> Path:
+    """Where the keys of a backend for other machines are kept, so that Blender need be told its public key once."""
+    folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
+    return (Path(folder) if folder else Path.home() / ".config") / "pbrfit" / "backend-key.json"
+
+
+def _print_address(address: str, public_key: str) -> None:
+    print(f"Address:    {address}\nPublic key: {public_key}", flush=True)
+
+
+def _public_key(text: str) -> str:
+    from .protocol.keys import is_key
+
+    if not is_key(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
+    return text
 
 
 def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict) -> int:

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from .job_control import JobControl
 from .protocol.settings import FitSettings
 from .protocol.wire import ArrayDescription, Message
 
 UPLOADING = "uploading"
 QUEUED = "queued"
 RUNNING = "running"
+PAUSED = "paused"
 DONE = "done"
 FAILED = "failed"
 CANCELLED = "cancelled"
@@ -61,11 +63,13 @@ class FitInputs:
 
     views: iterating blocks until the next view arrives and ends after the last; it raises `JobCancelled` when the
     job is cancelled and `JobError` when no more views can come. view_count: how many were announced, 0 if unknown.
+    control: whether the artist wants it to finish early, and where previews go.
     """
 
     arrays: dict[str, np.ndarray]
     views: Iterator[ViewInput]
     view_count: int
+    control: JobControl = field(default_factory=JobControl)
 
 
 @dataclass
@@ -81,6 +85,14 @@ class FitProgress:
 
 
 @dataclass
+class MapPreviews:
+    """A set of maps as it is now: images uint8 [h, w, 4] by name."""
+
+    set_index: int
+    images: dict[str, np.ndarray]
+
+
+@dataclass
 class FitResult:
     """What a job leaves: the files' bytes by file name, and JSON values that it measured."""
 
@@ -88,6 +100,7 @@ class FitResult:
     metrics: dict[str, Any]
 
 
+# Inputs, settings, `report` and `cancelled`; the last two wait while the job is paused.
 RunJob = Callable[[FitInputs, FitSettings, Callable[[FitProgress], None], Callable[[], bool]], FitResult]
 
 
@@ -106,6 +119,12 @@ class ViewStream:
         """Bytes of the images that have arrived and were not taken yet."""
         with self._condition:
             return self._waiting_bytes
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called."""
+        with self._condition:
+            return self._ended
 
     def put(self, view: ViewInput) -> None:
         with self._condition:
@@ -144,10 +163,11 @@ class ViewStream:
 
 @dataclass
 class Job:
-    """One job as the server keeps it. Its fields belong to the I/O thread, save `views`, `stopped` and `inputs`,
+    """One job as the server keeps it. Its fields belong to the I/O thread, save `views`, `control` and `inputs`,
     which the worker reads while it runs the job.
 
-    views_sent: how many views the client has sent in all, None until it says.
+    views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
+    preview: the latest that waits to be sent, since the client has not confirmed the one before (`preview_sent`).
     outcome: the final event, kept until the client acknowledges it.
     """
 
@@ -157,12 +177,15 @@ class Job:
     arrays: dict[str, ArrayDescription]
     view_count: int
     views: ViewStream = field(default_factory=ViewStream)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    control: JobControl = field(default_factory=JobControl)
     inputs: FitInputs | None = None
     state: str = UPLOADING
     view_indices: set[int] = field(default_factory=set)
     views_sent: int | None = None
     seq: int = 0
+    progress: FitProgress | None = None
+    preview: MapPreviews | None = None
+    preview_sent: bool = False
     outcome: Message | None = None
 
     @property
@@ -176,5 +199,5 @@ class Job:
 
     def stop(self, reason: Exception) -> None:
         """Tells the worker to leave the job as soon as it looks."""
-        self.stopped.set()
+        self.control.stop()
         self.views.stop(reason)

@@ -1,4 +1,4 @@
-"""The backend's server: a ROUTER socket in one I/O thread, jobs in one worker thread.
+"""The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread.
 
 The I/O thread never computes, so pings and cancels are answered while a fit runs. A message that cannot be
 understood is dropped, answered with an error where its sender can be told, counted and logged; the server lives on.
@@ -22,8 +22,10 @@ from pathlib import Path
 
 import zmq
 
+from .gatekeeper import AuthorizedKeys, Gatekeeper
 from .jobs import FitInputs, FitProgress, FitResult, Job, RunJob
 from .parent_watch import parent_watch
+from .protocol.keys import KeyPair, new_keys
 from .protocol.settings import FitSettings
 from .protocol.wakeup import Wakeup
 from .protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
@@ -36,6 +38,7 @@ MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
+_OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
 # Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 
@@ -61,8 +64,9 @@ def software_version() -> str:
 
 @dataclass
 class _Session:
-    """A client: where its connection is now, when it was last heard, and its last replies by request."""
+    """A client: its public key, where its connection is now, when it was last heard, and its last replies by request."""
 
+    key: str
     route: bytes
     last_heard: float
     replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
@@ -71,13 +75,16 @@ class _Session:
 class Server:
     """Binds on construction (raises `ServerError`), serves in `run`; `stop` may be called from any thread.
 
-    address: where it listens, with the port that was chosen. dropped: how many messages were dropped, by code.
+    address: where it listens, with the port that was chosen. dropped: how many messages were dropped, and connections
+    refused ("key", "handshake"), by code. keys: its own. authorized: the keys of the clients it serves.
     """
 
     def __init__(
         self,
         address: str,
         run_job: RunJob,
+        keys: KeyPair,
+        authorized: AuthorizedKeys,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
     ) -> None:
@@ -93,6 +100,7 @@ class Server:
         self._socket.linger = 0
         self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
         self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
+        self._gatekeeper = Gatekeeper(self._socket, keys, authorized, self._count_dropped)
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -113,11 +121,14 @@ class Server:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        for socket in self._gatekeeper.sockets:
+            poller.register(socket, zmq.POLLIN)
         next_housekeeping = 0.0
         try:
             while not self._stopping.is_set():
                 poller.poll(HOUSEKEEPING_INTERVAL_S * 1000)
                 self._wakeup.clear()
+                self._gatekeeper.work()
                 self._take_reports()
                 self._receive()
                 if time.monotonic() >= next_housekeeping:
@@ -159,17 +170,21 @@ class Server:
                 route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._take_message(route.bytes, [frame.buffer for frame in frames])
+            key = str(route.get("User-Id"))  # as the gatekeeper named it
+            self._take_message(route.bytes, key, [frame.buffer for frame in frames])
 
-    def _take_message(self, route: bytes, frames: list[Buffer]) -> None:
+    def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
         try:
             message = unpack(frames, self._limits)
             if not message.session or not message.request:
                 raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
+            known = self._sessions.get(message.session)
+            if known is not None and known.key != key:
+                raise ProtocolError("session", "This session belongs to a client with another key.", _OWN_SESSION)
         except ProtocolError as error:
             self._drop(route, error)
             return
-        session = self._session_of(message, route)
+        session = self._session_of(message, key, route)
         reply = session.replies.get(message.request)
         if reply is None:
             try:
@@ -187,8 +202,8 @@ class Server:
         self._send(route, reply)
         self._send_events()
 
-    def _session_of(self, message: Message, route: bytes) -> _Session:
-        session = self._sessions.setdefault(message.session, _Session(route, 0.0))
+    def _session_of(self, message: Message, key: str, route: bytes) -> _Session:
+        session = self._sessions.setdefault(message.session, _Session(key, route, 0.0))
         session.route, session.last_heard = route, time.monotonic()
         self._sessions.move_to_end(message.session)
         if len(self._sessions) > MOST_SESSIONS:
@@ -196,11 +211,14 @@ class Server:
             self._service.client_is_silent(oldest)
         return session
 
-    def _drop(self, route: bytes, error: ProtocolError) -> None:
-        self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
+    def _count_dropped(self, code: str, what: str) -> None:
+        self.dropped[code] = self.dropped.get(code, 0) + 1
         if time.monotonic() - self._logged_drop >= LOG_INTERVAL_S:  # a flood must not fill the disk
             self._logged_drop = time.monotonic()
-            logger.warning("dropped a message: %s (dropped so far: %s)", error, self.dropped)
+            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped)
+
+    def _drop(self, route: bytes, error: ProtocolError) -> None:
+        self._count_dropped(error.code, f"a message: {error}")
         reply = error_reply(error.code, error.cause, error.cure)
         reply.session, reply.request = error.session, error.request
         self._send(route, pack(reply))
@@ -241,26 +259,37 @@ def serve(
     address_file: str | os.PathLike | None = None,
     parent_pid: int | None = None,
     run_job: RunJob = run_installed_fit,
+    *,
+    keys: KeyPair | None = None,
+    authorized: AuthorizedKeys,
+    checkpoints: str | os.PathLike | None = None,
+    listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
 
-    address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, pid and version is
-    written there once the server listens, whole or not at all, readable by this user only, and removed at the end.
-    run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
-    Raises `ServerError` with cause and cure.
+    address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
+    version is written there once the server listens, whole or not at all, readable by this user only, and removed at
+    the end. run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
+    keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: folder, made where it
+    does not exist, for what jobs need to go on after a crash. listening: called with the address
+    and the public key once it listens. Raises `ServerError` with cause and cure.
     """
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
-    server = Server(address, run_job)
+    keys = new_keys() if keys is None else keys
+    if checkpoints is not None:
+        _make_folder(Path(checkpoints))
+    server = Server(address, run_job, keys, authorized)
     written = Path(address_file) if address_file is not None else None
     if written is not None:
         try:
-            _write_address_file(written, server.address)
+            _write_address_file(written, server.address, keys.public)
         except ServerError:
             server.close()
             raise
     try:
-        logger.info("listening at %s", server.address)
+        logger.info("listening at %s, public key %s", server.address, keys.public)
+        listening(server.address, keys.public)
         worker_ended = server.run(lambda: not lives())
     except KeyboardInterrupt:
         worker_ended = True
@@ -271,13 +300,21 @@ def serve(
         os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
 
 
-def _write_address_file(path: Path, address: str) -> None:
-    content = json.dumps({"address": address, "pid": os.getpid(), "version": software_version()})
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        cure = "Choose a folder that can be written to."
+        raise ServerError(f"The folder {path} cannot be made: {error.strerror}.", cure) from error
+
+
+def _write_address_file(path: Path, address: str, public_key: str) -> None:
+    values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
     except OSError as error:
         cure = "Choose a file in a folder that exists and can be written to."
         raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
+        json.dump(values, file)
     os.replace(temporary, path)

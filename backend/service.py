@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import jobs
-from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, ViewInput
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, ViewInput
 from .protocol.settings import FitSettings, SettingsError
 from .protocol.wire import (
     LONGEST_NAME,
@@ -71,6 +71,10 @@ class JobService:
             "put": self._put,
             "view": self._view,
             "end_views": self._end_views,
+            "pause": self._pause,
+            "resume": self._resume,
+            "finish": self._finish_early,
+            "preview_seen": self._preview_seen,
             "cancel": self._cancel,
             "get_result": self._get_result,
             "acknowledge": self._acknowledge,
@@ -99,17 +103,22 @@ class JobService:
         self._events.clear()
         return events
 
-    def worker_says(self, job: Job, what: str | FitProgress | FitResult | JobError | JobCancelled) -> None:
+    def worker_says(
+        self, job: Job, what: str | FitProgress | MapPreviews | FitResult | JobError | JobCancelled
+    ) -> None:
         """Takes a report of the worker. What it says of a job that ended meanwhile (by a cancel) is ignored."""
-        if not isinstance(what, (str, FitProgress)):
+        if not isinstance(what, (str, FitProgress, MapPreviews)):
             self._release(job)
         if job.is_final:
             return
         if isinstance(what, str):
-            job.state = jobs.RUNNING
+            job.state = jobs.PAUSED if job.control.paused else jobs.RUNNING
             self._progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
         elif isinstance(what, FitProgress):
             self._progress(job, what)
+        elif isinstance(what, MapPreviews):
+            job.preview = what
+            self._send_preview(job)
         elif isinstance(what, FitResult):
             self._take_result(job, what)
         elif isinstance(what, JobError):
@@ -118,11 +127,12 @@ class JobService:
             self._finish(job, jobs.CANCELLED, {})
 
     def client_is_silent(self, session: str) -> bool:
-        """Fails this client's jobs that wait for arrays or views; returns whether any job of it is left."""
+        """Fails this client's jobs that wait for arrays, views or to go on; returns whether any job of it is left."""
         mine = [job for job in self._jobs.values() if job.session == session]
         for job in mine:
-            if not job.is_final and (job.state == jobs.UPLOADING or len(job.view_indices) != job.views_sent):
-                error = JobError("client_gone", "The client fell silent before all was sent.", "Submit the job again.")
+            waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
+            if not job.is_final and waits:
+                error = JobError("client_gone", "The client fell silent, and the job waits for it.", "Submit it again.")
                 self._end_early(job, error)
         return bool(mine)
 
@@ -191,7 +201,8 @@ class JobService:
             cause = f"The views that wait would take more than {self._capacity.view_bytes / 2**20:.0f} MiB."
             raise JobError("views_too_large", cause, "Use fewer or smaller views.")
         job.view_indices.add(view.index)
-        job.views.put(view)
+        if not job.views.ended:  # a job that is to finish early takes no more
+            job.views.put(view)
         self._end_complete_views(job)
         return Message("ok", {"state": job.state})
 
@@ -202,6 +213,34 @@ class JobService:
             raise ProtocolError("malformed", f"{count} is not the number of views sent.", _SEND_AS_DESCRIBED)
         job.views_sent = count
         self._end_complete_views(job)
+        return Message("ok", {"state": job.state})
+
+    def _pause(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if not job.is_final:
+            job.control.pause()
+            self._say_whether_paused(job)
+        return Message("ok", {"state": job.state})
+
+    def _resume(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if not job.is_final:
+            job.control.resume()
+            self._say_whether_paused(job)
+        return Message("ok", {"state": job.state})
+
+    def _finish_early(self, message: Message) -> Message:
+        job = self._job_of(message)
+        if not job.is_final:
+            job.control.finish()
+            self._end_complete_views(job)
+            self._say_whether_paused(job)
+        return Message("ok", {"state": job.state})
+
+    def _preview_seen(self, message: Message) -> Message:
+        job = self._job_of(message)
+        job.preview_sent = False
+        self._send_preview(job)
         return Message("ok", {"state": job.state})
 
     def _cancel(self, message: Message) -> Message:
@@ -232,8 +271,10 @@ class JobService:
         return job
 
     def _end_complete_views(self, job: Job) -> None:
-        """Ends the views when all are there, in whatever order a retry brought them and their end."""
-        if len(job.view_indices) == job.views_sent:
+        """Ends the views when all are there, in whatever order a retry brought them and their end, or when those that
+        are there must do.
+        """
+        if len(job.view_indices) == job.views_sent or (job.control.finishing and job.view_indices):
             job.views.end()
 
     def _queue_if_complete(self, job: Job) -> None:
@@ -286,7 +327,22 @@ class JobService:
         for old in outcomes[: max(0, len(outcomes) - self._capacity.kept_outcomes)]:
             del self._jobs[old.id]
 
+    def _say_whether_paused(self, job: Job) -> None:
+        """Tells the client when a running job has become a paused one, or the other way round."""
+        state = jobs.PAUSED if job.control.paused else jobs.RUNNING
+        if job.state in (jobs.RUNNING, jobs.PAUSED) and job.state != state and job.progress is not None:
+            job.state = state
+            self._progress(job, job.progress)
+
+    def _send_preview(self, job: Job) -> None:
+        """Sends the latest preview once the client has confirmed the one before, so that a slow link holds no others."""
+        if job.preview is None or job.preview_sent or job.is_final:
+            return
+        self._event(job, "preview", {"set": job.preview.set_index}, job.preview.images)
+        job.preview, job.preview_sent = None, True
+
     def _progress(self, job: Job, progress: FitProgress) -> None:
+        job.progress = progress
         self._event(job, "progress", {"state": job.state, **asdict(progress)}, {})
 
     def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:

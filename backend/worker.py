@@ -13,21 +13,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, RunJob
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, RunJob
 from .protocol.wire import plain
 
 PROGRESS_INTERVAL_S = 0.05
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[Job, "str | FitProgress | FitResult | JobError | JobCancelled"], None]
+Report = Callable[[Job, "str | FitProgress | MapPreviews | FitResult | JobError | JobCancelled"], None]
 
 
 class Worker:
     """Runs jobs from a queue in a thread of its own.
 
-    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts, and last a
-    `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
+    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts and `MapPreviews`, and
+    last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
     """
 
     def __init__(self, run_job: RunJob, report: Report) -> None:
@@ -53,15 +53,17 @@ class Worker:
 
     def _outcome(self, job: Job) -> FitResult | JobError | JobCancelled:
         try:
-            if job.stopped.is_set():
+            if job.control.stopped:
                 return JobCancelled()
             self._report(job, "started")
+            job.control.show = lambda index, images: self._report(job, MapPreviews(index, images))
             inputs = FitInputs(
                 {name: np.array(array) for name, array in job.inputs.arrays.items()},
                 job.inputs.views,
                 job.inputs.view_count,
+                job.control,
             )
-            result = self._run_job(inputs, job.settings, self._throttled(job), job.stopped.is_set)
+            result = self._run_job(inputs, job.settings, self._throttled(job), job.control.rest)
             return FitResult({name: bytes(data) for name, data in result.files.items()}, plain(result.metrics))
         except (JobCancelled, JobError) as error:
             return error
@@ -78,7 +80,7 @@ class Worker:
 
         def report(progress: FitProgress) -> None:
             nonlocal last_time, last_phase
-            if job.stopped.is_set():
+            if job.control.rest():
                 raise JobCancelled
             now = time.monotonic()
             if progress.phase == last_phase and now - last_time < PROGRESS_INTERVAL_S and progress.fraction < 1:

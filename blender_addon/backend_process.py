@@ -13,9 +13,13 @@ from pathlib import Path
 
 from .errors import PbrFitError, log_tail
 from .processes import end_process, start_process
+from .protocol.keys import new_keys
 
 START_SECONDS = 60.0
 SET_UP = "Install it with `pip install pbrfit`, and choose that Python in the preferences of the add-on PBRfit."
+
+CLIENT_KEYS = new_keys()
+"""Who this Blender is to a backend."""
 
 
 def backend_command(python: str) -> list[str]:
@@ -43,8 +47,9 @@ class LocalBackend:
         self._address_file = self._directory / "address.json"
         self._log = self._directory / "backend.log"
         self._deadline = time.monotonic() + START_SECONDS
-        self._address: str | None = None
+        self._address: tuple[str, str] | None = None
         arguments = ["serve", "--address-file", str(self._address_file), "--parent-pid", str(os.getpid())]
+        arguments += [f"--client-key={CLIENT_KEYS.public}"]  # one word: a key may start with -
         try:
             with open(self._log, "wb") as log:
                 self._process = start_process(command + arguments, self._directory, log, subprocess.STDOUT)
@@ -57,14 +62,15 @@ class LocalBackend:
         """Whether the process lives."""
         return self._process.poll() is None
 
-    def poll_address(self) -> str | None:
-        """The address to connect to, or None while it starts. Raises PbrFitError when it ended or takes too long."""
+    def poll_address(self) -> tuple[str, str] | None:
+        """Its address and public key, or None while it starts. Raises PbrFitError when it ended or takes too long."""
         status = self._process.poll()
         if status is not None:
             raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", SET_UP)
         if self._address is None:
             try:
-                self._address = json.loads(self._address_file.read_text(encoding="utf-8"))["address"]
+                said = json.loads(self._address_file.read_text(encoding="utf-8"))
+                self._address = said["address"], said["public_key"]
             except FileNotFoundError:
                 if time.monotonic() > self._deadline:
                     cause = f"The backend did not answer within {START_SECONDS:.0f} seconds.{self.last_words()}"

@@ -18,7 +18,7 @@ import bpy
 import numpy as np
 
 from . import assign, preflight
-from .backend_process import LocalBackend, backend_command, local_backend
+from .backend_process import CLIENT_KEYS, LocalBackend, backend_command, local_backend
 from .errors import PbrFitError
 from .export_mesh import export_mesh
 from .export_world import RENDERED_SIZE, export_world
@@ -129,7 +129,7 @@ class OptimizeSession:
 
     def _start_processes(self, context: bpy.types.Context) -> None:
         preferences = addon_preferences(context)
-        self._client = BackendClient()
+        self._client = BackendClient(keys=CLIENT_KEYS)
         self._connecting = False
         self._connected = False
         self._submitted = False
@@ -138,13 +138,13 @@ class OptimizeSession:
         self._fit_result: events.Result | None = None
         address = preferences.backend_address.strip()
         if address:
-            self._connect(address)
+            self._connect(address, getattr(preferences, "backend_key", ""))
         else:
             self._backend = local_backend(backend_command(preferences.backend_python.strip()))
         self._renderer = ReferenceRenderer(self.result.plan, self._directory)
 
-    def _connect(self, address: str) -> None:
-        self._client.connect(address)
+    def _connect(self, address: str, server_key: str = "") -> None:
+        self._client.connect(address, server_key)
         self._connecting = True
 
     def _set_environment(self, radiance: np.ndarray) -> None:
@@ -178,7 +178,7 @@ class OptimizeSession:
             if not self._connecting:
                 if address is None:
                     return
-                self._connect(address)
+                self._connect(*address)
         for event in self._client.poll():
             self._take_event(event)
         for finished in self._renderer.poll():

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .connection import Connection, Timing
-from .events import Event
+from .connection import Connection
+from .events import Event, MapPreview
+from .keys import KeyPair, new_keys
+from .link import Destination, Timing
 from .settings import FitSettings
 from .wakeup import Wakeup
 from .wire import LONGEST_NAME, ProtocolError, check_dtype
@@ -26,27 +28,38 @@ class BackendClient:
     """One connection to a backend and at most one job on it. No method waits for the backend.
 
     Call all methods from one thread. Arrays are not copied: do not write to an array after handing it over.
-    What happens comes out of `poll`; `Failed` with code "unreachable", "address" or "version" and `Disconnected`
-    end the connection, and `connect` starts a new one.
+    What happens comes out of `poll`; `Failed` with code "unreachable", "address", "key" or "version" and
+    `Disconnected` end the connection, and `connect` starts a new one.
+
+    keys: the client's own, which the backend must know; new ones without. public_key: the public one of them.
     """
 
-    def __init__(self, timing: Timing = Timing()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, timing: Timing = Timing(), keys: KeyPair | None = None) -> None:  # noqa: B008 (frozen)
         self._timing = timing
+        self._keys = new_keys() if keys is None else keys
         self._session = uuid.uuid4().hex
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._wakeup: Wakeup | None = None
         self._thread: threading.Thread | None = None
+        self._previews: dict[tuple[int, str], MapPreview] = {}
+        self._previews_lock = threading.Lock()
 
-    def connect(self, address: str) -> None:
+    @property
+    def public_key(self) -> str:
+        """The client's public key, Z85 text: the backend must know it (`pbrfit serve --client-key`)."""
+        return self._keys.public
+
+    def connect(self, address: str, server_key: str = "") -> None:
         """Starts to connect to an address such as tcp://127.0.0.1:5555; `Connected` or `Failed` follows.
 
-        An earlier connection of this client is closed.
+        server_key: the backend's public key, Z85 text. An earlier connection of this client is closed.
         """
         self.close()
         self._commands = queue.SimpleQueue()
         self._wakeup = Wakeup()
-        connection = Connection(address, self._session, self._timing, self._commands, self._wakeup, self._events.put)
+        destination = Destination(address, server_key, self._keys)
+        connection = Connection(destination, self._session, self._timing, self._commands, self._wakeup, self._emit)
         self._thread = threading.Thread(target=connection.run, name="pbrfit-client", daemon=True)
         self._thread.start()
 
@@ -78,11 +91,30 @@ class BackendClient:
         """Cancels the job; `Cancelled` follows unless the job ends first. Without a job nothing happens."""
         self._command("cancel", None)
 
+    def pause(self) -> None:
+        """Makes the job rest where it is; the worker stays with it. `Progress` with state "paused" follows."""
+        self._command("pause", None)
+
+    def resume(self) -> None:
+        """Lets a paused job go on."""
+        self._command("resume", None)
+
+    def finish(self) -> None:
+        """Ends the fit early with the maps as they are: `Result` follows soon. A paused job goes on to its end.
+
+        Where the fit has not begun, the views that have arrived are all, and the fit is a short one.
+        """
+        self._command("finish", None)
+
     def poll(self) -> list[Event]:
-        """The events since the last call, in order. Never waits."""
+        """The events since the last call, in order; of each map only the latest preview. Never waits."""
         events: list[Event] = []
         while not self._events.empty():
-            events.append(self._events.get_nowait())
+            event = self._events.get_nowait()
+            if isinstance(event, MapPreview):
+                with self._previews_lock:
+                    event = self._previews.pop((event.set_index, event.name))
+            events.append(event)
         return events
 
     def close(self) -> None:
@@ -92,6 +124,17 @@ class BackendClient:
         self._command("close", None)
         self._thread.join(CLOSING_WAIT_S)
         self._thread = None
+
+    def _emit(self, event: Event) -> None:
+        """Called in the I/O thread. A preview that was not polled yet makes way for the next in its place."""
+        if isinstance(event, MapPreview):
+            key = (event.set_index, event.name)
+            with self._previews_lock:
+                waits = key in self._previews
+                self._previews[key] = event
+            if waits:
+                return
+        self._events.put(event)
 
     def _command(self, name: str, value: Any) -> None:
         if self._wakeup is None:

@@ -1,4 +1,4 @@
-"""The client's I/O thread: one DEALER socket, one job at a time, heartbeats."""
+"""The client's I/O thread: one link, one job at a time, heartbeats."""
 
 from __future__ import annotations
 
@@ -8,40 +8,24 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from . import events
+from .link import Destination, Link, LinkEnded, Timing
 from .settings import FitSettings
 from .wakeup import Wakeup
-from .wire import ArrayDescription, Limits, Message, ProtocolError, array_bytes, describe, pack, unpack
+from .wire import ArrayDescription, Limits, Message, array_bytes, describe
 
-SLOWEST_BYTES_PER_SECOND = 1e6
 FAREWELL_S = 0.3
 LONGEST_POLL_S = 0.5
-
-_START_AGAIN = "Start the backend again and repeat the job; the end of its log may say why it stopped."
+# Requests that name a job and nothing else, and that a job which has just ended may refuse.
+_WISHES = ("pause", "resume", "finish", "preview_seen")
+_LATE = (*_WISHES, "cancel", "acknowledge", "get_result")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds. connect: for the backend's first word. ping: between heartbeats. silence: after which the backend
-    counts as gone; while data is on its way to it, one second more for each megabyte not yet confirmed.
-    """
-
-    connect: float = 10.0
-    ping: float = 2.0
-    silence: float = 10.0
-
-
-class _Ended(Exception):
-    """The connection is over; the reason has been told."""
 
 
 class _ClientJob:
@@ -67,41 +51,35 @@ class Connection:
 
     def __init__(
         self,
-        address: str,
+        destination: Destination,
         session: str,
         timing: Timing,
         commands: queue.SimpleQueue,
         wakeup: Wakeup,
         emit: Callable[[events.Event], None],
     ) -> None:
-        self._address = address
+        self._destination = destination
         self._session = session
         self._timing = timing
         self._commands = commands
         self._wakeup = wakeup
         self._emit = emit
-        self._limits = Limits()
-        self._largest_image = self._limits.frame_bytes
-        self._linked = False
-        self._held_back = False
-        self._connected = False
+        self._largest_image = Limits().frame_bytes
         self._closing_until = math.inf
-        self._last_awake = self._last_heard = time.monotonic()
         self._waiting: deque[tuple[str, Any]] = deque()
         self._job: _ClientJob | None = None
-        self._next_request = time.time_ns()  # never repeated within the session, also not by a later connection
-        self._unanswered: dict[str, tuple[Message, int]] = {}
-        self._socket: zmq.Socket
-        self._monitor: zmq.Socket
+        self._link: Link
 
     def run(self) -> None:
         """The I/O thread: returns when the connection is over."""
         context = zmq.Context()
         try:
-            self._open(context)
+            self._link = Link(context, self._destination, self._session, self._timing)
+            self._link.send(Message("hello", {"client": "pbrfit"}))
             self._loop()
-        except _Ended:
-            pass
+        except LinkEnded as ended:
+            if ended.event is not None:
+                self._emit(ended.event)
         except Exception as error:
             logger.exception("the connection to the backend failed")
             cause = f"The connection to the backend stopped with {type(error).__name__}: {error}."
@@ -110,93 +88,33 @@ class Connection:
             context.destroy(linger=0)
             self._wakeup.close()
 
-    def _open(self, context: zmq.Context) -> None:
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.maxmsgsize = self._limits.frame_bytes
-        self._socket.sndhwm = 0  # the arrays are in memory anyway, and a send must not wait
-        # Nothing is queued without a link: what was not answered is sent again, in order, when there is one.
-        self._socket.immediate = True
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._monitor.linger = 0
-        try:
-            if not self._address.startswith("tcp://"):
-                raise zmq.ZMQError(zmq.EINVAL)
-            self._socket.connect(self._address)
-        except zmq.ZMQError as error:
-            cause = f"{self._address!r} is not an address of a backend ({error})."
-            self._end(events.Failed("address", cause, "Give an address such as tcp://127.0.0.1:5555."))
-        self._send(Message("hello", {"client": "pbrfit"}))
-
     def _loop(self) -> None:
-        poller = zmq.Poller()
-        for waking in (self._socket, self._monitor, self._wakeup.fileno()):
+        link, poller = self._link, zmq.Poller()
+        for waking in (link.socket, link.monitor, self._wakeup.fileno()):
             poller.register(waking, zmq.POLLIN)
         next_ping = 0.0
         while True:
             patience = min(LONGEST_POLL_S, self._timing.ping / 2, max(0.0, self._closing_until - time.monotonic()))
-            poller.modify(self._socket, zmq.POLLIN | zmq.POLLOUT if self._held_back else zmq.POLLIN)
+            poller.modify(link.socket, zmq.POLLIN | zmq.POLLOUT if link.held_back else zmq.POLLIN)
             poller.poll(patience * 1000)
-            now = time.monotonic()
-            # Blender may hold the interpreter's lock for long, and hashing takes its time: seconds in which this
-            # thread could not listen are no silence of the backend.
-            self._last_heard = min(now, self._last_heard + max(0.0, now - self._last_awake - patience))
-            self._last_awake = now
+            now = link.awake(patience)
             self._wakeup.clear()
-            self._watch_link()
-            self._receive()
+            link.watch()
+            for message in link.receive():
+                if isinstance(message, Message):
+                    self._take_message(message)
+                elif self._job is not None:
+                    self._fail_job("garbled", message.cause, message.cure)
             self._take_commands()
-            if self._connected and now >= next_ping:
+            if link.connected and now >= next_ping:
                 next_ping = now + self._timing.ping
                 self._send(Message("ping", job=self._job.job if self._job else ""))
             if now >= self._closing_until or (self._closing_until < math.inf and self._job is None):
-                raise _Ended
-            self._check_silence(now - self._last_heard)
-
-    def _watch_link(self) -> None:
-        while self._monitor.poll(0):
-            self._linked = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._held_back = self._linked
-            if not self._linked:
-                self._last_heard = time.monotonic()  # a lost link gets the whole time to come back
-        # The monitor may tell of a link before the socket can send over it: then it is tried again once it can.
-        if self._held_back:
-            self._held_back = False
-            for message, _ in self._unanswered.values():
-                self._transmit(message)
-
-    def _check_silence(self, silence: float) -> None:
-        if not self._connected and silence > self._timing.connect:
-            cause = f"No backend answered at {self._address} within {self._timing.connect:g} seconds."
-            if self._linked:
-                cause = f"What listens at {self._address} does not answer as a PBRfit backend."
-            cure = "Check that the backend runs and that the address is right, or let PBRfit start one itself."
-            self._end(events.Failed("unreachable", cause, cure))
-        patience = self._timing.silence
-        if self._linked:
-            patience += sum(size for _, size in self._unanswered.values()) / SLOWEST_BYTES_PER_SECOND
-        if self._connected and silence > patience:
-            self._end(events.Disconnected(f"The backend has not answered for {silence:.1f} seconds. {_START_AGAIN}"))
-
-    def _end(self, event: events.Event) -> None:
-        self._emit(event)
-        raise _Ended
+                raise LinkEnded
+            link.check_silence()
 
     def _send(self, message: Message, size: int = 0) -> None:
-        """Sends a request; `size` is what it adds to the bytes on their way."""
-        self._next_request += 1
-        message.session, message.request = self._session, str(self._next_request)
-        if message.type != "ping":
-            self._unanswered[message.request] = (message, size)
-        self._transmit(message)
-
-    def _transmit(self, message: Message) -> None:
-        if self._held_back:  # after those that are held back already, in order
-            return
-        try:
-            self._socket.send_multipart(pack(message), zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            self._held_back = self._linked  # no link: all is sent when there is one
+        self._link.send(message, size)
 
     # Commands of the main thread
 
@@ -204,10 +122,10 @@ class Connection:
         """Carries out the commands; before the backend has answered they wait, save `close`."""
         while not self._commands.empty():
             command = self._commands.get_nowait()
-            if command[0] == "close" and not self._connected:
-                raise _Ended
+            if command[0] == "close" and not self._link.connected:
+                raise LinkEnded
             self._waiting.append(command)
-        while self._waiting and self._connected:
+        while self._waiting and self._link.connected:
             name, value = self._waiting.popleft()
             if name == "submit":
                 self._submit(*value)
@@ -245,6 +163,8 @@ class Connection:
             job.deferred.append((name, value))
         elif name == "end_views":
             self._send(Message("end_views", {"count": job.views}, job=job.job))
+        elif name in _WISHES:
+            self._send(Message(name, job=job.job))
         else:
             view, image = value
             if image.nbytes > self._largest_image:
@@ -256,34 +176,13 @@ class Connection:
 
     # What the backend says
 
-    def _receive(self) -> None:
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._last_heard = time.monotonic()
-            try:
-                message = unpack([frame.buffer for frame in frames], self._limits)
-            except ProtocolError as error:
-                self._misunderstood(error)
-                continue
-            self._take_message(message)
-
-    def _misunderstood(self, error: ProtocolError) -> None:
-        if error.code == "version":
-            self._end(events.Failed("version", error.cause, error.cure))
-        logger.warning("dropped a message of the backend: %s", error)
-        if self._job is not None:
-            self._fail_job("garbled", error.cause, error.cure)
-
     def _take_message(self, message: Message) -> None:
-        request, _ = self._unanswered.pop(message.request, (None, 0))
+        request, _ = self._link.unanswered.pop(message.request, (None, 0))
         body = message.body
         if message.type == "error":
             self._take_error(request, body)
         elif message.type == "welcome" and request is not None:
-            self._connected = True
+            self._link.connected = True
             self._largest_image = body["limits"]["frame_bytes"]
             self._emit(events.Connected(body))
         elif message.type == "accepted" and request is not None:
@@ -301,10 +200,10 @@ class Connection:
     def _take_error(self, request: Message | None, body: dict[str, Any]) -> None:
         code, cause, cure = (str(body.get(name, "")) for name in ("code", "cause", "cure"))
         if code == "version" or (request is not None and request.type == "hello"):
-            self._end(events.Failed(code, cause, cure))
+            raise LinkEnded(events.Failed(code, cause, cure))
         job = self._job
-        if request is None or job is None or request.type in ("cancel", "acknowledge", "get_result"):
-            return  # the last three crossed the end of their job
+        if request is None or job is None or request.type in _LATE:
+            return  # those crossed the end of their job
         if request is job.submit or (job.job and request.job == job.job):
             self._fail_job(code, cause, cure)
 
@@ -356,6 +255,10 @@ class Connection:
         if message.type == "progress" and not self._job.cancelled:
             names = ("state", "phase", "fraction", "iteration", "psnr_db", "seconds_left", "message")
             self._emit(events.Progress(*(body.get(name) for name in names)))
+        elif message.type == "preview":
+            self._send(Message("preview_seen", job=self._job.job))
+            for name, image in message.arrays.items():
+                self._emit(events.MapPreview(body.get("set", 0), name, image))
         elif message.type == "result":
             files = {name: array.tobytes() for name, array in message.arrays.items()}
             self._finish(events.Result(files, body.get("metrics", {})))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Connected:
@@ -24,7 +26,7 @@ class Accepted:
 class Progress:
     """Where the job is; only the latest counts.
 
-    state: uploading, queued or running. phase: what it does, in one word. fraction: 0..1 of the phase.
+    state: uploading, queued, running or paused. phase: what it does, in one word. fraction: 0..1 of the phase.
     iteration: of the optimiser, 0 before it. psnr_db and seconds_left: None while unknown.
     """
 
@@ -38,8 +40,25 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class MapPreview:
+    """A map as it is now, small; only the latest of each set and name counts.
+
+    set_index: which set of maps. name: kd (as it is shown: sRGB), orm or normal. image: uint8 [h, w, 4], row 0 at the
+    top, at most 128 pixels high and wide.
+    """
+
+    set_index: int
+    name: str
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
 class Result:
-    """The job is done: the files' bytes by file name, and what the fit measured."""
+    """The job is done: the files' bytes by file name, and what the fit measured.
+
+    With one set of maps the files are kd.png, orm.png and normal.png, with several 0/kd.png, 1/kd.png and so on;
+    environment.exr where the light was learned.
+    """
 
     files: dict[str, bytes]
     metrics: dict[str, Any]
@@ -66,4 +85,4 @@ class Disconnected:
     reason: str
 
 
-Event = Connected | Accepted | Progress | Result | Failed | Cancelled | Disconnected
+Event = Connected | Accepted | Progress | MapPreview | Result | Failed | Cancelled | Disconnected

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import zmq
 
+from backend.gatekeeper import AuthorizedKeys
 from backend.jobs import FitInputs, FitProgress, FitResult
-from backend.protocol.client import BackendClient, Timing
+from backend.protocol.client import BackendClient
 from backend.protocol.events import Event
+from backend.protocol.keys import new_keys
+from backend.protocol.link import Timing
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Buffer, Limits, Message, describe, pack, unpack
 from backend.server import Server
@@ -23,6 +26,7 @@ from backend.service import Capacity
 PATIENCE_S = 5.0  # how long a test waits for what takes milliseconds on an idle machine
 IDENTITY = np.eye(4).tolist()
 ONE_MIB = 1 << 20
+SERVER_KEYS, CLIENT_KEYS = new_keys(), new_keys()
 
 
 def average_views(
@@ -44,7 +48,8 @@ def running_server(
     run_job: Callable = average_views, address: str = "tcp://127.0.0.1:*", **options: object
 ) -> Iterator[Server]:
     options.setdefault("limits", Limits(header_bytes=ONE_MIB // 16, frame_bytes=4 * ONE_MIB))
-    server = Server(address, run_job, **options)
+    options.setdefault("authorized", AuthorizedKeys([CLIENT_KEYS.public]))
+    server = Server(address, run_job, SERVER_KEYS, **options)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -63,6 +68,11 @@ class RawClient:
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.curve_serverkey = SERVER_KEYS.public.encode()
+        self.socket.curve_publickey, self.socket.curve_secretkey = (
+            CLIENT_KEYS.public.encode(),
+            CLIENT_KEYS.secret.encode(),
+        )
         self.socket.connect(address)
         self._requests = 0
         self.events: list[Message] = []
@@ -121,14 +131,16 @@ class PolledClient(BackendClient):
     """The client, and the events that a test has polled but not looked at yet."""
 
     def __init__(self, timing: Timing) -> None:
-        super().__init__(timing)
+        super().__init__(timing, CLIENT_KEYS)
         self.polled: list[Event] = []
 
 
 @contextlib.contextmanager
-def connected_client(address: str, timing: Timing = PATIENT) -> Iterator[PolledClient]:
+def connected_client(
+    address: str, timing: Timing = PATIENT, server_key: str = SERVER_KEYS.public
+) -> Iterator[PolledClient]:
     client = PolledClient(timing)
-    client.connect(address)
+    client.connect(address, server_key)
     try:
         yield client
     finally:

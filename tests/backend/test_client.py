@@ -10,6 +10,7 @@ import pytest
 from server_harness import (
     PATIENCE_S,
     QUICK,
+    SERVER_KEYS,
     PolledClient,
     add_view,
     average_views,
@@ -214,7 +215,7 @@ def test_close_cancels_the_job_so_that_the_next_client_need_not_wait(server):
 def test_close_is_quick_and_may_be_repeated(server):
     client = PolledClient(QUICK)
     client.close()
-    client.connect(server.address)
+    client.connect(server.address, SERVER_KEYS.public)
     wait_for(client, Connected)
     started = time.monotonic()
     client.close()
@@ -226,7 +227,7 @@ def test_close_is_quick_and_may_be_repeated(server):
 def test_a_client_can_connect_again(server):
     with connected_client(server.address) as client:
         for _ in range(2):
-            client.connect(server.address)
+            client.connect(server.address, SERVER_KEYS.public)
             client.submit(FitSettings(), {})
             client.end_views()
             assert wait_for(client, Result)

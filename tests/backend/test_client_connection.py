@@ -12,6 +12,7 @@ import pytest
 import zmq
 from server_harness import (
     QUICK,
+    SERVER_KEYS,
     add_view,
     connected_client,
     running_server,
@@ -70,6 +71,8 @@ def other_router():
     """A ROUTER that is not a PBRfit backend of this version, and its address."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
+    router.curve_server = True
+    router.curve_publickey, router.curve_secretkey = SERVER_KEYS.public.encode(), SERVER_KEYS.secret.encode()
     router.bind("tcp://127.0.0.1:*")
     yield router, router.last_endpoint.decode().rstrip("\0")
     context.destroy(linger=0)

@@ -12,22 +12,31 @@ import time
 from pathlib import Path
 
 import pytest
-from server_harness import PATIENCE_S, QUICK, connected_client, wait_for
+from server_harness import CLIENT_KEYS, PATIENCE_S, QUICK, connected_client, wait_for
 
+from backend.gatekeeper import AuthorizedKeys
 from backend.parent_watch import parent_watch
 from backend.protocol.events import Connected, Disconnected, Failed
 from backend.protocol.settings import FitSettings
 from backend.server import ServerError, serve
 
 ROOT = Path(__file__).parents[2]
-SERVE = "import sys; from backend.server import serve; serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]))"
-BUSY = """
-import sys, time
+SERVE = f"""
+import sys
+from backend.gatekeeper import AuthorizedKeys
 from backend.server import serve
+authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized)
+"""
+BUSY = f"""
+import sys, time
+from backend.gatekeeper import AuthorizedKeys
+from backend.server import serve
+authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
 def never_end(inputs, settings, report, cancelled):
     while True:
         time.sleep(0.01)
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end)
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end, authorized=authorized)
 """
 
 
@@ -67,7 +76,7 @@ def test_the_address_file_is_whole_and_private_and_leads_to_the_server(processes
     assert written["pid"] == process.pid
     assert written["version"]
     assert stat.S_IMODE(address_file.stat().st_mode) == 0o600
-    with connected_client(written["address"]) as client:
+    with connected_client(written["address"], server_key=written["public_key"]) as client:
         assert wait_for(client, Connected)[-1].info["pid"] == process.pid
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) == 0
@@ -79,8 +88,8 @@ def test_the_server_ends_when_the_process_it_serves_is_gone(processes, tmp_path,
     address_file = tmp_path / "address.json"
     parent = processes("import time; time.sleep(60)")
     process = processes(code, address_file, parent.pid)
-    address = read_address(address_file)["address"]
-    with connected_client(address) as client:
+    written = read_address(address_file)
+    with connected_client(written["address"], server_key=written["public_key"]) as client:
         client.submit(FitSettings(), {})
         wait_for(client, Connected)
         time.sleep(0.1)
@@ -109,7 +118,8 @@ time.sleep(60)
 def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
     address_file = tmp_path / "address.json"
     process = processes(SERVE, address_file, os.getpid())
-    with connected_client(read_address(address_file)["address"], QUICK) as client:
+    written = read_address(address_file)
+    with connected_client(written["address"], QUICK, written["public_key"]) as client:
         wait_for(client, Connected)
         process.kill()
         assert isinstance(wait_for(client, Disconnected, Failed)[-1], Disconnected)
@@ -117,7 +127,7 @@ def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
 
 def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
     with pytest.raises(ServerError, match="folder that exists"):
-        serve(address_file=tmp_path / "absent" / "address.json")
+        serve(address_file=tmp_path / "absent" / "address.json", authorized=AuthorizedKeys())
 
 
 def test_importing_the_server_is_cheap():

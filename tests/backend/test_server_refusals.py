@@ -10,6 +10,7 @@ import pytest
 from server_harness import (
     IDENTITY,
     ONE_MIB,
+    SERVER_KEYS,
     assert_lives,
     average_views,
     put,
@@ -20,6 +21,7 @@ from server_harness import (
     submit,
 )
 
+from backend.gatekeeper import AuthorizedKeys
 from backend.protocol.wire import unpack
 from backend.server import Server, ServerError
 
@@ -193,7 +195,7 @@ def test_random_bytes_never_end_the_server(raw):
 
 def test_a_taken_port_is_an_error_with_cause_and_cure(server):
     with pytest.raises(ServerError) as caught:
-        Server(server.address, average_views)
+        Server(server.address, average_views, SERVER_KEYS, AuthorizedKeys())
     assert server.address in caught.value.cause
     assert "free" in caught.value.cure
 

@@ -1,0 +1,110 @@
+"""The keys of CURVE: who a client or a backend is. The public key is shown to the other end, the secret one never leaves.
+
+Keys are Z85 text of 40 characters, as ZeroMQ writes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+from zmq.utils import z85
+
+KEY_LENGTH = 40
+_KEY_BYTES = 32
+
+
+class KeyFileError(Exception):
+    """A key file that cannot be used. `cause` and `cure` are sentences."""
+
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.cause = cause
+        self.cure = cure
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """The public and the secret key of one end."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+def new_keys() -> KeyPair:
+    """A new pair of keys."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public.decode(), secret.decode())
+
+
+def is_key(text: object) -> bool:
+    """Whether this is a key as text."""
+    if not isinstance(text, str) or len(text) != KEY_LENGTH or not text.isascii():
+        return False
+    try:
+        return len(z85.decode(text)) == _KEY_BYTES
+    except (KeyError, ValueError, OverflowError):
+        return False
+
+
+def kept_keys(path: str | os.PathLike) -> KeyPair:
+    """The keys of a file, readable by this user only; it is made, with its folder, where it does not exist.
+
+    Raises `KeyFileError` where it can be neither read nor made, or where others may read it.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path)
+        _make(path)
+        return _read(path)
+    except OSError as error:
+        cure = "Choose a file in a folder that can be written to."
+        raise KeyFileError(f"The key file {path} cannot be used: {error.strerror}.", cure) from error
+
+
+def _make(path: Path) -> None:
+    """Writes new keys, whole or not at all; where another process was faster, its keys stay."""
+    keys = new_keys()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"public_key": keys.public, "secret_key": keys.secret}, file)
+        if os.name == "posix":
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.rename(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _read(path: Path) -> KeyPair:
+    with open(path, encoding="utf-8") as file:
+        if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+            cause = f"Others than you may read the key file {path}, so it is not secret."
+            raise KeyFileError(
+                cause, "Remove the file, so that PBRfit makes new keys, and tell the other end the new one."
+            )
+        try:
+            values = json.load(file)
+            keys = KeyPair(values["public_key"], values["secret_key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise KeyFileError(
+                f"The key file {path} holds no keys.", "Remove it, so that PBRfit makes new ones."
+            ) from error
+    if (
+        not is_key(keys.public)
+        or not is_key(keys.secret)
+        or zmq.curve_public(keys.secret.encode()).decode() != keys.public
+    ):
+        raise KeyFileError(f"The keys in {path} do not belong together.", "Remove it, so that PBRfit makes new ones.")
+    return keys
