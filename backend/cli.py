@@ -92,6 +92,8 @@ def argument_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="say what is installed, what will be used and what is missing")
     doctor.add_argument("--blender", metavar="PATH", help="a Blender program to look at instead of the module bpy")
+    doctor.add_argument("--backend-only", action="store_true", help="leave Blender out: what the backend alone needs")
+    doctor.add_argument("--json", action="store_true", help="answer in JSON, for programs")
     doctor.set_defaults(run=run_doctor)
     return parser
 
@@ -166,11 +168,13 @@ def run_serve(chosen: argparse.Namespace) -> int:
 
 def run_doctor(chosen: argparse.Namespace) -> int:
     """``pbrfit doctor``."""
-    from .doctor import examine
+    from .doctor import as_json, examine
 
-    findings = examine(chosen.blender)
-    for finding in findings:
-        print(finding)
+    findings = examine(chosen.blender, chosen.backend_only)
+    if chosen.json:
+        print(as_json(findings))
+    else:
+        print(*findings, sep="\n")
     return 1 if any(finding.missing for finding in findings) else 0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 OK, NOTE, MISSING = "ok", "note", "MISSING"
@@ -56,16 +57,47 @@ class Finding:
         return line + "".join(f"\n{'':<8} {'':<22} -> {part}" for part in self.cure.splitlines())
 
 
-def examine(blender: str | None = None) -> list[Finding]:
-    """Look at everything. ``blender``: a Blender program to look at instead of the module bpy."""
-    findings = [_python(), *(_package(name, module) for name, module in PACKAGES)]
-    findings.append(_device())
-    findings.append(_nvdiffrast())
-    findings.append(_blender_program(blender) if blender is not None else _blender_module())
+def examine(blender: str | None = None, backend_only: bool = False) -> list[Finding]:
+    """Look at everything. ``blender``: a Blender program to look at instead of the module bpy; ``backend_only``: leave
+    Blender out, which the backend of a Blender that runs already does without.
+    """
+    findings = [_python(), _pbrfit(), *(_package(*package) for package in PACKAGES)]
+    findings += [_device(), *_triton()]
+    if not backend_only:
+        findings.append(_nvdiffrast())
+        findings.append(_blender_program(blender) if blender is not None else _blender_module())
     return findings
 
 
-PACKAGES = (("torch", "torch"), ("numpy", "numpy"), ("pyzmq", "zmq"), ("opencv-python-headless", "cv2"))
+def as_json(findings: list[Finding]) -> str:
+    """The answer for programs: an object of ``version`` (of PBRfit), ``python`` (its path), ``works`` and ``findings``,
+    each with level, subject, state and cure.
+    """
+    answer = {
+        "version": pbrfit_version(),
+        "python": sys.executable,
+        "works": not any(finding.missing for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return json.dumps(answer, indent=1)
+
+
+def pbrfit_version() -> str:
+    """The version of PBRfit that is installed; empty where it runs from its sources alone."""
+    try:
+        return importlib.metadata.version("pbrfit")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+PACKAGES = (
+    ("torch", "torch", "Nothing can be fitted without it."),
+    ("numpy", "numpy", "Nothing can be fitted without it."),
+    ("pyzmq", "zmq", "Blender reaches the backend by it."),
+    ("opencv-python-headless", "cv2", "Maps are written with it."),
+    ("pygltflib", "pygltflib", "glTF files are read and written with it."),
+)
+"""The packages that are needed: as pip and as Python call them, and what for."""
 
 
 def _python() -> Finding:
@@ -74,17 +106,28 @@ def _python() -> Finding:
     return Finding(OK, "Python", f"{platform.python_version()} ({sys.executable})")
 
 
-def _package(name: str, module: str) -> Finding:
+def _pbrfit() -> Finding:
+    version = pbrfit_version()
+    return Finding(OK, "PBRfit", version or f"run from its sources in {Path(__file__).parents[1]}")
+
+
+def _package(name: str, module: str, use: str) -> Finding:
     """A package that is needed; imported in a process of its own, so that one that breaks does not take us along."""
     cure = f"pip install {name}"
     if importlib.util.find_spec(module) is None:
-        return Finding(MISSING, name, "not installed", cure)
+        return Finding(MISSING, name, f"not installed. {use}", cure)
     result = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        return Finding(MISSING, name, f"cannot be imported: {_last_line(result.stderr)}", f"pip install --force {name}")
-    # Another distribution (opencv-python, say) may provide the module.
+        return Finding(
+            MISSING, name, f"cannot be imported: {_last_line(result.stderr)}", _import_cure(name, result.stderr)
+        )
+    return Finding(OK, name, _version_of(module, name))
+
+
+def _version_of(module: str, name: str) -> str:
+    # Another distribution (opencv-python, triton-windows) may provide the module.
     provider = next(iter(importlib.metadata.packages_distributions().get(module, [name])))
-    return Finding(OK, name, importlib.metadata.version(provider))
+    return importlib.metadata.version(provider)
 
 
 def _device() -> Finding:
@@ -103,6 +146,29 @@ def _device() -> Finding:
     else:
         cure = f"torch is built for CUDA {torch.version.cuda}; update the NVIDIA driver."
     return Finding(NOTE, "Device", f"{state}, though there is an NVIDIA GPU", cure)
+
+
+def _triton() -> list[Finding]:
+    """Whether the fast kernels run; nothing to say without a GPU, where none do."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return []
+    if not torch.cuda.is_available():
+        return []
+    if importlib.util.find_spec("triton") is None:
+        name = "triton-windows" if sys.platform == "win32" else "triton"
+        state = "not installed: PyTorch's own kernels are used, several times slower"
+        return [Finding(NOTE, "Triton", state, f"pip install {name}")]
+    from render.kernels import has_triton
+
+    version = _version_of("triton", "triton")
+    if has_triton(torch.device("cuda:0")):
+        return [Finding(OK, "Triton", version)]
+    cure = "Install a C compiler (gcc) and the headers of this Python; `pbrfit serve` logs what Triton says."
+    return [
+        Finding(NOTE, "Triton", f"{version} does not run: PyTorch's own kernels are used, several times slower", cure)
+    ]
 
 
 def _nvdiffrast() -> Finding:
@@ -132,7 +198,7 @@ def _blender_module() -> Finding:
     if version:
         return Finding(OK, subject, version[1])
     libraries = missing_libraries(Path(spec.origin)) or libraries_of_loader_error(result.stderr)
-    cure = apt_line(libraries) if libraries else "pip install --force bpy"
+    cure = apt_line(libraries) if libraries else "pip install --force-reinstall bpy"
     return Finding(MISSING, subject, f"cannot be imported: {_last_line(result.stderr)}", cure)
 
 
@@ -175,7 +241,7 @@ def libraries_not_found(ldd_output: str) -> list[str]:
 
 def libraries_of_loader_error(stderr: str) -> list[str]:
     """The library that the dynamic loader names when a program does not start."""
-    return re.findall(r"(\S+): cannot open shared object file", stderr)
+    return re.findall(r"([\w.+-]+): cannot open shared object file", stderr)
 
 
 def apt_line(libraries: list[str]) -> str:
@@ -192,6 +258,16 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _import_cure(name: str, stderr: str) -> str:
+    """What to do about a package that is there and cannot be imported."""
+    libraries = libraries_of_loader_error(stderr)
+    if libraries:
+        return apt_line(libraries)
+    if "DLL load failed" in stderr or "WinError 126" in stderr or "c10.dll" in stderr:
+        return "Install Microsoft's Visual C++ Redistributable (x64), then try again."
+    return f"pip install --force-reinstall {name}"
 
 
 def _last_line(text: str) -> str:

@@ -96,7 +96,8 @@ def datablocks() -> dict[str, tuple]:
     found = {}
     for kind in dir(bpy.data):
         collection = getattr(bpy.data, kind)
-        if isinstance(collection, bpy.types.bpy_prop_collection):
+        # all_ids: Blender 5.2's view of all the others together.
+        if isinstance(collection, bpy.types.bpy_prop_collection) and kind != "all_ids":
             for item in collection:
                 if isinstance(item, bpy.types.ID):
                     found[f"{kind}/{item.name_full}"] = (item.users, item.use_fake_user)

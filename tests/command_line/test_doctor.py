@@ -1,12 +1,18 @@
 """``pbrfit doctor``: what it finds, and what it says about what is missing."""
 
 import importlib.util
+import json
+import shutil
 import stat
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from backend import doctor
+from backend.blender_task import addon_file
 from backend.cli import main
 
 LDD = """
@@ -28,7 +34,7 @@ def program(path: Path, script: str) -> str:
 def test_this_installation_is_whole(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for subject in ("Python", "torch", "numpy", "pyzmq", "opencv-python-headless", "Device"):
+    for subject in ("Python", "torch", "numpy", "pyzmq", "opencv-python-headless", "pygltflib", "Device"):
         assert any(line.startswith("ok") and subject in line for line in lines), subject
 
 
@@ -41,9 +47,63 @@ def test_the_blender_module_is_loaded_and_its_version_told():
 
 
 def test_a_package_that_is_missing():
-    finding = doctor._package("no-such-package", "no_such_module")
+    finding = doctor._package("no-such-package", "no_such_module", "Nothing works without it.")
     assert finding.missing
+    assert finding.state == "not installed. Nothing works without it."
     assert finding.cure == "pip install no-such-package"
+
+
+def test_a_package_that_breaks_when_it_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    finding = doctor._package("broken", "broken_package", "")
+    assert finding.missing
+    assert "libGL.so.1" in finding.state
+    assert finding.cure == "apt-get install libgl1"
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("ImportError: DLL load failed while importing _C", "Visual C++"),
+        ("ValueError: numpy.dtype size changed", "pip install --force-reinstall torch"),
+    ],
+)
+def test_what_to_do_about_a_broken_package(message, cure):
+    assert cure in doctor._import_cure("torch", message)
+
+
+def test_an_environment_without_any_package(tmp_path):
+    """Of a Python that has nothing but the sources, doctor itself still runs, and names each package."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    for room in ("backend", "render"):
+        shutil.copytree(Path(doctor.__file__).parents[1] / room, tmp_path / "sources" / room)
+    command = [python, "-m", "backend", "doctor", "--json", "--backend-only"]
+    answer = subprocess.run(command, cwd=tmp_path / "sources", capture_output=True, text=True, check=False)
+    assert answer.returncode == 1, answer.stderr
+    told = json.loads(answer.stdout)
+    assert told["works"] is False
+    missing = {finding["subject"]: finding["cure"] for finding in told["findings"] if finding["level"] == "MISSING"}
+    assert missing == {name: f"pip install {name}" for name, _, _ in doctor.PACKAGES}
+
+
+def test_the_answer_for_programs(capsys):
+    assert main(["doctor", "--json", "--backend-only"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["works"] is True
+    assert told["python"] == sys.executable
+    subjects = [finding["subject"] for finding in told["findings"]]
+    assert "Device" in subjects
+    assert not [subject for subject in subjects if "Blender" in subject]
+
+
+def test_the_add_on_the_package_and_the_zip_have_one_version():
+    manifest = tomllib.loads(addon_file("blender_manifest.toml").read_text())
+    assert manifest["version"] == doctor.pbrfit_version()
 
 
 def test_missing_system_libraries_become_one_line_for_apt():
