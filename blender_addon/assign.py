@@ -1,134 +1,259 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fitted maps as a material of the file: new datablocks only; the original material stays, with a fake user."""
+"""The fitted maps as materials of the file: new datablocks only; the original materials stay, with a fake user."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 
 import bpy
 
+from .assign_images import FILES, PACKED, ImageMaker, WantedImage, file_folder
+from .assign_memory import put_fitted, put_world, remembered, remove_unused
+from .assign_memory import revert as memory_revert
+from .assign_names import DEFAULT_SCHEME, RECORD, material_name
+from .errors import PbrFitError
+from .export_job import JobPlan, MapSet, ObjectUse, SlotUse, object_by_uid
 from .node_layout import build_material_nodes, build_world_nodes
+from .properties import scene_values
 
-RECORD = "pbrfit"
-ORIGINAL = "pbrfit_original_{slot}"
+MAPS = {"kd": ("Base Color", "sRGB"), "orm": ("ORM", "Non-Color"), "normal": ("Normal", "Non-Color")}
+ENVIRONMENT = "environment.exr"
+
+
+@dataclass(frozen=True)
+class AssignOptions:
+    """What the artist chose for the result, as it was at the click.
+
+    alpha: connect the base colour's alpha; world_scene_uid: the scene that gets the learned light, None: none;
+    material_name: the scheme; image_storage: "PACKED" or "FILES"; scene_settings: all settings, for fitting again.
+    """
+
+    alpha: bool = False
+    world_scene_uid: int | None = None
+    material_name: str = DEFAULT_SCHEME
+    image_storage: str = PACKED
+    scene_settings: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_scene(cls, scene: bpy.types.Scene) -> AssignOptions:
+        """The choices of a scene. Raises PbrFitError where the naming scheme cannot be used."""
+        settings = scene.pbrfit
+        material_name(settings.material_name, "Object", "Material")
+        return cls(
+            alpha=settings.use_alpha,
+            world_scene_uid=scene.session_uid if settings.learn_light and settings.apply_world else None,
+            material_name=settings.material_name,
+            image_storage=settings.image_storage,
+            scene_settings=scene_values(settings),
+        )
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What was made: names of the new material, of the originals by slot ("": none), of the new world ("": none)."""
+    """What was made. materials: names of the new ones, `material` the first; originals: names by slot of the first
+    object ("": none); world: name of the new one ("": none); notes: what the artist should know, sentences."""
 
     material: str
     originals: dict[int, str]
     world: str
+    materials: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def image_from_bytes(name: str, file_name: str, data: bytes, colour_space: str) -> bpy.types.Image:
-    """A new packed image from the bytes of an image file, shown in `colour_space`; its file would be `file_name`."""
-    image = bpy.data.images.new(name, 1, 1)
-    image.pack(data=data, data_len=len(data))
-    image.source = "FILE"
-    image.filepath_raw = f"//textures/{file_name}"
-    # After the data: a colour space set before would be forgotten when the file's type is found.
-    image.colorspace_settings.name = colour_space
-    return image
+@dataclass(frozen=True)
+class NewMaterial:
+    """A material to make: its sets by UDIM tile (0: no tiles), by number within the plan, and one of them."""
+
+    name: str
+    sets: dict[int, int]
+    map_set: MapSet
 
 
-def create_images(owner: str, files: dict[str, bytes]) -> dict[str, bpy.types.Image]:
-    """The maps among `files` as images, keyed kd, orm, normal."""
-    wanted = {"kd": ("Base Color", "sRGB"), "orm": ("ORM", "Non-Color"), "normal": ("Normal", "Non-Color")}
-    return {
-        key: image_from_bytes(f"{owner} {label}", f"{owner}_{key}.png", files[f"{key}.png"], space)
-        for key, (label, space) in wanted.items()
-        if f"{key}.png" in files
-    }
+def assignment_steps(
+    plan: JobPlan, files: dict[str, bytes], record: dict, options: AssignOptions
+) -> Generator[bool, None, Assignment]:
+    """Create a material for each set of a plan from the result files, and put it into the slots of the set.
+
+    files: as in the result of the job; record: JSON values kept with the materials. Yields False after each slice of
+    preparation and True once before the last slice, which alone changes what the file shows. Closed before that, it
+    removes what it made, also when undo or loading a file has taken some of it.
+    Raises PbrFitError where the objects or slots are gone, or files cannot be written.
+    """
+    fit = uuid.uuid4().hex
+    materials = new_materials(plan, options.material_name)
+    notes = check_targets(plan)
+    folder = file_folder(options.image_storage)
+    if options.image_storage == FILES and folder is None:
+        notes.append("The .blend is not saved yet, so the maps were packed.")
+    maker = ImageMaker(wanted_images(materials, len(plan.sets), files, plan, options), folder, fit)
+    try:
+        for _ in maker.steps():
+            yield False
+        yield True
+        for _ in maker.steps():  # what undo took meanwhile
+            pass
+        check_targets(plan)
+        return put_in_place(plan, materials, maker, {**record, "fit": fit}, options, tuple(notes))
+    except BaseException:
+        maker.discard()
+        raise
 
 
-def assign(
-    scene_object: bpy.types.Object,
-    used_slots: Iterable[int],
-    uv_map: str,
-    files: dict[str, bytes],
+def new_materials(plan: JobPlan, scheme: str) -> list[NewMaterial]:
+    """The materials of a plan: one for each set, save that the UDIM tiles of one set share one."""
+    found: dict[tuple, NewMaterial] = {}
+    names = {item.uid: item.name for item in plan.objects}
+    for index, map_set in enumerate(plan.sets):
+        if map_set.slots not in found:
+            name = material_name(scheme, names[map_set.slots[0].object_uid], map_set.name)
+            found[map_set.slots] = NewMaterial(name, {}, map_set)
+        found[map_set.slots].sets[map_set.tile] = index
+    return list(found.values())
+
+
+def wanted_images(
+    materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: JobPlan, options: AssignOptions
+) -> dict[tuple[int, str], WantedImage]:
+    """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
+    wanted = {}
+    for number, material in enumerate(materials):
+        for key, (label, space) in MAPS.items():
+            names = {
+                tile: f"{index}/{key}.png" if set_count > 1 else f"{key}.png" for tile, index in material.sets.items()
+            }
+            if all(name in files for name in names.values()):
+                tiles = {tile: files[name] for tile, name in names.items()}
+                wanted[number, key] = WantedImage(f"{material.name} {label}", ".png", space, tiles)
+    if options.world_scene_uid is not None and ENVIRONMENT in files:
+        name = f"{plan.objects[0].name} PBRfit Environment"
+        wanted[-1, "environment"] = WantedImage(name, ".exr", "Linear Rec.709", {0: files[ENVIRONMENT]})
+    return wanted
+
+
+def check_targets(plan: JobPlan) -> list[str]:
+    """What is missing of the plan's objects, sentences; PbrFitError where none is left, or a slot of those left is."""
+    objects = {item.uid: object_by_uid(item.uid) for item in plan.objects}
+    gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
+    if len(gone) == len(plan.objects):
+        what = (
+            "The object is gone, so its fitted material"
+            if len(gone) == 1
+            else "The objects are gone, so what was fitted"
+        )
+        raise PbrFitError(f"{what} cannot be assigned.", "Fit it again.")
+    for map_set in plan.sets:
+        for use in map_set.slots:
+            found = objects[use.object_uid]
+            if found is not None and use.slot_index >= len(found.material_slots):
+                cause = f'Material slots of "{found.name}" were removed during the fit.'
+                raise PbrFitError(cause, "Fit it again.")
+    return [f"{', '.join(gone)} is gone and was left out."] if gone else []
+
+
+def put_in_place(
+    plan: JobPlan,
+    materials: list[NewMaterial],
+    maker: ImageMaker,
     record: dict,
-    alpha: bool,
+    options: AssignOptions,
+    notes: tuple[str, ...],
 ) -> Assignment:
-    """Create the material "<Object> PBRfit" from the result files and put it into the used slots.
-
-    used_slots: indices of material slots; uv_map: the UV map the maps were fitted in; files: kd.png, and where fitted
-    orm.png and normal.png; record: JSON values kept with the material; alpha: connect the base colour map's alpha.
-    Slots of a mesh that other objects use too are linked to the object, so the others keep their look.
-    """
-    name = f"{scene_object.name} PBRfit"
-    material = bpy.data.materials.new(name)
-    build_material_nodes(material, create_images(name, files), uv_map, alpha)
-    shared_mesh = scene_object.data.users > 1
+    """Make the materials (one for each name of UV map among a set's objects) and the world, and show them."""
+    record = {**record, "scene_settings": options.scene_settings, "objects": [item.name for item in plan.objects]}
+    names: list[str] = []
     originals: dict[int, str] = {}
-    links: dict[str, str] = {}
-    kept: list[int] = []
-    for index in used_slots:
-        slot = scene_object.material_slots[index]
-        original = slot.material
-        originals[index] = original.name if original is not None else ""
-        links[str(index)] = slot.link
-        if original is not None:
-            if not original.use_fake_user and original.library is None:
-                original.use_fake_user = True
-                kept.append(index)
-            material[ORIGINAL.format(slot=index)] = original
-        if shared_mesh and slot.link == "DATA":
-            slot.link = "OBJECT"
-        slot.material = material
-    record = {
-        **record,
-        "object": scene_object.name,
-        "original_materials": {str(index): original for index, original in originals.items()},
-        "original_links": links,
-        "fake_users_added": kept,
-    }
-    material[RECORD] = json.dumps(record)
-    return Assignment(material.name, originals, "")
+    superseded: list[bpy.types.Material] = []
+    for number, wanted in enumerate(materials):
+        images = {key: image for key in MAPS if (image := maker.image((number, key))) is not None}
+        by_uv_map: dict[str, bpy.types.Material] = {}
+        for use in wanted.map_set.slots:
+            scene_object = object_by_uid(use.object_uid)
+            if scene_object is None:
+                continue
+            uv_map = wanted.map_set.uv_maps[use.object_uid]
+            if uv_map not in by_uv_map:
+                by_uv_map[uv_map] = new_material(wanted, images, uv_map, record, options.alpha)
+                names.append(by_uv_map[uv_map].name)
+            if use.object_uid == plan.objects[0].uid:
+                original = scene_object.material_slots[use.slot_index].material
+                originals[use.slot_index] = original.name if original is not None else ""
+            superseded += put_fitted(scene_object, use.slot_index, by_uv_map[uv_map], record["fit"])
+    remove_unused(superseded)
+    world = put_learned_world(plan, maker, record["fit"], options)
+    return Assignment(names[0], originals, world, tuple(names), notes)
 
 
-def assign_world(scene: bpy.types.Scene, owner: str, environment: bytes) -> str:
-    """Give the scene a new world that shows the learned environment (bytes of an EXR); returns its name.
+def new_material(
+    wanted: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict, alpha: bool
+) -> bpy.types.Material:
+    """A new fitted material with its record."""
+    material = bpy.data.materials.new(wanted.name)
+    build_material_nodes(material, images, uv_map, alpha)
+    material[RECORD] = json.dumps({**record, "set": wanted.map_set.name, "uv_map": uv_map})
+    return material
 
-    The old world stays, with a fake user.
-    """
-    world = bpy.data.worlds.new(f"{owner} PBRfit")
-    image = image_from_bytes(f"{owner} PBRfit Environment", f"{owner}_environment.exr", environment, "Linear Rec.709")
+
+def put_learned_world(plan: JobPlan, maker: ImageMaker, fit: str, options: AssignOptions) -> str:
+    """Give the scene of the options a new world that shows the learned light, if there is any; returns its name."""
+    image = maker.image((-1, "environment"))
+    scene = next((item for item in bpy.data.scenes if item.session_uid == options.world_scene_uid), None)
+    if image is None or scene is None:
+        return ""
+    world = bpy.data.worlds.new(f"{plan.objects[0].name} PBRfit")
+    world[RECORD] = fit
     build_world_nodes(world, image)
-    if scene.world is not None and scene.world.library is None:
-        scene.world.use_fake_user = True
-    scene.world = world
+    put_world(scene, world, fit)
     return world.name
 
 
-def fitted_material(scene_object: bpy.types.Object) -> bpy.types.Material | None:
-    """The first material of the object that PBRfit made, or None."""
-    for slot in scene_object.material_slots:
-        if slot.material is not None and RECORD in slot.material:
-            return slot.material
-    return None
+def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Material]:
+    """The fitted materials of an object, shown or not, each once."""
+    seen = set()
+    for item in remembered(scene_object):
+        material = item.entry.get("fitted")
+        if material is not None and material not in seen:
+            seen.add(material)
+            yield material
 
 
-def revert(scene_object: bpy.types.Object) -> str:
-    """Put the originals back into the slots that hold a fitted material; returns the fitted material's name.
+def record_of(material: bpy.types.Material) -> dict:
+    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit."""
+    return json.loads(material[RECORD])
 
-    The fitted material stays in the file until it is saved and loaded, as any material without users. A fake user that
-    the assignment added is taken away again where the original is in use. The object must have a fitted material.
-    """
-    fitted = fitted_material(scene_object)
-    record = json.loads(fitted[RECORD])
-    for index, slot in enumerate(scene_object.material_slots):
-        if slot.material is not fitted or str(index) not in record["original_materials"]:
-            continue
-        original = fitted.get(ORIGINAL.format(slot=index))
-        link = record["original_links"][str(index)]
-        if slot.link != link:
-            slot.material = None
-            slot.link = link
-        slot.material = original
-        if original is not None and index in record["fake_users_added"]:
-            original.use_fake_user = False
-    return fitted.name
+
+def assign(scene_object, used_slots, uv_map, files, record, alpha) -> Assignment:
+    """`assignment_steps` at one go, for one set of maps of one object."""
+    uid = scene_object.session_uid
+    slots = tuple(SlotUse(uid, index) for index in used_slots)
+    plan = JobPlan((ObjectUse(scene_object.name, uid),), (MapSet(scene_object.name, slots, {uid: uv_map}),))
+    steps = assignment_steps(plan, files, record, AssignOptions(alpha=alpha))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def assign_world(scene, owner: str, environment: bytes) -> str:
+    """Give the scene a new world that shows the learned light (bytes of an EXR); returns its name."""
+    uid = scene.session_uid
+    wanted = {
+        (-1, "environment"): WantedImage(f"{owner} PBRfit Environment", ".exr", "Linear Rec.709", {0: environment})
+    }
+    maker = ImageMaker(wanted, None, owner)
+    for _ in maker.steps():
+        pass
+    return put_learned_world(JobPlan((ObjectUse(owner, 0),), ()), maker, owner, AssignOptions(world_scene_uid=uid))
+
+
+def fitted_material(scene_object) -> bpy.types.Material | None:
+    """The first fitted material of an object that is shown, or None."""
+    return next((item.slot.material for item in remembered(scene_object) if item.shows_fitted), None)
+
+
+def revert(scene_object) -> str:
+    """Put back what the object had before its last fit."""
+    return memory_revert(bpy.context.scene, [scene_object])[0]

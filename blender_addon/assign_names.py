@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .errors import PbrFitError
 
+RECORD = "pbrfit"
+"""Key of the custom property that everything made by PBRfit bears."""
 DEFAULT_SCHEME = "{material} PBRfit"
 FIELDS = ("object", "material")
 LONGEST_NAME = 58  # bytes: Blender's 63 (before 5.0), less the ".001" of a name that is taken

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
 
+from .assign_names import RECORD
 from .errors import PbrFitError
 from .export_mesh import MeshExport, evaluated_mesh, export_mesh, read, read_attribute
 from .uv_layout import FIRST_TILE, polygon_tiles, tile_numbers
@@ -171,7 +173,7 @@ def job_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> JobPlan
         uses = tuple(SlotUse(slot.scene_object.session_uid, slot.index) for slot in group)
         uv_maps = {slot.scene_object.session_uid: slot.scene_object.data.uv_layers.active.name for slot in group}
         tiles = tiles_of(group) if use_udim else (0,)
-        sets += [MapSet(owner.name, uses, uv_maps, tile) for tile in tiles]
+        sets += [MapSet(set_name(owner), uses, uv_maps, tile) for tile in tiles]
     if len(sets) > MOST_SETS:
         raise PbrFitError(
             f"The selection needs {len(sets)} sets of maps at one time; {MOST_SETS} are the most.",
@@ -179,6 +181,13 @@ def job_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> JobPlan
         )
     objects = {slot.scene_object.session_uid: slot.scene_object.name for slot in slots}
     return JobPlan(tuple(ObjectUse(name, uid) for uid, name in objects.items()), tuple(sets))
+
+
+def set_name(owner: bpy.types.Object | bpy.types.Material) -> str:
+    """The name of a set: of its object or material; where a fitted material is fitted again, what it was named after."""
+    if isinstance(owner, bpy.types.Material) and RECORD in owner:
+        return json.loads(owner[RECORD])["set"]
+    return owner.name
 
 
 def tiles_of(group: Iterable[UsedSlot]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import bpy
@@ -158,6 +159,20 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         default=0,
         min=0,
     )
+
+
+def scene_values(settings: PBRFIT_FitSettings) -> dict[str, bool | int | str]:
+    """Every setting by name, save the preset, which follows from the others."""
+    names = [item.identifier for item in settings.bl_rna.properties if not item.is_readonly]
+    return {name: getattr(settings, name) for name in names if name not in {"name", "preset"}}
+
+
+def use_values(settings: PBRFIT_FitSettings, values: dict[str, bool | int | str]) -> None:
+    """Set what `scene_values` gave; what this version does not know, or no longer allows, is left as it is."""
+    for name, value in values.items():
+        if name in settings.bl_rna.properties and name != "preset":
+            with contextlib.suppress(TypeError, ValueError):
+                setattr(settings, name, value)
 
 
 def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
