@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from . import operators, panels, preferences, properties
+from . import handlers, operators, panels, preferences, properties
 from .backend_process import stop_local_backend
 from .session import end_session
 
-PARTS = (preferences, properties, operators, panels)
+PARTS = (preferences, properties, operators, panels, handlers)
 
 
 def register() -> None:

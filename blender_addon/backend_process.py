@@ -11,19 +11,23 @@ import tempfile
 import time
 from pathlib import Path
 
+import bpy
+
 from .errors import PbrFitError, log_tail
 from .processes import end_process, start_process
-from .protocol.keys import new_keys
+from .protocol.keys import KeyFileError, KeyPair, kept_keys
+from .setup_backend import environment_python
 
 START_SECONDS = 60.0
-SET_UP = "Install it with `pip install pbrfit`, and choose that Python in the preferences of the add-on PBRfit."
-
-CLIENT_KEYS = new_keys()
-"""Who this Blender is to a backend."""
+SET_UP = (
+    'Press "Set Up Backend" in the preferences of the add-on PBRfit, or choose there a Python that has it '
+    "(`pip install pbrfit`)."
+)
 
 
 def backend_command(python: str) -> list[str]:
-    """The command of the backend, without its arguments; `python`: the preference, may be empty.
+    """The command of the backend, without its arguments: that of `python`, the preference, where it is not empty; else
+    that of the environment which "Set Up Backend" made; else pbrfit on the search path.
 
     Raises PbrFitError where there is no such program.
     """
@@ -31,30 +35,48 @@ def backend_command(python: str) -> list[str]:
         if shutil.which(python) is None:
             raise PbrFitError(f'The backend\'s Python "{python}" does not exist or cannot be run.', SET_UP)
         return [python, "-m", "backend"]
+    own = environment_python()
+    if own is not None:
+        return [str(own), "-m", "backend"]
     command = shutil.which("pbrfit")
     if command is None:
-        raise PbrFitError("The backend was not found: there is no command pbrfit on the search path.", SET_UP)
+        raise PbrFitError("The backend was not found: none is set up, and pbrfit is not on the search path.", SET_UP)
     return [command]
+
+
+def client_keys() -> KeyPair:
+    """Who this user's Blender is to a backend: keys in the add-on's own folder, made when first asked for.
+
+    Raises PbrFitError where they can be neither read nor made.
+    """
+    try:
+        folder = bpy.utils.extension_path_user(__package__, create=True)
+        return kept_keys(Path(folder) / "client_keys.json")
+    except (KeyFileError, OSError) as error:
+        cause = getattr(error, "cause", f"The add-on's folder cannot be used: {error}.")
+        raise PbrFitError(cause, getattr(error, "cure", "Check who may write to Blender's user folder.")) from error
 
 
 class LocalBackend:
     """A backend process of this Blender. It ends by itself when Blender is gone."""
 
-    def __init__(self, command: list[str]) -> None:
-        """Start it; returns at once. Raises PbrFitError where the program cannot be started."""
+    def __init__(self, command: list[str], home: Path, public_key: str) -> None:
+        """Start it; returns at once. Raises PbrFitError where the program cannot be started.
+
+        home: an existing folder for its log, address, temporary files and checkpoints; public_key: the only client's.
+        """
         self.command = command
-        self._directory = Path(tempfile.mkdtemp(prefix="pbrfit_backend_"))
-        self._address_file = self._directory / "address.json"
-        self._log = self._directory / "backend.log"
+        self._address_file = home / "address.json"
+        self._address_file.unlink(missing_ok=True)
+        self._log = home / "backend.log"
         self._deadline = time.monotonic() + START_SECONDS
         self._address: tuple[str, str] | None = None
         arguments = ["serve", "--address-file", str(self._address_file), "--parent-pid", str(os.getpid())]
-        arguments += [f"--client-key={CLIENT_KEYS.public}"]  # one word: a key may start with -
+        arguments += [f"--client-key={public_key}", "--checkpoints", str(home / "checkpoints")]
         try:
             with open(self._log, "wb") as log:
-                self._process = start_process(command + arguments, self._directory, log, subprocess.STDOUT)
+                self._process = start_process(command + arguments, home, log, subprocess.STDOUT)
         except OSError as error:
-            shutil.rmtree(self._directory, ignore_errors=True)
             raise PbrFitError(f'The backend "{command[0]}" cannot be started: {error.strerror}.', SET_UP) from error
 
     @property
@@ -77,10 +99,9 @@ class LocalBackend:
                     raise PbrFitError(cause, "Try again, and look at what else keeps this machine busy.") from None
         return self._address
 
-    def stop(self) -> None:
-        """End the process and remove its files."""
-        end_process(self._process, patience=1.0)
-        shutil.rmtree(self._directory, ignore_errors=True)
+    def stop(self, patience: float) -> None:
+        """End the process: ask, and kill after `patience` seconds (0: at once)."""
+        end_process(self._process, patience)
 
     def last_words(self) -> str:
         """The end of its log, to follow a sentence of an error; empty where it said nothing."""
@@ -89,21 +110,38 @@ class LocalBackend:
 
 
 _local: LocalBackend | None = None
+_home: Path | None = None
 
 
-def local_backend(command: list[str]) -> LocalBackend:
-    """The backend of this Blender, started where none runs; it is kept warm for the next fit."""
-    global _local
+def local_backend(command: list[str], public_key: str) -> LocalBackend:
+    """The backend of this Blender, started where none runs; it is kept warm for the next fit.
+
+    Its folder, with the checkpoints of fits that were cut short, outlives it until `stop_local_backend`.
+    """
+    global _local, _home
     if _local is not None and (not _local.running or _local.command != command):
-        stop_local_backend()
+        lose_local_backend()
+    if _home is None:
+        _home = Path(tempfile.mkdtemp(prefix="pbrfit_backend_"))
     if _local is None:
-        _local = LocalBackend(command)
+        _local = LocalBackend(command, _home, public_key)
     return _local
 
 
-def stop_local_backend() -> None:
-    """End this Blender's backend, if it has one."""
+def lose_local_backend() -> None:
+    """Kill this Blender's backend, if it has one; the next one finds its checkpoints."""
     global _local
     if _local is not None:
-        _local.stop()
+        _local.stop(patience=0.0)
         _local = None
+
+
+def stop_local_backend() -> None:
+    """End this Blender's backend, if it has one, and remove all its files."""
+    global _local, _home
+    if _local is not None:
+        _local.stop(patience=1.0)
+        _local = None
+    if _home is not None:
+        shutil.rmtree(_home, ignore_errors=True)
+        _home = None

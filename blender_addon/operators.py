@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 
 from . import assign, preflight, session
@@ -32,7 +34,23 @@ def poll_session() -> float | None:
     finally:
         if running.status != before:
             redraw_sidebars()
-    return None if status.finished else POLL_SECONDS
+    return None if status.finished else running.seconds_between_polls
+
+
+def announced(context: bpy.types.Context) -> Callable[[float], None]:
+    """The progress of the export, which Blender waits for: said in the sidebar before, then shown at the mouse."""
+    if bpy.app.background:
+        return lambda _fraction: None
+    manager = context.window_manager
+    manager.progress_begin(0.0, 100.0)
+
+    def show(fraction: float) -> None:
+        if fraction == 0.0:
+            redraw_sidebars()
+            bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+        manager.progress_update(100.0 * fraction)
+
+    return show
 
 
 def start_timer() -> None:
@@ -65,10 +83,13 @@ class PBRFIT_OT_optimize(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Check, export and start; with a window, a timer does the rest."""
         try:
-            started = session.start_session(context)
+            started = session.start_session(context, announced(context))
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        finally:
+            if not bpy.app.background:
+                context.window_manager.progress_end()
         for warning in started.result.warnings:
             self.report({"WARNING"}, warning)
         if not bpy.app.background:

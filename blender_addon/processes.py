@@ -10,21 +10,27 @@ import sys
 from pathlib import Path
 from typing import IO
 
+TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment without Python's own variables, which may point into Blender's Python."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """This process's environment without Python's own variables, which may point into Blender's Python.
+
+    What the program writes as temporary files goes to `directory`: so nothing of it stays when it is killed.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return kept | dict.fromkeys(TEMPORARY_VARIABLES, str(directory))
 
 
 def start_process(command: list[str], directory: Path, stdout: IO | int, stderr: IO | int) -> subprocess.Popen:
     """Start `command` in `directory`, without input, without a console window and with a clean environment.
 
-    Raises OSError where the program cannot be started.
+    Its temporary files are in `directory` too. Raises OSError where the program cannot be started.
     """
     return subprocess.Popen(
         command,
         cwd=directory,
-        env=clean_environment(),
+        env=clean_environment(directory),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import PbrFitError
 from .views import View
@@ -14,6 +14,10 @@ IDLE, EXPORTING, STARTING, RENDERING, FITTING, APPLYING, DONE, FAILED, CANCELLED
 FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
 WORKING_STATES = frozenset({STARTING, RENDERING, FITTING})
 CURVE_POINTS = 200
+STARTED, RENDERING_SHARE, ASSIGNING = 0.04, 0.6, 0.99  # of the progress bar
+# The parts of the rest that the phases of a fit take; each phase counts from 0 to 1. "fitting" is by far the longest.
+FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
+LAST_PHASES = (0.94, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,27 @@ class SessionStatus:
     curve: tuple[tuple[float, float], ...] = ()
     can_resume: bool = False
 
+    def moved(
+        self,
+        state: str,
+        message: str,
+        fraction: float,
+        iteration: int = 0,
+        psnr_db: float | None = None,
+        seconds_left: float | None = None,
+    ) -> SessionStatus:
+        """The status a step further; `fraction`: of the current job while it is worked on, else of all."""
+        whole = (self.job - 1 + fraction) / self.jobs if state in WORKING_STATES else fraction
+        return replace(
+            self,
+            state=state,
+            message=message,
+            fraction=max(whole, self.fraction),  # a bar that goes back says nothing
+            iteration=iteration,
+            psnr_db=psnr_db,
+            seconds_left=seconds_left,
+        )
+
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen by itself."""
@@ -60,10 +85,11 @@ class SessionStatus:
 class SessionResult:
     """What a job leaves.
 
-    object_name, uv_map: what was fitted; material, original_materials (by slot, "": none) and world: names of what
-    was made and what was there; files: result files by name; metrics: of the fit; seconds: by phase (export, start,
-    render, fit, apply, total); plan: of the references as given to the second Blender; views: all, held-out included;
-    warnings: what preflight had to say.
+    object_name, uv_map: what was fitted, of several objects the first; materials: names of all that were made;
+    material, original_materials (by slot, "": none) and world: the first object's; notes: what was done otherwise than
+    chosen; files: result files by name; metrics: of the fit; seconds: by phase (export, start, render, fit, apply,
+    total), as far as the job had them; plan: of the references as given to the second Blender; views: all, held-out
+    included; warnings: what preflight had to say.
     """
 
     object_name: str
@@ -72,8 +98,10 @@ class SessionResult:
     views: list[View]
     warnings: list[str]
     material: str = ""
+    materials: tuple[str, ...] = ()
     original_materials: dict[int, str] = field(default_factory=dict)
     world: str = ""
+    notes: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -86,3 +114,10 @@ def with_point(curve: tuple[tuple[float, float], ...], seconds: float, psnr_db: 
     if len(curve) >= CURVE_POINTS:
         curve = curve[::2]
     return (*curve, (seconds, psnr_db))
+
+
+def fit_fraction(phase: str, fraction: float) -> float:
+    """Where the progress bar is while the backend fits: 0..1 of a job, from the phase and its own 0..1."""
+    first, last = FIT_PHASES.get(phase, LAST_PHASES)
+    start = STARTED + RENDERING_SHARE
+    return start + (ASSIGNING - start) * (first + (last - first) * min(1.0, max(0.0, fraction)))

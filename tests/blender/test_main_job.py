@@ -39,7 +39,7 @@ def test_button_to_material(addon) -> None:
     assert set(states) >= {"starting", "rendering", "fitting"}
 
     result = session.result
-    assert result.material == "Pebble PBRfit"
+    assert result.material == "Paint PBRfit"
     assert result.original_materials == {0: "Paint"}
     assert set(result.files) == {"kd.png", "orm.png", "normal.png"}
     assert set(result.seconds) == {"export", "start", "render", "fit", "apply", "total"}
@@ -48,7 +48,7 @@ def test_button_to_material(addon) -> None:
     assert result.metrics["fit_heldout_psnr_db"] > 26.0
 
     material = scene_object.active_material
-    assert material.name == "Pebble PBRfit"
+    assert material.name == "Paint PBRfit"
     shader = material.node_tree.nodes["Fitted Material"]
     for name in ("Base Color", "Roughness", "Metallic", "Normal"):
         assert shader.inputs[name].is_linked, name
@@ -57,7 +57,7 @@ def test_button_to_material(addon) -> None:
     assert record["settings"]["resolution"] == 64
     assert record["settings"]["maps"] == ["kd", "ks", "normal"]
 
-    colour = bpy.data.images["Pebble PBRfit Base Color"]
+    colour = bpy.data.images["Paint PBRfit Base Color"]
     assert tuple(colour.size) == (64, 64)
     encoded = np.median(np.array(colour.pixels[:]).reshape(-1, 4)[:, :3], axis=0)
     linear = ((encoded + 0.055) / 1.055) ** 2.4
@@ -66,10 +66,10 @@ def test_button_to_material(addon) -> None:
     # Beside the new material and its images, the original's fake user is all that changed.
     added = set(datablocks()) - set(before["datablocks"])
     assert added == {
-        "materials/Pebble PBRfit",
-        "images/Pebble PBRfit Base Color",
-        "images/Pebble PBRfit ORM",
-        "images/Pebble PBRfit Normal",
+        "materials/Paint PBRfit",
+        "images/Paint PBRfit Base Color",
+        "images/Paint PBRfit ORM",
+        "images/Paint PBRfit Normal",
     }
     assert all(datablocks()[name][0] > 0 for name in added)
 
@@ -93,9 +93,9 @@ def test_rendered_world_and_second_fit_on_the_warm_backend(addon) -> None:
     for _ in range(2):
         bpy.ops.pbrfit.optimize()
         session = addon.session.current()
-        backends.append(session._backend._process.pid)
+        backends.append(session._link._backend._process.pid)
         run_to_end(session)
         assert session.status.state == "done", session.status
         assert session.result.plan["environment"] == [1024, 512]
     assert backends[0] == backends[1]
-    assert session.result.original_materials == {0: "Sphere PBRfit"}
+    assert session.result.original_materials == {0: "Paint PBRfit"}

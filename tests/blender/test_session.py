@@ -38,7 +38,7 @@ def failure(session) -> str:
 
 
 def children(session) -> list:
-    return [session._renderer._process, session._backend._process]
+    return [session._references._renderer._process, session._link._backend._process]
 
 
 @pytest.fixture
@@ -49,6 +49,8 @@ def small_cube(addon):
 
 def test_starting_changes_nothing(addon, small_cube) -> None:
     bpy.ops.mesh.primitive_monkey_add(location=(3.0, 0.0, 0.0))
+    bpy.context.object.select_set(False)
+    small_cube.select_set(True)
     bpy.context.view_layer.objects.active = small_cube
     before = snapshot()
     session = start(addon)
@@ -78,9 +80,9 @@ def test_cancel_while_rendering(addon, small_cube) -> None:
     bpy.context.scene.pbrfit.views = 500
     before = snapshot()
     session = start(addon)
-    poll_until(session, lambda status: status.state == "rendering" and session._rendered >= 2)
+    poll_until(session, lambda status: status.state == "rendering" and len(session._queue.current.rendered) >= 2)
     renderer, backend = children(session)
-    directory = session._directory
+    directory = session._folder
     assert (directory / "copy.blend").is_file()
     began = time.monotonic()
     assert bpy.ops.pbrfit.cancel() == {"FINISHED"}
@@ -116,7 +118,7 @@ def test_disabling_the_addon_ends_everything(addon, small_cube) -> None:
     session = start(addon)
     poll_until(session, lambda status: status.state == "rendering")
     processes = children(session)
-    directory = session._directory
+    directory = session._folder
     bpy.ops.preferences.addon_disable(module=addon.name)
     assert [process.poll() is None for process in processes] == [False, False]
     assert not directory.exists()
@@ -133,12 +135,30 @@ def test_killed_backend(addon, small_cube) -> None:
     assert snapshot() == before
 
 
-def test_killed_renderer(addon, small_cube) -> None:
+def test_killed_renderer_is_replaced_and_renders_what_is_missing(addon, small_cube) -> None:
+    session = start(addon)
+    poll_until(session, lambda status: len(session._queue.current.rendered) >= 2)
+    first, _ = children(session)
+    first.kill()
+    poll_until(session, lambda status: session._references._renderer._process is not first)
+    missing = {entry["index"] for entry in session._queue.current.missing_plan()["views"]}
+    assert 0 < len(missing) <= 6
+    run_to_end(session)
+    assert session.status.state == "done", session.status
+
+
+def test_renderer_that_dies_again_and_again(addon, small_cube) -> None:
     before = snapshot()
     session = start(addon)
-    renderer, _ = children(session)
-    renderer.kill()
+    killed = set()
+    while not session.poll().finished:
+        renderer = session._references._renderer._process
+        if renderer.poll() is None:
+            renderer.kill()
+            killed.add(renderer)
+        time.sleep(0.01)
     assert "The windowless Blender for the references ended with status -9." in failure(session)
+    assert len(killed) == 3
     assert snapshot() == before
 
 
@@ -147,15 +167,15 @@ def test_no_such_backend_python(addon, small_cube, tmp_path) -> None:
     before = snapshot()
     with pytest.raises(RuntimeError, match="does not exist or cannot be run"):
         bpy.ops.pbrfit.optimize()
-    assert "pip install pbrfit" in addon.session.current().status.cure
-    assert addon.session.current()._directory is None
+    assert "Set Up Backend" in addon.session.current().status.cure
+    assert addon.session.current()._folder is None
     assert snapshot() == before
 
 
 def test_no_backend_at_all(addon, small_cube, monkeypatch) -> None:
     addon.preferences.backend_python = ""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(RuntimeError, match="no command pbrfit on the search path"):
+    with pytest.raises(RuntimeError, match="pbrfit is not on the search path"):
         bpy.ops.pbrfit.optimize()
 
 

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One click's fits, from the export to the assigned materials, as a state machine that never makes Blender wait.
+
+`start` does what needs the main thread and the open file: preflight, export, saving a copy. After it, `poll` is to be
+called again and again, by a timer in a window or by a loop without one; it only moves finished things on. What a killed
+process leaves behind is kept, so that `resume` goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import job_files
+from .assigning import Assigning
+from .backend_link import BackendLink, BackendLost
+from .errors import PbrFitError
+from .export_job import JobPlan
+from .fit_queue import FitQueue
+from .open_file import OpenFile
+from .preferences import addon_preferences
+from .protocol import events
+from .reference_work import ReferenceWork
+from .session_status import (
+    APPLYING,
+    ASSIGNING,
+    CANCELLED,
+    DONE,
+    EXPORTING,
+    FAILED,
+    FITTING,
+    IDLE,
+    RENDERING,
+    RENDERING_SHARE,
+    STARTED,
+    STARTING,
+    WORKING_STATES,
+    SessionResult,
+    SessionStatus,
+    fit_fraction,
+    with_point,
+)
+
+SECONDS_BETWEEN_POLLS = 0.1
+SECONDS_BETWEEN_SLICES = 0.02
+SENDING_SECONDS = 0.02  # of one poll, for views that are read from their files again
+
+
+class OptimizeSession:
+    """The fits of one click. Use it once; call everything from Blender's main thread.
+
+    previews: the maps of the current job as they grow, uint8 [h, w, 4], row 0 at the top, by set and by name (kd, orm
+    or normal); previews_version counts their changes. device: the backend's, empty while it is not known.
+    """
+
+    def __init__(self) -> None:
+        self.status = SessionStatus()
+        self.previews: dict[tuple[int, str], np.ndarray] = {}
+        self.previews_version = 0
+        self._queue = FitQueue([])
+        self._folder: Path | None = None
+        self._link: BackendLink | None = None
+        self._references: ReferenceWork | None = None
+        self._file: OpenFile | None = None
+        self.device = ""
+        self._assigning: Assigning | None = None
+        self._submitted = False
+        self._views_ended = False
+        self._to_send: deque[tuple[int, np.ndarray | None]] = deque()
+
+    @property
+    def plans(self) -> list[JobPlan]:
+        """What is fitted, one plan for each job."""
+        return [job.plan for job in self._queue]
+
+    @property
+    def results(self) -> list[SessionResult]:
+        """What the jobs leave, as far as they have come."""
+        return [job.result for job in self._queue]
+
+    @property
+    def result(self) -> SessionResult | None:
+        """What the current job leaves, or the last one's; None before the export."""
+        return self._queue.current.result if len(self._queue) else None
+
+    @property
+    def seconds_between_polls(self) -> float:
+        """How soon `poll` wants to be called again."""
+        busy = self._assigning is not None or bool(self._to_send)
+        return SECONDS_BETWEEN_SLICES if busy else SECONDS_BETWEEN_POLLS
+
+    # Starting ---------------------------------------------------------------------------------------------------
+
+    def start(self, context: bpy.types.Context, progress: Callable[[float], None] = lambda _fraction: None) -> None:
+        """Check, export and start everything; afterwards the artist's scene is as before.
+
+        progress: called with 0..1 while it exports. Raises PbrFitError, with nothing left running, where something
+        stands in the way.
+        """
+        self._began = self._phase_began = time.monotonic()
+        self.status = SessionStatus(EXPORTING, "Exporting")
+        progress(0.0)
+        try:
+            self._folder = job_files.new_folder()
+            self._queue = job_files.prepare(context, self._folder, progress)
+            self._file = OpenFile(self._queue)
+            self._connect(context, again=False)
+            self._end_phase("export")
+            self._begin_job()
+        except PbrFitError as error:
+            self._fail(error)
+            raise
+        except Exception:
+            self._release()
+            raise
+
+    def resume(self, context: bpy.types.Context) -> None:
+        """Go on after the backend was lost: start it again, send it what is there, and render what is missing.
+
+        Raises PbrFitError where that cannot even begin; the session can still be resumed.
+        """
+        try:
+            self._connect(context, again=True)
+        except PbrFitError as error:
+            self._interrupt(error)
+            raise
+        self.status = replace(self.status, state=STARTING, message=self._link.message, error=None, can_resume=False)
+        self._begin_job()
+
+    def _connect(self, context: bpy.types.Context, again: bool) -> None:
+        preferences = addon_preferences(context)
+        address, key = preferences.backend_address.strip(), preferences.backend_key.strip()
+        self._link = BackendLink(address, key, preferences.backend_python.strip(), again)
+
+    def _begin_job(self) -> None:
+        job = self._queue.current
+        self.previews = {}
+        self.previews_version += 1
+        self._submitted = self._views_ended = False
+        self._to_send = deque((index, None) for index in sorted(job.rendered))
+        self._phase_began = time.monotonic()
+        self.status = replace(self.status, job=self._queue.number, jobs=len(self._queue), curve=(), paused=False)
+        if self._link.connected:
+            self._show(RENDERING, "Rendering references", STARTED)
+        else:
+            self._show(STARTING, f"{self._link.message} and a second Blender", STARTED / 2)
+        self._references = ReferenceWork(job)
+        self._references.start()
+
+    # Going on ---------------------------------------------------------------------------------------------------
+
+    def poll(self) -> SessionStatus:
+        """Move on what has finished, and say where the session is. Blocks only for a slice of the assignment."""
+        if self.status.finished or self.status.state == IDLE:
+            return self.status
+        try:
+            if self.status.state == APPLYING:
+                self._apply()
+            else:
+                self._advance()
+        except BackendLost as error:
+            self._interrupt(error)
+        except PbrFitError as error:
+            self._end_job(error)
+        except Exception as error:
+            self._fail(PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault."))
+            raise
+        return self.status
+
+    def _advance(self) -> None:
+        for event in self._link.poll():
+            self._take_event(event)
+            if self.status.state not in WORKING_STATES:
+                return
+        if not self._link.connected:
+            self._show(STARTING, f"{self._link.message} and a second Blender", STARTED / 2)
+        if self.status.paused:
+            return
+        self._references.poll()
+        self._to_send.extend(self._references.take())
+        if self._link.connected and self.status.state != FITTING:
+            self._send()
+
+    def _take_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Connected):
+            self.device = str(event.info.get("device", ""))
+            if self.status.state == STARTING:
+                self._end_phase("start")
+                self._show_rendering()
+        elif isinstance(event, events.Progress):
+            self._show_fit(event)
+        elif isinstance(event, events.MapPreview):
+            self.previews[event.set_index, event.name] = event.image
+            self.previews_version += 1
+        elif isinstance(event, events.Result):
+            result = self._queue.current.result
+            result.files, result.metrics = dict(event.files), dict(event.metrics)
+            self._end_phase("fit")
+            self._next_job()
+        elif isinstance(event, events.Failed):
+            log = self._link.last_words() if event.code == "internal" else ""
+            raise PbrFitError(event.cause + log, event.cure)
+        elif isinstance(event, events.Cancelled):
+            raise PbrFitError("The backend cancelled the fit.", "Start it again.")
+
+    def _send(self) -> None:
+        job, client = self._queue.current, self._link.client
+        if "environment" in job.arrays:
+            if not self._submitted:
+                client.submit(job.settings, job.arrays, view_count=len(job.views))
+                self._submitted = True
+            until = time.monotonic() + SENDING_SECONDS
+            while self._to_send and time.monotonic() < until:
+                index, image = self._to_send.popleft()
+                client.add_view(job.views[index].for_renderer(), job.view_image(index) if image is None else image)
+            if job.fully_rendered and not self._to_send:
+                client.end_views()
+                self._end_phase("render")
+                self._show(FITTING, "Fitting", STARTED + RENDERING_SHARE)
+                return
+        self._show_rendering()
+
+    def _next_job(self) -> None:
+        """Begin the next job, or where there is none assign what is fitted."""
+        self._references.stop()
+        while self._queue.advance():
+            try:
+                self._begin_job()
+                return
+            except PbrFitError as error:
+                self._queue.current.error = error
+        if self._queue.fitted:
+            self._release()
+            self._show(APPLYING, "Creating the material", ASSIGNING)
+        else:
+            self._fail(self._queue.failed[0].error)
+
+    def _end_job(self, error: PbrFitError) -> None:
+        """The current job has failed; the others may do better."""
+        self._queue.current.error = error
+        self._next_job()
+
+    def _apply(self) -> None:
+        obstacle = self._file.obstacle()
+        if obstacle:
+            self._show(APPLYING, obstacle, ASSIGNING)
+            return
+        if self._assigning is None:
+            self._assigning = Assigning(self._queue.fitted)
+        self._show(APPLYING, "Creating the material", ASSIGNING)
+        if self._assigning.step():
+            self._assigning = None
+            self._finish()
+
+    def _finish(self) -> None:
+        assigned = [job.result for job in self._queue if job.result.material]
+        if not assigned:
+            self._fail(self._queue.failed[0].error)
+            return
+        self._end_phase("apply")
+        for result in assigned:
+            result.seconds["total"] = time.monotonic() - self._began
+        iterations = assigned[-1].metrics.get("iterations", 0)
+        self._show(DONE, self._queue.outcome(), 1.0, iterations, self._queue.lowest_psnr_db())
+
+    # What it says -----------------------------------------------------------------------------------------------
+
+    def _show_rendering(self) -> None:
+        job = self._queue.current
+        count, done = len(job.views), len(job.rendered)
+        left = (time.monotonic() - self._phase_began) / done * (count - done) if done else None
+        self._show(
+            RENDERING,
+            f"Rendering references {done}/{count}",
+            STARTED + RENDERING_SHARE * done / count,
+            seconds_left=left,
+        )
+
+    def _show_fit(self, event: events.Progress) -> None:
+        if self.status.state != FITTING:
+            return
+        if event.psnr_db is not None:
+            seconds = time.monotonic() - self._phase_began
+            self.status = replace(self.status, curve=with_point(self.status.curve, seconds, event.psnr_db))
+        fraction = fit_fraction(event.phase, event.fraction)
+        self._show(FITTING, event.message or event.phase, fraction, event.iteration, event.psnr_db, event.seconds_left)
+
+    def _show(self, state: str, message: str, fraction: float, *numbers: float | None, **named: float | None) -> None:
+        self.status = self.status.moved(state, message, fraction, *numbers, **named)
+
+    def _end_phase(self, phase: str) -> None:
+        now = time.monotonic()
+        seconds = self.result.seconds
+        seconds[phase] = seconds.get(phase, 0.0) + now - self._phase_began
+        self._phase_began = now
+
+    # The artist's wishes ----------------------------------------------------------------------------------------
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether there is work that can rest, or rests."""
+        return self.status.state in (RENDERING, FITTING)
+
+    def pause(self) -> None:
+        """Let the work rest until `go_on`: the second Blender ends, the backend keeps what it has."""
+        self._references.stop()
+        if self._submitted:
+            self._link.client.pause()
+        self.status = replace(self.status, paused=True, seconds_left=None)
+
+    def go_on(self) -> None:
+        """End a pause; what is not rendered yet is rendered by a new second Blender."""
+        if self._submitted:
+            self._link.client.resume()
+        self.status = replace(self.status, paused=False)
+        try:
+            self._references.start()
+        except PbrFitError as error:
+            self._end_job(error)
+
+    @property
+    def can_apply_now(self) -> bool:
+        """Whether the fit has something to give."""
+        return self.status.state == FITTING
+
+    def apply_now(self) -> None:
+        """Have the backend end the current job's fit with the maps it has."""
+        self._link.client.finish()
+        self.status = replace(self.status, paused=False, message="Taking the maps as they are")
+
+    # What happens to the file -----------------------------------------------------------------------------------
+
+    def file_will_change(self) -> None:
+        """Before an undo, redo, load or save: take prepared datablocks out of the file; they are made again later."""
+        if self._assigning is not None:
+            self._assigning.drop()
+            self._assigning = None
+
+    def file_loaded(self) -> None:
+        """Another file was loaded, or the same again. The fit goes on, unless the file can never be opened again."""
+        if self._file is None or self.status.state == IDLE or (self.status.finished and not self.status.can_resume):
+            return
+        self._file.loaded()
+        if self._file.lost:
+            cause = "The file that the fit was started in was closed without ever having been saved."
+            self._fail(PbrFitError(cause, "Save a file before you start a fit if you want to leave it meanwhile."))
+
+    def file_saved(self) -> None:
+        """The open file was saved, perhaps under another name."""
+        if self._file is not None:
+            self._file.saved()
+
+    # Ending -----------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """End the session and its work everywhere; nothing of the file has changed. Finished sessions stay as they are.
+
+        Waits until the renderer is killed and the backend told: milliseconds, at most about a second.
+        """
+        if not self.status.finished:
+            self.status = replace(self.status, state=CANCELLED, message="Cancelled", paused=False)
+            self._release()
+
+    def close(self) -> None:
+        """Cancel what runs and free what the session holds. The backend of this Blender stays, for the next fit."""
+        self.cancel()
+        self._release()
+
+    def _fail(self, error: PbrFitError) -> None:
+        self.status = replace(
+            self.status, state=FAILED, message=str(error), error=error, paused=False, can_resume=False
+        )
+        self._release()
+
+    def _interrupt(self, error: PbrFitError) -> None:
+        """The backend is gone: end everything else too, but keep what `resume` needs."""
+        self.status = replace(self.status, state=FAILED, message=str(error), error=error, paused=False, can_resume=True)
+        self._end_work()
+
+    def _end_work(self) -> None:
+        if self._references is not None:
+            self._references.stop()
+            self._references = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _release(self) -> None:
+        self.file_will_change()
+        self._end_work()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
