@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment that "Set Up Backend" makes: where it lies, and which Python it is made with."""
+"""The environment that "Set Up Backend" makes: where it lies, what is in it, and the one that counts."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -18,25 +18,24 @@ SLOTS = ("a", "b")
 
 @dataclass(frozen=True)
 class Environment:
-    """A finished environment. slot: its folder's name; version: of PBRfit in it; torch: "cpu" or "cuda"."""
+    """An environment. folder: of them all; slot: its own folder's name there; version: of PBRfit in it; build: of torch
+    (see `torch_builds`); base: the Python it was made with.
+    """
 
+    folder: Path
     slot: str
     version: str
-    torch: str
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-        return environments_folder() / self.slot
+    build: str
+    base: str
 
     @property
     def python(self) -> Path:
         """Its Python."""
-        return python_in(self.folder)
+        return python_in(self.folder / self.slot)
 
 
 def environments_folder() -> Path:
-    """The folder for environments, in the add-on's own folder among the user's files; need not exist."""
+    """The folder for environments, in the add-on's own folder among the user's files; need not exist. Main thread."""
     return Path(bpy.utils.extension_path_user(__package__, path="env"))
 
 
@@ -45,29 +44,27 @@ def python_in(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def finished_environment() -> Environment | None:
-    """The environment that was set up, or None where none was or it has gone."""
+def finished_environment(folder: Path) -> Environment | None:
+    """The environment that was set up, or None where none was, or where it or the Python below it has gone."""
     try:
-        record = json.loads((environments_folder() / RECORD).read_text(encoding="utf-8"))
-        found = Environment(record["slot"], record["version"], record["torch"])
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found = Environment(folder, record["slot"], record["version"], record["build"], record["base"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.slot in SLOTS and found.python.exists() else None
 
 
 def keep(environment: Environment) -> None:
-    """Make an environment the one that counts, and remove what lies beside it."""
-    folder = environments_folder()
-    temporary = folder / f"{RECORD}.new"
-    temporary.write_text(json.dumps(asdict(environment)), encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    """Make an environment the one that counts, and remove the one before it."""
+    record = {name: getattr(environment, name) for name in ("slot", "version", "build", "base")}
+    temporary = environment.folder / f"{RECORD}.new"
+    temporary.write_text(json.dumps(record), encoding="utf-8")
+    temporary.replace(environment.folder / RECORD)
     for slot in SLOTS:
         if slot != environment.slot:
-            shutil.rmtree(folder / slot, ignore_errors=True)
+            shutil.rmtree(environment.folder / slot, ignore_errors=True)
 
 
-def remove_all() -> None:
-    """Remove every environment; files in use may stay behind, but count no longer."""
-    folder = environments_folder()
+def forget(folder: Path) -> None:
+    """Let no environment count any more."""
     (folder / RECORD).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
