@@ -1,0 +1,281 @@
+"""Preview frames: the mesh with its maps under its light, as a viewport shows it. Fast, and without gradients.
+
+`render.render.render_mesh` says what a frame looks like, and draws it where Triton does not run. On a GPU three kernels
+do: the visibility of all samples (`render.kernels.rasterize`, two), and one that shades and composites
+(`render.kernels.preview_triton`). From the second frame of a kind on they are one CUDA graph, which reads the camera from
+a small buffer; nothing waits for the device.
+
+What differs from `render_mesh`: silhouettes are smoothed by samples alone (`antialiased=False`), as finding their exact
+edges would cost more than the frame; one depth layer, with the background behind alpha; and several samples a pixel are
+shaded once for each triangle among them (`msaa=True`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+
+from render.brdf import ggx_table
+from render.camera import Camera
+from render.fg_lut import fg_lut
+from render.kernels.rasterize import VisibilityBuffer, can_rasterize
+from render.light import PrefilteredLight
+from render.material import ALPHA, MaterialMaps
+from render.mesh import Mesh
+from render.render import render_mesh
+from render.shade import Bsdf, Shading
+from render.texel_lookup import mip_count, pyramid
+
+Channel = Literal["shaded", "kd", "roughness", "metallic", "normal", "light", "depth"]
+PreviewModel = Literal["principled", "seed"]
+
+_BSDFS: dict[str, Bsdf] = {"shaded": "pbr", "kd": "kd", "normal": "normal", "light": "white"}
+_NEEDS_LIGHT = ("shaded", "light")
+_FAST_SAMPLES = (1, 2, 4)
+_FG_SIZE = 256
+# Pixels of a program, 8 in a row, a pixel a lane.
+_BLOCK = 64
+# Kinds of frames whose buffers and graphs are kept.
+_KINDS_KEPT = 4
+
+
+@dataclass
+class _Kind:
+    """The buffers of frames of one kind, and their graph from the second frame on."""
+
+    image: torch.Tensor
+    matrices: torch.Tensor
+    cameras: torch.Tensor
+    background: torch.Tensor
+    visibility: VisibilityBuffer
+    drawn: bool = False
+    graph: torch.cuda.CUDAGraph | None = None
+
+
+class PreviewRenderer:
+    """Draws frames of one mesh on one device. Set maps (and for shading a light) first; both can change between frames.
+
+    A frame's tensor is written anew by the next frame of the same kind (views, size, samples, channel, model, type):
+    clone what shall last. Use it from one thread and one stream at a time.
+    """
+
+    def __init__(self, mesh: Mesh, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.mesh = mesh.to(self.device)
+        self._maps: MaterialMaps | None = None
+        self._light: PrefilteredLight | None = None
+        self._kinds: OrderedDict[tuple, _Kind] = OrderedDict()
+        self._triangles = self.mesh.triangles.int().contiguous()
+        # Rows of four floats: position and u, normal and v, tangent and sign.
+        u, v = self.mesh.uv.unbind(1)
+        parts = [self.mesh.position, u[:, None], self.mesh.normal, v[:, None], self.mesh.tangent]
+        self._vertices = torch.cat(parts, dim=1).float().contiguous()
+        self._positions = self.mesh.position.float().contiguous()
+        self._rows = self._alphas = torch.zeros(1, 8, device=self.device)
+        self._atlas = self._irradiance = torch.zeros(1, device=self.device)
+        self._tables: dict[bool, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def set_maps(self, maps: MaterialMaps) -> None:
+        """The maps to show from now on; copied, with their coarser levels."""
+        self._maps = MaterialMaps(maps.texels.detach().to(self.device, torch.float32))
+        if not can_rasterize(self.device):
+            self._maps = MaterialMaps(self._maps.texels.clone())
+            return
+        rows = pyramid(self._maps.texels, mip_count(maps.resolution))
+        alphas = rows[:, ALPHA].contiguous() if maps.has_alpha else rows[:1, :1]
+        self._rows = self._kept(self._rows, rows[:, : ALPHA.start])
+        self._alphas = self._kept(self._alphas, alphas)
+
+    @torch.no_grad()
+    def set_light(self, light: PrefilteredLight) -> None:
+        """The light to show from now on, of `EnvironmentLight.build_mips`; copied."""
+        if self._light is not None and (light.layout.places, light.levels) != (
+            self._light.layout.places,
+            self._light.levels,
+        ):
+            self._kinds.clear()
+        atlas, irradiance = light.atlas.detach().to(self.device), light.irradiance.detach().to(self.device)
+        self._atlas = self._kept(self._atlas, atlas.permute(0, 2, 3, 1))
+        self._irradiance = self._kept(self._irradiance, irradiance)
+        self._light = replace(light, atlas=self._atlas.permute(0, 3, 1, 2), irradiance=self._irradiance)
+
+    @torch.no_grad()
+    def frame(
+        self,
+        cameras: Camera | Sequence[Camera],
+        resolution: tuple[int, int],
+        spp: int = 1,
+        model: PreviewModel = "principled",
+        channel: Channel = "shaded",
+        background: torch.Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> torch.Tensor:
+        """Views [N, H, W, 4], row 0 at the top, linear, premultiplied and over the background; alpha is the coverage.
+
+        cameras     of the N views, on any device; those of the CPU are quicker to pass
+        resolution  (height, width)
+        spp         samples along each side of a pixel (2 means 4); 1, 2 and 4 are fast
+        channel     "shaded"; "kd"; "roughness" and "metallic" as grey; "normal", the world's, mapped to 0..1; "light", the
+                    irradiance / pi on a white surface; "depth", z/w as grey (1 is what `render_mesh` has behind)
+        background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
+        dtype       of the result, float32 or float16
+
+        Raises ValueError for unknown settings, sizes that do not fit, or where maps or a light are missing.
+        """
+        cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
+        self._check(cameras, resolution, spp, model, channel, dtype)
+        shape = (len(cameras), *resolution, 3)
+        behind = torch.zeros(3) if background is None else background
+        if behind.ndim != 1:
+            if tuple(behind.shape) not in (shape, shape[1:], (1, *shape[1:])):
+                raise ValueError(
+                    f"a background is [3] or {list(shape)}, not {list(behind.shape)}: resize it to the image"
+                )
+            behind = behind.expand(shape)
+        if not self._is_fast(channel, spp):
+            return self._plain(cameras, resolution, spp, model, channel, behind.to(self.device)).to(dtype)
+        key = (len(cameras), tuple(resolution), spp, channel, model, dtype, behind.ndim)
+        kind = self._kind(key, behind.shape)
+        matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras])
+        kind.matrices.copy_(matrices.double(), non_blocking=True)
+        kind.background.copy_(behind, non_blocking=True)
+        self._draw(kind, channel, model)
+        return kind.image
+
+    def _check(
+        self, cameras: list[Camera], resolution: tuple[int, int], spp: int, model: str, channel: str, dtype: torch.dtype
+    ) -> None:
+        if not cameras or min(*resolution, spp) < 1:
+            raise ValueError(f"resolution {resolution}, spp {spp} and {len(cameras)} cameras must be 1 or more")
+        if channel not in get_args(Channel) or model not in get_args(PreviewModel):
+            raise ValueError(
+                f"there is no channel {channel!r} or no model {model!r}: choose from {list(get_args(Channel))} and "
+                f"{list(get_args(PreviewModel))}"
+            )
+        if dtype not in (torch.float32, torch.float16):
+            raise ValueError(f"a frame is of float32 or float16, not {dtype}")
+        if self._maps is None or (self._light is None and channel in _NEEDS_LIGHT):
+            raise ValueError(f"{channel!r} needs maps and, where it is lit, a light: call set_maps and set_light first")
+
+    def _kept(self, buffer: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """The values in the buffer that graphs know, or in a new one where they do not fit it."""
+        if buffer.shape == values.shape:
+            return buffer.copy_(values)
+        self._kinds.clear()
+        return values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+    def _is_fast(self, channel: str, spp: int) -> bool:
+        if spp not in _FAST_SAMPLES or not can_rasterize(self.device):
+            return False
+        is_plain_light = isinstance(self._light, PrefilteredLight) and self._light.rotation is None
+        return channel not in _NEEDS_LIGHT or (is_plain_light and self._light.atlas.shape[1] == 3)
+
+    def _table(self, is_seed: bool) -> tuple[torch.Tensor, int]:
+        """The model's table with its terms innermost, kept for the graphs, and its size."""
+        if is_seed not in self._tables:
+            table = fg_lut(_FG_SIZE, self.device) if is_seed else ggx_table(self.device).values[0].permute(1, 2, 0)
+            self._tables[is_seed] = table.contiguous()
+        return self._tables[is_seed], self._tables[is_seed].shape[0]
+
+    def _kind(self, key: tuple, background: torch.Size) -> _Kind:
+        """The buffers of frames of a kind; those of the kinds used longest ago are given up."""
+        if key in self._kinds:
+            self._kinds.move_to_end(key)
+            return self._kinds[key]
+        while len(self._kinds) >= _KINDS_KEPT:
+            self._kinds.popitem(last=False)
+        views, resolution, spp, _, _, dtype, _ = key
+        shared = [kind.visibility for other, kind in self._kinds.items() if other[:3] == key[:3]]
+        visibility = (
+            shared[0] if shared else VisibilityBuffer(views, len(self._triangles), resolution, spp, self.device)
+        )
+        self._kinds[key] = _Kind(
+            image=torch.empty(views, *resolution, 4, dtype=dtype, device=self.device),
+            matrices=torch.empty(views, 2, 4, 4, dtype=torch.float64, device=self.device),
+            cameras=torch.empty(views, 20, dtype=torch.float64, device=self.device),
+            background=torch.empty(background, device=self.device),
+            visibility=visibility,
+        )
+        return self._kinds[key]
+
+    def _draw(self, kind: _Kind, channel: str, model: str) -> None:
+        if kind.graph is not None:
+            kind.graph.replay()
+            return
+        if not kind.drawn or self.device.type != "cuda":
+            # The first also compiles the kernels, which cannot be done while a graph is captured; and a viewport that is
+            # being resized never shows a second.
+            self._launch(kind, channel, model)
+            kind.drawn = True
+            return
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            # Not `torch.cuda.graph`, which waits for the device and collects garbage; others may use CUDA meanwhile.
+            graph.capture_begin(capture_error_mode="thread_local")
+            self._launch(kind, channel, model)
+            graph.capture_end()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        kind.graph = graph
+        graph.replay()
+
+    def _launch(self, kind: _Kind, channel: str, model: str) -> None:
+        from render.kernels.preview_triton import resolve
+        from render.kernels.rasterize_triton import compose_cameras
+
+        visibility = kind.visibility
+        views, (height, width) = visibility.views, visibility.resolution
+        compose_cameras[(views,)](kind.matrices, kind.cameras, num_warps=1)
+        visibility.draw(self._positions, kind.cameras, self._triangles)
+        light, lit = self._light, channel in _NEEDS_LIGHT
+        is_seed = model == "seed" and channel == "shaded"
+        table, table_size = self._table(is_seed)
+        grid = ((width + 7) // 8, (height * 8 + _BLOCK - 1) // _BLOCK, views)
+        resolve[grid](
+            visibility.keys, visibility.counter, kind.cameras, self._vertices, self._triangles, self._rows, self._alphas,
+            self._maps.resolution, mip_count(self._maps.resolution), table, self._irradiance, self._atlas,
+            kind.background, kind.image, width, height,
+            SPP=visibility.spp, CHANNEL=channel, SEED=is_seed, HAS_ALPHA=self._maps.has_alpha,
+            HAS_BACKDROP=kind.background.ndim > 1, TABLE_SIZE=table_size,
+            PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
+            KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
+            BLOCK=_BLOCK, num_warps=_BLOCK // 32,
+        )  # fmt: skip
+
+    def _plain(
+        self,
+        cameras: list[Camera],
+        resolution: tuple[int, int],
+        spp: int,
+        model: PreviewModel,
+        channel: str,
+        background: torch.Tensor,
+    ) -> torch.Tensor:
+        """The frame by `render_mesh`, without a background, which single channels are not mixed with, and then over it."""
+        cameras = [camera.to(self.device) for camera in cameras]
+        options = {"spp": spp, "msaa": spp > 1, "antialiased": False, "shading": Shading(model=model)}
+        if channel == "depth":
+            fine = (resolution[0] * spp, resolution[1] * spp)
+            names = ("depth", "id")
+            images = render_mesh(self.mesh, cameras, self._maps, None, fine, bsdf="kd", buffers=names)
+            coverage = (images["id"] > 0).to(images["depth"])
+            depth = images["depth"] * coverage
+            image = _reduced(torch.cat([depth, depth, depth, coverage], dim=-1), spp)
+        else:
+            bsdf = _BSDFS.get(channel, "ks")
+            image = render_mesh(self.mesh, cameras, self._maps, self._light, resolution, bsdf=bsdf, **options)["shaded"]
+            if bsdf == "ks":
+                grey = image[..., 1:2] if channel == "roughness" else image[..., 2:3]
+                image = torch.cat([grey, grey, grey, image[..., 3:]], dim=-1)
+        color, alpha = image[..., :3], image[..., 3:]
+        return torch.cat([color + (1 - alpha) * background, alpha], dim=-1)
+
+
+def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:
+    """Means over the samples of each pixel: [N, H * spp, W * spp, C] -> [N, H, W, C]."""
+    return image.unflatten(2, (-1, spp)).unflatten(1, (-1, spp)).mean((2, 4))
