@@ -9,36 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from scenes import TIMEOUT_S, hdri_world, ready_cube, run_to_end, small_fit, snapshot
+from scenes import hdri_world, ready_cube, run_to_end, small_fit, snapshot
+from session_steps import backend_of, failure, poll_until, rendered, renderer_of, start
 
 bpy = pytest.importorskip("bpy")
 
 
-def start(addon):
-    """Press the button for a small fit of a cube; returns the session."""
-    assert bpy.ops.pbrfit.optimize() == {"FINISHED"}
-    return addon.session.current()
-
-
-def poll_until(session, reached) -> None:
-    """Poll until `reached(status)`; fails when the session ends before."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not reached(session.poll()):
-        assert not session.status.finished, session.status
-        assert time.monotonic() < deadline, session.status
-        time.sleep(0.01)
-
-
-def failure(session) -> str:
-    run_to_end(session)
-    assert session.status.state == "failed", session.status
-    assert session.status.cause
-    assert session.status.cure
-    return session.status.message
-
-
 def children(session) -> list:
-    return [session._references._renderer._process, session._link._backend._process]
+    return [renderer_of(session), backend_of(session)]
 
 
 @pytest.fixture
@@ -80,7 +58,7 @@ def test_cancel_while_rendering(addon, small_cube) -> None:
     bpy.context.scene.pbrfit.views = 500
     before = snapshot()
     session = start(addon)
-    poll_until(session, lambda status: status.state == "rendering" and len(session._queue.current.rendered) >= 2)
+    poll_until(session, lambda status: status.state == "rendering" and rendered(session) >= 2)
     renderer, backend = children(session)
     directory = session._folder
     assert (directory / "copy.blend").is_file()
@@ -137,10 +115,10 @@ def test_killed_backend(addon, small_cube) -> None:
 
 def test_killed_renderer_is_replaced_and_renders_what_is_missing(addon, small_cube) -> None:
     session = start(addon)
-    poll_until(session, lambda status: len(session._queue.current.rendered) >= 2)
+    poll_until(session, lambda status: rendered(session) >= 2)
     first, _ = children(session)
     first.kill()
-    poll_until(session, lambda status: session._references._renderer._process is not first)
+    poll_until(session, lambda status: renderer_of(session) is not first)
     missing = {entry["index"] for entry in session._queue.current.missing_plan()["views"]}
     assert 0 < len(missing) <= 6
     run_to_end(session)
@@ -152,7 +130,7 @@ def test_renderer_that_dies_again_and_again(addon, small_cube) -> None:
     session = start(addon)
     killed = set()
     while not session.poll().finished:
-        renderer = session._references._renderer._process
+        renderer = renderer_of(session)
         if renderer.poll() is None:
             renderer.kill()
             killed.add(renderer)

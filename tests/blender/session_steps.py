@@ -1,0 +1,54 @@
+"""Steps of tests that follow a session: start it, poll it to a point, look at its processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import bpy
+from scenes import TIMEOUT_S, run_to_end
+
+
+def start(addon):
+    """Press the button; returns the session."""
+    assert bpy.ops.pbrfit.optimize() == {"FINISHED"}
+    return addon.session.current()
+
+
+def poll_until(session, reached: Callable) -> None:
+    """Poll until `reached(status)`; fails when the session ends before."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not reached(session.poll()):
+        assert not session.status.finished, session.status
+        assert time.monotonic() < deadline, session.status
+        time.sleep(0.01)
+
+
+def finish(session) -> None:
+    """Poll to the end, which must be a good one."""
+    run_to_end(session)
+    assert session.status.state == "done", session.status
+
+
+def failure(session) -> str:
+    """Poll to the end, which must be a failure with cause and cure; returns what it says."""
+    run_to_end(session)
+    assert session.status.state == "failed", session.status
+    assert session.status.cause
+    assert session.status.cure
+    return session.status.message
+
+
+def rendered(session) -> int:
+    """How many views of the current job are there."""
+    return len(session._queue.current.rendered)
+
+
+def renderer_of(session):
+    """The process of the second Blender."""
+    return session._references._renderer._process
+
+
+def backend_of(session):
+    """The process of the backend on this machine."""
+    return session._link._backend._process
