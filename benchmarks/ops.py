@@ -36,6 +36,7 @@ from render.camera import rotating_cameras
 from render.light import EnvironmentLight, PrefilteredLight, SeedLight, create_trainable_env_rnd
 from render.mesh import Mesh
 from render.prefilter import build_specular_operator
+from render.preview import PreviewRenderer
 from render.render import render_mesh
 from render.seed_prefilter import build_seed_prefilter
 
@@ -274,32 +275,39 @@ def _iteration(bench: Bench) -> None:
 
 
 def _preview(bench: Bench) -> None:
-    """Frames of the whole image, antialiased; spp 4 is 4 samples along each side, shaded once a pixel (MSAA)."""
+    """Frames of the whole image; spp 4 is 4 samples along each side, shaded once a pixel and triangle (MSAA).
+
+    Beside each, what `render_mesh` takes for the image whose silhouettes are also antialiased by their edges.
+    """
     case = bench.case
     with torch.no_grad():
         light = case.light.build_mips()
-    for name in bench.options.frames:
-        height, width = _FRAMES[name]
-        camera = rotating_cameras(50, RADIUS, FOVY, width / height, device=bench.device)[0]
-        for spp in (1, 4):
-            about = {"resolution": [height, width], "spp": spp}
-            if bench.device.type == "cpu" and height * width * spp * spp > _CPU_SAMPLES:
-                bench.skip(
-                    f"preview {name} spp {spp}", f"more than {_CPU_SAMPLES} samples, too many for a CPU", **about
-                )
-                continue
+    preview = PreviewRenderer(case.mesh, bench.device)
+    preview.set_maps(case.maps)
+    preview.set_light(light)
+    for name, spp in ((name, spp) for name in bench.options.frames for spp in (1, 4)):
+        height, width = size = _FRAMES[name]
+        about = {"resolution": [height, width], "spp": spp}
+        if bench.device.type == "cpu" and height * width * spp * spp > _CPU_SAMPLES:
+            bench.skip(f"preview {name} spp {spp}", f"more than {_CPU_SAMPLES} samples, too many for a CPU", **about)
+            continue
+        camera = rotating_cameras(50, RADIUS, FOVY, width / height)[0]
+        nearby = camera.to(bench.device)
 
-            @torch.no_grad()
-            def frame(camera=camera, size=(height, width), spp=spp) -> torch.Tensor:
-                shading = case.shading
-                return render_mesh(case.mesh, camera, case.maps, light, size, spp=spp, msaa=spp > 1, shading=shading)[
-                    "shaded"
-                ]
+        @torch.no_grad()
+        def old(camera=nearby, size=size, spp=spp) -> torch.Tensor:
+            shading = case.shading
+            images = render_mesh(case.mesh, camera, case.maps, light, size, spp=spp, msaa=spp > 1, shading=shading)
+            return images["shaded"]
 
-            written = 4 * 4 * height * width
-            floor = written + case.maps.texels.nbytes + light.atlas.nbytes + mesh_bytes(case.mesh)
+        def new(camera=camera, size=size, spp=spp) -> torch.Tensor:
+            return preview.frame(camera, size, spp, case.shading.model)
+
+        # What is read and written whatever the way; the samples' triangles are neither.
+        floor = 4 * 4 * height * width + case.maps.texels.nbytes + light.atlas.nbytes + mesh_bytes(case.mesh)
+        for title, frame in (("preview", new), ("render_mesh", old)):
             bench.add(
-                f"preview {name} spp {spp}", lambda frame=frame: bench.time(frame), lambda floor=floor: floor, **about
+                f"{title} {name} spp {spp}", lambda frame=frame: bench.time(frame), lambda floor=floor: floor, **about
             )
     synchronize(bench.device)
 

@@ -123,7 +123,7 @@ class PreviewRenderer:
         channel     "shaded"; "kd"; "roughness" and "metallic" as grey; "normal", the world's, mapped to 0..1; "light", the
                     irradiance / pi on a white surface; "depth", z/w as grey (1 is what `render_mesh` has behind)
         background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
-        dtype       of the result, float32 or float16
+        dtype       of the result, float32 or float16 (brighter than it holds becomes its largest number)
 
         Raises ValueError for unknown settings, sizes that do not fit, or where maps or a light are missing.
         """
@@ -138,7 +138,8 @@ class PreviewRenderer:
                 )
             behind = behind.expand(shape)
         if not self._is_fast(channel, spp):
-            return self._plain(cameras, resolution, spp, model, channel, behind.to(self.device)).to(dtype)
+            image = self._plain(cameras, resolution, spp, model, channel, behind.to(self.device))
+            return image.clamp(max=torch.finfo(dtype).max).to(dtype)
         key = (len(cameras), tuple(resolution), spp, channel, model, dtype, behind.ndim)
         kind = self._kind(key, behind.shape)
         matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras])
@@ -172,8 +173,7 @@ class PreviewRenderer:
     def _is_fast(self, channel: str, spp: int) -> bool:
         if spp not in _FAST_SAMPLES or not can_rasterize(self.device):
             return False
-        is_plain_light = isinstance(self._light, PrefilteredLight) and self._light.rotation is None
-        return channel not in _NEEDS_LIGHT or (is_plain_light and self._light.atlas.shape[1] == 3)
+        return channel not in _NEEDS_LIGHT or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
 
     def _table(self, is_seed: bool) -> tuple[torch.Tensor, int]:
         """The model's table with its terms innermost, kept for the graphs, and its size."""

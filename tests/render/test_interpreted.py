@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-KERNEL_TESTS = ("test_fused_samples.py", "test_row_kernels.py")
+KERNEL_TESTS = ("test_fused_samples.py", "test_preview.py", "test_row_kernels.py", "test_triton_rasterizer.py")
 
 
 @pytest.mark.parametrize("file", KERNEL_TESTS)

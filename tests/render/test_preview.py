@@ -1,0 +1,220 @@
+"""Preview frames against `render_mesh`, whose pictures they are.
+
+Without Triton the frames are made by `render_mesh` itself; `test_interpreted.py` runs this file through the kernels where
+there is no GPU, and `pytest -m cuda` on one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_fused_samples import some_light
+
+from render.camera import Camera, look_at, orthographic, perspective
+from render.kernels.rasterize import can_rasterize
+from render.material import NORMAL, MaterialMaps
+from render.mesh import Mesh
+from render.preview import PreviewRenderer
+from render.render import render_mesh
+from render.shade import Shading
+
+SIZE = (10, 15)
+TOLERANCE = 1e-3
+GREY_SKY = torch.tensor([0.2, 0.4, 0.6])
+
+
+def sphere(across: int = 10, down: int = 5) -> Mesh:
+    """A coarse unit sphere, open at the poles, its uvs beyond 0..1."""
+    u, v = torch.meshgrid(torch.linspace(0, 1, across + 1), torch.linspace(0.02, 0.98, down + 1), indexing="ij")
+    theta, phi = u * 2 * math.pi, v * math.pi
+    normal = torch.stack([theta.cos() * phi.sin(), phi.cos(), theta.sin() * phi.sin()], -1).reshape(-1, 3)
+    tangent = torch.stack([-theta.sin(), 0 * theta, theta.cos(), torch.where(u < 0.5, 1.0, -1.0)], -1).reshape(-1, 4)
+    uv = torch.stack([2 * u, 1.5 * v], -1).reshape(-1, 2)
+    a = torch.arange(across * (down + 1)).reshape(across, down + 1)[:, :-1].reshape(-1)
+    b, c = a + 1, a + down + 1
+    triangles = torch.cat([torch.stack([a, b, c], -1), torch.stack([c, b, c + 1], -1)])
+    return Mesh(normal.clone(), normal, tangent, uv, triangles, torch.zeros(len(triangles), dtype=torch.int64))
+
+
+def some_maps(resolution: int = 16, alpha: bool = False, seed: int = 0) -> MaterialMaps:
+    texels = torch.rand(resolution, resolution, 9 if alpha else 8, generator=torch.Generator().manual_seed(seed))
+    texels[..., NORMAL] = F.normalize(texels[..., NORMAL] - torch.tensor([0.5, 0.5, -1.0]), dim=-1)
+    return MaterialMaps(texels)
+
+
+def camera(x: float = 1.0, y: float = 1.5, z: float = 2.0) -> Camera:
+    return Camera(look_at(torch.tensor([x, y, z]), torch.zeros(3)), perspective(0.8, SIZE[1] / SIZE[0]))
+
+
+def flat_camera() -> Camera:
+    return Camera(look_at(torch.tensor([1.0, 0.5, 1.2]), torch.zeros(3)), orthographic(1.2, SIZE[1] / SIZE[0]))
+
+
+def renderer(device: str, maps: MaterialMaps | None = None) -> PreviewRenderer:
+    result = PreviewRenderer(sphere(), device)
+    result.set_maps(some_maps() if maps is None else maps)
+    result.set_light(some_light())
+    return result
+
+
+def expected(
+    cameras: list[Camera], maps: MaterialMaps, spp: int = 1, bsdf: str = "pbr", model: str = "principled", **options
+):
+    options = {"spp": spp, "msaa": spp > 1, "shading": Shading(model=model), "antialiased": False} | options
+    return render_mesh(sphere(), cameras, maps, some_light(), SIZE, bsdf=bsdf, **options)
+
+
+def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    assert bool((theirs[..., 3] > 0).any()), "the scene is in sight"
+    torch.testing.assert_close(ours.cpu().float(), theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("spp", [1, 2])
+def test_shaded(device, model, spp):
+    """From outside and inside the sphere, seen from behind there and across the near plane; perspective or not."""
+    inside = Camera(look_at(torch.tensor([0.0, 0.3, 0.7]), torch.zeros(3)), perspective(1.2, 1.5, near=0.5))
+    cameras = [camera(), inside, flat_camera()] if spp == 1 else [inside]
+    assert_same(
+        renderer(device).frame(cameras, SIZE, spp, model, background=GREY_SKY),
+        expected(cameras, some_maps(), spp, model=model, background=GREY_SKY)["shaded"],
+    )
+
+
+@pytest.mark.parametrize("spp", [1, 2])
+def test_alpha_over_a_picture(device, spp):
+    backdrop = torch.rand(1, *SIZE, 3, generator=torch.Generator().manual_seed(2))
+    maps = some_maps(alpha=True)
+    frame = renderer(device, maps).frame(camera(), SIZE, spp, "seed", background=backdrop)
+    assert_same(frame, expected([camera()], maps, spp, model="seed", background=backdrop)["shaded"])
+    assert float(frame[..., 3].max()) < 1
+
+
+def test_sixteen_samples(device):
+    """At the silhouette some see nothing, inside some see other triangles."""
+    ours = renderer(device).frame(camera(), SIZE, 4, channel="kd", background=GREY_SKY)
+    assert_same(ours, expected([camera()], some_maps(), 4, "kd", background=GREY_SKY)["shaded"])
+    assert len(ours[..., 3].unique()) > 8
+
+
+@pytest.mark.parametrize(("channel", "bsdf"), [("kd", "kd"), ("normal", "normal"), ("light", "white")])
+def test_channels(device, channel, bsdf):
+    ours = renderer(device).frame(camera(), SIZE, channel=channel)
+    assert_same(ours, expected([camera()], some_maps(), bsdf=bsdf)["shaded"])
+
+
+@pytest.mark.parametrize(("channel", "column"), [("roughness", 1), ("metallic", 2)])
+def test_grey_channels(device, channel, column):
+    ours = renderer(device).frame(camera(), SIZE, channel=channel, background=GREY_SKY)
+    ks = expected([camera()], some_maps(), bsdf="ks")["shaded"]
+    behind = (1 - ks[..., 3:]) * GREY_SKY
+    assert_same(ours, torch.cat([ks[..., column : column + 1] + behind, ks[..., 3:]], dim=-1))
+
+
+@pytest.mark.parametrize("spp", [1, 2])
+def test_depth(device, spp):
+    """That of every sample, whatever the material's alpha; nothing is as far as can be."""
+    ours = renderer(device, some_maps(alpha=True)).frame(
+        [camera(), flat_camera()], SIZE, spp, channel="depth", background=torch.ones(3)
+    )
+    fine = (SIZE[0] * spp, SIZE[1] * spp)
+    images = render_mesh(
+        sphere(), [camera(), flat_camera()], some_maps(), None, fine, bsdf="kd", buffers=("depth", "id")
+    )
+    depth, covered = (F.avg_pool2d(images[name][..., 0].clamp(max=1).float(), spp) for name in ("depth", "id"))
+    assert_same(ours, torch.stack([depth, depth, depth, covered], dim=-1))
+
+
+def test_half_floats(device):
+    bright = some_maps()
+    bright.texels[..., :3] *= 1e7
+    ours = renderer(device).frame(camera(), SIZE, model="seed", dtype=torch.float16)
+    assert ours.dtype == torch.float16
+    assert_same(ours, expected([camera()], some_maps(), model="seed")["shaded"])
+    dazzling = renderer(device, bright).frame(camera(), SIZE, model="seed", dtype=torch.float16)
+    assert float(dazzling.max()) == torch.finfo(torch.float16).max
+
+
+def test_what_changes_between_frames(device):
+    """The camera, the maps (of any size, with or without alpha) and the light, in one renderer."""
+    preview = renderer(device)
+    for maps in (some_maps(seed=1), some_maps(8, seed=2), some_maps(8, alpha=True, seed=3), some_maps(6, seed=4)):
+        preview.set_maps(maps)
+        ours = preview.frame(camera(-1.0), SIZE, model="seed")
+        assert_same(ours, expected([camera(-1.0)], maps, model="seed")["shaded"])
+    for light in (some_light(seed=3), some_light(8)):
+        preview.set_light(light)
+        ours = preview.frame(camera(), SIZE, model="seed")
+        theirs = render_mesh(sphere(), camera(), maps, light, SIZE, shading=Shading(model="seed"), antialiased=False)
+        assert_same(ours, theirs["shaded"])
+
+
+def test_maps_are_copied(device):
+    maps = some_maps()
+    preview = renderer(device, maps)
+    before = preview.frame(camera(), SIZE, channel="kd").clone()
+    maps.texels.zero_()
+    assert torch.equal(preview.frame(camera(), SIZE, channel="kd"), before)
+
+
+def test_out_of_sight(device):
+    """Only the background, after a frame that showed something."""
+    preview = renderer(device)
+    preview.frame(camera(), SIZE, channel="kd")
+    away = Camera(look_at(torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0.0, 0.0, 9.0])), perspective(0.8))
+    frame = preview.frame(away, SIZE, channel="kd", background=GREY_SKY).cpu()
+    assert torch.equal(frame, torch.cat([GREY_SKY, torch.zeros(1)]).expand(1, *SIZE, 4))
+
+
+def test_a_turned_light(device):
+    """Lights that the kernels do not know are shown too, by `render_mesh`."""
+    turned = some_light().xfm(torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]))
+    preview = renderer(device)
+    preview.set_light(turned)
+    theirs = render_mesh(sphere(), camera(), some_maps(), turned, SIZE, antialiased=False)
+    assert_same(preview.frame(camera(), SIZE), theirs["shaded"])
+
+
+def test_errors(device):
+    preview = PreviewRenderer(sphere(), device)
+    with pytest.raises(ValueError, match="set_maps"):
+        preview.frame(camera(), SIZE)
+    preview.set_maps(some_maps())
+    with pytest.raises(ValueError, match="set_light"):
+        preview.frame(camera(), SIZE)
+    preview.set_light(some_light())
+    cases = (
+        ({"channel": "smell"}, "smell"),
+        ({"model": "sampled"}, "sampled"),
+        ({"dtype": torch.int32}, "int32"),
+        ({"spp": 0}, "spp 0"),
+    )
+    for settings, named in cases:
+        with pytest.raises(ValueError, match=named):
+            preview.frame(camera(), SIZE, **settings)
+    with pytest.raises(ValueError, match="resize it"):
+        preview.frame(camera(), SIZE, background=torch.zeros(3, 4, 3))
+    with pytest.raises(ValueError, match="0 cameras"):
+        preview.frame([], SIZE)
+
+
+@pytest.mark.cuda
+def test_frames_of_a_graph_wait_for_nothing():
+    """From the third frame on: the camera moves, the maps change, and nothing synchronises."""
+    preview = renderer("cuda")
+    assert can_rasterize("cuda")
+    for _ in range(2):
+        first = preview.frame(camera(), SIZE)
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        second = preview.frame(camera(-1.0, 0.5), SIZE, background=GREY_SKY)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    assert first.data_ptr() == second.data_ptr()
+    assert_same(second, expected([camera(-1.0, 0.5)], some_maps(), background=GREY_SKY)["shaded"])
+    preview.set_maps(some_maps(seed=5))
+    assert_same(preview.frame(camera(), SIZE), expected([camera()], some_maps(seed=5))["shaded"])
