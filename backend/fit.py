@@ -14,22 +14,15 @@ from dataclasses import dataclass, fields
 import torch
 
 from backend.fit_objective import shade_samples
-from backend.fit_steps import (
-    CapturedSteps,
-    FitState,
-    StepPlan,
-    Steps,
-    TapSteps,
-    adam,
-    arranged,
-    level_of_detail,
-    taps_of,
-)
+from backend.fit_state import FitState, StepPlan, adam, level_of_detail
+from backend.fit_steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
+from backend.fused_light import FusedLight, can_fuse_light
 from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.brdf import ggx_table
 from render.color import linear_to_srgb
 from render.kernels import has_triton
+from render.kernels.fused_samples import can_fuse
 from render.kernels.texture_lookup import lookup_at
 from render.light import EnvironmentLight, PrefilteredLight
 from render.material import MaterialMaps, initial_maps
@@ -94,13 +87,23 @@ class TableFit:
         self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
         with torch.no_grad():
-            self._known_light: PrefilteredLight | None = None if plan.learn_light else light.build_mips()
-        self._light_optimizer = LightOptimizer(light) if plan.learn_light else None
+            start_light = light.build_mips()
+        self._known_light: PrefilteredLight | None = None if plan.learn_light else start_light
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(table), generator=generator).to(device)
         if self._captures and len(table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
+        self._fuses = (
+            self._captures
+            and can_fuse(
+                self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, table.valid.shape[1]
+            )
+            and (not plan.learn_light or can_fuse_light(light))
+        )
+        self._light_optimizer: LightOptimizer | FusedLight | None = None
+        if plan.learn_light:
+            self._light_optimizer = FusedLight(light, plan.white_balance) if self._fuses else LightOptimizer(light)
         self.iteration = 0
 
     def set_resolution(self, resolution: int, batch: int) -> None:
@@ -118,6 +121,7 @@ class TableFit:
             plan=step_plan,
             optimizer=adam(texels),
             light_optimizer=self._light_optimizer,
+            fuses=self._fuses,
         )
         self.steps: Steps = (
             CapturedSteps(self.state, self.table, batch)

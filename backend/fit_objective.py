@@ -20,7 +20,7 @@ from render.shade import shade_texels
 
 HUBER = 0.15
 # Step between neighbouring texels that counts as an edge; smaller ones are smoothed.
-_EDGE = 0.03
+EDGE = 0.03
 # The sum over texels of a smooth surface's squared steps does not depend on the map size. Up to this many texels the
 # weight is larger: then coarse sizes do not settle on metal or paint from a few noisy samples (0.3 dB on the demo).
 _PRIOR_TEXELS = 512 * 512
@@ -62,6 +62,11 @@ def fit_loss(prediction: torch.Tensor, rows: SampleTable | StepRows) -> torch.Te
     return loss + coverage
 
 
+def prior_texels(texels: int) -> int:
+    """How many texels of a map the smoothness is shared among."""
+    return min(texels, _PRIOR_TEXELS)
+
+
 @torch.no_grad()
 def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weight: torch.Tensor) -> None:
     """Add to `gradient` that of the smoothness term of texels, both [R, R, C], in place; weight [C].
@@ -69,11 +74,11 @@ def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weigh
     The term is weight / min(R, 512)^2 * the sum over texels of e^2 (sqrt(1 + (d / e)^2) - 1) over the steps d to the right and
     lower neighbour (Charbonnier): quadratic for small steps, so noise is averaged, and linear for large ones, so edges stay.
     """
-    scale = weight / min(texels.shape[0] * texels.shape[1], _PRIOR_TEXELS)
+    scale = weight / prior_texels(texels.shape[0] * texels.shape[1])
     for step, near, far in (
         (texels[1:] - texels[:-1], gradient[:-1], gradient[1:]),
         (texels[:, 1:] - texels[:, :-1], gradient[:, :-1], gradient[:, 1:]),
     ):
-        slope = step * scale / (1 + (step / _EDGE).square()).sqrt()
+        slope = step * scale / (1 + (step / EDGE).square()).sqrt()
         near -= slope
         far += slope

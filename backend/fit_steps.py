@@ -8,40 +8,18 @@ the whole iteration, optimiser and schedule included, is captured in one graph t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from backend.fit_objective import HUBER, add_smoothness_gradient_, sample_loss
-from backend.light_fit import LightOptimizer
+from backend.fit_state import FitState, level_of_detail, set_learning_rates
+from backend.fused_steps import FusedIteration
 from backend.sample_table import SampleTable, StepRows
-from render.brdf import GgxTable
-from render.kernels.fused_samples import can_fuse, fused_sample_loss
 from render.kernels.texture_lookup import lookup_at
-from render.light import EnvironmentLight, PrefilteredLight
-from render.material import METALLIC, NORMAL, ROUGHNESS, project_
-from render.radiance import ShadingModel
+from render.light import PrefilteredLight
 from render.texel_lookup import Taps, lookup, pyramid, trilinear_taps
 
 _WARM_UPS = 3
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """What an iteration weighs and changes; see `backend.fit.FitPlan`."""
-
-    model: ShadingModel
-    smooth_kd: float
-    smooth_ks: float
-    smooth_normal: float
-    metallic_prior: float
-    fit_normal: bool
-    fit_ks: bool
-    learn_light: bool
-    light_learning_rate: float
-    white_balance: float
 
 
 class Steps(Protocol):
@@ -54,78 +32,6 @@ class Steps(Protocol):
     def read_texels(self) -> torch.Tensor:
         """Which rows of the pyramid any sample reads, bool [rows]."""
         ...
-
-
-@dataclass
-class FitState:
-    """What the iterations change: the maps, the light and their optimisers. `levels` of the maps' pyramid."""
-
-    texels: torch.Tensor
-    levels: int
-    light: EnvironmentLight
-    known_light: PrefilteredLight | None
-    ggx: GgxTable
-    plan: StepPlan
-    optimizer: torch.optim.Optimizer
-    light_optimizer: LightOptimizer | None
-
-    @property
-    def resolution(self) -> int:
-        return self.texels.shape[0]
-
-    def prefiltered(self) -> PrefilteredLight:
-        """The light as it is now."""
-        return self.light.build_mips() if self.known_light is None else self.known_light
-
-    def iterate(self, loss_of: Callable[[torch.Tensor, PrefilteredLight], torch.Tensor]) -> torch.Tensor:
-        """Loss and its gradient, priors, and a step of the optimisers, whose learning rates are set before.
-
-        loss_of  gives the loss of a batch from the rows of the maps' pyramid, and the light
-        """
-        plan = self.plan
-        if self.light_optimizer is not None:
-            self.light_optimizer.zero_grad()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(pyramid(self.texels, self.levels), self.prefiltered())
-        if self.light_optimizer is not None and plan.white_balance > 0:
-            loss = loss + plan.white_balance * self.light.regularizer()
-        loss.backward()
-        if self.light_optimizer is not None:
-            self.light_optimizer.step()
-        self._add_priors_()
-        self._freeze_unfitted_()
-        self.optimizer.step()
-        project_(self.texels.data)
-        return loss.detach()
-
-    def loss_of_values(self, read: torch.Tensor, rows: StepRows, light: PrefilteredLight) -> torch.Tensor:
-        """The loss of rows whose material values are [P * K, C]."""
-        return sample_loss(read.reshape(*rows.valid.shape, -1), rows, light, self.ggx, self.plan.model)
-
-    @torch.no_grad()
-    def _add_priors_(self) -> None:
-        gradient, texels, plan = self.texels.grad, self.texels.data, self.plan
-        for part, weight in (
-            (slice(0, ROUGHNESS.start), plan.smooth_kd),
-            (slice(ROUGHNESS.start, METALLIC.stop), plan.smooth_ks),
-            (NORMAL, plan.smooth_normal),
-            (slice(NORMAL.stop, texels.shape[2]), plan.smooth_kd),
-        ):
-            if part.start < part.stop:
-                add_smoothness_gradient_(gradient[..., part], texels[..., part], weight)
-        scale = plan.metallic_prior / (texels.shape[0] * texels.shape[1])
-        gradient[..., METALLIC] += scale * (1 - 2 * texels[..., METALLIC])
-
-    def _freeze_unfitted_(self) -> None:
-        if not self.plan.fit_normal:
-            self.texels.grad[..., NORMAL] = 0
-        if not self.plan.fit_ks:
-            self.texels.grad[..., ROUGHNESS.start : METALLIC.stop] = 0
-
-
-def level_of_detail(rows: SampleTable | StepRows, resolution: int) -> torch.Tensor:
-    """The pyramid's level each sample reads, [P * K]."""
-    return torch.log2((rows.footprint * resolution).clamp(min=1e-6)).reshape(-1)
 
 
 def taps_of(rows: SampleTable | StepRows, resolution: int, levels: int) -> Taps:
@@ -156,7 +62,7 @@ class TapSteps:
 
     def step(self, learning_rate: float) -> torch.Tensor:
         number, self._next = self._next, (self._next + 1) % len(self.batches)
-        _set_learning_rates(self.state, learning_rate)
+        set_learning_rates(self.state, learning_rate)
         rows, taps = self.batches[number], self.taps[number]
         return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
 
@@ -186,9 +92,13 @@ class CapturedSteps:
         self._graph = None
         self._capture = capture and device.type == "cuda"
         self._warm_ups = 0
+        self._fused = FusedIteration(state, table, self._level, self._first, self._size) if state.fuses else None
 
     def step(self, learning_rate: float) -> torch.Tensor:
-        _set_learning_rates(self.state, learning_rate)
+        if self._fused is None:
+            set_learning_rates(self.state, learning_rate)
+        else:
+            self._fused.set_learning_rate(learning_rate)
         if self._graph is not None:
             self._graph.replay()
         elif not self._capture:
@@ -209,32 +119,12 @@ class CapturedSteps:
         return self._loss
 
     def _iterate(self) -> None:
-        self._loss.copy_(self.state.iterate(self._loss_of))
+        loss = self.state.iterate(self._loss_of) if self._fused is None else self._fused.run()
+        self._loss.copy_(loss)
         self._first.copy_((self._first + self._size) % (self._size * self._count))
 
     def _loss_of(self, texels: torch.Tensor, light: PrefilteredLight) -> torch.Tensor:
         state, table = self.state, self._table
-        if can_fuse(texels, light, state.plan.model, table.valid.shape[1], self._size):
-            return fused_sample_loss(
-                texels,
-                table.uv,
-                self._level,
-                state.resolution,
-                state.levels,
-                table.normal,
-                table.tangent,
-                table.sign,
-                table.view,
-                table.color,
-                table.alpha,
-                light,
-                state.ggx,
-                state.plan.model,
-                HUBER,
-                table.shadow,
-                first=self._first,
-                count=self._size,
-            )
         rows = table.rows(self._first + torch.arange(self._size, device=texels.device))
         level = level_of_detail(rows, state.resolution)
         read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
@@ -249,23 +139,3 @@ class CapturedSteps:
             read = lookup_at(rows, chosen.uv.reshape(-1, 2), level, state.resolution, state.levels)
             read.sum().backward()
         return rows.grad[:, 0] > 0
-
-
-def _set_learning_rates(state: FitState, learning_rate: float) -> None:
-    """For the maps, and for the light in proportion; into tensors on CUDA, which the captured optimisers read."""
-    light_rate = learning_rate * state.plan.light_learning_rate
-    for optimizer, rate in ((state.optimizer, learning_rate), (state.light_optimizer, light_rate)):
-        if optimizer is None:
-            continue
-        group = optimizer.param_groups[0]
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def adam(parameter: torch.Tensor) -> torch.optim.Adam:
-    """Adam as the fit uses it, its learning rate a tensor where a graph is to read it."""
-    on_gpu = parameter.device.type == "cuda"
-    rate = torch.zeros((), device=parameter.device) if on_gpu else 0.0
-    return torch.optim.Adam([parameter], lr=rate, betas=(0.9, 0.99), fused=True, capturable=on_gpu)

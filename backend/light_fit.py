@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from render.light import EnvironmentLight
 
-_COARSEST = 4
-_DARKEST, _BRIGHTEST = 1e-4, 6e4
+COARSEST = 4
+DARKEST, BRIGHTEST = 1e-4, 6e4
 
 
 class LightOptimizer:
@@ -23,9 +23,9 @@ class LightOptimizer:
     def __init__(self, light: EnvironmentLight) -> None:
         self._light = light
         with torch.no_grad():
-            finest = light.base.clamp(_DARKEST, _BRIGHTEST).log()
+            finest = light.base.clamp(DARKEST, BRIGHTEST).log()
         self.levels = [finest.requires_grad_(True)]
-        while self.levels[0].shape[1] % 2 == 0 and self.levels[0].shape[1] // 2 >= _COARSEST:
+        while self.levels[0].shape[1] % 2 == 0 and self.levels[0].shape[1] // 2 >= COARSEST:
             size = self.levels[0].shape[1] // 2
             self.levels.insert(0, finest.new_zeros(6, size, size, finest.shape[-1]).requires_grad_(True))
         on_gpu = finest.device.type == "cuda"
@@ -50,7 +50,7 @@ class LightOptimizer:
             level.grad = gradient
         self._adam.step()
         with torch.no_grad():
-            base.copy_(_sum_of(self.levels).exp().clamp(max=_BRIGHTEST))
+            base.copy_(_sum_of(self.levels).exp().clamp(max=BRIGHTEST))
 
 
 def _sum_of(levels: list[torch.Tensor]) -> torch.Tensor:

@@ -59,6 +59,17 @@ class CubeAtlas:
         """Of each level: its resolution, and top and left (row and column) of its strip of padded faces in the atlas."""
         return tuple(self._places)
 
+    @property
+    def source(self) -> Tensor:
+        """Where each texel of the image comes from, int64 [H * W]: texels of all levels one after another, then eight corners
+        a level, then nothing."""
+        return self._source
+
+    @property
+    def corners(self) -> Tensor:
+        """The three texels that touch each corner of each level, int64 [8 * levels, 3]."""
+        return self._corners
+
     def pack(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels [6, R_i, R_i, C] -> atlas [1, C, Ha, Wa] (a view whose channels lie innermost); differentiable.
 

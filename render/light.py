@@ -16,6 +16,7 @@ import torch
 
 from render.cubemap import CubeAtlas, cubemap_to_latlong, latlong_to_cubemap
 from render.image_io import ImageError, read_image, write_image
+from render.kernels.light_prefilter import can_prefilter, filter_light, light_prefilter
 from render.prefilter import (
     SpecularLevel,
     SpecularPrefilter,
@@ -35,6 +36,7 @@ __all__ = [
     "create_trainable_env_rnd",
     "env_from_latlong",
     "load_env",
+    "prefilter_parts",
     "save_env_map",
 ]
 
@@ -117,13 +119,11 @@ class EnvironmentLight(torch.nn.Module):
             atlases = (layout.pack(specular), layout, diffuse_layout.pack([diffuse]), diffuse_layout)
             return SeedLight(tuple(specular), diffuse, *atlases, rotation)
         operator, layout, levels = _operator(resolution, device, self.base.dtype)
-        return PrefilteredLight(
-            irradiance=irradiance_sh(self.base),
-            atlas=layout.pack(operator.apply(self.base)),
-            layout=layout,
-            levels=levels,
-            rotation=rotation,
-        )
+        if can_prefilter(self.base, operator):
+            irradiance, atlas = filter_light(self.base, light_prefilter(operator, layout))
+        else:
+            irradiance, atlas = irradiance_sh(self.base), layout.pack(operator.apply(self.base))
+        return PrefilteredLight(irradiance, atlas, layout, levels, rotation)
 
     def get_mip(self, roughness: torch.Tensor, prefilter: Prefilter = "accurate") -> torch.Tensor:
         """Perceptual roughness [...] -> level [...] of what `build_mips` gives, 0..levels - 1."""
@@ -192,6 +192,11 @@ def load_env(
 def save_env_map(path: str | Path, light: EnvironmentLight, size: tuple[int, int] = (512, 1024)) -> None:
     """Write the light as an equirectangular .hdr or .exr, linear, row 0 at the top."""
     write_image(path, light.to_latlong(size).cpu().numpy())
+
+
+def prefilter_parts(light: EnvironmentLight) -> tuple[SpecularPrefilter, CubeAtlas, tuple[SpecularLevel, ...]]:
+    """The operator that `build_mips` applies to a light, the layout of its atlas, and the levels; kept for the process."""
+    return _operator(light.base.shape[1], str(light.base.device), light.base.dtype)
 
 
 def create_trainable_env_rnd(

@@ -21,6 +21,8 @@ ALPHA = slice(8, 9)
 
 # Below this a lobe is narrower than the finest prefiltered level can tell.
 MIN_ROUGHNESS = 0.05
+# Fitted normals lean at most this far from the surface's own: about 87 degrees.
+MIN_NORMAL_Z = 0.05
 
 # Standard deviations of the jitter behind `kd_grad`: in uv for textures, in world units for a field (nvdiffrec's).
 UV_JITTER = 0.005
@@ -167,7 +169,7 @@ def project_(texels: torch.Tensor) -> None:
     texels[..., : METALLIC.stop].clamp_(0, 1)
     texels[..., ROUGHNESS].clamp_(min=MIN_ROUGHNESS)
     normal = texels[..., NORMAL]
-    normal[..., 2].clamp_(min=0.05)
+    normal[..., 2].clamp_(min=MIN_NORMAL_Z)
     normal /= normal.norm(dim=-1, keepdim=True)
     if texels.shape[-1] > ALPHA.start:
         texels[..., ALPHA].clamp_(0, 1)

@@ -22,7 +22,7 @@ from render.specular_operator import SparseRows, mean_of_fours
 from render.specular_rows import build_rows, pyramid_resolutions
 
 _WEIGHTS_AT_A_TIME = 1 << 23
-_IRRADIANCE_RESOLUTION = 64
+IRRADIANCE_RESOLUTION = 64
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class SpecularPrefilter:
         rows = [build_rows(base_resolution, level.resolution, level.roughness) for level in rough]
         self._rows = SparseRows(base_resolution, rows, device, dtype)
         self.weights = self._rows.weights
+
+    @property
+    def rows(self) -> SparseRows:
+        """The rough levels' rows and the pyramid that they read."""
+        return self._rows
 
     def apply(self, base: Tensor) -> list[Tensor]:
         """Base [6, R, R, C] -> one cube map [6, R_i, R_i, C] a level; the gradient goes through the stored transpose.
@@ -226,7 +231,7 @@ def spherical_harmonics(direction: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tensor:
+def irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tensor:
     """Harmonics times solid angle times the cosine lobe's coefficients over pi (1, 2/3, 1/4), by row: [6 * R, 9, R]."""
     basis = spherical_harmonics(texel_directions(resolution, device, torch.float64).reshape(-1, 3))
     area = texel_solid_angles(resolution, device, torch.float64).reshape(-1).repeat(6)
@@ -241,9 +246,9 @@ def irradiance_sh(base: Tensor) -> Tensor:
     A base finer than 64 is reduced to its means first, in which the nine harmonics do not change: they vary over a
     radian, and a matrix for 512 texels would be 57 MB to read in every iteration.
     """
-    while base.shape[1] > _IRRADIANCE_RESOLUTION and base.shape[1] % 2 == 0:
+    while base.shape[1] > IRRADIANCE_RESOLUTION and base.shape[1] % 2 == 0:
         base = mean_of_fours(base)
-    matrix = _irradiance_matrix(base.shape[1], str(base.device), base.dtype)
+    matrix = irradiance_matrix(base.shape[1], str(base.device), base.dtype)
     # Row by row first: one long float32 sum would lose digits.
     return torch.bmm(matrix, base.reshape(matrix.shape[0], base.shape[1], -1)).sum(dim=0)
 

@@ -60,6 +60,7 @@ class SymmetricRows:
         self.symmetries = symmetries
         self.resolutions = list(resolutions)
         self.cells = sum(6 * r * r for r in self.resolutions)
+        levels = [_along_a_curve(level) for level in levels]
         counts = [len(level.texels) for level in levels]
         starts = np.cumsum([0, *counts])
         self.rows = int(starts[-1])
@@ -67,9 +68,11 @@ class SymmetricRows:
         row = np.concatenate([np.zeros(0, np.int32), *rows])
         cell = np.concatenate([np.zeros(0, np.int32), *(level.cell for level in levels)])
         weight = np.concatenate([np.zeros(0, np.float32), *(level.weight for level in levels)])
-        is_used = np.bincount(cell, minlength=self.cells) > 0
-        used = np.flatnonzero(is_used)
-        column = (np.cumsum(is_used, dtype=np.int32) - 1)[cell]
+        used = np.flatnonzero(np.bincount(cell, minlength=self.cells))
+        used = used[np.argsort(self._curve(used), kind="stable")]
+        columns = np.zeros(self.cells, np.int32)
+        columns[used] = np.arange(len(used), dtype=np.int32)
+        column = columns[cell]
         self.weights = len(row)
         self._columns = len(used)
         self._row = torch.from_numpy(row.astype(np.int32, copy=False)).to(device)
@@ -79,14 +82,13 @@ class SymmetricRows:
             torch.from_numpy(weight).to(device, dtype),
         )
         # Where the base's cells go under each symmetry: [columns, 48].
-        moved, start = [np.zeros((0, symmetries), np.int32)], 0
+        moved, start = np.zeros((len(used), symmetries), np.int32), 0
         for resolution in self.resolutions:
             end = start + 6 * resolution * resolution
-            moved.append(
-                _move_texels(used[(used >= start) & (used < end)] - start, resolution, symmetries) + np.int32(start)
-            )
+            within = (used >= start) & (used < end)
+            moved[within] = _move_texels(used[within] - start, resolution, symmetries) + np.int32(start)
             start = end
-        self._moved = torch.from_numpy(np.concatenate(moved).reshape(-1)).to(device)
+        self._moved = torch.from_numpy(moved.reshape(-1)).to(device)
         # Which (row, symmetry) gives each texel of the levels, in order; some texels have several, all equal.
         picks = [np.zeros(0, np.int64)]
         for level, first in zip(levels, starts, strict=False):
@@ -96,6 +98,37 @@ class SymmetricRows:
             picks.append(pick)
         self._pick = torch.from_numpy(np.concatenate(picks)).to(device)
         self.texels = len(self._pick)
+
+    @property
+    def columns(self) -> int:
+        """How many of the cells any row reads, symmetry aside."""
+        return self._columns
+
+    @property
+    def moved(self) -> Tensor:
+        """The cell of each column under each symmetry, int32 [columns * symmetries]."""
+        return self._moved
+
+    @property
+    def pick(self) -> Tensor:
+        """Which (row, symmetry) gives each texel of the levels, int64 [T]: row * symmetries + symmetry."""
+        return self._pick
+
+    @property
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Column, where each row begins, and weight: the sparse matrix of rows by columns."""
+        return self._sums.index, self._sums.offset, self._sums.weight
+
+    @property
+    def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, where each column begins, and weight."""
+        return self._transposed_sums.index, self._transposed_sums.offset, self._transposed_sums.weight
+
+    @property
+    def moved_transposed(self) -> tuple[Tensor, Tensor]:
+        """For each cell the places in `moved` that name it: int32 [K], and where each cell begins and ends, int32 [cells + 1]."""
+        end = torch.tensor([len(self._moved)], dtype=torch.int32, device=self._moved.device)
+        return self._moved_sums.index, torch.cat([self._moved_sums.offset, end])
 
     def multiply(self, pyramid: Tensor) -> Tensor:
         """Pyramid [cells, C] -> texels of all levels [T, C]."""
@@ -110,6 +143,14 @@ class SymmetricRows:
         rows = gradient.new_zeros(self.rows * self.symmetries, channels).index_copy_(0, self._pick, gradient)
         moved = self._transposed_sums.apply(rows.view(self.rows, -1))
         return self._moved_sums.apply(moved.view(-1, channels))
+
+    def _curve(self, cell: np.ndarray) -> np.ndarray:
+        """Keys that sort cells [N] by resolution, face, and place along a curve: neighbours are read by the same rows."""
+        starts = np.cumsum([0, *(6 * r * r for r in self.resolutions)])
+        depth = np.searchsorted(starts, cell, side="right") - 1
+        resolution = np.array(self.resolutions)[depth]
+        face, in_face = np.divmod(cell - starts[depth], resolution * resolution)
+        return (depth * 6 + face << 40) | _morton(*np.divmod(in_face, resolution))
 
     @cached_property
     def _transposed_sums(self) -> RowSums:
@@ -155,6 +196,27 @@ class SparseRows(SymmetricRows):
             spread = total.view(6, half, 1, half, 1, channels) * weight
             total = part.view(6, resolution, resolution, channels) + spread.reshape(6, resolution, resolution, channels)
         return total
+
+
+def _morton(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The place of texels along Morton's curve, int64 [N]: bits of row and column, up to 20, in turns."""
+    place = np.zeros(len(row), np.int64)
+    for bit in range(20):
+        place |= ((row >> bit) & 1).astype(np.int64) << (2 * bit + 1) | ((column >> bit) & 1).astype(
+            np.int64
+        ) << 2 * bit
+    return place
+
+
+def _along_a_curve(level: SpecularRows) -> SpecularRows:
+    """The level with its rows in the order of their texels along a curve, so that neighbouring rows read the same cells."""
+    face, in_face = np.divmod(level.texels, level.resolution**2)
+    order = np.argsort((face << 40) | _morton(*np.divmod(in_face, level.resolution)), kind="stable")
+    rank = np.empty(len(order), level.row.dtype)
+    rank[order] = np.arange(len(order))
+    row = rank[level.row]
+    by_row = np.argsort(row, kind="stable")
+    return SpecularRows(row[by_row], level.cell[by_row], level.weight[by_row], level.texels[order], level.resolution)
 
 
 def _offsets(index: np.ndarray, size: int) -> Tensor:

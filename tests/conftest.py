@@ -48,3 +48,9 @@ def data() -> Path:
     if not (DATA / "golden").is_dir():
         pytest.skip(f"the test data are missing: there is no {DATA} (PBRFIT_DATA names another folder)")
     return DATA
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request) -> str:
+    """Where tests of the renderer run: on the CPU by default, on an NVIDIA GPU with `pytest -m cuda`."""
+    return request.param

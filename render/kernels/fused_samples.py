@@ -32,7 +32,7 @@ _MOST = 2**31
 
 
 def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int = 1, samples: int = 1) -> bool:
-    """Whether `fused_sample_loss` serves; else the caller takes the plain way.
+    """Whether `fused_sample_gradients` serves; else the caller takes the plain way.
 
     It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "seed", one depth layer
     and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
@@ -53,7 +53,22 @@ def _triton_version() -> tuple[int, ...]:
     return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
 
 
-def fused_sample_loss(
+@dataclass(frozen=True)
+class SampleGradients:
+    """The loss of samples, a scalar, and its gradients.
+
+    texels      [T, 8], of the pyramid's rows
+    atlas       [H, W, 4], of the light's atlas, channels innermost, the fourth 0; None where the light is known
+    irradiance  [9, 3], of its irradiance; None where the light is known
+    """
+
+    loss: torch.Tensor
+    texels: torch.Tensor
+    atlas: torch.Tensor | None
+    irradiance: torch.Tensor | None
+
+
+def fused_sample_gradients(
     pyramid_rows: torch.Tensor,
     uv: torch.Tensor,
     level: torch.Tensor,
@@ -72,8 +87,9 @@ def fused_sample_loss(
     shadow: ShadowFactors | None = None,
     first: torch.Tensor | None = None,
     count: int | None = None,
-) -> torch.Tensor:
-    """The fit's loss of samples, a scalar, differentiable (once) in the texels, the light's atlas and its irradiance.
+    learn_light: bool = False,
+) -> SampleGradients:
+    """The fit's loss of samples with its gradients in the texels and, with `learn_light`, in the light.
 
     pyramid_rows  float32 [T, 8], `render.texel_lookup.pyramid` of maps [resolution, resolution, 8] with `levels` levels
     uv, level     float32 [N, 2] and [N], level of detail
@@ -87,8 +103,8 @@ def fused_sample_loss(
     The loss is the mean over samples and channels of Huber's loss of the residual, in linear radiance, times the slope
     of log-sRGB at the prediction (held constant), plus the mean of (1 - alpha)^2. The same as `lookup_at`,
     `shade_texels` and the loss of the fit one after another, up to rounding: the atlas is read within the face, where
-    float32 has more digits than `grid_sample` has across the atlas. Gradients are worked out with the value. Atomics
-    add them, so last digits vary. No host synchronisation, and nothing is allocated by content: fit for a CUDA graph.
+    float32 has more digits than `grid_sample` has across the atlas. Atomics add the gradients, so last digits vary.
+    No host synchronisation, and nothing is allocated by content: fit for a CUDA graph.
 
     Raises ValueError where shapes, types or lights are not those that `can_fuse` names.
     """
@@ -110,7 +126,7 @@ def fused_sample_loss(
             )
     rows = tuple(column.contiguous() for column in columns.values())
     batch = _Batch(rows, resolution, levels, light, table, model, huber, first, samples)
-    return _FusedSamples.apply(pyramid_rows, light.atlas, light.irradiance, batch)
+    return _launch(pyramid_rows.detach(), batch, learn_light)
 
 
 _WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
@@ -132,52 +148,31 @@ class _Batch:
     samples: int
 
 
-class _FusedSamples(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, texels: torch.Tensor, atlas: torch.Tensor, irradiance: torch.Tensor, batch: _Batch):
-        learns_light = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        loss, *gradients = _launch(texels, atlas, irradiance, batch, learns_light)
-        ctx.learns_light = learns_light
-        ctx.save_for_backward(*(gradient for gradient in gradients if gradient is not None))
-        return loss
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: torch.Tensor):
-        texels, *light = ctx.saved_tensors
-        # In place, since another pyramid takes as much memory as all the rest; autograd refuses to come here twice.
-        texels.mul_(gradient)
-        light = [gradient * saved for saved in light]
-        return texels, *(light if ctx.learns_light else (None, None)), None
-
-
-def _launch(
-    texels: torch.Tensor, atlas: torch.Tensor, irradiance: torch.Tensor, batch: _Batch, learns_light: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """The loss, and the gradients to the texels, the atlas and the irradiance (None where the light is known)."""
+def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool) -> SampleGradients:
     from render.kernels.fused_samples_triton import fused_samples
 
     uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows
     table, size = _table(batch, texels)
+    irradiance = batch.light.irradiance.detach().contiguous()
     # Channels lie innermost in the atlas already; its gradient has a fourth, see `spread_atlas`.
-    inner = atlas.permute(0, 2, 3, 1).contiguous()
+    inner = batch.light.atlas.detach().permute(0, 2, 3, 1).contiguous()[0]
     texel_gradient = torch.zeros_like(texels, memory_format=torch.contiguous_format)
-    atlas_gradient = inner.new_zeros(*inner.shape[:3], 4) if learns_light else None
+    atlas_gradient = inner.new_zeros(*inner.shape[:2], 4) if learn_light else None
     programs = (batch.samples + _BLOCK - 1) // _BLOCK
-    partial = texels.new_empty(programs, 1 + irradiance.numel() if learns_light else 1)
+    partial = texels.new_empty(programs, 1 + irradiance.numel() if learn_light else 1)
     fused_samples[(programs,)](
         texels.contiguous(), texel_gradient, uv, level, batch.resolution, batch.levels,
         normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
         uv if batch.first is None else batch.first, batch.samples,
-        table, irradiance.contiguous(), inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
-        SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learns_light,
-        TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[2], PLACES=batch.light.layout.places,
+        table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
+        SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
+        TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
         KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
     )  # fmt: skip
     total = partial.sum(0)
-    if atlas_gradient is None:
-        return total[0], texel_gradient, None, None
-    return total[0], texel_gradient, atlas_gradient[..., :3].permute(0, 3, 1, 2), total[1:].view_as(irradiance)
+    return SampleGradients(
+        total[0], texel_gradient, atlas_gradient, total[1:].view_as(irradiance) if learn_light else None
+    )
 
 
 def _compiling() -> dict[str, int]:

@@ -10,7 +10,7 @@ from fit_scenes import ball_dataset, checked_maps, studio_light, tables
 from shapes import joined, plane
 
 from backend.fit import FitPlan, TableFit, stage_lengths
-from backend.fit_objective import _EDGE, add_smoothness_gradient_, fit_loss, shade_samples, tone_slope
+from backend.fit_objective import EDGE, add_smoothness_gradient_, fit_loss, shade_samples, tone_slope
 from backend.sample_table import concatenate, sample_view
 from render.camera import Camera, look_at, orthographic
 from render.color import log_srgb
@@ -57,7 +57,7 @@ def test_the_smoothness_gradient_is_that_of_its_term():
     weight = torch.tensor([0.5, 1.0, 0.0, 2.0], dtype=torch.float64)
 
     def term(step: torch.Tensor) -> torch.Tensor:
-        return (_EDGE**2 * ((1 + (step / _EDGE) ** 2).sqrt() - 1) * weight).sum() / (9 * 9)
+        return (EDGE**2 * ((1 + (step / EDGE) ** 2).sqrt() - 1) * weight).sum() / (9 * 9)
 
     (term(texels[1:] - texels[:-1]) + term(texels[:, 1:] - texels[:, :-1])).backward()
     gradient = torch.ones_like(texels)
