@@ -136,6 +136,7 @@ def run_serve(chosen: argparse.Namespace) -> int:
     """``pbrfit serve``. Raises CommandError where nobody could connect, for unusable keys, or a taken address."""
     import logging
 
+    from .checkpoints import CheckpointError, CheckpointFolder
     from .gatekeeper import AuthorizedKeys
     from .protocol.keys import KeyFileError, kept_keys
     from .server import ServerError, serve
@@ -158,10 +159,10 @@ def run_serve(chosen: argparse.Namespace) -> int:
             chosen.parent_pid,
             keys=None if key_file is None else kept_keys(key_file),
             authorized=AuthorizedKeys(chosen.client_key, chosen.authorized_keys),
-            checkpoints=chosen.checkpoints,
+            checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
             listening=_print_address if chosen.authorized_keys is not None else lambda _address, _key: None,
         )
-    except (ServerError, KeyFileError) as error:
+    except (ServerError, KeyFileError, CheckpointError) as error:
         raise CommandError(error.cause, error.cure) from error
     return 0
 

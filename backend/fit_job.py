@@ -1,46 +1,50 @@
-"""One job from its inputs to its files: the sample table, self-shadowing, the fit, the maps.
+"""One job from its inputs to its files: the sample tables, self-shadowing, the fits of its sets of maps, the maps.
 
 The order is that of the data: the mesh and the light come first, so shadows are traced while the references are still
-being rendered; each reference becomes rows of the table as it arrives.
+being rendered; each reference becomes rows of the table as it arrives. Sets of maps are fitted and encoded one after the
+other, so that the maps of one are in memory at a time. A light that is learned is learned with the set that has most
+samples, since those tell most of it; the others are then fitted under that light.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 import torch
 
-from backend.bake import encode_maps, fill_unknown, finish_maps, seen_texels, uv_charts
+from backend.bake import encode_maps, fill_unknown, finish_maps, uv_charts
+from backend.checkpoints import FinishedSet, JobCheckpoint, RunningSet, Saved
 from backend.device import device_description, resolve_device
-from backend.fit import FitPlan, FitStatus, TableFit
-from backend.jobs import FitInputs, FitProgress, FitResult, JobCancelled, JobError, ViewInput
+from backend.fit import FitPlan
+from backend.job_fit import SHORT_FIT_S, FittedSet, JobProgress, SetTask, fit_set, fits_plan, work_of
+from backend.job_preview import LARGEST_PREVIEW, MapPreviewer
+from backend.job_sets import MapSets, map_sets, on_device
+from backend.job_tables import LEARNED_LIGHT_RESOLUTION, job_light, reference_tables, say, shadowed, stop_if
+from backend.jobs import FitInputs, FitProgress, FitResult
 from backend.protocol.settings import SMALLEST_RESOLUTION, FitSettings
-from backend.sample_table import (
-    SampleTable,
-    blocker_radiance,
-    concatenate,
-    layers_for,
-    sample_view,
-    with_self_shadowing,
-)
-from render.brdf import ggx_table
-from render.camera import Camera
+from backend.protocol.wire import array_bytes, content_hash
+from backend.sample_table import SampleTable
 from render.image_io import encode_image
-from render.light import EnvironmentLight, create_trainable_env_rnd, env_from_latlong
-from render.mesh import Mesh, MeshError, mesh_from_arrays
-from render.visibility import LightCells, light_cells, shadow_directions, vertex_visibility
+from render.light import EnvironmentLight
+from render.material import initial_maps
+from render.mesh import Mesh
+from render.visibility import shadow_directions, vertex_visibility
 
 ITERATIONS = {"draft": 160, "standard": 400, "high": 1000}
 SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
-KNOWN_LIGHT_RESOLUTION = 256
-LEARNED_LIGHT_RESOLUTION = 64
-# What a blocked direction sends where the light is not known: a grey object returns about half of what falls on it.
-_UNKNOWN_BLOCKER = 0.5
+LEARNED_LIGHT_SIZE = (256, 512)
+_VERTICES_AT_ONCE = 1 << 16
+MAP_FILES = ("kd.png", "orm.png", "normal.png")
+
+logger = logging.getLogger(__name__)
 
 
 def telling_resolution(resolution: int, footprint: torch.Tensor) -> int:
@@ -87,170 +91,251 @@ def run_fit_job(
     """Run a job. Raises JobError for inputs that cannot be fitted, JobCancelled when `cancelled()` turns true."""
     clock = _Clock()
     device = resolve_device(settings.device)
+    sets = on_device(map_sets(inputs.arrays), device)
+    light = job_light(inputs.arrays, settings, device)
 
-    def stop_if_cancelled() -> bool:
-        """Leaves the job at once: a table with shadows for some of its rows is of no use."""
-        _stop_if(cancelled)
-        return False
-
-    try:
-        mesh = mesh_from_arrays(inputs.arrays).to(device)
-    except MeshError as error:
-        raise JobError("mesh", f"The mesh cannot be fitted: {error}.", "Check the mesh in Blender.") from error
-    light = _light(inputs.arrays, settings, device)
-
-    _say(report, "preparing", 0.0, "Tracing self-shadowing")
-    directions = visibility = None
+    say(report, "preparing", 0.0, "Tracing self-shadowing")
+    openness, directions, visibility = None, None, None
     if settings.self_shadowing:
         directions = shadow_directions(SHADOW_DIRECTIONS[settings.quality], device)
-        visibility = vertex_visibility(mesh, directions, cancelled)
-        _stop_if(cancelled)
+        visibility = vertex_visibility(sets.mesh, directions, cancelled)
+        stop_if(cancelled)
+        openness = _openness(sets.mesh, directions, visibility)
     clock.lap("shadow_maps")
 
-    train, held_out = _tables(inputs, mesh, settings, report, cancelled, device)
+    train, held_out, view_names = reference_tables(inputs, sets.mesh, settings, report, cancelled)
     clock.lap("references")
     if visibility is not None:
-        _say(report, "table", 0.0, "Building the sample table")
-        cells, blocker = _shadow_light(light, settings, train, directions)
-        ggx = ggx_table(device)
-        train = with_self_shadowing(train, visibility, cells, blocker, ggx, stop_if_cancelled)
-        if held_out is not None:
-            held_out = with_self_shadowing(held_out, visibility, cells, blocker, ggx, stop_if_cancelled)
-    _stop_if(cancelled)
+        say(report, "table", 0.0, "Building the sample table")
+        train, held_out = shadowed((train, held_out), light, settings, directions, visibility, cancelled)
+        del visibility
+    stop_if(cancelled)
     clock.lap("table")
 
-    resolution = telling_resolution(settings.resolution, train.footprint[train.valid])
-    fit = TableFit(train, light, plan_for(settings, resolution, device.type == "cuda"), settings.seed)
-
-    def on_step(status: FitStatus) -> None:
-        _stop_if(cancelled)
-        message = f"Fitting {status.resolution} x {status.resolution} maps"
-        report(FitProgress("fitting", status.fraction, status.iteration, status.psnr_db, status.seconds_left, message))
-
-    fit.run(held_out, on_step)
+    checkpoint = _checkpoint(inputs, settings, view_names)
+    fits = _SetFits(inputs, settings, sets, light, openness, checkpoint)
+    finished = fits.run(train, held_out, report, cancelled)
     clock.lap("fit")
-
-    _say(report, "baking", 0.0, "Filling and encoding the maps")
-    heldout_psnr = fit.psnr_by_view(held_out) if held_out is not None else []
-    files, unseen = _bake(fit, mesh, settings.resolution, directions, visibility)
-    if settings.learn_light:
-        files["environment.exr"] = encode_image(".exr", light.to_latlong((256, 512)).cpu().numpy())
-    clock.lap("bake")
-    return FitResult(
-        files=files,
-        metrics={
-            "fit_heldout_psnr_db": float(np.mean(heldout_psnr)) if heldout_psnr else None,
-            "fit_heldout_psnr_db_list": heldout_psnr,
-            "iterations": fit.iteration,
-            "fitted_resolution": resolution,
-            "samples": len(train),
-            "table_bytes": train.bytes,
-            "seconds": clock.seconds(),
-            "texels_unseen": unseen,
-            "device": device_description(device),
-            "versions": _versions(),
-        },
-    )
+    clock.laps["bake"] = round(fits.bake_seconds, 3)
+    clock.laps["fit"] = round(clock.laps["fit"] - fits.bake_seconds, 3)
+    shared = {
+        "table_bytes": train.bytes,
+        "seconds": clock.seconds(),
+        "device": device_description(device),
+        "versions": _versions(),
+    }
+    return _result(finished, light if settings.learn_light else None, shared)
 
 
-def _light(arrays: dict[str, np.ndarray], settings: FitSettings, device: torch.device) -> EnvironmentLight:
-    if settings.learn_light:
-        return create_trainable_env_rnd(LEARNED_LIGHT_RESOLUTION, seed=settings.seed, device=device)
-    environment = arrays.get("environment")
-    if environment is None or environment.ndim != 3 or environment.shape[2] < 3:
-        raise JobError(
-            "environment",
-            "The job has no environment image and is not to learn its light.",
-            "Give the scene a world with light, or switch on Learn Light.",
-        )
-    if not np.isfinite(environment).all():
-        raise JobError(
-            "environment",
-            "The environment image holds values that are not finite.",
-            "Clamp the world's image or its strength.",
-        )
-    image = torch.from_numpy(np.array(environment[..., :3], np.float32)).clamp(min=0)
-    return env_from_latlong(image, KNOWN_LIGHT_RESOLUTION, device)
+class _SetFits:
+    """The fits of a job's sets of maps, one after the other."""
+
+    def __init__(
+        self,
+        inputs: FitInputs,
+        settings: FitSettings,
+        sets: MapSets,
+        light: EnvironmentLight,
+        openness: torch.Tensor | None,
+        checkpoint: JobCheckpoint | None,
+    ) -> None:
+        """openness: of the vertices, [V]; None: nothing occludes."""
+        self._control = inputs.control
+        self._settings = settings
+        self._sets = sets
+        self._light = light
+        self._openness = openness
+        self._checkpoint = checkpoint
+        self.bake_seconds = 0.0
+
+    def run(
+        self,
+        train: SampleTable,
+        held_out: SampleTable | None,
+        report: Callable[[FitProgress], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[int, FinishedSet]:
+        """Fits and encodes every set; returns what came of each."""
+        saved = Saved() if self._checkpoint is None else self._checkpoint.read()
+        samples = [self._sets.row_count(train, number) for number in range(self._sets.count)]
+        order = sorted(range(self._sets.count), key=lambda number: -samples[number])
+        learner = order[0] if self._settings.learn_light else None
+        whole = plan_for(self._settings, on_gpu=self._on_gpu)
+        progress = JobProgress(report, self._control, [work_of(whole, count) for count in samples])
+        finished: dict[int, FinishedSet] = {}
+        for place, number in enumerate(order):
+            learns = number == learner
+            if (known := saved.finished.get(number)) is not None and self._take_over(known, learns):
+                progress.skip(number)
+                finished[number] = known
+                continue
+            rows = self._sets.rows(train, number)
+            plan = self._plan(rows, learns)
+            own_held_out = None if held_out is None else self._sets.rows(held_out, number)
+            if own_held_out is not None and len(own_held_out) == 0:
+                own_held_out = None
+            task = SetTask(number, rows, own_held_out, plan, self._settings.seed, SHORT_FIT_S / (len(order) - place))
+            part = self._sets.part(number)
+            previewer = MapPreviewer(self._control, number, self._small_openness(part))
+            fitted = self._fit(task, saved.running, progress, cancelled, previewer)
+            if place == len(order) - 1:
+                say(report, "baking", 0.0, "Filling and encoding the maps")
+            began = time.perf_counter()
+            finished[number] = self._finish(fitted, part, len(rows), learns, previewer)
+            if self._checkpoint is not None and self._sets.count > 1:
+                self._checkpoint.keep(number, finished[number])
+            self.bake_seconds += time.perf_counter() - began
+            stop_if(cancelled)
+        return finished
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._light.base.device.type == "cuda"
+
+    def _plan(self, rows: SampleTable, learns: bool) -> FitPlan:
+        resolution = self._settings.resolution
+        if len(rows):
+            resolution = telling_resolution(resolution, rows.footprint[rows.valid])
+        return replace(plan_for(self._settings, resolution, self._on_gpu), learn_light=learns)
+
+    def _take_over(self, known: FinishedSet, learns: bool) -> bool:
+        """Whether a set that an earlier run finished is of use; its light is taken, where it has learned one."""
+        if set(known.files) != set(MAP_FILES) or (known.light is not None) != learns:
+            self._checkpoint.ignore("a finished set is not one of this job")
+            return False
+        if learns:
+            if known.light.shape != tuple(self._light.base.shape) or not np.isfinite(known.light).all():
+                self._checkpoint.ignore("its light is not one of this job")
+                return False
+            with torch.no_grad():
+                self._light.base.copy_(torch.from_numpy(known.light))
+        known.measured["resumed_at"] = known.measured["iterations"]
+        return True
+
+    def _fit(
+        self,
+        task: SetTask,
+        running: RunningSet | None,
+        progress: JobProgress,
+        cancelled: Callable[[], bool],
+        previewer: MapPreviewer,
+    ) -> FittedSet:
+        if len(task.train) == 0:  # nobody sees any of it
+            maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=self._light.base.device)
+            return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
+        if running is not None and (running.set_index != task.index or not fits_plan(running, task.plan, self._light)):
+            if running.set_index == task.index:
+                self._checkpoint.ignore("its maps are not of this job's plan")
+            running = None
+        if running is not None:
+            logger.info("going on with set %d from iteration %d", task.index, running.iteration)
+        return fit_set(task, self._light, self._control, cancelled, progress, previewer, self._checkpoint, running)
+
+    def _small_openness(self, part: Mesh) -> torch.Tensor | None:
+        """Openness as a small texture: the mean of the vertices in each texel."""
+        if self._openness is None:
+            return None
+        size = min(LARGEST_PREVIEW, self._settings.resolution)
+        vertex = part.triangles.unique()
+        column, row = (torch.remainder(part.uv[vertex], 1.0) * size).long().clamp(max=size - 1).unbind(-1)
+        sums = torch.zeros(size * size, 2).to(self._openness)
+        values = torch.stack([self._openness[vertex], torch.ones_like(self._openness[vertex])], dim=-1)
+        sums.index_add_(0, row * size + column, values)
+        mean = (sums[:, :1] / sums[:, 1:].clamp(min=1)).reshape(size, size, 1)
+        return fill_unknown(mean, (sums[:, 1] > 0).reshape(size, size))[..., 0]
+
+    def _finish(
+        self, fitted: FittedSet, part: Mesh, samples: int, learns: bool, previewer: MapPreviewer
+    ) -> FinishedSet:
+        """Fills what no view saw, bakes openness and encodes."""
+        resolution = self._settings.resolution
+        charts = uv_charts(part, resolution)
+        maps = finish_maps(fitted.maps, fitted.seen)
+        previewer.show(maps)
+        seen = fitted.seen
+        if (enlarged := resolution // maps.resolution) > 1:
+            maps = maps.resized(resolution)
+            seen = seen.repeat_interleave(enlarged, 0).repeat_interleave(enlarged, 1)
+        openness = torch.ones(resolution, resolution, device=seen.device)
+        if self._openness is not None:
+            openness = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)[..., 0]
+        covered = int(charts.covered.sum())
+        measured = {
+            "samples": samples,
+            "texels_covered": covered,
+            "texels_unseen": float((charts.covered & ~seen).sum()) / max(covered, 1),
+            "fitted_resolution": fitted.maps.resolution,
+            "iterations": fitted.iterations,
+            "resumed_at": fitted.resumed_at,
+            "views": [[view, psnr, fitted.rows_by_view[view]] for view, psnr in fitted.psnr_by_view.items()],
+        }
+        light = self._light.base.detach().cpu().numpy() if learns else None
+        return FinishedSet(encode_maps(maps, openness), measured, light)
 
 
-def _tables(
-    inputs: FitInputs,
-    mesh: Mesh,
-    settings: FitSettings,
-    report: Callable[[FitProgress], None],
-    cancelled: Callable[[], bool],
-    device: torch.device,
-) -> tuple[SampleTable, SampleTable | None]:
-    layers = layers_for(settings.maps)
-    train: list[SampleTable] = []
-    held_out: list[SampleTable] = []
-    for count, view in enumerate(inputs.views, 1):
-        _stop_if(cancelled)
-        rows = _rows(view, mesh, layers, device)
-        (held_out if view.held_out else train).append(rows)
-        _say(report, "references", count / max(inputs.view_count, count), f"Reference {count} of {inputs.view_count}")
-    if sum(map(len, train)) == 0:
-        raise JobError(
-            "references",
-            "No reference view shows the inside of the object.",
-            "Check that the object is visible in renders, that its material is not fully transparent, and the view size.",
-        )
-    some = [rows for rows in held_out if len(rows)]
-    return concatenate(train), concatenate(some) if some else None
+def _openness(mesh: Mesh, directions: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    """The open part of the sky of each vertex, cosine-weighted, [V]."""
+    parts = []
+    for normal, seen in zip(mesh.normal.split(_VERTICES_AT_ONCE), visibility.split(_VERTICES_AT_ONCE), strict=True):
+        cosine = (normal @ directions.T).clamp(min=0)
+        parts.append((cosine * seen).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6))
+    return torch.cat(parts)
 
 
-def _rows(view: ViewInput, mesh: Mesh, layers: int, device: torch.device) -> SampleTable:
-    image = torch.from_numpy(np.array(view.image, np.float32)).to(device)
-    if image.ndim != 3 or image.shape[2] != 4 or not bool(torch.isfinite(image).all()):
-        raise JobError(
-            "references",
-            f"Reference {view.index} is not a finite [h, w, 4] image but {list(image.shape)}.",
-            "Check the object's material for values that are not finite.",
-        )
-    camera = Camera(torch.from_numpy(np.array(view.view, np.float32)), torch.from_numpy(np.array(view.projection)))
-    return sample_view(mesh, camera.to(device), image, view.index, layers)
+def _checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str]) -> JobCheckpoint | None:
+    """Where the job's checkpoints go: named by all that it is made of, so that another job never takes them."""
+    folder = inputs.control.checkpoints
+    if folder is None:
+        return None
+    parts = {
+        name: [array.dtype.name, array.shape, content_hash(array_bytes(array))] for name, array in inputs.arrays.items()
+    }
+    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), parts, sorted(views)], sort_keys=True)
+    texels = settings.resolution**2 * (9 if "alpha" in settings.maps else 8)
+    most_bytes = (
+        8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
+    )  # finished files are the largest: 3 bytes and 6 a texel
+    inputs.control.checkpoint = folder.job(content_hash(described.encode())[:32], most_bytes)
+    return inputs.control.checkpoint
 
 
-def _shadow_light(
-    light: EnvironmentLight, settings: FitSettings, train: SampleTable, directions: torch.Tensor
-) -> tuple[LightCells, torch.Tensor]:
-    cells = light_cells(light.base.detach(), directions)
-    if settings.learn_light:
-        cells = replace(cells, radiance=torch.ones_like(cells.radiance))
-        return cells, torch.full_like(cells.radiance, _UNKNOWN_BLOCKER)
-    return cells, blocker_radiance(train, directions)
+def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, shared: dict[str, Any]) -> FitResult:
+    """The files and metrics of all sets. light: the learned one."""
+    measured = [finished[number].measured for number in sorted(finished)]
+    prefix = "{}/" if len(finished) > 1 else ""
+    files = {
+        prefix.format(number) + name: data
+        for number in sorted(finished)
+        for name, data in finished[number].files.items()
+    }
+    if light is not None:
+        files["environment.exr"] = encode_image(".exr", light.to_latlong(LEARNED_LIGHT_SIZE).cpu().numpy())
+    psnr = _psnr_of_views(measured)
+    covered = sum(one["texels_covered"] for one in measured)
+    metrics = {
+        "fit_heldout_psnr_db": float(np.mean(psnr)) if psnr else None,
+        "fit_heldout_psnr_db_list": psnr,
+        "iterations": sum(one["iterations"] for one in measured),
+        "resumed_at_iteration": sum(one["resumed_at"] for one in measured),
+        "fitted_resolution": max(one["fitted_resolution"] for one in measured),
+        "samples": sum(one["samples"] for one in measured),
+        "texels_unseen": sum(one["texels_unseen"] * one["texels_covered"] for one in measured) / max(covered, 1),
+        "sets": [
+            {name: one[name] for name in ("samples", "texels_unseen", "fitted_resolution", "iterations")}
+            for one in measured
+        ],
+    }
+    return FitResult(files, metrics | shared)
 
 
-def _bake(
-    fit: TableFit,
-    mesh: Mesh,
-    resolution: int,
-    directions: torch.Tensor | None,
-    visibility: torch.Tensor | None,
-) -> tuple[dict[str, bytes], float]:
-    enlarged = resolution // fit.maps.resolution
-    charts = uv_charts(mesh, resolution)
-    seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
-    maps = finish_maps(fit.maps, seen)
-    if enlarged > 1:
-        maps = maps.resized(resolution)
-        seen = seen.repeat_interleave(enlarged, 0).repeat_interleave(enlarged, 1)
-    openness = torch.ones(resolution, resolution, device=seen.device)
-    if visibility is not None:
-        cosine = (mesh.normal @ directions.T).clamp(min=0)
-        open_part = (cosine * visibility).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6)
-        openness = fill_unknown(charts.bake(open_part[:, None]), charts.covered)[..., 0]
-    unseen = float((charts.covered & ~seen).sum() / charts.covered.sum().clamp(min=1))
-    return encode_maps(maps, openness), unseen
-
-
-def _stop_if(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise JobCancelled
-
-
-def _say(report: Callable[[FitProgress], None], phase: str, fraction: float, message: str) -> None:
-    report(FitProgress(phase, fraction, 0, None, None, message))
+def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:
+    """The PSNR of each held-out view over the pixels of all sets, in order of the views."""
+    sums: dict[int, tuple[float, int]] = {}
+    for one in measured:
+        for view, psnr, rows in one["views"]:
+            error, count = sums.get(view, (0.0, 0))
+            sums[view] = error + rows * 10 ** (-psnr / 10), count + rows
+    return [float(-10 * np.log10(sums[view][0] / sums[view][1])) for view in sorted(sums)]
 
 
 def _versions() -> dict[str, str]:

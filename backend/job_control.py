@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .checkpoints import CheckpointFolder, JobCheckpoint
+
 
 def _show_nobody(_set_index: int, _images: dict[str, np.ndarray]) -> None:
     pass
@@ -17,14 +19,18 @@ class JobControl:
     """One for each job; the I/O thread asks, the worker obeys when it looks.
 
     show: called by the job with the index of a set of maps and its previews, uint8 [h, w, 4] by name.
+    checkpoints: where the job may keep what it needs to go on after a crash, or None; checkpoint: what it keeps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoints: CheckpointFolder | None = None) -> None:
+        self.checkpoints = checkpoints
+        self.checkpoint: JobCheckpoint | None = None
         self.show: Callable[[int, dict[str, np.ndarray]], None] = _show_nobody
         self._condition = threading.Condition()
         self._paused = False
         self._finishing = False
         self._stopped = False
+        self._keeps_checkpoint = False
         self._rested = 0.0
 
     @property
@@ -59,10 +65,17 @@ class JobControl:
             self._finishing, self._paused = True, False
             self._condition.notify_all()
 
-    def stop(self) -> None:
+    def stop(self, keep_checkpoint: bool = False) -> None:
+        """Ends the job. keep_checkpoint: it may be submitted again, to go on."""
         with self._condition:
+            self._keeps_checkpoint = keep_checkpoint
             self._stopped, self._paused = True, False
             self._condition.notify_all()
+
+    def discard_checkpoint(self) -> None:
+        """Removes what was kept of a job that is over, unless it was stopped to go on later. For the worker."""
+        if self.checkpoint is not None and not self._keeps_checkpoint:
+            self.checkpoint.discard()
 
     def rest(self) -> bool:
         """Waits while the job is paused; returns whether it is stopped. For the worker."""

@@ -47,7 +47,7 @@ class ViewInput:
 
     index: the view's number in the plan. held_out: kept from training, for validation.
     view, projection: float32 [4, 4], of column vectors. image: float16 or float32 [h, w, 4], linear Rec.709,
-    premultiplied alpha, row 0 top.
+    premultiplied alpha, row 0 top. content: the hash of the image's bytes, empty where it is not known yet.
     """
 
     index: int
@@ -55,6 +55,7 @@ class ViewInput:
     view: np.ndarray
     projection: np.ndarray
     image: np.ndarray
+    content: str = ""
 
 
 @dataclass
@@ -167,7 +168,8 @@ class Job:
     which the worker reads while it runs the job.
 
     views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
-    preview: the latest that waits to be sent, since the client has not confirmed the one before (`preview_sent`).
+    previews: the latest of each set that waits to be sent, since the client has not confirmed the one before
+    (`preview_sent`).
     outcome: the final event, kept until the client acknowledges it.
     """
 
@@ -184,7 +186,7 @@ class Job:
     views_sent: int | None = None
     seq: int = 0
     progress: FitProgress | None = None
-    preview: MapPreviews | None = None
+    previews: dict[int, MapPreviews] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
 
@@ -197,7 +199,7 @@ class Job:
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
 
-    def stop(self, reason: Exception) -> None:
+    def stop(self, reason: Exception, keep_checkpoint: bool = False) -> None:
         """Tells the worker to leave the job as soon as it looks."""
-        self.control.stop()
+        self.control.stop(keep_checkpoint)
         self.views.stop(reason)

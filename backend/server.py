@@ -22,6 +22,7 @@ from pathlib import Path
 
 import zmq
 
+from .checkpoints import CheckpointFolder
 from .gatekeeper import AuthorizedKeys, Gatekeeper
 from .jobs import FitInputs, FitProgress, FitResult, Job, RunJob
 from .parent_watch import parent_watch
@@ -87,6 +88,7 @@ class Server:
         authorized: AuthorizedKeys,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
+        checkpoints: CheckpointFolder | None = None,
     ) -> None:
         self.dropped: dict[str, int] = {}
         self._limits = limits
@@ -111,7 +113,7 @@ class Server:
         self._wakeup = Wakeup()
         self._worker = Worker(run_job, self._report)
         info = {"version": software_version(), "pid": os.getpid()}
-        self._service = JobService(self._worker.submit, limits, capacity, info)
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything.
@@ -262,7 +264,7 @@ def serve(
     *,
     keys: KeyPair | None = None,
     authorized: AuthorizedKeys,
-    checkpoints: str | os.PathLike | None = None,
+    checkpoints: CheckpointFolder | None = None,
     listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
@@ -270,16 +272,14 @@ def serve(
     address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
     version is written there once the server listens, whole or not at all, readable by this user only, and removed at
     the end. run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
-    keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: folder, made where it
-    does not exist, for what jobs need to go on after a crash. listening: called with the address
+    keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: for what
+    jobs need to go on after a crash. listening: called with the address
     and the public key once it listens. Raises `ServerError` with cause and cure.
     """
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
-    if checkpoints is not None:
-        _make_folder(Path(checkpoints))
-    server = Server(address, run_job, keys, authorized)
+    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints)
     written = Path(address_file) if address_file is not None else None
     if written is not None:
         try:
@@ -298,14 +298,6 @@ def serve(
             written.unlink(missing_ok=True)
     if not worker_ended and parent_pid is not None:
         os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        cure = "Choose a folder that can be written to."
-        raise ServerError(f"The folder {path} cannot be made: {error.strerror}.", cure) from error
 
 
 def _write_address_file(path: Path, address: str, public_key: str) -> None:

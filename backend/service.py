@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from . import jobs
+from .checkpoints import CheckpointFolder
+from .job_control import JobControl
 from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, ViewInput
 from .protocol.settings import FitSettings, SettingsError
 from .protocol.wire import (
@@ -55,12 +57,18 @@ class JobService:
     """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes what the worker reports."""
 
     def __init__(
-        self, queue_job: Callable[[Job], None], limits: Limits, capacity: Capacity, info: dict[str, Any]
+        self,
+        queue_job: Callable[[Job], None],
+        limits: Limits,
+        capacity: Capacity,
+        info: dict[str, Any],
+        checkpoints: CheckpointFolder | None = None,
     ) -> None:
         self._queue_job = queue_job
         self._limits = limits
         self._capacity = capacity
         self._info = info
+        self._checkpoints = checkpoints
         self._store = ArrayStore(capacity.store_bytes)
         self._jobs: dict[str, Job] = {}
         self._events: deque[Message] = deque()
@@ -117,7 +125,7 @@ class JobService:
         elif isinstance(what, FitProgress):
             self._progress(job, what)
         elif isinstance(what, MapPreviews):
-            job.preview = what
+            job.previews[what.set_index] = what
             self._send_preview(job)
         elif isinstance(what, FitResult):
             self._take_result(job, what)
@@ -133,15 +141,19 @@ class JobService:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
             if not job.is_final and waits:
                 error = JobError("client_gone", "The client fell silent, and the job waits for it.", "Submit it again.")
-                self._end_early(job, error)
+                self._end_early(job, error, keep_checkpoint=True)
         return bool(mine)
 
     def stop_all(self) -> None:
         """Stops every job, as the server ends."""
         for job in self._jobs.values():
-            job.stop(JobCancelled())
+            job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message) -> Message:
+        # A client that connects anew has forgotten its job: whoever waits for the worker need not wait for that one.
+        for job in list(self._jobs.values()):
+            if job.session == message.session and not job.is_final:
+                self._end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
         return Message("welcome", {**self._info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
@@ -165,7 +177,8 @@ class JobService:
         if sum(not job.is_final for job in self._jobs.values()) >= self._capacity.live_jobs:
             cause = f"The backend has {self._capacity.live_jobs} jobs already."
             raise JobError("busy", cause, "Wait until one ends, or cancel one.")
-        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count)
+        control = JobControl(self._checkpoints)
+        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count, control=control)
         self._store.pin(job.sizes)
         self._jobs[job.id] = job
         missing = [digest for digest in job.sizes if digest not in self._store]
@@ -305,11 +318,11 @@ class JobService:
     def _fail(self, job: Job, error: JobError) -> None:
         self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
 
-    def _end_early(self, job: Job, reason: JobCancelled | JobError) -> None:
+    def _end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
         """Ends a job from this side: its client hears at once, the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
             self._release(job)
-        job.stop(reason)
+        job.stop(reason, keep_checkpoint)
         if isinstance(reason, JobError):
             self._fail(job, reason)
         else:
@@ -335,11 +348,12 @@ class JobService:
             self._progress(job, job.progress)
 
     def _send_preview(self, job: Job) -> None:
-        """Sends the latest preview once the client has confirmed the one before, so that a slow link holds no others."""
-        if job.preview is None or job.preview_sent or job.is_final:
+        """Sends the latest previews once the client has confirmed those before, so that a slow link holds no others."""
+        if not job.previews or job.preview_sent or job.is_final:
             return
-        self._event(job, "preview", {"set": job.preview.set_index}, job.preview.images)
-        job.preview, job.preview_sent = None, True
+        preview = job.previews.pop(next(iter(job.previews)))
+        self._event(job, "preview", {"set": preview.set_index}, preview.images)
+        job.preview_sent = True
 
     def _progress(self, job: Job, progress: FitProgress) -> None:
         job.progress = progress
@@ -367,7 +381,8 @@ def _read_view(message: Message) -> ViewInput:
         raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4].")
     if 0 in image.shape:
         raise ProtocolError("malformed", f"The image of view {index} is empty.")
-    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image)
+    content = message.descriptions["image"].hash
+    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content)
 
 
 def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:

@@ -49,7 +49,9 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._report(job, self._outcome(job))
+            outcome = self._outcome(job)
+            job.control.discard_checkpoint()
+            self._report(job, outcome)
 
     def _outcome(self, job: Job) -> FitResult | JobError | JobCancelled:
         try:

@@ -1,0 +1,196 @@
+"""The fit of one set of maps within a job: what it shows while it runs, how it ends early and goes on after a crash."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from backend.bake import seen_texels
+from backend.checkpoints import JobCheckpoint, RunningSet
+from backend.fit import FitPlan, FitStatus, TableFit
+from backend.job_control import JobControl
+from backend.job_preview import MapPreviewer
+from backend.job_tables import stop_if
+from backend.jobs import FitProgress
+from backend.sample_table import SampleTable
+from render.light import EnvironmentLight
+from render.material import MaterialMaps
+
+# What a set gets that the artist's "finish" finds without a fit: iterations, and seconds over all such sets.
+LEAST_ITERATIONS = 10
+SHORT_FIT_S = 1.0
+# The work of preparing a size for one row, in samples of an iteration; as `backend.fit` counts it.
+_PREPARATION = 0.7
+
+
+class _FinishEarly(Exception):
+    """Ends a fit from within."""
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    """What a fit leaves: maps of the plan's resolution or smaller, the texels seen bool [r, r], iterations in all and
+    those of them from a checkpoint, and the held-out error: PSNR in dB by view, and rows by view.
+    """
+
+    maps: MaterialMaps
+    seen: torch.Tensor
+    iterations: int
+    resumed_at: int
+    psnr_by_view: dict[int, float]
+    rows_by_view: dict[int, int]
+
+
+class JobProgress:
+    """One bar, and one estimate of the time left, over the fits of all sets of a job.
+
+    work: of each set, in any unit.
+    """
+
+    def __init__(self, report: Callable[[FitProgress], None], control: JobControl, work: list[float]) -> None:
+        self._report = report
+        self._control = control
+        self._share = [part / max(sum(work), 1e-9) for part in work]
+        self._started = time.monotonic() - control.rested_seconds
+        self._done = 0.0
+        self._found = 0.0  # what an earlier run has done
+        self._number = 0
+        self._iterations = 0
+
+    def skip(self, set_index: int) -> None:
+        """A set that is done already."""
+        self._number += 1
+        self._done += self._share[set_index]
+        self._found += self._share[set_index]
+
+    def begin(self, set_index: int, done_before: float) -> None:
+        """A set whose fit begins; `done_before`: the share of it that an earlier run has done."""
+        self._number += 1
+        self._current = self._share[set_index]
+        self._found += done_before * self._current
+
+    def end(self, iterations: int) -> None:
+        """The set at hand is fitted, after so many iterations."""
+        self._done += self._current
+        self._iterations += iterations
+
+    def step(self, status: FitStatus, fraction: float, iteration: int) -> None:
+        """Tells of an iteration; `fraction` and `iteration` are those of the set's whole fit."""
+        seconds = time.monotonic() - self._control.rested_seconds - self._started
+        done = self._done + fraction * self._current
+        left = seconds * (1 - done) / max(done - self._found, 1e-6)
+        message = f"Fitting {status.resolution} x {status.resolution} maps"
+        if len(self._share) > 1:
+            message += f" of set {self._number} of {len(self._share)}"
+        self._report(FitProgress("fitting", done, self._iterations + iteration, status.psnr_db, left, message))
+
+
+@dataclass(frozen=True)
+class SetTask:
+    """One set of maps to fit: its rows, its plan, and the work it is. `short_s`: its share of `SHORT_FIT_S`."""
+
+    index: int
+    train: SampleTable
+    held_out: SampleTable | None
+    plan: FitPlan
+    seed: int
+    short_s: float
+
+
+def work_of(plan: FitPlan, rows: int) -> float:
+    """About how long the fit of a table takes, in samples of iterations."""
+    halves = range(plan.stages)
+    mean_batch = sum(min(rows, plan.batch >> half) for half in halves) / plan.stages
+    return plan.iterations * mean_batch + _PREPARATION * rows * plan.stages
+
+
+def fit_set(
+    task: SetTask,
+    light: EnvironmentLight,
+    control: JobControl,
+    cancelled: Callable[[], bool],
+    progress: JobProgress,
+    previewer: MapPreviewer,
+    checkpoint: JobCheckpoint | None,
+    saved: RunningSet | None,
+) -> FittedSet:
+    """Fits one set, from where `saved` left off. Raises `JobCancelled`."""
+    if saved is not None:
+        texels = torch.from_numpy(saved.texels.astype(np.float32)).to(light.base.device)
+        if saved.light is not None:
+            with torch.no_grad():
+                light.base.copy_(torch.from_numpy(saved.light))
+        plan, before = remaining_plan(task.plan, saved.iteration, texels.shape[0]), saved.iteration
+    else:
+        plan, before = task.plan, 0
+    fit = TableFit(task.train, light, plan, task.seed)
+    if saved is not None:
+        fit.maps = MaterialMaps(texels)
+    # The share of the whole plan's work that an earlier run has done, by iterations.
+    share_before = before / (before + plan.iterations)
+    began = time.monotonic() - control.rested_seconds
+    progress.begin(task.index, share_before)
+
+    def on_step(status: FitStatus) -> None:
+        stop_if(cancelled)
+        progress.step(status, share_before + (1 - share_before) * status.fraction, before + status.iteration)
+        previewer.offer(MaterialMaps(fit.state.texels.detach()))
+        if checkpoint is not None:
+            checkpoint.offer(lambda: _snapshot(fit, task, before, light))
+        if control.finishing and status.iteration >= LEAST_ITERATIONS:
+            fitted_s = time.monotonic() - control.rested_seconds - began
+            if before or fitted_s >= task.short_s:
+                raise _FinishEarly
+
+    try:
+        fit.run(task.held_out, on_step)
+    except _FinishEarly:
+        fit.maps = MaterialMaps(fit.state.texels.detach())
+    progress.end(before + fit.iteration)
+    psnr, rows = {}, {}
+    if task.held_out is not None and len(task.held_out):
+        views, counts = torch.unique(task.held_out.view_index, return_counts=True)
+        psnr = dict(zip(views.tolist(), fit.psnr_by_view(task.held_out), strict=True))
+        rows = dict(zip(views.tolist(), counts.tolist(), strict=True))
+    seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
+    return FittedSet(fit.maps, seen, before + fit.iteration, before, psnr, rows)
+
+
+def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
+    """What is left of a plan after some iterations, the last of them at a size of the maps."""
+    stages = (plan.resolution // resolution).bit_length()
+    decay = math.log(plan.final_learning_rate / plan.learning_rate)
+    return replace(
+        plan,
+        iterations=max(stages, plan.iterations - iteration),
+        stages=stages,
+        learning_rate=plan.learning_rate * math.exp(decay * min(1.0, iteration / plan.iterations)),
+    )
+
+
+def fits_plan(saved: RunningSet, plan: FitPlan, light: EnvironmentLight) -> bool:
+    """Whether a checkpoint can be of this plan's fit."""
+    shape, size = saved.texels.shape, saved.texels.shape[0] if saved.texels.ndim == 3 else 0
+    sizes = [plan.resolution >> stage for stage in range(plan.stages)]
+    good_light = (saved.light is not None) == plan.learn_light and (
+        saved.light is None or (saved.light.shape == tuple(light.base.shape) and bool(np.isfinite(saved.light).all()))
+    )
+    return (
+        size in sizes
+        and shape == (size, size, 9 if plan.fit_alpha else 8)
+        and saved.texels.dtype == np.float16
+        and bool(np.isfinite(saved.texels).all())
+        and 0 < saved.iteration <= plan.iterations
+        and good_light
+    )
+
+
+def _snapshot(fit: TableFit, task: SetTask, before: int, light: EnvironmentLight) -> RunningSet:
+    texels = fit.state.texels.detach().half().cpu().numpy()
+    base = light.base.detach().cpu().numpy().copy() if task.plan.learn_light else None
+    return RunningSet(task.index, before + fit.iteration, texels, base)

@@ -1,0 +1,248 @@
+"""Several sets of maps in one job: each is fitted to its own triangles, under one light."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fit_scenes import ENVIRONMENT, ball_dataset, job_inputs, studio_light
+from shapes import joined, plane, sphere, wire_arrays
+
+from backend.datasets import dataset_around
+from backend.fit_job import run_fit_job
+from backend.job_sets import map_sets
+from backend.jobs import FitInputs, JobError
+from backend.protocol.settings import FitSettings
+from backend.sample_table import concatenate, sample_view
+from render.image_io import read_image
+from render.material import ALPHA, KD, METALLIC, ROUGHNESS, initial_maps
+from render.mesh import Mesh
+
+SETTINGS = FitSettings(resolution=32, device="cpu", quality="draft", self_shadowing=False)
+COLORS = [(0.6, 0.15, 0.1), (0.1, 0.2, 0.55)]
+
+
+def half_atlas(mesh: Mesh, half: int) -> Mesh:
+    """The mesh with its texture in the left or the right half."""
+    return replace(mesh, uv=mesh.uv * torch.tensor([0.5, 1.0]) + torch.tensor([0.5 * half, 0.0]))
+
+
+def whole_texture(arrays: dict[str, np.ndarray], vertex_half: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a mesh in halves, with each half stretched to a texture of its own."""
+    uv = arrays["vertex_uv"].copy()
+    uv[:, 0] = uv[:, 0] * 2 - vertex_half
+    return arrays | {"vertex_uv": uv}
+
+
+def two_balls(blocked: bool = False, views: int = 8, **options):
+    """A red and a blue ball beside each other, perhaps with a plane behind them: the job's inputs, once."""
+    parts = [half_atlas(sphere(12, center=((2.4 * half - 1.2), 0.0, 0.0)), half) for half in (0, 1)]
+    if blocked:
+        parts.append(half_atlas(plane(3.0, height=-1.2, cells=2), 0))
+    mesh = joined(*parts)
+    maps = initial_maps(64, alpha=False)
+    maps.texels[..., ROUGHNESS], maps.texels[..., METALLIC] = 0.5, 0.0
+    for half, color in enumerate(COLORS):
+        maps.texels[:, 32 * half : 32 * half + 32, KD] = torch.tensor(color)
+    with torch.no_grad():
+        light = studio_light(256).build_mips()
+    dataset = dataset_around(mesh, maps, light, views, resolution=(48, 48), held_out_every=views, **options)
+    counts = [len(part.position) for part in parts]
+    half = np.repeat([0, 1, 0][: len(parts)], counts)
+    triangle_set = np.repeat([0, 1, -1][: len(parts)], [len(part.triangles) for part in parts]).astype(np.int32)
+    arrays = whole_texture(wire_arrays(mesh, ENVIRONMENT), half) | {"triangle_set": triangle_set}
+    return FitInputs(arrays, dataset.views(), views)
+
+
+def run(inputs: FitInputs, settings: FitSettings = SETTINGS, report=lambda progress: None):
+    return run_fit_job(inputs, settings, report, lambda: False)
+
+
+def image(result, name: str, folder) -> np.ndarray:
+    path = folder / name.replace("/", "_")
+    path.write_bytes(result.files[name])
+    return read_image(path)
+
+
+@pytest.fixture(scope="module")
+def two_ball_result():
+    said = []
+    return run(two_balls(), report=said.append), said
+
+
+def test_each_set_gets_its_own_maps(two_ball_result, tmp_path):
+    result, _ = two_ball_result
+    assert set(result.files) == {f"{number}/{name}.png" for number in (0, 1) for name in ("kd", "orm", "normal")}
+    for number, color in enumerate(COLORS):
+        kd = np.median(image(result, f"{number}/kd.png", tmp_path)[8:24], axis=(0, 1))
+        assert kd.argmax() == np.argmax(color)
+        assert kd.max() > kd[1] + 50
+    assert result.metrics["fit_heldout_psnr_db"] > 25
+
+
+def test_what_is_measured_of_each_set_adds_up(two_ball_result):
+    metrics = two_ball_result[0].metrics
+    assert [part["samples"] > 500 for part in metrics["sets"]] == [True, True]
+    assert metrics["samples"] == sum(part["samples"] for part in metrics["sets"])
+    assert metrics["iterations"] == sum(part["iterations"] for part in metrics["sets"])
+    assert metrics["resumed_at_iteration"] == 0
+    assert all(0 <= part["texels_unseen"] < 0.3 for part in metrics["sets"])
+
+
+def test_one_bar_runs_over_all_sets(two_ball_result):
+    fitting = [progress for progress in two_ball_result[1] if progress.phase == "fitting"]
+    fractions = [progress.fraction for progress in fitting]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+    iterations = [progress.iteration for progress in fitting]
+    assert iterations == list(range(1, len(iterations) + 1))
+    assert "set 1 of 2" in fitting[0].message
+    assert "set 2 of 2" in fitting[-1].message
+
+
+def test_triangles_of_no_set_block_sight_but_are_not_fitted():
+    blocked, free = two_balls(blocked=True), two_balls(blocked=True)
+    kept = free.arrays["triangle_set"] >= 0
+    for name in ("triangles", "triangle_material", "triangle_set"):
+        free.arrays[name] = free.arrays[name][kept]
+    found, without = run(blocked).metrics, run(free).metrics
+    assert len(found["sets"]) == 2
+    assert found["samples"] < 0.95 * without["samples"]
+    assert found["fit_heldout_psnr_db"] > 25
+
+
+def test_triangles_of_no_set_shadow(tmp_path):
+    result = run(two_balls(blocked=True, views=4), replace(SETTINGS, self_shadowing=True))
+    openness = image(result, "0/orm.png", tmp_path)[..., 0] / 255
+    assert openness[2:6].mean() > 0.9  # the upper side
+    assert openness[-6:-2].mean() < 0.6  # the side above the plane
+
+
+def test_a_learned_light_is_one_for_all_sets():
+    inputs = two_balls()
+    del inputs.arrays["environment"]
+    result = run(inputs, replace(SETTINGS, learn_light=True))
+    assert [name for name in result.files if "environment" in name] == ["environment.exr"]
+    assert result.metrics["fit_heldout_psnr_db"] > 20
+
+
+def test_one_set_that_is_named_is_as_one_that_is_not():
+    dataset = ball_dataset(4, 32)
+    plain = run(job_inputs(dataset))
+    named = run(job_inputs(dataset, triangle_set=np.zeros(len(dataset.mesh.triangles), np.int32)))
+    assert plain.files == named.files
+
+
+def test_a_set_that_no_view_sees_gets_neutral_maps(tmp_path):
+    inside = sphere(4, radius=0.3)
+    dataset = ball_dataset(4, 32)
+    mesh = joined(dataset.mesh, inside)
+    triangle_set = np.repeat([0, 1], [len(dataset.mesh.triangles), len(inside.triangles)])
+    inputs = FitInputs(wire_arrays(mesh, ENVIRONMENT) | {"triangle_set": triangle_set}, dataset.views(), 4)
+    result = run(inputs)
+    assert result.metrics["sets"][1]["samples"] == 0
+    assert result.metrics["sets"][1]["texels_unseen"] == 1.0
+    assert image(result, "1/kd.png", tmp_path).shape == (32, 32, 3)
+
+
+def half_and_half(rings: int = 8) -> tuple[Mesh, np.ndarray]:
+    """A ball whose upper and lower halves are of two sets that share vertices."""
+    mesh = sphere(rings)
+    height = mesh.position[mesh.triangles][..., 1].mean(1)
+    return mesh, (height > 0).numpy().astype(np.int32)
+
+
+def test_vertices_of_two_sets_are_doubled_and_nothing_moves():
+    mesh, triangle_set = half_and_half()
+    sets = map_sets(wire_arrays(mesh) | {"triangle_set": triangle_set})
+    shared = 2 * 8 + 1
+    assert len(sets.mesh.position) == len(mesh.position) + shared
+    torch.testing.assert_close(sets.mesh.position[sets.mesh.triangles], mesh.position[mesh.triangles])
+    torch.testing.assert_close(sets.mesh.uv[sets.mesh.triangles], mesh.uv[mesh.triangles])
+    assert (sets.vertex_set[sets.mesh.triangles] == sets.triangle_set[:, None]).all()
+    assert [len(sets.part(number).triangles) for number in (0, 1)] == np.bincount(triangle_set).tolist()
+
+
+def test_every_row_belongs_to_the_set_of_its_triangle():
+    mesh, triangle_set = half_and_half()
+    sets = map_sets(wire_arrays(mesh) | {"triangle_set": triangle_set})
+    dataset = ball_dataset(4, 32)
+    table = concatenate([
+        sample_view(sets.mesh, dataset.cameras[view.index], torch.from_numpy(view.image), view.index)
+        for view in dataset.views()
+    ])  # fmt: skip
+    upper = sets.rows(table, 1)
+    assert (upper.position[:, 0, 1] > -1e-4).all()
+    assert len(upper) == int((table.position[:, 0, 1] > 0).sum())
+    assert len(upper) + len(sets.rows(table, 0)) == len(table)
+    assert sets.row_count(table, 1) == len(upper)
+
+
+def layered_rows(alpha: float):
+    """Rows of a ball (set 0) that stands before a wall (set 1), in layers; reference alpha of the ball before nothing."""
+    mesh = joined(sphere(12, 0.5), plane(1.0, height=-1.5, up=1.0))
+    balls = len(sphere(12, 0.5).triangles)
+    sets = map_sets(wire_arrays(mesh) | {"triangle_set": np.repeat([0, 1], [balls, len(mesh.triangles) - balls])})
+    dataset = ball_dataset(8, 48)
+    tables = []
+    for camera in dataset.cameras:
+        picture = torch.ones(48, 48, 4)
+        rows = sample_view(sets.mesh, camera, picture, 0, layers=4)
+        alone = sets.vertex_set[rows.corner[..., 0].long()] == 0
+        before_nothing = (alone | ~rows.valid).all(1)
+        tables.append(replace(rows, alpha=torch.where(before_nothing, alpha, 1.0)))
+    return sets, concatenate(tables)
+
+
+def test_what_lies_behind_an_opaque_set_is_cut_off():
+    sets, table = layered_rows(alpha=1.0)
+    rows = sets.rows(table, 0)
+    assert len(rows) == int((sets.vertex_set[table.corner[:, 0, 0].long()] == 0).sum())
+    assert (sets.vertex_set[rows.corner[..., 0].long()][rows.valid] == 0).all()
+
+
+def test_what_lies_behind_a_set_that_lets_light_through_tells_nothing_of_it():
+    sets, table = layered_rows(alpha=0.5)
+    rows = sets.rows(table, 0)
+    assert 0 < len(rows) < int((sets.vertex_set[table.corner[:, 0, 0].long()] == 0).sum())
+    assert (rows.alpha == 0.5).all()
+
+
+def test_alpha_is_fitted_in_each_set():
+    inputs = two_balls(views=4)
+    result = run(inputs, replace(SETTINGS, maps=("kd", "ks", "alpha"), resolution=16))
+    assert result.metrics["fit_heldout_psnr_db"] > 20
+    assert ALPHA.stop == 9
+
+
+@pytest.mark.parametrize(
+    ("triangle_set", "cause"),
+    [
+        (np.zeros(3, np.int32), "where whole numbers"),
+        (np.zeros((8, 1), np.int32), "where whole numbers"),
+        (None, "where whole numbers"),
+        (np.full(8, -1, np.int32), "from 0 without gaps"),
+        (np.full(8, 1, np.int32), "from 0 without gaps"),
+        (np.array([0, 2] * 4, np.int32), "from 0 without gaps"),
+        (np.array([0, -2] * 4, np.int32), "from 0 without gaps"),
+        (np.arange(8, dtype=np.uint8), None),
+    ],
+)
+def test_sets_that_make_no_sense_are_refused(triangle_set, cause):
+    arrays = wire_arrays(plane(cells=2))
+    arrays["triangle_set"] = np.zeros(8, np.float32) if triangle_set is None else triangle_set
+    if cause is None:
+        assert map_sets(arrays).count == 8
+        return
+    with pytest.raises(JobError, match=cause) as caught:
+        map_sets(arrays)
+    assert caught.value.code == "mesh"
+
+
+def test_a_broken_mesh_with_sets_is_refused_like_one_without():
+    arrays = wire_arrays(plane(cells=2)) | {"triangle_set": np.array([0, 1] * 4)}
+    arrays["triangles"] = arrays["triangles"] + 1000
+    with pytest.raises(JobError, match="beyond its vertices"):
+        map_sets(arrays)
