@@ -11,12 +11,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from test_fused_samples import some_light
 
 from render.camera import Camera, look_at, orthographic, perspective
+from render.cube_atlas import CubeAtlas
 from render.kernels.rasterize import can_rasterize
+from render.light import PrefilteredLight
 from render.material import NORMAL, MaterialMaps
 from render.mesh import Mesh
+from render.prefilter import default_levels, irradiance_sh
 from render.preview import PreviewRenderer
 from render.render import render_mesh
 from render.shade import Shading
@@ -43,6 +45,14 @@ def some_maps(resolution: int = 16, alpha: bool = False, seed: int = 0) -> Mater
     texels = torch.rand(resolution, resolution, 9 if alpha else 8, generator=torch.Generator().manual_seed(seed))
     texels[..., NORMAL] = F.normalize(texels[..., NORMAL] - torch.tensor([0.5, 0.5, -1.0]), dim=-1)
     return MaterialMaps(texels)
+
+
+def some_light(resolution: int = 16, seed: int = 0) -> PrefilteredLight:
+    g = torch.Generator().manual_seed(seed)
+    levels = default_levels(resolution)
+    cubes = [torch.rand(6, level.resolution, level.resolution, 3, generator=g) ** 4 * 8 for level in levels]
+    layout = CubeAtlas([level.resolution for level in levels])
+    return PrefilteredLight(irradiance_sh(cubes[0]), layout.pack(cubes), layout, levels)
 
 
 def camera(x: float = 1.0, y: float = 1.5, z: float = 2.0) -> Camera:
