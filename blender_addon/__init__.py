@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from . import handlers, operators, operators_setup, panels, preferences, properties
+from . import handlers, operators, operators_mend, operators_result, operators_setup, panels, preferences, properties
 from .backend_process import stop_local_backend
 from .session import end_session
 
-PARTS = (preferences, properties, operators_setup, operators, panels, handlers)
+PARTS = (preferences, properties, operators_setup, operators, operators_mend, operators_result, panels, handlers)
 
 
 def register() -> None:

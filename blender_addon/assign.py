@@ -12,10 +12,9 @@ import bpy
 
 from .assign_images import FILES, PACKED, ImageMaker, WantedImage, file_folder
 from .assign_memory import put_fitted, put_world, remembered, remove_unused
-from .assign_memory import revert as memory_revert
 from .assign_names import DEFAULT_SCHEME, RECORD, material_name
 from .errors import PbrFitError
-from .export_job import JobPlan, MapSet, ObjectUse, SlotUse, object_by_uid
+from .export_job import JobPlan, MapSet, object_by_uid
 from .node_layout import build_material_nodes, build_world_nodes
 from .properties import scene_values
 
@@ -222,38 +221,3 @@ def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Mater
 def record_of(material: bpy.types.Material) -> dict:
     """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit."""
     return json.loads(material[RECORD])
-
-
-def assign(scene_object, used_slots, uv_map, files, record, alpha) -> Assignment:
-    """`assignment_steps` at one go, for one set of maps of one object."""
-    uid = scene_object.session_uid
-    slots = tuple(SlotUse(uid, index) for index in used_slots)
-    plan = JobPlan((ObjectUse(scene_object.name, uid),), (MapSet(scene_object.name, slots, {uid: uv_map}),))
-    steps = assignment_steps(plan, files, record, AssignOptions(alpha=alpha))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
-def assign_world(scene, owner: str, environment: bytes) -> str:
-    """Give the scene a new world that shows the learned light (bytes of an EXR); returns its name."""
-    uid = scene.session_uid
-    wanted = {
-        (-1, "environment"): WantedImage(f"{owner} PBRfit Environment", ".exr", "Linear Rec.709", {0: environment})
-    }
-    maker = ImageMaker(wanted, None, owner)
-    for _ in maker.steps():
-        pass
-    return put_learned_world(JobPlan((ObjectUse(owner, 0),), ()), maker, owner, AssignOptions(world_scene_uid=uid))
-
-
-def fitted_material(scene_object) -> bpy.types.Material | None:
-    """The first fitted material of an object that is shown, or None."""
-    return next((item.slot.material for item in remembered(scene_object) if item.shows_fitted), None)
-
-
-def revert(scene_object) -> str:
-    """Put back what the object had before its last fit."""
-    return memory_revert(bpy.context.scene, [scene_object])[0]

@@ -170,6 +170,13 @@ def show(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object], fitt
         scene.world = light.get("fitted" if fitted else "original")
 
 
+def learned_world(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) -> bpy.types.World | None:
+    """The world that the last fit of one of the objects made for the scene, or None."""
+    light = top(scene, WORLD)
+    fits = {item.entry["fit"] for scene_object in scene_objects for item in remembered(scene_object)}
+    return light.get("fitted") if light is not None and light["fit"] in fits else None
+
+
 def revert(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) -> list[str]:
     """Put back what the objects had before their last fit; returns the names of the materials that were taken off.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
-from . import assign, preflight, session
+from . import session
 from .errors import PbrFitError
 
 POLL_SECONDS = 0.1
@@ -221,29 +221,6 @@ class PBRFIT_OT_dismiss(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PBRFIT_OT_revert(bpy.types.Operator):
-    """Put the materials back that the active object had before its fit"""
-
-    bl_idname = "pbrfit.revert"
-    bl_label = "Revert"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """The active object must have a fitted material."""
-        scene_object = preflight.target_object(context)
-        if scene_object is None or assign.fitted_material(scene_object) is None:
-            cls.poll_message_set("The active object has no material fitted by PBRfit")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put them back."""
-        name = assign.revert(preflight.target_object(context))
-        self.report({"INFO"}, f'"{name}" was taken off the object')
-        return {"FINISHED"}
-
-
 CLASSES = (
     PBRFIT_OT_optimize,
     PBRFIT_OT_cancel,
@@ -251,7 +228,6 @@ CLASSES = (
     PBRFIT_OT_apply_now,
     PBRFIT_OT_resume,
     PBRFIT_OT_dismiss,
-    PBRFIT_OT_revert,
 )
 
 

@@ -74,8 +74,6 @@ def test_button_to_material(addon) -> None:
     assert all(datablocks()[name][0] > 0 for name in added)
 
     bpy.ops.pbrfit.revert()
-    bpy.data.materials.remove(material)
-    bpy.data.batch_remove([bpy.data.images[name.removeprefix("images/")] for name in added if "images/" in name])
     assert snapshot() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 from scenes import add_cube, hdri_world, paint, ready_cube, snapshot, use_nodes
@@ -20,9 +21,8 @@ def refusal(addon) -> str:
     assert current.status.state == "failed"
     assert current.status.cause
     assert current.status.cure
-    assert current._renderer is None
-    assert current._directory is None
-    assert addon.backend_process._local is None
+    assert [name for name in os.listdir(bpy.app.tempdir) if name.startswith("pbrfit_")] == []
+    assert not addon.session.running()
     return str(error.value)
 
 
@@ -261,15 +261,16 @@ def test_setting_that_is_not_allowed(addon) -> None:
 def test_warnings_do_not_stop_a_fit(addon) -> None:
     scene_object = ready_cube()
     scene_object.data.materials.append(None)
+    scene_object.data.polygons[0].material_index = 1
     scene_object.scale = (1.0, 2.0, 1.0)
-    scene_object.data.uv_layers.active.uv[0].vector = (1.5, 0.5)
+    scene_object.data.uv_layers.active.uv[8].vector = (1.5, 0.5)
     lamp = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
     bpy.context.scene.collection.objects.link(lamp)
     bpy.context.view_layer.update()
     findings = addon.preflight.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
     causes = " ".join(finding.cause for finding in findings)
     assert {finding.level for finding in findings} == {"WARNING"}
-    assert "slot is empty" in causes
+    assert '1 faces of "Cube" have no material: their slot is empty.' in causes
     assert "Lamps take no part" in causes
     assert "scaled differently" in causes
     assert "outside the square" in causes

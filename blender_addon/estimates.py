@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""About how long a fit takes and how much memory the backend needs, from the settings alone.
+
+The factors come from the demo on two cores (benchmarks/results/demo_2_cores.json: 71 million path samples in 93 s, an
+iteration 0.08 s, the table of 1.8 million samples 8 s and 0.34 GB) and from fits on an H200 (docs/performance.md). They
+are off by two easily: the artist's shaders and processor decide.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+COVERED = 0.23  # part of a view's pixels that show the object
+HELD_OUT_SAMPLES = 4
+CYCLES_CORE_SECONDS = 2.6e-6  # a path sample
+START_SECONDS = 6.0
+ITERATIONS = {"draft": 160, "standard": 400, "high": 1000}
+SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
+ITERATION_CORE_SECONDS = 0.16
+LEARNED_FACTOR = 1.7
+SHADOW_CORE_SECONDS = (0.1, 1.5e-6)  # a direction; each triangle of it
+TABLE_CORE_SECONDS = 9e-6  # a sample
+GPU_SECONDS = 6.0  # to start, and to compile the kernels
+GPU_ITERATION_SECONDS = (0.0006, 0.0026)  # light known, learned
+BASE_BYTES = 0.5e9
+SAMPLE_BYTES = 190.0
+TEXEL_BYTES = 170.0
+LEARNED_BYTES = 1.9e9
+TRIANGLE_BYTES = 600.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """seconds: from the click to the maps; memory_bytes: of the backend, on its device."""
+
+    seconds: float
+    memory_bytes: float
+
+    def text(self) -> str:
+        """In words for the panel."""
+        return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB"
+
+
+def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Estimate:
+    """Of one job: `settings` of the scene, evaluated triangles, sets of maps, and where the backend computes."""
+    cores = cores or os.cpu_count() or 1
+    pixels = settings.view_size**2
+    paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
+    seconds = START_SECONDS + paths * CYCLES_CORE_SECONDS / cores
+    samples = COVERED * pixels * settings.views
+    iterations = ITERATIONS[settings.quality]
+    if on_gpu:
+        seconds += GPU_SECONDS + 2 * iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
+    else:
+        shadows = SHADOW_DIRECTIONS[settings.quality] * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
+        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
+        seconds += (shadows + fit + samples * TABLE_CORE_SECONDS) / cores
+    memory = BASE_BYTES + samples * SAMPLE_BYTES + sets * settings.resolution**2 * TEXEL_BYTES
+    memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if settings.learn_light and on_gpu else 0.0)
+    return Estimate(seconds, memory)
+
+
+def rounded_time(seconds: float) -> str:
+    """To one and a half digits: "40 s", "3 min", "1.5 h"."""
+    if seconds < 90.0:
+        return f"{max(10, round(seconds / 10.0) * 10)} s"
+    if seconds < 5400.0:
+        return f"{round(seconds / 60.0)} min"
+    return f"{math.ceil(seconds / 1800.0) / 2:g} h"
