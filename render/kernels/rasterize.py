@@ -1,7 +1,8 @@
 """Visibility on a GPU without any other library: a provider as `render.rasterize.visible_fragments`, by Triton's kernels.
 
-All views of a call are drawn together, a few million triangles at a time. Which triangle is nearest is decided in float64
-by the same edges, samples and order of depths, so the triangles are the same save where surfaces tie to the last digit.
+All views of a call are drawn together, a few million triangles at a time, layer by layer. Which triangle is nearest is
+decided in float64 by the same edges, samples and order of depths, so the triangles are the same save where surfaces tie to
+the last digit.
 """
 
 from __future__ import annotations
@@ -60,12 +61,19 @@ class VisibilityBuffer:
         self.owners = torch.empty(listed, dtype=torch.int32, device=device)
         self.counter = torch.zeros(1, dtype=torch.int64, device=device)
 
-    def draw(self, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor) -> None:
+    def draw(
+        self,
+        positions: torch.Tensor,
+        cameras: torch.Tensor | None,
+        triangles: torch.Tensor,
+        in_front: torch.Tensor | None = None,
+    ) -> None:
         """Leave the nearest triangle of each sample in the keys.
 
         positions  float64 [N, V, 4] in clip space, or with cameras the world's, float32 [V, 3]
         cameras    float64 [N, 20], of `compose_cameras`
         triangles  int32 [T, 3]
+        in_front   the keys of the layer in front, for the nearest behind it; None for the first
         No host synchronisation, and nothing is allocated.
         """
         from render.kernels.rasterize_triton import fill_tiles, set_up_triangles
@@ -74,11 +82,12 @@ class VisibilityBuffer:
             return
         in_clip = cameras is None
         arguments = (
-            positions, positions if in_clip else cameras, triangles, self.keys, self.starts, self.owners, self.counter,
+            positions, positions if in_clip else cameras, triangles, self.keys,
+            self.keys if in_front is None else in_front, self.starts, self.owners, self.counter,
             positions.shape[-2], self.triangles, self.resolution[1], self.resolution[0],
         )  # fmt: skip
         grid = ((self.triangles + _BLOCK - 1) // _BLOCK, self.views)
-        options = {"CLIP": in_clip, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
+        options = {"CLIP": in_clip, "PEEL": in_front is not None, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
         set_up_triangles[grid](*arguments, **options, SMALL=_SMALL, BLOCK=_BLOCK, num_warps=_BLOCK // 32)
         search = (self.views * self.triangles).bit_length()
         fill_tiles[(_programs(self.keys.device),)](*arguments, **options, SEARCH=search, ITEMS=_ITEMS, num_warps=_WARPS)
@@ -94,20 +103,29 @@ def _programs(device: torch.device) -> int:
 def triton_fragments(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """As `visible_fragments`, which does it where there is more than one layer, or no Triton for the device."""
-    if layers != 1 or not can_rasterize(position_clip.device):
+    """As `visible_fragments`, which does it where there is no Triton for the device."""
+    if not can_rasterize(position_clip.device):
         return visible_fragments(position_clip, triangles, resolution, layers)
     height, width = resolution
     clip = position_clip.detach().double().contiguous()
     clip = clip[None] if clip.ndim == 2 else clip
     corners = triangles.int().contiguous()
     at_a_time = min(_TRIANGLES_AT_A_TIME // max(1, len(corners)), _SAMPLES_AT_A_TIME // (height * width))
-    found = []
+    found = [corners.new_zeros(3, 0, dtype=torch.int64)]
     for first in range(0, len(clip), max(1, at_a_time)):
         part = clip[first : first + max(1, at_a_time)]
-        buffer = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device)
-        buffer.draw(part, None, corners)
-        pixel = (buffer.keys != EMPTY).nonzero()[:, 0]
-        found.append(torch.stack([pixel + first * height * width, buffer.keys[pixel] & 0xFFFFFFFF]))
-    pixel, triangle = torch.cat(found, dim=1) if found else corners.new_zeros(2, 0, dtype=torch.int64)
-    return fragments_of_triangles(clip, triangles, resolution, pixel, torch.zeros_like(pixel), triangle)
+        buffer, in_front = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device), None
+        for layer in range(layers):
+            buffer.draw(part, None, corners, in_front)
+            pixel = (buffer.keys != EMPTY).nonzero()[:, 0]
+            if len(pixel) == 0:
+                break
+            triangle = buffer.keys[pixel] & 0xFFFFFFFF
+            found.append(torch.stack([pixel + first * height * width, torch.full_like(pixel, layer), triangle]))
+            in_front, buffer.keys = buffer.keys, torch.full_like(buffer.keys, EMPTY)
+            buffer.counter.zero_()
+    pixel, layer, triangle = torch.cat(found, dim=1)
+    if layers > 1:
+        order = torch.argsort(layer, stable=True)
+        pixel, layer, triangle = pixel[order], layer[order], triangle[order]
+    return fragments_of_triangles(clip, triangles, resolution, pixel, layer, triangle)

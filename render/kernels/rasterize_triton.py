@@ -65,8 +65,8 @@ def _reach(box, x, y, w, is_seen):
     """The box (left, right, top, bottom, whether it has no bounds) with one more point where `is_seen`."""
     left, right, top, bottom, boundless = box
     is_bounded = is_seen & (w > 0)
-    divisor = tl.where(is_bounded, w, 1.0)
-    x, y = x / divisor, y / divisor
+    inverse = 1 / tl.where(is_bounded, w, 1.0)
+    x, y = x * inverse, y * inverse
     return (
         tl.where(is_bounded, tl.minimum(left, x), left),
         tl.where(is_bounded, tl.maximum(right, x), right),
@@ -159,25 +159,31 @@ def _is_inside(edge, column, row):
 
 
 @triton.jit
-def _draw(keys, at, one, two, three, depth, triangle, column, row, valid):
-    """Leaves in keys[at] the nearest of what is there and the triangles, where they cover the sample."""
+def _draw(
+    keys, previous, at, one, two, three, depth, triangle, column, row, valid, PEEL: tl.constexpr
+):  # fmt: skip
+    """Leaves in keys[at] the nearest of what is there and the triangles, where they cover the sample; with PEEL only of
+    what lies behind `previous`."""
     x, y = column.to(tl.float64), row.to(tl.float64)
     z = depth[0] * x + depth[1] * y + depth[2]
-    is_covered = _is_inside(one, x, y) & _is_inside(two, x, y) & _is_inside(three, x, y) & (z >= -1) & (z <= 1)
+    is_covered = _is_inside(one, x, y) & _is_inside(two, x, y) & _is_inside(three, x, y) & (z >= -1) & (z <= 1) & valid
     key = (((z + 1) * DEPTHS).to(tl.int64) << 32) | triangle.to(tl.int64)
-    tl.atomic_min(keys + at, key, mask=is_covered & valid, sem="relaxed")
+    if PEEL:
+        is_covered &= key > tl.load(previous + at, mask=is_covered, other=EMPTY)
+    tl.atomic_min(keys + at, key, mask=is_covered, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["vertices", "count", "width", "height"])
 def set_up_triangles(
-    positions, cameras, triangles, keys, starts, owners, counter, vertices, count, width, height,
-    CLIP: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
+    positions, cameras, triangles, keys, previous, starts, owners, counter, vertices, count, width, height,
+    CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Programs [ceil(count / BLOCK), views]: fills triangles whose box has at most SMALL samples, and lists the others
     with their tiles of WIDE x HIGH samples.
 
     keys      int64 [N * height * width * SPP^2], to begin with EMPTY
+    previous  with PEEL the keys of the layer in front
     starts    int64 [N * count]: of each entry of the list, its first tile, ascending
     owners    int32 [N * count]: of each entry, view * count + triangle
     counter   int64 [1], to begin with 0: the entries of the list and their tiles, see _ENTRY_BITS
@@ -197,7 +203,7 @@ def set_up_triangles(
         down = number // across
         row, column = top + down, left + (number - down * across)
         at = _sample_number(view, row, column, width, height, SPP)
-        _draw(keys, at, one, two, three, depth, triangle, column, row, number < samples)
+        _draw(keys, previous, at, one, two, three, depth, triangle, column, row, number < samples, PEEL)
 
     is_large = area > SMALL
     entries = tl.sum(is_large.to(tl.int64), axis=0)
@@ -213,8 +219,8 @@ def set_up_triangles(
 
 @triton.jit(do_not_specialize=["vertices", "count", "width", "height"])
 def fill_tiles(
-    positions, cameras, triangles, keys, starts, owners, counter, vertices, count, width, height,
-    CLIP: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
+    positions, cameras, triangles, keys, previous, starts, owners, counter, vertices, count, width, height,
+    CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
     ITEMS: tl.constexpr,
 ):  # fmt: skip
     """Any number of programs: fills the tiles of the list, ITEMS at a time; SEARCH is the number of bits of an entry."""
@@ -247,11 +253,11 @@ def fill_tiles(
         is_in_box = (row < (top + rows)[:, None]) & (column < (left + columns)[:, None]) & (column >= left[:, None])
         at = _sample_number(view[:, None], row, column, width, height, SPP)
         _draw(
-            keys, at, (one[0][:, None], one[1][:, None], one[2][:, None]),
+            keys, previous, at, (one[0][:, None], one[1][:, None], one[2][:, None]),
             (two[0][:, None], two[1][:, None], two[2][:, None]),
             (three[0][:, None], three[1][:, None], three[2][:, None]),
             (depth[0][:, None], depth[1][:, None], depth[2][:, None]),
-            triangle[:, None], column, row, is_in_box & valid[:, None],
+            triangle[:, None], column, row, is_in_box & valid[:, None], PEEL,
         )  # fmt: skip
         first += tl.num_programs(0).to(tl.int64) * ITEMS
 
