@@ -99,6 +99,8 @@ class PipProgress:
             self._download(package_of(download[1]), SIZE.search(line))
         elif line.startswith("Collecting "):
             self.message = f"Looking for {re.split(r'[<>=!~;[( ]', line.split()[1])[0]}"
+        elif line.lstrip().startswith("WARNING: Retrying"):
+            self.message = "The package index does not answer; trying again"
         elif line.startswith("Installing collected packages:"):
             names = line.split(":", 1)[1].split(",")
             self.installing = True

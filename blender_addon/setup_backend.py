@@ -183,15 +183,17 @@ class BackendSetup:
 
     def _install(self, python: str, again: bool = False) -> None:
         """Install everything; `again`: PBRfit too where this version of it is there, since it may be another build."""
-        self._say("Updating pip", MADE)
         # An older pip does too, with a coarser bar: going on without is no failure.
+        self._say("Updating pip", MADE)
         self._pip(python, ["--upgrade", "pip"], counts_bytes=False, part=(MADE, UPDATED, 5.0), required=False)
         version = self._run_command([python, "-m", "pip", "--version"], "pip does not run")
         numbers = re.search(r"pip (\d+)\.(\d+)", version)
         counts = numbers is not None and tuple(map(int, numbers.groups())) >= COUNTING_PIP
         index = ["--index-url", self._build.index] if self._build.index else []
         size = float(self._build.download_megabytes)
+        self._say("Asking the package index for torch", UPDATED)
         self._pip(python, ["torch", *index], counts, (UPDATED, TORCH, size * (1.0 - OTHER_PACKAGES)))
+        self._say("Asking the package index for the other packages", TORCH)
         self._pip(python, [str(self._wheel)], counts, (TORCH, PACKAGES, size * OTHER_PACKAGES))
         if again:
             self._pip(python, ["--force-reinstall", "--no-deps", str(self._wheel)], counts, (PACKAGES, PACKAGES, 1.0))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tempfile
 import tomllib
 from pathlib import Path
@@ -31,7 +32,10 @@ def addon_version() -> str:
 def is_loopback(address: str) -> bool:
     """Whether an address such as tcp://127.0.0.1:5555 is of this machine."""
     host = address.split("://", 1)[-1].rsplit(":", 1)[0].strip("[]")
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def public_key() -> str:
