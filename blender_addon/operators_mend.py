@@ -331,6 +331,28 @@ class PBRFIT_OT_add_world(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PBRFIT_OT_open_preferences(bpy.types.Operator):
+    """Open the preferences of PBRfit, where the backend is set up, chosen and checked"""
+
+    bl_idname = "pbrfit.open_preferences"
+    bl_label = "Open Preferences"
+    bl_options = {"REGISTER"}
+    target: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be windows."""
+        if bpy.app.background:
+            cls.poll_message_set("This Blender has no windows")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Open them."""
+        bpy.ops.screen.userpref_show()
+        return bpy.ops.preferences.addon_show(module=__package__)
+
+
 CLASSES = (
     PBRFIT_OT_check,
     PBRFIT_OT_unwrap,
@@ -343,6 +365,7 @@ CLASSES = (
     PBRFIT_OT_convert_to_mesh,
     PBRFIT_OT_pack_images,
     PBRFIT_OT_add_world,
+    PBRFIT_OT_open_preferences,
 )
 
 

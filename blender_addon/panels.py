@@ -68,12 +68,18 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
     if not targets:
         return None
     triangles = sum(triangle_count(item, context.view_layer) for item in targets)
-    device = settings.device if settings.device != "auto" else session.backend_device()
     materials = {slot.material for item in targets for slot in item.material_slots} - {None}
     sets = max(1, len(targets) if settings.map_sets == "OBJECT" else len(materials))
-    found = estimate(settings, triangles, sets, device.lower().startswith("cuda"))
+    found = estimate(settings, triangles, sets, on_gpu=bool(gpu_known(context)))
     groups = len(targets) if settings.map_sets == "OBJECT" else len(grouped(targets))
     return replace(found, seconds=found.seconds * groups)
+
+
+def gpu_known(context: bpy.types.Context) -> bool | None:
+    """Whether the next fit computes on a GPU, by the settings or what the last backend said; None while not known."""
+    device = context.scene.pbrfit.device
+    device = session.backend_device() if device == "auto" else device
+    return device.lower().startswith("cuda") if device else None
 
 
 def grouped(targets: list[bpy.types.Object]) -> list[set]:
@@ -117,11 +123,12 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             layout.label(text=f"Fit {status.job} of {status.jobs}: {current.plans[status.job - 1].objects[0].name}")
         draw_text(context, layout, status.message)
         layout.progress(factor=status.fraction, type="BAR", text=progress_text(status))
-        row = layout.row(align=True)
+        column = layout.column(align=True)
+        row = column.row(align=True)
         paused = status.paused
         row.operator("pbrfit.pause", text="Resume" if paused else "Pause", icon="PLAY" if paused else "PAUSE")
-        row.operator("pbrfit.apply_now", icon="CHECKMARK")
         row.operator("pbrfit.cancel", icon="X")
+        column.operator("pbrfit.apply_now", icon="CHECKMARK")
         if len(status.curve) > 1:
             row = layout.row()
             key = (status.job, len(status.curve), status.curve[-1])
@@ -156,6 +163,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         self.draw_targets(context, [item for item in targets if item.type == "MESH"])
         for finding in preflight.with_checked(context, findings):
             self.draw_finding(context, finding)
+        layout.row(align=True).prop(context.scene.pbrfit, "preset", expand=True)
         column = layout.column(align=True)
         row = column.row(align=True)
         row.scale_y = 1.5
@@ -182,8 +190,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             column.label(text=context.scene.world.name, icon="WORLD")
         found = estimate_for(context)
         if found is not None:
-            device = session.backend_device()
-            place = f" on {device}" if device else ""
+            place = {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
             column.label(text=found.text() + place, icon="TIME")
 
     def draw_finding(self, context: bpy.types.Context, finding: Finding) -> None:
@@ -256,7 +263,6 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """What is fitted to what, and how well."""
         settings = context.scene.pbrfit
-        layout.prop(settings, "preset")
         for name in ("quality", "resolution"):
             layout.prop(settings, name)
         references = layout.column(align=True)

@@ -7,6 +7,7 @@ evaluated meshes and the file system, for the click.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import bpy
 
 from .assign_names import material_name
+from .backend_process import backend_command
 from .errors import PbrFitError
 from .export_job import plan_jobs, target_objects
 from .node_trees import images_of, missing_file, tree_of
@@ -27,6 +29,9 @@ __all__ = ["ERROR", "WARNING", "Finding", "all_findings", "errors_of", "quick_fi
 MODES_WITH_UNFINISHED_MESH = {"EDIT": "Edit Mode", "SCULPT": "Sculpt Mode", "PARTICLE_EDIT": "Particle Edit"}
 CONVERTIBLE = {"CURVE", "SURFACE", "FONT", "META"}
 
+BACKEND_SECONDS = 2.0
+
+_backend: tuple[float, str | None, list[Finding]] = (0.0, None, [])
 _checked: tuple[tuple[int, ...], list[Finding]] = ((), [])
 
 
@@ -153,18 +158,33 @@ def settings_findings(context: bpy.types.Context) -> Iterator[Finding]:
 
 
 def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
-    """A remote backend needs Blender's leave to go online."""
+    """A local backend must be there, and a remote one needs Blender's leave to go online."""
     address = addon_preferences(context).backend_address.strip()
     if not address:
+        yield from local_backend_findings(addon_preferences(context).backend_python.strip())
         return
     host = urlsplit(address).hostname if "://" in address else None
     if host is None:
         cure = "Write it like tcp://192.168.1.20:5555 in the add-on's preferences, or leave it empty."
-        yield Finding(ERROR, f'The backend address "{address}" is not an address.', cure)
+        yield Finding(ERROR, f'The backend address "{address}" is not an address.', cure, "pbrfit.open_preferences")
     elif host not in {"127.0.0.1", "localhost", "::1"} and not bpy.app.online_access:
         cause = f"The backend {host} is on another machine, and Blender is not allowed to go online."
         cure = "Turn on Preferences > System > Network > Allow Online Access, or use a backend on this machine."
         yield Finding(ERROR, cause, cure, "extensions.userpref_allow_online")
+
+
+def local_backend_findings(python: str) -> list[Finding]:
+    """Whether there is a backend on this machine; the file system is asked once in two seconds at most."""
+    global _backend
+    when, asked, found = _backend
+    if asked != python or not 0.0 <= time.monotonic() - when < BACKEND_SECONDS:
+        found = []
+        try:
+            backend_command(python)
+        except PbrFitError as error:
+            found = [Finding(ERROR, error.cause, error.cure, "pbrfit.open_preferences")]
+        _backend = time.monotonic(), python, found
+    return found
 
 
 def image_findings_of_scene(context: bpy.types.Context, targets: list[bpy.types.Object]) -> list[Finding]:

@@ -9,7 +9,7 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-CURVE_SIZE = (192, 96)
+CURVE_SIZE = (96, 96)
 CURVE_COLOUR = (86, 156, 255, 255)
 GRID_COLOUR = (128, 128, 128, 90)
 LINE_WIDTH = 2.5
@@ -30,7 +30,7 @@ def icon(name: str, version: object, pixels: np.ndarray) -> int:
 
 
 def curve_picture(curve: Sequence[tuple[float, float]]) -> np.ndarray:
-    """A line through points (seconds, dB), uint8 [96, 192, 4], row 0 at the top, over lines every 10 dB."""
+    """A line through points (seconds, dB), uint8 [96, 96, 4], row 0 at the top, over lines every 10 dB."""
     width, height = CURVE_SIZE
     picture = np.zeros((height, width, 4), dtype=np.uint8)
     seconds, values = np.array(curve, dtype=np.float64).T

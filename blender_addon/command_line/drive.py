@@ -77,6 +77,7 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
         result = session.result
         folder = Path(request["maps"])
         for name, data in result.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)  # "0/kd.png" where there are several sets of maps
             (folder / name).write_bytes(data)
         bpy.ops.wm.save_as_mainfile(filepath=request["fitted"], check_existing=False)
         return _summary(request, scene, target, result)

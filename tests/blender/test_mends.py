@@ -307,6 +307,15 @@ def test_uvs_that_are_not_numbers_can_be_unwrapped(addon) -> None:
     mend(addon, "not numbers")
 
 
+def test_a_missing_backend_is_found_before_the_click(addon, tmp_path) -> None:
+    ready_cube()
+    addon.preferences.backend_python = str(tmp_path / "nowhere")
+    (finding,) = addon.preflight.quick_findings(bpy.context)
+    assert "does not exist or cannot be run" in finding.cause
+    assert finding.mend == "pbrfit.open_preferences"
+    assert not bpy.ops.pbrfit.open_preferences.poll()  # there is no window here
+
+
 def test_every_mend_is_an_operator(addon) -> None:
     """Findings name their operators by identifier: all must be there, with a target where they are ours."""
     from pathlib import Path
