@@ -126,16 +126,19 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
 def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: CheckReport) -> None:
     """What a check found: the troubles first, with their cures."""
     draw_text(context, layout, "It works" if report.works else "It does not work", ICONS[GOOD if report.works else BAD])
-    for level in (BAD, NOTE, GOOD):
+    for level in (BAD, NOTE):
         for line in report.lines:
             if line.level == level:
                 draw_text(context, layout, line.text, ICONS[level])
                 draw_text(context, layout, line.cure)
+    draw_text(context, layout, "; ".join(line.text for line in report.lines if line.level == GOOD))
 
 
 def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
     """A paragraph, wrapped to the width of the preferences; nothing for an empty one."""
-    width = context.region.width / context.preferences.system.ui_scale - 260.0
+    if not text:
+        return
+    width = context.region.width / context.preferences.system.ui_scale - 110.0
     characters = max(40, int(width / POINTS_FOR_EACH_CHARACTER))
     column = layout.column(align=True)
     column.scale_y = 0.8
