@@ -16,6 +16,8 @@ LEFT_OUT = {
     "rna_type", "bl_rna", "id_data", "session_uid", "original", "is_evaluated", "is_runtime_data", "depsgraph", "preview",
     "has_data", "bindcode", "tag", "is_library_indirect", "loop_triangles", "loop_triangle_polygons",
     "corner_normals", "vertex_normals", "polygon_normals", "edit_mesh_stats", "execution_time", "runtime",
+    "uv_layer_clone", "uv_layer_stencil",
+    "pin", "edge_selection", "vertex_selection",  # reading these makes them
 }  # fmt: skip
 LONGEST = 64
 
@@ -29,7 +31,7 @@ def fingerprint() -> dict[str, dict[str, str]]:
             continue
         for item in collection:
             lines: dict[str, str] = {}
-            walk(item, "", lines, {item.as_pointer()})
+            walk(item, "", lines, {(item.as_pointer(), item.bl_rna.identifier)})
             found[f"{name}/{item.name_full}"] = lines
     found["state"] = state()
     return found
@@ -49,7 +51,7 @@ def state() -> dict[str, str]:
     }
 
 
-def walk(struct, path: str, lines: dict[str, str], seen: set[int]) -> None:
+def walk(struct, path: str, lines: dict[str, str], seen: set[tuple[int, str]]) -> None:
     """Write down all properties of one RNA struct and of what it owns."""
     for prop in struct.bl_rna.properties:
         name = prop.identifier
@@ -88,16 +90,17 @@ def plain(value) -> object:
     return list(value) if hasattr(value, "__len__") and not isinstance(value, str | bytes) else value
 
 
-def visit(value, where: str, lines: dict[str, str], seen: set[int]) -> None:
+def visit(value, where: str, lines: dict[str, str], seen: set[tuple[int, str]]) -> None:
     """A pointer's target: another datablock by its name, what belongs to this one by its properties."""
     if value is None:
         lines[where] = "None"
     elif isinstance(value, bpy.types.ID) and not value.is_embedded_data:
         lines[where] = f"-> {value.name_full}"
-    elif value.as_pointer() not in seen or isinstance(value, bpy.types.PropertyGroup):
-        # A struct may lie where its owner begins (the same address), but is then of another type, and short.
-        seen.add(value.as_pointer())
-        walk(value, where, lines, seen)
+    else:
+        place = (value.as_pointer(), value.bl_rna.identifier)  # a struct may lie at the address where its owner begins
+        if place not in seen:
+            seen.add(place)
+            walk(value, where, lines, seen)
 
 
 def shown(value, is_array: bool) -> str:

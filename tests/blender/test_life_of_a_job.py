@@ -311,10 +311,12 @@ def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkey
 # The backend ------------------------------------------------------------------------------------------------------
 
 
-def test_resume_after_a_killed_backend(addon, cube) -> None:
-    bpy.context.scene.pbrfit.quality = "standard"
+def test_resume_after_a_killed_backend_goes_on_from_its_checkpoint(addon, cube) -> None:
+    settings = bpy.context.scene.pbrfit
+    settings.quality, settings.resolution, settings.view_size = "high", 256, 64
     session = start(addon)
-    poll_until(session, lambda status: status.state == "fitting" and status.iteration > 0)
+    kept = addon.backend_process._home / "checkpoints"
+    poll_until(session, lambda status: status.iteration > 0 and any(path.is_file() for path in kept.rglob("*")))
     backend = backend_of(session)
     backend.kill()
     assert "The backend ended with status -9." in failure(session)
@@ -322,7 +324,10 @@ def test_resume_after_a_killed_backend(addon, cube) -> None:
     assert not addon.session.running()
     assert bpy.ops.pbrfit.resume() == {"FINISHED"}
     assert not session.status.can_resume
+    poll_until(session, lambda status: status.iteration > 0)
+    bpy.ops.pbrfit.apply_now()
     finish(session)
+    assert session.result.metrics["resumed_at_iteration"] > 0
     assert is_fitted("Cube")
     assert addon.backend_process._local._process.pid != backend.pid
 
