@@ -45,7 +45,8 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
         "Set up again; what has arrived whole is not fetched a second time.",
     ),
     (
-        r"No matching distribution found for torch\b",
+        r"No matching distribution found for torch\b"
+        r"|no matching distributions available for your environment:\s+torch\b",
         "The package index has no torch for this Python on this machine.",
         'Choose another Python to build on (3.11 to 3.13), or another build under "PyTorch", then set up again.',
     ),

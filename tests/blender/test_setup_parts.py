@@ -77,6 +77,12 @@ def test_progress_by_files(addon) -> None:
             "network",
         ),
         ("ERROR: No matching distribution found for torch", "no torch for this Python", "another Python"),
+        (
+            "Additionally, some packages in these conflicts have no matching distributions available for your "
+            "environment:\n    torch\n\nERROR: ResolutionImpossible: for help visit",
+            "no torch for this Python",
+            "another Python",
+        ),
         ("ERROR: No matching distribution found for torchvision", "not all that PBRfit needs", "another Python"),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", "not trusted", "PIP_CERT"),
         (
