@@ -39,6 +39,7 @@ _FAST_SAMPLES = (1, 2, 4)
 _FG_SIZE = 256
 # Pixels of a program, 8 in a row, a pixel a lane.
 _BLOCK = 64
+_REGISTERS: int | None = None
 # Kinds of frames whose buffers and graphs are kept.
 _KINDS_KEPT = 4
 
@@ -137,7 +138,7 @@ class PreviewRenderer:
                     f"a background is [3] or {list(shape)}, not {list(behind.shape)}: resize it to the image"
                 )
             behind = behind.expand(shape)
-        if not self._is_fast(channel, spp):
+        if not self._is_fast(channel, resolution, spp):
             image = self._plain(cameras, resolution, spp, model, channel, behind.to(self.device))
             return image.clamp(max=torch.finfo(dtype).max).to(dtype)
         key = (len(cameras), tuple(resolution), spp, channel, model, dtype, behind.ndim)
@@ -170,8 +171,8 @@ class PreviewRenderer:
         self._kinds.clear()
         return values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
-    def _is_fast(self, channel: str, spp: int) -> bool:
-        if spp not in _FAST_SAMPLES or not can_rasterize(self.device):
+    def _is_fast(self, channel: str, resolution: tuple[int, int], spp: int) -> bool:
+        if spp not in _FAST_SAMPLES or not can_rasterize(self.device, resolution, spp):
             return False
         return channel not in _NEEDS_LIGHT or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
 
@@ -237,14 +238,15 @@ class PreviewRenderer:
         table, table_size = self._table(is_seed)
         grid = ((width + 7) // 8, (height * 8 + _BLOCK - 1) // _BLOCK, views)
         resolve[grid](
-            visibility.keys, visibility.counter, kind.cameras, self._vertices, self._triangles, self._rows, self._alphas,
+            visibility.keys, visibility.counters, len(visibility.counters), kind.cameras,
+            self._vertices, self._triangles, self._rows, self._alphas,
             self._maps.resolution, mip_count(self._maps.resolution), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
             SPP=visibility.spp, CHANNEL=channel, SEED=is_seed, HAS_ALPHA=self._maps.has_alpha,
             HAS_BACKDROP=kind.background.ndim > 1, TABLE_SIZE=table_size,
             PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
             KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
-            BLOCK=_BLOCK, num_warps=_BLOCK // 32,
+            BLOCK=_BLOCK, **_compiling(),
         )  # fmt: skip
 
     def _plain(
@@ -274,6 +276,12 @@ class PreviewRenderer:
                 image = torch.cat([grey, grey, grey, image[..., 3:]], dim=-1)
         color, alpha = image[..., :3], image[..., 3:]
         return torch.cat([color + (1 - alpha) * background, alpha], dim=-1)
+
+
+def _compiling() -> dict[str, int]:
+    """A pixel a lane; AMD's compiler has no bound on registers."""
+    warps = {"num_warps": _BLOCK // 32}
+    return warps if torch.version.hip or _REGISTERS is None else warps | {"maxnreg": _REGISTERS}
 
 
 def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:

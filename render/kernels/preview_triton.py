@@ -278,9 +278,9 @@ def _least_above(numbers, bound):
     return tl.min(tl.where(numbers > bound[:, None], numbers, _NO_TRIANGLE), axis=1)
 
 
-@triton.jit(do_not_specialize=["resolution", "levels", "width", "height"])
+@triton.jit(do_not_specialize=["launches", "resolution", "levels", "width", "height"])
 def resolve(
-    keys, counter, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
+    keys, counters, launches, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
     background, image, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, HAS_ALPHA: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
@@ -289,7 +289,7 @@ def resolve(
     """Programs [ceil(width / 8), ceil(height / (BLOCK / 8)), views] write image [N, height, width, 4].
 
     Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre. Leaves the keys
-    EMPTY and the counter 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
+    EMPTY and the counters 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
     """
     lane = tl.arange(0, BLOCK)
     column, row = tl.program_id(0) * 8 + lane % 8, tl.program_id(1) * (BLOCK // 8) + lane // 8
@@ -298,7 +298,8 @@ def resolve(
     pixel = (view.to(tl.int64) * height + row) * width + column
     camera = cameras + view * CAMERA
     if (tl.program_id(0) == 0) & (tl.program_id(1) == 0) & (view == 0):
-        tl.store(counter, 0)
+        for launch in range(launches):
+            tl.store(counters + launch, 0)
 
     at = background + (pixel * 3 if HAS_BACKDROP else tl.zeros_like(pixel))
     behind = (

@@ -1,6 +1,6 @@
 """Visibility on a GPU without any other library: a provider as `render.rasterize.visible_fragments`, by Triton's kernels.
 
-All views of a call are drawn together, a few million triangles at a time, layer by layer. Which triangle is nearest is
+All views of a call are drawn together, a million triangles at a time, layer by layer. Which triangle is nearest is
 decided in float64 by the same edges, samples and order of depths, so the triangles are the same save where surfaces tie to
 the last digit.
 """
@@ -8,6 +8,7 @@ the last digit.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -19,22 +20,26 @@ EMPTY = torch.iinfo(torch.int64).max
 # Triangles whose box holds at most so many samples are filled by the lane that set them up.
 _SMALL = 16
 _BLOCK = 64
-# The others are filled by tiles of so many samples, so many tiles at a time.
-_TILE = (8, 8)
-_ITEMS = 16
-_WARPS = 4
-_PROGRAMS_PER_PROCESSOR = 8
-# Of all views drawn together: 12 bytes a triangle and 8 bytes a sample.
-_TRIANGLES_AT_A_TIME = 1 << 23
+# The others are filled by tiles of so many samples, columns and rows.
+_TILE = (16, 8)
+_WARPS = 1
+_PROGRAMS_PER_PROCESSOR = 32
+# Of one launch, all views together: 136 bytes each.
+_TRIANGLES_AT_A_TIME = 1 << 20
+# Of the views of a provider that are drawn together: 8 bytes each.
 _SAMPLES_AT_A_TIME = 1 << 26
-
+# Rows and columns are kept in 16 bits, samples of a view in 31.
+_LARGEST_SIDE = 2**16 - 1
+_MOST_SAMPLES = 2**31 - 1
 # Kernels pass vectors as tuples, which earlier versions of Triton do not.
 _TRITON = (3, 3)
 
 
-def can_rasterize(device: torch.device | str) -> bool:
-    """Whether the kernels run on tensors of this device."""
-    return has_triton(torch.device(device)) and _triton_version() >= _TRITON
+def can_rasterize(device: torch.device | str, resolution: tuple[int, int] = (1, 1), spp: int = 1) -> bool:
+    """Whether the kernels run on tensors of this device, and for pictures of this size."""
+    height, width = resolution[0] * spp, resolution[1] * spp
+    is_small = max(height, width) <= _LARGEST_SIDE and height * width <= _MOST_SAMPLES
+    return is_small and has_triton(torch.device(device)) and _triton_version() >= _TRITON
 
 
 @lru_cache(maxsize=1)
@@ -45,21 +50,22 @@ def _triton_version() -> tuple[int, ...]:
 class VisibilityBuffer:
     """What some views of one size see of one mesh; allocated once, drawn any number of times.
 
-    keys  int64 [views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's number,
-          or EMPTY. The samples of a pixel follow each other
-    Whoever reads the keys makes them EMPTY again and the counter 0 before the next drawing.
+    keys      int64 [views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
+              number, or EMPTY. The samples of a pixel follow each other
+    counters  int64, one of each launch
+    Whoever reads the keys makes them EMPTY again and the counters 0 before the next drawing.
     """
 
     def __init__(
         self, views: int, triangles: int, resolution: tuple[int, int], spp: int, device: torch.device | str
     ) -> None:
         self.views, self.triangles, self.resolution, self.spp = views, triangles, resolution, spp
-        samples = views * resolution[0] * resolution[1] * spp * spp
-        self.keys = torch.full((samples,), EMPTY, dtype=torch.int64, device=device)
-        listed = max(1, views * triangles)
-        self.starts = torch.empty(listed, dtype=torch.int64, device=device)
-        self.owners = torch.empty(listed, dtype=torch.int32, device=device)
-        self.counter = torch.zeros(1, dtype=torch.int64, device=device)
+        self.keys = torch.full((views * resolution[0] * resolution[1] * spp * spp,), EMPTY, device=device)
+        self._launches = list(_launches(views, triangles))
+        entries = max((part[1] * (part[3] - part[2]) for part in self._launches), default=1)
+        self._starts = torch.empty(entries, dtype=torch.int64, device=device)
+        self._records = torch.empty(entries, 16, dtype=torch.float64, device=device)
+        self.counters = torch.zeros(max(1, len(self._launches)), dtype=torch.int64, device=device)
 
     def draw(
         self,
@@ -78,19 +84,32 @@ class VisibilityBuffer:
         """
         from render.kernels.rasterize_triton import fill_tiles, set_up_triangles
 
-        if self.triangles == 0 or self.keys.numel() == 0:
+        if self.keys.numel() == 0:
             return
-        in_clip = cameras is None
-        arguments = (
-            positions, positions if in_clip else cameras, triangles, self.keys,
-            self.keys if in_front is None else in_front, self.starts, self.owners, self.counter,
-            positions.shape[-2], self.triangles, self.resolution[1], self.resolution[0],
-        )  # fmt: skip
-        grid = ((self.triangles + _BLOCK - 1) // _BLOCK, self.views)
-        options = {"CLIP": in_clip, "PEEL": in_front is not None, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
-        set_up_triangles[grid](*arguments, **options, SMALL=_SMALL, BLOCK=_BLOCK, num_warps=_BLOCK // 32)
-        search = (self.views * self.triangles).bit_length()
-        fill_tiles[(_programs(self.keys.device),)](*arguments, **options, SEARCH=search, ITEMS=_ITEMS, num_warps=_WARPS)
+        height, width = self.resolution
+        previous = self.keys if in_front is None else in_front
+        options = {"PEEL": in_front is not None, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
+        for counter, (view, views, first, last) in zip(self.counters.split(1), self._launches, strict=False):
+            lists = self._starts, self._records, counter
+            set_up_triangles[((last - first + _BLOCK - 1) // _BLOCK, views)](
+                positions, positions if cameras is None else cameras, triangles, self.keys, previous, *lists,
+                positions.shape[-2], first, last, view, width, height,
+                CLIP=cameras is None, **options, SMALL=_SMALL, BLOCK=_BLOCK, num_warps=_BLOCK // 32,
+            )  # fmt: skip
+            digits = (max(1, views * (last - first) - 1).bit_length() + 4) // 5
+            fill_tiles[(_programs(self.keys.device),)](
+                self.keys, previous, *lists, width, height, **options, SEARCH=digits, num_warps=_WARPS
+            )
+
+
+def _launches(views: int, triangles: int) -> Iterator[tuple[int, int, int, int]]:
+    """First view, views, first and last triangle of launches that hold as many triangles as are drawn at a time."""
+    if triangles == 0:
+        return
+    together = max(1, _TRIANGLES_AT_A_TIME // triangles)
+    for view in range(0, views, together):
+        for first in range(0, triangles, _TRIANGLES_AT_A_TIME):
+            yield view, min(together, views - view), first, min(first + _TRIANGLES_AT_A_TIME, triangles)
 
 
 def _programs(device: torch.device) -> int:
@@ -103,17 +122,17 @@ def _programs(device: torch.device) -> int:
 def triton_fragments(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """As `visible_fragments`, which does it where there is no Triton for the device."""
-    if not can_rasterize(position_clip.device):
+    """As `visible_fragments`, which does it where the kernels do not run."""
+    if not can_rasterize(position_clip.device, resolution):
         return visible_fragments(position_clip, triangles, resolution, layers)
     height, width = resolution
     clip = position_clip.detach().double().contiguous()
     clip = clip[None] if clip.ndim == 2 else clip
     corners = triangles.int().contiguous()
-    at_a_time = min(_TRIANGLES_AT_A_TIME // max(1, len(corners)), _SAMPLES_AT_A_TIME // (height * width))
+    at_a_time = max(1, _SAMPLES_AT_A_TIME // (height * width))
     found = [corners.new_zeros(3, 0, dtype=torch.int64)]
-    for first in range(0, len(clip), max(1, at_a_time)):
-        part = clip[first : first + max(1, at_a_time)]
+    for first in range(0, len(clip), at_a_time):
+        part = clip[first : first + at_a_time]
         buffer, in_front = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device), None
         for layer in range(layers):
             buffer.draw(part, None, corners, in_front)
@@ -123,7 +142,7 @@ def triton_fragments(
             triangle = buffer.keys[pixel] & 0xFFFFFFFF
             found.append(torch.stack([pixel + first * height * width, torch.full_like(pixel, layer), triangle]))
             in_front, buffer.keys = buffer.keys, torch.full_like(buffer.keys, EMPTY)
-            buffer.counter.zero_()
+            buffer.counters.zero_()
     pixel, layer, triangle = torch.cat(found, dim=1)
     if layers > 1:
         order = torch.argsort(layer, stable=True)

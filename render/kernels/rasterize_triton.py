@@ -1,9 +1,9 @@
 """Triton: which triangle each sample of some views sees, by the smallest (depth, triangle) that an atomic leaves there.
 
 Two kernels. `set_up_triangles`, a triangle a lane, fills those of a few samples itself and notes the others in a list;
-`fill_tiles` fills these, a tile of samples at a time, so that one triangle over the whole image is as evenly spread
-over the machine as a thousand. Edges, their tolerance, the place of samples and the order of depths are those of
-`render.rasterize`, in float64 as there.
+`fill_tiles` fills these, a tile of samples at a time, each program as many tiles, so that one triangle over the whole
+image is as evenly spread over the machine as a thousand. Edges, their tolerance, the place of samples and the order of
+depths are those of `render.rasterize`, in float64 as there.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ DEPTHS = tl.constexpr(2.0**30 - 1)
 CAMERA = tl.constexpr(20)
 SAMPLE_X = tl.constexpr(_SAMPLE_X)
 SAMPLE_Y = tl.constexpr(_SAMPLE_Y)
+# Float64 values of an entry of the list, see `set_up_triangles`.
+RECORD = tl.constexpr(16)
 # The counter of the list: entries in the low bits, their tiles above, so that one addition draws both.
 _ENTRY_BITS = tl.constexpr(30)
 _ENTRIES = tl.constexpr(2**30 - 1)
+_ROW_BITS = tl.constexpr(16)
+_COLUMNS = tl.constexpr(2**16 - 1)
 _TOLERANCE = tl.constexpr(1e-9)
 # A row of tiles starts at a multiple of this, where a sector of memory does.
 _ALIGNED = tl.constexpr(4)
@@ -58,6 +62,11 @@ def _edge(j, k, inverse, width, height):
     c = (j[0] * k[1] - j[1] * k[0]) * inverse
     first = c + a * ((2 * SAMPLE_X + 1) / width - 1) + b * ((2 * SAMPLE_Y + 1) / height - 1)
     return a * (2 / width), b * (2 / height), first
+
+
+@triton.jit
+def _with_tolerance(edge):
+    return edge[0], edge[1], edge[2] + _TOLERANCE * tl.abs(edge[0])
 
 
 @triton.jit
@@ -100,8 +109,8 @@ def _samples_between(low, high, size, offset):
 def _set_up(
     positions, cameras, triangles, triangle, view, vertices, fine_width, fine_height, valid, CLIP: tl.constexpr
 ):
-    """Of triangles: three edges and the plane of z/w, each (slope over columns, over rows, value at the first sample), and
-    their box: first column and row, columns and rows; no columns where nothing is seen.
+    """Of triangles: three edges, at least 0 inside, and the plane of z/w, each (slope over columns, over rows, value at the
+    first sample), and their box: first column and row, columns and rows; no columns where nothing is seen.
     """
     at = triangles + triangle.to(tl.int64) * 3
     first = tl.load(at, mask=valid, other=0)
@@ -143,123 +152,143 @@ def _set_up(
     )
     columns, rows = right - left + 1, bottom - top + 1
     is_seen = is_usable & (columns > 0) & (rows > 0)
+    one, two, three = _with_tolerance(one), _with_tolerance(two), _with_tolerance(three)
     return one, two, three, depth, (left, top, tl.where(is_seen, columns, 0), tl.where(is_seen, rows, 0))
 
 
 @triton.jit
-def _sample_number(view, row, column, width, height, SPP: tl.constexpr):
-    """Where a sample's key lies: the SPP * SPP of a pixel follow each other."""
-    pixel = (view.to(tl.int64) * height + row // SPP) * width + column // SPP
-    return pixel * (SPP * SPP) + (row % SPP) * SPP + column % SPP
+def _sample_number(row, column, width, SPP: tl.constexpr):
+    """Where a sample's key lies within its view: the SPP * SPP of a pixel follow each other."""
+    return (row // SPP * width + column // SPP) * (SPP * SPP) + row % SPP * SPP + column % SPP
 
 
 @triton.jit
 def _is_inside(edge, column, row):
-    return edge[0] * column + (edge[1] * row + edge[2]) >= -_TOLERANCE * tl.abs(edge[0])
+    return edge[0] * column + (edge[1] * row + edge[2]) >= 0
 
 
 @triton.jit
 def _draw(
-    keys, previous, at, one, two, three, depth, triangle, column, row, valid, PEEL: tl.constexpr
-):  # fmt: skip
-    """Leaves in keys[at] the nearest of what is there and the triangles, where they cover the sample; with PEEL only of
-    what lies behind `previous`."""
+    keys, previous, one, two, three, depth, triangle, column, row, width, valid, PEEL: tl.constexpr, SPP: tl.constexpr
+):
+    """Leaves in a view's keys the nearest of what is there and the triangles, where they cover the sample; with PEEL only
+    of what lies behind `previous`."""
     x, y = column.to(tl.float64), row.to(tl.float64)
-    z = depth[0] * x + depth[1] * y + depth[2]
+    z = depth[0] * x + (depth[1] * y + depth[2])
     is_covered = _is_inside(one, x, y) & _is_inside(two, x, y) & _is_inside(three, x, y) & (z >= -1) & (z <= 1) & valid
     key = (((z + 1) * DEPTHS).to(tl.int64) << 32) | triangle.to(tl.int64)
+    at = _sample_number(row, column, width, SPP)
     if PEEL:
         is_covered &= key > tl.load(previous + at, mask=is_covered, other=EMPTY)
     tl.atomic_min(keys + at, key, mask=is_covered, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["vertices", "count", "width", "height"])
+@triton.jit(do_not_specialize=["vertices", "first", "last", "first_view", "width", "height"])
 def set_up_triangles(
-    positions, cameras, triangles, keys, previous, starts, owners, counter, vertices, count, width, height,
-    CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
-    BLOCK: tl.constexpr,
+    positions, cameras, triangles, keys, previous, starts, records, counter,
+    vertices, first, last, first_view, width, height,
+    CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr,
+    HIGH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Programs [ceil(count / BLOCK), views]: fills triangles whose box has at most SMALL samples, and lists the others
-    with their tiles of WIDE x HIGH samples.
+    """Programs [ceil((last - first) / BLOCK), views]: fills triangles whose box has at most SMALL samples, and lists the
+    others with their tiles of WIDE x HIGH samples.
 
     keys      int64 [N * height * width * SPP^2], to begin with EMPTY
     previous  with PEEL the keys of the layer in front
-    starts    int64 [N * count]: of each entry of the list, its first tile, ascending
-    owners    int32 [N * count]: of each entry, view * count + triangle
+    starts    int64 [entries]: of each entry of the list its first tile, ascending
+    records   float64 [entries, 16]: three edges and the plane of z/w, the box's row and column, its tiles in a row, the
+              view and the triangle
     counter   int64 [1], to begin with 0: the entries of the list and their tiles, see _ENTRY_BITS
     """
-    triangle = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    view = tl.program_id(1)
-    valid = triangle < count
+    triangle = first + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    view = first_view + tl.program_id(1)
+    valid = triangle < last
     one, two, three, depth, box = _set_up(
         positions, cameras, triangles, triangle, view, vertices, width * SPP, height * SPP, valid, CLIP
     )
     left, top, columns, rows = box
     area = columns.to(tl.int64) * rows
-    is_small = area <= SMALL
-    samples = tl.where(is_small, area, 0).to(tl.int32)
+    is_large = area > SMALL
+    samples = tl.where(is_large, 0, area).to(tl.int32)
     across = tl.maximum(columns, 1)
+    seen = view.to(tl.int64) * height * width * (SPP * SPP)
     for number in range(0, tl.max(samples, axis=0)):
         down = number // across
         row, column = top + down, left + (number - down * across)
-        at = _sample_number(view, row, column, width, height, SPP)
-        _draw(keys, previous, at, one, two, three, depth, triangle, column, row, number < samples, PEEL)
+        _draw(
+            keys + seen, previous + seen, one, two, three, depth, triangle, column, row, width, number < samples,
+            PEEL, SPP,
+        )  # fmt: skip
 
-    is_large = area > SMALL
     entries = tl.sum(is_large.to(tl.int64), axis=0)
     if entries > 0:
-        columns += left % _ALIGNED
-        tiles = ((columns + WIDE - 1) // WIDE).to(tl.int64) * ((rows + HIGH - 1) // HIGH)
-        tiles = tl.where(is_large, tiles, 0)
+        shift = left % _ALIGNED
+        across = (columns + shift + WIDE - 1) // WIDE
+        tiles = tl.where(is_large, across.to(tl.int64) * ((rows + HIGH - 1) // HIGH), 0)
         drawn = tl.atomic_add(counter, (tl.sum(tiles, axis=0) << _ENTRY_BITS) + entries, sem="relaxed")
         entry = (drawn & _ENTRIES) + tl.cumsum(is_large.to(tl.int64), axis=0) - 1
         tl.store(starts + entry, (drawn >> _ENTRY_BITS) + tl.cumsum(tiles, axis=0) - tiles, mask=is_large)
-        tl.store(owners + entry, view * count + triangle, mask=is_large)
+        record = records + entry * RECORD
+        for part in tl.static_range(3):
+            tl.store(record + part, one[part], mask=is_large)
+            tl.store(record + 3 + part, two[part], mask=is_large)
+            tl.store(record + 6 + part, three[part], mask=is_large)
+            tl.store(record + 9 + part, depth[part], mask=is_large)
+        # Whole numbers that float64 holds exactly.
+        tl.store(record + 12, ((top << _ROW_BITS) + (left - shift)).to(tl.float64), mask=is_large)
+        tl.store(record + 13, across.to(tl.float64), mask=is_large)
+        tl.store(record + 14, (across * 0 + view).to(tl.float64), mask=is_large)
+        tl.store(record + 15, triangle.to(tl.float64), mask=is_large)
 
 
-@triton.jit(do_not_specialize=["vertices", "count", "width", "height"])
+@triton.jit
+def _entry_of(starts, entries, item, SEARCH: tl.constexpr):
+    """The last entry that starts at the item or before: a digit of base 32 at a time, of SEARCH digits."""
+    entry = item * 0
+    digit = tl.arange(0, 32)
+    for place in range(SEARCH):
+        shift = 5 * (SEARCH - 1 - place)
+        probe = entry + (digit << shift)
+        start = tl.load(starts + probe, mask=probe < entries, other=EMPTY)
+        entry += (tl.sum((start <= item).to(tl.int64), axis=0) - 1) << shift
+    return entry
+
+
+@triton.jit
+def _plane(record):
+    return tl.load(record), tl.load(record + 1), tl.load(record + 2)
+
+
+@triton.jit(do_not_specialize=["width", "height"])
 def fill_tiles(
-    positions, cameras, triangles, keys, previous, starts, owners, counter, vertices, count, width, height,
-    CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
-    ITEMS: tl.constexpr,
+    keys, previous, starts, records, counter, width, height,
+    PEEL: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
 ):  # fmt: skip
-    """Any number of programs: fills the tiles of the list, ITEMS at a time; SEARCH is the number of bits of an entry."""
+    """Any number of programs: each fills its share of the tiles of the list; arguments as of `set_up_triangles`."""
     noted = tl.load(counter)
     entries, tiles = noted & _ENTRIES, noted >> _ENTRY_BITS
-    within = tl.arange(0, WIDE * HIGH)[None, :]
-    first = tl.program_id(0).to(tl.int64) * ITEMS
-    while first < tiles:
-        item = first + tl.arange(0, ITEMS)
-        valid = item < tiles
-        # The last entry that starts at the item or before.
-        entry = tl.zeros_like(item)
-        for bit in range(SEARCH):
-            probe = entry + (1 << (SEARCH - 1 - bit))
-            start = tl.load(starts + probe, mask=valid & (probe < entries), other=EMPTY)
-            entry = tl.where(start <= item, probe, entry)
-        owner = tl.load(owners + entry, mask=valid, other=0)
-        tile = (item - tl.load(starts + entry, mask=valid, other=0)).to(tl.int32)
-        view = owner // count
-        triangle = owner - view * count
-        one, two, three, depth, box = _set_up(
-            positions, cameras, triangles, triangle, view, vertices, width * SPP, height * SPP, valid, CLIP
-        )
-        left, top, columns, rows = box
-        shift = left % _ALIGNED
-        across = tl.maximum((columns + shift + WIDE - 1) // WIDE, 1)
-        down = tile // across
-        row = (top + down * HIGH)[:, None] + within // WIDE
-        column = (left - shift + (tile - down * across) * WIDE)[:, None] + within % WIDE
-        is_in_box = (row < (top + rows)[:, None]) & (column < (left + columns)[:, None]) & (column >= left[:, None])
-        at = _sample_number(view[:, None], row, column, width, height, SPP)
-        _draw(
-            keys, previous, at, (one[0][:, None], one[1][:, None], one[2][:, None]),
-            (two[0][:, None], two[1][:, None], two[2][:, None]),
-            (three[0][:, None], three[1][:, None], three[2][:, None]),
-            (depth[0][:, None], depth[1][:, None], depth[2][:, None]),
-            triangle[:, None], column, row, is_in_box & valid[:, None], PEEL,
-        )  # fmt: skip
-        first += tl.num_programs(0).to(tl.int64) * ITEMS
+    share = (tiles + tl.num_programs(0) - 1) // tl.num_programs(0)
+    item = tl.program_id(0) * share
+    last = tl.minimum(item + share, tiles)
+    if item < last:
+        entry = _entry_of(starts, entries, item, SEARCH)
+        within = tl.arange(0, WIDE * HIGH)
+        while item < last:
+            record = records + entry * RECORD
+            corner, across = tl.load(record + 12).to(tl.int64), tl.load(record + 13).to(tl.int32)
+            seen = tl.load(record + 14).to(tl.int64) * height * width * (SPP * SPP)
+            tile = (item - tl.load(starts + entry)).to(tl.int32)
+            down = tile // across
+            row = (corner >> _ROW_BITS).to(tl.int32) + down * HIGH + within // WIDE
+            column = (corner & _COLUMNS).to(tl.int32) + (tile - down * across) * WIDE + within % WIDE
+            _draw(
+                keys + seen, previous + seen, _plane(record), _plane(record + 3), _plane(record + 6), _plane(record + 9),
+                tl.load(record + 15).to(tl.int64), column, row, width, (row < height * SPP) & (column < width * SPP),
+                PEEL, SPP,
+            )  # fmt: skip
+            item += 1
+            following = tl.load(starts + entry + 1, mask=entry + 1 < entries, other=EMPTY)
+            entry += (following <= item).to(tl.int64)
 
 
 @triton.jit
