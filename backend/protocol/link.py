@@ -136,9 +136,9 @@ class Link:
                 cause = f"What listens at {self._address} does not answer as a PBRfit backend."
                 raise LinkEnded(events.Failed("unreachable", cause, _CHECK_ADDRESS))
             else:
-                self.linked = self.held_back = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                if not self.linked:
+                if self.linked:
                     self._last_heard = time.monotonic()  # a lost link gets the whole time to come back
+                self.linked = self.held_back = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         # The monitor may tell of a link before the socket can send over it: then it is tried again once it can.
         if self.held_back:
             self.held_back = False
