@@ -78,11 +78,13 @@ def runs_as(python: str | Path, wanted: str) -> bool:
 
 def find_python(wanted: str) -> Path:
     """A Python of a version such as 3.13. Raises VersionError where there is none."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    shims = [Path(found).parents[1] for name in (f"python{wanted}", "python3") if (found := shutil.which(name))]
+    pyenvs = [Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"), *shims]
     candidates = [Path(sys.executable)]
     candidates += [Path(found) for name in (f"python{wanted}", "python3", "python") if (found := shutil.which(name))]
     candidates += [Path(folder) / f"python{wanted}" for folder in ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")]
-    candidates += sorted(pyenv.glob(f"versions/{wanted}.*/bin/python{wanted}"), reverse=True)
+    for pyenv in pyenvs:
+        candidates += sorted(pyenv.glob(f"versions/{wanted}.*/bin/python{wanted}"), reverse=True)
     for candidate in candidates:
         if runs_as(candidate, wanted):
             return candidate
