@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 
 from render.brdf import ggx_table
 from render.camera import Camera
@@ -101,9 +102,10 @@ class PreviewRenderer:
         ):
             self._kinds.clear()
         atlas, irradiance = light.atlas.detach().to(self.device), light.irradiance.detach().to(self.device)
-        self._atlas = self._kept(self._atlas, atlas.permute(0, 2, 3, 1))
+        # Channels innermost, and a fourth, so that a texel is read at once.
+        self._atlas = self._kept(self._atlas, F.pad(atlas.permute(0, 2, 3, 1), (0, 1)))
         self._irradiance = self._kept(self._irradiance, irradiance)
-        self._light = replace(light, atlas=self._atlas.permute(0, 3, 1, 2), irradiance=self._irradiance)
+        self._light = replace(light, atlas=self._atlas[..., :-1].permute(0, 3, 1, 2), irradiance=self._irradiance)
 
     @torch.no_grad()
     def frame(

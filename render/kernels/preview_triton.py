@@ -9,7 +9,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from render.kernels.light_lookup_triton import evaluate_irradiance, roughness_to_level, sample_atlas
+from render.kernels.light_lookup_triton import (
+    atlas_taps,
+    dir_to_cube,
+    evaluate_irradiance,
+    roughness_to_level,
+)
 from render.kernels.rasterize_triton import CAMERA, DEPTHS, EMPTY, SAMPLE_X, SAMPLE_Y
 from render.kernels.shading_triton import (
     ggx_lookup,
@@ -163,6 +168,25 @@ def _look_up(texels, alphas, u, v, level, resolution, levels, valid, HAS_ALPHA: 
 
 
 @triton.jit
+def _sample_atlas(atlas, direction, level, PLACES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """`CubeAtlas.sample` of an atlas whose texels have a fourth channel, so that each is read at once."""
+    face, x, y = dir_to_cube(direction)
+    lower = tl.minimum(tl.floor(level), max(len(PLACES) - 2.0, 0.0))
+    share = level - lower
+    radiance = tl.zeros([BLOCK, 4], tl.float32)
+    for step in range(min(len(PLACES), 2)):
+        at, right, below, _ = atlas_taps(face, x, y, lower.to(tl.int32) + step, PLACES, WIDTH)
+        level_share = tl.where(step == 1, share, 1 - share)
+        for corner in range(4):
+            is_right, is_below = corner % 2, corner // 2
+            weight = tl.where(is_right == 1, right, 1 - right) * tl.where(is_below == 1, below, 1 - below)
+            texel = (atlas + (at + is_below * WIDTH + is_right) * 4)[:, None] + tl.arange(0, 4)[None, :]
+            radiance += (level_share * weight)[:, None] * tl.load(texel)
+    red, green, blue, _ = columns_of_four(radiance, BLOCK)
+    return red, green, blue
+
+
+@triton.jit
 def _radiance(
     kd, roughness, metallic, normal, view, table, irradiance, atlas,
     SEED: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
@@ -189,7 +213,7 @@ def _radiance(
         level, _ = roughness_to_level(lobe_roughness, KNOWN)
     else:
         level = tl.zeros_like(lobe_roughness)
-    lobe_light, _, _, _ = sample_atlas(atlas, direction, level, PLACES, ATLAS_WIDTH)
+    lobe_light = _sample_atlas(atlas, direction, level, PLACES, ATLAS_WIDTH, BLOCK)
     return plus(times(diffuse, diffuse_light), times(specular, lobe_light))
 
 
