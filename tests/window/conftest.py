@@ -54,16 +54,27 @@ def display() -> Iterator[str]:
 
 
 @pytest.fixture
+def screenshots(tmp_path: Path) -> Iterator[Path]:
+    """A folder for screenshots; they are kept in the folder that PBRFIT_SCREENSHOTS names."""
+    yield tmp_path
+    kept = os.environ.get("PBRFIT_SCREENSHOTS")
+    if kept:
+        shutil.copytree(tmp_path, kept, dirs_exist_ok=True)
+
+
+@pytest.fixture
 def blender(
     request: pytest.FixtureRequest, display: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WindowBlender]:
     """A running Blender with the extension that carries its own wheels, and a painted object in an HDRI.
 
-    An indirect parameter is the number of views, otherwise 5.
+    An indirect parameter is the request: `views` (otherwise 5), `scene`, `python`; see WindowBlender.
     """
     command = window_blender_command()
-    zips = build_addon.build(tmp_path_factory.mktemp("extension"), "bundled")
+    zips = build_addon.build(tmp_path_factory.mktemp("extension"), "bundled", [build_addon.this_platform()])
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_window_"))
-    with WindowBlender(command, display, SCREEN, folder, zips, getattr(request, "param", 5)) as running:
+    with WindowBlender(
+        command, display, SCREEN, folder, zips, {"views": 5, **getattr(request, "param", {})}
+    ) as running:
         yield running
     shutil.rmtree(folder, ignore_errors=True)

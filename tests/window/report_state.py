@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import sys
+import threading
 
 import bpy
 
 EXTENSION = "bl_ext.user_default.pbrfit"
-REPORT_SECONDS = 0.1
+REPORT_SECONDS = 0.05
 request = json.loads(sys.argv[-1])
 state = {"count": 0, "ready": False}
 
@@ -26,6 +27,9 @@ def install():
 def make_scene():
     """Blender's default cube in orange paint, in the light of a forest, with settings for a small fit."""
     scene = bpy.context.scene
+    cube = bpy.data.objects["Cube"]
+    if request["scene"] == "no UV map":
+        cube.data.uv_layers.remove(cube.data.uv_layers[0])
     shader = bpy.data.materials["Material"].node_tree.nodes["Principled BSDF"]
     shader.inputs["Base Color"].default_value = (0.8, 0.3, 0.1, 1.0)
     tree = scene.world.node_tree
@@ -75,17 +79,23 @@ def hovered_operator():
 
 def report():
     """Write the state for the test outside."""
-    from bl_ext.user_default.pbrfit import session
+    from bl_ext.user_default.pbrfit import backend_process, session
 
     if not state["ready"]:
         state["ready"] = open_tab()
-    _, sidebar = view_3d()
+    area, sidebar = view_3d()
+    space = area.spaces[0] if area is not None else None
     current = session.current()
     cube = bpy.data.objects.get("Cube")
     material = cube.active_material if cube is not None else None
     links = []
     if material is not None and material.node_tree is not None:
         links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
+    backend = backend_process._local
+    references = current._references if current is not None else None
+    renderer = references._renderer if references is not None else None
+    processes = [backend._process] if backend is not None else []
+    processes += [renderer._process] if renderer is not None else []
     state.update(
         count=state["count"] + 1,
         editors=[area.ui_type for area in bpy.context.window_manager.windows[0].screen.areas],
@@ -100,7 +110,13 @@ def report():
         links=sorted(links),
         images={image.name: image.colorspace_settings.name for image in bpy.data.images if image.packed_file},
         kept=[item.name for item in bpy.data.materials if item.use_fake_user],
-        location=list(cube.location) if cube is not None else None,
+        rotation=list(cube.rotation_euler) if cube is not None else None,
+        uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
+        view=list(space.region_3d.view_rotation) if space is not None else None,
+        paused=current is not None and current.status.paused,
+        processes=[process.pid for process in processes],
+        temporary=[bpy.app.tempdir, str(backend_process._home or "")],
+        threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:
         json.dump(state, file)

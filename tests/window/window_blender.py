@@ -23,8 +23,9 @@ class WindowBlender:
     """One Blender process with a window; use it as a context manager."""
 
     def __init__(
-        self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], views: int
+        self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], request: dict
     ) -> None:
+        """Start it; request: how many `views`, and where wanted which `scene` and the backend's `python`."""
         self.screen = screen
         self.folder = folder
         self.state_file = folder / "state.json"
@@ -34,11 +35,11 @@ class WindowBlender:
         self.file = folder / "scene.blend"
         request = {
             "zips": [str(path) for path in zips],
-            "python": sys.executable,
+            "scene": "",
+            "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
             "state": str(self.state_file),
             "file": str(self.file),
-            "views": views,
-        }
+        } | request
         self.log = folder / "blender.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
@@ -93,20 +94,20 @@ class WindowBlender:
     def find_button(self, operator: str) -> tuple[int, int]:
         """Where on the screen the button of an operator (such as "pbrfit.optimize") is.
 
-        The mouse goes down the middle of the sidebar until Blender says that it is over that button.
+        The mouse goes down the sidebar until Blender says that it is over that button.
         """
         sidebar = self.next_state()["sidebar"]
-        x = sidebar["x"] + sidebar["width"] // 3
         top = self.screen[1] - (sidebar["y"] + sidebar["height"])
-        found = []
-        for y in range(top + HOVER_STEP, top + sidebar["height"], HOVER_STEP):
-            self.xdotool("mousemove", x, y)
-            if self.next_state()["hovered"].startswith(f"bpy.ops.{operator}("):
-                found.append(y)
-            elif found:
-                break
-        assert found, f"no button of {operator} in the sidebar"
-        return x, found[len(found) // 2]
+        for part in (0.3, 0.7):  # some rows hold two buttons
+            x = sidebar["x"] + int(part * sidebar["width"])
+            found = []
+            for y in range(top + HOVER_STEP, top + sidebar["height"], HOVER_STEP):
+                self.xdotool("mousemove", x, y)
+                if self.next_state()["hovered"].startswith(f"bpy.ops.{operator}("):
+                    found.append(y)
+                elif found:
+                    return x, found[len(found) // 2]
+        raise AssertionError(f"no button of {operator} in the sidebar")
 
     def click(self, operator: str) -> None:
         """Click the button of an operator."""
@@ -114,6 +115,14 @@ class WindowBlender:
         self.xdotool("mousemove", x, y)
         self.next_state()
         self.xdotool("click", 1)
+
+    def drag(self, start: tuple[int, int], steps: list[tuple[int, int]], button: int = 2) -> None:
+        """Press a mouse button, move by each of the steps, and release it."""
+        self.xdotool("mousemove", *start, "mousedown", button)
+        for x, y in steps:
+            self.xdotool("mousemove_relative", "--", x, y)
+            self.next_state()
+        self.xdotool("mouseup", button)
 
     def screenshot(self, path: Path) -> None:
         """Save what the display shows."""
