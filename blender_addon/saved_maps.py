@@ -34,7 +34,7 @@ def write_new(folder: Path, name: str, suffix: str, data: bytes) -> Path:
 def image_files(image: bpy.types.Image) -> dict[int, bytes]:
     """The bytes of an image's files by UDIM tile, {0: bytes} without tiles; with changes that are not saved yet.
 
-    Raises PbrFitError where a file is missing.
+    Raises PbrFitError where a file is missing, or this Blender cannot save such changes without changing the image.
     """
     tiles = [tile.number for tile in image.tiles] if image.source == "TILED" else [0]
     if not image.is_dirty and image.packed_file is not None:
@@ -45,6 +45,8 @@ def image_files(image: bpy.types.Image) -> dict[int, bytes]:
         place = bpy.path.abspath(image.filepath)
         if image.is_dirty:
             place = str(Path(folder, Path(place).name))
+            if "save_copy" not in image.bl_rna.functions["save"].parameters:  # not in Blender 4.2
+                raise PbrFitError(f'The map "{image.name}" has changes that are not saved.', "Pack it (Image > Pack).")
             image.save(filepath=place, save_copy=True)
         try:
             return {tile: Path(place.replace("<UDIM>", str(tile))).read_bytes() for tile in tiles}
