@@ -95,10 +95,11 @@ class MapPreviews:
 
 @dataclass
 class FitResult:
-    """What a job leaves: the files' bytes by file name, and JSON values that it measured."""
+    """What a job leaves: the files' bytes by file name, and JSON values that it measured. The worker adds the hashes."""
 
     files: dict[str, bytes]
     metrics: dict[str, Any]
+    hashes: dict[str, str] = field(default_factory=dict)
 
 
 # Inputs, settings, `report` and `cancelled`; the last two wait while the job is paused.
@@ -170,7 +171,7 @@ class Job:
     views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
     previews: the latest of each set that waits to be sent, since the client has not confirmed the one before
     (`preview_sent`).
-    outcome: the final event, kept until the client acknowledges it.
+    outcome: the final event, and files: those of the result; kept until the client acknowledges them.
     """
 
     id: str
@@ -189,11 +190,17 @@ class Job:
     previews: dict[int, MapPreviews] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes of each distinct content by hash."""
         return {description.hash: description.nbytes for description in self.arrays.values()}
+
+    @property
+    def files_bytes(self) -> int:
+        """Bytes of the result's files."""
+        return sum(len(data) for data in self.files.values())
 
     @property
     def is_final(self) -> bool:

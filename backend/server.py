@@ -89,7 +89,9 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
         checkpoints: CheckpointFolder | None = None,
+        find_device: Callable[[], str] = lambda: "",
     ) -> None:
+        """find_device: says on which device jobs run by default; called in the worker's thread before the first job."""
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
@@ -111,15 +113,13 @@ class Server:
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
         self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
         self._wakeup = Wakeup()
-        self._worker = Worker(run_job, self._report)
-        info = {"version": software_version(), "pid": os.getpid()}
+        info = {"version": software_version(), "pid": os.getpid(), "device": ""}
+        self._worker = Worker(run_job, self._report, lambda: info.update(device=find_device()))
+        self.worker_ended = False
         self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints)
 
-    def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything.
-
-        Returns whether the worker has ended; False means that a job does not let go.
-        """
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
@@ -139,16 +139,17 @@ class Server:
                         break
                     self._forget_silent_sessions()
         finally:
-            worker_ended = self.close()
-        return worker_ended
+            self.close()
 
-    def close(self) -> bool:
-        """Stops all jobs and closes everything; `run` does so itself. Returns whether the worker has ended."""
+    def close(self) -> None:
+        """Stops all jobs and closes everything; `run` does so itself.
+
+        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not let go.
+        """
         self._service.stop_all()
         self._context.destroy(linger=0)
-        worker_ended = self._worker.close(WORKER_GRACE_S)
+        self.worker_ended = self._worker.close(WORKER_GRACE_S)
         self._wakeup.close()
-        return worker_ended
 
     def stop(self) -> None:
         """Makes `run` return soon. For any thread."""
@@ -197,7 +198,7 @@ class Server:
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
-            if message.type != "ping":
+            if message.type not in ("ping", "fetch"):  # those may be carried out again; pieces of files are large
                 session.replies[message.request] = reply
             if len(session.replies) > MOST_KEPT_REPLIES:
                 session.replies.popitem(last=False)
@@ -256,12 +257,28 @@ def run_installed_fit(
     return run_fit_job(inputs, settings, report, cancelled)
 
 
+def find_installed_device() -> str:
+    """The device that the setting "auto" means: "cuda" or "cpu", or nothing where that cannot be found out.
+
+    Imports what a fit needs, which takes seconds that the first job then does not wait for.
+    """
+    try:
+        from . import fit_job  # noqa: F401
+        from .device import resolve_device
+
+        return resolve_device("auto").type
+    except Exception:  # the first job will say it again, to whom it concerns
+        logger.exception("the fit cannot be imported")
+        return ""
+
+
 def serve(
     address: str = "tcp://127.0.0.1:*",
     address_file: str | os.PathLike | None = None,
     parent_pid: int | None = None,
     run_job: RunJob = run_installed_fit,
     *,
+    find_device: Callable[[], str] = find_installed_device,
     keys: KeyPair | None = None,
     authorized: AuthorizedKeys,
     checkpoints: CheckpointFolder | None = None,
@@ -271,7 +288,7 @@ def serve(
 
     address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
     version is written there once the server listens, whole or not at all, readable by this user only, and removed at
-    the end. run_job: what a job runs. With `parent_pid`, a job that does not let go is ended with the process.
+    the end. run_job: what a job runs. find_device: see `Server`. A job that does not let go is ended with the process.
     keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: for what
     jobs need to go on after a crash. listening: called with the address
     and the public key once it listens. Raises `ServerError` with cause and cure.
@@ -279,7 +296,7 @@ def serve(
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
-    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints)
+    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, find_device=find_device)
     written = Path(address_file) if address_file is not None else None
     if written is not None:
         try:
@@ -290,13 +307,13 @@ def serve(
     try:
         logger.info("listening at %s, public key %s", server.address, keys.public)
         listening(server.address, keys.public)
-        worker_ended = server.run(lambda: not lives())
-    except KeyboardInterrupt:
-        worker_ended = True
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(lambda: not lives())
     finally:
         if written is not None:
             written.unlink(missing_ok=True)
-    if not worker_ended and parent_pid is not None:
+    if not server.worker_ended:
+        logging.shutdown()
         os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
 
 

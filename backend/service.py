@@ -18,9 +18,10 @@ import numpy as np
 from . import jobs
 from .checkpoints import CheckpointFolder
 from .job_control import JobControl
-from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, ViewInput
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews
 from .protocol.settings import FitSettings, SettingsError
 from .protocol.wire import (
+    CHUNK_BYTES,
     LONGEST_NAME,
     PROTOCOL_VERSION,
     ArrayDescription,
@@ -30,10 +31,9 @@ from .protocol.wire import (
     array_from_bytes,
 )
 from .store import ArrayStore, StoreError
+from .view_message import SEND_AS_DESCRIBED, read_view
 
 logger = logging.getLogger(__name__)
-
-_SEND_AS_DESCRIBED = "Send the message as docs/protocol.md describes it."
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ class Capacity:
 
     store_bytes: arrays of all jobs and those kept for the next. view_bytes: images of one job that the fit has not
     taken yet. live_jobs: queued, uploading and running together. kept_outcomes: finished jobs that no client
-    acknowledged; the oldest go first. silence_s: after so long without a word from its client, a job that still
-    waits for arrays or views fails, so that the next job gets its turn.
+    acknowledged, outcome_bytes: their files; the oldest go first. silence_s: after so long without a word from its
+    client, a job that still waits for arrays, views or to go on fails, so that the next job gets its turn.
     """
 
     store_bytes: int = 4 << 30
     view_bytes: int = 4 << 30
     live_jobs: int = 32
     kept_outcomes: int = 32
+    outcome_bytes: int = 4 << 30
     silence_s: float = 300.0
 
 
@@ -85,6 +86,7 @@ class JobService:
             "preview_seen": self._preview_seen,
             "cancel": self._cancel,
             "get_result": self._get_result,
+            "fetch": self._fetch,
             "acknowledge": self._acknowledge,
         }
 
@@ -93,7 +95,7 @@ class JobService:
         try:
             request = self._requests.get(message.type)
             if request is None:
-                raise ProtocolError("type", f"There is no request {message.type!r}.", _SEND_AS_DESCRIBED)
+                raise ProtocolError("type", f"There is no request {message.type!r}.", SEND_AS_DESCRIBED)
             reply = request(message)
         except (ProtocolError, JobError) as error:
             reply = error_reply(error.code, error.cause, error.cure)
@@ -165,7 +167,7 @@ class JobService:
         settings = FitSettings.from_dict(message.body.get("settings", {}))
         described = message.body.get("arrays")
         if not isinstance(described, dict):
-            raise ProtocolError("malformed", "The submit message lacks its arrays.", _SEND_AS_DESCRIBED)
+            raise ProtocolError("malformed", "The submit message lacks its arrays.", SEND_AS_DESCRIBED)
         arrays = {name: ArrayDescription.from_dict(values) for name, values in described.items()}
         for name, description in arrays.items():
             if description.nbytes > self._limits.frame_bytes:
@@ -173,7 +175,7 @@ class JobService:
                 raise ProtocolError("oversized", cause, "Reduce the mesh or the environment.")
         view_count = message.body.get("view_count", 0)
         if type(view_count) is not int or view_count < 0:
-            raise ProtocolError("malformed", "view_count is not a whole number from 0.", _SEND_AS_DESCRIBED)
+            raise ProtocolError("malformed", "view_count is not a whole number from 0.", SEND_AS_DESCRIBED)
         if sum(not job.is_final for job in self._jobs.values()) >= self._capacity.live_jobs:
             cause = f"The backend has {self._capacity.live_jobs} jobs already."
             raise JobError("busy", cause, "Wait until one ends, or cancel one.")
@@ -190,26 +192,24 @@ class JobService:
         data = message.arrays.get("data")
         digest, offset, total = (message.body.get(name) for name in ("hash", "offset", "total"))
         if data is None or data.dtype != np.uint8 or data.ndim != 1 or not isinstance(digest, str):
-            raise ProtocolError("malformed", "The put message lacks its hash or its bytes.", _SEND_AS_DESCRIBED)
-        if offset != 0 or total != data.nbytes:
-            raise ProtocolError("chunk", "Only whole arrays are taken: offset 0, total its size.", _SEND_AS_DESCRIBED)
-        if message.descriptions["data"].hash != digest:
-            raise ProtocolError("hash", "The bytes do not match the hash they are offered under.", "Send them again.")
-        self._store.put(digest, data.data.toreadonly() if data.size else b"")
+            raise ProtocolError("malformed", "The put message lacks its hash or its bytes.", SEND_AS_DESCRIBED)
+        if type(offset) is not int or type(total) is not int or not 0 <= offset <= offset + data.nbytes <= total:
+            raise ProtocolError("chunk", "The piece does not lie within its array.", SEND_AS_DESCRIBED)
+        received = self._store.put(digest, offset, total, data.data if data.size else b"")
         for job in self._jobs.values():
             self._queue_if_complete(job)
-        return Message("stored", {"hash": digest})
+        return Message("stored", {"hash": digest, "received": received})
 
     def _view(self, message: Message) -> Message:
         job = self._job_of(message)
         if job.is_final:
             return Message("ok", {"state": job.state})  # it crossed the event that ended the job
-        view = _read_view(message)
+        view = read_view(message)
         if view.index in job.view_indices:
-            raise ProtocolError("malformed", f"View {view.index} came twice.", _SEND_AS_DESCRIBED)
+            raise ProtocolError("malformed", f"View {view.index} came twice.", SEND_AS_DESCRIBED)
         most = job.view_count or None if job.views_sent is None else job.views_sent
         if most is not None and len(job.view_indices) >= most:
-            raise ProtocolError("malformed", f"There are more than the {most} views announced.", _SEND_AS_DESCRIBED)
+            raise ProtocolError("malformed", f"There are more than the {most} views announced.", SEND_AS_DESCRIBED)
         if job.views.waiting_bytes + view.image.nbytes > self._capacity.view_bytes:
             cause = f"The views that wait would take more than {self._capacity.view_bytes / 2**20:.0f} MiB."
             raise JobError("views_too_large", cause, "Use fewer or smaller views.")
@@ -223,7 +223,7 @@ class JobService:
         job = self._job_of(message)
         count = message.body.get("count")
         if type(count) is not int or count < len(job.view_indices):
-            raise ProtocolError("malformed", f"{count} is not the number of views sent.", _SEND_AS_DESCRIBED)
+            raise ProtocolError("malformed", f"{count} is not the number of views sent.", SEND_AS_DESCRIBED)
         job.views_sent = count
         self._end_complete_views(job)
         return Message("ok", {"state": job.state})
@@ -269,6 +269,15 @@ class JobService:
         self._events.append(job.outcome)
         return Message("ok", {"state": job.state})
 
+    def _fetch(self, message: Message) -> Message:
+        job = self._job_of(message)
+        name, offset = message.body.get("file"), message.body.get("offset")
+        data = job.files.get(name) if isinstance(name, str) else None
+        if data is None or type(offset) is not int or not 0 <= offset < len(data):
+            raise ProtocolError("file", f"Job {job.id} has no such piece of a file.", SEND_AS_DESCRIBED)
+        piece = np.frombuffer(data, np.uint8)[offset : offset + CHUNK_BYTES]
+        return Message("piece", {"file": name, "offset": offset}, {"data": piece})
+
     def _acknowledge(self, message: Message) -> Message:
         job = self._job_of(message)
         if not job.is_final:
@@ -302,18 +311,14 @@ class JobService:
         self._queue_job(job)
 
     def _take_result(self, job: Job, result: FitResult) -> None:
-        sizes = [len(data) for data in result.files.values()]
-        names_fit = all(0 < len(name) <= LONGEST_NAME for name in result.files)
-        too_large = max(sizes, default=0) > self._limits.frame_bytes or (
-            sum(sizes) > self._limits.message_bytes - self._limits.header_bytes
-        )
-        if too_large or len(sizes) > self._limits.frames or not names_fit:
-            cause = f"The result's {len(sizes)} files of {sum(sizes)} bytes do not fit into one message."
+        size = sum(len(data) for data in result.files.values())
+        if size > self._capacity.outcome_bytes or not all(0 < len(name) <= LONGEST_NAME for name in result.files):
+            cause = f"The result's {len(result.files)} files of {size / 2**20:.0f} MiB are too large or wrongly named."
             self._fail(job, JobError("result_too_large", cause, "Choose a smaller resolution."))
             return
-        files = {name: np.frombuffer(data, np.uint8) for name, data in result.files.items() if data}
-        files |= {name: np.empty(0, np.uint8) for name, data in result.files.items() if not data}
-        self._finish(job, jobs.DONE, {"metrics": result.metrics}, files)
+        job.files = result.files
+        files = [{"name": name, "size": len(data), "hash": result.hashes[name]} for name, data in result.files.items()]
+        self._finish(job, jobs.DONE, {"metrics": result.metrics, "files": files})
 
     def _fail(self, job: Job, error: JobError) -> None:
         self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
@@ -332,13 +337,16 @@ class JobService:
         self._store.unpin(job.sizes)
         job.inputs = None
 
-    def _finish(self, job: Job, state: str, body: dict[str, Any], files: dict[str, np.ndarray] | None = None) -> None:
+    def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
-        job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, files or {})
+        job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
         logger.info("job %s: %s", job.id, state)
-        outcomes = [known for known in self._jobs.values() if known.is_final]
-        for old in outcomes[: max(0, len(outcomes) - self._capacity.kept_outcomes)]:
-            del self._jobs[old.id]
+        earlier = [known for known in self._jobs.values() if known.is_final and known is not job]
+        size = sum(known.files_bytes for known in [*earlier, job])
+        while earlier and (len(earlier) >= self._capacity.kept_outcomes or size > self._capacity.outcome_bytes):
+            oldest = earlier.pop(0)
+            size -= oldest.files_bytes
+            del self._jobs[oldest.id]
 
     def _say_whether_paused(self, job: Job) -> None:
         """Tells the client when a running job has become a paused one, or the other way round."""
@@ -369,28 +377,3 @@ class JobService:
 def error_reply(code: str, cause: str, cure: str) -> Message:
     """The reply to a request that was not carried out."""
     return Message("error", {"code": code, "cause": cause, "cure": cure})
-
-
-def _read_view(message: Message) -> ViewInput:
-    """The view of a `view` message; raises `ProtocolError` when a part is missing or not as described."""
-    body, image = message.body, message.arrays.get("image")
-    index, held_out = body.get("index"), body.get("held_out")
-    if type(index) is not int or index < 0 or not isinstance(held_out, bool):
-        raise ProtocolError("malformed", "The view lacks its index or held_out.", _SEND_AS_DESCRIBED)
-    if image is None or image.dtype.name not in ("float16", "float32") or image.ndim != 3 or image.shape[2] != 4:
-        raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4].")
-    if 0 in image.shape:
-        raise ProtocolError("malformed", f"The image of view {index} is empty.")
-    content = message.descriptions["image"].hash
-    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content)
-
-
-def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
-            matrix = np.array(body.get(name), dtype=np.float32)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of numbers.", _SEND_AS_DESCRIBED) from error
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of finite numbers.", _SEND_AS_DESCRIBED)
-    return matrix

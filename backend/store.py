@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from .protocol.wire import Buffer
+from .protocol.wire import Buffer, new_hash
 
 
 class StoreError(Exception):
@@ -15,6 +15,20 @@ class StoreError(Exception):
         super().__init__(f"{cause} {cure}")
         self.cause = cause
         self.cure = cure
+
+
+class _Partial:
+    """Content that is on its way."""
+
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+        self.received = 0
+        self.hash = new_hash()
+
+    def append(self, piece: Buffer) -> None:
+        self.data[self.received : self.received + len(piece)] = piece
+        self.received += len(piece)
+        self.hash.update(piece)
 
 
 class ArrayStore:
@@ -27,7 +41,8 @@ class ArrayStore:
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity = capacity_bytes
         self._content: OrderedDict[str, Buffer] = OrderedDict()
-        self._content_bytes = 0
+        self._content_bytes = 0  # of that, and of what is on its way
+        self._partial: dict[str, _Partial] = {}
         self._pinned: dict[str, tuple[int, int]] = {}  # hash -> size in bytes, number of pins
 
     @property
@@ -68,26 +83,45 @@ class ArrayStore:
             size, count = self._pinned.pop(digest)
             if count > 1:
                 self._pinned[digest] = (size, count - 1)
+            elif digest in self._partial:
+                self._forget_partial(digest)
 
-    def put(self, digest: str, data: Buffer) -> None:
-        """Keeps content whose hash has been verified. Raises `StoreError` unless it is pinned with this size."""
+    def put(self, digest: str, offset: int, total: int, data: Buffer) -> int:
+        """Keeps a piece of a content of `total` bytes; returns how much of it is there, from its start, without gaps.
+
+        What is there already, and what does not follow on it, is left aside. Raises `StoreError` unless the content is
+        pinned with this size, or when it does not match its hash once it is whole; then it is to be sent again.
+        """
         if digest not in self._pinned:
             raise StoreError(f"Content {digest[:12]} belongs to no job.", "Submit the job first.")
-        if self._pinned[digest][0] != len(data):
+        if self._pinned[digest][0] != total:
             raise StoreError(
-                f"Content {digest[:12]} has {len(data)} bytes; {self._pinned[digest][0]} were announced.",
+                f"Content {digest[:12]} has {total} bytes; {self._pinned[digest][0]} were announced.",
                 "Submit the job again.",
             )
         if digest in self._content:
-            return
-        self._make_room(len(data))
-        self._content[digest] = data
-        self._content_bytes += len(data)
+            return total
+        if digest not in self._partial:
+            self._make_room(total)
+            self._content_bytes += total
+            self._partial[digest] = _Partial(bytearray(total))
+        partial = self._partial[digest]
+        if offset == partial.received:
+            partial.append(data)
+        if partial.received == total:
+            if partial.hash.hexdigest() != digest:
+                self._forget_partial(digest)
+                raise StoreError(f"Content {digest[:12]} does not match its hash.", "Submit the job again.")
+            self._content[digest] = memoryview(self._partial.pop(digest).data).toreadonly()
+        return partial.received
 
     def get(self, digest: str) -> Buffer:
         """The content of this hash; KeyError where it is absent."""
         self._content.move_to_end(digest)
         return self._content[digest]
+
+    def _forget_partial(self, digest: str) -> None:
+        self._content_bytes -= len(self._partial.pop(digest).data)
 
     def _pinned_bytes(self) -> int:
         return sum(size for size, _ in self._pinned.values())

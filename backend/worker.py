@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, RunJob
-from .protocol.wire import plain
+from .protocol.wire import content_hash, plain
 
 PROGRESS_INTERVAL_S = 0.05
 
@@ -30,7 +30,9 @@ class Worker:
     last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
     """
 
-    def __init__(self, run_job: RunJob, report: Report) -> None:
+    def __init__(self, run_job: RunJob, report: Report, prepare: Callable[[], None] = lambda: None) -> None:
+        """prepare: what the thread does before the first job; it may not raise."""
+        self._prepare = prepare
         self._run_job = run_job
         self._report = report
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -48,6 +50,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        self._prepare()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
             job.control.discard_checkpoint()
@@ -66,7 +69,8 @@ class Worker:
                 job.control,
             )
             result = self._run_job(inputs, job.settings, self._throttled(job), job.control.rest)
-            return FitResult({name: bytes(data) for name, data in result.files.items()}, plain(result.metrics))
+            files = {name: bytes(data) for name, data in result.files.items()}
+            return FitResult(files, plain(result.metrics), {name: content_hash(data) for name, data in files.items()})
         except (JobCancelled, JobError) as error:
             return error
         except BaseException as error:  # also SystemExit: whatever a job does, the next one gets its turn

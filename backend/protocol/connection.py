@@ -16,8 +16,9 @@ import zmq
 from . import events
 from .link import Destination, Link, LinkEnded, Timing
 from .settings import FitSettings
+from .transfer import Download, Uploads
 from .wakeup import Wakeup
-from .wire import ArrayDescription, Limits, Message, array_bytes, describe
+from .wire import Limits, Message, ProtocolError, describe
 
 FAREWELL_S = 0.3
 LONGEST_POLL_S = 0.5
@@ -38,8 +39,9 @@ class _ClientJob:
         self.views = 0
         self.cancelled = False
         self.last_seq = 0
-        self.upload_bytes = 0
-        self.uploaded_bytes = 0
+        self.uploads = Uploads({})
+        self.download: Download | None = None
+        self.result: dict[str, Any] = {}
         self.deferred: list[tuple[str, Any]] = []
 
 
@@ -154,7 +156,9 @@ class Connection:
             return
         self._job.cancelled = True
         self._job.deferred.clear()
-        if self._job.job:
+        if self._job.download is not None:  # the job is done, only its files are not here
+            self._finish(events.Cancelled())
+        elif self._job.job:
             self._send(Message("cancel", job=self._job.job))
 
     def _send_for_job(self, name: str, value: Any) -> None:
@@ -188,7 +192,9 @@ class Connection:
         elif message.type == "accepted" and request is not None:
             self._accepted(request, message)
         elif message.type == "stored" and request is not None:
-            self._uploaded(request)
+            self._uploaded(request, body)
+        elif message.type == "piece" and request is not None:
+            self._downloaded(request, message)
         elif self._job is None or not message.job or message.job != self._job.job:
             return
         elif message.type == "pong":
@@ -218,36 +224,57 @@ class Connection:
             self._send(Message("cancel", job=job.job))
             return
         missing = [digest for digest in message.body.get("missing", []) if digest in job.arrays]
-        job.upload_bytes = sum(job.arrays[digest].nbytes for digest in missing)
-        for digest in missing:
-            self._put(digest, job.arrays[digest])
+        job.uploads = Uploads({digest: job.arrays[digest] for digest in missing})
         job.arrays = {}
+        self._send_pieces()
         for name, value in job.deferred:
             if self._job is job:  # a view that is refused ends the job
                 self._send_for_job(name, value)
 
-    def _put(self, digest: str, array: np.ndarray) -> None:
-        data = array_bytes(array)
-        description = ArrayDescription("uint8", data.shape, digest)
-        message = Message("put", {"hash": digest, "offset": 0, "total": data.nbytes}, {"data": data})
-        message.job, message.descriptions = self._job.job, {"data": description}
-        self._send(message, data.nbytes)
+    def _send_pieces(self) -> None:
+        for message in self._job.uploads.messages():
+            message.job = self._job.job
+            self._send(message, message.arrays["data"].nbytes)
 
-    def _uploaded(self, request: Message) -> None:
+    def _uploaded(self, request: Message, body: dict[str, Any]) -> None:
         job = self._job
         if job is None or request.job != job.job or job.cancelled:
             return
-        job.uploaded_bytes += request.body["total"]
-        fraction = job.uploaded_bytes / job.upload_bytes if job.upload_bytes else 1.0
-        text = f"Uploaded {job.uploaded_bytes / 2**20:.1f} of {job.upload_bytes / 2**20:.1f} MiB"
-        self._emit(events.Progress("uploading", "upload", fraction, 0, None, None, text))
+        job.uploads.stored(body)
+        done, total = job.uploads.received_bytes, job.uploads.total_bytes
+        text = f"Uploaded {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
+        self._emit(events.Progress("uploading", "upload", done / total if total else 1.0, 0, None, None, text))
+        self._send_pieces()
+
+    def _downloaded(self, request: Message, message: Message) -> None:
+        job = self._job
+        if job is None or request.job != job.job or job.download is None:
+            return
+        try:
+            job.download.take(request, message.arrays.get("data"))
+            self._go_on_fetching()
+        except ProtocolError as error:
+            self._fail_job("garbled", error.cause, error.cure)
+
+    def _go_on_fetching(self) -> None:
+        download = self._job.download
+        if download.done:
+            self._finish(events.Result(download.files(), self._job.result))
+            return
+        for message, size in download.messages():
+            message.job = self._job.job
+            self._send(message, size)
+        done, total = download.received_bytes, download.total_bytes
+        if done:
+            text = f"Received {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
+            self._emit(events.Progress("running", "download", done / total, 0, None, None, text))
 
     def _compare_state(self, state: str | None) -> None:
         """The heartbeat tells the job's state: so an outcome that was lost with a connection is asked for again."""
         if state is None:
             cause = "The backend no longer knows the job: it has been restarted."
             self._fail_job("job_lost", cause, "Start the job again.")
-        elif state in ("done", "failed", "cancelled"):
+        elif state in ("done", "failed", "cancelled") and self._job.download is None:
             self._send(Message("get_result", job=self._job.job))
 
     def _take_event(self, message: Message) -> None:
@@ -260,8 +287,12 @@ class Connection:
             for name, image in message.arrays.items():
                 self._emit(events.MapPreview(body.get("set", 0), name, image))
         elif message.type == "result":
-            files = {name: array.tobytes() for name, array in message.arrays.items()}
-            self._finish(events.Result(files, body.get("metrics", {})))
+            try:
+                self._job.download = Download(body.get("files"))
+                self._job.result = body.get("metrics", {})
+                self._go_on_fetching()
+            except ProtocolError as error:
+                self._fail_job("garbled", error.cause, error.cure)
         elif message.type == "failed":
             self._finish(events.Failed(*(str(body.get(name, "")) for name in ("code", "cause", "cure"))))
         elif message.type == "cancelled":

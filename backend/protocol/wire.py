@@ -19,6 +19,8 @@ PROTOCOL_VERSION = 1
 DTYPE_NAMES = ("bool", "uint8", "uint16", "uint32", "int32", "int64", "float16", "float32", "float64")
 MOST_DIMENSIONS = 8
 LONGEST_NAME = 64
+# Of an array on its way to the backend, or of a file on its way back, in one message.
+CHUNK_BYTES = 2 << 20
 _HASH_BYTES = 32
 _SAME_VERSION = "Install the same version of PBRfit in Blender and for the backend."
 _REPORT = "If both ends are PBRfit of the same version, please report this as a fault."
@@ -104,6 +106,11 @@ class Message:
     job: str = ""
     seq: int = 0
     descriptions: dict[str, ArrayDescription] = field(default_factory=dict)
+
+
+def new_hash() -> hashlib.blake2b:
+    """The hash of `content_hash`, to be fed piece by piece."""
+    return hashlib.blake2b(digest_size=_HASH_BYTES)
 
 
 def content_hash(data: Buffer | np.ndarray) -> str:

@@ -19,7 +19,7 @@ from backend.protocol.events import Event
 from backend.protocol.keys import new_keys
 from backend.protocol.link import Timing
 from backend.protocol.settings import FitSettings
-from backend.protocol.wire import Buffer, Limits, Message, describe, pack, unpack
+from backend.protocol.wire import Buffer, Limits, Message, content_hash, describe, pack, unpack
 from backend.server import Server
 from backend.service import Capacity
 
@@ -110,6 +110,15 @@ class RawClient:
     def send_view(self, job: str, index: int, value: float = 1.0) -> Message:
         body = {"index": index, "held_out": False, "view": IDENTITY, "projection": IDENTITY}
         return self.request("view", body, job, image=np.full((4, 4, 4), value, np.float16))
+
+    def file(self, result: Message, name: str) -> bytes:
+        """A file of a result, fetched piece by piece."""
+        (described,) = (file for file in result.body["files"] if file["name"] == name)
+        data = b""
+        while len(data) < described["size"]:
+            data += self.request("fetch", {"file": name, "offset": len(data)}, result.job).arrays["data"].tobytes()
+        assert content_hash(data) == described["hash"]
+        return data
 
     def close(self) -> None:
         self._context.destroy(linger=0)

@@ -21,7 +21,7 @@ from server_harness import (
 )
 
 from backend.jobs import FitProgress, FitResult, JobCancelled, JobError
-from backend.protocol.wire import Limits, describe
+from backend.protocol.wire import describe
 
 
 def test_hello_is_answered_with_version_and_limits(raw):
@@ -45,8 +45,8 @@ def test_a_job_runs_from_submit_to_result_while_views_trickle_in(raw):
         raw.send_view(job, index, 1.0 + index)
     assert raw.request("end_views", {"count": 3}, job).body["state"] in ("queued", "running", "done")
     result = raw.event("result")
-    assert bytes(result.arrays["mean.txt"]) == b"2.0"
-    assert result.arrays["empty.bin"].size == 0
+    assert raw.file(result, "mean.txt") == b"2.0"
+    assert raw.file(result, "empty.bin") == b""
     assert result.body["metrics"] == {"mean": 2.0, "views": 3, "resolution": 64, "sums": {"a": 10.0, "nothing": 0.0}}
 
 
@@ -82,7 +82,7 @@ def test_the_job_may_write_to_its_arrays_without_harm_to_the_next():
         put(raw, array)
         first = raw.event("result")
         submit(raw, {"a": array})
-        assert raw.event("result").body == first.body == {"metrics": {"sum": 4.0}}
+        assert raw.event("result").body == first.body == {"metrics": {"sum": 4.0}, "files": []}
 
 
 def test_a_retried_request_is_answered_alike_and_carried_out_once(raw):
@@ -111,7 +111,7 @@ def test_a_result_stays_until_it_is_acknowledged(raw):
     assert raw.request("get_result", job=result.job).type == "ok"
     again = raw.event("result")
     assert (again.seq, again.body) == (result.seq, result.body)
-    np.testing.assert_array_equal(again.arrays["mean.txt"], result.arrays["mean.txt"])
+    assert raw.file(again, "mean.txt") == raw.file(result, "mean.txt") == b"1.0"
     assert raw.request("acknowledge", job=result.job).type == "ok"
     assert raw.request("get_result", job=result.job).body["code"] == "unknown_job"
     assert raw.request("ping", job=result.job).body["state"] is None
@@ -158,22 +158,44 @@ def test_a_job_that_returns_nonsense_fails(result):
 
 @pytest.mark.parametrize(
     "files",
-    [
-        {"kd.png": bytes(5 * ONE_MIB)},
-        {f"{number}.png": bytes(3 * ONE_MIB) for number in range(3)},
-        {f"{number}.png": b"" for number in range(65)},
-        {"x" * 65: b""},
-    ],
-    ids=["one file", "all files", "many files", "a long name"],
+    [{"kd.png": bytes(9 * ONE_MIB)}, {f"{number}.png": bytes(3 * ONE_MIB) for number in range(3)}, {"x" * 65: b""}],
 )
-def test_a_result_too_large_for_a_message_fails_the_job(files):
-    limits = Limits(frame_bytes=4 * ONE_MIB, message_bytes=8 * ONE_MIB)
+def test_a_result_too_large_to_keep_or_wrongly_named_fails_the_job(files):
+    capacity = small_capacity(outcome_bytes=8 * ONE_MIB)
     with (
-        running_server(lambda *_: FitResult(files, {}), limits=limits) as server,
+        running_server(lambda *_: FitResult(files, {}), capacity=capacity) as server,
         raw_client(server.address) as raw,
     ):
         submit(raw)
         assert raw.event("failed").body["code"] == "result_too_large"
+
+
+def test_only_so_many_bytes_of_results_are_kept_for_clients_that_never_fetch_them():
+    capacity = small_capacity(outcome_bytes=5 * ONE_MIB)
+    with (
+        running_server(lambda *_: FitResult({"kd.png": bytes(2 * ONE_MIB)}, {}), capacity=capacity) as server,
+        raw_client(server.address) as raw,
+    ):
+        finished = []
+        for _ in range(3):
+            submit(raw)
+            finished.append(raw.event("result").job)
+        states = [raw.request("ping", job=job).body["state"] for job in finished]
+    assert states == [None, "done", "done"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"file": "kd.png", "offset": 0}, {"file": "mean.txt", "offset": 3}, {"file": "mean.txt", "offset": -1}]
+)
+def test_a_piece_that_there_is_not_is_refused(raw, body):
+    result = run_to_result(raw)
+    assert raw.request("fetch", body, result.job).body["code"] == "file"
+
+
+def test_the_device_is_told_once_it_is_known():
+    with running_server(find_device=lambda: "cuda") as server, raw_client(server.address) as raw:
+        run_to_result(raw)  # the worker has looked by then
+        assert raw.request("hello").body["device"] == "cuda"
 
 
 def test_progress_that_is_not_finite_or_not_plain_still_travels():
