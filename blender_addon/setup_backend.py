@@ -170,10 +170,12 @@ class BackendSetup:
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.folder).free / 1e6
-        if free < self._build.disk_megabytes:
+        # While pip unpacks, what it has downloaded lies there too.
+        needed = self._build.disk_megabytes + self._build.download_megabytes
+        if free < needed:
             cause = (
-                f"The disk of {self.folder} has {free / 1000:.1f} GB left; "
-                f"the backend takes {self._build.disk_megabytes / 1000:.1f} GB."
+                f"The disk of {self.folder} has {free / 1000:.1f} GB left; setting up takes {needed / 1000:.1f} GB, of "
+                f"which {self._build.disk_megabytes / 1000:.1f} GB stay."
             )
             cure = "Make room on it, or install the backend elsewhere (docs/install.md) and choose that Python."
             raise PbrFitError(cause, cure)

@@ -17,7 +17,7 @@ WINDOWS_CUDA = "cu128"
 @dataclass(frozen=True)
 class TorchBuild:
     """A build of torch. index: where pip finds it, empty: where pip is configured to look; megabytes: of all that is
-    downloaded, and that it takes on the disk with everything else the backend needs (rounded up, measured on Linux).
+    downloaded, and that it takes on the disk with everything else the backend needs, on Linux.
     """
 
     name: str
@@ -54,5 +54,5 @@ def torch_build(choice: str, platform: str = sys.platform, nvidia: bool | None =
     elif choice == CUDA and platform == "win32":
         index = f"{INDEX}/{WINDOWS_CUDA}"
     if choice == CUDA or (choice == CONFIGURED and platform == "linux"):
-        return TorchBuild(choice, index, 3300, 7500)
-    return TorchBuild(choice, index, 350, 1600)
+        return TorchBuild(choice, index, 3100, 5600)
+    return TorchBuild(choice, index, 300, 1200)

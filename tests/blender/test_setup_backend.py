@@ -201,7 +201,7 @@ def test_a_disk_without_room(addon, setup) -> None:
     setup.start_setup(huge, "")
     status = run_to_end(setup)[-1]
     assert status.state == "failed"
-    assert "the backend takes 10000000.0 GB" in status.error.cause
+    assert "setting up takes 11000000.0 GB, of which 10000000.0 GB stay" in status.error.cause
 
 
 def test_an_environment_whose_python_has_gone_does_not_count(addon, setup) -> None:
