@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -196,13 +198,7 @@ def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments
     # Nothing of pytest's must get into the source tree, which other versions import too.
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     try:
-        status = subprocess.run(
-            [str(part) for part in command] + pytest_arguments,
-            cwd=ROOT,
-            env=environment,
-            check=False,
-            timeout=LONGEST_SECONDS,
-        ).returncode
+        status = run_group([str(part) for part in command] + pytest_arguments, environment)
         trouble = "" if status == 0 else f"pytest ended with status {status}"
         counts = counts_of(report)
     except subprocess.TimeoutExpired:
@@ -211,6 +207,22 @@ def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments
         shutil.rmtree(report.parent, ignore_errors=True)
     names = tuple(path.stem for path in left_out)
     return Outcome(version, PYTHON_OF[version], trouble, **counts, left_out=names, seconds=time.monotonic() - began)
+
+
+def run_group(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program in the source folder and return its status; what it started ends with it, however it ends.
+
+    Raises subprocess.TimeoutExpired after LONGEST_SECONDS.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=os.name == "posix")
+    try:
+        return process.wait(LONGEST_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            if os.name == "posix":
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def counts_of(report: Path) -> dict[str, int]:
