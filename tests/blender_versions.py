@@ -1,12 +1,13 @@
 """Run the tests of the add-on in every supported Blender, with the built extension installed as a user installs it.
 
-    python tests/blender_versions.py [VERSION ...] [--with-torch] [-- PYTEST ARGUMENTS]
+    python tests/blender_versions.py [VERSION ...] [--short] [--with-torch] [-- PYTEST ARGUMENTS]
 
 For each version (default: all) an environment with that Blender as the module bpy is made in a cache folder
 (PBRFIT_TEST_CACHE, or pbrfit/ in the user's cache folder) and kept; into it goes nothing of PBRfit but the zip that
 build_addon.py makes, with the pyzmq that it bundles. The backend is that of the Python this runs with, in which PBRfit
 must be installed. Tests that compare the renderer with Blender in one process need torch there too: they run with
---with-torch, which installs it, and are listed as left out otherwise.
+--with-torch, which installs it, and are listed as left out otherwise. --short leaves out the tests marked any_blender,
+which are alike in every Blender.
 
 Ends with a table, and with status 0 only when every version asked for ran and passed.
 """
@@ -255,8 +256,11 @@ def main() -> int:
         arguments, pytest_arguments = arguments[:at], arguments[at + 1 :]
     parser = argparse.ArgumentParser(description="Run the add-on's tests in every supported Blender.")
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(PYTHON_OF)} (default: all)")
+    parser.add_argument("--short", action="store_true", help="leave out what is alike in every Blender")
     parser.add_argument("--with-torch", action="store_true", help="install torch beside bpy, and leave no test out")
     chosen = parser.parse_args(arguments)
+    if chosen.short:
+        pytest_arguments = ["-m", "not cuda and not any_blender", *pytest_arguments]
     unknown = [version for version in chosen.versions if version not in PYTHON_OF]
     if unknown:
         parser.error(f"unknown version {', '.join(unknown)}; there are {', '.join(PYTHON_OF)}")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 bpy = pytest.importorskip("bpy")
+# By far most of the time goes to pip and to the backend, which are not Blender's.
+pytestmark = pytest.mark.any_blender
 
 TIMEOUT_S = 400.0
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
