@@ -38,9 +38,6 @@ _BSDFS: dict[str, Bsdf] = {"shaded": "pbr", "kd": "kd", "normal": "normal", "lig
 _NEEDS_LIGHT = ("shaded", "light")
 _FAST_SAMPLES = (1, 2, 4)
 _FG_SIZE = 256
-# Pixels of a program, 8 in a row, a pixel a lane.
-_BLOCK = 64
-_REGISTERS: int | None = None
 # Kinds of frames whose buffers and graphs are kept.
 _KINDS_KEPT = 4
 
@@ -238,9 +235,9 @@ class PreviewRenderer:
         light, lit = self._light, channel in _NEEDS_LIGHT
         is_seed = model == "seed" and channel == "shaded"
         table, table_size = self._table(is_seed)
-        grid = ((width + 7) // 8, (height * 8 + _BLOCK - 1) // _BLOCK, views)
+        grid = ((width + 7) // 8, (height + 7) // 8, views)
         resolve[grid](
-            visibility.keys, visibility.counters, len(visibility.counters), kind.cameras,
+            visibility.keys, visibility.marks, visibility.counters, len(visibility.counters), kind.cameras,
             self._vertices, self._triangles, self._rows, self._alphas,
             self._maps.resolution, mip_count(self._maps.resolution), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
@@ -248,7 +245,7 @@ class PreviewRenderer:
             HAS_BACKDROP=kind.background.ndim > 1, TABLE_SIZE=table_size,
             PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
             KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
-            BLOCK=_BLOCK, **_compiling(),
+            num_warps=2,
         )  # fmt: skip
 
     def _plain(
@@ -278,12 +275,6 @@ class PreviewRenderer:
                 image = torch.cat([grey, grey, grey, image[..., 3:]], dim=-1)
         color, alpha = image[..., :3], image[..., 3:]
         return torch.cat([color + (1 - alpha) * background, alpha], dim=-1)
-
-
-def _compiling() -> dict[str, int]:
-    """A pixel a lane; AMD's compiler has no bound on registers."""
-    warps = {"num_warps": _BLOCK // 32}
-    return warps if torch.version.hip or _REGISTERS is None else warps | {"maxnreg": _REGISTERS}
 
 
 def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Triton: the pixels of a preview, from the triangles that their samples see to colours over the background, in one kernel.
 
-A pixel a lane; every step mirrors the function of its name in `render`. Pixels lie in groups of 8 x 4, so that lanes that
-work together read the same texels, and a group that sees nothing only writes the background.
+A pixel a lane; every step mirrors the function of its name in `render`. A program has 8 x 8 pixels, so that lanes that
+work together read the same texels; where these see nothing, it only writes the background.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from render.kernels.light_lookup_triton import (
     evaluate_irradiance,
     roughness_to_level,
 )
-from render.kernels.rasterize_triton import CAMERA, DEPTHS, EMPTY, SAMPLE_X, SAMPLE_Y
+from render.kernels.rasterize_triton import CAMERA, DEPTHS, EMPTY, GROUP, SAMPLE_X, SAMPLE_Y, groups_before
 from render.kernels.shading_triton import (
     ggx_lookup,
     lobe_of,
@@ -304,24 +304,26 @@ def _least_above(numbers, bound):
 
 @triton.jit(do_not_specialize=["launches", "resolution", "levels", "width", "height"])
 def resolve(
-    keys, counters, launches, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
+    keys, marks, counters, launches, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
     background, image, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, HAS_ALPHA: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
-    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Programs [ceil(width / 8), ceil(height / (BLOCK / 8)), views] write image [N, height, width, 4].
+    """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
 
     Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre. Leaves the keys
-    EMPTY and the counters 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
+    EMPTY and the marks and counters 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
     """
+    BLOCK: tl.constexpr = GROUP * GROUP
     lane = tl.arange(0, BLOCK)
-    column, row = tl.program_id(0) * 8 + lane % 8, tl.program_id(1) * (BLOCK // 8) + lane // 8
-    view = tl.program_id(2)
+    across, down, view = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    column, row = across * GROUP + lane % GROUP, down * GROUP + lane // GROUP
     is_pixel = (column < width) & (row < height)
     pixel = (view.to(tl.int64) * height + row) * width + column
     camera = cameras + view * CAMERA
-    if (tl.program_id(0) == 0) & (tl.program_id(1) == 0) & (view == 0):
+    mark = marks + groups_before(view, width, height) + down * tl.num_programs(0) + across
+    sees_anything = tl.load(mark) != 0
+    if (across == 0) & (down == 0) & (view == 0):
         for launch in range(launches):
             tl.store(counters + launch, 0)
 
@@ -334,19 +336,22 @@ def resolve(
     red, green, blue = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     coverage = tl.zeros([BLOCK], tl.float32)
     SAMPLES: tl.constexpr = SPP * SPP
-    if CHANNEL == "depth":
-        places = keys + pixel[:, None] * SAMPLES + tl.arange(0, SAMPLES)[None, :]
-        key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
-        is_seen = key != EMPTY
-        tl.store(places, tl.zeros_like(key) + EMPTY, mask=is_seen)
-        depth = (key >> 32).to(tl.float64) / DEPTHS - 1
-        red = tl.sum(tl.where(is_seen, depth, 0.0), axis=1).to(tl.float32) / SAMPLES
-        green, blue = red, red
-        coverage = tl.sum(is_seen.to(tl.float32), axis=1) / SAMPLES
-    elif SPP == 1:
-        key = tl.load(keys + pixel, mask=is_pixel, other=EMPTY)
-        valid = key != EMPTY
-        if tl.max(valid.to(tl.int32), axis=0) > 0:
+    if sees_anything:
+        # No warp may find the mark gone.
+        tl.debug_barrier()
+        tl.store(mark, 0)
+        if CHANNEL == "depth":
+            places = keys + pixel[:, None] * SAMPLES + tl.arange(0, SAMPLES)[None, :]
+            key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
+            is_seen = key != EMPTY
+            tl.store(places, tl.zeros_like(key) + EMPTY, mask=is_seen)
+            depth = (key >> 32).to(tl.float64) / DEPTHS - 1
+            red = tl.sum(tl.where(is_seen, depth, 0.0), axis=1).to(tl.float32) / SAMPLES
+            green, blue = red, red
+            coverage = tl.sum(is_seen.to(tl.float32), axis=1) / SAMPLES
+        elif SPP == 1:
+            key = tl.load(keys + pixel, mask=is_pixel, other=EMPTY)
+            valid = key != EMPTY
             tl.store(keys + pixel, tl.zeros_like(key) + EMPTY, mask=valid)
             color, alpha = _shade(
                 key.to(tl.int32), column, row, valid, camera, vertices, triangles, texels, alphas, resolution, levels,
@@ -355,28 +360,28 @@ def resolve(
             )  # fmt: skip
             coverage = tl.where(valid, alpha, 0.0)
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
-    else:
-        sample = tl.arange(0, SAMPLES)[None, :]
-        places = keys + pixel[:, None] * SAMPLES + sample
-        key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
-        tl.store(places, tl.zeros_like(key) + EMPTY, mask=key != EMPTY)
-        numbers = tl.where(key != EMPTY, key.to(tl.int32), _NO_TRIANGLE)
-        off_centre = tl.abs(2 * (sample // SPP) + 1 - SPP) + tl.abs(2 * (sample % SPP) + 1 - SPP)
-        triangle = _least_above(numbers, tl.zeros([BLOCK], tl.int32) - 1)
-        while tl.min(triangle, axis=0) != _NO_TRIANGLE:
-            valid = triangle != _NO_TRIANGLE
-            is_same = numbers == triangle[:, None]
-            share = tl.sum(tl.where(is_same, 1.0 / SAMPLES, 0.0), axis=1)
-            nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
-            color, alpha = _shade(
-                triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices, triangles,
-                texels, alphas, resolution, levels, table, irradiance, atlas, width, height,
-                SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
-            )  # fmt: skip
-            share = tl.where(valid, share * alpha, 0.0)
-            red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]
-            coverage += share
-            triangle = _least_above(numbers, triangle)
+        else:
+            sample = tl.arange(0, SAMPLES)[None, :]
+            places = keys + pixel[:, None] * SAMPLES + sample
+            key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
+            tl.store(places, tl.zeros_like(key) + EMPTY, mask=key != EMPTY)
+            numbers = tl.where(key != EMPTY, key.to(tl.int32), _NO_TRIANGLE)
+            off_centre = tl.abs(2 * (sample // SPP) + 1 - SPP) + tl.abs(2 * (sample % SPP) + 1 - SPP)
+            triangle = _least_above(numbers, tl.zeros([BLOCK], tl.int32) - 1)
+            while tl.min(triangle, axis=0) != _NO_TRIANGLE:
+                valid = triangle != _NO_TRIANGLE
+                is_same = numbers == triangle[:, None]
+                share = tl.sum(tl.where(is_same, 1.0 / SAMPLES, 0.0), axis=1)
+                nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
+                color, alpha = _shade(
+                    triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices, triangles,
+                    texels, alphas, resolution, levels, table, irradiance, atlas, width, height,
+                    SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                )  # fmt: skip
+                share = tl.where(valid, share * alpha, 0.0)
+                red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]
+                coverage += share
+                triangle = _least_above(numbers, triangle)
 
     through = 1 - coverage
     result = rows_of_four(

@@ -52,8 +52,9 @@ class VisibilityBuffer:
 
     keys      int64 [views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
               number, or EMPTY. The samples of a pixel follow each other
+    marks     int8 [views * ceil(height / 8) * ceil(width / 8)]: 1 for each 8 x 8 pixels that see anything
     counters  int64, one of each launch
-    Whoever reads the keys makes them EMPTY again and the counters 0 before the next drawing.
+    Whoever reads the keys makes them EMPTY again, and the marks and counters 0, before the next drawing.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class VisibilityBuffer:
     ) -> None:
         self.views, self.triangles, self.resolution, self.spp = views, triangles, resolution, spp
         self.keys = torch.full((views * resolution[0] * resolution[1] * spp * spp,), EMPTY, device=device)
+        groups = (resolution[0] + 7) // 8 * ((resolution[1] + 7) // 8)
+        self.marks = torch.zeros(views * groups, dtype=torch.int8, device=device)
         self._launches = list(_launches(views, triangles))
         entries = max((part[1] * (part[3] - part[2]) for part in self._launches), default=1)
         self._starts = torch.empty(entries, dtype=torch.int64, device=device)
@@ -90,7 +93,7 @@ class VisibilityBuffer:
         previous = self.keys if in_front is None else in_front
         options = {"PEEL": in_front is not None, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
         for counter, (view, views, first, last) in zip(self.counters.split(1), self._launches, strict=False):
-            lists = self._starts, self._records, counter
+            lists = self.marks, self._starts, self._records, counter
             set_up_triangles[((last - first + _BLOCK - 1) // _BLOCK, views)](
                 positions, positions if cameras is None else cameras, triangles, self.keys, previous, *lists,
                 positions.shape[-2], first, last, view, width, height,

@@ -20,6 +20,8 @@ DEPTHS = tl.constexpr(2.0**30 - 1)
 CAMERA = tl.constexpr(20)
 SAMPLE_X = tl.constexpr(_SAMPLE_X)
 SAMPLE_Y = tl.constexpr(_SAMPLE_Y)
+# Pixels along a side of the groups that are marked where anything is seen.
+GROUP = tl.constexpr(8)
 # Float64 values of an entry of the list, see `set_up_triangles`.
 RECORD = tl.constexpr(16)
 # The counter of the list: entries in the low bits, their tiles above, so that one addition draws both.
@@ -142,14 +144,14 @@ def _set_up(
     box = _reach(box, a[0], a[1], a[3], a[2] + a[3] >= 0)
     box = _reach(box, b[0], b[1], b[3], b[2] + b[3] >= 0)
     box = _reach(box, c[0], c[1], c[3], c[2] + c[3] >= 0)
-    box = _reach_near_plane(box, a, b)
-    box = _reach_near_plane(box, b, c)
-    box = _reach_near_plane(box, c, a)
-    boundless = box[4]
-    left, right = _samples_between(tl.where(boundless, -1.0, box[0]), tl.where(boundless, 1.0, box[1]), width, SAMPLE_X)
-    top, bottom = _samples_between(
-        tl.where(boundless, -1.0, box[2]), tl.where(boundless, 1.0, box[3]), height, SAMPLE_Y
-    )
+    low_x, high_x, low_y, high_y, boundless = box
+    is_near = (a[2] + a[3] < 0) | (b[2] + b[3] < 0) | (c[2] + c[3] < 0)
+    if tl.max(is_near.to(tl.int32), axis=0) > 0:
+        box = _reach_near_plane(box, a, b)
+        box = _reach_near_plane(box, b, c)
+        low_x, high_x, low_y, high_y, boundless = _reach_near_plane(box, c, a)
+    left, right = _samples_between(tl.where(boundless, -1.0, low_x), tl.where(boundless, 1.0, high_x), width, SAMPLE_X)
+    top, bottom = _samples_between(tl.where(boundless, -1.0, low_y), tl.where(boundless, 1.0, high_y), height, SAMPLE_Y)
     columns, rows = right - left + 1, bottom - top + 1
     is_seen = is_usable & (columns > 0) & (rows > 0)
     one, two, three = _with_tolerance(one), _with_tolerance(two), _with_tolerance(three)
@@ -169,10 +171,11 @@ def _is_inside(edge, column, row):
 
 @triton.jit
 def _draw(
-    keys, previous, one, two, three, depth, triangle, column, row, width, valid, PEEL: tl.constexpr, SPP: tl.constexpr
-):
-    """Leaves in a view's keys the nearest of what is there and the triangles, where they cover the sample; with PEEL only
-    of what lies behind `previous`."""
+    keys, previous, marks, one, two, three, depth, triangle, column, row, width, valid,
+    PEEL: tl.constexpr, SPP: tl.constexpr,
+):  # fmt: skip
+    """Leaves in a view's keys the nearest of what is there and the triangles, where they cover the sample, and marks the
+    pixel's group; with PEEL only of what lies behind `previous`."""
     x, y = column.to(tl.float64), row.to(tl.float64)
     z = depth[0] * x + (depth[1] * y + depth[2])
     is_covered = _is_inside(one, x, y) & _is_inside(two, x, y) & _is_inside(three, x, y) & (z >= -1) & (z <= 1) & valid
@@ -181,11 +184,19 @@ def _draw(
     if PEEL:
         is_covered &= key > tl.load(previous + at, mask=is_covered, other=EMPTY)
     tl.atomic_min(keys + at, key, mask=is_covered, sem="relaxed")
+    group = row // (GROUP * SPP) * ((width + GROUP - 1) // GROUP) + column // (GROUP * SPP)
+    tl.store(marks + group, is_covered.to(tl.int8), mask=is_covered)
+
+
+@triton.jit
+def groups_before(view, width, height):
+    """How many groups the views before one have."""
+    return view.to(tl.int64) * ((height + GROUP - 1) // GROUP) * ((width + GROUP - 1) // GROUP)
 
 
 @triton.jit(do_not_specialize=["vertices", "first", "last", "first_view", "width", "height"])
 def set_up_triangles(
-    positions, cameras, triangles, keys, previous, starts, records, counter,
+    positions, cameras, triangles, keys, previous, marks, starts, records, counter,
     vertices, first, last, first_view, width, height,
     CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr,
     HIGH: tl.constexpr, BLOCK: tl.constexpr,
@@ -195,6 +206,7 @@ def set_up_triangles(
 
     keys      int64 [N * height * width * SPP^2], to begin with EMPTY
     previous  with PEEL the keys of the layer in front
+    marks     int8 [N * ceil(height / 8) * ceil(width / 8)], to begin with 0: 1 for each group of pixels that sees something
     starts    int64 [entries]: of each entry of the list its first tile, ascending
     records   float64 [entries, 16]: three edges and the plane of z/w, the box's row and column, its tiles in a row, the
               view and the triangle
@@ -212,11 +224,12 @@ def set_up_triangles(
     samples = tl.where(is_large, 0, area).to(tl.int32)
     across = tl.maximum(columns, 1)
     seen = view.to(tl.int64) * height * width * (SPP * SPP)
+    marks += groups_before(view, width, height)
     for number in range(0, tl.max(samples, axis=0)):
         down = number // across
         row, column = top + down, left + (number - down * across)
         _draw(
-            keys + seen, previous + seen, one, two, three, depth, triangle, column, row, width, number < samples,
+            keys + seen, previous + seen, marks, one, two, three, depth, triangle, column, row, width, number < samples,
             PEEL, SPP,
         )  # fmt: skip
 
@@ -261,7 +274,7 @@ def _plane(record):
 
 @triton.jit(do_not_specialize=["width", "height"])
 def fill_tiles(
-    keys, previous, starts, records, counter, width, height,
+    keys, previous, marks, starts, records, counter, width, height,
     PEEL: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
 ):  # fmt: skip
     """Any number of programs: each fills its share of the tiles of the list; arguments as of `set_up_triangles`."""
@@ -276,13 +289,15 @@ def fill_tiles(
         while item < last:
             record = records + entry * RECORD
             corner, across = tl.load(record + 12).to(tl.int64), tl.load(record + 13).to(tl.int32)
-            seen = tl.load(record + 14).to(tl.int64) * height * width * (SPP * SPP)
+            view = tl.load(record + 14).to(tl.int64)
+            seen = view * height * width * (SPP * SPP)
             tile = (item - tl.load(starts + entry)).to(tl.int32)
             down = tile // across
             row = (corner >> _ROW_BITS).to(tl.int32) + down * HIGH + within // WIDE
             column = (corner & _COLUMNS).to(tl.int32) + (tile - down * across) * WIDE + within % WIDE
             _draw(
-                keys + seen, previous + seen, _plane(record), _plane(record + 3), _plane(record + 6), _plane(record + 9),
+                keys + seen, previous + seen, marks + groups_before(view, width, height),
+                _plane(record), _plane(record + 3), _plane(record + 6), _plane(record + 9),
                 tl.load(record + 15).to(tl.int64), column, row, width, (row < height * SPP) & (column < width * SPP),
                 PEEL, SPP,
             )  # fmt: skip

@@ -18,14 +18,14 @@ pytestmark = pytest.mark.skipif(
     reason="Triton's compiler is not there",
 )
 BUFFERS = {
-    "keys": "*i64", "previous": "*i64", "starts": "*i64", "records": "*fp64", "counter": "*i64", "counters": "*i64",
-    "positions": "*fp32", "cameras": "*fp64", "matrices": "*fp64", "triangles": "*i32", "vertices": "*fp32",
+    "keys": "*i64", "previous": "*i64", "starts": "*i64", "records": "*fp64", "counter": "*i64", "marks": "*i8",
+    "counters": "*i64", "positions": "*fp32", "cameras": "*fp64", "matrices": "*fp64", "triangles": "*i32", "vertices": "*fp32",
     "texels": "*fp32", "alphas": "*fp32", "table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
     "background": "*fp32", "image": "*fp32",
 }  # fmt: skip
 
 
-def compiled(kernel, constants: dict, **arguments: str) -> str:
+def compiled(kernel, constants: dict, warps: int = 1, **arguments: str) -> str:
     """The kernel's code for an H100; arguments without a type are whole numbers."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -35,8 +35,7 @@ def compiled(kernel, constants: dict, **arguments: str) -> str:
     source = triton.compiler.ASTSource(
         kernel, types, constexprs={(names.index(name),): value for name, value in constants.items()}
     )
-    options = {"num_warps": constants.get("BLOCK", 32) // 32}
-    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps}).asm["ptx"]
 
 
 @pytest.mark.parametrize(("clip", "peel", "spp"), [(False, False, 1), (True, True, 1), (False, False, 4)])
@@ -45,7 +44,7 @@ def test_rasterizer(clip, peel, spp):
 
     shared = {"PEEL": peel, "SPP": spp, "WIDE": 16, "HIGH": 8}
     types = {"positions": "*fp64" if clip else "*fp32", "vertices": "i32"}
-    assert "atom" in compiled(set_up_triangles, shared | {"CLIP": clip, "SMALL": 16, "BLOCK": 64}, **types)
+    assert "atom" in compiled(set_up_triangles, shared | {"CLIP": clip, "SMALL": 16, "BLOCK": 64}, warps=2, **types)
     assert "min" in compiled(fill_tiles, shared | {"SEARCH": 3})
 
 
@@ -74,6 +73,6 @@ def test_frames(channel, seed, spp, alpha, image):
     constants = {
         "SPP": spp, "CHANNEL": channel, "SEED": seed, "HAS_ALPHA": alpha, "HAS_BACKDROP": alpha,
         "TABLE_SIZE": 256 if seed else ggx_table().values.shape[2], "PLACES": layout.places,
-        "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels), "BLOCK": 64,
+        "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),
     }  # fmt: skip
-    assert "st.global" in compiled(resolve, constants, image=image)
+    assert "st.global" in compiled(resolve, constants, warps=2, image=image)

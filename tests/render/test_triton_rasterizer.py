@@ -9,6 +9,7 @@ import os
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from render.camera import Camera, look_at, orthographic, perspective
 from render.kernels import rasterize
@@ -140,15 +141,18 @@ def test_cameras(device):
 @pytest.mark.parametrize("spp", [1, 2, 4])
 def test_samples_of_pixels_and_world_positions(device, spp):
     """Keys lie pixel by pixel, depth above triangle; a buffer serves again once it is emptied."""
-    height, width = 7, 10
+    height, width = 9, 25
     clip, triangles = soup(25, 0.5)
-    position = clip[:, :3].float()
+    position = 0.4 * clip[:, :3].float()
     buffer = VisibilityBuffer(3, len(triangles), (height, width), spp, device)
     fine = visible_fragments(
         torch.stack([c.to_clip(position) for c in cameras()]), triangles, (height * spp, width * spp)
     )
     expected = torch.full((3 * height * spp * width * spp,), -1, dtype=torch.int64)
     expected[fine.pixel] = fine.triangle
+    covered = (expected >= 0).float().reshape(3, 1, height * spp, width * spp)
+    groups = F.max_pool2d(covered, 8 * spp, ceil_mode=True)
+    assert 0 < int(groups.sum()) < groups.numel()
     depth = torch.full(expected.shape, torch.nan)
     depth[fine.pixel] = fine.depth
     for _ in range(2):
@@ -158,6 +162,8 @@ def test_samples_of_pixels_and_world_positions(device, spp):
         found = torch.where(keys == EMPTY, torch.nan, (keys >> 32).double() / (2**30 - 1) - 1)
         torch.testing.assert_close(found.float(), depth, equal_nan=True, rtol=0, atol=1e-6)
         buffer.keys.fill_(EMPTY)
+        assert torch.equal(buffer.marks.cpu(), groups.reshape(-1).to(torch.int8))
+        buffer.marks.zero_()
         buffer.counters.zero_()
 
 
