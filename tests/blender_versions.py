@@ -272,7 +272,7 @@ def main() -> int:
 
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="pbrfit_versions_") as folder:
-        zips = build_addon.build(folder, "bundled", [build_addon.this_platform()])
+        zips = build_addon.build(folder)
         for version in chosen.versions or PYTHON_OF:
             print(f"== Blender {version}", flush=True)
             outcomes.append(run_tests(version, zips, chosen.with_torch, pytest_arguments))
