@@ -89,9 +89,9 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
         checkpoints: CheckpointFolder | None = None,
-        find_device: Callable[[], str] = lambda: "",
+        find_device: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        """find_device: says on which device jobs run by default; called in the worker's thread before the first job."""
+        """find_device: `device` and `device_name` that jobs run on by default; called in the worker's thread at first."""
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
@@ -113,8 +113,8 @@ class Server:
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
         self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
         self._wakeup = Wakeup()
-        info = {"version": software_version(), "pid": os.getpid(), "device": ""}
-        self._worker = Worker(run_job, self._report, lambda: info.update(device=find_device()))
+        info = {"version": software_version(), "pid": os.getpid(), "device": "", "device_name": ""}
+        self._worker = Worker(run_job, self._report, lambda: info.update(find_device()))
         self.worker_ended = False
         self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints)
 
@@ -257,19 +257,20 @@ def run_installed_fit(
     return run_fit_job(inputs, settings, report, cancelled)
 
 
-def find_installed_device() -> str:
-    """The device that the setting "auto" means: "cuda" or "cpu", or nothing where that cannot be found out.
+def find_installed_device() -> dict[str, str]:
+    """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; nothing where that cannot be found out.
 
     Imports what a fit needs, which takes seconds that the first job then does not wait for.
     """
     try:
         from . import fit_job  # noqa: F401
-        from .device import resolve_device
+        from .device import device_description, resolve_device
 
-        return resolve_device("auto").type
+        device = resolve_device("auto")
+        return {"device": device.type, "device_name": device_description(device)}
     except Exception:  # the first job will say it again, to whom it concerns
         logger.exception("the fit cannot be imported")
-        return ""
+        return {}
 
 
 def serve(
@@ -278,7 +279,7 @@ def serve(
     parent_pid: int | None = None,
     run_job: RunJob = run_installed_fit,
     *,
-    find_device: Callable[[], str] = find_installed_device,
+    find_device: Callable[[], dict[str, str]] = find_installed_device,
     keys: KeyPair | None = None,
     authorized: AuthorizedKeys,
     checkpoints: CheckpointFolder | None = None,

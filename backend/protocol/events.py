@@ -10,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Connected:
-    """The backend answered. `info` holds its `version`, `protocol`, `pid` and `limits`."""
+    """The backend answered. `info` holds its `version`, `protocol`, `pid`, `limits`, and `device` ("cuda" or "cpu") and
+    `device_name`, both empty while the backend does not know them."""
 
     info: dict[str, Any]
 

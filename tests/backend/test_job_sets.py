@@ -97,7 +97,7 @@ def test_one_bar_runs_over_all_sets(two_ball_result):
     assert fractions == sorted(fractions)
     assert fractions[-1] <= 1
     iterations = [progress.iteration for progress in fitting]
-    assert iterations == list(range(1, len(iterations) + 1))
+    assert iterations == sorted(set(iterations))
     assert "set 1 of 2" in fitting[0].message
     assert "set 2 of 2" in fitting[-1].message
 

@@ -193,9 +193,13 @@ def test_a_piece_that_there_is_not_is_refused(raw, body):
 
 
 def test_the_device_is_told_once_it_is_known():
-    with running_server(find_device=lambda: "cuda") as server, raw_client(server.address) as raw:
+    with (
+        running_server(find_device=lambda: {"device": "cuda", "device_name": "a GPU"}) as server,
+        raw_client(server.address) as raw,
+    ):
         run_to_result(raw)  # the worker has looked by then
-        assert raw.request("hello").body["device"] == "cuda"
+        welcome = raw.request("hello").body
+    assert (welcome["device"], welcome["device_name"]) == ("cuda", "a GPU")
 
 
 def test_progress_that_is_not_finite_or_not_plain_still_travels():
