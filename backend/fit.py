@@ -17,12 +17,13 @@ from backend.fit_objective import shade_samples
 from backend.fit_state import FitState, StepPlan, adam, level_of_detail
 from backend.fit_steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
 from backend.fused_light import FusedLight, can_fuse_light
+from backend.held_out import HeldOutMeter, Measured, Pace
 from backend.light_fit import LightOptimizer
 from backend.sample_table import SampleTable, StepRows, step_rows
 from render.brdf import ggx_table
 from render.color import linear_to_srgb
 from render.kernels import has_triton
-from render.kernels.fused_samples import can_fuse
+from render.kernels.fused_samples import can_fuse, fused_sample_error
 from render.kernels.texture_lookup import lookup_at
 from render.light import EnvironmentLight, PrefilteredLight
 from render.material import MaterialMaps, initial_maps
@@ -30,6 +31,10 @@ from render.radiance import ShadingModel
 from render.texel_lookup import Taps, lookup, mip_count, pyramid
 
 _MEASURE_EVERY = 20
+# A measure takes as long as five iterations, on a GPU where those take 0.2 ms.
+_MEASURE_EVERY_ON_GPU = 50
+# Iterations between the marks by which the host waits for a GPU.
+_STRIDE = 32
 # Working out the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
 _PREPARATION = 0.7
 _LEAST_GAIN_DB = 0.02
@@ -89,8 +94,8 @@ class TableFit:
         with torch.no_grad():
             start_light = light.build_mips()
         self._known_light: PrefilteredLight | None = None if plan.learn_light else start_light
-        generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(table), generator=generator).to(device)
+        generator = torch.Generator(device).manual_seed(seed)
+        self.order = torch.randperm(len(table), generator=generator, device=device)
         if self._captures and len(table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
         self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
@@ -137,7 +142,8 @@ class TableFit:
     def run(self, held_out: SampleTable | None, on_step: Callable[[FitStatus], None]) -> list[FitStatus]:
         """Run the whole plan; `on_step` hears of every iteration; returns the states at which the error was measured.
 
-        The last size ends early when the held-out error has stopped falling.
+        The last size ends early when the held-out error has stopped falling, and leaves the maps at which it was lowest.
+        On a GPU errors are told some iterations after they were measured.
         """
         plan, history, started = self.plan, [], time.perf_counter()
         lengths = stage_lengths(plan.iterations, plan.stages)
@@ -146,33 +152,72 @@ class TableFit:
         batches = [plan.batch >> (plan.stages - 1 - stage) for stage in range(plan.stages)]
         preparation = _PREPARATION * len(self.table)
         work = sum(preparation + length * batch for length, batch in zip(lengths, batches, strict=True))
+        pace = Pace(self.table.color.device, _STRIDE)
+        every = _MEASURE_EVERY_ON_GPU if self._captures else _MEASURE_EVERY
         done = 0.0
+
+        def status(iteration: int, psnr_db: float | None) -> FitStatus:
+            elapsed, fraction = time.perf_counter() - started, done / work
+            left = elapsed * (1 - fraction) / fraction
+            return FitStatus(iteration, fraction, self.maps.resolution, psnr_db, elapsed, left)
+
         for stage, (length, batch) in enumerate(zip(lengths, batches, strict=True)):
             self.set_resolution(plan.resolution >> (plan.stages - 1 - stage), batch)
             done += preparation
-            judged = None if held_out is None else self._prepared(held_out)
-            best, best_iteration = -math.inf, self.iteration
+            is_last = stage == len(lengths) - 1
+            meter = None if held_out is None else HeldOutMeter(self._judge(held_out))
+            best = _Best()
             for _ in range(length):
                 self.step(plan.learning_rate * math.exp(decay * self.iteration / total))
-                psnr = None
-                if held_out is not None and (self.iteration % _MEASURE_EVERY == 0 or self.iteration == total):
-                    psnr = float(-10 * torch.log10(self.error(*judged).mean()))
+                pace.keep(self.iteration)
                 done += batch
-                elapsed, fraction = time.perf_counter() - started, done / work
-                left = elapsed * (1 - fraction) / fraction
-                status = FitStatus(self.iteration, fraction, self.maps.resolution, psnr, elapsed, left)
-                on_step(status)
-                if psnr is None:
-                    continue
-                history.append(status)
-                if psnr > best + _LEAST_GAIN_DB:
-                    best, best_iteration = psnr, self.iteration
-                elif stage == len(lengths) - 1 and self.iteration - best_iteration >= max(
-                    80, _PATIENCE * plan.iterations
-                ):
+                if meter is not None and (self.iteration % every == 0 or self.iteration == total):
+                    meter.measure(self.iteration, self._copies() if is_last else ())
+                measured = [] if meter is None else meter.finished()
+                best.take(measured)
+                history += [status(item.iteration, item.psnr_db) for item in measured]
+                on_step(status(self.iteration, measured[-1].psnr_db if measured else None))
+                if is_last and best.kept and self.iteration - best.since >= max(80, _PATIENCE * plan.iterations):
                     break
+            if meter is not None:
+                measured = meter.finished(every=True)
+                best.take(measured)
+                history += [status(item.iteration, item.psnr_db) for item in measured]
+            if is_last:
+                self._restore(best)
             self.maps = MaterialMaps(self.state.texels.detach())
         return history
+
+    def _copies(self) -> tuple[torch.Tensor, ...]:
+        """The maps as they are, and the light where it is learned."""
+        texels = self.state.texels.detach().clone()
+        return (texels, self.light.base.detach().clone()) if self.plan.learn_light else (texels,)
+
+    @torch.no_grad()
+    def _restore(self, best: _Best) -> None:
+        """Go back to the best of the measured states, where the last was worse."""
+        if best.lead > _LEAST_GAIN_DB:
+            self.state.texels.copy_(best.kept[0])
+            if self.plan.learn_light:
+                self.light.base.copy_(best.kept[1])
+
+    def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
+        """What gives the mean squared error of the held-out rows at the current size of the maps."""
+        rows, taps = self._prepared(held_out)
+        if not self._fuses:
+            return lambda: self.error(rows, taps).mean()
+        rows, state = step_rows(rows), self.state
+        level = level_of_detail(rows, state.resolution)
+
+        def error() -> torch.Tensor:
+            with torch.no_grad():
+                return fused_sample_error(
+                    pyramid(state.texels.detach(), state.levels), rows.uv, level, state.resolution, state.levels,
+                    rows.normal, rows.tangent, rows.sign, rows.view, rows.color,
+                    state.prefiltered(), self.ggx, self.plan.model, rows.shadow,
+                )  # fmt: skip
+
+        return error
 
     def _prepared(self, rows: SampleTable | StepRows) -> tuple[SampleTable | StepRows, Taps | None]:
         """Rows with their taps, where those are worth keeping."""
@@ -200,6 +245,25 @@ class TableFit:
         error = self.error(rows).mean(-1)
         views = torch.unique(rows.view_index)
         return [float(-10 * torch.log10(error[rows.view_index == view].mean())) for view in views]
+
+
+class _Best:
+    """The best of the states that were measured, and since which iteration it is the best."""
+
+    def __init__(self) -> None:
+        self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
+        self.kept: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def lead(self) -> float:
+        """By how many dB the best is better than the latest."""
+        return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
+
+    def take(self, measured: list[Measured]) -> None:
+        for item in measured:
+            self.latest_db = item.psnr_db
+            if item.psnr_db > self.psnr_db + _LEAST_GAIN_DB:
+                self.psnr_db, self.since, self.kept = item.psnr_db, item.iteration, item.kept
 
 
 def stage_lengths(iterations: int, stages: int) -> list[int]:

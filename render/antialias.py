@@ -24,16 +24,19 @@ _SLACK = 1 / 16
 def opposite_vertices(mesh: Mesh) -> torch.Tensor:
     """For each triangle and each of its corners, the vertex across the opposite side: int64 [T, 3], -1 at open sides.
 
-    Vertices at the same position count as one, so the seams of uvs and normals are no open sides. Where more than two
-    triangles share a side, two of them are neighbours and the others' sides are open.
+    Vertices at the same position count as one, so the seams of uvs and normals are no open sides. Triangles that have a
+    position twice, as at the poles of a sphere, are nobody's neighbours. Where more than two triangles share a side, two
+    of them are neighbours and the others' sides are open.
     """
     welded = _weld(mesh.position)
     corner = mesh.triangles
-    sides = torch.stack([welded[corner[:, [1, 2, 0]]], welded[corner[:, [2, 0, 1]]]], dim=-1).reshape(-1, 2)
-    low, high = sides.amin(-1), sides.amax(-1)
-    key = low * len(mesh.position) + high
+    sides = torch.stack([welded[corner[:, [1, 2, 0]]], welded[corner[:, [2, 0, 1]]]], dim=-1)
+    has_area = (sides[..., 0] != sides[..., 1]).all(-1, keepdim=True).expand(-1, 3).reshape(-1)
+    low, high = sides.amin(-1).reshape(-1), sides.amax(-1).reshape(-1)
+    alone = -1 - torch.arange(len(low), device=low.device)
+    key = torch.where(has_area, low * len(mesh.position) + high, alone)
     order = torch.argsort(key, stable=True)
-    same = (key[order][1:] == key[order][:-1]) & (low != high)[order][1:]
+    same = key[order][1:] == key[order][:-1]
     # In a run of equal sides the first two are partners: a side pairs with the next unless it already has a partner.
     starts = torch.cat([torch.ones_like(same[:1]), ~same])
     place = torch.arange(len(key), device=key.device)

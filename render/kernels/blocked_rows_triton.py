@@ -1,4 +1,4 @@
-"""Triton: a sparse matrix of dense blocks times wide rows, on the tensor cores."""
+"""Triton: a sparse matrix of dense blocks times wide rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import triton.language as tl
 @triton.jit
 def blocked_pieces(
     source, column, weight, piece_start, piece_end, piece_slot, result, width,
-    TILE: tl.constexpr, STEP: tl.constexpr, BIG: tl.constexpr, REST: tl.constexpr, PRECISION: tl.constexpr,
+    TILE: tl.constexpr, STEP: tl.constexpr, BIG: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """Lines slot * TILE .. of the result = weight[k, line] * source[column[k]] summed over k in the piece; one program a piece.
 
@@ -26,9 +26,9 @@ def blocked_pieces(
         row = source + (tl.load(column + k).to(tl.int64) * width)[:, None]
         share = tl.load(weight + (k.to(tl.int64) * TILE)[None, :] + line[:, None])
         read = tl.load(row + big[None, :], mask=is_big, other=0.0)
-        most = tl.dot(share, read, most, input_precision=PRECISION)
+        most = tl.dot(share, read, most, input_precision="ieee")
         read = tl.load(row + rest[None, :], mask=is_rest, other=0.0)
-        others = tl.dot(share, read, others, input_precision=PRECISION)
+        others = tl.dot(share, read, others, input_precision="ieee")
     to = result + ((tl.load(piece_slot + piece).to(tl.int64) * TILE + line) * width)[:, None]
     tl.store(to + big[None, :], most, mask=is_big)
     tl.store(to + rest[None, :], others, mask=is_rest)

@@ -108,25 +108,66 @@ def fused_sample_gradients(
 
     Raises ValueError where shapes, types or lights are not those that `can_fuse` names.
     """
-    if not can_fuse(pyramid_rows, light, model, samples=max(1, len(uv))):
+    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
+    columns |= {"color": color, "alpha": alpha}
+    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, huber, shadow, first, count)
+    return _launch(pyramid_rows.detach(), batch, learn_light)
+
+
+def fused_sample_error(
+    pyramid_rows: torch.Tensor,
+    uv: torch.Tensor,
+    level: torch.Tensor,
+    resolution: int,
+    levels: int,
+    normal: torch.Tensor,
+    tangent: torch.Tensor,
+    sign: torch.Tensor,
+    view: torch.Tensor,
+    color: torch.Tensor,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    shadow: ShadowFactors | None = None,
+) -> torch.Tensor:
+    """The mean squared error of samples in sRGB, clipped to 0..1, a scalar on the device; arguments and errors as above."""
+    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
+    columns |= {"color": color, "alpha": level}
+    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, 0.0, shadow, None, None)
+    return _launch(pyramid_rows.detach(), batch, learn_light=False, measure=True).loss
+
+
+def _batch(
+    pyramid_rows: torch.Tensor,
+    columns: dict[str, torch.Tensor],
+    resolution: int,
+    levels: int,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    huber: float,
+    shadow: ShadowFactors | None,
+    first: torch.Tensor | None,
+    count: int | None,
+) -> _Batch:
+    """Checked; raises ValueError."""
+    rows = len(columns["uv"])
+    if not can_fuse(pyramid_rows, light, model, samples=max(1, rows)):
         raise ValueError("these samples cannot be fused: ask can_fuse first, and take the plain way where it says no")
     if (first is None) != (count is None):
         raise ValueError("a batch within the rows needs both its first row and its count")
-    samples = len(uv) if count is None else count
-    if not 0 < samples <= len(uv):
-        raise ValueError(f"a batch has between one sample and the {len(uv)} there are, not {samples}")
-    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
-    columns |= {"color": color, "alpha": alpha}
+    samples = rows if count is None else count
+    if not 0 < samples <= rows:
+        raise ValueError(f"a batch has between one sample and the {rows} there are, not {samples}")
     if shadow is not None:
-        columns |= {"shadow.diffuse": shadow.diffuse, "shadow.specular": shadow.specular}
+        columns = columns | {"shadow.diffuse": shadow.diffuse, "shadow.specular": shadow.specular}
     for name, column in columns.items():
-        if column.dtype != torch.float32 or column.numel() != len(uv) * _WIDTHS[name]:
+        if column.dtype != torch.float32 or column.numel() != rows * _WIDTHS[name]:
             raise ValueError(
-                f"{name} has {_WIDTHS[name]} float32 for each of {len(uv)} rows, not {column.dtype} {list(column.shape)}"
+                f"{name} has {_WIDTHS[name]} float32 for each of {rows} rows, not {column.dtype} {list(column.shape)}"
             )
-    rows = tuple(column.contiguous() for column in columns.values())
-    batch = _Batch(rows, resolution, levels, light, table, model, huber, first, samples)
-    return _launch(pyramid_rows.detach(), batch, learn_light)
+    kept = tuple(column.contiguous() for column in columns.values())
+    return _Batch(kept, resolution, levels, light, table, model, huber, first, samples)
 
 
 _WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
@@ -148,7 +189,7 @@ class _Batch:
     samples: int
 
 
-def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool) -> SampleGradients:
+def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False) -> SampleGradients:
     from render.kernels.fused_samples_triton import fused_samples
 
     uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows
@@ -156,7 +197,7 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool) -> SampleGra
     irradiance = batch.light.irradiance.detach().contiguous()
     # Channels lie innermost in the atlas already; its gradient has a fourth, see `spread_atlas`.
     inner = batch.light.atlas.detach().permute(0, 2, 3, 1).contiguous()[0]
-    texel_gradient = torch.zeros_like(texels, memory_format=torch.contiguous_format)
+    texel_gradient = texels if measure else torch.zeros_like(texels, memory_format=torch.contiguous_format)
     atlas_gradient = inner.new_zeros(*inner.shape[:2], 4) if learn_light else None
     programs = (batch.samples + _BLOCK - 1) // _BLOCK
     partial = texels.new_empty(programs, 1 + irradiance.numel() if learn_light else 1)
@@ -166,7 +207,8 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool) -> SampleGra
         uv if batch.first is None else batch.first, batch.samples,
         table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
         SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
-        TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
+        MEASURE=measure,
+                TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
         KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
     )  # fmt: skip
     total = partial.sum(0)

@@ -18,6 +18,7 @@ from render.kernels.light_lookup_triton import (
     store_sums,
 )
 from render.kernels.shading_triton import (
+    clipped_srgb,
     ggx_lookup,
     huber,
     lobe_of,
@@ -120,12 +121,13 @@ def fused_samples(
     texels, texel_gradient, uv, level, resolution, levels,
     normals, tangents, signs, views, colors, alphas, shadow_diffuse, shadow_specular, first, samples,
     table, irradiance, atlas, atlas_gradient, partial, delta,
-    SEED: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr,
+    SEED: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr, MEASURE: tl.constexpr,
     TABLE_SIZE: tl.constexpr, SHADOW_NODES: tl.constexpr,
     ATLAS_WIDTH: tl.constexpr, PLACES: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """partial[p, 0] = program p's part of the loss; with LEARN_LIGHT partial[p, 1:] that of the gradient to the irradiance.
 
+    With MEASURE partial[p] is its part of the mean squared error of the clipped sRGB values instead, and nothing else is done.
     Adds to texel_gradient and, with LEARN_LIGHT, to atlas_gradient. With OFFSET the samples begin at row `first` of
     their columns. KNOWN and PLACES are the levels' roughnesses and their (resolution, top, left) in the atlas.
     """
@@ -186,69 +188,78 @@ def fused_samples(
     prediction = plus(times(diffuse, diffuse_light), times(specular, lobe_light))
 
     reference, alpha = load_three(colors, row, valid), tl.load(alphas + row, mask=valid, other=1.0)
-    red, to_red = huber(prediction[0], reference[0], delta)
-    green, to_green = huber(prediction[1], reference[1], delta)
-    blue, to_blue = huber(prediction[2], reference[2], delta)
-    share = 1 / (samples * 3.0)
-    missing = 1 - alpha
-    loss = tl.where(valid, (red + green + blue + 3 * missing * missing) * share, 0.0)
-
-    # The way back.
-    to_color = where_three(valid, (to_red * share, to_green * share, to_blue * share))
-    to_diffuse, to_specular = times(to_color, diffuse_light), times(to_color, lobe_light)
-    to_sky, to_light = times(to_color, diffuse), times(to_color, specular)
-    if SHADOWED:
-        to_sky, to_light = times(to_sky, open_diffuse), times(to_light, open_specular)
-    to_sky = (
-        tl.where(sky[0] >= 0, to_sky[0], 0.0),
-        tl.where(sky[1] >= 0, to_sky[1], 0.0),
-        tl.where(sky[2] >= 0, to_sky[2], 0.0),
-    )
-    to_normal = irradiance_to_direction(irradiance, upward, to_sky)
-    if SEED and not SHADOWED:
-        to_normal = scaled(minus(to_normal, scaled(upward, dot(upward, to_normal))), upward_scale)
-    if LEARN_LIGHT:
-        store_sums(partial + tl.program_id(0) * 28, loss, upward, to_sky, BLOCK)
-        spread_atlas(atlas_gradient, direction, atlas_level, to_light, valid, PLACES, ATLAS_WIDTH, BLOCK)
+    if MEASURE:
+        red = clipped_srgb(prediction[0]) - clipped_srgb(reference[0])
+        green = clipped_srgb(prediction[1]) - clipped_srgb(reference[1])
+        blue = clipped_srgb(prediction[2]) - clipped_srgb(reference[2])
+        error = tl.where(valid, red * red + green * green + blue * blue, 0.0) / (samples * 3.0)
+        tl.store(partial + tl.program_id(0), tl.sum(error, axis=0))
     else:
-        tl.store(partial + tl.program_id(0), tl.sum(loss, axis=0))
-    to_lobe_roughness = dot(to_light, light_level) * level_slope
-    to_direction = dir_to_cube_transposed(direction, dot(to_light, light_x), dot(to_light, light_y))
+        red, to_red = huber(prediction[0], reference[0], delta)
+        green, to_green = huber(prediction[1], reference[1], delta)
+        blue, to_blue = huber(prediction[2], reference[2], delta)
+        share = 1 / (samples * 3.0)
+        missing = 1 - alpha
+        loss = tl.where(valid, (red + green + blue + 3 * missing * missing) * share, 0.0)
 
-    if SEED:
-        to_kd, to_metallic, to_scale, to_bias = seed_albedo_transposed(kd, metallic, scale[0], to_diffuse, to_specular)
-        to_roughness = to_lobe_roughness + to_scale * scale[1] + to_bias * bias[1]
-        to_reflected = where_three(is_long, to_direction)
-        to_looked_up = to_scale * scale[2] + to_bias * bias[2]
-        to_seen = tl.where(seen >= _SEED_MIN_N_DOT_V, to_looked_up, 0.0) + 2 * dot(to_reflected, normal)
-    else:
-        to_kd, to_metallic, to_scale, to_bias, to_dielectric, to_mean = principled_albedo_transposed(
-            kd, metallic, terms, to_diffuse, to_specular
+        # The way back.
+        to_color = where_three(valid, (to_red * share, to_green * share, to_blue * share))
+        to_diffuse, to_specular = times(to_color, diffuse_light), times(to_color, lobe_light)
+        to_sky, to_light = times(to_color, diffuse), times(to_color, specular)
+        if SHADOWED:
+            to_sky, to_light = times(to_sky, open_diffuse), times(to_light, open_specular)
+        to_sky = (
+            tl.where(sky[0] >= 0, to_sky[0], 0.0),
+            tl.where(sky[1] >= 0, to_sky[1], 0.0),
+            tl.where(sky[2] >= 0, to_sky[2], 0.0),
         )
-        to_lean = dot(to_direction, minus(reflected, normal))
-        to_grey, more_metallic, more_scale, more_bias, dielectric_share = lobe_of_transposed(
-            kd, metallic, terms, to_lean, to_lobe_roughness
-        )
-        to_kd = to_kd[0] + to_grey, to_kd[1] + to_grey, to_kd[2] + to_grey
-        to_metallic += more_metallic
-        to_near = rows_of_four(
-            to_scale + more_scale, to_bias + more_bias, to_dielectric, to_lean * (1 - dielectric_share), BLOCK
-        )
-        to_far = rows_of_four(
-            to_lobe_roughness * (1 - dielectric_share),
-            to_mean,
-            to_lean * dielectric_share,
-            to_lobe_roughness * dielectric_share,
-            BLOCK,
-        )
-        to_roughness = tl.sum(to_near * near[1] + to_far * far[1], axis=1) * slope_roughness
-        to_looked_up = tl.sum(to_near * near[2] + to_far * far[2], axis=1) * slope_n_dot_v
-        to_reflected = scaled(to_direction, lean)
-        to_normal = plus(to_normal, scaled(to_direction, 1 - lean))
-        to_seen = tl.where(seen >= _MIN_N_DOT_V, to_looked_up + 2 * dot(to_reflected, normal), 0.0)
+        to_normal = irradiance_to_direction(irradiance, upward, to_sky)
+        if SEED and not SHADOWED:
+            to_normal = scaled(minus(to_normal, scaled(upward, dot(upward, to_normal))), upward_scale)
+        if LEARN_LIGHT:
+            store_sums(partial + tl.program_id(0) * 28, loss, upward, to_sky, BLOCK)
+            spread_atlas(atlas_gradient, direction, atlas_level, to_light, valid, PLACES, ATLAS_WIDTH, BLOCK)
+        else:
+            tl.store(partial + tl.program_id(0), tl.sum(loss, axis=0))
+        to_lobe_roughness = dot(to_light, light_level) * level_slope
+        to_direction = dir_to_cube_transposed(direction, dot(to_light, light_x), dot(to_light, light_y))
 
-    to_normal = plus(to_normal, plus(scaled(to_reflected, 2 * n_dot_v), scaled(view, to_seen)))
-    to_map = shading_normal_transposed(normal, length, smooth, tangent, sign, to_normal)
-    to_low = rows_of_four(to_kd[0], to_kd[1], to_kd[2], to_roughness, BLOCK)
-    to_high = rows_of_four(to_metallic, to_map[0], to_map[1], to_map[2], BLOCK)
-    _spread(texel_gradient, u, v, finer, coarser_share, resolution, to_low, to_high, valid, BLOCK)
+        if SEED:
+            to_kd, to_metallic, to_scale, to_bias = seed_albedo_transposed(
+                kd, metallic, scale[0], to_diffuse, to_specular
+            )
+            to_roughness = to_lobe_roughness + to_scale * scale[1] + to_bias * bias[1]
+            to_reflected = where_three(is_long, to_direction)
+            to_looked_up = to_scale * scale[2] + to_bias * bias[2]
+            to_seen = tl.where(seen >= _SEED_MIN_N_DOT_V, to_looked_up, 0.0) + 2 * dot(to_reflected, normal)
+        else:
+            to_kd, to_metallic, to_scale, to_bias, to_dielectric, to_mean = principled_albedo_transposed(
+                kd, metallic, terms, to_diffuse, to_specular
+            )
+            to_lean = dot(to_direction, minus(reflected, normal))
+            to_grey, more_metallic, more_scale, more_bias, dielectric_share = lobe_of_transposed(
+                kd, metallic, terms, to_lean, to_lobe_roughness
+            )
+            to_kd = to_kd[0] + to_grey, to_kd[1] + to_grey, to_kd[2] + to_grey
+            to_metallic += more_metallic
+            to_near = rows_of_four(
+                to_scale + more_scale, to_bias + more_bias, to_dielectric, to_lean * (1 - dielectric_share), BLOCK
+            )
+            to_far = rows_of_four(
+                to_lobe_roughness * (1 - dielectric_share),
+                to_mean,
+                to_lean * dielectric_share,
+                to_lobe_roughness * dielectric_share,
+                BLOCK,
+            )
+            to_roughness = tl.sum(to_near * near[1] + to_far * far[1], axis=1) * slope_roughness
+            to_looked_up = tl.sum(to_near * near[2] + to_far * far[2], axis=1) * slope_n_dot_v
+            to_reflected = scaled(to_direction, lean)
+            to_normal = plus(to_normal, scaled(to_direction, 1 - lean))
+            to_seen = tl.where(seen >= _MIN_N_DOT_V, to_looked_up + 2 * dot(to_reflected, normal), 0.0)
+
+        to_normal = plus(to_normal, plus(scaled(to_reflected, 2 * n_dot_v), scaled(view, to_seen)))
+        to_map = shading_normal_transposed(normal, length, smooth, tangent, sign, to_normal)
+        to_low = rows_of_four(to_kd[0], to_kd[1], to_kd[2], to_roughness, BLOCK)
+        to_high = rows_of_four(to_metallic, to_map[0], to_map[1], to_map[2], BLOCK)
+        _spread(texel_gradient, u, v, finer, coarser_share, resolution, to_low, to_high, valid, BLOCK)

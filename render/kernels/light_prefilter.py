@@ -109,14 +109,14 @@ class LightPrefilter:
         """Room for a pyramid or its gradient, [cells, 3]."""
         return torch.empty(self.cells, 3, device=self.device)
 
-    def forward(self, pyramid: torch.Tensor, precision: str = "tf32x3") -> FilteredCube:
+    def forward(self, pyramid: torch.Tensor) -> FilteredCube:
         """All of a base, which lies in the first rows of `pyramid` [cells, 3]; the others are filled here."""
         from render.kernels.light_prefilter_triton import fill_atlas, fill_corners
 
         levels = self.levels_of(pyramid)
         fill_pyramid(levels, self._pool)
         moved = torch.index_select(pyramid, 0, self._moved).view(-1, self._symmetries * 3)
-        rows = self._forward.apply(moved, precision)
+        rows = self._forward.apply(moved)
         places = self.layout.height * self.layout.width
         atlas = torch.empty(self.layout.height, self.layout.width, 3, device=self.device)
         fill_atlas[grid(places)](pyramid, rows, self._fetch, atlas, places, BLOCK=_BLOCK)
@@ -126,7 +126,7 @@ class LightPrefilter:
         lines = small.reshape(self._irradiance.shape[0], small.shape[1], 3)
         return FilteredCube(pyramid, atlas, torch.bmm(self._irradiance, lines).sum(dim=0))
 
-    def backward(self, atlas: torch.Tensor, irradiance: torch.Tensor, precision: str = "tf32x3") -> torch.Tensor:
+    def backward(self, atlas: torch.Tensor, irradiance: torch.Tensor) -> torch.Tensor:
         """The transpose: the gradients of atlas and irradiance -> a pyramid [cells, 3] whose first rows are that of the base.
 
         atlas       float32 [H, W, 3], or with a fourth channel that is not read; its padding is added to its texels in place
@@ -142,7 +142,7 @@ class LightPrefilter:
         count = self._rows * self._symmetries
         rows = torch.empty(count, 3, device=self.device)
         gather_rows[grid(count)](atlas, self._row_place, rows, count, STRIDE=stride, BLOCK=_BLOCK)
-        moved = self._backward.apply(rows.view(self._rows, -1), precision)
+        moved = self._backward.apply(rows.view(self._rows, -1))
         gradient = self.empty_pyramid()
         resolution, top, left = self.layout.places[0]
         sum_cells[grid(self.cells)](

@@ -283,3 +283,11 @@ def huber(prediction, target, delta):
     size = tl.abs(residual)
     loss = tl.where(size < delta, 0.5 * residual * residual, delta * (size - 0.5 * delta))
     return loss, weight * tl.minimum(tl.maximum(residual, -delta), delta)
+
+
+@triton.jit
+def clipped_srgb(linear):
+    """The sRGB encoding of a value, cut to 0..1."""
+    low = tl.minimum(tl.maximum(linear, 0.0), 1.0)
+    high = 1.055 * tl.exp(tl.log(tl.maximum(low, 0.0031308)) * (1 / 2.4)) - 0.055
+    return tl.where(low <= 0.0031308, low * 12.92, high)

@@ -18,7 +18,7 @@ from render.light import create_trainable_env_rnd
 
 PLAN = FitPlan(resolution=8, stages=1, smooth_normal=0.05, smooth_ks=0.02, white_balance=0.01)
 STEPS = 3
-LIGHT = 8
+LIGHT = 4
 
 
 @pytest.fixture(autouse=True)

@@ -127,3 +127,10 @@ def test_views_of_a_batch_do_not_touch():
             image[view : view + 1], part, mesh.triangles, opposite, visible_fragments(part, mesh.triangles, (24, 20))
         )
         torch.testing.assert_close(both[view], alone[0])
+
+
+def test_triangles_without_area_are_nobodys_neighbours():
+    """At the pole of a sphere made of quads every other triangle has the pole twice, and so each side of its own twice."""
+    position = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 1, 0]])
+    triangles = torch.tensor([[0, 2, 4], [0, 1, 2], [0, 4, 2], [0, 4, 3]])
+    assert neighbours(triangles, position)[[1, 3]].tolist() == [[-1, 3, -1], [-1, -1, 1]]

@@ -12,11 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backend.fit_objective import HUBER, sample_loss
+from backend.fit_objective import HUBER, sample_loss, shade_samples
 from backend.sample_table import StepRows
 from render.brdf import GgxTable, ggx_table
+from render.color import linear_to_srgb
 from render.cube_atlas import CubeAtlas
-from render.kernels.fused_samples import SampleGradients, can_fuse, fused_sample_gradients
+from render.kernels.fused_samples import SampleGradients, can_fuse, fused_sample_error, fused_sample_gradients
 from render.light import PrefilteredLight
 from render.material import KD, METALLIC, NORMAL, ROUGHNESS
 from render.prefilter import default_levels, irradiance_sh
@@ -78,6 +79,14 @@ def moved(values, **to):
 
 
 def plain_loss(rows: torch.Tensor, samples: dict, light, table, model: str) -> torch.Tensor:
+    return sample_loss(*plain_values(rows, samples), light, table, model)
+
+
+def plain_prediction(rows: torch.Tensor, samples: dict, light, model: str) -> torch.Tensor:
+    return shade_samples(*plain_values(rows, samples), light, ggx_table(dtype=torch.float64), model)
+
+
+def plain_values(rows: torch.Tensor, samples: dict) -> tuple[torch.Tensor, StepRows]:
     taps = trilinear_taps(samples["uv"], samples["level"], RESOLUTION, LEVELS)
     taps = replace(taps, weight=taps.weight.to(rows))
     layers = {name: values[:, None] for name, values in samples.items() if name not in ("color", "alpha", "shadow")}
@@ -94,7 +103,7 @@ def plain_loss(rows: torch.Tensor, samples: dict, light, table, model: str) -> t
         view_index=count,
         shadow=shadow,
     )
-    return sample_loss(lookup(rows, taps)[:, None], step, light, table, model)
+    return lookup(rows, taps)[:, None], step
 
 
 def learned(light: PrefilteredLight, **to) -> PrefilteredLight:
@@ -239,6 +248,29 @@ def test_a_known_light_has_no_gradient(device):
     assert found.irradiance is None
     torch.testing.assert_close(found.loss.cpu(), loss, rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(found.texels.cpu(), once, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("model", ["principled", "seed"])
+def test_the_error_of_samples(device, model):
+    texels, samples, light = some_texels(), some_samples(70, shadowed=True), some_light(brightest=1.5)
+    rows = pyramid(texels, LEVELS).to(device)
+    if not can_fuse(rows, moved_light(light, device), model):
+        pytest.skip("no Triton for this device; test_interpreted.py has its turn where Triton is installed")
+    columns = {name: values for name, values in moved(samples, device=device).items() if name != "alpha"}
+    table = GgxTable(ggx_table().values.to(device))
+    error = fused_sample_error(
+        rows,
+        resolution=RESOLUTION,
+        levels=LEVELS,
+        light=moved_light(light, device),
+        table=table,
+        model=model,
+        **columns,
+    )
+    double = learned(light, dtype=torch.float64)
+    prediction = plain_prediction(pyramid(texels, LEVELS).double(), moved(samples, dtype=torch.float64), double, model)
+    encoded = linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(samples["color"].double()).clamp(max=1)
+    assert float(error) == pytest.approx(float(encoded.square().mean()), rel=1e-4)
 
 
 def test_what_cannot_be_fused(device):

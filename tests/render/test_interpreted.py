@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-KERNEL_TESTS = ("test_fused_samples.py", "test_preview.py", "test_row_kernels.py", "test_triton_rasterizer.py")
+KERNEL_TESTS = (
+    "test_fused_samples.py",
+    "test_preview.py",
+    "test_row_kernels.py",
+    "test_triton_rasterizer.py",
+    "../backend/test_fused_steps.py",
+)
 
 
 @pytest.mark.parametrize("file", KERNEL_TESTS)

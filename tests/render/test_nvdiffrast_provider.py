@@ -159,5 +159,15 @@ def test_cube_lookups_are_nvdiffrasts():
     )
     torch.testing.assert_close(ours, theirs, rtol=AGREE, atol=AGREE)
     gradients = [torch.autograd.grad((image * weight).sum(), levels) for image in (ours, theirs)]
+    # Where three faces meet nvdiffrast adds too little to the three texels: lookups are linear in the texels, so the
+    # gradient times the texels is the sum of the weighted image, which its gradient misses by 1.2 and ours by 4e-6.
     for level_gradient, their_gradient in zip(*gradients, strict=True):
-        assert float((level_gradient - their_gradient).norm() / their_gradient.norm()) < 1e-3
+        away = torch.ones_like(level_gradient, dtype=torch.bool)
+        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+            away[:, row, column] = False
+        ours_away, theirs_away = level_gradient[away], their_gradient[away]
+        if theirs_away.numel():
+            assert float((ours_away - theirs_away).norm() / theirs_away.norm()) < 1e-4
+    exact = (ours.double() * weight).sum()
+    linear = sum((part.double() * level).sum() for part, level in zip(gradients[0], levels, strict=True))
+    assert abs(float(linear - exact)) < 1e-3

@@ -7,9 +7,12 @@ import torch
 
 from render.cube_atlas import CubeAtlas
 from render.kernels import has_triton
+from render.kernels.blocked_rows import BlockedRows
+from render.kernels.light_prefilter import can_prefilter, filter_light, light_prefilter
 from render.kernels.row_sums import RowSums
 from render.kernels.texture_lookup import lookup_at
-from render.prefilter import SpecularLevel, SpecularPrefilter
+from render.light import create_trainable_env_rnd, prefilter_parts
+from render.prefilter import SpecularLevel, SpecularPrefilter, irradiance_sh
 from render.texel_lookup import lookup, mip_count, pyramid, trilinear_taps
 
 
@@ -40,6 +43,42 @@ def test_row_sums_are_those_of_embedding_bag(device, width, weighted, segments, 
     sums = RowSums(index, (torch.cumsum(count, 0) - count).int().to(device), weight)
     source = torch.randn(500, width, generator=generator).to(device)
     torch.testing.assert_close(sums.apply(source), sums.reference(source), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "segments", "longest"), [(144, 40, 300), (24, 17, 5), (3, 1, 1), (144, 3, 1400)])
+def test_blocked_rows_are_those_of_embedding_bag(device, width, segments, longest):
+    generator = torch.Generator().manual_seed(width + segments)
+    count = torch.randint(0, longest + 1, (segments,), generator=generator)
+    index = torch.randint(0, 1500, (int(count.sum()),), generator=generator).int().to(device)
+    weight = torch.rand(len(index), generator=generator).to(device)
+    offset = (torch.cumsum(count, 0) - count).int().to(device)
+    source = torch.randn(1500, width, generator=generator).to(device)
+    blocked = BlockedRows(index, offset, weight, 1500)
+    plain = RowSums(index, offset, weight).reference(source)
+    torch.testing.assert_close(blocked.apply(source), plain, rtol=1e-4, atol=1e-4)
+    assert len(blocked) == segments
+
+
+@pytest.mark.parametrize("resolution", [4, 6, 8])
+def test_a_light_in_few_kernels_is_that_of_the_plain_way(device, resolution):
+    resolution *= 8 if device == "cuda" else 1  # the interpreter takes two minutes for 16
+    light = create_trainable_env_rnd(resolution, device=device)
+    operator, layout, _ = prefilter_parts(light)
+    assert can_prefilter(light.base, operator)
+    generator = torch.Generator().manual_seed(resolution)
+    share = torch.rand(layout.height, layout.width, 3, generator=generator).to(device)
+    of_irradiance = torch.rand(9, 3, generator=generator).to(device)
+    found = []
+    for way in (
+        lambda base: filter_light(base, light_prefilter(operator, layout)),
+        lambda base: (irradiance_sh(base), layout.pack(operator.apply(base))),
+    ):
+        base = light.base.detach().clone().requires_grad_(True)
+        irradiance, atlas = way(base)
+        ((atlas[0].permute(1, 2, 0) * share).sum() + (irradiance * of_irradiance).sum()).backward()
+        found.append((irradiance.detach(), atlas.detach(), base.grad))
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("resolution", "channels"), [(16, 8), (64, 9), (4, 8), (12, 3), (1, 2)])
