@@ -43,14 +43,15 @@ PLATFORMS = {
 }
 """Blender's name of each platform, and what pip calls the newest that Blender 4.2 runs on."""
 
-THIRD_PARTY = f"""The wheels in this extension hold work of others, under licences of its own, kept beside this file:
+THIRD_PARTY = f"""\
+The wheels in this extension hold work of others, under licences of their own, kept in the folder pyzmq beside this file:
 
-pyzmq {PYZMQ_VERSION}  BSD-3-Clause  https://github.com/zeromq/pyzmq
-libzmq         MPL-2.0       https://github.com/zeromq/libzmq (its source code can be had there)
-libsodium      ISC           https://github.com/jedisct1/libsodium
+pyzmq {PYZMQ_VERSION}   BSD-3-Clause   https://github.com/zeromq/pyzmq (some lines of Tornado's: Apache-2.0)
+libzmq         MPL-2.0        https://github.com/zeromq/libzmq (its source code can be had there)
+libsodium      ISC            https://github.com/jedisct1/libsodium
 
-{BACKEND_FOLDER}/ holds PBRfit's own backend, Apache-2.0 (see the LICENSE in it), a program of its own that is installed
-only where the user asks for it.
+The folder {BACKEND_FOLDER} holds PBRfit's own backend, a program of its own that is installed only where the user asks for
+it: Apache-2.0, but for its copy of this add-on.
 """
 
 
@@ -156,6 +157,7 @@ def core_metadata(root: Path) -> tuple[str, str]:
         version, python = installed["Version"], installed["Requires-Python"]
         requirements = [line for line in installed.get_all("Requires-Dist") or [] if "extra ==" not in line]
     lines = ["Metadata-Version: 2.1", "Name: pbrfit", f"Version: {version}", f"Requires-Python: {python}"]
+    lines.append("License: Apache-2.0 AND GPL-3.0-or-later")
     return version, "\n".join([*lines, *(f"Requires-Dist: {line}" for line in requirements)]) + "\n"
 
 
