@@ -89,9 +89,9 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
         checkpoints: CheckpointFolder | None = None,
-        find_device: Callable[[], dict[str, str]] = dict,
+        device: dict[str, str] | None = None,
     ) -> None:
-        """find_device: `device` and `device_name` that jobs run on by default; called in the worker's thread at first."""
+        """device: `device` and `device_name` that jobs run on by default, for the welcome; None while not known."""
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
@@ -113,9 +113,10 @@ class Server:
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
         self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
         self._wakeup = Wakeup()
-        info = {"version": software_version(), "pid": os.getpid(), "device": "", "device_name": ""}
-        self._worker = Worker(run_job, self._report, lambda: info.update(find_device()))
+        self._worker = Worker(run_job, self._report)
         self.worker_ended = False
+        unknown = {"device": "", "device_name": ""}
+        info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
         self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -260,7 +261,7 @@ def run_installed_fit(
 def find_installed_device() -> dict[str, str]:
     """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; nothing where that cannot be found out.
 
-    Imports what a fit needs, which takes seconds that the first job then does not wait for.
+    Imports what a fit needs, which can take long, and holds up all threads: better before clients wait for answers.
     """
     try:
         from . import fit_job  # noqa: F401
@@ -289,7 +290,7 @@ def serve(
 
     address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
     version is written there once the server listens, whole or not at all, readable by this user only, and removed at
-    the end. run_job: what a job runs. find_device: see `Server`. A job that does not let go is ended with the process.
+    the end. run_job: what a job runs. find_device: asked before it listens. A job that does not let go is ended with the process.
     keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: for what
     jobs need to go on after a crash. listening: called with the address
     and the public key once it listens. Raises `ServerError` with cause and cure.
@@ -297,7 +298,7 @@ def serve(
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
-    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, find_device=find_device)
+    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, device=find_device())
     written = Path(address_file) if address_file is not None else None
     if written is not None:
         try:

@@ -30,9 +30,7 @@ class Worker:
     last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
     """
 
-    def __init__(self, run_job: RunJob, report: Report, prepare: Callable[[], None] = lambda: None) -> None:
-        """prepare: what the thread does before the first job; it may not raise."""
-        self._prepare = prepare
+    def __init__(self, run_job: RunJob, report: Report) -> None:
         self._run_job = run_job
         self._report = report
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -50,7 +48,6 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._prepare()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
             job.control.discard_checkpoint()

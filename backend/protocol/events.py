@@ -11,7 +11,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Connected:
     """The backend answered. `info` holds its `version`, `protocol`, `pid`, `limits`, and `device` ("cuda" or "cpu") and
-    `device_name`, both empty while the backend does not know them."""
+    `device_name`, both empty where the backend cannot tell."""
 
     info: dict[str, Any]
 

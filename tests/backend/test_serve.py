@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from server_harness import CLIENT_KEYS, PATIENCE_S, QUICK, connected_client, wait_for
+from server_harness import CLIENT_KEYS, FIT_PATIENCE_S, PATIENCE_S, QUICK, connected_client, wait_for
 
 from backend.gatekeeper import AuthorizedKeys
 from backend.parent_watch import parent_watch
 from backend.protocol.events import Connected, Disconnected, Failed
+from backend.protocol.keys import kept_keys
 from backend.protocol.settings import FitSettings
 from backend.server import ServerError, serve
 
@@ -26,7 +27,7 @@ import sys
 from backend.gatekeeper import AuthorizedKeys
 from backend.server import serve
 authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized)
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, find_device=dict)
 """
 BUSY = f"""
 import sys, time
@@ -36,7 +37,7 @@ authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
 def never_end(inputs, settings, report, cancelled):
     while True:
         time.sleep(0.01)
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end, authorized=authorized)
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end, authorized=authorized, find_device=dict)
 """
 
 
@@ -57,9 +58,9 @@ def read_address(path):
 def processes():
     started = []
 
-    def start(code, *arguments):
+    def start(code, *arguments, **options):
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        started.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE))
+        started.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, **options))
         return started[-1]
 
     yield start
@@ -127,7 +128,37 @@ def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
 
 def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
     with pytest.raises(ServerError, match="folder that exists"):
-        serve(address_file=tmp_path / "absent" / "address.json", authorized=AuthorizedKeys())
+        serve(address_file=tmp_path / "absent" / "address.json", authorized=AuthorizedKeys(), find_device=dict)
+
+
+def test_the_command_serves_and_knows_its_device(processes, tmp_path):
+    address_file = tmp_path / "address.json"
+    code = "import sys; from backend.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["serve", "--address-file", address_file, "--checkpoints", tmp_path / "kept"]
+    processes(code, *arguments, f"--client-key={CLIENT_KEYS.public}")
+    deadline = time.monotonic() + FIT_PATIENCE_S
+    while not address_file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    written = json.loads(address_file.read_text())
+    with connected_client(written["address"], server_key=written["public_key"]) as client:
+        info = wait_for(client, Connected)[-1].info
+    assert info["device"] in ("cpu", "cuda")
+    assert info["device_name"]
+    assert (tmp_path / "kept").is_dir()
+
+
+def test_authorized_keys_come_from_a_file_and_the_address_is_printed(processes, tmp_path):
+    keys = tmp_path / "authorized_keys"
+    keys.write_text(f"{CLIENT_KEYS.public} the test\n")
+    code = "import sys; from backend.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["serve", "--authorized-keys", keys, "--key-file", tmp_path / "backend.json"]
+    process = processes(code, *arguments, stdout=subprocess.PIPE, text=True)
+    address, public_key = (process.stdout.readline().split()[-1] for _ in range(2))
+    process.stdout.close()
+    assert public_key == kept_keys(tmp_path / "backend.json").public
+    with connected_client(address, server_key=public_key) as client:
+        assert wait_for(client, Connected)
 
 
 def test_importing_the_server_is_cheap():

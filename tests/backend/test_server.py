@@ -192,14 +192,11 @@ def test_a_piece_that_there_is_not_is_refused(raw, body):
     assert raw.request("fetch", body, result.job).body["code"] == "file"
 
 
-def test_the_device_is_told_once_it_is_known():
-    with (
-        running_server(find_device=lambda: {"device": "cuda", "device_name": "a GPU"}) as server,
-        raw_client(server.address) as raw,
-    ):
-        run_to_result(raw)  # the worker has looked by then
+@pytest.mark.parametrize("device", [{}, {"device": "cuda", "device_name": "a GPU"}])
+def test_the_device_is_told_where_it_is_known(device):
+    with running_server(device=device) as server, raw_client(server.address) as raw:
         welcome = raw.request("hello").body
-    assert (welcome["device"], welcome["device_name"]) == ("cuda", "a GPU")
+    assert (welcome["device"], welcome["device_name"]) == (("cuda", "a GPU") if device else ("", ""))
 
 
 def test_progress_that_is_not_finite_or_not_plain_still_travels():
