@@ -171,7 +171,8 @@ class RemoteCheck:
             return [CheckLine(BAD, f"The backend is gone: {event.reason}", "Start it again with `pbrfit serve`.")]
         if not isinstance(event, events.Connected):
             return []
-        version, device = str(event.info.get("version", "")), str(event.info.get("device", ""))
+        version = str(event.info.get("version", ""))
+        device = str(event.info.get("device_name") or event.info.get("device") or "")
         lines = [CheckLine(GOOD, f"It answered{f', and works on {device}' if device else ''}")]
         if version and version != self._addon_version:
             text = f"It is PBRfit {version}, this add-on is {self._addon_version}."
