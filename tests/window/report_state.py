@@ -79,7 +79,7 @@ def hovered_operator():
 
 def report():
     """Write the state for the test outside."""
-    from bl_ext.user_default.pbrfit import backend_process, session
+    from bl_ext.user_default.pbrfit import backend_process, preflight, session
 
     if not state["ready"]:
         state["ready"] = open_tab()
@@ -116,6 +116,7 @@ def report():
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
+        findings=[str(finding) for finding in preflight.quick_findings(bpy.context)],
         threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -61,13 +62,36 @@ def test_what_stands_in_the_way_is_mended_by_one_click(blender: WindowBlender, s
 
 @pytest.mark.parametrize("blender", [{"python": ""}], indirect=True)
 def test_a_missing_backend_is_said(blender: WindowBlender, screenshots: Path) -> None:
+    state = blender.next_state()
+    assert any("The backend was not found" in finding and "Set Up Backend" in finding for finding in state["findings"])
+    blender.screenshot(screenshots / "11_no_backend.png")
+    blender.click("pbrfit.optimize")  # greyed out
+    assert blender.next_state()["session"] == ""
+
+
+@pytest.mark.parametrize("blender", [{"python": "/bin/false"}], indirect=True)
+def test_a_backend_that_does_not_start_is_said(blender: WindowBlender, screenshots: Path) -> None:
     blender.click("pbrfit.optimize")
     failed = blender.wait_for(lambda state: state["session"] == "failed")
-    assert "The backend was not found" in failed["message"]
-    assert "Set Up Backend" in failed["message"]
-    assert failed["processes"] == []
+    assert "The backend ended with status 1." in failed["message"]
+    assert failed["material"] == "Material"
     blender.next_state()
-    blender.screenshot(screenshots / "11_no_backend.png")
+    blender.screenshot(screenshots / "12_backend_fails.png")
+
+
+@pytest.mark.parametrize("blender", [{"views": 500}], indirect=True)
+def test_a_killed_backend_is_resumed_by_a_click(blender: WindowBlender, screenshots: Path) -> None:
+    blender.click("pbrfit.optimize")
+    running = blender.wait_for(lambda state: state["session"] == "rendering" and state["fraction"] > 0.042, 60.0)
+    os.kill(running["processes"][0], signal.SIGKILL)
+    failed = blender.wait_for(lambda state: state["session"] == "failed")
+    assert not any(is_running(pid) for pid in running["processes"])
+    blender.next_state()
+    blender.screenshot(screenshots / "13_interrupted.png")
+    blender.click("pbrfit.resume")
+    blender.wait_for(lambda state: state["session"] == "rendering" and state["fraction"] > failed["fraction"], 60.0)
+    blender.click("pbrfit.cancel")
+    blender.wait_for(lambda state: state["session"] == "cancelled")
 
 
 @pytest.mark.parametrize("blender", [{"views": 500}], indirect=True)
