@@ -6,8 +6,7 @@ do: the visibility of all samples (`render.kernels.rasterize`, two), and one tha
 a small buffer; nothing waits for the device.
 
 What differs from `render_mesh`: silhouettes are smoothed by samples alone (`antialiased=False`), as finding their exact
-edges would cost more than the frame; one depth layer, with the background behind alpha; and several samples a pixel are
-shaded once for each triangle among them (`msaa=True`).
+edges would cost more than the frame; and several samples a pixel are shaded once for each triangle among them (`msaa=True`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +39,23 @@ _FAST_SAMPLES = (1, 2, 4)
 _FG_SIZE = 256
 # Kinds of frames whose buffers and graphs are kept.
 _KINDS_KEPT = 4
+
+
+class _Settings(NamedTuple):
+    """What makes a kind of frames."""
+
+    views: int
+    resolution: tuple[int, int]
+    spp: int
+    layers: int
+    channel: Channel
+    model: PreviewModel
+    dtype: torch.dtype
+    has_backdrop: bool
+
+    @property
+    def is_lit(self) -> bool:
+        return self.channel in _NEEDS_LIGHT
 
 
 @dataclass
@@ -67,7 +83,7 @@ class PreviewRenderer:
         self.mesh = mesh.to(self.device)
         self._maps: MaterialMaps | None = None
         self._light: PrefilteredLight | None = None
-        self._kinds: OrderedDict[tuple, _Kind] = OrderedDict()
+        self._kinds: OrderedDict[_Settings, _Kind] = OrderedDict()
         self._triangles = self.mesh.triangles.int().contiguous()
         # Rows of four floats: position and u, normal and v, tangent and sign.
         u, v = self.mesh.uv.unbind(1)
@@ -114,6 +130,7 @@ class PreviewRenderer:
         channel: Channel = "shaded",
         background: torch.Tensor | None = None,
         dtype: torch.dtype = torch.float32,
+        layers: int = 1,
     ) -> torch.Tensor:
         """Views [N, H, W, 4], row 0 at the top, linear, premultiplied and over the background; alpha is the coverage.
 
@@ -124,35 +141,39 @@ class PreviewRenderer:
                     irradiance / pi on a white surface; "depth", z/w as grey (1 is what `render_mesh` has behind)
         background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
         dtype       of the result, float32 or float16 (brighter than it holds becomes its largest number)
+        layers      depth layers composited near to far where the maps have alpha
 
         Raises ValueError for unknown settings, sizes that do not fit, or where maps or a light are missing.
         """
         cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
-        self._check(cameras, resolution, spp, model, channel, dtype)
-        shape = (len(cameras), *resolution, 3)
         behind = torch.zeros(3) if background is None else background
-        if behind.ndim != 1:
+        settings = _Settings(len(cameras), tuple(resolution), spp, layers, channel, model, dtype, behind.ndim > 1)
+        self._check(settings)
+        shape = (len(cameras), *resolution, 3)
+        if settings.has_backdrop:
             if tuple(behind.shape) not in (shape, shape[1:], (1, *shape[1:])):
                 raise ValueError(
                     f"a background is [3] or {list(shape)}, not {list(behind.shape)}: resize it to the image"
                 )
             behind = behind.expand(shape)
-        if not self._is_fast(channel, resolution, spp):
-            image = self._plain(cameras, resolution, spp, model, channel, behind.to(self.device))
+        if channel == "depth" or not self._maps.has_alpha:
+            settings = settings._replace(layers=1)
+        if not self._is_fast(settings):
+            image = self._plain(cameras, settings, behind.to(self.device))
             return image.clamp(max=torch.finfo(dtype).max).to(dtype)
-        key = (len(cameras), tuple(resolution), spp, channel, model, dtype, behind.ndim)
-        kind = self._kind(key, behind.shape)
+        kind = self._kind(settings)
         matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras])
         kind.matrices.copy_(matrices.double(), non_blocking=True)
         kind.background.copy_(behind, non_blocking=True)
-        self._draw(kind, channel, model)
+        self._draw(kind, settings)
         return kind.image
 
-    def _check(
-        self, cameras: list[Camera], resolution: tuple[int, int], spp: int, model: str, channel: str, dtype: torch.dtype
-    ) -> None:
-        if not cameras or min(*resolution, spp) < 1:
-            raise ValueError(f"resolution {resolution}, spp {spp} and {len(cameras)} cameras must be 1 or more")
+    def _check(self, settings: _Settings) -> None:
+        views, resolution, spp, layers, channel, model, dtype, _ = settings
+        if min(views, *resolution, spp, layers) < 1:
+            raise ValueError(
+                f"resolution {resolution}, spp {spp}, layers {layers} and {views} cameras must be 1 or more"
+            )
         if channel not in get_args(Channel) or model not in get_args(PreviewModel):
             raise ValueError(
                 f"there is no channel {channel!r} or no model {model!r}: choose from {list(get_args(Channel))} and "
@@ -160,7 +181,7 @@ class PreviewRenderer:
             )
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"a frame is of float32 or float16, not {dtype}")
-        if self._maps is None or (self._light is None and channel in _NEEDS_LIGHT):
+        if self._maps is None or (self._light is None and settings.is_lit):
             raise ValueError(f"{channel!r} needs maps and, where it is lit, a light: call set_maps and set_light first")
 
     def _kept(self, buffer: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -170,10 +191,10 @@ class PreviewRenderer:
         self._kinds.clear()
         return values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
-    def _is_fast(self, channel: str, resolution: tuple[int, int], spp: int) -> bool:
-        if spp not in _FAST_SAMPLES or not can_rasterize(self.device, resolution, spp):
+    def _is_fast(self, settings: _Settings) -> bool:
+        if settings.spp not in _FAST_SAMPLES or not can_rasterize(self.device, settings.resolution, settings.spp):
             return False
-        return channel not in _NEEDS_LIGHT or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
+        return not settings.is_lit or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
 
     def _table(self, is_seed: bool) -> tuple[torch.Tensor, int]:
         """The model's table with its terms innermost, kept for the graphs, and its size."""
@@ -182,35 +203,34 @@ class PreviewRenderer:
             self._tables[is_seed] = table.contiguous()
         return self._tables[is_seed], self._tables[is_seed].shape[0]
 
-    def _kind(self, key: tuple, background: torch.Size) -> _Kind:
+    def _kind(self, settings: _Settings) -> _Kind:
         """The buffers of frames of a kind; those of the kinds used longest ago are given up."""
-        if key in self._kinds:
-            self._kinds.move_to_end(key)
-            return self._kinds[key]
+        if settings in self._kinds:
+            self._kinds.move_to_end(settings)
+            return self._kinds[settings]
         while len(self._kinds) >= _KINDS_KEPT:
             self._kinds.popitem(last=False)
-        views, resolution, spp, _, _, dtype, _ = key
-        shared = [kind.visibility for other, kind in self._kinds.items() if other[:3] == key[:3]]
-        visibility = (
-            shared[0] if shared else VisibilityBuffer(views, len(self._triangles), resolution, spp, self.device)
-        )
-        self._kinds[key] = _Kind(
-            image=torch.empty(views, *resolution, 4, dtype=dtype, device=self.device),
+        views, resolution, spp, layers, *_ = settings
+        shared = [kind.visibility for other, kind in self._kinds.items() if other[:4] == settings[:4]]
+        if not shared:
+            shared = [VisibilityBuffer(views, len(self._triangles), resolution, spp, self.device, layers)]
+        self._kinds[settings] = _Kind(
+            image=torch.empty(views, *resolution, 4, dtype=settings.dtype, device=self.device),
             matrices=torch.empty(views, 2, 4, 4, dtype=torch.float64, device=self.device),
             cameras=torch.empty(views, 20, dtype=torch.float64, device=self.device),
-            background=torch.empty(background, device=self.device),
-            visibility=visibility,
+            background=torch.empty(*((views, *resolution) if settings.has_backdrop else ()), 3, device=self.device),
+            visibility=shared[0],
         )
-        return self._kinds[key]
+        return self._kinds[settings]
 
-    def _draw(self, kind: _Kind, channel: str, model: str) -> None:
+    def _draw(self, kind: _Kind, settings: _Settings) -> None:
         if kind.graph is not None:
             kind.graph.replay()
             return
         if not kind.drawn or self.device.type != "cuda":
             # The first also compiles the kernels, which cannot be done while a graph is captured; and a viewport that is
             # being resized never shows a second.
-            self._launch(kind, channel, model)
+            self._launch(kind, settings)
             kind.drawn = True
             return
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.device)
@@ -218,13 +238,13 @@ class PreviewRenderer:
         with torch.cuda.stream(stream):
             # Not `torch.cuda.graph`, which waits for the device and collects garbage; others may use CUDA meanwhile.
             graph.capture_begin(capture_error_mode="thread_local")
-            self._launch(kind, channel, model)
+            self._launch(kind, settings)
             graph.capture_end()
         torch.cuda.current_stream(self.device).wait_stream(stream)
         kind.graph = graph
         graph.replay()
 
-    def _launch(self, kind: _Kind, channel: str, model: str) -> None:
+    def _launch(self, kind: _Kind, settings: _Settings) -> None:
         from render.kernels.preview_triton import resolve
         from render.kernels.rasterize_triton import compose_cameras
 
@@ -232,34 +252,27 @@ class PreviewRenderer:
         views, (height, width) = visibility.views, visibility.resolution
         compose_cameras[(views,)](kind.matrices, kind.cameras, num_warps=1)
         visibility.draw(self._positions, kind.cameras, self._triangles)
-        light, lit = self._light, channel in _NEEDS_LIGHT
-        is_seed = model == "seed" and channel == "shaded"
+        light, lit = self._light, settings.is_lit
+        is_seed = settings.model == "seed" and settings.channel == "shaded"
         table, table_size = self._table(is_seed)
         grid = ((width + 7) // 8, (height + 7) // 8, views)
         resolve[grid](
-            visibility.keys, visibility.marks, visibility.counters, len(visibility.counters), kind.cameras,
+            visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
             self._vertices, self._triangles, self._rows, self._alphas,
             self._maps.resolution, mip_count(self._maps.resolution), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
-            SPP=visibility.spp, CHANNEL=channel, SEED=is_seed, HAS_ALPHA=self._maps.has_alpha,
-            HAS_BACKDROP=kind.background.ndim > 1, TABLE_SIZE=table_size,
+            SPP=settings.spp, CHANNEL=settings.channel, SEED=is_seed, HAS_ALPHA=self._maps.has_alpha,
+            HAS_BACKDROP=settings.has_backdrop, LAYERS=settings.layers, TABLE_SIZE=table_size,
             PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
             KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
             num_warps=2,
         )  # fmt: skip
 
-    def _plain(
-        self,
-        cameras: list[Camera],
-        resolution: tuple[int, int],
-        spp: int,
-        model: PreviewModel,
-        channel: str,
-        background: torch.Tensor,
-    ) -> torch.Tensor:
+    def _plain(self, cameras: list[Camera], settings: _Settings, background: torch.Tensor) -> torch.Tensor:
         """The frame by `render_mesh`, without a background, which single channels are not mixed with, and then over it."""
+        _, resolution, spp, layers, channel, model, *_ = settings
         cameras = [camera.to(self.device) for camera in cameras]
-        options = {"spp": spp, "msaa": spp > 1, "antialiased": False, "shading": Shading(model=model)}
+        options = {"spp": spp, "msaa": spp > 1, "layers": layers, "antialiased": False, "shading": Shading(model=model)}
         if channel == "depth":
             fine = (resolution[0] * spp, resolution[1] * spp)
             names = ("depth", "id")

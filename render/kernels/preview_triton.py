@@ -9,12 +9,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from render.kernels.light_lookup_triton import (
-    atlas_taps,
-    dir_to_cube,
-    evaluate_irradiance,
-    roughness_to_level,
-)
+from render.kernels.light_lookup_triton import evaluate_irradiance, roughness_to_level
+from render.kernels.preview_lookups_triton import look_up, sample_atlas, wrapped
 from render.kernels.rasterize_triton import CAMERA, DEPTHS, EMPTY, GROUP, SAMPLE_X, SAMPLE_Y, groups_before
 from render.kernels.shading_triton import (
     ggx_lookup,
@@ -117,76 +113,6 @@ def _weights(a, b, c):
 
 
 @triton.jit
-def _wrapped(coordinate):
-    # What is not finite counts as 0.
-    finite = tl.where(tl.abs(coordinate) < 1e30, coordinate, 0.0)
-    return finite - tl.floor(finite)
-
-
-@triton.jit
-def _texel(u, v, size, corner):
-    """Row within its level and weight of texel number `corner` of the four that a lookup at u, v in 0..1 reads."""
-    is_right, is_below = corner % 2, corner // 2
-    x, y = u * size - 0.5, v * size - 0.5
-    left, top = tl.floor(x), tl.floor(y)
-    column, row = left.to(tl.int32) + is_right, top.to(tl.int32) + is_below
-    column = tl.where(column < 0, size - 1, tl.where(column >= size, 0, column))
-    row = tl.where(row < 0, size - 1, tl.where(row >= size, 0, row))
-    along_x = tl.where(is_right == 1, x - left, 1 - (x - left))
-    along_y = tl.where(is_below == 1, y - top, 1 - (y - top))
-    return row * size + column, along_x * along_y
-
-
-@triton.jit
-def _look_up(texels, alphas, u, v, level, resolution, levels, valid, HAS_ALPHA: tl.constexpr, BLOCK: tl.constexpr):
-    """`MaterialMaps`' eight channels as two tuples of four, and the ninth or 1."""
-    channel = tl.arange(0, 4)[None, :]
-    low, high = tl.zeros([BLOCK, 4], tl.float32), tl.zeros([BLOCK, 4], tl.float32)
-    alpha = tl.zeros([BLOCK], tl.float32)
-    wanted = tl.minimum(tl.maximum(level, 0.0), levels - 1.0)
-    whole = tl.minimum(tl.floor(wanted), tl.maximum(levels - 2.0, 0.0))
-    finer, coarser_share = whole.to(tl.int32), wanted - whole
-    for step in range(2):
-        share = tl.where(step == 1, coarser_share, 1 - coarser_share)
-        # A share of nothing is not read: there may be no coarser level.
-        needed = valid & (share != 0)
-        size = resolution >> (finer + step)
-        # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
-        start = (resolution * resolution - size * size) // 3 * 4
-        for corner in range(4):
-            row, weight = _texel(u, v, size, corner)
-            weight *= share
-            row = (start + row).to(tl.int64)
-            at = (texels + row * 8)[:, None] + channel
-            low += weight[:, None] * tl.load(at, mask=needed[:, None], other=0.0)
-            high += weight[:, None] * tl.load(at + 4, mask=needed[:, None], other=0.0)
-            if HAS_ALPHA:
-                alpha += weight * tl.load(alphas + row, mask=needed, other=0.0)
-    if not HAS_ALPHA:
-        alpha += 1.0
-    return columns_of_four(low, BLOCK), columns_of_four(high, BLOCK), alpha
-
-
-@triton.jit
-def _sample_atlas(atlas, direction, level, PLACES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """`CubeAtlas.sample` of an atlas whose texels have a fourth channel, so that each is read at once."""
-    face, x, y = dir_to_cube(direction)
-    lower = tl.minimum(tl.floor(level), max(len(PLACES) - 2.0, 0.0))
-    share = level - lower
-    radiance = tl.zeros([BLOCK, 4], tl.float32)
-    for step in range(min(len(PLACES), 2)):
-        at, right, below, _ = atlas_taps(face, x, y, lower.to(tl.int32) + step, PLACES, WIDTH)
-        level_share = tl.where(step == 1, share, 1 - share)
-        for corner in range(4):
-            is_right, is_below = corner % 2, corner // 2
-            weight = tl.where(is_right == 1, right, 1 - right) * tl.where(is_below == 1, below, 1 - below)
-            texel = (atlas + (at + is_below * WIDTH + is_right) * 4)[:, None] + tl.arange(0, 4)[None, :]
-            radiance += (level_share * weight)[:, None] * tl.load(texel)
-    red, green, blue, _ = columns_of_four(radiance, BLOCK)
-    return red, green, blue
-
-
-@triton.jit
 def _radiance(
     kd, roughness, metallic, normal, view, table, irradiance, atlas,
     SEED: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
@@ -213,7 +139,7 @@ def _radiance(
         level, _ = roughness_to_level(lobe_roughness, KNOWN)
     else:
         level = tl.zeros_like(lobe_roughness)
-    lobe_light = _sample_atlas(atlas, direction, level, PLACES, ATLAS_WIDTH, BLOCK)
+    lobe_light = sample_atlas(atlas, direction, level, PLACES, ATLAS_WIDTH, BLOCK)
     return plus(times(diffuse, diffuse_light), times(specular, lobe_light))
 
 
@@ -262,8 +188,8 @@ def _shade(
     area -= _blended(au, bu, cu, over_y) * _blended(av, bv, cv, over_x)
     footprint = tl.sqrt(tl.abs(area) * (2.0 / width) * (2.0 / height))
     level = tl.log2(tl.maximum(footprint * resolution, 1e-6))
-    low, high, alpha = _look_up(
-        texels, alphas, _wrapped(u), _wrapped(v), level, resolution, levels, valid, HAS_ALPHA, BLOCK
+    low, high, alpha = look_up(
+        texels, alphas, wrapped(u), wrapped(v), level, resolution, levels, valid, HAS_ALPHA, BLOCK
     )
     kd = low[0], low[1], low[2]
     if CHANNEL == "kd":
@@ -307,11 +233,12 @@ def resolve(
     keys, marks, counters, launches, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
     background, image, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, HAS_ALPHA: tl.constexpr, HAS_BACKDROP: tl.constexpr,
-    TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
+    LAYERS: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
 ):  # fmt: skip
     """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
 
-    Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre. Leaves the keys
+    Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre; LAYERS of them
+    are composited near to far. Leaves the keys
     EMPTY and the marks and counters 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
     """
     BLOCK: tl.constexpr = GROUP * GROUP
@@ -349,7 +276,7 @@ def resolve(
             red = tl.sum(tl.where(is_seen, depth, 0.0), axis=1).to(tl.float32) / SAMPLES
             green, blue = red, red
             coverage = tl.sum(is_seen.to(tl.float32), axis=1) / SAMPLES
-        elif SPP == 1:
+        elif SAMPLES * LAYERS == 1:
             key = tl.load(keys + pixel, mask=is_pixel, other=EMPTY)
             valid = key != EMPTY
             tl.store(keys + pixel, tl.zeros_like(key) + EMPTY, mask=valid)
@@ -362,26 +289,34 @@ def resolve(
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
         else:
             sample = tl.arange(0, SAMPLES)[None, :]
-            places = keys + pixel[:, None] * SAMPLES + sample
-            key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
-            tl.store(places, tl.zeros_like(key) + EMPTY, mask=key != EMPTY)
-            numbers = tl.where(key != EMPTY, key.to(tl.int32), _NO_TRIANGLE)
             off_centre = tl.abs(2 * (sample // SPP) + 1 - SPP) + tl.abs(2 * (sample % SPP) + 1 - SPP)
-            triangle = _least_above(numbers, tl.zeros([BLOCK], tl.int32) - 1)
-            while tl.min(triangle, axis=0) != _NO_TRIANGLE:
-                valid = triangle != _NO_TRIANGLE
-                is_same = numbers == triangle[:, None]
-                share = tl.sum(tl.where(is_same, 1.0 / SAMPLES, 0.0), axis=1)
-                nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
-                color, alpha = _shade(
-                    triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices, triangles,
-                    texels, alphas, resolution, levels, table, irradiance, atlas, width, height,
-                    SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
-                )  # fmt: skip
-                share = tl.where(valid, share * alpha, 0.0)
-                red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]
-                coverage += share
-                triangle = _least_above(numbers, triangle)
+            clear = tl.zeros([BLOCK, SAMPLES], tl.float32) + 1 / SAMPLES
+            for layer in range(LAYERS):
+                places = (
+                    keys
+                    + (layer * tl.num_programs(2).to(tl.int64) * height * width + pixel[:, None]) * SAMPLES
+                    + sample
+                )
+                key = tl.load(places, mask=is_pixel[:, None], other=EMPTY)
+                tl.store(places, tl.zeros_like(key) + EMPTY, mask=key != EMPTY)
+                numbers = tl.where(key != EMPTY, key.to(tl.int32), _NO_TRIANGLE)
+                triangle = _least_above(numbers, tl.zeros([BLOCK], tl.int32) - 1)
+                while tl.min(triangle, axis=0) != _NO_TRIANGLE:
+                    valid = triangle != _NO_TRIANGLE
+                    is_same = valid[:, None] & (numbers == triangle[:, None])
+                    share = tl.sum(tl.where(is_same, clear, 0.0), axis=1)
+                    nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
+                    color, alpha = _shade(
+                        triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
+                        triangles, texels, alphas, resolution, levels, table, irradiance, atlas, width, height,
+                        SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                    )  # fmt: skip
+                    share *= alpha
+                    red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]
+                    coverage += share
+                    if LAYERS > 1:
+                        clear = tl.where(is_same, clear * (1 - alpha)[:, None], clear)
+                    triangle = _least_above(numbers, triangle)
 
     through = 1 - coverage
     result = rows_of_four(

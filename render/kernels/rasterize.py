@@ -50,7 +50,7 @@ def _triton_version() -> tuple[int, ...]:
 class VisibilityBuffer:
     """What some views of one size see of one mesh; allocated once, drawn any number of times.
 
-    keys      int64 [views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
+    keys      int64 [layers, views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
               number, or EMPTY. The samples of a pixel follow each other
     marks     int8 [views * ceil(height / 8) * ceil(width / 8)]: 1 for each 8 x 8 pixels that see anything
     counters  int64, one of each launch
@@ -58,50 +58,54 @@ class VisibilityBuffer:
     """
 
     def __init__(
-        self, views: int, triangles: int, resolution: tuple[int, int], spp: int, device: torch.device | str
+        self,
+        views: int,
+        triangles: int,
+        resolution: tuple[int, int],
+        spp: int,
+        device: torch.device | str,
+        layers: int = 1,
     ) -> None:
-        self.views, self.triangles, self.resolution, self.spp = views, triangles, resolution, spp
-        self.keys = torch.full((views * resolution[0] * resolution[1] * spp * spp,), EMPTY, device=device)
+        self.views, self.triangles, self.resolution, self.spp, self.layers = views, triangles, resolution, spp, layers
+        samples = views * resolution[0] * resolution[1] * spp * spp
+        self.keys = torch.full((layers, samples), EMPTY, device=device)
         groups = (resolution[0] + 7) // 8 * ((resolution[1] + 7) // 8)
         self.marks = torch.zeros(views * groups, dtype=torch.int8, device=device)
         self._launches = list(_launches(views, triangles))
         entries = max((part[1] * (part[3] - part[2]) for part in self._launches), default=1)
         self._starts = torch.empty(entries, dtype=torch.int64, device=device)
         self._records = torch.empty(entries, 16, dtype=torch.float64, device=device)
-        self.counters = torch.zeros(max(1, len(self._launches)), dtype=torch.int64, device=device)
+        self.counters = torch.zeros(layers, len(self._launches), dtype=torch.int64, device=device)
 
-    def draw(
-        self,
-        positions: torch.Tensor,
-        cameras: torch.Tensor | None,
-        triangles: torch.Tensor,
-        in_front: torch.Tensor | None = None,
-    ) -> None:
-        """Leave the nearest triangle of each sample in the keys.
+    def draw(self, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor) -> None:
+        """Leave the nearest triangles of each sample in the keys, layer by layer.
 
         positions  float64 [N, V, 4] in clip space, or with cameras the world's, float32 [V, 3]
         cameras    float64 [N, 20], of `compose_cameras`
         triangles  int32 [T, 3]
-        in_front   the keys of the layer in front, for the nearest behind it; None for the first
         No host synchronisation, and nothing is allocated.
         """
+        for layer in range(self.layers if self.keys.numel() else 0):
+            self._draw_layer(layer, positions, cameras, triangles)
+
+    def _draw_layer(
+        self, layer: int, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor
+    ) -> None:
         from render.kernels.rasterize_triton import fill_tiles, set_up_triangles
 
-        if self.keys.numel() == 0:
-            return
-        height, width = self.resolution
-        previous = self.keys if in_front is None else in_front
-        options = {"PEEL": in_front is not None, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
-        for counter, (view, views, first, last) in zip(self.counters.split(1), self._launches, strict=False):
-            lists = self.marks, self._starts, self._records, counter
+        (height, width), keys = self.resolution, self.keys[layer]
+        in_front = self.keys[max(0, layer - 1)]
+        options = {"PEEL": layer > 0, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
+        for number, (view, views, first, last) in enumerate(self._launches):
+            lists = self.marks, self._starts, self._records, self.counters[layer, number:]
             set_up_triangles[((last - first + _BLOCK - 1) // _BLOCK, views)](
-                positions, positions if cameras is None else cameras, triangles, self.keys, previous, *lists,
+                positions, positions if cameras is None else cameras, triangles, keys, in_front, *lists,
                 positions.shape[-2], first, last, view, width, height,
                 CLIP=cameras is None, **options, SMALL=_SMALL, BLOCK=_BLOCK, num_warps=_BLOCK // 32,
             )  # fmt: skip
             digits = (max(1, views * (last - first) - 1).bit_length() + 4) // 5
-            fill_tiles[(_programs(self.keys.device),)](
-                self.keys, previous, *lists, width, height, **options, SEARCH=digits, num_warps=_WARPS
+            fill_tiles[(_programs(keys.device),)](
+                keys, in_front, *lists, width, height, **options, SEARCH=digits, num_warps=_WARPS
             )
 
 
@@ -132,22 +136,17 @@ def triton_fragments(
     clip = position_clip.detach().double().contiguous()
     clip = clip[None] if clip.ndim == 2 else clip
     corners = triangles.int().contiguous()
-    at_a_time = max(1, _SAMPLES_AT_A_TIME // (height * width))
+    at_a_time = max(1, _SAMPLES_AT_A_TIME // (layers * height * width))
     found = [corners.new_zeros(3, 0, dtype=torch.int64)]
     for first in range(0, len(clip), at_a_time):
         part = clip[first : first + at_a_time]
-        buffer, in_front = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device), None
-        for layer in range(layers):
-            buffer.draw(part, None, corners, in_front)
-            pixel = (buffer.keys != EMPTY).nonzero()[:, 0]
-            if len(pixel) == 0:
-                break
-            triangle = buffer.keys[pixel] & 0xFFFFFFFF
-            found.append(torch.stack([pixel + first * height * width, torch.full_like(pixel, layer), triangle]))
-            in_front, buffer.keys = buffer.keys, torch.full_like(buffer.keys, EMPTY)
-            buffer.counters.zero_()
+        buffer = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device, layers)
+        buffer.draw(part, None, corners)
+        layer, pixel = (buffer.keys != EMPTY).nonzero().unbind(1)
+        triangle = buffer.keys[layer, pixel] & 0xFFFFFFFF
+        found.append(torch.stack([pixel + first * height * width, layer, triangle]))
     pixel, layer, triangle = torch.cat(found, dim=1)
-    if layers > 1:
+    if len(found) > 2:
         order = torch.argsort(layer, stable=True)
         pixel, layer, triangle = pixel[order], layer[order], triangle[order]
     return fragments_of_triangles(clip, triangles, resolution, pixel, layer, triangle)

@@ -55,23 +55,23 @@ def test_cameras():
 
 
 @pytest.mark.parametrize(
-    ("channel", "seed", "spp", "alpha", "image"),
+    ("channel", "seed", "spp", "layers", "image"),
     [
-        ("shaded", False, 1, True, "*fp16"),
-        ("shaded", True, 2, False, "*fp32"),
-        ("kd", False, 1, False, "*fp32"),
-        ("normal", False, 1, False, "*fp32"),
-        ("light", False, 1, False, "*fp32"),
-        ("depth", False, 2, False, "*fp32"),
+        ("shaded", False, 1, 1, "*fp16"),
+        ("shaded", True, 2, 1, "*fp32"),
+        ("kd", False, 1, 3, "*fp32"),
+        ("normal", False, 1, 1, "*fp32"),
+        ("light", False, 1, 1, "*fp32"),
+        ("depth", False, 2, 1, "*fp32"),
     ],
 )
-def test_frames(channel, seed, spp, alpha, image):
+def test_frames(channel, seed, spp, layers, image):
     from render.kernels.preview_triton import resolve
 
     levels = default_levels(64)
     layout = CubeAtlas([level.resolution for level in levels])
     constants = {
-        "SPP": spp, "CHANNEL": channel, "SEED": seed, "HAS_ALPHA": alpha, "HAS_BACKDROP": alpha,
+        "SPP": spp, "CHANNEL": channel, "SEED": seed, "HAS_ALPHA": layers > 1, "HAS_BACKDROP": layers > 1, "LAYERS": layers,
         "TABLE_SIZE": 256 if seed else ggx_table().values.shape[2], "PLACES": layout.places,
         "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),
     }  # fmt: skip

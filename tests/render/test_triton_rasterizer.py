@@ -157,7 +157,7 @@ def test_samples_of_pixels_and_world_positions(device, spp):
     depth[fine.pixel] = fine.depth
     for _ in range(2):
         buffer.draw(position.to(device), composed(device), triangles.int().to(device))
-        keys = buffer.keys.cpu().reshape(3, height, width, spp, spp).permute(0, 1, 3, 2, 4).reshape(-1)
+        keys = buffer.keys[0].cpu().reshape(3, height, width, spp, spp).permute(0, 1, 3, 2, 4).reshape(-1)
         assert torch.equal(torch.where(keys == EMPTY, -1, keys & 0xFFFFFFFF), expected)
         found = torch.where(keys == EMPTY, torch.nan, (keys >> 32).double() / (2**30 - 1) - 1)
         torch.testing.assert_close(found.float(), depth, equal_nan=True, rtol=0, atol=1e-6)
