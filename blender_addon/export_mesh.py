@@ -18,6 +18,9 @@ from .axes import rotate_to_renderer
 from .errors import PbrFitError
 from .uv_layout import polygon_tiles, tile_numbers
 
+FRAME_STEPS = np.float32(2.0**16)  # normals and tangents to 0.0005 degrees
+BLOCK = 1 << 16  # rows that are worked on while they are in the cache
+
 
 @dataclass(frozen=True)
 class MeshExport:
@@ -62,19 +65,22 @@ def evaluated_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgrap
         evaluated.to_mesh_clear()
 
 
-def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> np.ndarray:
-    """MikkTSpace tangents of every triangle corner, float32 [T * 3, 4]: object space, w is the bitangent sign.
+def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> np.ndarray:
+    """MikkTSpace tangents of every corner of a mesh of triangles and quads, float32 [corners, 4].
 
-    Triangles and quads go to MikkTSpace as they are, as for EEVEE and the glTF exporter. Cycles splits quads first: on
-    a subdivided Suzanne of 7872 quads its tangents differ from these by 0.3 degrees in the mean.
+    They are in object space, w is the bitangent sign. Triangles and quads go to MikkTSpace as they are, as for EEVEE and
+    the glTF exporter. Cycles splits quads first: on a subdivided Suzanne of 7872 quads its tangents differ from these by
+    0.3 degrees in the mean.
     """
-    loop_totals = read(mesh.polygons, "loop_total", 1, np.int32)
-    if loop_totals.max() <= 4:
-        mesh.calc_tangents(uvmap=uv_map)
-        try:
-            return corner_tangents(mesh)[triangle_loops.ravel()]
-        finally:
-            mesh.free_tangents()
+    mesh.calc_tangents(uvmap=uv_map)
+    try:
+        return corner_tangents(mesh)
+    finally:
+        mesh.free_tangents()
+
+
+def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> np.ndarray:
+    """The same of every triangle corner, float32 [T * 3, 4], of a mesh that also has larger faces."""
     copy = triangulated_copy(mesh, uv_map, triangle_loops)
     try:
         copy.calc_tangents(uvmap=copy.uv_layers[0].name)
@@ -118,31 +124,87 @@ def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndar
 def row_hashes(bits: np.ndarray) -> np.ndarray:
     """One well-mixed hash, uint64 [N], for each row of uint64 [N, K]."""
     hashes = np.zeros(len(bits), dtype=np.uint64)
-    for column in range(bits.shape[1]):
-        hashes = (hashes ^ bits[:, column]) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
+    for start in range(0, len(bits), BLOCK):
+        mixed = hashes[start : start + BLOCK]
+        for column in range(bits.shape[1]):
+            mixed ^= bits[start : start + BLOCK, column]
+            mixed *= np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
     return hashes
 
 
 def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of float32 [N, K], compared bit by bit: (indices of first occurrences [M], inverse [N]).
+    """Distinct rows of float32 [N, K], K even, compared bit by bit: (indices of first occurrences [M], inverse [N]).
 
-    Sorting one 64-bit hash for each row is ten times as fast as sorting rows; the result is checked, and should two
-    different rows ever share a hash, the slow way is taken.
+    They come in the order in which the rows have them. Sorting one 64-bit hash for each row is ten times as fast as
+    sorting rows; the result is checked, and should two different rows ever share a hash, the slow way is taken.
     """
-    bits = np.ascontiguousarray(rows).view(np.uint32).astype(np.uint64)
+    bits = np.ascontiguousarray(rows).view(np.uint64)
     _, first, inverse = np.unique(row_hashes(bits), return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    if not np.array_equal(bits[first[inverse]], bits):
+    if not same_rows(bits, first, inverse):
         _, first, inverse = np.unique(bits, axis=0, return_index=True, return_inverse=True)
-        inverse = inverse.reshape(-1)
-    return first, inverse
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return first[order], place[inverse.reshape(-1)]
+
+
+def same_rows(bits: np.ndarray, first: np.ndarray, inverse: np.ndarray) -> bool:
+    """Whether each row [N, K] equals the first one of its group."""
+    blocks = (slice(start, start + BLOCK) for start in range(0, len(bits), BLOCK))
+    return all(np.array_equal(bits[first[inverse[block]]], bits[block]) for block in blocks)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of [N, 3] scaled to length 1; rows of length 0 stay 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0.0, lengths, 1.0)
+
+
+@dataclass(frozen=True)
+class LocalMesh:
+    """A mesh as its object has it: local_positions float32 [V, 3]; corners float32 [C, 10], each vertex (the number's
+    bits), normal, tangent, bitangent sign and uv; triangles int32 [T, 3] of corners; material and tile int32 [T]."""
+
+    local_positions: np.ndarray
+    corners: np.ndarray
+    triangles: np.ndarray
+    material: np.ndarray
+    tile: np.ndarray
+
+
+def local_mesh(mesh: bpy.types.Mesh, uv_map: str, slot_count: int, tiled_slots: frozenset[int]) -> LocalMesh:
+    """Read an evaluated mesh. Raises RuntimeError where Blender cannot compute its tangents."""
+    triangles = read(mesh.loop_triangles, "loops", 3, np.int32)
+    triangle_polygons = read(mesh.loop_triangles, "polygon_index", 1, np.int32)[:, 0]
+    totals = read(mesh.polygons, "loop_total", 1, np.int32)[:, 0]
+    # Blender shows faces whose index has no slot with the last slot's material.
+    material = np.clip(read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0], 0, slot_count - 1)
+    tiled = np.isin(material, list(tiled_slots))
+    uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
+    tile = np.zeros(len(material), dtype=np.int32)
+    if tiled.any():
+        squares = polygon_tiles(uv, read(mesh.polygons, "loop_start", 1, np.int32)[:, 0])[0]
+        squares[~tiled] = 0
+        tile = np.where(tiled, tile_numbers(squares), 0).astype(np.int32)
+        uv -= np.repeat(squares, totals, axis=0)
+    corners = np.empty((len(uv), 10), dtype=np.float32)
+    corners[:, 1:4] = read(mesh.corner_normals, "vector", 3, np.float32)
+    corners[:, 8:10] = uv
+    corners[:, 0] = read(mesh.loops, "vertex_index", 1, np.int32)[:, 0].view(np.float32)
+    positions = read(mesh.vertices, "co", 3, np.float32)
+    if totals.max() <= 4:
+        corners[:, 4:8] = loop_tangents(mesh, uv_map)
+    else:
+        corners = corners[triangles.ravel()]
+        corners[:, 4:8] = triangle_tangents(mesh, uv_map, triangles)
+        triangles = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
+    # Blender's sums round differently at corners of one vertex, which would then count twice.
+    for block in (corners[start : start + BLOCK, 1:7] for start in range(0, len(corners), BLOCK)):
+        np.rint(block * FRAME_STEPS, out=block)
+        block /= FRAME_STEPS
+    corners[:, 1:] += 0.0  # -0.0 and 0.0 are one value, and must be one vertex
+    return LocalMesh(positions, corners, triangles, material[triangle_polygons], tile[triangle_polygons])
 
 
 def export_mesh(
@@ -168,25 +230,8 @@ def export_mesh(
                 f'The modifiers of "{scene_object.name}" remove its UV map "{uv_map}".',
                 "Keep the UV map in the modifiers, or apply them and unwrap the result.",
             )
-        triangle_loops = read(mesh.loop_triangles, "loops", 3, np.int32)
-        triangle_polygons = read(mesh.loop_triangles, "polygon_index", 1, np.int32)[:, 0]
-        polygon_material = read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0]
-        loops = triangle_loops.ravel()
-        vertices = read(mesh.loops, "vertex_index", 1, np.int32)[loops, 0]
-        local_positions = read(mesh.vertices, "co", 3, np.float32)
-        normals = read(mesh.corner_normals, "vector", 3, np.float32)[loops]
-        slot_count = max(1, len(scene_object.material_slots))
-        # Blender shows faces whose index has no slot with the last slot's material.
-        triangle_material = np.clip(polygon_material[triangle_polygons], 0, slot_count - 1).astype(np.int32)
-        corner_uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
-        squares = np.zeros((len(triangle_loops), 2), dtype=np.int32)
-        if tiled_slots:
-            squares = polygon_tiles(corner_uv, read(mesh.polygons, "loop_start", 1, np.int32)[:, 0])[0]
-            squares = squares[triangle_polygons]
-            squares[~np.isin(triangle_material, list(tiled_slots))] = 0
-        uv = corner_uv[loops] - np.repeat(squares, 3, axis=0).astype(np.float32)
         try:
-            tangents = triangle_tangents(mesh, uv_map, triangle_loops)
+            local = local_mesh(mesh, uv_map, max(1, len(scene_object.material_slots)), tiled_slots)
         except RuntimeError as error:
             raise PbrFitError(
                 f'Blender cannot compute tangents of "{scene_object.name}": {error}.', "Check its UV map and its faces."
@@ -196,42 +241,28 @@ def export_mesh(
     linear = matrix[:3, :3]
     mirrored = np.linalg.det(linear) < 0.0
     normal_matrix = np.linalg.inv(linear).T
-    world_positions = (local_positions @ linear.T + matrix[:3, 3]).astype(np.float32)
-    world_normals = unit(normals @ normal_matrix.T)
-    world_tangents = unit(tangents[:, :3] @ normal_matrix.T)
-    signs = -tangents[:, 3:] if mirrored else tangents[:, 3:]
-
-    corners = np.concatenate(
-        [
-            rotate_to_renderer(world_positions)[vertices],
-            rotate_to_renderer(world_normals),
-            rotate_to_renderer(world_tangents),
-            signs.astype(np.float32),
-            uv,
-        ],
-        axis=1,
-        dtype=np.float32,
-    )
-    corners += 0.0  # -0.0 and 0.0 are one value, and must be one vertex
-    first, inverse = unique_rows(corners)
-    rows = corners[first]
-    triangles = inverse.reshape(-1, 3).astype(np.int32)
-    if mirrored:
-        triangles = triangles[:, ::-1]
+    world_positions = (local.local_positions @ linear.T + matrix[:3, 3]).astype(np.float32)
+    first, inverse = unique_rows(local.corners)
+    rows = local.corners[first]
+    vertices = np.ascontiguousarray(rows[:, 0]).view(np.int32)
+    tangents = np.empty((len(rows), 4), dtype=np.float32)
+    tangents[:, :3] = rotate_to_renderer(unit(rows[:, 4:7] @ normal_matrix.T))
+    tangents[:, 3] = -rows[:, 7] if mirrored else rows[:, 7]
+    triangles = inverse.astype(np.int32)[local.triangles]
     arrays = {
-        "vertex_position": rows[:, 0:3],
-        "vertex_normal": rows[:, 3:6],
-        "vertex_tangent": rows[:, 6:10],
-        "vertex_uv": rows[:, 10:12],
-        "triangles": triangles,
-        "triangle_material": triangle_material,
+        "vertex_position": rotate_to_renderer(world_positions)[vertices],
+        "vertex_normal": rotate_to_renderer(unit(rows[:, 1:4] @ normal_matrix.T)),
+        "vertex_tangent": tangents,
+        "vertex_uv": rows[:, 8:10],
+        "triangles": triangles[:, ::-1] if mirrored else triangles,
+        "triangle_material": local.material,
     }
+    used = np.zeros(len(world_positions), dtype=bool)
+    used[vertices] = True
     return MeshExport(
         arrays={name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        world_positions=world_positions[np.unique(vertices)],
+        world_positions=world_positions[used],
         uv_map=uv_map,
-        used_slots=tuple(int(slot) for slot in np.unique(triangle_material)),
-        triangle_tile=np.where(np.isin(triangle_material, list(tiled_slots)), tile_numbers(squares), 0).astype(
-            np.int32
-        ),
+        used_slots=tuple(int(slot) for slot in np.unique(local.material)),
+        triangle_tile=local.tile,
     )

@@ -209,7 +209,11 @@ def test_map_files_mean_in_blender_what_they_mean_to_us(addon, tmp_path) -> None
     ball = add_mirrored_ball(*PLACES["mirrored"])
     add_material(ball, roughness=0.5)
     files = encode_maps(maps, openness=torch.full((resolution, resolution), 0.3))
-    addon.assign.assign(ball, (0,), ball.data.uv_layers.active.name, files, {}, alpha=False)
+    for item in bpy.context.view_layer.objects:
+        item.select_set(item == ball)
+    (plan,) = addon.export_job.plan_jobs(bpy.context)
+    for _ in addon.assign.assignment_steps(plan, files, {}, addon.assign.AssignOptions()):
+        pass
     direction_world(tmp_path)
     (scene,) = compare(addon, tmp_path, [ball], views=2)
     swapped = maps.texels.clone()
