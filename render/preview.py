@@ -97,9 +97,8 @@ class PreviewRenderer:
     @torch.no_grad()
     def set_maps(self, maps: MaterialMaps) -> None:
         """The maps to show from now on; copied, with their coarser levels."""
-        self._maps = MaterialMaps(maps.texels.detach().to(self.device, torch.float32))
+        self._maps = MaterialMaps(maps.texels.detach().to(self.device, torch.float32, copy=True))
         if not can_rasterize(self.device):
-            self._maps = MaterialMaps(self._maps.texels.clone())
             return
         rows = pyramid(self._maps.texels, mip_count(maps.resolution))
         alphas = rows[:, ALPHA].contiguous() if maps.has_alpha else rows[:1, :1]
@@ -165,7 +164,8 @@ class PreviewRenderer:
         matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras])
         kind.matrices.copy_(matrices.double(), non_blocking=True)
         kind.background.copy_(behind, non_blocking=True)
-        self._draw(kind, settings)
+        with torch.cuda.device_of(kind.image):
+            self._draw(kind, settings)
         return kind.image
 
     def _check(self, settings: _Settings) -> None:

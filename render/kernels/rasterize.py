@@ -53,7 +53,7 @@ class VisibilityBuffer:
     keys      int64 [layers, views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
               number, or EMPTY. The samples of a pixel follow each other
     marks     int8 [views * ceil(height / 8) * ceil(width / 8)]: 1 for each 8 x 8 pixels that see anything
-    counters  int64, one of each launch
+    counters  int64, of each launch
     Whoever reads the keys makes them EMPTY again, and the marks and counters 0, before the next drawing.
     """
 
@@ -75,7 +75,8 @@ class VisibilityBuffer:
         entries = max((part[1] * (part[3] - part[2]) for part in self._launches), default=1)
         self._starts = torch.empty(entries, dtype=torch.int64, device=device)
         self._records = torch.empty(entries, 16, dtype=torch.float64, device=device)
-        self.counters = torch.zeros(layers, len(self._launches), dtype=torch.int64, device=device)
+        # Every second is used: so all are aligned alike, and the kernels are compiled once.
+        self.counters = torch.zeros(layers, 2 * len(self._launches), dtype=torch.int64, device=device)
 
     def draw(self, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor) -> None:
         """Leave the nearest triangles of each sample in the keys, layer by layer.
@@ -97,7 +98,7 @@ class VisibilityBuffer:
         in_front = self.keys[max(0, layer - 1)]
         options = {"PEEL": layer > 0, "SPP": self.spp, "WIDE": _TILE[0], "HIGH": _TILE[1]}
         for number, (view, views, first, last) in enumerate(self._launches):
-            lists = self.marks, self._starts, self._records, self.counters[layer, number:]
+            lists = self.marks, self._starts, self._records, self.counters[layer, 2 * number :]
             set_up_triangles[((last - first + _BLOCK - 1) // _BLOCK, views)](
                 positions, positions if cameras is None else cameras, triangles, keys, in_front, *lists,
                 positions.shape[-2], first, last, view, width, height,
@@ -141,7 +142,8 @@ def triton_fragments(
     for first in range(0, len(clip), at_a_time):
         part = clip[first : first + at_a_time]
         buffer = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device, layers)
-        buffer.draw(part, None, corners)
+        with torch.cuda.device_of(clip):
+            buffer.draw(part, None, corners)
         layer, pixel = (buffer.keys != EMPTY).nonzero().unbind(1)
         triangle = buffer.keys[layer, pixel] & 0xFFFFFFFF
         found.append(torch.stack([pixel + first * height * width, layer, triangle]))

@@ -155,8 +155,8 @@ def test_what_changes_between_frames(device):
     preview = renderer(device)
     for maps in (some_maps(seed=1), some_maps(8, seed=2), some_maps(8, alpha=True, seed=3), some_maps(6, seed=4)):
         preview.set_maps(maps)
-        ours = preview.frame(camera(-1.0), SIZE, model="seed")
-        assert_same(ours, expected([camera(-1.0)], maps, model="seed")["shaded"])
+        ours = preview.frame(camera(-1.0), SIZE, channel="kd")
+        assert_same(ours, expected([camera(-1.0)], maps, bsdf="kd")["shaded"])
     for light in (some_light(seed=3), some_light(8)):
         preview.set_light(light)
         ours = preview.frame(camera(), SIZE, model="seed")
