@@ -7,6 +7,7 @@ import time
 
 from .backend_process import LocalBackend, backend_command, client_keys, local_backend, lose_local_backend
 from .errors import PbrFitError
+from .preferences import PBRFIT_AddonPreferences
 from .protocol import events
 from .protocol.client import BackendClient
 
@@ -22,12 +23,13 @@ class BackendLost(PbrFitError):
 class BackendLink:
     """The client and, where the backend is on this machine, its process. Never waits."""
 
-    def __init__(self, address: str, server_key: str, python: str, again: bool = False) -> None:
-        """Start to connect. address, server_key: of a backend elsewhere, empty: one of this Blender; python: its Python.
+    def __init__(self, preferences: PBRFIT_AddonPreferences, again: bool) -> None:
+        """Start to connect to the backend that the preferences name, or to one of this Blender, which is started.
 
         again: the last backend was lost, so a new one that does not start is tried again, a few times.
         Raises PbrFitError where there is no backend to start.
         """
+        address = preferences.backend_address.strip()
         self.connected = False
         self._backend: LocalBackend | None = None
         self._command: list[str] = []
@@ -36,9 +38,9 @@ class BackendLink:
         self.client = BackendClient(keys=client_keys())
         self._connecting = bool(address)
         if address:
-            self.client.connect(address, server_key)
+            self.client.connect(address, preferences.backend_key.strip())
         else:
-            self._command = backend_command(python)
+            self._command = backend_command(preferences.backend_python.strip())
             self._start()
 
     @property

@@ -72,7 +72,6 @@ class OptimizeSession:
         self.device = ""
         self._assigning: Assigning | None = None
         self._submitted = False
-        self._views_ended = False
         self._to_send: deque[tuple[int, np.ndarray | None]] = deque()
 
     @property
@@ -111,14 +110,11 @@ class OptimizeSession:
             self._folder = job_files.new_folder()
             self._queue = job_files.prepare(context, self._folder, progress)
             self._file = OpenFile(self._queue)
-            self._connect(context, again=False)
+            self._link = BackendLink(addon_preferences(context), again=False)
             self._end_phase("export")
             self._begin_job()
-        except PbrFitError as error:
-            self._fail(error)
-            raise
-        except Exception:
-            self._release()
+        except Exception as error:
+            self._fail(error if isinstance(error, PbrFitError) else own_fault(error))
             raise
 
     def resume(self, context: bpy.types.Context) -> None:
@@ -127,23 +123,18 @@ class OptimizeSession:
         Raises PbrFitError where that cannot even begin; the session can still be resumed.
         """
         try:
-            self._connect(context, again=True)
+            self._link = BackendLink(addon_preferences(context), again=True)
+            self.status = replace(self.status, state=STARTING, error=None, can_resume=False)
+            self._begin_job()
         except PbrFitError as error:
             self._interrupt(error)
             raise
-        self.status = replace(self.status, state=STARTING, message=self._link.message, error=None, can_resume=False)
-        self._begin_job()
-
-    def _connect(self, context: bpy.types.Context, again: bool) -> None:
-        preferences = addon_preferences(context)
-        address, key = preferences.backend_address.strip(), preferences.backend_key.strip()
-        self._link = BackendLink(address, key, preferences.backend_python.strip(), again)
 
     def _begin_job(self) -> None:
         job = self._queue.current
         self.previews = {}
         self.previews_version += 1
-        self._submitted = self._views_ended = False
+        self._submitted = False
         self._to_send = deque((index, None) for index in sorted(job.rendered))
         self._phase_began = time.monotonic()
         self.status = replace(self.status, job=self._queue.number, jobs=len(self._queue), curve=(), paused=False)
@@ -170,7 +161,7 @@ class OptimizeSession:
         except PbrFitError as error:
             self._end_job(error)
         except Exception as error:
-            self._fail(PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault."))
+            self._fail(own_fault(error))
             raise
         return self.status
 
@@ -398,3 +389,8 @@ class OptimizeSession:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def own_fault(error: Exception) -> PbrFitError:
+    """What to say of an exception that nobody foresaw."""
+    return PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault.")
