@@ -13,9 +13,9 @@ import numpy as np
 from .assign_names import RECORD
 from .errors import PbrFitError
 from .export_mesh import MeshExport, evaluated_mesh, export_mesh, read, read_attribute
-from .uv_layout import FIRST_TILE, polygon_tiles, tile_numbers
+from .uv_layout import BORDER, FIRST_TILE, extents, polygon_tiles, tile_numbers
 
-MOST_SETS = 20  # of one job: three files each and the light fit one message
+MOST_SETS = 256  # of one job: what the backend takes
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,15 @@ def used_slots(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -
         indices = read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0]
         indices = np.clip(indices, 0, max(1, len(slots)) - 1)
         uv = read(mesh.uv_layers[layer.name].uv, "vector", 2, np.float32)
-        squares, within = polygon_tiles(uv, read(mesh.polygons, "loop_start", 1, np.int32)[:, 0])
+        starts = read(mesh.polygons, "loop_start", 1, np.int32)[:, 0]
+        squares, within = polygon_tiles(uv, starts)
     numbers = np.where(within, tile_numbers(squares), 0)
     found = []
+    wide = extents(uv, starts).min(axis=1) > BORDER
     for index in np.unique(indices):
-        tiles = frozenset(int(number) for number in np.unique(numbers[indices == index]))
+        # A face without area that lies on the border of a tile makes no tile.
+        counted = (indices == index) & (wide | ~wide[indices == index].any())
+        tiles = frozenset(int(number) for number in np.unique(numbers[counted]))
         material = slots[index].material if len(slots) else None
         found.append(UsedSlot(scene_object, int(index), material, frozenset() if 0 in tiles else tiles))
     return found
@@ -164,7 +168,7 @@ def joined(jobs: list[list[UsedSlot]], slots: list[UsedSlot], per_object: bool) 
 
 
 def job_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> JobPlan:
-    """The plan of one job. Raises PbrFitError where it has more than 20 sets."""
+    """The plan of one job. Raises PbrFitError where it has more than 256 sets."""
     groups: dict[object, list[UsedSlot]] = {}
     for slot in slots:
         groups.setdefault(slot.scene_object if per_object else slot.material, []).append(slot)
@@ -242,9 +246,9 @@ def triangle_sets(plan: JobPlan, uid: int, part: MeshExport) -> np.ndarray:
     material, tile = part.arrays["triangle_material"], part.triangle_tile
     chosen = np.full(len(material), -1, dtype=np.int32)
     for index in reversed(range(len(plan.sets))):
-        slots = [slot.slot_index for slot in plan.sets[index].slots if slot.object_uid == uid]
-        wanted = plan.sets[index].tile
-        # A triangle of a tile that the plan does not know, a flat one on a border, goes to the first of its slot's.
-        others = ~np.isin(tile, [item.tile for item in plan.sets]) if wanted else np.ones(len(tile), dtype=bool)
-        chosen[np.isin(material, slots) & (others | (tile == wanted))] = index
+        map_set = plan.sets[index]
+        slots = [slot.slot_index for slot in map_set.slots if slot.object_uid == uid]
+        # A triangle without area, in a tile that its slot has no other faces in, goes to the first of its slot's sets.
+        known = [item.tile for item in plan.sets if item.slots == map_set.slots and item.tile != map_set.tile]
+        chosen[np.isin(material, slots) & ~np.isin(tile, known)] = index
     return chosen

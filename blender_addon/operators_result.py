@@ -13,7 +13,7 @@ from .errors import PbrFitError
 from .export_job import target_objects
 from .properties import use_values
 
-MODES_OF_OBJECTS = {"OBJECT", "POSE"}
+MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEIGHT"}
 
 
 def fitted_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -27,8 +27,8 @@ class ResultOperator:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be a selected object with a fitted material."""
-        if context.mode not in MODES_OF_OBJECTS:
-            cls.poll_message_set("Go back to Object Mode: undo in other modes does not keep materials")
+        if context.mode not in MODES_WHOSE_UNDO_KEEPS_MATERIALS:
+            cls.poll_message_set("Go back to Object Mode: undo in this mode does not keep materials")
             return False
         if not fitted_targets(context):
             cls.poll_message_set("No selected object has a material fitted by PBRfit")

@@ -29,6 +29,11 @@ def polygon_tiles(uv: np.ndarray, loop_starts: np.ndarray) -> tuple[np.ndarray, 
     return squares.astype(np.int32), within
 
 
+def extents(uv: np.ndarray, loop_starts: np.ndarray) -> np.ndarray:
+    """Width and height of each polygon in the UV map, [P, 2]; arguments as for `polygon_tiles`."""
+    return np.maximum.reduceat(uv, loop_starts, axis=0) - np.minimum.reduceat(uv, loop_starts, axis=0)
+
+
 def tile_numbers(squares: np.ndarray) -> np.ndarray:
     """UDIM numbers, int32 [P], of unit squares [P, 2]; 0 for those that UDIM has no number for."""
     numbers = FIRST_TILE + squares[:, 0] + TILES_IN_A_ROW * squares[:, 1]

@@ -172,18 +172,32 @@ def test_faces_across_the_border_of_a_tile_are_no_udim(addon) -> None:
     assert [item.tile for item in job.sets] == [0]
 
 
-def test_too_many_sets(addon) -> None:
+def test_too_many_sets(addon, monkeypatch) -> None:
     cubes(new_materials(*(f"M{number}" for number in range(6))))
-    cube = bpy.context.object
-    bpy.ops.object.mode_set(mode="EDIT")
-    bpy.ops.mesh.subdivide(number_cuts=3)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    for number in range(6, 21):
-        cube.data.materials.append(bpy.data.materials.new(f"M{number}"))
-    for polygon in cube.data.polygons:
-        polygon.material_index = polygon.index % 21
-    with pytest.raises(addon.errors.PbrFitError, match="needs 21 sets"):
+    assert len(plan_of(addon)[0].sets) == 6
+    monkeypatch.setattr(addon.export_job, "MOST_SETS", 5)
+    with pytest.raises(addon.errors.PbrFitError, match="needs 6 sets"):
         plan_of(addon)
+
+
+def test_a_face_without_area_on_a_border_makes_no_tile(addon) -> None:
+    (wood,) = new_materials("Wood")
+    (cube,) = cubes([wood])
+    layer = cube.data.uv_layers.active
+    for polygon in cube.data.polygons:
+        for corner in polygon.loop_indices:
+            if polygon.index == 0:
+                layer.uv[corner].vector = (1.0, 1.0)
+            elif polygon.index == 1:
+                layer.uv[corner].vector.y += 1.0
+    (job,) = plan_of(addon)
+    assert [item.tile for item in job.sets] == [1001, 1011]
+    arrays = export(addon, job).arrays
+    assert np.bincount(arrays["triangle_set"]).tolist() == [10, 2]
+    for entry in layer.uv:
+        entry.vector = (1.0, 1.0)
+    (job,) = plan_of(addon)
+    assert "triangle_set" not in export(addon, job).arrays
 
 
 def test_plan_for_the_same_objects_after_loading(addon) -> None:
