@@ -104,7 +104,7 @@ class OptimizeSession:
         stands in the way.
         """
         self._began = self._phase_began = time.monotonic()
-        self.status = SessionStatus(EXPORTING, "Exporting")
+        self.status = SessionStatus(EXPORTING, "Exporting: Blender waits for a moment")
         progress(0.0)
         try:
             self._folder = job_files.new_folder()

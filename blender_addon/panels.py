@@ -119,9 +119,6 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
     def draw_running(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
         """Progress, the maps as they grow, and what can be done."""
         layout, status = self.layout, current.status
-        if status.state == session.EXPORTING:  # drawn once, before Blender waits for the export
-            draw_text(context, layout, f"{status.message}. Blender waits for a moment.")
-            return
         if not current.plans:  # it is being exported, which nothing can interrupt
             draw_text(context, layout, status.message)
             return

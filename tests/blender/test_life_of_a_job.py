@@ -147,6 +147,7 @@ def test_prepared_datablocks_go_before_the_file_changes(addon, saved_cube) -> No
 # The queue --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_blender
 def test_two_objects_are_two_jobs_and_one_step(addon, cube) -> None:
     bpy.ops.mesh.primitive_plane_add(location=(4.0, 0.0, 0.0))
     plane = bpy.context.object
@@ -170,6 +171,7 @@ def test_two_objects_are_two_jobs_and_one_step(addon, cube) -> None:
     assert all(result.seconds["total"] > 0.0 for result in session.results)
 
 
+@pytest.mark.any_blender
 def test_a_job_that_fails_leaves_the_others_their_result(addon, cube) -> None:
     bpy.ops.mesh.primitive_plane_add(location=(4.0, 0.0, 0.0))
     plane = bpy.context.object
@@ -186,6 +188,7 @@ def test_a_job_that_fails_leaves_the_others_their_result(addon, cube) -> None:
 # Pause, apply now, cancel -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_blender
 def test_pause_while_rendering_ends_the_second_blender_and_goes_on_after(addon, cube) -> None:
     bpy.context.scene.pbrfit.views = 20
     session = start(addon)
@@ -204,6 +207,7 @@ def test_pause_while_rendering_ends_the_second_blender_and_goes_on_after(addon, 
     assert rendered(session) == 21
 
 
+@pytest.mark.any_blender
 def test_pause_while_fitting(addon, cube) -> None:
     bpy.context.scene.pbrfit.quality = "standard"
     session = start(addon)
@@ -221,6 +225,7 @@ def test_pause_while_fitting(addon, cube) -> None:
     finish(session)
 
 
+@pytest.mark.any_blender
 def test_apply_now(addon, cube) -> None:
     bpy.context.scene.pbrfit.resolution = 64
     bpy.context.scene.pbrfit.quality = "high"
@@ -234,6 +239,7 @@ def test_apply_now(addon, cube) -> None:
     assert is_fitted("Cube")
 
 
+@pytest.mark.any_blender
 def test_curve_and_previews_grow(addon, cube) -> None:
     bpy.context.scene.pbrfit.quality = "standard"
     session = start(addon)
@@ -253,6 +259,7 @@ POINTS = {
 }
 
 
+@pytest.mark.any_blender
 @pytest.mark.parametrize("point", POINTS)
 def test_cancel_answers_within_half_a_second(addon, cube, point) -> None:
     before = snapshot()
@@ -311,6 +318,7 @@ def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkey
 # The backend ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_blender
 def test_resume_after_a_killed_backend_goes_on_from_its_checkpoint(addon, cube) -> None:
     settings = bpy.context.scene.pbrfit
     settings.quality, settings.resolution, settings.view_size = "high", 256, 64
@@ -332,6 +340,7 @@ def test_resume_after_a_killed_backend_goes_on_from_its_checkpoint(addon, cube) 
     assert addon.backend_process._local._process.pid != backend.pid
 
 
+@pytest.mark.any_blender
 def test_backend_that_does_not_start_again_is_tried_a_few_times(addon, cube, monkeypatch) -> None:
     session = start(addon)
     poll_until(session, lambda status: status.state == "rendering")
@@ -355,6 +364,7 @@ def test_backend_that_does_not_start_again_is_tried_a_few_times(addon, cube, mon
     assert addon.session.current() is None
 
 
+@pytest.mark.any_blender
 def test_backend_that_hangs_is_replaced(addon, cube) -> None:
     """A stopped process lives but answers nothing: it counts as lost, and is not used again."""
     session = start(addon)
@@ -371,6 +381,7 @@ def test_backend_that_hangs_is_replaced(addon, cube) -> None:
     finish(session)
 
 
+@pytest.mark.any_blender
 def test_world_without_light_in_a_queue(addon, cube) -> None:
     tree = hdri_world().node_tree
     black = tree.nodes.new("ShaderNodeRGB")

@@ -62,6 +62,7 @@ def test_fit_and_revert_leave_everything_as_it_was(addon, chair) -> None:
     assert differences(before, fingerprint()) == []
 
 
+@pytest.mark.any_blender
 def test_a_killed_backend_leaves_the_file_as_it_was_at_ten_points(addon, chair) -> None:
     """The backend is killed again and again at later points of one and the same job, which is resumed each time."""
     bpy.context.scene.pbrfit.quality = "high"

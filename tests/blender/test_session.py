@@ -102,6 +102,7 @@ def test_disabling_the_addon_ends_everything(addon, small_cube) -> None:
     assert not directory.exists()
 
 
+@pytest.mark.any_blender
 def test_killed_backend(addon, small_cube) -> None:
     before = snapshot()
     session = start(addon)
@@ -113,6 +114,7 @@ def test_killed_backend(addon, small_cube) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_killed_renderer_is_replaced_and_renders_what_is_missing(addon, small_cube) -> None:
     session = start(addon)
     poll_until(session, lambda status: rendered(session) >= 2)
@@ -125,6 +127,7 @@ def test_killed_renderer_is_replaced_and_renders_what_is_missing(addon, small_cu
     assert session.status.state == "done", session.status
 
 
+@pytest.mark.any_blender
 def test_renderer_that_dies_again_and_again(addon, small_cube) -> None:
     before = snapshot()
     session = start(addon)
@@ -165,6 +168,7 @@ def program(path: Path, script: str) -> str:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the program is a script with a first line that names its interpreter")
+@pytest.mark.any_blender
 def test_last_words_of_a_backend_that_does_not_start(addon, small_cube, tmp_path) -> None:
     script = "import sys\nprint('libcuda.so.1 is broken')\nsys.exit(3)\n"
     addon.preferences.backend_python = program(tmp_path / "python", script)
@@ -174,6 +178,7 @@ def test_last_words_of_a_backend_that_does_not_start(addon, small_cube, tmp_path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the program is a script with a first line that names its interpreter")
+@pytest.mark.any_blender
 def test_backend_runs_in_a_clean_environment(addon, small_cube, tmp_path, monkeypatch) -> None:
     """Variables that point into Blender's Python must not reach the backend's."""
     monkeypatch.setenv("PYTHONPATH", "/blender/python")
@@ -183,6 +188,7 @@ def test_backend_runs_in_a_clean_environment(addon, small_cube, tmp_path, monkey
     assert "clean" in failure(start(addon))
 
 
+@pytest.mark.any_blender
 def test_address_where_nobody_listens(addon, small_cube) -> None:
     addon.preferences.backend_address = "tcp://127.0.0.1:9"
     before = snapshot()
