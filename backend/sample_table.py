@@ -17,8 +17,9 @@ import torch.nn.functional as F
 
 from render.brdf import GgxTable
 from render.camera import Camera
+from render.kernels.rasterize import triton_fragments
 from render.mesh import Mesh
-from render.rasterize import Rasterizer, visible_fragments
+from render.rasterize import Rasterizer
 from render.surface import ShadingPoints, surface_points
 from render.visibility import LightCells, ShadowFactors, shadow_factors
 
@@ -106,7 +107,7 @@ def sample_views(
     images: torch.Tensor,
     first_index: int = 0,
     layers: int = 1,
-    rasterizer: Rasterizer = visible_fragments,
+    rasterizer: Rasterizer = triton_fragments,
 ) -> SampleTable:
     """The rows of some references, ordered by view, then pixel.
 
