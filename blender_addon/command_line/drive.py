@@ -8,7 +8,8 @@ The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
 - ``extensions``: zips to choose from, of which the first that is made for this version of Blender is installed
-- ``backend_python``: of the add-on's preferences; ``properties``: of ``scene.pbrfit``
+- ``backend_python``: of the add-on's preferences; ``properties``: of ``scene.pbrfit``, by default one set of maps for
+  the object
 - ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save it afterwards
 - ``maps``: folder for the result's files
 - ``relit_hdri``: name of an HDRI that ships with Blender, whose path the result gives
@@ -63,7 +64,7 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
     install_extension(request["extensions"], request["backend_python"])
-    for name, value in request["properties"].items():
+    for name, value in ({"map_sets": "OBJECT"} | request["properties"]).items():
         setattr(scene.pbrfit, name, value)
     session_module = importlib.import_module(EXTENSION + ".session")
     try:

@@ -50,6 +50,7 @@ def linear_colour(material: bpy.types.Material) -> np.ndarray:
     return ((encoded + 0.055) / 1.055) ** 2.4
 
 
+@pytest.mark.any_blender
 def test_each_material_gets_its_own_look(addon) -> None:
     """Two objects share Green and are one job; a third is another; faces of an empty slot stay as they are."""
     red, green, blue = (coloured(name) for name in COLOURS)
@@ -93,6 +94,7 @@ def test_each_material_gets_its_own_look(addon) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_one_set_for_the_object_and_tiles(addon) -> None:
     """An object in two UDIM tiles with one set for all its slots: one material, whose image has two tiles."""
     red, green = coloured("Red"), coloured("Green")
