@@ -14,7 +14,7 @@ from backend.bake import seen_texels
 from backend.checkpoints import JobCheckpoint, RunningSet
 from backend.fit import FitPlan, FitStatus, TableFit
 from backend.job_control import JobControl
-from backend.job_preview import MapPreviewer
+from backend.job_preview import AtlasPreviewer, MapPreviewer
 from backend.job_tables import stop_if
 from backend.jobs import FitProgress
 from backend.sample_table import SampleTable
@@ -47,52 +47,48 @@ class FittedSet:
 
 
 class JobProgress:
-    """One bar, and one estimate of the time left, over the fits of all sets of a job.
+    """One bar, and one estimate of the time left, over all fits of a job.
 
-    work: of each set, in any unit.
+    work: of each fit by its number, in any unit.
     """
 
-    def __init__(self, report: Callable[[FitProgress], None], control: JobControl, work: list[float]) -> None:
+    def __init__(self, report: Callable[[FitProgress], None], control: JobControl, work: dict[int, float]) -> None:
         self._report = report
         self._control = control
-        self._share = [part / max(sum(work), 1e-9) for part in work]
+        self._share = {number: part / max(sum(work.values()), 1e-9) for number, part in work.items()}
         self._started = time.monotonic() - control.rested_seconds
         self._done = 0.0
         self._found = 0.0  # what an earlier run has done
-        self._number = 0
         self._iterations = 0
 
-    def skip(self, set_index: int) -> None:
-        """A set that is done already."""
-        self._number += 1
-        self._done += self._share[set_index]
-        self._found += self._share[set_index]
+    def skip(self, number: int) -> None:
+        """A fit that is done already."""
+        self._done += self._share[number]
+        self._found += self._share[number]
 
-    def begin(self, set_index: int, done_before: float) -> None:
-        """A set whose fit begins; `done_before`: the share of it that an earlier run has done."""
-        self._number += 1
-        self._current = self._share[set_index]
+    def begin(self, task: SetTask, done_before: float) -> None:
+        """A fit that begins; `done_before`: the share of it that an earlier run has done."""
+        self._current = self._share[task.index]
+        self._label = task.label
         self._found += done_before * self._current
 
     def end(self, iterations: int) -> None:
-        """The set at hand is fitted, after so many iterations."""
+        """The fit at hand has ended, after so many iterations."""
         self._done += self._current
         self._iterations += iterations
 
     def step(self, status: FitStatus, fraction: float, iteration: int) -> None:
-        """Tells of an iteration; `fraction` and `iteration` are those of the set's whole fit."""
+        """Tells of an iteration; `fraction` and `iteration` are those of the whole fit."""
         seconds = time.monotonic() - self._control.rested_seconds - self._started
         done = self._done + fraction * self._current
         left = seconds * (1 - done) / max(done - self._found, 1e-6)
-        message = f"Fitting {status.resolution} x {status.resolution} maps"
-        if len(self._share) > 1:
-            message += f" of set {self._number} of {len(self._share)}"
+        message = f"Fitting {status.resolution} x {status.resolution} maps{self._label}"
         self._report(FitProgress("fitting", done, self._iterations + iteration, status.psnr_db, left, message))
 
 
 @dataclass(frozen=True)
 class SetTask:
-    """One set of maps to fit: its rows, its plan, and the work it is. `short_s`: its share of `SHORT_FIT_S`."""
+    """One set of maps to fit: its rows and its plan. `short_s`: its share of `SHORT_FIT_S`; `label`: for messages."""
 
     index: int
     train: SampleTable
@@ -100,6 +96,19 @@ class SetTask:
     plan: FitPlan
     seed: int
     short_s: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """Maps to begin with instead of grey ones, as good as after some iterations of the plan, at one of its sizes.
+
+    of_this_fit: whether an earlier run of this very fit made them, so that its iterations count.
+    """
+
+    maps: MaterialMaps
+    iteration: int
+    of_this_fit: bool
 
 
 def work_of(plan: FitPlan, rows: int) -> float:
@@ -112,39 +121,36 @@ def work_of(plan: FitPlan, rows: int) -> float:
 def fit_set(
     task: SetTask,
     light: EnvironmentLight,
+    keep_light: bool,
     control: JobControl,
     cancelled: Callable[[], bool],
     progress: JobProgress,
-    previewer: MapPreviewer,
+    previewer: MapPreviewer | AtlasPreviewer,
     checkpoint: JobCheckpoint | None,
-    saved: RunningSet | None,
+    start: Start | None,
 ) -> FittedSet:
-    """Fits one set, from where `saved` left off. Raises `JobCancelled`."""
-    if saved is not None:
-        texels = torch.from_numpy(saved.texels.astype(np.float32)).to(light.base.device)
-        if saved.light is not None:
-            with torch.no_grad():
-                light.base.copy_(torch.from_numpy(saved.light))
-        plan, before = remaining_plan(task.plan, saved.iteration, texels.shape[0]), saved.iteration
-    else:
-        plan, before = task.plan, 0
+    """Fits one set. keep_light: whether checkpoints hold the light, which the job learns. Raises `JobCancelled`."""
+    plan = task.plan
+    if start is not None:
+        plan = remaining_plan(task.plan, start.iteration, start.maps.resolution)
+    before = start.iteration if start is not None and start.of_this_fit else 0
     fit = TableFit(task.train, light, plan, task.seed)
-    if saved is not None:
-        fit.maps = MaterialMaps(texels)
-    # The share of the whole plan's work that an earlier run has done, by iterations.
+    if start is not None:
+        fit.maps = start.maps
+    # The share of the work that an earlier run has done, by iterations.
     share_before = before / (before + plan.iterations)
     began = time.monotonic() - control.rested_seconds
-    progress.begin(task.index, share_before)
+    progress.begin(task, share_before)
 
     def on_step(status: FitStatus) -> None:
         stop_if(cancelled)
         progress.step(status, share_before + (1 - share_before) * status.fraction, before + status.iteration)
         previewer.offer(MaterialMaps(fit.state.texels.detach()))
         if checkpoint is not None:
-            checkpoint.offer(lambda: _snapshot(fit, task, before, light))
+            checkpoint.offer(lambda: _snapshot(fit, task, start, light if keep_light else None))
         if control.finishing and status.iteration >= LEAST_ITERATIONS:
             fitted_s = time.monotonic() - control.rested_seconds - began
-            if before or fitted_s >= task.short_s:
+            if start is not None or fitted_s >= task.short_s:
                 raise _FinishEarly
 
     try:
@@ -173,24 +179,21 @@ def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
     )
 
 
-def fits_plan(saved: RunningSet, plan: FitPlan, light: EnvironmentLight) -> bool:
+def fits_plan(saved: RunningSet, plan: FitPlan) -> bool:
     """Whether a checkpoint can be of this plan's fit."""
     shape, size = saved.texels.shape, saved.texels.shape[0] if saved.texels.ndim == 3 else 0
-    sizes = [plan.resolution >> stage for stage in range(plan.stages)]
-    good_light = (saved.light is not None) == plan.learn_light and (
-        saved.light is None or (saved.light.shape == tuple(light.base.shape) and bool(np.isfinite(saved.light).all()))
-    )
     return (
-        size in sizes
+        size in [plan.resolution >> stage for stage in range(plan.stages)]
         and shape == (size, size, 9 if plan.fit_alpha else 8)
         and saved.texels.dtype == np.float16
         and bool(np.isfinite(saved.texels).all())
         and 0 < saved.iteration <= plan.iterations
-        and good_light
     )
 
 
-def _snapshot(fit: TableFit, task: SetTask, before: int, light: EnvironmentLight) -> RunningSet:
+def _snapshot(fit: TableFit, task: SetTask, start: Start | None, light: EnvironmentLight | None) -> RunningSet:
+    """What the fit needs to go on: at the iteration of its whole plan that it has come to."""
+    iteration = fit.iteration if start is None else start.iteration + fit.iteration
     texels = fit.state.texels.detach().half().cpu().numpy()
-    base = light.base.detach().cpu().numpy().copy() if task.plan.learn_light else None
-    return RunningSet(task.index, before + fit.iteration, texels, base)
+    base = None if light is None else light.base.detach().cpu().numpy().copy()
+    return RunningSet(task.index, min(iteration, task.plan.iterations), texels, base)

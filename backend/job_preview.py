@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from backend.job_atlas import Atlas
 from backend.job_control import JobControl
 from render.color import linear_to_srgb
 from render.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
@@ -40,6 +41,26 @@ class MapPreviewer:
     def show(self, maps: MaterialMaps) -> None:
         """Shows the maps now."""
         self._control.show(self._set_index, preview_images(maps, self._openness))
+
+
+class AtlasPreviewer:
+    """Shows the tiles of an atlas, one set after the other, as often as one previewer shows its set."""
+
+    def __init__(self, atlas: Atlas, previewers: list[MapPreviewer]) -> None:
+        self._atlas = atlas
+        self._previewers = previewers
+        self._turn = 0
+        self._next = 0.0
+
+    def offer(self, maps: MaterialMaps) -> None:
+        """Shows one set's tile where it is time to."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        number, self._turn = self._turn, (self._turn + 1) % len(self._previewers)
+        self._previewers[number].show(self._atlas.part(maps, number))
+        now = time.monotonic()
+        self._next = now + max(INTERVAL_S, (now - began) / MOST_SHARE)
 
 
 def preview_images(maps: MaterialMaps, openness: torch.Tensor | None) -> dict[str, np.ndarray]:

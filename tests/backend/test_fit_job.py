@@ -10,7 +10,8 @@ import torch
 from fit_scenes import ENVIRONMENT, ball_dataset, job_inputs
 
 from backend.device import resolve_device
-from backend.fit_job import run_fit_job, telling_resolution
+from backend.fit_job import run_fit_job
+from backend.job_plan import telling_resolution
 from backend.jobs import FitInputs, JobCancelled, JobError
 from backend.protocol.settings import FitSettings
 from render.image_io import read_image
