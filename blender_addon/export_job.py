@@ -77,9 +77,9 @@ class JobExport:
 
 def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     """What would be fitted: the selected meshes, the active one first; with none selected, the active object."""
-    layer = context.view_layer
-    active = layer.objects.active
-    chosen = [item for item in layer.objects if item.type == "MESH" and item.select_get(view_layer=layer)]
+    objects = context.view_layer.objects
+    active = objects.active
+    chosen = [item for item in objects.selected if item.type == "MESH"]
     if not chosen:
         return [active] if active is not None else []
     return sorted(chosen, key=lambda item: item != active)

@@ -142,7 +142,7 @@ def world_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
         cause = "The scene has no world, so nothing lights the object for the fit."
         cure = "Add a world in the World properties, best with an Environment Texture."
         yield Finding(ERROR, cause, cure, "pbrfit.add_world")
-    if any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
+    if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
         cure = "Put the light that matters into the world if the result looks off."
         yield Finding(WARNING, "Lamps take no part in the fit: the object is seen in the world's light.", cure)
 

@@ -127,8 +127,8 @@ def uv_findings(name: str, uv_map: str, uv: np.ndarray, triangles: np.ndarray) -
         cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
         yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", name)
         return
-    corners = uv[triangles].astype(np.float64)
-    edge_a, edge_b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    a, b, c = (uv[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    edge_a, edge_b = b - a, c - a
     area = 0.5 * np.abs(edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0])
     flat = float((area < SMALLEST_UV_AREA).mean())
     if flat == 1.0:
