@@ -82,8 +82,9 @@ def assignment_steps(
     Raises PbrFitError where the objects or slots are gone, or files cannot be written.
     """
     fit = uuid.uuid4().hex
-    materials = new_materials(plan, options.material_name)
     notes = check_targets(plan)
+    materials, unseen = seen_and_unseen(new_materials(plan, options.material_name), record)
+    notes += [f'No view sees a face of "{name}", so it stays as it was.' for name in unseen]
     folder = file_folder(options.image_storage)
     if options.image_storage == FILES and folder is None:
         notes.append("The .blend is not saved yet, so the maps were packed.")
@@ -113,6 +114,19 @@ def new_materials(plan: JobPlan, scheme: str) -> list[NewMaterial]:
     return list(found.values())
 
 
+def seen_and_unseen(materials: list[NewMaterial], record: dict) -> tuple[list[NewMaterial], list[str]]:
+    """Those materials of which the fit has seen anything, and the names of the sets of the others.
+
+    Raises PbrFitError where it has seen none.
+    """
+    measured = record.get("metrics", {}).get("sets", [])
+    unseen = {index for index, values in enumerate(measured) if values["samples"] == 0}
+    seen = [material for material in materials if not unseen.issuperset(material.sets.values())]
+    if not seen:
+        raise PbrFitError("No view sees anything of what was fitted.", "Check that its faces point outwards.")
+    return seen, [material.map_set.name for material in materials if material not in seen]
+
+
 def wanted_images(
     materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: JobPlan, options: AssignOptions
 ) -> dict[tuple[int, str], WantedImage]:
@@ -137,12 +151,8 @@ def check_targets(plan: JobPlan) -> list[str]:
     objects = {item.uid: object_by_uid(item.uid) for item in plan.objects}
     gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
     if len(gone) == len(plan.objects):
-        what = (
-            "The object is gone, so its fitted material"
-            if len(gone) == 1
-            else "The objects are gone, so what was fitted"
-        )
-        raise PbrFitError(f"{what} cannot be assigned.", "Fit it again.")
+        what = "The object is" if len(gone) == 1 else "The objects are"
+        raise PbrFitError(f"{what} gone, so what was fitted cannot be assigned.", "Fit it again.")
     for map_set in plan.sets:
         for use in map_set.slots:
             found = objects[use.object_uid]
@@ -182,7 +192,7 @@ def put_in_place(
             superseded += put_fitted(scene_object, use.slot_index, by_uv_map[uv_map], record["fit"])
     remove_unused(superseded)
     world = put_learned_world(plan, maker, record["fit"], options)
-    return Assignment(names[0], originals, world, tuple(names), notes)
+    return Assignment(names[0] if names else "", originals, world, tuple(names), notes)
 
 
 def new_material(

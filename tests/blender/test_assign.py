@@ -483,6 +483,23 @@ def test_images_that_undo_took_are_made_again(addon, files) -> None:
     assert scene_object.active_material.name == "Paint PBRfit"
 
 
+def test_a_material_that_no_view_sees_stays(addon, files) -> None:
+    scene_object = several_slots()
+    done = assign(addon, of_sets(files, 2), {"metrics": {"sets": [{"samples": 9}, {"samples": 0}]}})
+    assert done.notes == ('No view sees a face of "C", so it stays as it was.',)
+    assert done.materials == ("A PBRfit",)
+    assert [slot.material and slot.material.name for slot in scene_object.material_slots] == [
+        "A PBRfit",
+        "B",
+        "C",
+        None,
+    ]
+    assert len(bpy.data.images) == 3
+    addon.assign_memory.revert(bpy.context.scene, [scene_object])
+    with pytest.raises(addon.errors.PbrFitError, match="No view sees anything"):
+        assign(addon, of_sets(files, 2), {"metrics": {"sets": [{"samples": 0}] * 2}})
+
+
 def test_objects_that_are_gone(addon, files) -> None:
     first, second = two_cubes_of_one_material()
     _, steps = steps_of(addon, of_sets(files, 2))
