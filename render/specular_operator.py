@@ -130,6 +130,11 @@ class SymmetricRows:
         end = torch.tensor([len(self._moved)], dtype=torch.int32, device=self._moved.device)
         return self._moved_sums.index, torch.cat([self._moved_sums.offset, end])
 
+    def forget_transposes(self) -> None:
+        """Free what the transposes take; they are made anew when they are needed."""
+        self.__dict__.pop("_transposed_sums", None)
+        self.__dict__.pop("_moved_sums", None)
+
     def multiply(self, pyramid: Tensor) -> Tensor:
         """Pyramid [cells, C] -> texels of all levels [T, C]."""
         channels = pyramid.shape[1]

@@ -53,6 +53,7 @@ class LightPrefilter:
         self._forward = BlockedRows(*rows.forward, rows.columns)
         self._backward = BlockedRows(*rows.transposed, rows.rows)
         self._cell_index, self._cell_offset = rows.moved_transposed
+        rows.forget_transposes()
         small = [r for r in self.resolutions if r <= IRRADIANCE_RESOLUTION]
         self._irradiance_level = self.resolutions.index(small[0]) if small else len(self.resolutions) - 1
         resolution = self.resolutions[self._irradiance_level]

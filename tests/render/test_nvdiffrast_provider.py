@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -159,12 +160,12 @@ def test_cube_lookups_are_nvdiffrasts():
     )
     torch.testing.assert_close(ours, theirs, rtol=AGREE, atol=AGREE)
     gradients = [torch.autograd.grad((image * weight).sum(), levels) for image in (ours, theirs)]
-    # Where three faces meet nvdiffrast adds too little to the three texels: lookups are linear in the texels, so the
+    # Where three faces meet nvdiffrast adds too little to the texels there: lookups are linear in the texels, so the
     # gradient times the texels is the sum of the weighted image, which its gradient misses by 1.2 and ours by 4e-6.
     for level_gradient, their_gradient in zip(*gradients, strict=True):
         away = torch.ones_like(level_gradient, dtype=torch.bool)
-        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
-            away[:, row, column] = False
+        for rows, columns in product((slice(0, 2), slice(-2, None)), repeat=2):
+            away[:, rows, columns] = False
         ours_away, theirs_away = level_gradient[away], their_gradient[away]
         if theirs_away.numel():
             assert float((ours_away - theirs_away).norm() / theirs_away.norm()) < 1e-4
