@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|sizes|plot`, from the root of the repository."""
+"""`python -m benchmarks fit|ops|kernels|sizes|plot`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.errors import CommandError
 from backend.jobs import JobError
-from benchmarks import fit, ops, sizes
+from benchmarks import fit, kernels, ops, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.image_io import ImageError
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     for name, module, about in (
         ("fit", fit, "nvdiffrec's two cases: quality against time, with its recorded curve"),
         ("ops", ops, "the time of each operation against the bytes it must move"),
+        ("kernels", kernels, "what an iteration on a GPU is made of, each kernel against the roofline"),
         ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
     ):
         module.add_arguments(commands.add_parser(name, help=about, description=module.__doc__))
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "fit" and options.first_run:
             fit.first_run(options)
         else:
-            {"fit": fit, "ops": ops, "sizes": sizes}[options.command].run(options)
+            {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes}[options.command].run(options)
     except (CommandError, JobError, MeshError, ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

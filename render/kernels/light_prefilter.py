@@ -101,6 +101,17 @@ class LightPrefilter:
         tensors = [value for value in vars(self).values() if isinstance(value, torch.Tensor)]
         return self._forward.nbytes + self._backward.nbytes + sum(tensor.nbytes for tensor in tensors)
 
+    @property
+    def product_bytes(self) -> int:
+        """What both products must read and write: their blocks once, and rows and columns of each."""
+        values = 4 * self._symmetries * 3
+        return self._forward.nbytes + self._backward.nbytes + 2 * values * (self._forward.rows + self._backward.rows)
+
+    @property
+    def sum_bytes(self) -> int:
+        """What the sums over the cells' columns must read."""
+        return self._cell_index.nbytes + self._cell_offset.nbytes + 12 * len(self._cell_index)
+
     def levels_of(self, pyramid: torch.Tensor) -> list[torch.Tensor]:
         """Views [6, R_i, R_i, 3] of a pyramid [cells, 3], finest first."""
         parts = pyramid.split([6 * r * r for r in self.resolutions])

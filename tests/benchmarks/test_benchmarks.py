@@ -237,3 +237,20 @@ def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(Exception, match=r"pbrfit\[benchmarks\]"):
         plot_quality([], {}, tmp_path / "plot")
+
+
+def test_kernels_are_profiled_on_a_gpu_only(capsys):
+    assert main(["kernels", "--device", "cpu"]) == 2
+    assert "no kernels to profile" in capsys.readouterr().err
+
+
+@pytest.mark.cuda
+def test_the_kernels_of_an_iteration(tmp_path, data):
+    record = tmp_path / "kernels.json"
+    assert (
+        main(["kernels", "--device", "cuda", "--resolution", "64", "--light-resolution", "32", "--json", str(record)])
+        == 0
+    )
+    known, learned = json.loads(record.read_text())["iterations"]
+    assert sum(kernel["us"] for kernel in known["kernels"]) < sum(kernel["us"] for kernel in learned["kernels"])
+    assert "fused_samples" in {kernel["kernel"] for kernel in known["kernels"]}
