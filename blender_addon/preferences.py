@@ -67,6 +67,8 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         chosen = layout.box()
         chosen.label(text="A Backend of Your Own", icon="CONSOLE")
         chosen.prop(self, "backend_python")
+        command = setup_state.command_found()
+        draw_text(context, chosen, f"On the search path: {command or 'no command pbrfit'}", "INFO")
         self.draw_remote(context, layout.box())
 
     def draw_found(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
@@ -92,6 +94,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
             draw_text(context, box, status.message)
             box.operator("pbrfit.cancel_setup", icon="X")
             return
+        draw_text(context, box, setup_state.environment_found(), "CHECKMARK")
         box.prop(self, "torch_choice")
         box.prop(self, "base_python")
         draw_text(context, box, f"This {torch_build(self.torch_choice).sizes}, in a folder of its own", "INFO")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
 import tempfile
 import tomllib
 from pathlib import Path
@@ -15,7 +16,9 @@ from .backend_environment import environments_folder, finished_environment
 from .backend_process import backend_command, client_keys
 from .errors import PbrFitError
 from .setup_backend import BackendSetup, SetupStatus
-from .torch_builds import TorchBuild
+from .torch_builds import CONFIGURED, CPU, CUDA, TorchBuild
+
+TORCH_NAMES = {CPU: "PyTorch for the processor", CUDA: "PyTorch with CUDA", CONFIGURED: "the PyTorch that pip found"}
 
 _check: LocalCheck | RemoteCheck | None = None
 _report: CheckReport | None = None
@@ -60,9 +63,20 @@ def backend_found(preferences) -> str:
         return f"The chosen Python, {python}"
     if len(command) == 1:
         return f"The command {command[0]}"
-    environment = finished_environment(environments_folder())
-    build = "" if environment is None else f", PBRfit {environment.version}, torch for {environment.build}"
-    return f"The environment that was set up{build}"
+    return "The environment that was set up here"
+
+
+def environment_found() -> str:
+    """What the environment that was set up holds, for people; empty where there is none."""
+    found = finished_environment(environments_folder())
+    if found is None:
+        return ""
+    return f"Set up: PBRfit {found.version} with {TORCH_NAMES.get(found.build, 'PyTorch')}, on {found.base}"
+
+
+def command_found() -> str:
+    """The command pbrfit on the search path; empty where there is none."""
+    return shutil.which("pbrfit") or ""
 
 
 def check() -> LocalCheck | RemoteCheck | None:

@@ -120,7 +120,11 @@ def test_an_update_installs_this_add_ons_backend(addon, setup, nothing_to_downlo
     # It is what the preferences lead to now, and it works.
     addon.preferences.backend_python = ""
     assert setup.local_command(addon.preferences) == [str(python), "-m", "backend"]
-    assert "The environment that was set up" in setup.backend_found(addon.preferences)
+    assert setup.backend_found(addon.preferences) == "The environment that was set up here"
+    assert (
+        setup.environment_found()
+        == f"Set up: PBRfit {setup.addon_version()} with PyTorch for the processor, on " + (status.environment.base)
+    )
     bpy.ops.pbrfit.check_backend()
     run_to_end(setup)
     assert setup.report().works, setup.report()
@@ -208,8 +212,10 @@ def test_a_disk_without_room(addon, setup) -> None:
 
 def test_an_environment_whose_python_has_gone_does_not_count(addon, setup) -> None:
     python = make_environment(addon, "CPU")
+    assert setup.environment_found().startswith("Set up: PBRfit 0.0.1 ")
     python.unlink()
     assert addon.setup_backend.environment_python() is None
+    assert setup.environment_found() == ""
 
 
 @pytest.mark.skipif(
