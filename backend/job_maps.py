@@ -68,7 +68,7 @@ class SetFits:
     def run(self, train: SampleTable, held_out: SampleTable | None) -> dict[int, FinishedSet]:
         """What comes of each set. Raises `JobCancelled`."""
         count = self._sets.count
-        samples = [self._sets.row_count(train, number) for number in range(count)]
+        samples = self._sets.row_counts(train)
         order = sorted(range(count), key=lambda number: -samples[number])
         learns, several = self._settings.learn_light, sum(map(bool, samples)) > 1
         saved = self._usable(Saved() if self._checkpoint is None else self._checkpoint.read())

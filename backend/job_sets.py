@@ -56,9 +56,12 @@ class MapSets:
         rows, foreign = table.rows(chosen), foreign[chosen]
         return replace(rows, valid=rows.valid & (foreign.cumsum(1) == 0)) if bool(foreign.any()) else rows
 
-    def row_count(self, table: SampleTable, number: int) -> int:
-        """How many rows `rows` has."""
-        return int(self._choose(table, number)[0].sum())
+    def row_counts(self, table: SampleTable) -> list[int]:
+        """How many rows `rows` has for each set."""
+        if table.valid.shape[1] > 1:
+            return [int(self._choose(table, number)[0].sum()) for number in range(self.count)]
+        nearest = self.vertex_set[table.corner[:, 0, 0].long()]
+        return torch.bincount(nearest - NO_SET, minlength=self.count - NO_SET)[-self.count :].tolist()
 
     def _choose(self, table: SampleTable, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows of a set, bool [P], and which layers are another set's, bool [P, K]."""

@@ -134,7 +134,8 @@ def raw_client(address: str) -> Iterator[RawClient]:
 
 
 PATIENT = Timing(connect=PATIENCE_S, ping=0.1, silence=PATIENCE_S)
-QUICK = Timing(connect=0.4, ping=0.1, silence=0.6)  # where it is the silence that is tested
+ATTENTIVE = Timing(connect=PATIENCE_S, ping=0.1, silence=0.6)  # where a silence after the first word is tested
+QUICK = Timing(connect=0.4, ping=0.1, silence=0.6)  # where nobody answers
 
 
 class PolledClient(BackendClient):

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 from server_harness import (
+    ATTENTIVE,
     PATIENCE_S,
-    QUICK,
     SERVER_KEYS,
     PolledClient,
     add_view,
@@ -193,9 +193,9 @@ def test_a_new_job_replaces_one_that_still_runs(client):
 
 
 def test_an_idle_connection_stays_up_by_its_heartbeat(server):
-    with connected_client(server.address, QUICK) as client:
+    with connected_client(server.address, ATTENTIVE) as client:
         wait_for(client, Connected)
-        time.sleep(2 * QUICK.silence)
+        time.sleep(2 * ATTENTIVE.silence)
         assert client.polled + client.poll() == []
         client.submit(FitSettings(), {})
         client.end_views()
@@ -213,7 +213,7 @@ def test_close_cancels_the_job_so_that_the_next_client_need_not_wait(server):
 
 
 def test_close_is_quick_and_may_be_repeated(server):
-    client = PolledClient(QUICK)
+    client = PolledClient(ATTENTIVE)
     client.close()
     client.connect(server.address, SERVER_KEYS.public)
     wait_for(client, Connected)

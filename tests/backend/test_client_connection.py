@@ -11,6 +11,7 @@ import time
 import pytest
 import zmq
 from server_harness import (
+    ATTENTIVE,
     QUICK,
     SERVER_KEYS,
     add_view,
@@ -99,7 +100,7 @@ def test_a_backend_of_another_version_is_told(other_router):
 
 
 def test_a_backend_that_dies_is_reported():
-    with running_server() as server, connected_client(server.address, QUICK) as client:
+    with running_server() as server, connected_client(server.address, ATTENTIVE) as client:
         client.submit(FitSettings(), {})
         wait_for(client, Accepted)
         server.stop()
@@ -127,9 +128,9 @@ def port_is_open(address):
 
 
 def test_a_main_thread_that_blocks_for_long_is_no_silence_of_the_backend(server):
-    with connected_client(server.address, QUICK) as client:
+    with connected_client(server.address, ATTENTIVE) as client:
         wait_for(client, Connected)
-        hold_the_interpreter(1.5 * QUICK.silence)
+        hold_the_interpreter(1.5 * ATTENTIVE.silence)
         client.submit(FitSettings(), {})
         client.end_views()
         assert not [event for event in wait_for(client, Result) if isinstance(event, Disconnected)]

@@ -254,7 +254,7 @@ def test_every_row_belongs_to_the_set_of_its_triangle():
     assert (upper.position[:, 0, 1] > -1e-4).all()
     assert len(upper) == int((table.position[:, 0, 1] > 0).sum())
     assert len(upper) + len(sets.rows(table, 0)) == len(table)
-    assert sets.row_count(table, 1) == len(upper)
+    assert sets.row_counts(table) == [len(table) - len(upper), len(upper)]
 
 
 def layered_rows(alpha: float):
@@ -276,6 +276,7 @@ def layered_rows(alpha: float):
 def test_what_lies_behind_an_opaque_set_is_cut_off():
     sets, table = layered_rows(alpha=1.0)
     rows = sets.rows(table, 0)
+    assert sets.row_counts(table) == [len(rows), len(sets.rows(table, 1))]
     assert len(rows) == int((sets.vertex_set[table.corner[:, 0, 0].long()] == 0).sum())
     assert (sets.vertex_set[rows.corner[..., 0].long()][rows.valid] == 0).all()
 

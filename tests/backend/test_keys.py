@@ -11,6 +11,7 @@ import time
 import pytest
 import zmq
 from server_harness import (
+    ATTENTIVE,
     CLIENT_KEYS,
     PATIENCE_S,
     QUICK,
@@ -265,7 +266,7 @@ def test_a_plain_server_is_not_taken_for_a_backend():
 
 
 def test_a_backend_that_comes_back_with_other_keys_is_not_spoken_to():
-    with running_server() as server, connected_client(server.address, QUICK) as client:
+    with running_server() as server, connected_client(server.address, ATTENTIVE) as client:
         wait_for(client, Connected)
         server.stop()
         impostor = zmq.Context()

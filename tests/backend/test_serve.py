@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server_harness import CLIENT_KEYS, FIT_PATIENCE_S, PATIENCE_S, QUICK, connected_client, wait_for
+from server_harness import ATTENTIVE, CLIENT_KEYS, FIT_PATIENCE_S, PATIENCE_S, connected_client, wait_for
 
 from backend.gatekeeper import AuthorizedKeys
 from backend.parent_watch import parent_watch
@@ -120,7 +120,7 @@ def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
     address_file = tmp_path / "address.json"
     process = processes(SERVE, address_file, os.getpid())
     written = read_address(address_file)
-    with connected_client(written["address"], QUICK, written["public_key"]) as client:
+    with connected_client(written["address"], ATTENTIVE, written["public_key"]) as client:
         wait_for(client, Connected)
         process.kill()
         assert isinstance(wait_for(client, Disconnected, Failed)[-1], Disconnected)
