@@ -281,7 +281,8 @@ class OptimizeSession:
             seconds = time.monotonic() - self._phase_began
             self.status = replace(self.status, curve=with_point(self.status.curve, seconds, event.psnr_db))
         fraction = fit_fraction(event.phase, event.fraction)
-        self._show(FITTING, event.message or event.phase, fraction, event.iteration, event.psnr_db, event.seconds_left)
+        psnr = self.status.psnr_db if event.psnr_db is None else event.psnr_db
+        self._show(FITTING, event.message or event.phase, fraction, event.iteration, psnr, event.seconds_left)
 
     def _show(self, state: str, message: str, fraction: float, *numbers: float | None, **named: float | None) -> None:
         self.status = self.status.moved(state, message, fraction, *numbers, **named)

@@ -40,6 +40,12 @@ def timed_draw(draw):
     return lambda self, context: measured(self, context)
 
 
+def timed_execute(execute):
+    """An operator's execute, timed."""
+    measured = timed("Apply Now", execute)
+    return lambda self, context: measured(self, context)
+
+
 def probe():
     """A thread that wants Python's lock often: how long it waits is how long Blender's main thread would."""
     while not finished.is_set():
@@ -111,6 +117,7 @@ def wrap():
     job_files.save_copy = timed("export: copy of the file", job_files.save_copy)
     assigning.push_undo = timed("step of undo", assigning.push_undo)
     operators.poll_session = timed("poll", operators.poll_session)
+    operators.PBRFIT_OT_apply_now.execute = timed_execute(operators.PBRFIT_OT_apply_now.execute)
     for item in vars(panels).values():
         if isinstance(item, type) and issubclass(item, bpy.types.Panel) and "draw" in vars(item):
             item.draw = timed_draw(item.draw)
@@ -121,8 +128,14 @@ def follow():
     global phase
     from bl_ext.user_default.pbrfit import session
 
-    phase = session.current().status.state
-    if not session.current().status.finished:
+    status = session.current().status
+    if status.state == "fitting" and phase != "fitting":
+        request["fitting_since"] = time.monotonic()
+    phase = status.state
+    if phase == "fitting" and time.monotonic() > request["fitting_since"] + request["fit_seconds"]:
+        request["fit_seconds"] = float("inf")
+        bpy.ops.pbrfit.apply_now()
+    if not status.finished:
         return PROBE_SECONDS
     finished.set()
     summary = {
@@ -131,6 +144,7 @@ def follow():
         "triangles": request["triangles_made"],
         "resolution": request["resolution"],
         "views": request["views"] + 1,
+        "bytes": {name: len(data) for name, data in session.current().result.files.items()},
         "blender": bpy.app.version_string,
         "seconds": {name: round(value, 3) for name, value in session.current().result.seconds.items()},
         "calls_ms": {name: statistics(values) for name, values in sorted(calls.items())},

@@ -37,8 +37,10 @@ def start_display() -> tuple[subprocess.Popen, str]:
         return server, f":{answer.readline().strip()}"
 
 
-def measure(command: str, folder: Path, triangles: int, resolution: int, views: int) -> dict:
-    """Run the job in a Blender with a window; returns what main_thread_inside.py found."""
+def measure(command: str, folder: Path, job: dict) -> dict:
+    """Run a job (triangles, resolution, views, fit_seconds) in a Blender with a window; returns what
+    main_thread_inside.py found.
+    """
     zips = build_addon.build(folder / "extension", "bundled", [build_addon.this_platform()])
     answer, log = folder / "answer.json", folder / "blender.log"
     request = {
@@ -46,9 +48,7 @@ def measure(command: str, folder: Path, triangles: int, resolution: int, views: 
         "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
         "state": str(answer),
         "file": str(folder / "scene.blend"),
-        "triangles": triangles,
-        "resolution": resolution,
-        "views": views,
+        **job,
     }
     start = [command, "--factory-startup", "--window-geometry", "0", "0", str(SCREEN[0]), str(SCREEN[1])]
     server, display = start_display()
@@ -85,13 +85,17 @@ def main() -> int:
     parser.add_argument("--resolution", type=int, default=4096)
     parser.add_argument("--views", type=int, default=6)
     parser.add_argument("--output", type=Path, help="a JSON file for the result (default: print it)")
+    parser.add_argument(
+        "--fit-seconds", type=float, default=1e9, help="press Apply Now after so many seconds of fitting"
+    )
     chosen = parser.parse_args()
     command = os.environ.get("PBRFIT_BLENDER_WINDOW") or shutil.which("blender-window") or shutil.which("blender")
     if not command:
         parser.error("name a Blender with a window in PBRFIT_BLENDER_WINDOW")
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_measure_"))
     try:
-        found = measure(command, folder, chosen.triangles, chosen.resolution, chosen.views)
+        job = {name: getattr(chosen, name) for name in ("triangles", "resolution", "views", "fit_seconds")}
+        found = measure(command, folder, job)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     found["machine"] = {"system": platform.platform(), "processors": os.cpu_count()}

@@ -11,7 +11,7 @@ import bpy
 EXTENSION = "bl_ext.user_default.pbrfit"
 REPORT_SECONDS = 0.05
 request = json.loads(sys.argv[-1])
-state = {"count": 0, "ready": False}
+state = {"count": 0, "ready": False, "object": "Cube"}
 
 
 def install():
@@ -40,8 +40,51 @@ def make_scene():
     settings = scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 64, 64, 2
     settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
+    if request["scene"] == "first fit":
+        make_first_fit(scene, cube)
     bpy.ops.ed.undo_push(message="Scene of the test")
     bpy.ops.wm.save_as_mainfile(filepath=request["file"])
+
+
+def make_first_fit(scene, cube):
+    """The head of a monkey in chipped paint over metal, all of it nodes, in place of the cube; nothing is selected."""
+    bpy.data.objects.remove(cube)
+    bpy.data.objects.remove(bpy.data.objects["Light"])
+    bpy.ops.mesh.primitive_monkey_add(rotation=(-0.5, 0.0, 1.15))
+    head = bpy.context.object
+    head.name = state["object"] = "Head"
+    head.modifiers.new("Subdivision", "SUBSURF").levels = 2
+    bpy.ops.object.shade_smooth()
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project(island_margin=0.01)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    material = bpy.data.materials["Material"]
+    material.name = "Chipped Paint"
+    head.data.materials.append(material)
+    tree = material.node_tree
+    shader = tree.nodes["Principled BSDF"]
+    noise, ramp = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeValToRGB")
+    noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = 3.0, 8.0
+    ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.5, 0.54
+    tree.links.new(noise.outputs[0], ramp.inputs[0])
+    for name, first, second in (
+        ("Base Color", (0.05, 0.25, 0.35, 1.0), (0.75, 0.6, 0.45, 1.0)),
+        ("Metallic", (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)),
+        ("Roughness", (0.3, 0.3, 0.3, 1.0), (0.45, 0.45, 0.45, 1.0)),
+    ):
+        mix = tree.nodes.new("ShaderNodeMix")
+        mix.data_type = "RGBA"
+        colors = [socket for socket in mix.inputs if socket.type == "RGBA"]
+        colors[0].default_value, colors[1].default_value = first, second
+        tree.links.new(ramp.outputs["Color"], mix.inputs[0])
+        output = next(socket for socket in mix.outputs if socket.type == "RGBA")
+        tree.links.new(output, shader.inputs[name])
+    settings = scene.pbrfit
+    settings.preset = "DRAFT"
+    settings.image_storage = "FILES"
+    head.select_set(False)
+    bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
 
 
 def view_3d():
@@ -60,8 +103,17 @@ def open_tab():
     area.tag_redraw()
     if state["count"] < 10:
         return False
-    sidebar.active_panel_category = "PBRfit"
+    if request["scene"] == "first fit":
+        show_object(area)
+    else:
+        sidebar.active_panel_category = "PBRfit"
     return state["count"] >= 20
+
+
+def show_object(area):
+    """The head fills the view, shown with its material; the tab is left to be clicked."""
+    area.spaces[0].region_3d.view_distance = 5.0
+    area.spaces[0].shading.type = "MATERIAL"
 
 
 def hovered_operator():
@@ -86,7 +138,7 @@ def report():
     area, sidebar = view_3d()
     space = area.spaces[0] if area is not None else None
     current = session.current()
-    cube = bpy.data.objects.get("Cube")
+    cube = bpy.data.objects.get(state["object"])
     material = cube.active_material if cube is not None else None
     links = []
     if material is not None and material.node_tree is not None:
@@ -105,12 +157,15 @@ def report():
         sidebar={name: getattr(sidebar, name) for name in ("x", "y", "width", "height")} if sidebar else None,
         session=current.status.state if current is not None else "",
         message=current.status.message if current is not None else "",
+        iteration=current.status.iteration if current is not None else 0,
         fraction=current.status.fraction if current is not None else 0.0,
         material=material.name if material is not None else "",
         links=sorted(links),
         images={image.name: image.colorspace_settings.name for image in bpy.data.images if image.packed_file},
         kept=[item.name for item in bpy.data.materials if item.use_fake_user],
         rotation=list(cube.rotation_euler) if cube is not None else None,
+        selected=[item.name for item in bpy.context.view_layer.objects if item.select_get()],
+        tab=sidebar.active_panel_category if sidebar else "",
         uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
         view=list(space.region_3d.view_rotation) if space is not None else None,
         paused=current is not None and current.status.paused,
