@@ -18,7 +18,8 @@ from render.light import create_trainable_env_rnd
 
 PLAN = FitPlan(resolution=8, stages=1, smooth_normal=0.05, smooth_ks=0.02, white_balance=0.01)
 STEPS = 3
-LIGHT = 4
+# Texels along a face of the light, by shading model: of one size, and of two.
+LIGHT = {"seed": 4, "principled": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def on(table: StepRows, device: str) -> StepRows:
 
 def trajectory(table: StepRows, plan: FitPlan, device: str, fuse: bool) -> list[torch.Tensor]:
     """Losses, texels and light after a few steps."""
-    light = create_trainable_env_rnd(LIGHT, device=device)
+    light = create_trainable_env_rnd(LIGHT[plan.model], device=device)
     batch = len(table) // 2
     fit = TableFit(on(table, device), light, replace(plan, batch=batch))
     fit._fuses = fuse
@@ -94,7 +95,7 @@ def test_it_takes_the_same_way(device, table, changes):
     assert float((base - plain_base).abs().mean()) < 1e-4
     assert not torch.equal(texels, torch.zeros_like(texels))
     if plan.learn_light:
-        start = create_trainable_env_rnd(LIGHT).base.detach()
+        start = create_trainable_env_rnd(LIGHT[plan.model]).base.detach()
         assert float((base - start).abs().mean()) > 0.01
 
 
@@ -106,14 +107,14 @@ def test_what_is_not_fitted_stays(device, table):
 
 
 def test_a_turned_light_is_not_fused(device):
-    light = create_trainable_env_rnd(LIGHT, device=device)
+    light = create_trainable_env_rnd(4, device=device)
     assert can_fuse_light(light)
     light.xfm(torch.eye(3))
     assert not can_fuse_light(light)
 
 
 def test_the_light_is_always_the_light_as_it_is(device):
-    light = create_trainable_env_rnd(LIGHT, device=device)
+    light = create_trainable_env_rnd(4, device=device)
     before = light.base.detach().clone()
     fused = FusedLight(light)
     torch.testing.assert_close(light.base.detach(), before)
