@@ -60,10 +60,15 @@ class _Settings(NamedTuple):
 
 @dataclass
 class _Kind:
-    """The buffers of frames of one kind, and their graph from the second frame on."""
+    """The buffers of frames of one kind, and their graph from the second frame on.
+
+    uploaded    float64: of each view the matrices from world to camera and from there to clip space, then the background's
+                colour, so that all is copied at once
+    background  that colour, or float32 [N, H, W, 3]
+    """
 
     image: torch.Tensor
-    matrices: torch.Tensor
+    uploaded: torch.Tensor
     cameras: torch.Tensor
     background: torch.Tensor
     visibility: VisibilityBuffer
@@ -161,9 +166,7 @@ class PreviewRenderer:
             image = self._plain(cameras, settings, behind.to(self.device))
             return image.clamp(max=torch.finfo(dtype).max).to(dtype)
         kind = self._kind(settings)
-        matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras])
-        kind.matrices.copy_(matrices.double(), non_blocking=True)
-        kind.background.copy_(behind, non_blocking=True)
+        _upload(kind, cameras, behind)
         with torch.cuda.device_of(kind.image):
             self._draw(kind, settings)
         return kind.image
@@ -214,11 +217,13 @@ class PreviewRenderer:
         shared = [kind.visibility for other, kind in self._kinds.items() if other[:4] == settings[:4]]
         if not shared:
             shared = [VisibilityBuffer(views, len(self._triangles), resolution, spp, self.device, layers)]
+        uploaded = torch.empty(32 * views + 3, dtype=torch.float64, device=self.device)
+        backdrop = torch.empty(views, *resolution, 3, device=self.device) if settings.has_backdrop else None
         self._kinds[settings] = _Kind(
             image=torch.empty(views, *resolution, 4, dtype=settings.dtype, device=self.device),
-            matrices=torch.empty(views, 2, 4, 4, dtype=torch.float64, device=self.device),
+            uploaded=uploaded,
             cameras=torch.empty(views, 20, dtype=torch.float64, device=self.device),
-            background=torch.empty(*((views, *resolution) if settings.has_backdrop else ()), 3, device=self.device),
+            background=uploaded[32 * views :] if backdrop is None else backdrop,
             visibility=shared[0],
         )
         return self._kinds[settings]
@@ -250,7 +255,7 @@ class PreviewRenderer:
 
         visibility = kind.visibility
         views, (height, width) = visibility.views, visibility.resolution
-        compose_cameras[(views,)](kind.matrices, kind.cameras, num_warps=1)
+        compose_cameras[(views,)](kind.uploaded, kind.cameras, num_warps=1)
         visibility.draw(self._positions, kind.cameras, self._triangles)
         light, lit = self._light, settings.is_lit
         is_seed = settings.model == "seed" and settings.channel == "shaded"
@@ -288,6 +293,18 @@ class PreviewRenderer:
                 image = torch.cat([grey, grey, grey, image[..., 3:]], dim=-1)
         color, alpha = image[..., :3], image[..., 3:]
         return torch.cat([color + (1 - alpha) * background, alpha], dim=-1)
+
+
+def _upload(kind: _Kind, cameras: list[Camera], background: torch.Tensor) -> None:
+    """Hand cameras and background to the device; it is not waited for."""
+    values = [matrix.reshape(-1) for camera in cameras for matrix in (camera.view, camera.projection)]
+    together = kind.background.ndim == 1 and background.device == values[0].device
+    if together:
+        values.append(background.to(values[0]))
+    joined = torch.cat(values).double()
+    kind.uploaded[: len(joined)].copy_(joined, non_blocking=True)
+    if not together:
+        kind.background.copy_(background, non_blocking=True)
 
 
 def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:

@@ -238,8 +238,8 @@ def resolve(
     """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
 
     Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre; LAYERS of them
-    are composited near to far. Leaves the keys
-    EMPTY and the marks and counters 0 for the next frame. `background` [3], or with HAS_BACKDROP [N, height, width, 3].
+    are composited near to far. Leaves the keys EMPTY and the marks and counters 0 for the next frame.
+    background  float64 [3], or with HAS_BACKDROP float32 [N, height, width, 3]
     """
     BLOCK: tl.constexpr = GROUP * GROUP
     lane = tl.arange(0, BLOCK)
@@ -256,9 +256,9 @@ def resolve(
 
     at = background + (pixel * 3 if HAS_BACKDROP else tl.zeros_like(pixel))
     behind = (
-        tl.load(at, mask=is_pixel, other=0.0),
-        tl.load(at + 1, mask=is_pixel, other=0.0),
-        tl.load(at + 2, mask=is_pixel, other=0.0),
+        tl.load(at, mask=is_pixel, other=0.0).to(tl.float32),
+        tl.load(at + 1, mask=is_pixel, other=0.0).to(tl.float32),
+        tl.load(at + 2, mask=is_pixel, other=0.0).to(tl.float32),
     )
     red, green, blue = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     coverage = tl.zeros([BLOCK], tl.float32)

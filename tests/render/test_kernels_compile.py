@@ -21,7 +21,6 @@ BUFFERS = {
     "keys": "*i64", "previous": "*i64", "starts": "*i64", "records": "*fp64", "counter": "*i64", "marks": "*i8",
     "counters": "*i64", "positions": "*fp32", "cameras": "*fp64", "matrices": "*fp64", "triangles": "*i32", "vertices": "*fp32",
     "texels": "*fp32", "alphas": "*fp32", "table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
-    "background": "*fp32", "image": "*fp32",
 }  # fmt: skip
 
 
@@ -75,4 +74,6 @@ def test_frames(channel, seed, spp, layers, image):
         "TABLE_SIZE": 256 if seed else ggx_table().values.shape[2], "PLACES": layout.places,
         "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),
     }  # fmt: skip
-    assert "st.global" in compiled(resolve, constants, warps=2, image=image)
+    assert "st.global" in compiled(
+        resolve, constants, warps=2, image=image, background="*fp32" if layers > 1 else "*fp64"
+    )

@@ -140,6 +140,14 @@ def test_depth(device, spp):
     assert_same(ours, torch.stack([depth, depth, depth, covered], dim=-1))
 
 
+def test_cameras_and_backgrounds_of_any_device(device):
+    preview = renderer(device)
+    theirs = expected([camera()], some_maps(), bsdf="kd", background=GREY_SKY)["shaded"]
+    for nearby in (camera(), camera().to(device)):
+        for behind in (GREY_SKY, GREY_SKY.to(device), GREY_SKY.double()):
+            assert_same(preview.frame(nearby, SIZE, channel="kd", background=behind), theirs)
+
+
 def test_half_floats(device):
     bright = some_maps()
     bright.texels[..., :3] *= 1e7
