@@ -532,13 +532,13 @@ def test_a_slice_of_large_maps_is_short(addon) -> None:
     _, steps = steps_of(addon, {f"{key}.png": png(noise) for key in ("kd", "orm", "normal")})
     seconds = []
     while True:
-        began = time.perf_counter()
+        began = time.thread_time()  # of the processor: other work on the machine does not count
         try:
             next(steps)
         except StopIteration:
             break
         finally:
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.thread_time() - began)
     assert max(seconds) < 0.1
 
 

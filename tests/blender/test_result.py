@@ -89,6 +89,35 @@ def test_revert_keeps_what_the_artist_uses(addon, files) -> None:
     assert len([image for image in bpy.data.images if image.name.startswith("Paint PBRfit")]) == 2
 
 
+def test_undo_and_redo_of_every_step(addon, files) -> None:
+    """Through fit, compare and revert and back: what revert removed comes back with its pixels."""
+    ready_cube()
+
+    def fit() -> None:
+        assign(addon, files)
+
+    def state() -> tuple:
+        cube = bpy.data.objects["Cube"]
+        images = {image.name: tuple(image.pixels[0:3]) for image in bpy.data.images if image.packed_file is not None}
+        materials = {item.name: item.use_fake_user for item in bpy.data.materials}
+        return cube.active_material.name, materials, images, "pbrfit_fits" in cube
+
+    states = [state()]
+    bpy.ops.ed.undo_push(message="Before")
+    for step in (fit, bpy.ops.pbrfit.compare, bpy.ops.pbrfit.compare, bpy.ops.pbrfit.revert):
+        step()
+        bpy.ops.ed.undo_push(message="Step")
+        states.append(state())
+    assert [found[0] for found in states] == ["Paint", "Paint PBRfit", "Paint", "Paint PBRfit", "Paint"]
+    assert states[0] == states[4]
+    for expected in reversed(states[:4]):
+        assert bpy.ops.ed.undo() == {"FINISHED"}
+        assert state() == expected
+    for expected in states[1:]:
+        assert bpy.ops.ed.redo() == {"FINISHED"}
+        assert state() == expected
+
+
 @pytest.mark.parametrize("mode", ["EDIT", "SCULPT"])
 def test_modes_whose_undo_keeps_no_materials(addon, files, mode) -> None:
     ready_cube()
