@@ -165,6 +165,7 @@ class PBRFIT_MT_object(bpy.types.Menu):
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw it."""
         layout = self.layout
+        layout.operator("pbrfit.check", icon="VIEWZOOM")
         layout.operator("pbrfit.optimize", icon="MATERIAL")
         layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
         layout.separator()
