@@ -11,13 +11,16 @@ import hashlib
 import bpy
 
 # The interface of the program, which redraws change; numbers of the moment; and what points back to where one came from.
-LEFT_OUT_COLLECTIONS = {"window_managers", "screens", "workspaces", "version"}
+# all_ids is 5.2's view of all the others together.
+LEFT_OUT_COLLECTIONS = {"window_managers", "screens", "workspaces", "version", "all_ids"}
 LEFT_OUT = {
     "rna_type", "bl_rna", "id_data", "session_uid", "original", "is_evaluated", "is_runtime_data", "depsgraph", "preview",
     "has_data", "bindcode", "tag", "is_library_indirect", "loop_triangles", "loop_triangle_polygons",
     "corner_normals", "vertex_normals", "polygon_normals", "edit_mesh_stats", "execution_time", "runtime",
     "uv_layer_clone", "uv_layer_stencil",
     "pin", "edge_selection", "vertex_selection",  # reading these makes them
+    "storage_type",  # 5.2: an attribute of one value takes another one when its data are read
+    "uv_sculpt",  # 4.2 crashes when anything in it is read
 }  # fmt: skip
 LONGEST = 64
 
