@@ -212,6 +212,20 @@ def test_one_set_that_is_named_is_as_one_that_is_not():
     assert plain.files == named.files
 
 
+def test_charts_smaller_than_the_maps_give_the_same_openness(monkeypatch, tmp_path):
+    """As they are where maps are larger than is worth laying the mesh out in."""
+    settings = replace(SETTINGS, resolution=64, self_shadowing=True)
+    large = run(two_balls(blocked=True, views=4), settings)
+    monkeypatch.setattr("backend.job_maps.LARGEST_CHARTS", 32)
+    small = run(two_balls(blocked=True, views=4), settings)
+    openness = [image(result, "0/orm.png", tmp_path)[..., 0].astype(float) for result in (large, small)]
+    assert openness[0].shape == openness[1].shape == (64, 64)
+    assert np.abs(openness[0] - openness[1]).mean() < 3
+    unseen = [result.metrics["texels_unseen"] for result in (large, small)]
+    assert abs(unseen[0] - unseen[1]) < 0.02
+    assert large.files["0/kd.png"] == small.files["0/kd.png"]
+
+
 def test_a_set_that_no_view_sees_gets_neutral_maps(tmp_path):
     inside = sphere(4, radius=0.3)
     dataset = ball_dataset(4, 32)
