@@ -14,7 +14,7 @@ from .assign_images import FILES, PACKED, ImageMaker, WantedImage, file_folder
 from .assign_memory import put_fitted, put_world, remembered, remove_unused
 from .assign_names import DEFAULT_SCHEME, RECORD, material_name
 from .errors import PbrFitError
-from .export_job import JobPlan, MapSet, object_by_uid
+from .export_job import JobPlan, MapSet, objects_of
 from .node_layout import build_material_nodes, build_world_nodes
 from .properties import scene_values
 
@@ -148,7 +148,7 @@ def wanted_images(
 
 def check_targets(plan: JobPlan) -> list[str]:
     """What is missing of the plan's objects, sentences; PbrFitError where none is left, or a slot of those left is."""
-    objects = {item.uid: object_by_uid(item.uid) for item in plan.objects}
+    objects = objects_of(plan)
     gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
     if len(gone) == len(plan.objects):
         what = "The object is" if len(gone) == 1 else "The objects are"
@@ -172,6 +172,7 @@ def put_in_place(
 ) -> Assignment:
     """Make the materials (one for each name of UV map among a set's objects) and the world, and show them."""
     record = {**record, "scene_settings": options.scene_settings, "objects": [item.name for item in plan.objects]}
+    objects = objects_of(plan)
     names: list[str] = []
     originals: dict[int, str] = {}
     superseded: list[bpy.types.Material] = []
@@ -179,7 +180,7 @@ def put_in_place(
         images = {key: image for key in MAPS if (image := maker.image((number, key))) is not None}
         by_uv_map: dict[str, bpy.types.Material] = {}
         for use in wanted.map_set.slots:
-            scene_object = object_by_uid(use.object_uid)
+            scene_object = objects[use.object_uid]
             if scene_object is None:
                 continue
             uv_map = wanted.map_set.uv_maps[use.object_uid]

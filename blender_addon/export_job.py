@@ -85,10 +85,10 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return sorted(chosen, key=lambda item: item != active)
 
 
-def object_by_uid(uid: int) -> bpy.types.Object | None:
-    """The mesh object of that number, or None where it is gone."""
-    found = next((item for item in bpy.data.objects if item.session_uid == uid), None)
-    return found if found is not None and found.type == "MESH" else None
+def objects_of(plan: JobPlan) -> dict[int, bpy.types.Object | None]:
+    """The mesh objects of a plan by number, None for those that are gone."""
+    present = {item.session_uid: item for item in bpy.data.objects if item.type == "MESH"}
+    return {use.uid: present.get(use.uid) for use in plan.objects}
 
 
 # Planning -----------------------------------------------------------------------------------------------------------
@@ -215,8 +215,9 @@ def export_job(plan: JobPlan, context: bpy.types.Context, depsgraph: bpy.types.D
     parts: list[MeshExport] = []
     sets: list[np.ndarray] = []
     vertices = materials = 0
+    objects = objects_of(plan)
     for use in plan.objects:
-        scene_object = object_by_uid(use.uid)
+        scene_object = objects[use.uid]
         if scene_object is None or scene_object.name not in context.view_layer.objects:
             raise PbrFitError(f'The object "{use.name}" is gone.', "Select what shall be fitted, and start again.")
         part = export_part(plan, scene_object, depsgraph)
