@@ -9,6 +9,17 @@ import bpy
 from scenes import TIMEOUT_S, run_to_end
 
 
+def warm_backend(addon) -> None:
+    """Start the backend and wait for it: so it is connected before the second Blender has rendered anything."""
+    process = addon.backend_process
+    command = process.backend_command(addon.preferences.backend_python)
+    backend = process.local_backend(command, process.client_keys().public)
+    deadline = time.monotonic() + TIMEOUT_S
+    while backend.poll_address() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def start(addon):
     """Press the button; returns the session."""
     assert bpy.ops.pbrfit.optimize() == {"FINISHED"}

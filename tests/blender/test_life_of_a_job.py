@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from scenes import hdri_world, paint, ready_cube, run_to_end, small_fit, snapshot
-from session_steps import backend_of, failure, finish, poll_until, rendered, renderer_of, start
+from session_steps import backend_of, failure, finish, poll_until, rendered, renderer_of, start, warm_backend
 
 bpy = pytest.importorskip("bpy")
 
@@ -26,6 +26,7 @@ def tiny_fit() -> None:
 
 @pytest.fixture
 def cube(addon):
+    warm_backend(addon)
     tiny_fit()
     return ready_cube()
 
@@ -301,6 +302,7 @@ def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkey
     before = leftovers()
     bpy.ops.preferences.addon_enable(module=addon.name)
     addon.preferences.backend_python = os.environ.get("PBRFIT_BACKEND_PYTHON") or addon.preferences.backend_python
+    warm_backend(addon)
     session = start(addon)
     if point == "done":
         run_to_end(session)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from scenes import hdri_world, ready_cube, run_to_end, small_fit, snapshot
-from session_steps import backend_of, failure, poll_until, rendered, renderer_of, start
+from session_steps import backend_of, failure, poll_until, rendered, renderer_of, start, warm_backend
 
 bpy = pytest.importorskip("bpy")
 
@@ -93,6 +93,7 @@ def test_a_second_click_is_refused_while_a_fit_runs(addon, small_cube) -> None:
 
 
 def test_disabling_the_addon_ends_everything(addon, small_cube) -> None:
+    warm_backend(addon)
     session = start(addon)
     poll_until(session, lambda status: status.state == "rendering")
     processes = children(session)
@@ -105,6 +106,7 @@ def test_disabling_the_addon_ends_everything(addon, small_cube) -> None:
 @pytest.mark.any_blender
 def test_killed_backend(addon, small_cube) -> None:
     before = snapshot()
+    warm_backend(addon)
     session = start(addon)
     poll_until(session, lambda status: status.state == "rendering")
     renderer, backend = children(session)
