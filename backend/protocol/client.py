@@ -32,12 +32,19 @@ class BackendClient:
     `Disconnected` end the connection, and `connect` starts a new one.
 
     keys: the client's own, which the backend must know; new ones without. public_key: the public one of them.
+    session: a name of up to 64 characters that is this client's alone, a random one without. A client that connects
+    under the name of an earlier one ends what that one has left running there; its checkpoint stays.
     """
 
-    def __init__(self, timing: Timing = Timing(), keys: KeyPair | None = None) -> None:  # noqa: B008 (frozen)
+    def __init__(
+        self,
+        timing: Timing = Timing(),  # noqa: B008 (frozen)
+        keys: KeyPair | None = None,
+        session: str = "",
+    ) -> None:
         self._timing = timing
         self._keys = new_keys() if keys is None else keys
-        self._session = uuid.uuid4().hex
+        self._session = session or uuid.uuid4().hex
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._wakeup: Wakeup | None = None

@@ -76,12 +76,10 @@ def _make(path: Path) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"public_key": keys.public, "secret_key": keys.secret}, file)
-        if os.name == "posix":
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.rename(temporary, path)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    except OSError:  # a file system without links
+        os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

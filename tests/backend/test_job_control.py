@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from fit_scenes import ball_dataset, job_inputs
 from server_harness import (
+    CLIENT_KEYS,
     FIT_PATIENCE_S,
     PATIENCE_S,
+    PATIENT,
+    SERVER_KEYS,
     add_view,
     average_views,
     connected_client,
@@ -21,9 +24,11 @@ from server_harness import (
     submit,
     wait_for,
 )
+from test_client_connection import CuttableLink
 
 from backend.fit_job import run_fit_job
 from backend.jobs import FitProgress, FitResult
+from backend.protocol.client import BackendClient
 from backend.protocol.events import Accepted, Cancelled, Failed, MapPreview, Progress, Result
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Limits
@@ -189,14 +194,24 @@ def test_finish_before_the_first_view_waits_for_it():
 
 
 def test_a_client_that_connects_anew_ends_its_earlier_job():
-    with running_server(count_up) as server, connected_client(server.address) as client:
-        start_counting(client)
-        with raw_client(server.address) as raw:
-            raw.session = client._session
-            raw.request("hello")
-            other = submit(raw).job
-            while raw.request("ping", job=other).body["state"] != "running":
-                time.sleep(0.01)
+    with running_server(count_up) as server:
+        link = CuttableLink(server.address)
+        lost, again = (BackendClient(PATIENT, CLIENT_KEYS, session="one Blender") for _ in range(2))
+        lost.connect(link.address, SERVER_KEYS.public)
+        lost.submit(FitSettings(), {})
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(isinstance(event, Progress) and event.iteration for event in lost.poll()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        link.swallow()  # from now on nothing of it arrives, not even its farewell
+        again.connect(server.address, SERVER_KEYS.public)
+        again.submit(FitSettings(), {})
+        while not any(isinstance(event, Progress) and event.iteration for event in again.poll()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for client in (lost, again):
+            client.close()
+        link.close()
 
 
 def show_maps(inputs, settings, report, cancelled):
