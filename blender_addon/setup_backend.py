@@ -87,6 +87,8 @@ class BackendSetup:
         self.folder = environments_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log_path = self.folder / LOG
+        # What pip has unpacked halfway when it is killed lies there, and goes with it.
+        self._temporary = self.folder / "t"
         self._status = SetupStatus()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
@@ -114,34 +116,39 @@ class BackendSetup:
     # In the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with open(self.log_path, "w", encoding="utf-8") as log:
-            self._log = log
-            try:
-                environment = self._make()
-                self._set(state=DONE, message="The backend is set up", fraction=1.0, environment=environment)
-            except _Cancelled:
-                self._set(state=CANCELLED, message="Cancelled")
-            except PbrFitError as error:
-                self._fail(error)
-            except OSError as error:
-                cause = f"The environment in {self.folder} could not be made: {error.strerror}."
-                self._fail(
-                    PbrFitError(cause, "Check who may write to Blender's user folder, and the room on its disk.")
-                )
-            except Exception as error:
-                traceback.print_exc(file=log)
-                self._fail(PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this, with the log."))
+        outcome = self._outcome()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._set(**outcome)
 
-    def _fail(self, error: PbrFitError) -> None:
-        self._log.write(f"\n{error}\n")
-        self._set(state=FAILED, message="The backend was not set up", error=error)
+    def _outcome(self) -> dict[str, object]:
+        """Do it; returns what becomes of the status."""
+        try:
+            self._temporary.mkdir(exist_ok=True)
+            with open(self.log_path, "w", encoding="utf-8") as self._log:
+                try:
+                    made = self._make()
+                except PbrFitError as error:
+                    self._log.write(f"\n{error}\n")
+                    raise
+            return {"state": DONE, "message": "The backend is set up", "fraction": 1.0, "environment": made}
+        except _Cancelled:
+            return {"state": CANCELLED, "message": "Cancelled"}
+        except PbrFitError as error:
+            failure = error
+        except OSError as error:
+            cause = f"The environment in {self.folder} could not be made: {error.strerror}."
+            failure = PbrFitError(cause, "Check who may write to Blender's user folder, and the room on its disk.")
+        except Exception as error:
+            traceback.print_exc()
+            failure = PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this, with the log.")
+        return {"state": FAILED, "message": "The backend was not set up", "error": failure}
 
     def _make(self) -> Environment:
         kept = finished_environment(self.folder)
-        if kept is not None and kept.build == self._build.name and not self._wanted:
+        if kept is not None and kept.build == self._build.name and self._wanted in ("", kept.base):
             return self._update(kept)
         self._check_room()
-        base = find_python(self._wanted, self.folder)
+        base = find_python(self._wanted, self._temporary)
         self._say(f"With {base}", FOUND)
         slot = next(name for name in SLOTS if kept is None or name != kept.slot)
         made = Environment(self.folder, slot, self._version(), self._build.name, base.path)
@@ -251,7 +258,7 @@ class BackendSetup:
         """Run a program, hand each line to `take`, log those it wants kept, and return the status."""
         self._stop_where_cancelled()
         self._log.write(f"$ {' '.join(command)}\n")
-        process = start_group(command, self.folder)
+        process = start_group(command, self._temporary)
         with self._lock:
             self._process = process
         if self._cancelled.is_set():

@@ -100,7 +100,6 @@ def test_offline_it_is_refused(addon) -> None:
 def test_an_update_installs_this_add_ons_backend(addon, setup, nothing_to_download) -> None:
     """What is there already stays, and PBRfit's own wheel, which the add-on carries, comes beside it."""
     python = make_environment(addon, addon.torch_builds.torch_build("CPU").name)
-    addon.preferences.base_python = ""
     addon.preferences.torch_choice = "CPU"
     assert bpy.ops.pbrfit.setup_backend() == {"FINISHED"}
     assert not bpy.ops.pbrfit.setup_backend.poll()
@@ -192,6 +191,16 @@ def test_disabling_the_add_on_ends_a_setup(addon, setup, nothing_to_download) ->
     assert setup.setup_status() is None
     assert processes_of(folder) == []
     bpy.ops.preferences.addon_enable(module=addon.name)
+
+
+def test_a_folder_that_cannot_be_written_to(addon, setup) -> None:
+    """A folder stands where the log should be."""
+    folder = addon.backend_environment.environments_folder()
+    (folder / addon.setup_backend.LOG).mkdir(parents=True)
+    bpy.ops.pbrfit.setup_backend()
+    status = run_to_end(setup)[-1]
+    assert status.state == "failed"
+    assert status.error.cause == f"The environment in {folder} could not be made: Is a directory."
 
 
 def test_a_python_that_does_not_do(addon, setup) -> None:
