@@ -149,9 +149,13 @@ def hold_the_interpreter(seconds):
 
 
 class CuttableLink:
-    """A TCP relay between client and server that can cut every connection, as a bad network does."""
+    """A TCP relay between client and server that can cut every connection, as a bad network does.
 
-    def __init__(self, address):
+    delay_s: how long it takes for each 64 KiB.
+    """
+
+    def __init__(self, address, delay_s=0.0):
+        self._delay_s = delay_s
         host, port = address.removeprefix("tcp://").split(":")
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -174,6 +178,8 @@ class CuttableLink:
     def _pump(self, source, sink):
         try:
             while data := source.recv(65536):
+                if self._delay_s:
+                    time.sleep(self._delay_s)
                 if self._forward:
                     sink.sendall(data)
         except OSError:

@@ -73,18 +73,21 @@ def test_a_transfer_goes_on_after_a_lost_connection():
 
 
 def test_a_cancel_between_the_pieces_is_answered_at_once():
-    with running_server(give_back, **ROOMY) as server, connected_client(server.address) as client:
-        client.submit(FitSettings(), {"a": noise(16)})
-        client.end_views()
-        while wait_for(client, Progress)[-1].phase != "download":
-            pass
-        started = time.monotonic()
-        client.cancel()
-        assert isinstance(wait_for(client, Cancelled, Result)[-1], Cancelled)
-        assert time.monotonic() - started < 0.5
-        client.submit(FitSettings(), {"b": noise(1)})
-        client.end_views()
-        assert wait_for(client, Result)
+    with running_server(give_back, **ROOMY) as server:
+        link = CuttableLink(server.address, delay_s=0.005)  # 4 MiB take a third of a second
+        with connected_client(link.address) as client:
+            client.submit(FitSettings(), {"a": noise(8)})
+            client.end_views()
+            while wait_for(client, Progress)[-1].phase != "download":
+                pass
+            started = time.monotonic()
+            client.cancel()
+            assert isinstance(wait_for(client, Cancelled, Result)[-1], Cancelled)
+            assert time.monotonic() - started < 0.5
+            client.submit(FitSettings(), {"b": noise(1)})
+            client.end_views()
+            assert wait_for(client, Result)
+        link.close()
 
 
 def test_two_clients_that_upload_the_same_array_do_not_disturb_each_other():
