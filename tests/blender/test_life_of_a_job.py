@@ -242,7 +242,8 @@ def test_apply_now(addon, cube) -> None:
 
 @pytest.mark.any_blender
 def test_curve_and_previews_grow(addon, cube) -> None:
-    bpy.context.scene.pbrfit.quality = "standard"
+    settings = bpy.context.scene.pbrfit
+    settings.quality, settings.resolution, settings.view_size = "high", 64, 48
     session = start(addon)
     finish(session)
     seconds = [point[0] for point in session.status.curve]
