@@ -8,6 +8,7 @@ the whole iteration, optimiser and schedule included, is captured in one graph t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -73,6 +74,12 @@ class TapSteps:
         return read
 
 
+@lru_cache(maxsize=8)
+def _side_stream(device: str) -> torch.cuda.Stream:
+    """The one on which iterations are warmed up and captured: cuBLAS keeps 32 MiB for each stream it ever worked on."""
+    return torch.cuda.Stream(device)
+
+
 class CapturedSteps:
     """Batches that are one run of rows after another of an `arranged` table, an iteration being a CUDA graph's replay.
 
@@ -106,14 +113,14 @@ class CapturedSteps:
         elif self._warm_ups < _WARM_UPS:
             # Kernels are compiled and buffers made before the capture, on a stream of its own as capturing wants it.
             self._warm_ups += 1
-            stream = torch.cuda.Stream(self.state.texels.device)
+            stream = _side_stream(str(self.state.texels.device))
             stream.wait_stream(torch.cuda.current_stream(self.state.texels.device))
             with torch.cuda.stream(stream):
                 self._iterate()
             torch.cuda.current_stream(self.state.texels.device).wait_stream(stream)
         else:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, stream=_side_stream(str(self.state.texels.device))):
                 self._iterate()
             self._graph.replay()
         return self._loss
