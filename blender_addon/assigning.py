@@ -68,6 +68,9 @@ class Assigning:
             job.result.material, job.result.world = assignment.material, assignment.world
             job.result.materials, job.result.notes = assignment.materials, assignment.notes
             job.result.original_materials = assignment.originals
+            if not assignment.material:
+                cause = " ".join(["Nothing was assigned.", *assignment.notes])
+                job.error = PbrFitError(cause, "Fit it again, with more views where they saw too little.")
         except PbrFitError as error:
             job.error = error
 

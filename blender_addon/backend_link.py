@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 from .backend_process import LocalBackend, backend_command, client_keys, local_backend, lose_local_backend
 from .errors import PbrFitError
@@ -13,6 +14,8 @@ from .protocol.client import BackendClient
 
 # Before a backend that was lost is started again, and again where it does not start, in seconds.
 RESTART_DELAYS = (0.0, 1.0, 2.0, 4.0)
+# The same for all connections of this Blender: so a backend that lives on after a lost link ends the job of the last one.
+SESSION = uuid.uuid4().hex
 LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "key", "version", "address"})
 
 
@@ -35,7 +38,7 @@ class BackendLink:
         self._command: list[str] = []
         self._delays = list(RESTART_DELAYS) if again else [0.0]
         self._start_at = 0.0
-        self.client = BackendClient(keys=client_keys())
+        self.client = BackendClient(keys=client_keys(), session=SESSION)
         self._connecting = bool(address)
         if address:
             self.client.connect(address, preferences.backend_key.strip())

@@ -66,7 +66,7 @@ def stop_timer() -> None:
 
 
 class PBRFIT_OT_optimize(bpy.types.Operator):
-    """Fit one Principled BSDF material with image maps to the look of the active object"""
+    """Fit new materials with image maps to the look of the selected objects"""
 
     bl_idname = "pbrfit.optimize"
     bl_label = "Optimize Materials"
