@@ -75,7 +75,17 @@ def plot_sizes(sweeps: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path
         memory.set_ylim(bottom=0)
         for panel in (times, memory):
             panel.grid(True, which="both", linewidth=0.3)
+            panel.set_xticks(inputs, labels=[_short(size) for size in inputs])
+            panel.minorticks_off()
     return _save(pyplot, figure, stem)
+
+
+def _short(count: int) -> str:
+    """6291456 as "6.3 M", 5856 as "5.9 k"."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.2g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"
+    return str(count)
 
 
 def _save(pyplot: Any, figure: Any, stem: Path) -> list[Path]:
