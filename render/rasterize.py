@@ -1,6 +1,7 @@
 """Visibility: which triangle is seen through the centre of each pixel, by a span rasteriser in plain PyTorch.
 
-This is the portable provider of visibility; `render.nvdiffrast_provider` is the other. A provider is a `Rasterizer`.
+This is the portable provider of visibility; `render.kernels.rasterize` and `render.nvdiffrast_provider` are the others. A
+provider is a `Rasterizer`.
 
 Conventions are those of clip space after the y-flipping `camera.perspective`: pixel (row 0, column 0) has its centre at
 normalised device coordinates (-1 + 1/W, -1 + 1/H), and row 0 is the top of the picture. Triangles are two-sided.

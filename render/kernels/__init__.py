@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -17,6 +18,12 @@ def has_triton(device: torch.device) -> bool:
     if device.type == "cuda":
         return _runs_on(str(device))
     return os.environ.get("TRITON_INTERPRET") == "1" and importlib.util.find_spec("triton") is not None
+
+
+@lru_cache(maxsize=1)
+def passes_tuples() -> bool:
+    """Whether the installed Triton lets kernels pass vectors as tuples, which those before 3.3 do not."""
+    return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2]) >= (3, 3)
 
 
 @lru_cache(maxsize=16)

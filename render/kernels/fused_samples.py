@@ -7,15 +7,13 @@ shadows), and its gradient added to the texels and to the light it met.
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 
 from render.brdf import GgxTable
 from render.fg_lut import fg_lut
-from render.kernels import has_triton
+from render.kernels import has_triton, passes_tuples
 from render.light import PrefilteredLight
 from render.radiance import ShadingModel
 from render.visibility import ROUGHNESS_NODES, ShadowFactors
@@ -25,8 +23,6 @@ _BLOCK = 128
 # are, but a third more samples are under way at once.
 _REGISTERS = 128
 _CHANNELS = 8
-# Kernels pass vectors as tuples, which earlier versions do not.
-_TRITON = (3, 3)
 # Addresses within an array are 32 bits wide.
 _MOST = 2**31
 
@@ -38,7 +34,7 @@ def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int 
     and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
     one sample, and up to 200 million texels and samples.
     """
-    if not (has_triton(pyramid_rows.device) and _triton_version() >= _TRITON):
+    if not (has_triton(pyramid_rows.device) and passes_tuples()):
         return False
     is_plain_light = isinstance(light, PrefilteredLight) and light.rotation is None
     if not is_plain_light or light.atlas.shape[1] != 3 or light.atlas.dtype != torch.float32:
@@ -46,11 +42,6 @@ def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int 
     is_opaque = layers == 1 and pyramid_rows.shape[1] == _CHANNELS
     is_small = pyramid_rows.numel() < _MOST and 0 < samples < _MOST // 10
     return is_opaque and is_small and pyramid_rows.dtype == torch.float32 and model in ("principled", "seed")
-
-
-@lru_cache(maxsize=1)
-def _triton_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ the last digit.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
-from functools import lru_cache
 
 import torch
 
-from render.kernels import has_triton
+from render.kernels import has_triton, passes_tuples
 from render.rasterize import Fragments, fragments_of_triangles, visible_fragments
 
 EMPTY = torch.iinfo(torch.int64).max
@@ -31,20 +29,13 @@ _SAMPLES_AT_A_TIME = 1 << 26
 # Rows and columns are kept in 16 bits, samples of a view in 31.
 _LARGEST_SIDE = 2**16 - 1
 _MOST_SAMPLES = 2**31 - 1
-# Kernels pass vectors as tuples, which earlier versions of Triton do not.
-_TRITON = (3, 3)
 
 
 def can_rasterize(device: torch.device | str, resolution: tuple[int, int] = (1, 1), spp: int = 1) -> bool:
     """Whether the kernels run on tensors of this device, and for pictures of this size."""
     height, width = resolution[0] * spp, resolution[1] * spp
     is_small = max(height, width) <= _LARGEST_SIDE and height * width <= _MOST_SAMPLES
-    return is_small and has_triton(torch.device(device)) and _triton_version() >= _TRITON
-
-
-@lru_cache(maxsize=1)
-def _triton_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
+    return is_small and has_triton(torch.device(device)) and passes_tuples()
 
 
 class VisibilityBuffer:
