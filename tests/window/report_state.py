@@ -133,6 +133,10 @@ def report():
     """Write the state for the test outside."""
     from bl_ext.user_default.pbrfit import backend_process, preflight, session
 
+    if os.path.exists(request["state"] + ".open"):
+        os.remove(request["state"] + ".open")
+        bpy.ops.wm.open_mainfile(filepath=request["file"])
+        return REPORT_SECONDS
     if not state["ready"]:
         state["ready"] = open_tab()
     area, sidebar = view_3d()

@@ -1,6 +1,7 @@
 """Drive a Blender with a window from outside: mouse and keys by xdotool; it tells its state in a file.
 
-Inside, `report_state.py` writes the state of Blender to a file a few times a second; nothing else is done from inside.
+Inside, `report_state.py` writes the state of Blender to a file a few times a second, and opens the test's file when it is
+asked to; nothing else is done from inside.
 """
 
 from __future__ import annotations
@@ -123,6 +124,10 @@ class WindowBlender:
             self.xdotool("mousemove_relative", "--", x, y)
             self.next_state()
         self.xdotool("mouseup", button)
+
+    def open_file(self) -> None:
+        """Have Blender open the test's file again; the file browser is no way for a test."""
+        Path(f"{self.state_file}.open").touch()
 
     def screenshot(self, path: Path) -> None:
         """Save what the display shows."""
