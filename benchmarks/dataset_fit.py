@@ -1,6 +1,6 @@
 """How well and how fast the whole job fits a mesh whose material is known: Spot under a known environment.
 
-    python -m benchmarks.dataset_fit --case spot --json benchmarks/results/dataset_fit_spot_2_cores.json
+    python -m benchmarks.dataset_fit --case spot --json dataset_fit_spot.json
 
 The references are our own renders (`DatasetMesh`: no self-shadowing, one sample a pixel), so nothing but the fit stands
 between the result and the truth. The job's files are read back and rendered from the held-out cameras: the PSNR is that
