@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import build_addon
@@ -94,3 +95,15 @@ def addon(installed_extension: str):
     if installed_extension in bpy.context.preferences.addons:
         bpy.ops.preferences.addon_disable(module=installed_extension)
     bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    """Result files of one set of maps."""
+    import assigning
+
+    return {
+        "kd.png": assigning.png(assigning.kd_pixels()),
+        "orm.png": assigning.png(np.full((4, 4, 3), (255, 100, 30), dtype=np.uint8)),
+        "normal.png": assigning.png(np.full((4, 4, 3), (32768, 32768, 65535), dtype=np.uint16)),
+    }
