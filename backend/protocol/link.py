@@ -183,7 +183,8 @@ class Link:
         if self.held_back:  # after those that are held back already, in order
             return
         try:
-            self.socket.send_multipart(pack(message), zmq.NOBLOCK, copy=False)
+            # Copied: sending without a copy starts a thread of pyzmq's that outlives the connection, and in Blender the add-on.
+            self.socket.send_multipart(pack(message), zmq.NOBLOCK)
         except zmq.Again:
             self.held_back = self.linked  # no link: all is sent when there is one
 
