@@ -26,7 +26,7 @@ def test_kernels_in_the_interpreter(file):
     # Triton looks at the variable when it is first imported, hence a process of its own.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not cuda", "-p", "no:cacheprovider", "-W", "ignore"]
     run = subprocess.run(
-        [*command, str(Path(__file__).with_name(file))],
+        [*command, str(Path(__file__).parent / file)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
