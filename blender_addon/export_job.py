@@ -12,10 +12,12 @@ import numpy as np
 
 from .assign_names import RECORD
 from .errors import PbrFitError
-from .export_mesh import MeshExport, evaluated_mesh, export_mesh, read, read_attribute
-from .uv_layout import BORDER, FIRST_TILE, extents, polygon_tiles, tile_numbers
+from .export_mesh import MeshExport, export_mesh
+from .mesh_reading import MeshReading, Readings
+from .uv_layout import BORDER, FIRST_TILE, polygon_boxes, polygon_tiles, tile_numbers
 
 MOST_SETS = 256  # of one job: what the backend takes
+LOOKED_AT = 64  # faces of a slot, to see whether it has one with an area in the UV map
 
 
 @dataclass(frozen=True)
@@ -104,44 +106,66 @@ class UsedSlot:
     tiles: frozenset[int]
 
 
-def used_slots(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> list[UsedSlot]:
+def used_slots(scene_object: bpy.types.Object, readings: Readings) -> list[UsedSlot]:
     """The slots that faces of the evaluated object use, ascending. Raises PbrFitError where its UV map is missing."""
     layer = scene_object.data.uv_layers.active
-    with evaluated_mesh(scene_object, depsgraph) as mesh:
-        if layer is None or layer.name not in mesh.uv_layers:
-            raise PbrFitError(f'"{scene_object.name}" has no UV map.', "Unwrap it: UV > Smart UV Project.")
-        slots = scene_object.material_slots
-        indices = read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0]
-        indices = np.clip(indices, 0, max(1, len(slots)) - 1)
-        uv = read(mesh.uv_layers[layer.name].uv, "vector", 2, np.float32)
-        starts = read(mesh.polygons, "loop_start", 1, np.int32)[:, 0]
-        squares, within = polygon_tiles(uv, starts)
+    reading = readings.of(scene_object, layer.name) if layer is not None else None
+    if reading is None or reading.uv is None:
+        raise PbrFitError(f'"{scene_object.name}" has no UV map.', "Unwrap it: UV > Smart UV Project.")
+    slots = scene_object.material_slots
+    indices = np.clip(reading.slots, 0, max(1, len(slots)) - 1)
+    tiles = slot_tiles(reading, indices)
+    return [
+        UsedSlot(scene_object, index, slots[index].material if len(slots) else None, tiles[index]) for index in tiles
+    ]
+
+
+def slot_tiles(reading: MeshReading, indices: np.ndarray) -> dict[int, frozenset[int]]:
+    """The UDIM tiles of the faces of each slot, ascending; none where they do not keep to tiles. indices: int32 [P]."""
+    uv, starts = reading.uv, reading.loop_starts
+    present = [int(index) for index in np.flatnonzero(np.bincount(indices))]
+    of_slot = {index: indices == index for index in present}
+    # In the first square every face with an area is in the first tile, and those without make no tile beside it.
+    if uv.size and uv.min() >= 0.0 and uv.max() <= 1.0 and all(has_wide(reading, of_slot[index]) for index in present):
+        return dict.fromkeys(present, frozenset({FIRST_TILE}))
+    lowest, highest = polygon_boxes(uv, starts)
+    squares, within = polygon_tiles(lowest, highest)
     numbers = np.where(within, tile_numbers(squares), 0)
-    found = []
-    wide = extents(uv, starts).min(axis=1) > BORDER
-    for index in np.unique(indices):
+    wide = (highest - lowest).min(axis=1) > BORDER
+    found = {}
+    for index, mine in of_slot.items():
         # A face without area that lies on the border of a tile makes no tile.
-        counted = (indices == index) & (wide | ~wide[indices == index].any())
+        counted = mine & (wide | ~wide[mine].any())
         tiles = frozenset(int(number) for number in np.unique(numbers[counted]))
-        material = slots[index].material if len(slots) else None
-        found.append(UsedSlot(scene_object, int(index), material, frozenset() if 0 in tiles else tiles))
+        found[index] = frozenset() if 0 in tiles else tiles
     return found
 
 
-def plan_jobs(context: bpy.types.Context) -> list[JobPlan]:
+def has_wide(reading: MeshReading, chosen: np.ndarray) -> bool:
+    """Whether one of the first of the chosen polygons, bool [P], has an extent in both directions of the UV map."""
+    for polygon in np.flatnonzero(chosen)[:LOOKED_AT]:
+        start = reading.loop_starts[polygon]
+        corners = reading.uv[start : start + reading.totals[polygon]]
+        if (corners.max(axis=0) - corners.min(axis=0)).min() > BORDER:
+            return True
+    return False
+
+
+def plan_jobs(context: bpy.types.Context, readings: Readings | None = None) -> list[JobPlan]:
     """The jobs that fitting the targets of `context` takes, by the setting `map_sets` of the scene; changes nothing.
 
     "SLOT": one set of maps for each material, and objects that share a material form one job; faces without a material
     get no set, block light and stay as they are. "OBJECT": one job and one set for each object, all its faces included.
     Where the faces of a set lie in several whole UDIM tiles and `use_udim` is on, each tile has a set of its own.
-    Raises PbrFitError where an object has no UV map, no faces with a material, or a job has too many sets.
+    readings: what was read already. Raises PbrFitError where an object has no UV map, no faces with a material, or a job
+    has too many sets.
     """
     settings = context.scene.pbrfit
-    depsgraph = context.evaluated_depsgraph_get()
+    readings = readings or Readings(context.evaluated_depsgraph_get())
     per_object = settings.map_sets == "OBJECT"
     jobs: list[list[UsedSlot]] = []
     for scene_object in target_objects(context):
-        slots = used_slots(scene_object, depsgraph)
+        slots = used_slots(scene_object, readings)
         if all(slot.material is None for slot in slots):
             raise PbrFitError(
                 f'No face of "{scene_object.name}" has a material, so there is no look to fit.',
@@ -205,13 +229,17 @@ def tiles_of(group: Iterable[UsedSlot]) -> tuple[int, ...]:
 # Exporting ----------------------------------------------------------------------------------------------------------
 
 
-def export_job(plan: JobPlan, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> JobExport:
+def export_job(
+    plan: JobPlan, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None
+) -> JobExport:
     """The objects of a plan as one mesh in world space, as `depsgraph` (that of `context`) evaluates them.
 
     Arrays are those of `export_mesh`; materials are numbered over all slots of all objects. Where there are several
     sets, or faces without one, `triangle_set` int32 [T] names the set of each triangle, -1: none. UVs of a UDIM tile are
-    moved to the first. Raises PbrFitError where an object is gone or cannot be exported.
+    moved to the first. readings: what was read of `depsgraph` already. Raises PbrFitError where an object is gone or
+    cannot be exported.
     """
+    readings = readings or Readings(depsgraph)
     parts: list[MeshExport] = []
     sets: list[np.ndarray] = []
     vertices = materials = 0
@@ -220,26 +248,33 @@ def export_job(plan: JobPlan, context: bpy.types.Context, depsgraph: bpy.types.D
         scene_object = objects[use.uid]
         if scene_object is None or scene_object.name not in context.view_layer.objects:
             raise PbrFitError(f'The object "{use.name}" is gone.', "Select what shall be fitted, and start again.")
-        part = export_part(plan, scene_object, depsgraph)
+        part = export_part(plan, scene_object, depsgraph, readings)
         sets.append(triangle_sets(plan, use.uid, part))
         part.arrays["triangles"] += vertices
         part.arrays["triangle_material"] += materials
         vertices += len(part.arrays["vertex_position"])
         materials += max(1, len(scene_object.material_slots))
         parts.append(part)
-    arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
-    triangle_set = np.concatenate(sets)
+    arrays = {name: joined_rows([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+    triangle_set = joined_rows(sets)
     if triangle_set.any():
         arrays["triangle_set"] = triangle_set
-    return JobExport(arrays, np.concatenate([part.world_positions for part in parts]))
+    return JobExport(arrays, joined_rows([part.world_positions for part in parts]))
 
 
-def export_part(plan: JobPlan, scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> MeshExport:
+def joined_rows(arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other; a single one as it is."""
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def export_part(
+    plan: JobPlan, scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph, readings: Readings
+) -> MeshExport:
     """One object of a plan, with the UV map and the tiles that its sets have."""
     uid = scene_object.session_uid
     mine = [item for item in plan.sets if uid in item.uv_maps]
     tiled = {slot.slot_index for item in mine if item.tile for slot in item.slots if slot.object_uid == uid}
-    return export_mesh(scene_object, depsgraph, mine[0].uv_maps[uid], frozenset(tiled))
+    return export_mesh(scene_object, depsgraph, mine[0].uv_maps[uid], frozenset(tiled), readings)
 
 
 def triangle_sets(plan: JobPlan, uid: int, part: MeshExport) -> np.ndarray:

@@ -7,8 +7,6 @@ corners need a triangulated copy for the tangents, that copy is removed before t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import bpy
@@ -16,10 +14,12 @@ import numpy as np
 
 from .axes import rotate_to_renderer
 from .errors import PbrFitError
-from .uv_layout import polygon_tiles, tile_numbers
+from .mesh_reading import MeshReading, Readings, evaluated_mesh, read, read_corner_vertices, read_positions
+from .uv_layout import polygon_boxes, polygon_tiles, tile_numbers
 
 FRAME_STEPS = np.float32(2.0**16)  # normals and tangents to 0.0005 degrees
-BLOCK = 1 << 16  # rows that are worked on while they are in the cache
+BLOCK = 1 << 15  # rows that are worked on while they are in the cache
+ROUNDS = 4  # of comparing corners with the first one of their vertex, before the rest is sorted
 
 
 @dataclass(frozen=True)
@@ -39,38 +39,12 @@ class MeshExport:
     triangle_tile: np.ndarray
 
 
-def read(collection: bpy.types.bpy_prop_collection, attribute: str, width: int, dtype: type) -> np.ndarray:
-    """One attribute of every element of a Blender collection, as [len(collection), width] of `dtype`."""
-    values = np.empty(len(collection) * width, dtype=dtype)
-    collection.foreach_get(attribute, values)
-    return values.reshape(-1, width)
+def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> tuple[np.ndarray, np.ndarray]:
+    """MikkTSpace tangents of every corner of a mesh of triangles and quads, float32 [corners, 3] in object space, and the
+    signs of the bitangents, float32 [corners, 1].
 
-
-def read_attribute(mesh: bpy.types.Mesh, name: str, field: str, width: int, dtype: type) -> np.ndarray:
-    """A mesh attribute by name, as [elements, width]; an absent one (all zero) as zeros of one row per face."""
-    attribute = mesh.attributes.get(name)
-    if attribute is None:
-        return np.zeros((len(mesh.polygons), width), dtype=dtype)
-    return read(attribute.data, field, width, dtype)
-
-
-@contextmanager
-def evaluated_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.Mesh]:
-    """The mesh of `scene_object` with modifiers and shape keys applied, as the viewport shows it, in object space."""
-    evaluated = scene_object.evaluated_get(depsgraph)
-    mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
-    try:
-        yield mesh
-    finally:
-        evaluated.to_mesh_clear()
-
-
-def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> np.ndarray:
-    """MikkTSpace tangents of every corner of a mesh of triangles and quads, float32 [corners, 4].
-
-    They are in object space, w is the bitangent sign. Triangles and quads go to MikkTSpace as they are, as for EEVEE and
-    the glTF exporter. Cycles splits quads first: on a subdivided Suzanne of 7872 quads its tangents differ from these by
-    0.3 degrees in the mean.
+    Triangles and quads go to MikkTSpace as they are, as for EEVEE and the glTF exporter. Cycles splits quads first: on a
+    subdivided Suzanne of 7872 quads its tangents differ from these by 0.3 degrees in the mean.
     """
     mesh.calc_tangents(uvmap=uv_map)
     try:
@@ -79,8 +53,8 @@ def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> np.ndarray:
         mesh.free_tangents()
 
 
-def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> np.ndarray:
-    """The same of every triangle corner, float32 [T * 3, 4], of a mesh that also has larger faces."""
+def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of every triangle corner, [T * 3, 3] and [T * 3, 1], of a mesh that also has larger faces."""
     copy = triangulated_copy(mesh, uv_map, triangle_loops)
     try:
         copy.calc_tangents(uvmap=copy.uv_layers[0].name)
@@ -89,12 +63,9 @@ def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndar
         bpy.data.meshes.remove(copy)
 
 
-def corner_tangents(mesh: bpy.types.Mesh) -> np.ndarray:
-    """Tangent and sign of every corner after `calc_tangents`, float32 [corners, 4]."""
-    tangents = np.empty((len(mesh.loops), 4), dtype=np.float32)
-    tangents[:, :3] = read(mesh.loops, "tangent", 3, np.float32)
-    tangents[:, 3] = read(mesh.loops, "bitangent_sign", 1, np.float32)[:, 0]
-    return tangents
+def corner_tangents(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Tangent and bitangent sign of every corner after `calc_tangents`, float32 [corners, 3] and [corners, 1]."""
+    return read(mesh.loops, "tangent", 3, np.float32), read(mesh.loops, "bitangent_sign", 1, np.float32)
 
 
 def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> bpy.types.Mesh:
@@ -104,12 +75,12 @@ def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndar
     """
     count = len(triangle_loops)
     loops = triangle_loops.ravel()
-    corner_vertices = read(mesh.loops, "vertex_index", 1, np.int32)[:, 0]
+    corner_vertices = read_corner_vertices(mesh)
     uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
     normals = read(mesh.corner_normals, "vector", 3, np.float32)
     copy = bpy.data.meshes.new("PBRfit triangulated")
     copy.vertices.add(len(mesh.vertices))
-    copy.vertices.foreach_set("co", read(mesh.vertices, "co", 3, np.float32).ravel())
+    copy.vertices.foreach_set("co", read_positions(mesh).ravel())
     copy.loops.add(count * 3)
     copy.loops.foreach_set("vertex_index", corner_vertices[loops])
     copy.polygons.add(count)
@@ -155,56 +126,130 @@ def same_rows(bits: np.ndarray, first: np.ndarray, inverse: np.ndarray) -> bool:
     return all(np.array_equal(bits[first[inverse[block]]], bits[block]) for block in blocks)
 
 
+def equal_corners(vertices: np.ndarray, columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct corners, compared bit by bit: (indices of first occurrences [M], ascending; inverse [C]).
+
+    vertices: int32 [C]; columns: what else tells corners apart, float32 [C, K] each. Most corners equal the first one of
+    their vertex, so they are compared with that; those that do not with the first of these, and so on. Only what is left
+    after some rounds is sorted.
+    """
+    bits = tuple(column.view(np.int64 if column.shape[1] % 2 == 0 else np.int32) for column in columns)
+    rest = np.arange(len(vertices))
+    equal = rest  # for each corner the first that equals it
+    first_of = np.empty(int(vertices.max()) + 1, dtype=np.intp)
+    for turn in range(ROUNDS):
+        mine = vertices[rest] if turn else vertices
+        first_of[mine[::-1]] = rest[::-1]  # of several for one vertex, the last one written stays
+        first = first_of[mine]
+        differs = different_rows(bits, first, rest)
+        if turn:
+            equal[rest] = first
+        else:
+            equal = first
+        rest = rest[differs]
+        if not len(rest):
+            break
+    else:
+        rows = np.column_stack([vertices[rest].view(np.float32), *(column[rest] for column in columns)])
+        first, inverse = unique_rows(rows)
+        equal[rest] = rest[first[inverse]]
+    is_first = equal == np.arange(len(equal))
+    return np.flatnonzero(is_first), (np.cumsum(is_first, dtype=np.int32) - 1)[equal]
+
+
+def different_rows(columns: tuple[np.ndarray, ...], some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether the rows of integer columns [N, K] that are numbered by `some` [R] differ from those by `others`: [R]."""
+    differs = np.zeros(len(some), dtype=bool)
+    for start in range(0, len(some), BLOCK):
+        block = slice(start, start + BLOCK)
+        for column in columns:
+            different = column.take(some[block], axis=0) != column.take(others[block], axis=0)
+            for place in range(different.shape[1]):  # numpy is slow at reducing so short an axis
+                differs[block] |= different[:, place]
+    return differs
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of [N, 3] scaled to length 1; rows of length 0 stay 0."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0.0, lengths, 1.0)
+    x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]  # numpy is slow at reducing an axis of three
+    lengths = np.sqrt(x * x + y * y + z * z)
+    lengths[~(lengths > 0.0)] = 1.0
+    return vectors / lengths[:, None]
+
+
+def turned(directions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Directions [N, 3] by a matrix [3, 3], of length 1, in the renderer's axes: float32 [N, 3]."""
+    result = np.empty((len(directions), 3), dtype=np.float32)
+    for start in range(0, len(directions), BLOCK):
+        block = slice(start, start + BLOCK)
+        result[block] = rotate_to_renderer(unit(directions[block] @ matrix.T))
+    return result
+
+
+def round_frames(vectors: np.ndarray) -> None:
+    """Round normals or tangents [C, 3], in place, as Blender's sums round differently at corners of one vertex, which
+    would then count twice. -0.0 and 0.0 are one value, and must be one vertex."""
+    values = vectors.reshape(-1)
+    for block in (values[start : start + BLOCK] for start in range(0, len(values), BLOCK)):
+        block *= FRAME_STEPS
+        np.rint(block, out=block)
+        block *= np.float32(1.0) / FRAME_STEPS
+        block += 0.0
 
 
 @dataclass(frozen=True)
 class LocalMesh:
-    """A mesh as its object has it: local_positions float32 [V, 3]; corners float32 [C, 10], each vertex (the number's
-    bits), normal, tangent, bitangent sign and uv; triangles int32 [T, 3] of corners; material and tile int32 [T]."""
+    """A mesh as its object has it: local_positions float32 [V, 3]; of the corners: vertices int32 [C], normals and
+    tangents float32 [C, 3], signs (of the bitangents) float32 [C, 1], uv float32 [C, 2]; triangles int32 [T, 3] of corners;
+    material and tile int32 [T]."""
 
     local_positions: np.ndarray
-    corners: np.ndarray
+    vertices: np.ndarray
+    normals: np.ndarray
+    tangents: np.ndarray
+    signs: np.ndarray
+    uv: np.ndarray
     triangles: np.ndarray
     material: np.ndarray
     tile: np.ndarray
 
 
-def local_mesh(mesh: bpy.types.Mesh, uv_map: str, slot_count: int, tiled_slots: frozenset[int]) -> LocalMesh:
-    """Read an evaluated mesh. Raises RuntimeError where Blender cannot compute its tangents."""
-    triangles = read(mesh.loop_triangles, "loops", 3, np.int32)
-    triangle_polygons = read(mesh.loop_triangles, "polygon_index", 1, np.int32)[:, 0]
-    totals = read(mesh.polygons, "loop_total", 1, np.int32)[:, 0]
+def local_mesh(
+    mesh: bpy.types.Mesh, reading: MeshReading, uv_map: str, slot_count: int, tiled_slots: frozenset[int]
+) -> LocalMesh:
+    """Read what `reading` lacks of its evaluated mesh. Raises RuntimeError where Blender cannot compute its tangents."""
     # Blender shows faces whose index has no slot with the last slot's material.
-    material = np.clip(read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0], 0, slot_count - 1)
-    tiled = np.isin(material, list(tiled_slots))
-    uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
+    material = np.clip(reading.slots, 0, slot_count - 1)
     tile = np.zeros(len(material), dtype=np.int32)
+    uv, triangles = reading.uv, reading.triangles
+    tiled = np.isin(material, list(tiled_slots)) if tiled_slots else np.zeros(0, dtype=bool)
     if tiled.any():
-        squares = polygon_tiles(uv, read(mesh.polygons, "loop_start", 1, np.int32)[:, 0])[0]
+        squares = polygon_tiles(*polygon_boxes(uv, reading.loop_starts))[0]
         squares[~tiled] = 0
         tile = np.where(tiled, tile_numbers(squares), 0).astype(np.int32)
-        uv -= np.repeat(squares, totals, axis=0)
-    corners = np.empty((len(uv), 10), dtype=np.float32)
-    corners[:, 1:4] = read(mesh.corner_normals, "vector", 3, np.float32)
-    corners[:, 8:10] = uv
-    corners[:, 0] = read(mesh.loops, "vertex_index", 1, np.int32)[:, 0].view(np.float32)
-    positions = read(mesh.vertices, "co", 3, np.float32)
-    if totals.max() <= 4:
-        corners[:, 4:8] = loop_tangents(mesh, uv_map)
+        uv = (uv - np.repeat(squares, reading.totals, axis=0)).astype(np.float32)
+    vertices, normals = read_corner_vertices(mesh), read(mesh.corner_normals, "vector", 3, np.float32)
+    if reading.totals.max() <= 4:
+        tangents, signs = loop_tangents(mesh, uv_map)
     else:
-        corners = corners[triangles.ravel()]
-        corners[:, 4:8] = triangle_tangents(mesh, uv_map, triangles)
-        triangles = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    # Blender's sums round differently at corners of one vertex, which would then count twice.
-    for block in (corners[start : start + BLOCK, 1:7] for start in range(0, len(corners), BLOCK)):
-        np.rint(block * FRAME_STEPS, out=block)
-        block /= FRAME_STEPS
-    corners[:, 1:] += 0.0  # -0.0 and 0.0 are one value, and must be one vertex
-    return LocalMesh(positions, corners, triangles, material[triangle_polygons], tile[triangle_polygons])
+        loops = triangles.ravel()
+        vertices, normals, uv = vertices[loops], normals[loops], uv[loops]
+        tangents, signs = triangle_tangents(mesh, uv_map, triangles)
+        triangles = np.arange(len(loops), dtype=np.int32).reshape(-1, 3)
+    round_frames(normals)
+    round_frames(tangents)
+    polygons = reading.triangle_polygons
+    return LocalMesh(
+        local_positions=reading.positions,
+        vertices=vertices,
+        normals=normals,
+        tangents=tangents,
+        signs=signs,
+        uv=uv,
+        triangles=triangles,
+        material=material[polygons],
+        tile=tile[polygons],
+    )
 
 
 def export_mesh(
@@ -212,10 +257,11 @@ def export_mesh(
     depsgraph: bpy.types.Depsgraph,
     uv_map: str | None = None,
     tiled_slots: frozenset[int] = frozenset(),
+    readings: Readings | None = None,
 ) -> MeshExport:
     """Export `scene_object` as it is evaluated by `depsgraph`, with the UV map named, or its active one.
 
-    Faces of `tiled_slots` are moved from their UDIM tile to the first.
+    Faces of `tiled_slots` are moved from their UDIM tile to the first. readings: what was read of `depsgraph` already.
 
     Vertices are corners, deduplicated over position, normal, tangent and UV. Normals and tangents are transformed as
     Cycles does it (by the inverse transpose); under non-uniform scale Cycles' bitangent is then not orthogonal to
@@ -224,14 +270,15 @@ def export_mesh(
     Raises PbrFitError where tangents cannot be computed (preflight finds the known causes before).
     """
     uv_map = scene_object.data.uv_layers.active.name if uv_map is None else uv_map
+    reading = (readings or Readings(depsgraph)).of(scene_object, uv_map)
     with evaluated_mesh(scene_object, depsgraph) as mesh:
-        if uv_map not in mesh.uv_layers:
+        if reading.uv is None:
             raise PbrFitError(
                 f'The modifiers of "{scene_object.name}" remove its UV map "{uv_map}".',
                 "Keep the UV map in the modifiers, or apply them and unwrap the result.",
             )
         try:
-            local = local_mesh(mesh, uv_map, max(1, len(scene_object.material_slots)), tiled_slots)
+            local = local_mesh(mesh, reading, uv_map, max(1, len(scene_object.material_slots)), tiled_slots)
         except RuntimeError as error:
             raise PbrFitError(
                 f'Blender cannot compute tangents of "{scene_object.name}": {error}.', "Check its UV map and its faces."
@@ -242,18 +289,16 @@ def export_mesh(
     mirrored = np.linalg.det(linear) < 0.0
     normal_matrix = np.linalg.inv(linear).T
     world_positions = (local.local_positions @ linear.T + matrix[:3, 3]).astype(np.float32)
-    first, inverse = unique_rows(local.corners)
-    rows = local.corners[first]
-    vertices = np.ascontiguousarray(rows[:, 0]).view(np.int32)
-    tangents = np.empty((len(rows), 4), dtype=np.float32)
-    tangents[:, :3] = rotate_to_renderer(unit(rows[:, 4:7] @ normal_matrix.T))
-    tangents[:, 3] = -rows[:, 7] if mirrored else rows[:, 7]
-    triangles = inverse.astype(np.int32)[local.triangles]
+    first, inverse = equal_corners(local.vertices, (local.normals, local.tangents, local.signs, local.uv))
+    vertices = local.vertices[first]
+    signs = local.signs[first]
+    tangents = turned(local.tangents.take(first, axis=0), normal_matrix)
+    triangles = inverse[local.triangles]
     arrays = {
-        "vertex_position": rotate_to_renderer(world_positions)[vertices],
-        "vertex_normal": rotate_to_renderer(unit(rows[:, 1:4] @ normal_matrix.T)),
-        "vertex_tangent": tangents,
-        "vertex_uv": rows[:, 8:10],
+        "vertex_position": rotate_to_renderer(world_positions).take(vertices, axis=0),
+        "vertex_normal": turned(local.normals.take(first, axis=0), normal_matrix),
+        "vertex_tangent": np.concatenate([tangents, -signs if mirrored else signs], axis=1),
+        "vertex_uv": local.uv.take(first, axis=0),
         "triangles": triangles[:, ::-1] if mirrored else triangles,
         "triangle_material": local.material,
     }
@@ -261,8 +306,8 @@ def export_mesh(
     used[vertices] = True
     return MeshExport(
         arrays={name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        world_positions=world_positions[used],
+        world_positions=world_positions if used.all() else world_positions[used],
         uv_map=uv_map,
-        used_slots=tuple(int(slot) for slot in np.unique(local.material)),
+        used_slots=tuple(int(slot) for slot in np.flatnonzero(np.bincount(local.material))),
         triangle_tile=local.tile,
     )

@@ -19,6 +19,7 @@ from .errors import PbrFitError
 from .export_job import JobPlan, export_job, plan_jobs
 from .export_world import RENDERED_SIZE, export_world
 from .fit_queue import FitJob, FitQueue
+from .mesh_reading import Readings
 from .properties import fit_settings
 from .references import save_copy
 from .session_status import SessionResult
@@ -39,18 +40,19 @@ def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float]
     progress: called with 0..1. Raises PbrFitError where something stands in the way.
     """
     depsgraph = context.evaluated_depsgraph_get()
-    findings = preflight.all_findings(context, depsgraph)
+    readings = Readings(depsgraph)
+    findings = preflight.all_findings(context, depsgraph, readings)
     errors = preflight.errors_of(findings)
     if errors:
         others = "".join(f" Also: {finding}" for finding in errors[1:])
         raise PbrFitError(errors[0].cause, errors[0].cure + others)
     warnings = [str(finding) for finding in findings]
     environment = export_world(context.scene)
-    plans = plan_jobs(context)
+    plans = plan_jobs(context, readings)
     jobs = []
     for number, plan in enumerate(plans):
         progress((number + 1) / (len(plans) + 2))
-        jobs.append(_job(context, depsgraph, plan, folder / f"job_{number}", warnings))
+        jobs.append(_job(context, depsgraph, readings, plan, folder / f"job_{number}", warnings))
         if environment is not None:
             jobs[-1].set_environment(environment)
     # One world can be assigned: that of the first job.
@@ -62,11 +64,16 @@ def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float]
 
 
 def _job(
-    context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, plan: JobPlan, folder: Path, warnings: list[str]
+    context: bpy.types.Context,
+    depsgraph: bpy.types.Depsgraph,
+    readings: Readings,
+    plan: JobPlan,
+    folder: Path,
+    warnings: list[str],
 ) -> FitJob:
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
-    export = export_job(plan, context, depsgraph)
+    export = export_job(plan, context, depsgraph, readings)
     centre, radius = bounding_sphere(export.world_positions)
     views = plan_views(centre, radius, chosen.views, chosen.held_out_views, chosen.seed)
     render_plan = {

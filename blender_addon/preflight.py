@@ -18,6 +18,7 @@ from .assign_names import material_name
 from .backend_process import backend_command
 from .errors import PbrFitError
 from .export_job import plan_jobs, target_objects
+from .mesh_reading import Readings
 from .node_trees import images_of, missing_file, tree_of
 from .preferences import addon_preferences
 from .preflight_finding import ERROR, WARNING, Finding, errors_of
@@ -52,19 +53,25 @@ def quick_findings(context: bpy.types.Context) -> list[Finding]:
     return [replace(finding, quick=True) for finding in findings]
 
 
-def all_findings(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> list[Finding]:
-    """Everything that can be found before a fit; `depsgraph` is the evaluated one of `context`."""
+def all_findings(
+    context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None
+) -> list[Finding]:
+    """Everything that can be found before a fit; `depsgraph` is the evaluated one of `context`.
+
+    readings: takes up what is read of it, for others to use.
+    """
+    readings = readings or Readings(depsgraph)
     findings = quick_findings(context)
     targets = target_objects(context)
     if not errors_of(findings):
         layouts = {}
         for scene_object in targets:
             findings += transform_findings(scene_object, depsgraph)
-            check = MeshCheck(scene_object, depsgraph, context.scene.pbrfit)
+            check = MeshCheck(scene_object, readings, context.scene.pbrfit)
             findings += check.findings()
             layouts[scene_object.session_uid] = check.layout
         if not errors_of(findings):
-            findings += plan_findings(context, layouts)
+            findings += plan_findings(context, layouts, readings)
     findings += image_findings_of_scene(context, targets)
     global _checked
     _checked = tuple(item.session_uid for item in targets), findings
@@ -86,10 +93,10 @@ def forget_check() -> None:
     _checked = (), []
 
 
-def plan_findings(context: bpy.types.Context, layouts: dict) -> Iterator[Finding]:
+def plan_findings(context: bpy.types.Context, layouts: dict, readings: Readings) -> Iterator[Finding]:
     """Whether the targets can be planned, and how their faces lie in the sets of maps."""
     try:
-        plans = plan_jobs(context)
+        plans = plan_jobs(context, readings)
     except PbrFitError as error:
         yield Finding(ERROR, error.cause, error.cure)
         return

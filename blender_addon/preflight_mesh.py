@@ -10,9 +10,9 @@ import bpy
 import numpy as np
 
 from .export_job import JobPlan, MapSet
-from .export_mesh import evaluated_mesh, read, read_attribute
+from .mesh_reading import Readings
 from .preflight_finding import ERROR, WARNING, Finding
-from .uv_layout import BORDER, find_overlap
+from .uv_layout import BLOCK, BORDER, find_overlap
 
 SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
@@ -51,62 +51,55 @@ def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Deps
 class MeshCheck:
     """The evaluated mesh of an object: `findings`, and its `layout` once they are read without an error."""
 
-    def __init__(
-        self, scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph, settings: bpy.types.PropertyGroup
-    ) -> None:
+    def __init__(self, scene_object: bpy.types.Object, readings: Readings, settings: bpy.types.PropertyGroup) -> None:
         self.layout: Layout | None = None
         self._settings = settings
         self._object = scene_object
-        self._depsgraph = depsgraph
+        self._readings = readings
 
     def findings(self) -> Iterator[Finding]:
         """Faces, finite vertices, materials, and a UV map that covers something."""
         name = self._object.name
         uv_map = self._object.data.uv_layers.active.name
-        with evaluated_mesh(self._object, self._depsgraph) as mesh:
-            if not mesh.polygons:
-                cure = "Select an object with faces, or check which modifier removes them."
-                yield Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
-                return
-            if uv_map not in mesh.uv_layers:
-                cure = "Keep the UV map in the modifiers, or apply them and unwrap the result."
-                yield Finding(ERROR, f'The modifiers of "{name}" remove its UV map "{uv_map}".', cure)
-                return
-            positions = read(mesh.vertices, "co", 3, np.float32)
-            area = float(read(mesh.polygons, "area", 1, np.float32).sum())
-            uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
-            triangles = read(mesh.loop_triangles, "loops", 3, np.int32)
-            polygons = read(mesh.loop_triangles, "polygon_index", 1, np.int32)[:, 0]
-            slots = read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0]
-            corners = read(mesh.polygons, "loop_total", 1, np.int32)[:, 0]
-            shown = [item.name if item is not None else None for item in mesh.materials]
-        yield from self._shape_findings(positions, area)
+        reading = self._readings.of(self._object, uv_map)
+        if not len(reading.totals):
+            cure = "Select an object with faces, or check which modifier removes them."
+            yield Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
+            return
+        if reading.uv is None:
+            cure = "Keep the UV map in the modifiers, or apply them and unwrap the result."
+            yield Finding(ERROR, f'The modifiers of "{name}" remove its UV map "{uv_map}".', cure)
+            return
+        yield from self._shape_findings(reading.positions, reading.has_area)
         own = [slot.material.name if slot.material is not None else None for slot in self._object.material_slots]
+        shown = list(reading.shown)
         if shown != own[: len(shown)] and any(item is not None for item in shown):
             cure = "Apply the modifier that sets the materials (Geometry Nodes: Set Material) first."
             yield Finding(ERROR, f'The modifiers of "{name}" set its materials, not its slots.', cure)
-        yield from uv_findings(name, uv_map, uv, triangles)
-        slots = np.clip(slots, 0, max(1, len(own)) - 1)
+        corners = triangle_uvs(reading.uv, reading.triangles)
+        yield from uv_findings(name, uv_map, reading.uv, corners)
+        slots = np.clip(reading.slots, 0, max(1, len(own)) - 1)
         yield from self._slot_findings(slots, own)
-        if self._settings.use_normal and corners.max() > 4:
-            cause = f'{(corners > 4).sum()} faces of "{name}" have more than four corners.'
+        if self._settings.use_normal and reading.totals.max() > 4:
+            cause = f'{(reading.totals > 4).sum()} faces of "{name}" have more than four corners.'
             cure = "Programs split such faces differently, which shows in normal maps: triangulate them."
             yield Finding(WARNING, cause, cure, "pbrfit.triangulate", name)
-        self.layout = Layout(self._object, uv[triangles], slots[polygons])
+        self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
 
-    def _shape_findings(self, positions: np.ndarray, area: float) -> Iterator[Finding]:
+    def _shape_findings(self, positions: np.ndarray, has_area: bool) -> Iterator[Finding]:
         name = self._object.name
-        broken = int((~(np.abs(positions) < FARTHEST).all(axis=1)).sum())
+        near = np.abs(positions) < FARTHEST
+        broken = 0 if near.all() else int((~near.all(axis=1)).sum())
         if broken:
             cause = f'"{name}" has {broken} vertices that are nowhere (NaN, infinite or absurdly far).'
             cure = "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers."
             yield Finding(ERROR, cause, cure)
-        elif area == 0.0:
+        elif not has_area:
             yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
 
     def _slot_findings(self, slots: np.ndarray, own: list[str | None]) -> Iterator[Finding]:
         empty = [index for index, material in enumerate(own) if material is None]
-        faces = int(np.isin(slots, empty).sum())
+        faces = int(np.isin(slots, empty).sum()) if empty else 0
         if faces == 0:
             return
         name = self._object.name
@@ -121,22 +114,35 @@ class MeshCheck:
         yield Finding(WARNING, f'{faces} faces of "{name}" have no material: their slot is empty.', cure)
 
 
-def uv_findings(name: str, uv_map: str, uv: np.ndarray, triangles: np.ndarray) -> Iterator[Finding]:
-    """UVs [corners, 2] of triangles [T, 3] of corners: finite, and with area."""
+def triangle_uvs(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The UVs float32 [C, 2] at the corners of triangles [T, 3]: float32 [T, 3, 2]."""
+    return uv.view(np.int64)[:, 0][triangles].view(np.float32).reshape(-1, 3, 2)  # one number for each pair is faster
+
+
+def uv_findings(name: str, uv_map: str, uv: np.ndarray, corners: np.ndarray) -> Iterator[Finding]:
+    """UVs [C, 2], and those at the corners of triangles [T, 3, 2]: finite, and with area."""
     if not np.isfinite(uv).all():
         cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
         yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", name)
         return
-    a, b, c = (uv[triangles[:, corner]].astype(np.float64) for corner in range(3))
-    edge_a, edge_b = b - a, c - a
-    area = 0.5 * np.abs(edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0])
-    flat = float((area < SMALLEST_UV_AREA).mean())
+    flat = float((uv_areas(corners) < SMALLEST_UV_AREA).mean())
     if flat == 1.0:
         cause = f'All faces of "{name}" have no area in its UV map "{uv_map}".'
         yield Finding(ERROR, cause, "Unwrap it.", "pbrfit.unwrap", name)
     elif flat > TOLERATED_FLAT_SHARE:
         cause = f'{flat:.0%} of the triangles of "{name}" have no area in its UV map.'
         yield Finding(WARNING, cause, "Unwrap these faces, or they get one color each.", "pbrfit.unwrap", name)
+
+
+def uv_areas(corners: np.ndarray) -> np.ndarray:
+    """The areas float64 [T] of triangles float32 [T, 3, 2] in the map."""
+    areas = np.empty(len(corners))
+    for start in range(0, len(corners), BLOCK):
+        block = slice(start, start + BLOCK)
+        ax, ay, bx, by, cx, cy = corners[block].reshape(-1, 6).T.astype(np.float64, order="C")
+        np.abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax), out=areas[block])
+    areas *= 0.5
+    return areas
 
 
 def layout_findings(plan: JobPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
@@ -158,10 +164,10 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) 
         if any(owner.data == layout.scene_object.data for owner in owners):
             continue
         mine = np.isin(layout.slots, [slot.slot_index for slot in map_set.slots if slot.object_uid == uid])
-        parts.append(layout.corners[mine])
+        parts.append(layout.corners if mine.all() else layout.corners[mine])
         groups.append(np.full(len(parts[-1]), len(owners)))
         owners.append(layout.scene_object)
-    corners = np.concatenate(parts)
+    corners = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if map_set.tile:
         squares = np.floor(corners.mean(axis=1))
         wanted = [(map_set.tile - 1001) % 10, (map_set.tile - 1001) // 10]

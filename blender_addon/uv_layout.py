@@ -14,24 +14,27 @@ BORDER = 1e-4  # UVs this far over a tile's border still belong to it
 GRID = 512
 SHARES_FROM = 0.002  # of the covered cells: fewer are hairlines between islands
 CANDIDATES = 2_000_000
+BLOCK = 1 << 14  # triangles that are worked on while they are in the cache
 
 
-def polygon_tiles(uv: np.ndarray, loop_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def polygon_boxes(uv: np.ndarray, loop_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest UV of each polygon, [P, 2] each.
+
+    uv: [corners, 2], of polygon after polygon; loop_starts: [P], first corner of each.
+    """
+    planes = np.ascontiguousarray(uv.T)
+    return np.minimum.reduceat(planes, loop_starts, axis=1).T, np.maximum.reduceat(planes, loop_starts, axis=1).T
+
+
+def polygon_tiles(lowest: np.ndarray, highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The unit square that each polygon lies in.
 
-    uv: [corners, 2], of polygon after polygon; loop_starts: [P], first corner of each. Returns the squares' lower
-    corners, int32 [P, 2], and bool [P]: whether the polygon lies within its square.
+    lowest, highest: [P, 2], as of `polygon_boxes`. Returns the squares' lower corners, int32 [P, 2], and bool [P]: whether
+    the polygon lies within its square.
     """
-    lowest = np.minimum.reduceat(uv, loop_starts, axis=0)
-    highest = np.maximum.reduceat(uv, loop_starts, axis=0)
     squares = np.floor(0.5 * (lowest.astype(np.float64) + highest))
     within = ((lowest >= squares - BORDER) & (highest <= squares + 1.0 + BORDER)).all(axis=1)
     return squares.astype(np.int32), within
-
-
-def extents(uv: np.ndarray, loop_starts: np.ndarray) -> np.ndarray:
-    """Width and height of each polygon in the UV map, [P, 2]; arguments as for `polygon_tiles`."""
-    return np.maximum.reduceat(uv, loop_starts, axis=0) - np.minimum.reduceat(uv, loop_starts, axis=0)
 
 
 def tile_numbers(squares: np.ndarray) -> np.ndarray:
@@ -56,43 +59,66 @@ def find_overlap(corners: np.ndarray, groups: np.ndarray) -> Overlap | None:
     Looks at the centres of a grid of cells: a centre within two triangles is an overlap. Of layouts so deep that this
     would take long, a fixed random part is looked at, enough to find what lies over each other everywhere.
     """
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]  # numpy is slow at reducing an axis of three
-    squares = np.floor((a + b + c) / 3.0)[:, None]
-    scaled = ((corners - squares) * GRID - 0.5137).astype(np.float32)  # off the lines of grids that a person would lay
-    a, b, c = scaled[:, 0], scaled[:, 1], scaled[:, 2]
-    first = np.ceil(np.minimum(np.minimum(a, b), c)).astype(np.int32)
-    count = np.floor(np.maximum(np.maximum(a, b), c)).astype(np.int32) - first + 1
-    cells = np.maximum(count[:, 0], 0).astype(np.int64) * np.maximum(count[:, 1], 0)
+    planes, first, count = on_grid(corners)
+    cells = np.maximum(count[0], 0).astype(np.int64) * np.maximum(count[1], 0)
     chosen = np.flatnonzero((cells > 0) & (cells <= 4 * GRID * GRID))
     if cells[chosen].sum() > CANDIDATES:
         chosen = np.random.default_rng(0).permutation(chosen)
         chosen = chosen[: max(2, int(np.searchsorted(np.cumsum(cells[chosen]), CANDIDATES)))]
-    covered, owner = cells_within(scaled[chosen], first[chosen], count[chosen], cells[chosen])
+    covered, owner = cells_within(planes, first, count, chosen, cells[chosen])
     hits = np.bincount(covered, minlength=GRID * GRID)
     used, shared = int((hits > 0).sum()), int((hits > 1).sum())
     if shared <= SHARES_FROM * used:
         return None
-    involved = np.unique(groups[chosen[owner[hits[covered] > 1]]])
+    involved = np.unique(groups[owner[hits[covered] > 1]])
     return Overlap(shared / used, tuple(int(group) for group in involved))
 
 
+def on_grid(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Triangles [T, 3, 2], each moved by whole squares to the first, on the grid of cells.
+
+    Returns planes float32 [6, T], x and y of the three corners in cells; first and count, int32 [2, T]: the box of the
+    centres of cells, in x and y.
+    """
+    planes = np.empty((6, len(corners)), dtype=np.float32)
+    first = np.empty((2, len(corners)), dtype=np.int32)
+    count = np.empty((2, len(corners)), dtype=np.int32)
+    for start in range(0, len(corners), BLOCK):
+        block = slice(start, start + BLOCK)
+        own = np.ascontiguousarray(corners[block].reshape(-1, 6).T)
+        for axis in range(2):
+            squares = np.floor((own[axis] + own[axis + 2] + own[axis + 4]) / 3.0)
+            # Off the lines of grids that a person would lay.
+            planes[axis::2, block] = (own[axis::2] - squares) * GRID - 0.5137
+            a, b, c = planes[axis::2, block]
+            lowest = np.ceil(np.minimum(np.minimum(a, b), c)).astype(np.int32)
+            first[axis, block] = lowest
+            count[axis, block] = np.floor(np.maximum(np.maximum(a, b), c)).astype(np.int32) - lowest + 1
+    return planes, first, count
+
+
 def cells_within(
-    triangles: np.ndarray, first: np.ndarray, count: np.ndarray, cells: np.ndarray
+    planes: np.ndarray, first: np.ndarray, count: np.ndarray, chosen: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every cell whose centre lies strictly within a triangle: (cell [H], number of the triangle [H]).
 
-    triangles: float32 [T, 3, 2] in cells; first, count: int32 [T, 2], the box of centres of each; cells: its size.
+    planes, first, count: as `on_grid` has them; chosen: the numbers of triangles to look at; cells: how many centres the
+    box of each of these has.
     """
-    owner = np.repeat(np.arange(len(triangles)), cells)
+    covered, owners = [], []
+    owner = np.repeat(chosen, cells)
     within_box = np.arange(len(owner)) - np.repeat(np.cumsum(cells) - cells, cells)
-    width = count[owner, 0]
-    x, y = first[owner, 0] + within_box % width, first[owner, 1] + within_box // width
-    a, b, c = (triangles[:, corner].astype(np.float64) for corner in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    inside = np.ones(len(owner), dtype=bool)
-    scale = np.where(area == 0.0, np.inf, area)[owner]
-    for start, end in ((a, b), (b, c), (c, a)):
-        edge = (end - start)[owner]
-        across = edge[:, 0] * (y - start[owner, 1]) - edge[:, 1] * (x - start[owner, 0])
-        inside &= across / scale > 1e-4
-    return (y[inside] % GRID) * GRID + x[inside] % GRID, owner[inside]
+    for start in range(0, len(owner), BLOCK):
+        mine = owner[start : start + BLOCK]
+        row, column = np.divmod(within_box[start : start + BLOCK], count[0, mine])
+        x, y = first[0, mine] + column, first[1, mine] + row
+        ax, ay, bx, by, cx, cy = planes[:, mine].astype(np.float64)
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        area[area == 0.0] = np.inf
+        inside = np.ones(len(mine), dtype=bool)
+        for from_x, from_y, to_x, to_y in ((ax, ay, bx, by), (bx, by, cx, cy), (cx, cy, ax, ay)):
+            across = (to_x - from_x) * (y - from_y) - (to_y - from_y) * (x - from_x)
+            inside &= across / area > 1e-4
+        covered.append((y[inside] % GRID) * GRID + x[inside] % GRID)
+        owners.append(mine[inside])
+    return np.concatenate([np.zeros(0, dtype=np.int64), *covered]), np.concatenate([chosen[:0], *owners])

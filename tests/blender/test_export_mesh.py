@@ -197,6 +197,23 @@ def test_different_rows_with_one_hash_stay_apart(addon, monkeypatch) -> None:
     np.testing.assert_array_equal(rows[first[inverse]], rows)
 
 
+@pytest.mark.parametrize("kinds", [1, 3, 40])
+def test_equal_corners_are_those_of_one_vertex_with_the_same_bits(addon, kinds) -> None:
+    """Few distinct corners at a vertex are found by comparing, many by sorting: against plain Python."""
+    generator = np.random.default_rng(kinds)
+    vertices = generator.integers(0, 50, 3000).astype(np.int32)
+    normals = generator.integers(0, kinds, (3000, 1)).astype(np.float32) * np.ones((1, 3), dtype=np.float32)
+    uv = np.tile(generator.integers(0, 2, (3000, 1)).astype(np.float32), 2)
+    found, inverse = addon.export_mesh.equal_corners(vertices, (normals, uv))
+    seen = {}
+    expected = [
+        seen.setdefault((vertex, *normal, *place), number)
+        for number, (vertex, normal, place) in enumerate(zip(vertices, normals, uv, strict=True))
+    ]
+    assert found.tolist() == sorted(set(expected))
+    assert found[inverse].tolist() == expected
+
+
 def test_a_large_mesh_stays_deduplicated(addon) -> None:
     bpy.ops.mesh.primitive_grid_add(x_subdivisions=300, y_subdivisions=300)
     arrays = export(addon, bpy.context.object).arrays
