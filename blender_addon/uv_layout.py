@@ -14,7 +14,7 @@ BORDER = 1e-4  # UVs this far over a tile's border still belong to it
 GRID = 512
 SHARES_FROM = 0.002  # of the covered cells: fewer are hairlines between islands
 CANDIDATES = 2_000_000
-BLOCK = 1 << 14  # triangles that are worked on while they are in the cache
+BLOCK = 1 << 14  # triangles or cells that are worked on while they are in the cache
 
 
 def polygon_boxes(uv: np.ndarray, loop_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,13 +59,20 @@ def find_overlap(corners: np.ndarray, groups: np.ndarray) -> Overlap | None:
     Looks at the centres of a grid of cells: a centre within two triangles is an overlap. Of layouts so deep that this
     would take long, a fixed random part is looked at, enough to find what lies over each other everywhere.
     """
-    planes, first, count = on_grid(corners)
-    cells = np.maximum(count[0], 0).astype(np.int64) * np.maximum(count[1], 0)
+    cells = np.empty(len(corners), dtype=np.int64)
+    for start in range(0, len(corners), BLOCK):
+        width, height = np.maximum(on_grid(corners[start : start + BLOCK])[2], 0)
+        np.multiply(width, height, out=cells[start : start + BLOCK], dtype=np.int64)
     chosen = np.flatnonzero((cells > 0) & (cells <= 4 * GRID * GRID))
     if cells[chosen].sum() > CANDIDATES:
         chosen = np.random.default_rng(0).permutation(chosen)
         chosen = chosen[: max(2, int(np.searchsorted(np.cumsum(cells[chosen]), CANDIDATES)))]
-    covered, owner = cells_within(planes, first, count, chosen, cells[chosen])
+    covered, owner = [], []
+    for mine in np.split(chosen, np.flatnonzero(np.diff(np.cumsum(cells[chosen]) // BLOCK)) + 1):
+        inside, number = cells_within(*on_grid(corners[mine]), cells[mine])
+        covered.append(inside)
+        owner.append(mine[number])
+    covered, owner = np.concatenate(covered), np.concatenate(owner)
     hits = np.bincount(covered, minlength=GRID * GRID)
     used, shared = int((hits > 0).sum()), int((hits > 1).sum())
     if shared <= SHARES_FROM * used:
@@ -80,45 +87,37 @@ def on_grid(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Returns planes float32 [6, T], x and y of the three corners in cells; first and count, int32 [2, T]: the box of the
     centres of cells, in x and y.
     """
-    planes = np.empty((6, len(corners)), dtype=np.float32)
+    own = np.ascontiguousarray(corners.reshape(-1, 6).T)  # numpy is slow at reducing an axis of three
+    planes = np.empty(own.shape, dtype=np.float32)
     first = np.empty((2, len(corners)), dtype=np.int32)
     count = np.empty((2, len(corners)), dtype=np.int32)
-    for start in range(0, len(corners), BLOCK):
-        block = slice(start, start + BLOCK)
-        own = np.ascontiguousarray(corners[block].reshape(-1, 6).T)
-        for axis in range(2):
-            squares = np.floor((own[axis] + own[axis + 2] + own[axis + 4]) / 3.0)
-            # Off the lines of grids that a person would lay.
-            planes[axis::2, block] = (own[axis::2] - squares) * GRID - 0.5137
-            a, b, c = planes[axis::2, block]
-            lowest = np.ceil(np.minimum(np.minimum(a, b), c)).astype(np.int32)
-            first[axis, block] = lowest
-            count[axis, block] = np.floor(np.maximum(np.maximum(a, b), c)).astype(np.int32) - lowest + 1
+    for axis in range(2):
+        squares = np.floor((own[axis] + own[axis + 2] + own[axis + 4]) / 3.0)
+        # Off the lines of grids that a person would lay.
+        planes[axis::2] = (own[axis::2] - squares) * GRID - 0.5137
+        a, b, c = planes[axis::2]
+        first[axis] = np.ceil(np.minimum(np.minimum(a, b), c)).astype(np.int32)
+        count[axis] = np.floor(np.maximum(np.maximum(a, b), c)).astype(np.int32) - first[axis] + 1
     return planes, first, count
 
 
 def cells_within(
-    planes: np.ndarray, first: np.ndarray, count: np.ndarray, chosen: np.ndarray, cells: np.ndarray
+    planes: np.ndarray, first: np.ndarray, count: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every cell whose centre lies strictly within a triangle: (cell [H], number of the triangle [H]).
 
-    planes, first, count: as `on_grid` has them; chosen: the numbers of triangles to look at; cells: how many centres the
-    box of each of these has.
+    planes, first, count: as `on_grid` has them; cells: how many centres the box of each triangle has.
     """
-    covered, owners = [], []
-    owner = np.repeat(chosen, cells)
-    within_box = np.arange(len(owner)) - np.repeat(np.cumsum(cells) - cells, cells)
-    for start in range(0, len(owner), BLOCK):
-        mine = owner[start : start + BLOCK]
-        row, column = np.divmod(within_box[start : start + BLOCK], count[0, mine])
-        x, y = first[0, mine] + column, first[1, mine] + row
-        ax, ay, bx, by, cx, cy = planes[:, mine].astype(np.float64)
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        area[area == 0.0] = np.inf
-        inside = np.ones(len(mine), dtype=bool)
-        for from_x, from_y, to_x, to_y in ((ax, ay, bx, by), (bx, by, cx, cy), (cx, cy, ax, ay)):
-            across = (to_x - from_x) * (y - from_y) - (to_y - from_y) * (x - from_x)
-            inside &= across / area > 1e-4
-        covered.append((y[inside] % GRID) * GRID + x[inside] % GRID)
-        owners.append(mine[inside])
-    return np.concatenate([np.zeros(0, dtype=np.int64), *covered]), np.concatenate([chosen[:0], *owners])
+    owner = np.repeat(np.arange(len(cells)), cells)
+    before = (np.cumsum(cells) - cells).astype(np.int32)
+    within_box = np.arange(len(owner), dtype=np.int32) - before[owner]
+    row, column = np.divmod(within_box, count[0, owner])
+    x, y = first[0, owner] + column, first[1, owner] + row
+    ax, ay, bx, by, cx, cy = planes.astype(np.float64)[:, owner]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    area[area == 0.0] = np.inf
+    inside = np.ones(len(owner), dtype=bool)
+    for from_x, from_y, to_x, to_y in ((ax, ay, bx, by), (bx, by, cx, cy), (cx, cy, ax, ay)):
+        across = (to_x - from_x) * (y - from_y) - (to_y - from_y) * (x - from_x)
+        inside &= across / area > 1e-4
+    return (y[inside] % GRID) * GRID + x[inside] % GRID, owner[inside]
