@@ -99,3 +99,11 @@ def two_cubes_of_one_material() -> tuple:
     first.select_set(True)
     bpy.context.view_layer.objects.active = first
     return first, second
+
+
+def learned_light(path) -> bytes:
+    image = bpy.data.images.new("Light", 4, 2, float_buffer=True)
+    image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
+    image.save()
+    bpy.data.images.remove(image)
+    return path.read_bytes()

@@ -6,18 +6,21 @@ import json
 
 import numpy as np
 import pytest
-from assigning import assign, of_sets, pixel, png, run, several_slots, source, steps_of, two_cubes_of_one_material
+from assigning import (
+    assign,
+    learned_light,
+    of_sets,
+    pixel,
+    png,
+    run,
+    several_slots,
+    source,
+    steps_of,
+    two_cubes_of_one_material,
+)
 from scenes import add_cube, hdri_world, paint, snapshot, use_nodes
 
 bpy = pytest.importorskip("bpy")
-
-
-def learned_light(path) -> bytes:
-    image = bpy.data.images.new("Light", 4, 2, float_buffer=True)
-    image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
-    image.save()
-    bpy.data.images.remove(image)
-    return path.read_bytes()
 
 
 def test_learned_world(addon, files, tmp_path) -> None:

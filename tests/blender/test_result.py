@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 import pytest
+from assigning import learned_light, of_sets, png
 from scenes import add_cube, hdri_world, paint, ready_cube, small_fit, snapshot
-from test_assign import learned_light, of_sets, png
 
 bpy = pytest.importorskip("bpy")
 
