@@ -43,7 +43,7 @@ def test_pause_and_cancel(blender: WindowBlender, screenshots: Path) -> None:
     blender.screenshot(screenshots / "8_cancelled.png")
 
 
-@pytest.mark.parametrize("blender", [{"scene": "no UV map"}], indirect=True)
+@pytest.mark.parametrize("blender", [{"scene": "no UV map", "views": 500}], indirect=True)
 def test_what_stands_in_the_way_is_mended_by_one_click(blender: WindowBlender, screenshots: Path) -> None:
     assert blender.state()["uv_maps"] == []
     blender.screenshot(screenshots / "9_no_uv_map.png")
