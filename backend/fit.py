@@ -31,7 +31,7 @@ from render.radiance import ShadingModel
 from render.texel_lookup import Taps, lookup, mip_count, pyramid
 
 _MEASURE_EVERY = 20
-# A measure takes as long as five iterations, on a GPU where those take 0.2 ms.
+# Launched by the host, a measure takes longer than the few iterations that it is about.
 _MEASURE_EVERY_ON_GPU = 50
 # Iterations between the marks by which the host waits for a GPU.
 _STRIDE = 32

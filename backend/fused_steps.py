@@ -1,7 +1,7 @@
 """An iteration of the fit in kernels from end to end, for opaque maps on a GPU with Triton.
 
-Some forty launches instead of three hundred, and each value is written once: 8.7 KB of a learned light's texel's way
-there and back were 60.
+Sixty launches with the light learned where the plain way takes 280, twenty where it takes 118 with the light known, and what
+one kernel makes the next reads once (docs/performance.md has their times).
 """
 
 from __future__ import annotations
