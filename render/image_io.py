@@ -90,9 +90,10 @@ def encode_image(suffix: str, image: np.ndarray) -> bytes:
     try:
         ok, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_channels(image)))
     except cv2.error as error:
-        raise ImageError(
-            f"cannot write images as {suffix or 'a file without an ending'}: use .png, .hdr, .exr"
-        ) from error
+        cure = "use .png, .hdr, .exr"
+        if suffix in (".png", ".hdr", ".exr"):  # some builds of OpenCV lack one of them
+            cure = f"OpenCV {cv2.__version__} was built without them; install opencv-python-headless 4"
+        raise ImageError(f"cannot write images as {suffix or 'a file without an ending'}: {cure}") from error
     if not ok:
         raise ImageError(f"cannot encode an array {list(image.shape)} {image.dtype} as {suffix}")
     return data.tobytes()

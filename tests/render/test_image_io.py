@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -121,3 +122,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         write_image(tmp_path / "gone" / "image.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(ImageError, match="there is no image file"):
         read_image(tmp_path)
+
+
+def test_an_opencv_that_lacks_a_type_of_file_is_named(monkeypatch):
+    def refuse(*_arguments):
+        raise cv2.error("could not find encoder")
+
+    monkeypatch.setattr(cv2, "imencode", refuse)
+    with pytest.raises(ImageError, match=r"OpenCV .* was built without"):
+        encode_image(".exr", np.zeros((2, 2, 3), np.float32))
