@@ -1,18 +1,19 @@
-"""Preview frames: the mesh with its maps under its light, as a viewport shows it. Fast, and without gradients.
+"""Preview frames: meshes with their maps under a light, as a viewport shows them. Fast, and without gradients.
 
-`render.render.render_mesh` says what a frame looks like, and draws it where Triton does not run. On a GPU three kernels
-do: the visibility of all samples (`render.kernels.rasterize`, two), and one that shades and composites
-(`render.kernels.preview_triton`). From the second frame of a kind on they are one CUDA graph, which reads the camera from
-a small buffer; nothing waits for the device.
+`render.render.render_mesh` says what a frame looks like. On a GPU three kernels draw it: the visibility of all samples
+(`render.kernels.rasterize`, two), and one that shades and composites (`render.kernels.preview_triton`). From the second
+frame of a kind on they are one CUDA graph, which reads the camera from a small buffer; nothing waits for the device. Where
+Triton does not run, `render.preview_plain` draws.
 
 What differs from `render_mesh`: silhouettes are smoothed by samples alone (`antialiased=False`), as finding their exact
-edges would cost more than the frame; and several samples a pixel are shaded once for each triangle among them (`msaa=True`).
+edges would cost more than the frame; several samples a pixel are shaded once for each triangle among them (`msaa=True`);
+there may be several parts with maps of their own; and maps may have openness, which shading multiplies with.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -22,19 +23,19 @@ import torch.nn.functional as F
 from render.brdf import ggx_table
 from render.camera import Camera
 from render.fg_lut import fg_lut
-from render.kernels.rasterize import VisibilityBuffer, can_rasterize
+from render.kernels.rasterize import CAMERA_VALUES, VisibilityBuffer, can_rasterize
 from render.light import PrefilteredLight
-from render.material import ALPHA, MaterialMaps
+from render.material import MaterialMaps
 from render.mesh import Mesh
-from render.render import render_mesh
-from render.shade import Bsdf, Shading
-from render.texel_lookup import mip_count, pyramid
+from render.preview_parts import MapRows, PreviewParts, map_rows
+from render.preview_plain import Drawing
+from render.texel_lookup import mip_count
 
-Channel = Literal["shaded", "kd", "roughness", "metallic", "normal", "light", "depth"]
+Channel = Literal["shaded", "kd", "occlusion", "roughness", "metallic", "normal", "light", "depth", "distance"]
 PreviewModel = Literal["principled", "seed"]
 
-_BSDFS: dict[str, Bsdf] = {"shaded": "pbr", "kd": "kd", "normal": "normal", "light": "white"}
 _NEEDS_LIGHT = ("shaded", "light")
+_OF_GEOMETRY = ("depth", "distance")
 _FAST_SAMPLES = (1, 2, 4)
 _FG_SIZE = 256
 # Kinds of frames whose buffers and graphs are kept.
@@ -77,38 +78,38 @@ class _Kind:
 
 
 class PreviewRenderer:
-    """Draws frames of one mesh on one device. Set maps (and for shading a light) first; both can change between frames.
+    """Draws frames of meshes on one device. Set maps (and for shading a light) first; all can change between frames.
 
     A frame's tensor is written anew by the next frame of the same kind (views, size, samples, channel, model, type):
     clone what shall last. Use it from one thread and one stream at a time.
     """
 
-    def __init__(self, mesh: Mesh, device: torch.device | str) -> None:
+    def __init__(self, mesh: Mesh | Sequence[Mesh], device: torch.device | str) -> None:
+        """mesh: one, or those of several parts. Raises ValueError where one has no triangles."""
         self.device = torch.device(device)
-        self.mesh = mesh.to(self.device)
-        self._maps: MaterialMaps | None = None
+        self.parts = PreviewParts([mesh] if isinstance(mesh, Mesh) else mesh, self.device)
         self._light: PrefilteredLight | None = None
         self._kinds: OrderedDict[_Settings, _Kind] = OrderedDict()
-        self._triangles = self.mesh.triangles.int().contiguous()
-        # Rows of four floats: position and u, normal and v, tangent and sign.
-        u, v = self.mesh.uv.unbind(1)
-        parts = [self.mesh.position, u[:, None], self.mesh.normal, v[:, None], self.mesh.tangent]
-        self._vertices = torch.cat(parts, dim=1).float().contiguous()
-        self._positions = self.mesh.position.float().contiguous()
-        self._rows = self._alphas = torch.zeros(1, 8, device=self.device)
         self._atlas = self._irradiance = torch.zeros(1, device=self.device)
         self._tables: dict[bool, torch.Tensor] = {}
 
+    def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, part: int = 0) -> None:
+        """The maps of a part to show from now on; copied, with their coarser levels.
+
+        openness  [r, r] of any size, 1 where nothing occludes; None: nowhere anything does
+        """
+        self.set_part_maps({part: map_rows(maps, openness, self.device)})
+
     @torch.no_grad()
-    def set_maps(self, maps: MaterialMaps) -> None:
-        """The maps to show from now on; copied, with their coarser levels."""
-        self._maps = MaterialMaps(maps.texels.detach().to(self.device, torch.float32, copy=True))
-        if not can_rasterize(self.device):
-            return
-        rows = pyramid(self._maps.texels, mip_count(maps.resolution))
-        alphas = rows[:, ALPHA].contiguous() if maps.has_alpha else rows[:1, :1]
-        self._rows = self._kept(self._rows, rows[:, : ALPHA.start])
-        self._alphas = self._kept(self._alphas, alphas)
+    def set_part_maps(self, maps: Mapping[int, MapRows]) -> None:
+        """The same of several parts at once, of `render.preview_parts.map_rows`; not copied where that can be saved."""
+        if not self.parts.set_maps(maps):
+            self._kinds.clear()
+
+    @torch.no_grad()
+    def place(self, mesh: Mesh, part: int = 0) -> None:
+        """Another place or form of a part: as many vertices, and the same triangles."""
+        self.parts.place(part, mesh)
 
     @torch.no_grad()
     def set_light(self, light: PrefilteredLight) -> None:
@@ -141,11 +142,13 @@ class PreviewRenderer:
         cameras     of the N views, on any device; those of the CPU are quicker to pass
         resolution  (height, width)
         spp         samples along each side of a pixel (2 means 4); 1, 2 and 4 are fast
-        channel     "shaded"; "kd"; "roughness" and "metallic" as grey; "normal", the world's, mapped to 0..1; "light", the
-                    irradiance / pi on a white surface; "depth", z/w as grey (1 is what `render_mesh` has behind)
+        channel     "shaded"; "kd"; "occlusion" (openness), "roughness" and "metallic" as grey; "normal", the world's,
+                    mapped to 0..1; "light", the irradiance / pi on a white surface; "depth", z/w as grey (1 is what
+                    `render_mesh` has behind); "distance" along the camera's axis as grey, in the world's units
         background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
         dtype       of the result, float32 or float16 (brighter than it holds becomes its largest number)
-        layers      depth layers composited near to far where the maps have alpha
+        layers      depth layers composited near to far where maps have alpha; of the channels that are of geometry
+                    alone, the nearest surface is seen, however clear
 
         Raises ValueError for unknown settings, sizes that do not fit, or where maps or a light are missing.
         """
@@ -160,11 +163,13 @@ class PreviewRenderer:
                     f"a background is [3] or {list(shape)}, not {list(behind.shape)}: resize it to the image"
                 )
             behind = behind.expand(shape)
-        if channel == "depth" or not self._maps.has_alpha:
+        if channel in _OF_GEOMETRY or not self.parts.has_alpha:
             settings = settings._replace(layers=1)
         if not self._is_fast(settings):
-            image = self._plain(cameras, settings, behind.to(self.device))
-            return image.clamp(max=torch.finfo(dtype).max).to(dtype)
+            cameras = [camera.to(self.device) for camera in cameras]
+            light = self._light if settings.is_lit else None
+            drawing = Drawing(self.parts, cameras, light, settings.resolution, spp, settings.layers, channel, model)
+            return drawing.draw(behind.to(self.device)).clamp_(max=torch.finfo(dtype).max).to(dtype)
         kind = self._kind(settings)
         _upload(kind, cameras, behind)
         with torch.cuda.device_of(kind.image):
@@ -184,7 +189,7 @@ class PreviewRenderer:
             )
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"a frame is of float32 or float16, not {dtype}")
-        if self._maps is None or (self._light is None and settings.is_lit):
+        if not self.parts.is_complete or (self._light is None and settings.is_lit):
             raise ValueError(f"{channel!r} needs maps and, where it is lit, a light: call set_maps and set_light first")
 
     def _kept(self, buffer: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -216,13 +221,13 @@ class PreviewRenderer:
         views, resolution, spp, layers, *_ = settings
         shared = [kind.visibility for other, kind in self._kinds.items() if other[:4] == settings[:4]]
         if not shared:
-            shared = [VisibilityBuffer(views, len(self._triangles), resolution, spp, self.device, layers)]
+            shared = [VisibilityBuffer(views, len(self.parts.triangles), resolution, spp, self.device, layers)]
         uploaded = torch.empty(32 * views + 3, dtype=torch.float64, device=self.device)
         backdrop = torch.empty(views, *resolution, 3, device=self.device) if settings.has_backdrop else None
         self._kinds[settings] = _Kind(
             image=torch.empty(views, *resolution, 4, dtype=settings.dtype, device=self.device),
             uploaded=uploaded,
-            cameras=torch.empty(views, 20, dtype=torch.float64, device=self.device),
+            cameras=torch.empty(views, CAMERA_VALUES, dtype=torch.float64, device=self.device),
             background=uploaded[32 * views :] if backdrop is None else backdrop,
             visibility=shared[0],
         )
@@ -256,43 +261,23 @@ class PreviewRenderer:
         visibility = kind.visibility
         views, (height, width) = visibility.views, visibility.resolution
         compose_cameras[(views,)](kind.uploaded, kind.cameras, num_warps=1)
-        visibility.draw(self._positions, kind.cameras, self._triangles)
-        light, lit = self._light, settings.is_lit
+        parts, light, lit = self.parts, self._light, settings.is_lit
+        visibility.draw(parts.positions, kind.cameras, parts.triangles)
         is_seed = settings.model == "seed" and settings.channel == "shaded"
         table, table_size = self._table(is_seed)
         grid = ((width + 7) // 8, (height + 7) // 8, views)
         resolve[grid](
             visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
-            self._vertices, self._triangles, self._rows, self._alphas,
-            self._maps.resolution, mip_count(self._maps.resolution), table, self._irradiance, self._atlas,
+            parts.vertices, parts.triangles, parts.part, parts.table, parts.texels, parts.alphas, parts.openness,
+            parts.resolution(0), mip_count(parts.resolution(0)), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
-            SPP=settings.spp, CHANNEL=settings.channel, SEED=is_seed, HAS_ALPHA=self._maps.has_alpha,
+            SPP=settings.spp, CHANNEL=settings.channel, SEED=is_seed, SEVERAL=parts.count > 1,
+            HAS_ALPHA=parts.has_alpha, HAS_OPENNESS=parts.has_openness,
             HAS_BACKDROP=settings.has_backdrop, LAYERS=settings.layers, TABLE_SIZE=table_size,
             PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
             KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
             num_warps=2,
         )  # fmt: skip
-
-    def _plain(self, cameras: list[Camera], settings: _Settings, background: torch.Tensor) -> torch.Tensor:
-        """The frame by `render_mesh`, without a background, which single channels are not mixed with, and then over it."""
-        _, resolution, spp, layers, channel, model, *_ = settings
-        cameras = [camera.to(self.device) for camera in cameras]
-        options = {"spp": spp, "msaa": spp > 1, "layers": layers, "antialiased": False, "shading": Shading(model=model)}
-        if channel == "depth":
-            fine = (resolution[0] * spp, resolution[1] * spp)
-            names = ("depth", "id")
-            images = render_mesh(self.mesh, cameras, self._maps, None, fine, bsdf="kd", buffers=names)
-            coverage = (images["id"] > 0).to(images["depth"])
-            depth = images["depth"] * coverage
-            image = _reduced(torch.cat([depth, depth, depth, coverage], dim=-1), spp)
-        else:
-            bsdf = _BSDFS.get(channel, "ks")
-            image = render_mesh(self.mesh, cameras, self._maps, self._light, resolution, bsdf=bsdf, **options)["shaded"]
-            if bsdf == "ks":
-                grey = image[..., 1:2] if channel == "roughness" else image[..., 2:3]
-                image = torch.cat([grey, grey, grey, image[..., 3:]], dim=-1)
-        color, alpha = image[..., :3], image[..., 3:]
-        return torch.cat([color + (1 - alpha) * background, alpha], dim=-1)
 
 
 def _upload(kind: _Kind, cameras: list[Camera], background: torch.Tensor) -> None:
@@ -305,8 +290,3 @@ def _upload(kind: _Kind, cameras: list[Camera], background: torch.Tensor) -> Non
     kind.uploaded[: len(joined)].copy_(joined, non_blocking=True)
     if not together:
         kind.background.copy_(background, non_blocking=True)
-
-
-def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:
-    """Means over the samples of each pixel: [N, H * spp, W * spp, C] -> [N, H, W, C]."""
-    return image.unflatten(2, (-1, spp)).unflatten(1, (-1, spp)).mean((2, 4))

@@ -31,11 +31,17 @@ def _texel(u, v, size, corner):
 
 
 @triton.jit
-def look_up(texels, alphas, u, v, level, resolution, levels, valid, HAS_ALPHA: tl.constexpr, BLOCK: tl.constexpr):
-    """`MaterialMaps`' eight channels as two tuples of four, and the ninth or 1."""
+def look_up(
+    texels, alphas, openness, u, v, level, first, resolution, levels, valid,
+    HAS_ALPHA: tl.constexpr, HAS_OPENNESS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """`MaterialMaps`' eight channels as two tuples of four, alpha or 1, and openness or 1.
+
+    first, resolution, levels  of the maps, the same for all or of each lane
+    """
     channel = tl.arange(0, 4)[None, :]
     low, high = tl.zeros([BLOCK, 4], tl.float32), tl.zeros([BLOCK, 4], tl.float32)
-    alpha = tl.zeros([BLOCK], tl.float32)
+    alpha, open_share = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     wanted = tl.minimum(tl.maximum(level, 0.0), levels - 1.0)
     whole = tl.minimum(tl.floor(wanted), tl.maximum(levels - 2.0, 0.0))
     finer, coarser_share = whole.to(tl.int32), wanted - whole
@@ -49,15 +55,19 @@ def look_up(texels, alphas, u, v, level, resolution, levels, valid, HAS_ALPHA: t
         for corner in range(4):
             row, weight = _texel(u, v, size, corner)
             weight *= share
-            row = (start + row).to(tl.int64)
+            row = (first + start + row).to(tl.int64)
             at = (texels + row * 8)[:, None] + channel
             low += weight[:, None] * tl.load(at, mask=needed[:, None], other=0.0)
             high += weight[:, None] * tl.load(at + 4, mask=needed[:, None], other=0.0)
             if HAS_ALPHA:
                 alpha += weight * tl.load(alphas + row, mask=needed, other=0.0)
+            if HAS_OPENNESS:
+                open_share += weight * tl.load(openness + row, mask=needed, other=0.0)
     if not HAS_ALPHA:
         alpha += 1.0
-    return columns_of_four(low, BLOCK), columns_of_four(high, BLOCK), alpha
+    if not HAS_OPENNESS:
+        open_share += 1.0
+    return columns_of_four(low, BLOCK), columns_of_four(high, BLOCK), alpha, open_share
 
 
 @triton.jit

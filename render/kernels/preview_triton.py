@@ -153,12 +153,16 @@ def _diffuse_light(normal, irradiance, SEED: tl.constexpr):
 
 @triton.jit
 def _shade(
-    triangle, column, row, valid, camera, vertices, triangles, texels, alphas, resolution, levels,
-    table, irradiance, atlas, width, height,
-    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, HAS_ALPHA: tl.constexpr,
+    triangle, column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas, openness,
+    resolution, levels, table, irradiance, atlas, width, height,
+    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
+    HAS_OPENNESS: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Colour (not premultiplied) and alpha of triangles at samples (column, row), each [BLOCK]."""
+    """Colour (not premultiplied) and alpha of triangles at samples (column, row), each [BLOCK].
+
+    parts, part_table, texels, alphas, openness  of `render.preview_parts`; not SEVERAL: all is of one part
+    """
     corner = triangles + triangle.to(tl.int64) * 3
     first = tl.load(corner, mask=valid, other=0).to(tl.int64) * 3
     second = tl.load(corner + 1, mask=valid, other=0).to(tl.int64) * 3
@@ -187,17 +191,32 @@ def _shade(
     area = _blended(au, bu, cu, over_x) * _blended(av, bv, cv, over_y)
     area -= _blended(au, bu, cu, over_y) * _blended(av, bv, cv, over_x)
     footprint = tl.sqrt(tl.abs(area) * (2.0 / width) * (2.0 / height))
+    first_texel = tl.zeros_like(triangle)
+    if SEVERAL:
+        entry = part_table + tl.load(parts + triangle, mask=valid, other=0) * 3
+        first_texel = tl.load(entry, mask=valid, other=0)
+        resolution = tl.load(entry + 1, mask=valid, other=1)
+        levels = tl.load(entry + 2, mask=valid, other=1)
     level = tl.log2(tl.maximum(footprint * resolution, 1e-6))
-    low, high, alpha = look_up(
-        texels, alphas, wrapped(u), wrapped(v), level, resolution, levels, valid, HAS_ALPHA, BLOCK
-    )
+    low, high, alpha, open_share = look_up(
+        texels, alphas, openness, wrapped(u), wrapped(v), level, first_texel, resolution, levels, valid,
+        HAS_ALPHA, HAS_OPENNESS, BLOCK,
+    )  # fmt: skip
     kd = low[0], low[1], low[2]
     if CHANNEL == "kd":
         color = kd
+    if CHANNEL == "occlusion":
+        color = open_share, open_share, open_share
     if CHANNEL == "roughness":
         color = low[3], low[3], low[3]
     if CHANNEL == "metallic":
         color = high[0], high[0], high[0]
+    if CHANNEL == "distance":
+        axis = _camera_row(camera, 5)
+        x, y, z = position[0].to(tl.float64), position[1].to(tl.float64), position[2].to(tl.float64)
+        distance = (-(axis[0] * x + axis[1] * y + axis[2] * z + axis[3])).to(tl.float32)
+        color = distance, distance, distance
+        alpha = tl.zeros_like(distance) + 1
     if CHANNEL == "shaded" or CHANNEL == "normal" or CHANNEL == "light":
         atx, aty, atz, sign = _four(vertices, first + 2, valid, BLOCK)
         btx, bty, btz, _ = _four(vertices, second + 2, valid, BLOCK)
@@ -219,6 +238,8 @@ def _shade(
                 kd, low[3], high[0], normal, view, table, irradiance, atlas,
                 SEED, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
+            if HAS_OPENNESS:
+                color = scaled(color, open_share)
     return color, alpha
 
 
@@ -230,9 +251,10 @@ def _least_above(numbers, bound):
 
 @triton.jit(do_not_specialize=["launches", "resolution", "levels", "width", "height"])
 def resolve(
-    keys, marks, counters, launches, cameras, vertices, triangles, texels, alphas, resolution, levels, table, irradiance, atlas,
-    background, image, width, height,
-    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, HAS_ALPHA: tl.constexpr, HAS_BACKDROP: tl.constexpr,
+    keys, marks, counters, launches, cameras, vertices, triangles, parts, part_table, texels, alphas, openness,
+    resolution, levels, table, irradiance, atlas, background, image, width, height,
+    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
+    HAS_OPENNESS: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     LAYERS: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
 ):  # fmt: skip
     """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
@@ -281,9 +303,9 @@ def resolve(
             valid = key != EMPTY
             tl.store(keys + pixel, tl.zeros_like(key) + EMPTY, mask=valid)
             color, alpha = _shade(
-                key.to(tl.int32), column, row, valid, camera, vertices, triangles, texels, alphas, resolution, levels,
-                table, irradiance, atlas, width, height,
-                SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                key.to(tl.int32), column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas,
+                openness, resolution, levels, table, irradiance, atlas, width, height,
+                SPP, CHANNEL, SEED, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
             coverage = tl.where(valid, alpha, 0.0)
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
@@ -308,8 +330,9 @@ def resolve(
                     nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
                     color, alpha = _shade(
                         triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
-                        triangles, texels, alphas, resolution, levels, table, irradiance, atlas, width, height,
-                        SPP, CHANNEL, SEED, HAS_ALPHA, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                        triangles, parts, part_table, texels, alphas, openness, resolution, levels, table, irradiance,
+                        atlas, width, height,
+                        SPP, CHANNEL, SEED, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
                     )  # fmt: skip
                     share *= alpha
                     red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]

@@ -26,6 +26,8 @@ _PROGRAMS_PER_PROCESSOR = 32
 _TRIANGLES_AT_A_TIME = 1 << 20
 # Of the views of a provider that are drawn together: 8 bytes each.
 _SAMPLES_AT_A_TIME = 1 << 26
+# Of a camera, see `compose_cameras`.
+CAMERA_VALUES = 24
 # Rows and columns are kept in 16 bits, samples of a view in 31.
 _LARGEST_SIDE = 2**16 - 1
 _MOST_SAMPLES = 2**31 - 1
@@ -73,7 +75,7 @@ class VisibilityBuffer:
         """Leave the nearest triangles of each sample in the keys, layer by layer.
 
         positions  float64 [N, V, 4] in clip space, or with cameras the world's, float32 [V, 3]
-        cameras    float64 [N, 20], of `compose_cameras`
+        cameras    float64 [N, 24], of `compose_cameras`
         triangles  int32 [T, 3]
         No host synchronisation, and nothing is allocated.
         """

@@ -16,8 +16,8 @@ from render.rasterize import _SAMPLE_X, _SAMPLE_Y
 EMPTY = tl.constexpr(2**63 - 1)
 # A key holds z/w + 1 in these steps, above the number of the triangle.
 DEPTHS = tl.constexpr(2.0**30 - 1)
-# float64 values of a camera: the matrix from world to clip space, then the eye, see `compose_cameras`.
-CAMERA = tl.constexpr(20)
+# float64 values of a camera: the matrix from world to clip space, the eye and the axis, see `compose_cameras`.
+CAMERA = tl.constexpr(24)
 SAMPLE_X = tl.constexpr(_SAMPLE_X)
 SAMPLE_Y = tl.constexpr(_SAMPLE_Y)
 # Pixels along a side of the groups that are marked where anything is seen.
@@ -308,9 +308,10 @@ def fill_tiles(
 
 @triton.jit
 def compose_cameras(matrices, cameras):
-    """Programs [views]: cameras [N, 20] of world-to-camera and projection matrices [N, 2, 4, 4], all float64.
+    """Programs [views]: cameras [N, 24] of world-to-camera and projection matrices [N, 2, 4, 4], all float64.
 
-    The eye is a point, (x, y, z, 1), or for an orthographic camera the unit vector towards it, (x, y, z, 0).
+    The eye is a point, (x, y, z, 1), or for an orthographic camera the unit vector towards it, (x, y, z, 0). Last comes the
+    row of the first matrix that gives z in the camera's axes.
     """
     view = matrices + tl.program_id(0) * 32
     projection, result = view + 16, cameras + tl.program_id(0) * CAMERA
@@ -334,3 +335,7 @@ def compose_cameras(matrices, cameras):
     tl.store(result + 17, tl.where(is_point, y, bz / length))
     tl.store(result + 18, tl.where(is_point, z, cz / length))
     tl.store(result + 19, tl.where(is_point, 1.0, 0.0).to(tl.float64))
+    tl.store(result + 20, az)
+    tl.store(result + 21, bz)
+    tl.store(result + 22, cz)
+    tl.store(result + 23, tz)

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(
 BUFFERS = {
     "keys": "*i64", "previous": "*i64", "starts": "*i64", "records": "*fp64", "counter": "*i64", "marks": "*i8",
     "counters": "*i64", "positions": "*fp32", "cameras": "*fp64", "matrices": "*fp64", "triangles": "*i32", "vertices": "*fp32",
-    "texels": "*fp32", "alphas": "*fp32", "table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
+    "texels": "*fp32", "alphas": "*fp32", "openness": "*fp32", "parts": "*i32", "part_table": "*i32",
+    "table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
 }  # fmt: skip
 
 
@@ -54,23 +55,27 @@ def test_cameras():
 
 
 @pytest.mark.parametrize(
-    ("channel", "seed", "spp", "layers", "image"),
+    ("channel", "seed", "spp", "layers", "several", "image"),
     [
-        ("shaded", False, 1, 1, "*fp16"),
-        ("shaded", True, 2, 1, "*fp32"),
-        ("kd", False, 1, 3, "*fp32"),
-        ("normal", False, 1, 1, "*fp32"),
-        ("light", False, 1, 1, "*fp32"),
-        ("depth", False, 2, 1, "*fp32"),
+        ("shaded", False, 1, 1, False, "*fp16"),
+        ("shaded", True, 2, 1, False, "*fp32"),
+        ("shaded", False, 2, 2, True, "*fp16"),
+        ("kd", False, 1, 3, False, "*fp32"),
+        ("occlusion", False, 1, 1, True, "*fp32"),
+        ("normal", False, 1, 1, False, "*fp32"),
+        ("light", False, 1, 1, False, "*fp32"),
+        ("depth", False, 2, 1, False, "*fp32"),
+        ("distance", False, 1, 1, True, "*fp32"),
     ],
 )
-def test_frames(channel, seed, spp, layers, image):
+def test_frames(channel, seed, spp, layers, several, image):
     from render.kernels.preview_triton import resolve
 
     levels = default_levels(64)
     layout = CubeAtlas([level.resolution for level in levels])
     constants = {
-        "SPP": spp, "CHANNEL": channel, "SEED": seed, "HAS_ALPHA": layers > 1, "HAS_BACKDROP": layers > 1, "LAYERS": layers,
+        "SPP": spp, "CHANNEL": channel, "SEED": seed, "SEVERAL": several,
+        "HAS_OPENNESS": several, "HAS_ALPHA": layers > 1, "HAS_BACKDROP": layers > 1, "LAYERS": layers,
         "TABLE_SIZE": 256 if seed else ggx_table().values.shape[2], "PLACES": layout.places,
         "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),
     }  # fmt: skip

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from render.camera import Camera, look_at, orthographic, perspective
 from render.kernels import rasterize
-from render.kernels.rasterize import EMPTY, VisibilityBuffer, can_rasterize, triton_fragments
+from render.kernels.rasterize import CAMERA_VALUES, EMPTY, VisibilityBuffer, can_rasterize, triton_fragments
 from render.rasterize import Fragments, visible_fragments
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -123,7 +123,7 @@ def composed(device: str) -> torch.Tensor:
     from render.kernels.rasterize_triton import compose_cameras
 
     matrices = torch.stack([torch.stack([camera.view, camera.projection]) for camera in cameras()]).double().to(device)
-    result = torch.empty(3, 20, dtype=torch.float64, device=device)
+    result = torch.empty(3, CAMERA_VALUES, dtype=torch.float64, device=device)
     compose_cameras[(3,)](matrices, result)
     return result
 
