@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The object as the backend wants it: the evaluated, triangulated mesh as numpy arrays in world space.
 
-Nothing of the file changes: the evaluated mesh belongs to the dependency graph, and where faces with more than four
-corners need a triangulated copy for the tangents, that copy is removed before this returns.
+Nothing of the file changes, and nothing comes into it: what is read, and where faces have more than four corners is cut
+into triangles for its tangents, is a copy of the evaluated mesh that Blender lends and takes back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -54,13 +54,12 @@ def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> tuple[np.ndarray, np.nda
 
 
 def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of every triangle corner, [T * 3, 3] and [T * 3, 1], of a mesh that also has larger faces."""
-    copy = triangulated_copy(mesh, uv_map, triangle_loops)
-    try:
-        copy.calc_tangents(uvmap=copy.uv_layers[0].name)
-        return corner_tangents(copy)
-    finally:
-        bpy.data.meshes.remove(copy)
+    """The same of every triangle corner, [T * 3, 3] and [T * 3, 1], of a mesh that also has larger faces.
+
+    The mesh, a lent copy, is cut into these triangles.
+    """
+    cut_into_triangles(mesh, uv_map, triangle_loops)
+    return loop_tangents(mesh, mesh.uv_layers[0].name)
 
 
 def corner_tangents(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +67,8 @@ def corner_tangents(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
     return read(mesh.loops, "tangent", 3, np.float32), read(mesh.loops, "bitangent_sign", 1, np.float32)
 
 
-def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> bpy.types.Mesh:
-    """A new mesh of the given triangles [T, 3] of corners, with one UV map and the corner normals of `mesh`.
+def cut_into_triangles(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> None:
+    """Make a lent mesh one of the given triangles [T, 3] of its corners, with one UV map and the same corner normals.
 
     The normals go through Blender's 16-bit encoding (0.04 degrees at most); only the tangents see that.
     """
@@ -78,18 +77,18 @@ def triangulated_copy(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndar
     corner_vertices = read_corner_vertices(mesh)
     uv = read(mesh.uv_layers[uv_map].uv, "vector", 2, np.float32)
     normals = read(mesh.corner_normals, "vector", 3, np.float32)
-    copy = bpy.data.meshes.new("PBRfit triangulated")
-    copy.vertices.add(len(mesh.vertices))
-    copy.vertices.foreach_set("co", read_positions(mesh).ravel())
-    copy.loops.add(count * 3)
-    copy.loops.foreach_set("vertex_index", corner_vertices[loops])
-    copy.polygons.add(count)
-    copy.polygons.foreach_set("loop_start", np.arange(0, count * 3, 3, dtype=np.int32))
-    copy.polygons.foreach_set("use_smooth", np.ones(count, dtype=bool))
-    copy.uv_layers.new(name="UVMap").uv.foreach_set("vector", uv[loops].ravel())
-    copy.update(calc_edges=True)
-    copy.normals_split_custom_set(normals[loops])
-    return copy
+    positions = read_positions(mesh)
+    mesh.clear_geometry()
+    mesh.vertices.add(len(positions))
+    mesh.vertices.foreach_set("co", positions.ravel())
+    mesh.loops.add(count * 3)
+    mesh.loops.foreach_set("vertex_index", corner_vertices[loops])
+    mesh.polygons.add(count)
+    mesh.polygons.foreach_set("loop_start", np.arange(0, count * 3, 3, dtype=np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(count, dtype=bool))
+    mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", uv[loops].ravel())
+    mesh.update(calc_edges=True)
+    mesh.normals_split_custom_set(normals[loops])
 
 
 def row_hashes(bits: np.ndarray) -> np.ndarray:
@@ -177,6 +176,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / lengths[:, None]
 
 
+def perpendicular(normals: np.ndarray) -> np.ndarray:
+    """For each normal [N, 3] some direction of length 1 at right angles to it, float32 [N, 3]."""
+    across = np.zeros_like(normals)
+    upright = np.abs(normals[:, 2]) > 0.9
+    across[upright, 0] = 1.0
+    across[~upright, 2] = 1.0
+    return unit(np.cross(across, normals)).astype(np.float32)
+
+
 def turned(directions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Directions [N, 3] by a matrix [3, 3], of length 1, in the renderer's axes: float32 [N, 3]."""
     result = np.empty((len(directions), 3), dtype=np.float32)
@@ -199,9 +207,9 @@ def round_frames(vectors: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class LocalMesh:
-    """A mesh as its object has it: local_positions float32 [V, 3]; of the corners: vertices int32 [C], normals and
-    tangents float32 [C, 3], signs (of the bitangents) float32 [C, 1], uv float32 [C, 2]; triangles int32 [T, 3] of corners;
-    material and tile int32 [T]."""
+    """A mesh as its object has it, in Blender's axes: local_positions float32 [V, 3]; of the corners: vertices int32 [C],
+    normals and tangents float32 [C, 3], signs (of the bitangents) float32 [C, 1], uv float32 [C, 2]; triangles int32
+    [T, 3] of corners; material and tile int32 [T]."""
 
     local_positions: np.ndarray
     vertices: np.ndarray
@@ -213,15 +221,55 @@ class LocalMesh:
     material: np.ndarray
     tile: np.ndarray
 
+    def with_shared_corners(self) -> LocalMesh:
+        """The same with one corner for all those that agree in vertex, normal, tangent, sign and UV."""
+        first, inverse = equal_corners(self.vertices, (self.normals, self.tangents, self.signs, self.uv))
+        return replace(
+            self,
+            vertices=self.vertices[first],
+            normals=self.normals.take(first, axis=0),
+            tangents=self.tangents.take(first, axis=0),
+            signs=self.signs[first],
+            uv=self.uv.take(first, axis=0),
+            triangles=inverse[self.triangles],
+        )
+
+    def placed(self, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The wire arrays of vertices (its corners) and triangles under a matrix [4, 4], in the renderer's axes, and the
+        placed positions float32 [V, 3] in Blender's axes.
+
+        Normals and tangents are transformed as Cycles does it (by the inverse transpose); under non-uniform scale Cycles'
+        bitangent is then not orthogonal to the normal, which a tangent with a sign cannot express. A matrix of negative
+        determinant flips the winding and the tangents' sign, so that faces stay front-facing.
+        """
+        linear = matrix[:3, :3]
+        mirrored = np.linalg.det(linear) < 0.0
+        normal_matrix = np.linalg.inv(linear).T
+        positions = (self.local_positions @ linear.T + matrix[:3, 3]).astype(np.float32)
+        tangents = turned(self.tangents, normal_matrix)
+        arrays = {
+            "vertex_position": rotate_to_renderer(positions).take(self.vertices, axis=0),
+            "vertex_normal": turned(self.normals, normal_matrix),
+            "vertex_tangent": np.concatenate([tangents, -self.signs if mirrored else self.signs], axis=1),
+            "vertex_uv": self.uv,
+            "triangles": self.triangles[:, ::-1] if mirrored else self.triangles,
+        }
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, positions
+
 
 def local_mesh(
     mesh: bpy.types.Mesh, reading: MeshReading, uv_map: str, slot_count: int, tiled_slots: frozenset[int]
 ) -> LocalMesh:
-    """Read what `reading` lacks of its evaluated mesh. Raises RuntimeError where Blender cannot compute its tangents."""
+    """Read what `reading` lacks of its evaluated mesh, a lent copy that may be cut into triangles for it.
+
+    Without a UV map all UVs are zero, and tangents are any that are perpendicular to the normals.
+    Raises RuntimeError where Blender cannot compute the tangents.
+    """
     # Blender shows faces whose index has no slot with the last slot's material.
     material = np.clip(reading.slots, 0, slot_count - 1)
     tile = np.zeros(len(material), dtype=np.int32)
-    uv, triangles = reading.uv, reading.triangles
+    triangles = reading.triangles
+    uv = np.zeros((len(mesh.loops), 2), dtype=np.float32) if reading.uv is None else reading.uv
     tiled = np.isin(material, list(tiled_slots)) if tiled_slots else np.zeros(0, dtype=bool)
     if tiled.any():
         squares = polygon_tiles(*polygon_boxes(uv, reading.loop_starts))[0]
@@ -229,7 +277,9 @@ def local_mesh(
         tile = np.where(tiled, tile_numbers(squares), 0).astype(np.int32)
         uv = (uv - np.repeat(squares, reading.totals, axis=0)).astype(np.float32)
     vertices, normals = read_corner_vertices(mesh), read(mesh.corner_normals, "vector", 3, np.float32)
-    if reading.totals.max() <= 4:
+    if reading.uv is None:
+        tangents, signs = perpendicular(normals), np.ones((len(normals), 1), dtype=np.float32)
+    elif reading.totals.max() <= 4:
         tangents, signs = loop_tangents(mesh, uv_map)
     else:
         loops = triangles.ravel()
@@ -263,10 +313,7 @@ def export_mesh(
 
     Faces of `tiled_slots` are moved from their UDIM tile to the first. readings: what was read of `depsgraph` already.
 
-    Vertices are corners, deduplicated over position, normal, tangent and UV. Normals and tangents are transformed as
-    Cycles does it (by the inverse transpose); under non-uniform scale Cycles' bitangent is then not orthogonal to
-    the normal, which a tangent with a sign cannot express. A world matrix of negative determinant flips the winding
-    and the tangents' sign, so that faces stay front-facing.
+    Vertices are corners, deduplicated over position, normal, tangent and UV, placed as `LocalMesh.placed` does.
     Raises PbrFitError where tangents cannot be computed (preflight finds the known causes before).
     """
     uv_map = scene_object.data.uv_layers.active.name if uv_map is None else uv_map
@@ -284,28 +331,13 @@ def export_mesh(
                 f'Blender cannot compute tangents of "{scene_object.name}": {error}.', "Check its UV map and its faces."
             ) from error
 
+    local = local.with_shared_corners()
     matrix = np.array(scene_object.evaluated_get(depsgraph).matrix_world, dtype=np.float64)
-    linear = matrix[:3, :3]
-    mirrored = np.linalg.det(linear) < 0.0
-    normal_matrix = np.linalg.inv(linear).T
-    world_positions = (local.local_positions @ linear.T + matrix[:3, 3]).astype(np.float32)
-    first, inverse = equal_corners(local.vertices, (local.normals, local.tangents, local.signs, local.uv))
-    vertices = local.vertices[first]
-    signs = local.signs[first]
-    tangents = turned(local.tangents.take(first, axis=0), normal_matrix)
-    triangles = inverse[local.triangles]
-    arrays = {
-        "vertex_position": rotate_to_renderer(world_positions).take(vertices, axis=0),
-        "vertex_normal": turned(local.normals.take(first, axis=0), normal_matrix),
-        "vertex_tangent": np.concatenate([tangents, -signs if mirrored else signs], axis=1),
-        "vertex_uv": local.uv.take(first, axis=0),
-        "triangles": triangles[:, ::-1] if mirrored else triangles,
-        "triangle_material": local.material,
-    }
+    arrays, world_positions = local.placed(matrix)
     used = np.zeros(len(world_positions), dtype=bool)
-    used[vertices] = True
+    used[local.vertices] = True
     return MeshExport(
-        arrays={name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        arrays={**arrays, "triangle_material": np.ascontiguousarray(local.material)},
         world_positions=world_positions if used.all() else world_positions[used],
         uv_map=uv_map,
         used_slots=tuple(int(slot) for slot in np.flatnonzero(np.bincount(local.material))),

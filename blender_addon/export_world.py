@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from mathutils import Euler
 
-from .node_trees import linked_from, output_node, tree_of
+from .node_trees import has_plain_mapping, linked_from, output_node, tree_of
 
 MAXIMUM_WIDTH = 2048
 RENDERED_SIZE = (1024, 512)
@@ -48,18 +48,12 @@ def export_world(scene: bpy.types.Scene) -> np.ndarray | None:
 
 def is_plain_texture(texture: bpy.types.Node) -> bool:
     """Whether an Environment Texture shows its image as it is: equirectangular, a still, no mapping of its own."""
-    mapping, colour = texture.texture_mapping, texture.color_mapping
     return (
         texture.image is not None
         and texture.image.source in {"FILE", "GENERATED"}
         and texture.projection == "EQUIRECTANGULAR"
         and not texture.mute
-        and tuple(mapping.translation) == (0.0, 0.0, 0.0)
-        and tuple(mapping.rotation) == (0.0, 0.0, 0.0)
-        and tuple(mapping.scale) == (1.0, 1.0, 1.0)
-        and (mapping.mapping_x, mapping.mapping_y, mapping.mapping_z) == ("X", "Y", "Z")
-        and (colour.brightness, colour.contrast, colour.saturation, colour.blend_factor) == (1.0, 1.0, 1.0, 0.0)
-        and not colour.use_color_ramp
+        and has_plain_mapping(texture)
     )
 
 

@@ -60,3 +60,16 @@ def output_node(node_tree: bpy.types.NodeTree, kind: str) -> bpy.types.Node | No
     outputs = [node for node in node_tree.nodes if node.bl_idname == kind and node.target in {"ALL", "CYCLES"}]
     outputs.sort(key=lambda node: (node.target == "CYCLES", node.is_active_output), reverse=True)
     return outputs[0] if outputs else None
+
+
+def has_plain_mapping(texture: bpy.types.Node) -> bool:
+    """Whether a texture node leaves coordinates and colours as they are (the old panels that only scripts still reach)."""
+    mapping, colour = texture.texture_mapping, texture.color_mapping
+    return (
+        tuple(mapping.translation) == (0.0, 0.0, 0.0)
+        and tuple(mapping.rotation) == (0.0, 0.0, 0.0)
+        and tuple(mapping.scale) == (1.0, 1.0, 1.0)
+        and (mapping.mapping_x, mapping.mapping_y, mapping.mapping_z) == ("X", "Y", "Z")
+        and (colour.brightness, colour.contrast, colour.saturation, colour.blend_factor) == (1.0, 1.0, 1.0, 0.0)
+        and not colour.use_color_ramp
+    )

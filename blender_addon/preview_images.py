@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images of the file for the preview: what names their pixels, what their values mean, and how they are sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from .protocol.wire import content_hash
+
+# Blender's names of colour spaces, from 4.2 to 5.2.
+ENCODINGS = {
+    "sRGB": "srgb",
+    "Non-Color": "linear",
+    "Generic Data": "linear",
+    "Raw": "linear",
+    "Linear": "linear",
+    "Linear Rec.709": "linear",
+    "scene_linear": "linear",
+}
+STILLS = frozenset({"FILE", "GENERATED"})
+
+
+def encoding_of(image: bpy.types.Image) -> str | None:
+    """What the stored values of an image mean, "srgb" or "linear"; None for any other colour space."""
+    return ENCODINGS.get(image.colorspace_settings.name)
+
+
+def image_key(image: bpy.types.Image, version: int) -> str:
+    """The name of an image's pixels as they are now; version: how often Blender has said that it changed."""
+    width, height = image.size
+    return f"image/{image.session_uid}.{version}.{width}x{height}.{image.colorspace_settings.name}.{image.alpha_mode}"
+
+
+def file_bytes(image: bpy.types.Image) -> bytes | None:
+    """The bytes of the file that an image shows unchanged, packed or on disk; None where there are none."""
+    if image.is_dirty or image.source != "FILE":
+        return None
+    if image.packed_file is not None:
+        return image.packed_file.data
+    path = Path(bpy.path.abspath(image.filepath, library=image.library))
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def sent_image(image: bpy.types.Image, encoding: str) -> tuple[np.ndarray, str]:
+    """An image for the backend, and the encoding of its values: the bytes of its file, uint8 [n], else its pixels."""
+    data = file_bytes(image)
+    if data is not None:
+        return np.frombuffer(data, dtype=np.uint8), encoding
+    pixels = image_pixels(image)
+    return pixels, "linear" if pixels.dtype == np.float32 else encoding
+
+
+def image_pixels(image: bpy.types.Image) -> np.ndarray:
+    """The pixels [h, w, 4], row 0 at the top: uint8 as stored, or of a float image float32, linear."""
+    width, height = image.size
+    values = np.empty(width * height * image.channels, dtype=np.float32)
+    image.pixels.foreach_get(values)
+    pixels = values.reshape(height, width, image.channels)[::-1]
+    if image.channels < 4:
+        grey = pixels[..., :1] if image.channels < 3 else pixels[..., :3]
+        alpha = pixels[..., 1:2] if image.channels == 2 else np.ones_like(pixels[..., :1])
+        pixels = np.concatenate([np.broadcast_to(grey, (height, width, 3)), alpha], axis=-1)
+    if image.is_float:
+        return np.ascontiguousarray(pixels)
+    return np.rint(pixels * 255.0).astype(np.uint8)
+
+
+def pixels_hash(pixels: np.ndarray) -> str:
+    """The hash of pixels in C order."""
+    return content_hash(np.ascontiguousarray(pixels))
