@@ -163,7 +163,7 @@ def core_metadata(root: Path) -> tuple[str, str]:
 
 def room_files(root: Path, room: str) -> dict[str, bytes]:
     """The files of a room by their path from `root`, but for those that Python or an editor made."""
-    wanted = {".py", ".toml", ".cu", ".cpp", ".h"}
+    wanted = {".py", ".toml", ".cu", ".cpp", ".h", ".glsl", ".npy"}
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted((root / room).rglob("*"))

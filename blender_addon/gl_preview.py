@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The split-sum preview drawn on Blender's own GPU: the same picture as the backend's, without it.
+
+Needs an active GPU context: in a viewport, in `RenderEngine.render` of an engine with `bl_use_gpu_context`, or after
+`gpu.init()`. What is approximate: of surfaces with alpha only those that are drawn before a nearer one show through it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import bpy
+import gpu
+import numpy as np
+
+from .gl_mesh import mesh_batch, square_batch
+from .gl_shader import CHANNELS, MOST_LEVELS, MOST_MAPS, LookPlan, UniformBlock, mean_shader, sky_shader, surface_shader
+from .gl_textures import GlLight, even_light, light_texture, strip_texture, table_texture
+
+NOTHING = 1e10  # the depth of what is not there, as Blender has it
+LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
+FRAMES_KEPT = 64  # frames after which what they did not need is freed
+PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
+MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
+
+
+class _Kept:
+    """Things by their keys; those that no frame needed for a while are given up."""
+
+    def __init__(self) -> None:
+        self._things: dict[Hashable, list] = {}
+
+    def get(self, key: Hashable, frame: int, make: Callable[[], Any]) -> Any:
+        """The thing of this key, made where there is none."""
+        if key not in self._things:
+            self._things[key] = [make(), frame]
+        entry = self._things[key]
+        entry[1] = frame
+        return entry[0]
+
+    def give_up(self, before: int) -> None:
+        """Free what no frame since `before` needed."""
+        self._things = {key: entry for key, entry in self._things.items() if entry[1] >= before}
+
+
+@contextlib.contextmanager
+def _drawing_state() -> Iterator[None]:
+    """What drawing sets of the GPU's state is as before at the end."""
+    blend, mask, test = gpu.state.blend_get(), gpu.state.depth_mask_get(), gpu.state.depth_test_get()
+    try:
+        gpu.state.face_culling_set("NONE")
+        gpu.state.front_facing_set(False)
+        yield
+    finally:
+        gpu.state.blend_set(blend)
+        gpu.state.depth_mask_set(mask)
+        gpu.state.depth_test_set(test)
+
+
+class GlPreview:
+    """Draws scenes. Everything it holds on the GPU is kept between frames by its key; use it from one thread."""
+
+    def __init__(self) -> None:
+        self._frame = 0
+        self._meshes, self._strips, self._lights = _Kept(), _Kept(), _Kept()
+        self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
+        self._offscreens: OrderedDict[tuple, gpu.types.GPUOffScreen] = OrderedDict()
+        self._frame_block = UniformBlock()
+        self._part_blocks: list[UniformBlock] = []
+        self._fixed: dict[str, Any] = {}
+
+    def draw(
+        self,
+        scene: Any,
+        light: Any,
+        view: np.ndarray,
+        projection: np.ndarray,
+        size: tuple[int, int],
+        channel: str = "shaded",
+        spp: int = 1,
+        background: str = "none",
+    ) -> gpu.types.GPUOffScreen:
+        """Draw a `PreviewScene` under a `PreparedLight` (None: an even light) and return the image.
+
+        view, projection  [4, 4], renderer's axes, column vectors, the projection with y flipped
+        size              (width, height)
+        channel           of CHANNELS; "depth" is the distance along the camera's axis, 1e10 where nothing is
+        spp               samples along a pixel's side
+        background        "light": the light behind all, and alpha 1; "none"
+
+        The image is RGBA16F (RGBA32F for depth), linear Rec.709, premultiplied, at most 65504. It lies as Blender's own
+        do: its first row is the picture's lowest. It is drawn over by the next frame of this size.
+        Raises ValueError for an unknown channel or background.
+        """
+        if channel not in CHANNELS or background not in ("none", "light"):
+            raise ValueError(f"there is no channel {channel!r} or no background {background!r}: {', '.join(CHANNELS)}")
+        self._frame += 1
+        spp = 1 if channel == "depth" else spp
+        behind = background == "light" and light is not None and channel == "shaded"
+        image_format = "RGBA32F" if channel == "depth" else "RGBA16F"
+        image = self._offscreen("image", size, image_format)
+        lit = self._light(light)
+        edge = max(1, min(LARGEST_SCRATCH, gpu.capabilities.max_texture_size_get()) // spp)
+        with _drawing_state():
+            if spp == 1:
+                self._draw_tile(image, scene, lit, view, projection, size, (0, 0, *size), channel, 1, behind)
+            else:
+                for top in range(0, size[1], edge):
+                    for left in range(0, size[0], edge):
+                        tile = (left, top, min(edge, size[0] - left), min(edge, size[1] - top))
+                        samples = self._offscreen("samples", (tile[2] * spp, tile[3] * spp), image_format)
+                        self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
+                        self._reduce(samples, image)
+        self._give_up()
+        return image
+
+    def read(self, image: gpu.types.GPUOffScreen) -> np.ndarray:
+        """The image that was drawn, float32 [h, w, 4], row 0 at the top."""
+        pixels = image.texture_color.read()
+        # Until 5.0 a buffer of three dimensions tells numpy strides that are not its own.
+        pixels.dimensions = image.height * image.width * 4
+        return np.array(pixels, dtype=np.float32).reshape(image.height, image.width, 4)[::-1]
+
+    def free(self) -> None:
+        """Give up everything on the GPU; the next frame makes it anew."""
+        for image in self._offscreens.values():
+            image.free()
+        self.__init__()
+
+    def _draw_tile(
+        self,
+        target: gpu.types.GPUOffScreen,
+        scene: Any,
+        light: GlLight,
+        view: np.ndarray,
+        projection: np.ndarray,
+        size: tuple[int, int],
+        tile: tuple[int, int, int, int],
+        channel: str,
+        spp: int,
+        behind: bool,
+    ) -> None:
+        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target."""
+        view, projection = np.asarray(view, np.float64), np.asarray(projection, np.float64)
+        eye = np.linalg.inv(view)[:3, 3]
+        upright = _window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
+        turn = np.eye(4)
+        turn[:3, :3] = view[:3, :3]
+        frame = self._frame_block.set(_frame_values(turn, upright, size, tile, channel, spp, light))
+        with target.bind():
+            nothing = (NOTHING, NOTHING, NOTHING, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
+            gpu.state.active_framebuffer_get().clear(color=nothing, depth=1.0)
+            gpu.state.blend_set("NONE")
+            gpu.state.depth_mask_set(False)
+            gpu.state.depth_test_set("NONE")
+            if behind:
+                shader = self._shader("sky", sky_shader)
+                shader.bind()
+                shader.uniform_block("frame", frame)
+                shader.uniform_sampler("light_atlas", light.atlas)
+                self._square().draw(shader)
+            gpu.state.depth_mask_set(True)
+            gpu.state.depth_test_set("LESS_EQUAL")
+            parts = list(enumerate(scene.parts))
+            for number, part in [item for item in parts if _is_opaque(item[1])]:
+                self._draw_part(number, part, eye, upright @ turn, frame, light)
+            if channel != "depth":
+                gpu.state.blend_set("ALPHA_PREMULT")
+            for number, part in [item for item in parts if not _is_opaque(item[1])]:
+                self._draw_part(number, part, eye, upright @ turn, frame, light)
+            gpu.state.depth_test_set("NONE")
+            gpu.state.blend_set("NONE")
+
+    def _draw_part(
+        self,
+        number: int,
+        part: Any,
+        eye: np.ndarray,
+        clip: np.ndarray,
+        frame: gpu.types.GPUUniformBuf,
+        light: GlLight,
+    ) -> None:
+        batch = self._meshes.get(part.key, self._frame, lambda: mesh_batch(part.arrays))
+        if batch is None:
+            return
+        plan, constants, textures, sizes = self._look(part.look)
+        shader = self._shader(plan, lambda: surface_shader(plan))
+        while len(self._part_blocks) <= number:
+            self._part_blocks.append(UniformBlock())
+        block = self._part_blocks[number].set(_part_values(part.matrix, eye, clip, constants, sizes))
+        shader.bind()
+        shader.uniform_block("frame", frame)
+        shader.uniform_block("part", block)
+        shader.uniform_sampler("light_atlas", light.atlas)
+        shader.uniform_sampler("ggx_table", self._table())
+        for slot, texture in enumerate(textures):
+            shader.uniform_sampler(f"map_{slot}", texture)
+        batch.draw(shader)
+
+    def _reduce(self, samples: gpu.types.GPUOffScreen, image: gpu.types.GPUOffScreen) -> None:
+        shader = self._shader("mean", mean_shader)
+        with image.bind():
+            gpu.state.depth_mask_set(False)
+            shader.bind()
+            shader.uniform_block("frame", self._frame_block.current)
+            shader.uniform_sampler("samples", samples.texture_color)
+            self._square().draw(shader)
+
+    def _look(self, look: Any) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[tuple]]:
+        """The plan of a look, its constants, and its textures with the sizes of those that are strips."""
+        constants = dict(MISSING)
+        numbers: dict[Hashable, int] = {}
+        kinds: list[str] = []
+        textures: list[gpu.types.GPUTexture] = []
+        sizes: list[tuple] = []
+        sources = []
+        premultiplied: dict[int, bool] = {}
+        for name in PROPERTIES:
+            value = getattr(look, name)
+            if not hasattr(value, "key"):
+                constants[name] = value
+                continue
+            image = None
+            if value.pixels is None:
+                image = _image_of(value.image_uid)
+                if image is None:
+                    continue
+            key = ("image", value.image_uid) if image is not None else ("strip", value.key, value.encoding)
+            if key not in numbers:
+                if image is not None:
+                    try:
+                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, 0.0, 0.0)
+                    except (RuntimeError, ValueError):
+                        continue
+                else:
+                    strip = self._strips.get(
+                        key, self._frame, lambda given=value: strip_texture(given.pixels, given.encoding)
+                    )
+                    texture, size = strip.texture, strip.size
+                numbers[key] = len(kinds)
+                premultiplied[len(kinds)] = image is not None and _is_premultiplied(image)
+                kinds.append(key[0])
+                textures.append(texture)
+                sizes.append(size)
+            sources.append((name, numbers[key], value.channel))
+        by_name = {name: number for name, number, _ in sources}
+        of_kd = by_name.get("kd")
+        divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
+        return LookPlan(tuple(kinds), tuple(sources), divided), constants, textures, sizes
+
+    def _light(self, light: Any) -> GlLight:
+        if light is None:
+            return self._lights.get(None, self._frame, even_light)
+        return self._lights.get(light.key, self._frame, lambda: light_texture(light))
+
+    def _shader(self, key: Hashable, make: Callable[[], gpu.types.GPUShader]) -> gpu.types.GPUShader:
+        if key not in self._shaders:
+            self._shaders[key] = make()
+        return self._shaders[key]
+
+    def _table(self) -> gpu.types.GPUTexture:
+        if "table" not in self._fixed:
+            self._fixed["table"] = table_texture()
+        return self._fixed["table"]
+
+    def _square(self) -> gpu.types.GPUBatch:
+        if "square" not in self._fixed:
+            self._fixed["square"] = square_batch()
+        return self._fixed["square"]
+
+    def _offscreen(self, role: str, size: tuple[int, int], image_format: str) -> gpu.types.GPUOffScreen:
+        key = (role, tuple(size), image_format)
+        if key not in self._offscreens:
+            while len(self._offscreens) >= 8:
+                self._offscreens.popitem(last=False)[1].free()
+            self._offscreens[key] = gpu.types.GPUOffScreen(*size, format=image_format)
+        self._offscreens.move_to_end(key)
+        return self._offscreens[key]
+
+    def _give_up(self) -> None:
+        for kept in (self._meshes, self._strips, self._lights):
+            kept.give_up(self._frame - FRAMES_KEPT)
+
+
+def _is_opaque(part: Any) -> bool:
+    alpha = part.look.alpha
+    return not hasattr(alpha, "key") and alpha >= 1.0
+
+
+def _image_of(uid: int) -> bpy.types.Image | None:
+    return next((image for image in bpy.data.images if image.session_uid == uid), None)
+
+
+def _is_premultiplied(image: bpy.types.Image) -> bool:
+    """Whether the colours of Blender's texture of an image have been multiplied by their alpha."""
+    return image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL")
+
+
+def _window(size: tuple[int, int], tile: tuple[int, int, int, int]) -> np.ndarray:
+    """Device coordinates of an image of `size` to those of a tile (left, bottom, width, height) of it."""
+    (width, height), (left, bottom, wide, high) = size, tile
+    window = np.diag([width / wide, height / high, 1.0, 1.0])
+    window[0, 3] = (width - 2 * left - wide) / wide
+    window[1, 3] = (height - 2 * bottom - high) / high
+    return window
+
+
+def _frame_values(
+    turn: np.ndarray,
+    upright: np.ndarray,
+    size: tuple[int, int],
+    tile: tuple[int, int, int, int],
+    channel: str,
+    spp: int,
+    light: GlLight,
+) -> np.ndarray:
+    """The uniform block `frame`."""
+    values = np.zeros((17 + MOST_LEVELS, 4), dtype=np.float32)
+    is_point = upright[3, 3] == 0
+    backward = turn[2, :3]
+    levels = len(light.places)
+    values[0] = CHANNELS.index(channel), spp, levels, 0.0
+    values[1] = (0.0, 0.0, 0.0, 1.0) if is_point else (*backward, 0.0)
+    values[2, :3] = -backward
+    if is_point:
+        # On the plane z = -1 of the camera, where w is 1.
+        middle = np.linalg.solve(upright[:2, :2], upright[:2, 2] - upright[:2, 3])
+        across = np.linalg.inv(upright[:2, :2])
+        values[3, :3] = turn[:3, :3].T @ np.array([*middle, -1.0])
+        values[4, :3] = turn[:2, :3].T @ across[:, 0]
+        values[5, :3] = turn[:2, :3].T @ across[:, 1]
+    else:
+        values[3, :3] = -backward
+    left, bottom, wide, high = tile
+    values[6, :2] = left, bottom
+    corners = np.array([left / size[0], bottom / size[1], (left + wide) / size[0], (bottom + high) / size[1]])
+    values[7] = corners * 2 - 1
+    values[8:17] = light.irradiance
+    values[17 : 17 + levels] = light.places
+    return values.reshape(-1)
+
+
+def _part_values(
+    matrix: np.ndarray, eye: np.ndarray, clip: np.ndarray, constants: dict[str, Any], sizes: list[tuple]
+) -> np.ndarray:
+    """The uniform block `part`."""
+    place = np.array(matrix, dtype=np.float64)
+    place[:3, 3] -= eye
+    turn = np.eye(4)
+    determinant = np.linalg.det(place[:3, :3])
+    # The inverse transpose but for its length; a flattened part has none, and any normal will do.
+    turn[:3, :3] = np.linalg.inv(place[:3, :3]).T if determinant else place[:3, :3]
+    values = np.zeros((14 + MOST_MAPS, 4), dtype=np.float32)
+    for row, part in ((0, clip @ place), (4, place), (8, turn)):
+        values[row : row + 4] = part.T
+    values[12] = *constants["kd"], constants["alpha"]
+    mirrored = -1.0 if determinant < 0 else 1.0
+    values[13] = constants["roughness"], constants["metallic"], constants["openness"], mirrored
+    for slot, size in enumerate(sizes):
+        values[14 + slot] = size
+    return values.reshape(-1)
