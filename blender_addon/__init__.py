@@ -3,11 +3,35 @@
 
 from __future__ import annotations
 
-from . import handlers, operators, operators_mend, operators_result, operators_setup, panels, preferences, properties
+from . import (
+    engine,
+    engine_panels,
+    engine_settings,
+    handlers,
+    operators,
+    operators_mend,
+    operators_result,
+    operators_setup,
+    panels,
+    preferences,
+    properties,
+)
 from .backend_process import stop_local_backend
 from .session import end_session
 
-PARTS = (preferences, properties, operators_setup, operators, operators_mend, operators_result, panels, handlers)
+PARTS = (
+    preferences,
+    properties,
+    engine_settings,
+    operators_setup,
+    operators,
+    operators_mend,
+    operators_result,
+    panels,
+    engine,
+    engine_panels,
+    handlers,
+)
 
 
 def register() -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -111,6 +112,8 @@ class LocalBackend:
 
 _local: LocalBackend | None = None
 _home: Path | None = None
+# A render asks in a thread of its own.
+_lock = threading.RLock()
 
 
 def local_backend(command: list[str], public_key: str) -> LocalBackend:
@@ -119,13 +122,14 @@ def local_backend(command: list[str], public_key: str) -> LocalBackend:
     Its folder, with the checkpoints of fits that were cut short, outlives it until `stop_local_backend`.
     """
     global _local, _home
-    if _local is not None and (not _local.running or _local.command != command):
-        lose_local_backend()
-    if _home is None:
-        _home = Path(tempfile.mkdtemp(prefix="pbrfit_backend_"))
-    if _local is None:
-        _local = LocalBackend(command, _home, public_key)
-    return _local
+    with _lock:
+        if _local is not None and (not _local.running or _local.command != command):
+            lose_local_backend()
+        if _home is None:
+            _home = Path(tempfile.mkdtemp(prefix="pbrfit_backend_"))
+        if _local is None:
+            _local = LocalBackend(command, _home, public_key)
+        return _local
 
 
 def lose_local_backend() -> None:

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One region of a 3D view in Rendered shading: collects what it shows, draws it or takes the backend's frames.
+
+While the view moves there is one sample a pixel, and a quarter of the pixels where they come from the backend or where
+there is no GPU; once it stands still it is refined in steps. Nothing here waits for the backend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Hashable
+
+import bpy
+import gpu
+import numpy as np
+from gpu_extras.presets import draw_texture_2d
+
+from .engine_settings import BACKEND, CHANNELS, SAMPLES, SHADED
+from .gl_targets import KeptImage, texture_of_frame
+from .preview_collector import PreviewCollector
+from .preview_hub import hub, is_software_renderer
+from .preview_references import ReferenceView
+from .preview_scene import PreviewScene
+from .protocol.preview_events import FrameRequest, PreviewFrame
+from .view_cameras import ImageCamera, Window, viewport_camera
+
+# A view that has not changed for so long stands still.
+STILL_SECONDS = 0.15
+# Without a GPU the finest samples take seconds, in which Blender would stand.
+SOFTWARE_SAMPLES = 2
+LAYERS = 4
+
+_names = itertools.count(1)
+_numbers = itertools.count(1)
+
+
+class Viewport:
+    """What a render engine of a region keeps between its frames. For Blender's main thread."""
+
+    def __init__(self) -> None:
+        self.name = f"viewport {next(_names)}"
+        self.group = ""
+        self.region = 0
+        self.lacks_light = False
+        self.label = ""
+        self._collector = PreviewCollector()
+        self._scene: PreviewScene | None = None
+        self._is_current = False
+        self._seen: Hashable = None
+        self._changed_at = 0.0
+        self._level = 0
+        self._levels: list[tuple[int, int]] = [(1, 1)]
+        self._kept: KeptImage | None = None
+        self._kept_key: Hashable = None
+        self._frame: PreviewFrame | None = None
+        self._frame_texture: gpu.types.GPUTexture | None = None
+        self._frame_window: Window | None = None
+        self._asked: Hashable = None
+        self._asked_windows: dict[int, tuple[Window, Hashable]] = {}
+        self._frame_content: Hashable = None
+        self._reference = ReferenceView()
+
+    # What Blender and the hub tell --------------------------------------------------------------------------------
+
+    def update(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Something of the scene has changed."""
+        self._collector.note_updates(depsgraph)
+        self._is_current = False
+
+    def scene_changed(self) -> None:
+        """The maps in the making have changed: collect anew."""
+        self._is_current = False
+
+    def take_frame(self, frame: PreviewFrame) -> None:
+        """The backend has drawn; the next `draw` shows it."""
+        asked = self._asked_windows.pop(frame.number, None)
+        if asked is not None:
+            self._frame, self._frame_texture = frame, None
+            self._frame_window, self._frame_content = asked
+        self._asked_windows = {number: value for number, value in self._asked_windows.items() if number > frame.number}
+
+    def ask_again(self) -> None:
+        """There is something newer to be seen than the backend's last frame."""
+        self._asked = None
+
+    def wants_refining(self, now: float) -> bool:
+        """Whether the view stands still and can be drawn more finely."""
+        return self._level + 1 < len(self._levels) and now > self._changed_at + STILL_SECONDS
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is shown otherwise than Blender would."""
+        return self._scene.notes if self._scene is not None else ()
+
+    def free(self) -> None:
+        """Give up what is on the GPU."""
+        self._kept = self._kept_key = self._frame = self._frame_texture = self._asked = None
+        self._reference.free()
+
+    # Drawing ----------------------------------------------------------------------------------------------------
+
+    def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draw the region."""
+        framebuffer = gpu.state.active_framebuffer_get()
+        self.region = context.region.as_pointer()
+        hub().joined(self)
+        scene = depsgraph.scene
+        camera = viewport_camera(context, scene)
+        if camera is None:
+            return
+        if not self._is_current or self._scene is None:
+            self._scene = self._collector.collect(depsgraph, context.space_data)
+            self._is_current = True
+        space = context.space_data
+        self.group = f"{scene.session_uid} {context.view_layer.name} {space.as_pointer() if space.local_view else 0}"
+        settings = scene.pbrfit_preview
+        self.lacks_light, self.label = False, ""
+        if settings.show in CHANNELS:
+            texture, window = self._picture(scene, camera)
+        else:
+            texture, window, self.label = self._reference.picture(
+                settings.show, self._scene, self._light(), camera, (context.region.width, context.region.height)
+            )
+        if texture is None:
+            return
+        # Blender's framebuffer is bound anew: making an offscreen unbinds it.
+        with framebuffer.bind():
+            blend = gpu.state.blend_get()
+            gpu.state.blend_set("ALPHA_PREMULT")
+            engine.bind_display_space_shader(depsgraph.scene_eval)
+            draw_texture_2d(texture, (window.x, window.y), window.width, window.height)
+            engine.unbind_display_space_shader()
+            gpu.state.blend_set(blend)
+
+    def _light(self) -> object:
+        light = hub().light(self._scene)
+        self.lacks_light = light is None and bool(self._scene.parts)
+        return light
+
+    def _picture(self, scene: bpy.types.Scene, camera: ImageCamera) -> tuple[gpu.types.GPUTexture | None, Window]:
+        """The texture that shows the scene through the camera, and where it lies in the region."""
+        settings = scene.pbrfit_preview
+        channel = CHANNELS[settings.show]
+        background = "light" if settings.show == SHADED and not scene.render.film_transparent else "none"
+        by_backend = settings.draw_with == BACKEND
+        self._note_view(camera, (channel, background, by_backend, self._scene), settings, by_backend)
+        if by_backend:
+            self._ask_backend(camera, channel, background)
+            if self._frame is not None and hub().trouble is None and self._frame_content == (channel, background):
+                if self._frame_texture is None:
+                    self._frame_texture = texture_of_frame(self._frame.image)
+                return self._frame_texture, self._frame_window
+        light = self._light()
+        share, spp = self._levels[self._level]
+        key = (camera.signature, channel, background, share, spp, id(self._scene), light.key if light else "")
+        if self._kept is None or self._kept_key != key:
+            size = tuple(max(1, -(-side // share)) for side in camera.size)
+            image = hub().drawing.draw(
+                self._scene, light, camera.view, camera.projection, size, channel, spp=spp, background=background
+            )
+            if self._kept is None or self._kept.size != size:
+                self._kept = KeptImage(size)
+            self._kept.take(image.texture_color)
+            self._kept_key = key
+        return self._kept.texture, camera.window
+
+    def _note_view(
+        self,
+        camera: ImageCamera,
+        content: Hashable,
+        settings: bpy.types.PropertyGroup,
+        by_backend: bool,
+    ) -> None:
+        """Begin coarsely where something has changed, and go on to the next step where it has not."""
+        now = time.monotonic()
+        finest = SAMPLES[settings.viewport_samples]
+        software = is_software_renderer()
+        if software and not by_backend:
+            finest = min(finest, SOFTWARE_SAMPLES)
+        steps = [(1, spp) for spp in (1, 2, 4) if spp <= finest]
+        self._levels = [(2, 1), *steps] if by_backend or software else steps
+        seen = (camera.signature, *content[:3], id(content[3]))
+        if seen != self._seen:
+            moved = self._seen is not None and camera.signature != self._seen[0]
+            self._seen, self._changed_at = seen, now
+            # Maps and lights that come do not make a view that stands still coarse.
+            first_full = 1 if self._levels[0][0] > 1 else 0
+            self._level = 0 if moved else min(first_full, len(self._levels) - 1)
+        elif self.wants_refining(now):
+            self._level += 1
+            self._changed_at = now
+        self._level = min(self._level, len(self._levels) - 1)
+
+    def _ask_backend(self, camera: ImageCamera, channel: str, background: str) -> None:
+        """Ask for the frame that is wanted now, if it has not been asked for."""
+        backend = hub().show(self.group, self._scene)
+        if backend is None:
+            self._asked = None
+            return
+        share, spp = self._levels[self._level]
+        wanted = (camera.signature, channel, background, share, spp, id(self._scene))
+        if self._asked == wanted:
+            return
+        self._asked = wanted
+        number = next(_numbers)
+        self._asked_windows[number] = camera.window, (channel, background)
+        width, height = (max(1, -(-side // share)) for side in camera.size)
+        backend.client.request_frame(
+            FrameRequest(
+                viewport=self.name,
+                number=number,
+                view=as_rows(camera.view),
+                projection=as_rows(camera.projection),
+                width=width,
+                height=height,
+                spp=spp,
+                channel=channel,
+                background=background,
+                layers=LAYERS,
+            )
+        )
+
+
+def as_rows(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """A matrix as rows of numbers."""
+    return tuple(tuple(float(value) for value in row) for row in matrix)

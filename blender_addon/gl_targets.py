@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images on the GPU that a viewport keeps: a copy of what was drawn, and what the backend has sent."""
+
+from __future__ import annotations
+
+import gpu
+import numpy as np
+from gpu_extras.presets import draw_texture_2d
+from mathutils import Matrix
+
+HALF_LARGEST = 65504.0
+
+
+class KeptImage:
+    """A copy of a drawn image, which its next frame, perhaps of another viewport, does not draw over."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.texture = gpu.types.GPUTexture(size, format="RGBA16F")
+        self._framebuffer = gpu.types.GPUFrameBuffer(color_slots=(self.texture,))
+
+    def take(self, texture: gpu.types.GPUTexture) -> None:
+        """Copy an image of the same size."""
+        blend = gpu.state.blend_get()
+        with self._framebuffer.bind(), gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():
+            gpu.matrix.load_matrix(Matrix.Identity(4))
+            gpu.matrix.load_projection_matrix(Matrix.Identity(4))
+            gpu.state.blend_set("NONE")
+            draw_texture_2d(texture, (-1.0, -1.0), 2.0, 2.0)
+            gpu.state.blend_set(blend)
+
+
+def texture_of_frame(image: np.ndarray) -> gpu.types.GPUTexture:
+    """A texture of an image [h, w, 4] whose row 0 is the top; as Blender's own lie, its first row is the lowest."""
+    height, width = image.shape[:2]
+    values = np.ascontiguousarray(image[::-1], dtype=np.float32)
+    if image.dtype != np.float16:
+        np.minimum(values, HALF_LARGEST, out=values)
+    data = gpu.types.Buffer("FLOAT", values.size, values.reshape(-1))
+    return gpu.types.GPUTexture((width, height), format="RGBA16F", data=data)
