@@ -1,5 +1,5 @@
 // The split-sum shading of `render`, step by step as `render/kernels/preview_triton.py` has it: each function mirrors the
-// one of its name there. `frame`, `part` and the samplers are declared in gl_shader.py.
+// one of its name there. `frame`, `part` and the samplers are declared by gl_sources.py.
 
 #define SMALLEST_SQUARE 1e-20
 #define SHORTEST 1e-12
@@ -7,6 +7,8 @@
 #define DIELECTRIC_MEAN_FRESNEL (0.5 / (4.08567 + 1.00071 * 1.5))
 #define LARGEST_HALF 65504.0
 #define TABLE_SIZE 48
+// How Blender makes a number of a colour.
+#define LUMINANCE vec3(0.2126, 0.7152, 0.0722)
 
 vec3 safe_normalize(vec3 vector)
 {

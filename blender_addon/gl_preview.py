@@ -16,8 +16,19 @@ import bpy
 import gpu
 import numpy as np
 
+from .gl_image import GlImage
 from .gl_mesh import mesh_batch, square_batch
-from .gl_shader import CHANNELS, MOST_LEVELS, MOST_MAPS, LookPlan, UniformBlock, mean_shader, sky_shader, surface_shader
+from .gl_shader import UniformBlock, compiled
+from .gl_sources import (
+    CHANNELS,
+    MOST_LEVELS,
+    MOST_MAPS,
+    LookPlan,
+    ShaderSource,
+    mean_source,
+    sky_source,
+    surface_source,
+)
 from .gl_textures import GlLight, even_light, light_texture, strip_texture, table_texture
 
 NOTHING = 1e10  # the depth of what is not there, as Blender has it
@@ -67,7 +78,7 @@ class GlPreview:
         self._frame = 0
         self._meshes, self._strips, self._lights = _Kept(), _Kept(), _Kept()
         self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
-        self._offscreens: OrderedDict[tuple, gpu.types.GPUOffScreen] = OrderedDict()
+        self._images: OrderedDict[tuple, GlImage] = OrderedDict()
         self._frame_block = UniformBlock()
         self._part_blocks: list[UniformBlock] = []
         self._fixed: dict[str, Any] = {}
@@ -82,7 +93,7 @@ class GlPreview:
         channel: str = "shaded",
         spp: int = 1,
         background: str = "none",
-    ) -> gpu.types.GPUOffScreen:
+    ) -> GlImage:
         """Draw a `PreviewScene` under a `PreparedLight` (None: an even light) and return the image.
 
         view, projection  [4, 4], renderer's axes, column vectors, the projection with y flipped
@@ -99,9 +110,9 @@ class GlPreview:
             raise ValueError(f"there is no channel {channel!r} or no background {background!r}: {', '.join(CHANNELS)}")
         self._frame += 1
         spp = 1 if channel == "depth" else spp
-        behind = background == "light" and light is not None and channel == "shaded"
+        behind = background == "light" and light is not None and channel != "depth"
         image_format = "RGBA32F" if channel == "depth" else "RGBA16F"
-        image = self._offscreen("image", size, image_format)
+        image = self._image("image", size, image_format)
         lit = self._light(light)
         edge = max(1, min(LARGEST_SCRATCH, gpu.capabilities.max_texture_size_get()) // spp)
         with _drawing_state():
@@ -111,28 +122,23 @@ class GlPreview:
                 for top in range(0, size[1], edge):
                     for left in range(0, size[0], edge):
                         tile = (left, top, min(edge, size[0] - left), min(edge, size[1] - top))
-                        samples = self._offscreen("samples", (tile[2] * spp, tile[3] * spp), image_format)
-                        self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
-                        self._reduce(samples, image)
+                        samples = self._image("samples", (tile[2] * spp, tile[3] * spp), image_format)
+                        frame = self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
+                        self._reduce(samples, image, frame)
         self._give_up()
         return image
 
-    def read(self, image: gpu.types.GPUOffScreen) -> np.ndarray:
+    def read(self, image: GlImage) -> np.ndarray:
         """The image that was drawn, float32 [h, w, 4], row 0 at the top."""
-        pixels = image.texture_color.read()
-        # Until 5.0 a buffer of three dimensions tells numpy strides that are not its own.
-        pixels.dimensions = image.height * image.width * 4
-        return np.array(pixels, dtype=np.float32).reshape(image.height, image.width, 4)[::-1]
+        return image.read()
 
     def free(self) -> None:
         """Give up everything on the GPU; the next frame makes it anew."""
-        for image in self._offscreens.values():
-            image.free()
         self.__init__()
 
     def _draw_tile(
         self,
-        target: gpu.types.GPUOffScreen,
+        target: GlImage,
         scene: Any,
         light: GlLight,
         view: np.ndarray,
@@ -142,8 +148,8 @@ class GlPreview:
         channel: str,
         spp: int,
         behind: bool,
-    ) -> None:
-        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target."""
+    ) -> gpu.types.GPUUniformBuf:
+        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target; its block `frame`."""
         view, projection = np.asarray(view, np.float64), np.asarray(projection, np.float64)
         eye = np.linalg.inv(view)[:3, 3]
         upright = _window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
@@ -152,12 +158,12 @@ class GlPreview:
         frame = self._frame_block.set(_frame_values(turn, upright, size, tile, channel, spp, light))
         with target.bind():
             nothing = (NOTHING, NOTHING, NOTHING, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
-            gpu.state.active_framebuffer_get().clear(color=nothing, depth=1.0)
+            target.clear(nothing)
             gpu.state.blend_set("NONE")
             gpu.state.depth_mask_set(False)
             gpu.state.depth_test_set("NONE")
             if behind:
-                shader = self._shader("sky", sky_shader)
+                shader = self._shader("sky", sky_source)
                 shader.bind()
                 shader.uniform_block("frame", frame)
                 shader.uniform_sampler("light_atlas", light.atlas)
@@ -173,6 +179,7 @@ class GlPreview:
                 self._draw_part(number, part, eye, upright @ turn, frame, light)
             gpu.state.depth_test_set("NONE")
             gpu.state.blend_set("NONE")
+        return frame
 
     def _draw_part(
         self,
@@ -187,7 +194,7 @@ class GlPreview:
         if batch is None:
             return
         plan, constants, textures, sizes = self._look(part.look)
-        shader = self._shader(plan, lambda: surface_shader(plan))
+        shader = self._shader(plan, lambda: surface_source(plan))
         while len(self._part_blocks) <= number:
             self._part_blocks.append(UniformBlock())
         block = self._part_blocks[number].set(_part_values(part.matrix, eye, clip, constants, sizes))
@@ -200,12 +207,12 @@ class GlPreview:
             shader.uniform_sampler(f"map_{slot}", texture)
         batch.draw(shader)
 
-    def _reduce(self, samples: gpu.types.GPUOffScreen, image: gpu.types.GPUOffScreen) -> None:
-        shader = self._shader("mean", mean_shader)
+    def _reduce(self, samples: GlImage, image: GlImage, frame: gpu.types.GPUUniformBuf) -> None:
+        shader = self._shader("mean", mean_source)
         with image.bind():
             gpu.state.depth_mask_set(False)
             shader.bind()
-            shader.uniform_block("frame", self._frame_block.current)
+            shader.uniform_block("frame", frame)
             shader.uniform_sampler("samples", samples.texture_color)
             self._square().draw(shader)
 
@@ -256,9 +263,9 @@ class GlPreview:
             return self._lights.get(None, self._frame, even_light)
         return self._lights.get(light.key, self._frame, lambda: light_texture(light))
 
-    def _shader(self, key: Hashable, make: Callable[[], gpu.types.GPUShader]) -> gpu.types.GPUShader:
+    def _shader(self, key: Hashable, make: Callable[[], ShaderSource]) -> gpu.types.GPUShader:
         if key not in self._shaders:
-            self._shaders[key] = make()
+            self._shaders[key] = compiled(make())
         return self._shaders[key]
 
     def _table(self) -> gpu.types.GPUTexture:
@@ -271,14 +278,14 @@ class GlPreview:
             self._fixed["square"] = square_batch()
         return self._fixed["square"]
 
-    def _offscreen(self, role: str, size: tuple[int, int], image_format: str) -> gpu.types.GPUOffScreen:
+    def _image(self, role: str, size: tuple[int, int], image_format: str) -> GlImage:
         key = (role, tuple(size), image_format)
-        if key not in self._offscreens:
-            while len(self._offscreens) >= 8:
-                self._offscreens.popitem(last=False)[1].free()
-            self._offscreens[key] = gpu.types.GPUOffScreen(*size, format=image_format)
-        self._offscreens.move_to_end(key)
-        return self._offscreens[key]
+        if key not in self._images:
+            while len(self._images) >= 8:
+                self._images.popitem(last=False)
+            self._images[key] = GlImage(*size, image_format)
+        self._images.move_to_end(key)
+        return self._images[key]
 
     def _give_up(self) -> None:
         for kept in (self._meshes, self._strips, self._lights):

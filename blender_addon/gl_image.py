@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images that the preview draws into. Not `GPUOffScreen`: making one in a viewport's drawing loses Blender's own target."""
+
+from __future__ import annotations
+
+import contextlib
+
+import gpu
+import numpy as np
+
+
+class GlImage:
+    """An image with depth. texture_color: its pixels, the lowest row first, as in Blender's own."""
+
+    def __init__(self, width: int, height: int, texture_format: str) -> None:
+        self.width = width
+        self.height = height
+        self.texture_color = gpu.types.GPUTexture((width, height), format=texture_format)
+        self._depth = gpu.types.GPUTexture((width, height), format="DEPTH_COMPONENT32F")
+        self._framebuffer = gpu.types.GPUFrameBuffer(color_slots=(self.texture_color,), depth_slot=self._depth)
+
+    def bind(self) -> contextlib.AbstractContextManager:
+        """Draw into it for as long as the context lasts, all of it."""
+        return self._framebuffer.bind()
+
+    def clear(self, color: tuple[float, float, float, float]) -> None:
+        """Make it empty: this colour, the farthest depth. It must be bound."""
+        self._framebuffer.clear(color=color, depth=1.0)
+
+    def read(self) -> np.ndarray:
+        """Its pixels, float32 [h, w, 4], row 0 at the top."""
+        pixels = self.texture_color.read()
+        # Until 5.0 a buffer of three dimensions tells numpy strides that are not its own.
+        pixels.dimensions = self.height * self.width * 4
+        return np.array(pixels, dtype=np.float32).reshape(self.height, self.width, 4)[::-1]
