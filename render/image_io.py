@@ -27,6 +27,17 @@ def read_image(path: str | Path) -> np.ndarray:
     return _swap_channels(image if image.ndim == 3 else image[..., None])
 
 
+def decode_image(data: bytes | np.ndarray, name: str = "the image") -> np.ndarray:
+    """The pixels of an image file's bytes (or uint8 [n]), as `read_image` has them; `name` is what an error calls it."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ImageError(f"{name} is not an image this can read: use PNG, JPEG, HDR or EXR")
+    return _swap_channels(image if image.ndim == 3 else image[..., None])
+
+
 def read_values(path: str | Path) -> np.ndarray:
     """[H, W, C] float32 in RGB(A) order: integers as shares of their type's largest (0..1), floats as they are.
 

@@ -84,24 +84,29 @@ class PreviewRenderer:
     clone what shall last. Use it from one thread and one stream at a time.
     """
 
-    def __init__(self, mesh: Mesh | Sequence[Mesh], device: torch.device | str) -> None:
-        """mesh: one, or those of several parts. Raises ValueError where one has no triangles."""
+    def __init__(
+        self, mesh: Mesh | Sequence[Mesh], device: torch.device | str, materials: Sequence[int] | None = None
+    ) -> None:
+        """mesh: one, or those of several parts. materials: the number of each part's; without, each has one of its own.
+
+        Raises ValueError where a mesh has no triangles.
+        """
         self.device = torch.device(device)
-        self.parts = PreviewParts([mesh] if isinstance(mesh, Mesh) else mesh, self.device)
+        self.parts = PreviewParts([mesh] if isinstance(mesh, Mesh) else mesh, self.device, materials)
         self._light: PrefilteredLight | None = None
         self._kinds: OrderedDict[_Settings, _Kind] = OrderedDict()
         self._atlas = self._irradiance = torch.zeros(1, device=self.device)
         self._tables: dict[bool, torch.Tensor] = {}
 
-    def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, part: int = 0) -> None:
-        """The maps of a part to show from now on; copied, with their coarser levels.
+    def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, material: int = 0) -> None:
+        """The maps of a material to show from now on; copied, with their coarser levels.
 
         openness  [r, r] of any size, 1 where nothing occludes; None: nowhere anything does
         """
-        self.set_part_maps({part: map_rows(maps, openness, self.device)})
+        self.set_rows({material: map_rows(maps, openness, self.device)})
 
     @torch.no_grad()
-    def set_part_maps(self, maps: Mapping[int, MapRows]) -> None:
+    def set_rows(self, maps: Mapping[int, MapRows]) -> None:
         """The same of several parts at once, of `render.preview_parts.map_rows`; not copied where that can be saved."""
         if not self.parts.set_maps(maps):
             self._kinds.clear()
@@ -268,7 +273,7 @@ class PreviewRenderer:
         grid = ((width + 7) // 8, (height + 7) // 8, views)
         resolve[grid](
             visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
-            parts.vertices, parts.triangles, parts.part, parts.table, parts.texels, parts.alphas, parts.openness,
+            parts.vertices, parts.triangles, parts.material, parts.table, parts.texels, parts.alphas, parts.openness,
             parts.resolution(0), mip_count(parts.resolution(0)), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
             SPP=settings.spp, CHANNEL=settings.channel, SEED=is_seed, SEVERAL=parts.count > 1,

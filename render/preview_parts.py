@@ -1,7 +1,7 @@
 """What a preview draws: the meshes of its parts and their maps, joined in a few buffers, so that one drawing shows them all.
 
-A part is a mesh with maps of its own. Triangles count over all parts, so that visibility, layers and samples are decided
-among them all; of a triangle its part is known, and of a part where its texels lie.
+A part is a mesh that has one material; parts may share one. Triangles count over all parts, so that visibility, layers and
+samples are decided among them all; of a triangle its material is known, and of a material where its texels lie.
 """
 
 from __future__ import annotations
@@ -69,28 +69,33 @@ def _fitted(image: torch.Tensor, resolution: int) -> torch.Tensor:
 
 
 class PreviewParts:
-    """The buffers, float32 where nothing else is said; V vertices, T triangles, P parts, n texels of all their levels.
+    """The buffers, float32 where nothing else is said; V vertices, T triangles, M materials, n texels of all their levels.
 
     vertices   [V, 12]: position and u, normal and v, tangent and sign
     positions  [V, 3]
     triangles  int32 [T, 3]
-    part       int32 [T], which part each triangle is of
-    table      int32 [P, 3], of each part its first texel, its resolution and its levels
+    material   int32 [T], the number of each triangle's material
+    table      int32 [M, 3], of each material its first texel, its resolution and its levels
     texels     [n, 8]
     alphas     [n], or [1] where all are opaque; openness likewise, where nothing occludes anywhere
     """
 
-    def __init__(self, meshes: Sequence[Mesh], device: torch.device) -> None:
+    def __init__(self, meshes: Sequence[Mesh], device: torch.device, materials: Sequence[int] | None = None) -> None:
+        """materials: the number of each part's, from 0 without gaps; without, each part has one of its own.
+
+        Raises ValueError where there is no mesh, or one without triangles.
+        """
         if not meshes or not all(len(mesh.triangles) for mesh in meshes):
             raise ValueError("a preview needs meshes with triangles: leave out those without")
-        self.device, self.count = device, len(meshes)
+        materials = range(len(meshes)) if materials is None else materials
+        self.device, self.count = device, max(materials) + 1
         self._ends = torch.tensor([0] + [len(mesh.position) for mesh in meshes]).cumsum(0).tolist()
         self.vertices = torch.cat([_vertex_rows(mesh.to(device)) for mesh in meshes])
         self.positions = self.vertices[:, POSITION].contiguous()
         starts = zip(meshes, self._ends, strict=False)
         self.triangles = torch.cat([(mesh.triangles.to(device) + start).int() for mesh, start in starts])
         counts = torch.tensor([len(mesh.triangles) for mesh in meshes], device=device)
-        self.part = torch.arange(self.count, dtype=torch.int32, device=device).repeat_interleave(counts)
+        self.material = torch.tensor(list(materials), dtype=torch.int32, device=device).repeat_interleave(counts)
         self.table = torch.zeros(self.count, 3, dtype=torch.int32, device=device)
         self.texels = torch.zeros(1, 8, device=device)
         self.alphas = self.openness = torch.ones(1, device=device)
@@ -99,15 +104,15 @@ class PreviewParts:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every part has maps."""
+        """Whether every material has maps."""
         return len(self._maps) == self.count
 
     def maps(self, number: int) -> MapRows:
-        """The maps of a part, as views of the buffers."""
+        """The maps of a material, as views of the buffers."""
         return self._maps[number]
 
     def resolution(self, number: int) -> int:
-        """The resolution of a part's maps."""
+        """The resolution of a material's maps."""
         return self._maps[number].resolution
 
     def place(self, number: int, mesh: Mesh) -> None:
@@ -118,7 +123,7 @@ class PreviewParts:
         self.positions[start:end] = rows[:, POSITION]
 
     def set_maps(self, maps: Mapping[int, MapRows]) -> bool:
-        """Maps of some parts; whether the buffers stayed where they are."""
+        """Maps of some materials; whether the buffers stayed where they are."""
         if self.is_complete and all(self._maps[number].fits(rows) for number, rows in maps.items()):
             for number, rows in maps.items():
                 self._write(number, rows)
@@ -155,7 +160,7 @@ class PreviewParts:
             )
 
     def _joined(self, values: list[torch.Tensor | None], lengths: list[int]) -> torch.Tensor:
-        """One channel of all parts, 1 where a part has none; a single 1 where no part has it."""
+        """One channel of all maps, 1 where some have none; a single 1 where none have it."""
         if all(value is None for value in values):
             return torch.ones(1, device=self.device)
         filled = [

@@ -122,7 +122,7 @@ class Drawing:
 
     def _view_direction(self, fragments: Fragments, position: torch.Tensor) -> torch.Tensor:
         if len(self.cameras) == 1:
-            return self.cameras[0].view_direction(position)
+            return self.cameras[0].view_direction(position).to(position)
         # Towards w * eye - position: a point for a perspective camera, a direction at infinity for an orthographic one.
         eyes = [c.position if c.is_perspective else F.normalize(c.view[2, :3], dim=0) for c in self.cameras]
         is_point = torch.tensor([[float(camera.is_perspective)] for camera in self.cameras]).to(position)
@@ -154,8 +154,8 @@ def _shaded_once(fragments: Fragments, width: int, spp: int, triangles: int) -> 
 def _look_up(
     parts: PreviewParts, triangle: torch.Tensor, uv: torch.Tensor, footprint: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Values [F, 8], alpha [F, 1] and openness [F, 1], trilinear, of each fragment in the maps of its part."""
-    first, resolution, levels = parts.table[parts.part[triangle].long()].long().unbind(1)
+    """Values [F, 8], alpha [F, 1] and openness [F, 1], trilinear, of each fragment in the maps of its material."""
+    first, resolution, levels = parts.table[parts.material[triangle].long()].long().unbind(1)
     level = torch.log2((footprint * resolution).clamp(min=1e-6))
     level = torch.minimum(level.clamp(min=0), levels - 1.0)
     finer = torch.minimum(level.floor(), (levels - 2.0).clamp(min=0))
