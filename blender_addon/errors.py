@@ -15,6 +15,11 @@ class PbrFitError(Exception):
         self.cure = cure
 
 
+def own_fault(error: Exception) -> PbrFitError:
+    """What to say of an exception that nobody foresaw."""
+    return PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault.")
+
+
 def log_tail(path: Path, lines: int = 12) -> str:
     """The last lines of a log file that hold anything; empty where there is no log."""
     try:

@@ -8,6 +8,7 @@ Any other world (sky, gradients, mixes) is rendered to an image by the second Bl
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -19,6 +20,30 @@ MAXIMUM_WIDTH = 2048
 RENDERED_SIZE = (1024, 512)
 
 
+@dataclass(frozen=True)
+class SimpleWorld:
+    """A world that shows an image. rotation: float64 [3, 3], from a direction to the one looked up in the image."""
+
+    image: bpy.types.Image
+    rotation: np.ndarray
+    strength: float
+
+    @property
+    def state(self) -> tuple:
+        """What the light follows from, but for the image's pixels."""
+        image = self.image
+        space = image.colorspace_settings.name
+        return image.session_uid, *image.size, space, image.is_dirty, self.rotation.tobytes(), self.strength
+
+    def radiance(self) -> np.ndarray | None:
+        """The environment float32 [H, W, 3], as `export_world` gives it; None where the image cannot be read."""
+        radiance = read_image(self.image)
+        if radiance is None:
+            return None
+        radiance = shrink(radiance, MAXIMUM_WIDTH) * np.float32(self.strength)
+        return np.ascontiguousarray(rotate_environment(radiance, self.rotation), dtype=np.float32)
+
+
 def export_world(scene: bpy.types.Scene) -> np.ndarray | None:
     """The environment float32 [H, W, 3]: row 0 = top, Blender's mapping, linear Rec.709; None: not the simple chain.
 
@@ -26,24 +51,46 @@ def export_world(scene: bpy.types.Scene) -> np.ndarray | None:
     of texels about Z is resampled bilinearly, which blurs by up to half a texel. The image's pixels are loaded if they
     were not; nothing else changes.
     """
+    found = simple_world(scene)
+    return found.radiance() if found is not None else None
+
+
+def background_of(scene: bpy.types.Scene) -> bpy.types.Node | None:
+    """The Background node that is all of a scene's world; None where there is none, or something beside it."""
     tree = tree_of(scene.world)
     output = output_node(tree, "ShaderNodeOutputWorld") if tree is not None else None
     surface = linked_from(output.inputs["Surface"]) if output is not None else None
     if surface is None or surface[0].bl_idname != "ShaderNodeBackground" or surface[0].mute:
         return None
-    background = surface[0]
-    source = linked_from(background.inputs["Color"])
+    return surface[0]
+
+
+def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
+    """What the simple chain of a scene's world shows; None: not the simple chain."""
+    background = background_of(scene)
+    source = linked_from(background.inputs["Color"]) if background is not None else None
     if source is None or background.inputs["Strength"].is_linked:
         return None
     texture = source[0]
     if texture.bl_idname != "ShaderNodeTexEnvironment" or not is_plain_texture(texture):
         return None
     rotation = lookup_rotation(texture)
-    radiance = read_image(texture.image) if rotation is not None else None
-    if radiance is None:
+    if rotation is None:
         return None
-    radiance = shrink(radiance, MAXIMUM_WIDTH) * np.float32(background.inputs["Strength"].default_value)
-    return np.ascontiguousarray(rotate_environment(radiance, rotation), dtype=np.float32)
+    return SimpleWorld(texture.image, rotation, float(background.inputs["Strength"].default_value))
+
+
+def constant_world(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
+    """The radiance of a world that is the same everywhere, black where there is none; None: it is not."""
+    if scene.world is None:
+        return (0.0, 0.0, 0.0)
+    if tree_of(scene.world) is None:
+        return tuple(float(value) for value in scene.world.color)
+    background = background_of(scene)
+    if background is None or background.inputs["Color"].is_linked or background.inputs["Strength"].is_linked:
+        return None
+    strength = background.inputs["Strength"].default_value
+    return tuple(float(value) * strength for value in background.inputs["Color"].default_value[:3])
 
 
 def is_plain_texture(texture: bpy.types.Node) -> bool:

@@ -17,6 +17,22 @@ from .session_status import SessionResult
 from .views import View
 
 
+@dataclass(frozen=True)
+class ReferenceView:
+    """A rendered reference of a job: its camera, and the file that its pixels are in."""
+
+    view: View
+    path: Path
+
+    def image(self) -> np.ndarray:
+        """Its pixels, float32 [h, w, 4], premultiplied, linear, row 0 at the top. Raises PbrFitError where they are gone."""
+        try:
+            return np.load(self.path)
+        except (OSError, ValueError) as error:
+            cause = f"The rendered view {self.path} cannot be read again: {error}."
+            raise PbrFitError(cause, "Start the fit again, with room in the temporary directory.") from error
+
+
 @dataclass
 class FitJob:
     """What one job needs until it is over, so that its parts can be done again when a process dies.
@@ -64,12 +80,14 @@ class FitJob:
 
     def view_image(self, index: int) -> np.ndarray:
         """A rendered view from its file, float32 [h, w, 4]. Raises PbrFitError where it cannot be read."""
-        path = self.folder / f"view_{index:04d}.npy"
-        try:
-            return np.load(path)
-        except (OSError, ValueError) as error:
-            cause = f"The rendered view {path} cannot be read again: {error}."
-            raise PbrFitError(cause, "Start the fit again, with room in the temporary directory.") from error
+        return self._reference(index).image()
+
+    def reference_views(self) -> list[ReferenceView]:
+        """The views that are there, in their order."""
+        return [self._reference(index) for index in sorted(self.rendered)]
+
+    def _reference(self, index: int) -> ReferenceView:
+        return ReferenceView(self.views[index], self.folder / f"view_{index:04d}.npy")
 
 
 class FitQueue:

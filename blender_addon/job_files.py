@@ -34,6 +34,11 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="pbrfit_", dir=bpy.app.tempdir or None))
 
 
+def keep_views(folder: Path) -> None:
+    """Remove what a session has no more use for once its jobs are over: the copy of the file."""
+    (folder / "copy.blend").unlink(missing_ok=True)
+
+
 def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> FitQueue:
     """Check and export what `context` has selected; the scene is as before when this returns.
 

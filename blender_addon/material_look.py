@@ -50,12 +50,10 @@ class Source:
     uv_map: str
 
 
-def read_look(
-    material: bpy.types.Material | None, default_uv_map: str, image_version: Callable[[bpy.types.Image], int]
-) -> MaterialLook:
+def read_look(material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
     """What can be shown of a material; changes nothing.
 
-    default_uv_map: the UV map that renders use where the nodes name none; image_version: counts an image's changes.
+    default_uv_map: the UV map that renders use where the nodes name none.
     Exact are values and Image Textures (also by Separate Color, Normal Map, UV Map) at a Principled BSDF. What an input is
     fed by otherwise is replaced by the material's viewport display, with a note.
     """
@@ -70,19 +68,21 @@ def read_look(
     if surface is None or surface[0].bl_idname != "ShaderNodeBsdfPrincipled" or surface[0].mute:
         note = f'"{material.name}" is not a Principled BSDF alone, so its viewport display color is shown.'
         return MaterialLook(display, default_uv_map, notes=(note,))
-    return LookReader(material.name, display, default_uv_map, image_version).read(tree, surface[0])
+    return LookReader(material.name, display, default_uv_map).read(tree, surface[0])
+
+
+def tile_look(found: MaterialLook, tile: int) -> MaterialLook:
+    """The look for faces in one UDIM tile."""
+    return found
 
 
 class LookReader:
     """Reads one Principled BSDF."""
 
-    def __init__(
-        self, name: str, display: Look, default_uv_map: str, image_version: Callable[[bpy.types.Image], int]
-    ) -> None:
+    def __init__(self, name: str, display: Look, default_uv_map: str) -> None:
         self._name = name
         self._display = display
         self._default_uv_map = default_uv_map
-        self._image_version = image_version
         self._uv_map: str | None = None
         self._tiled = False
         self._notes: list[str] = []
@@ -176,8 +176,7 @@ class LookReader:
             raise NotShown("it uses another UV map than the rest of the material")
         self._uv_map = source.uv_map
         self._tiled = self._tiled or image.source == "TILED"
-        key = image_key(image, self._image_version(image))
-        return Texture(key, image.session_uid, None, source.channel, encoding)
+        return Texture(image_key(image), image.session_uid, None, source.channel, encoding)
 
 
 def emits(inputs: bpy.types.bpy_prop_collection) -> bool:

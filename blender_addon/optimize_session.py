@@ -21,13 +21,14 @@ import numpy as np
 from . import job_files
 from .assigning import Assigning
 from .backend_link import BackendLink, BackendLost
-from .errors import PbrFitError
+from .errors import PbrFitError, own_fault
 from .export_job import JobPlan
-from .fit_queue import FitQueue
+from .fit_queue import FitQueue, ReferenceView
 from .open_file import OpenFile
 from .preferences import addon_preferences
 from .protocol import events
 from .reference_work import ReferenceWork
+from .session_maps import GrowingMaps, SetInTheMaking
 from .session_status import (
     APPLYING,
     ASSIGNING,
@@ -56,14 +57,12 @@ SENDING_SECONDS = 0.02  # of one poll, for views that are read from their files 
 class OptimizeSession:
     """The fits of one click. Use it once; call everything from Blender's main thread.
 
-    previews: the maps of the current job as they grow, uint8 [h, w, 4], row 0 at the top, by set and by name (kd, orm
-    or normal); previews_version counts their changes. device: the backend's, empty while it is not known.
+    maps: those of its jobs as they grow. device: the backend's, empty while it is not known.
     """
 
     def __init__(self) -> None:
         self.status = SessionStatus()
-        self.previews: dict[tuple[int, str], np.ndarray] = {}
-        self.previews_version = 0
+        self.maps = GrowingMaps()
         self._queue = FitQueue([])
         self._folder: Path | None = None
         self._link: BackendLink | None = None
@@ -88,6 +87,18 @@ class OptimizeSession:
     def result(self) -> SessionResult | None:
         """What the current job leaves, or the last one's; None before the export."""
         return self._queue.current.result if len(self._queue) else None
+
+    @property
+    def maps_in_the_making(self) -> dict[tuple[int, int], list[SetInTheMaking]]:
+        """The sets of maps that are fitted and not assigned yet, by object (session_uid) and slot of the open file."""
+        working = self.status.state in WORKING_STATES or self.status.state == APPLYING
+        return self.maps.of_slots(self._queue.jobs) if working and self._file.is_open else {}
+
+    def reference_views(self) -> list[ReferenceView]:
+        """The references rendered so far, of all jobs; they stay until the session is closed or comes to nothing."""
+        if self._folder is None or self._file is None or not self._file.is_open:
+            return []
+        return [view for job in self._queue for view in job.reference_views()]
 
     @property
     def seconds_between_polls(self) -> float:
@@ -127,13 +138,12 @@ class OptimizeSession:
             self.status = replace(self.status, state=STARTING, error=None, can_resume=False)
             self._begin_job()
         except PbrFitError as error:
-            self._interrupt(error)
+            self._fail(error, can_resume=True)
             raise
 
     def _begin_job(self) -> None:
         job = self._queue.current
-        self.previews = {}
-        self.previews_version += 1
+        self.maps.begin(self._queue.number)
         self._submitted = False
         self._to_send = deque((index, None) for index in sorted(job.rendered))
         self._phase_began = time.monotonic()
@@ -157,7 +167,7 @@ class OptimizeSession:
             else:
                 self._advance()
         except BackendLost as error:
-            self._interrupt(error)
+            self._fail(error, can_resume=True)
         except PbrFitError as error:
             self._end_job(error)
         except Exception as error:
@@ -170,7 +180,9 @@ class OptimizeSession:
             self._take_event(event)
             if self.status.state not in WORKING_STATES:
                 return
-        if not self._link.connected:
+        if self._link.connected:
+            self.maps.tell(self._link.client)
+        else:
             self._show(STARTING, f"{self._link.message} and a second Blender", STARTED / 2)
         if self.status.paused:
             return
@@ -180,6 +192,7 @@ class OptimizeSession:
             self._send()
 
     def _take_event(self, event: events.Event) -> None:
+        self.maps.take(event)
         if isinstance(event, events.Connected):
             self.device = str(event.info.get("device", ""))
             if self.status.state == STARTING:
@@ -187,9 +200,6 @@ class OptimizeSession:
                 self._show_rendering()
         elif isinstance(event, events.Progress):
             self._show_fit(event)
-        elif isinstance(event, events.MapPreview):
-            self.previews[event.set_index, event.name] = event.image
-            self.previews_version += 1
         elif isinstance(event, events.Result):
             result = self._queue.current.result
             result.files, result.metrics = dict(event.files), dict(event.metrics)
@@ -228,7 +238,8 @@ class OptimizeSession:
             except PbrFitError as error:
                 self._queue.current.error = error
         if self._queue.fitted:
-            self._release()
+            self._end_work()
+            job_files.keep_views(self._folder)
             self._show(APPLYING, "Creating the material", ASSIGNING)
         else:
             self._fail(self._queue.failed[0].error)
@@ -365,16 +376,12 @@ class OptimizeSession:
         self.cancel()
         self._release()
 
-    def _fail(self, error: PbrFitError) -> None:
+    def _fail(self, error: PbrFitError, can_resume: bool = False) -> None:
+        """End everything; where the backend is gone, but keep what `resume` needs."""
         self.status = replace(
-            self.status, state=FAILED, message=str(error), error=error, paused=False, can_resume=False
+            self.status, state=FAILED, message=str(error), error=error, paused=False, can_resume=can_resume
         )
-        self._release()
-
-    def _interrupt(self, error: PbrFitError) -> None:
-        """The backend is gone: end everything else too, but keep what `resume` needs."""
-        self.status = replace(self.status, state=FAILED, message=str(error), error=error, paused=False, can_resume=True)
-        self._end_work()
+        (self._end_work if can_resume else self._release)()
 
     def _end_work(self) -> None:
         if self._references is not None:
@@ -390,8 +397,3 @@ class OptimizeSession:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-def own_fault(error: Exception) -> PbrFitError:
-    """What to say of an exception that nobody foresaw."""
-    return PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault.")

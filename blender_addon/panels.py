@@ -145,16 +145,16 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
     def draw_thumbnails(self, current: session.OptimizeSession) -> None:
         """The maps of the first sets of the running job."""
         sets = current.plans[current.status.job - 1].sets
-        for number in sorted({number for number, _ in current.previews})[:MOST_THUMBNAIL_SETS]:
+        for number in sorted({number for number, _ in current.maps.previews})[:MOST_THUMBNAIL_SETS]:
             if len(sets) > 1:
                 tile = f", tile {sets[number].tile}" if sets[number].tile else ""
                 self.layout.label(text=f"{sets[number].name}{tile}", icon="MATERIAL")
             row = self.layout.row(align=True)
             for name, label in MAP_LABELS.items():
-                pixels = current.previews.get((number, name))
+                pixels = current.maps.previews.get((number, name))
                 if pixels is not None:
                     column = row.column(align=True)
-                    version = (current.status.job, current.previews_version)
+                    version = (current.status.job, current.maps.version)
                     column.template_icon(thumbnails.icon(f"{number} {name}", version, pixels), scale=4.0)
                     column.label(text=label)
 

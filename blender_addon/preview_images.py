@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import bpy
 import numpy as np
-
-from .protocol.wire import content_hash
 
 # Blender's names of colour spaces, from 4.2 to 5.2.
 ENCODINGS = {
@@ -28,10 +27,24 @@ def encoding_of(image: bpy.types.Image) -> str | None:
     return ENCODINGS.get(image.colorspace_settings.name)
 
 
-def image_key(image: bpy.types.Image, version: int) -> str:
-    """The name of an image's pixels as they are now; version: how often Blender has said that it changed."""
-    width, height = image.size
-    return f"image/{image.session_uid}.{version}.{width}x{height}.{image.colorspace_settings.name}.{image.alpha_mode}"
+_changes: Counter[int] = Counter()
+
+
+def note_change(image: bpy.types.Image) -> None:
+    """Blender has said that an image has changed."""
+    _changes[image.session_uid] += 1
+
+
+def image_changes(image: bpy.types.Image) -> int:
+    """How often Blender has said that an image has changed."""
+    return _changes[image.session_uid]
+
+
+def image_key(image: bpy.types.Image) -> str:
+    """The name of an image's pixels as they are now."""
+    size = "x".join(str(number) for number in image.size)
+    meaning = f"{image.colorspace_settings.name}.{image.alpha_mode}"
+    return f"image/{image.session_uid}.{image_changes(image)}.{size}.{meaning}"
 
 
 def file_bytes(image: bpy.types.Image) -> bytes | None:
@@ -69,8 +82,3 @@ def image_pixels(image: bpy.types.Image) -> np.ndarray:
     if image.is_float:
         return np.ascontiguousarray(pixels)
     return np.rint(pixels * 255.0).astype(np.uint8)
-
-
-def pixels_hash(pixels: np.ndarray) -> str:
-    """The hash of pixels in C order."""
-    return content_hash(np.ascontiguousarray(pixels))

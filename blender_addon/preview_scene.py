@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from .preview_images import sent_image
+from .protocol.events import LightPreview
 
 SRGB, LINEAR = "srgb", "linear"
 
@@ -60,8 +61,9 @@ class PreviewPart:
 
     key: names the geometry, and changes with it; arrays: vertex_position, vertex_normal [N, 3], vertex_tangent [N, 4],
     vertex_uv [N, 2] float32, triangles [T, 3] int32, of the object's own space in the renderer's axes; matrix: float64
-    [4, 4], from there to the world in the renderer's axes; job: identifier of the running job and number of the set of
-    maps that it makes for this part, or None.
+    [4, 4], from there to the world in the renderer's axes; look: with maps in the making, where a fit makes some for this
+    part; job: identifier of the running job and number of the set that it makes for this part, or None; fallback: the
+    look without maps in the making, where `look` has some.
     """
 
     key: str
@@ -69,6 +71,7 @@ class PreviewPart:
     matrix: np.ndarray = field(compare=False)
     look: Look
     job: tuple[str, int] | None = None
+    fallback: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,25 @@ class Environment:
 
 @dataclass(frozen=True)
 class PreviewScene:
-    """All that is shown. environment: None while it is not known; notes: what is shown otherwise than Blender would."""
+    """All that is shown.
+
+    environment: the world's light, None while it is not known; notes: what is shown otherwise than Blender would, or not
+    yet; learned: the light that the running job learns as it is now (with the fields of `PreparedLight`), shown instead of
+    the environment, and light_job: that job's identifier.
+    """
 
     parts: tuple[PreviewPart, ...]
     environment: Environment | None
     notes: tuple[str, ...] = ()
+    learned: LightPreview | None = field(default=None, compare=False)
+    light_job: str = ""
 
 
 def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
     """The scene for the backend: JSON, and the arrays that it names. Equal content has equal names.
 
-    Images go as the bytes of their files (uint8 [n]) where these are at hand, else as pixels.
+    Maps in the making are not in it: the backend has them, and shows newer ones by itself. Images go as the bytes of
+    their files (uint8 [n]) where these are at hand, else as pixels.
     """
     arrays: dict[str, np.ndarray] = {}
     images = {image.session_uid: image for image in bpy.data.images}
@@ -112,7 +123,7 @@ def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
         for name, array in part.arrays.items():
             mesh[name] = f"{part.key}/{name}"
             arrays[mesh[name]] = array
-        look = part.look
+        look = part.look if part.fallback is None else part.fallback
         fields = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
         parts.append(
             {
@@ -122,8 +133,10 @@ def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
                 "job": {"id": part.job[0], "set": part.job[1]} if part.job else None,
             }
         )
-    light = None
-    if scene.environment is not None:
+    light: dict | str | None = None
+    if scene.light_job:
+        light = {"job": scene.light_job}
+    elif scene.environment is not None:
         light = f"light/{scene.environment.key}"
         arrays[light] = scene.environment.radiance
     return {"parts": parts, "light": light}, arrays

@@ -12,6 +12,7 @@ The plan is JSON:
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
 - optional ``world_hdri``: an image in place of the world
 - optional ``environment``: [width, height], first render the world itself
+- optional ``world``: the name of a world, in place of ``scene`` and ``objects``, where nothing but that is rendered
 - optional ``jobs``: further plans, done one after the other in this process
 
 Files, each of which appears whole (written aside, then renamed):
@@ -68,10 +69,14 @@ def render_plan(plan: dict, report) -> None:
 
     Raises ``PlanError`` when the file, scene, object or HDRI of the plan is not there or the disk refuses.
     """
-    scene, targets = _open(plan)
+    _open(plan)
     output = Path(plan["output"])
     output.mkdir(parents=True, exist_ok=True)
-    world = _hdri_world(plan["world_hdri"]) if plan.get("world_hdri") else scene.world
+    if plan.get("world"):
+        world = bpy.data.worlds[plan["world"]]
+    else:
+        scene, targets = _find(plan)
+        world = _hdri_world(plan["world_hdri"]) if plan.get("world_hdri") else scene.world
     if plan.get("environment"):
         width, height = plan["environment"]
         _save_array(output / "environment.npy", render_world(world, width, height))
@@ -111,7 +116,7 @@ def render_world(world: bpy.types.World | None, width: int, height: int) -> np.n
         bpy.data.scenes.remove(stage)
 
 
-def _open(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
+def _open(plan: dict) -> None:
     if not Path(plan["blend"]).is_file():
         raise PlanError(f"{plan['blend']} does not exist.", "Give the path of a saved .blend file.")
     try:
@@ -121,6 +126,9 @@ def _open(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
             f"Blender {bpy.app.version_string} cannot open {plan['blend']}: {error}",
             "Use a Blender at least as new as the one that saved the file.",
         ) from error
+
+
+def _find(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
     scene = bpy.data.scenes.get(plan["scene"])
     if scene is None:
         raise PlanError(

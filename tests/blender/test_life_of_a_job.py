@@ -249,8 +249,8 @@ def test_curve_and_previews_grow(addon, cube) -> None:
     seconds = [point[0] for point in session.status.curve]
     assert len(seconds) >= 2
     assert seconds == sorted(seconds)
-    assert {name for _, name in session.previews} == {"kd", "orm", "normal"}
-    assert all(image.dtype.name == "uint8" and image.shape[2] == 4 for image in session.previews.values())
+    assert {name for _, name in session.maps.previews} == {"kd", "orm", "normal"}
+    assert all(image.dtype.name == "uint8" and image.shape[2] == 4 for image in session.maps.previews.values())
 
 
 POINTS = {

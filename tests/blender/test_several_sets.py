@@ -72,7 +72,7 @@ def test_each_material_gets_its_own_look(addon) -> None:
     previews = set()
     deadline = time.monotonic() + TIMEOUT_S
     while not session.poll().finished:
-        previews |= {number for number, _ in session.previews}
+        previews |= {number for number, _ in session.maps.previews}
         assert time.monotonic() < deadline, session.status
         time.sleep(0.02)
     assert session.status.state == "done", session.status
