@@ -120,7 +120,9 @@ class CapturedSteps:
             torch.cuda.current_stream(self.state.texels.device).wait_stream(stream)
         else:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=_side_stream(str(self.state.texels.device))):
+            # Another thread may draw previews meanwhile: only this one must do nothing that cannot be captured.
+            stream = _side_stream(str(self.state.texels.device))
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._iterate()
             self._graph.replay()
         return self._loss

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .checkpoints import CheckpointFolder, JobCheckpoint
+from .job_live import JobLive
 
 
 def _show_nobody(_set_index: int, _images: dict[str, np.ndarray]) -> None:
@@ -19,6 +21,8 @@ class JobControl:
     """One for each job; the I/O thread asks, the worker obeys when it looks.
 
     show: called by the job with the index of a set of maps and its previews, uint8 [h, w, 4] by name.
+    show_light: called beside it with the fields of a `protocol.preview_events.PreparedLight`, the light as it is.
+    live: who watches the maps meanwhile, and their latest copies.
     checkpoints: where the job may keep what it needs to go on after a crash, or None; checkpoint: what it keeps.
     """
 
@@ -26,6 +30,8 @@ class JobControl:
         self.checkpoints = checkpoints
         self.checkpoint: JobCheckpoint | None = None
         self.show: Callable[[int, dict[str, np.ndarray]], None] = _show_nobody
+        self.show_light: Callable[[dict[str, Any]], None] = lambda _light: None
+        self.live = JobLive()
         self._condition = threading.Condition()
         self._paused = False
         self._finishing = False

@@ -61,6 +61,7 @@ class SetFits:
         self._settings = settings
         self._sets = sets
         self._light = light
+        self._learned = light if settings.learn_light else None
         self._openness = openness
         self._report = report
         self._cancelled = cancelled
@@ -102,7 +103,7 @@ class SetFits:
                 label,
             )
             part = self._sets.part(number)
-            previewer = MapPreviewer(self._control, number, self._small_openness(part))
+            previewer = MapPreviewer(self._control, number, self._small_openness(part), self._learned)
             fitted = self._fit(task, saved.running, tiles.get(number), progress, previewer)
             if place == count - 1:
                 say(self._report, "baking", 0.0, "Filling and encoding the maps")
@@ -165,8 +166,10 @@ class SetFits:
             " to learn the light",
         )
         openness = [self._small_openness(self._sets.part(number)) for number in range(self._sets.count)]
-        previewers = [MapPreviewer(self._control, number, opened) for number, opened in enumerate(openness)]
-        fitted = self._fit(task, running, None, progress, AtlasPreviewer(atlas, previewers))
+        previewers = [
+            MapPreviewer(self._control, number, opened, self._learned) for number, opened in enumerate(openness)
+        ]
+        fitted = self._fit(task, running, None, progress, AtlasPreviewer(self._control, atlas, previewers))
         return {number: atlas.part(fitted.maps, number) for number in range(self._sets.count)}
 
     def _fit(

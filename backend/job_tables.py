@@ -42,6 +42,11 @@ def job_light(arrays: dict[str, np.ndarray], settings: FitSettings, device: torc
             "The job has no environment image and is not to learn its light.",
             "Give the scene a world with light, or switch on Learn Light.",
         )
+    return known_light(environment, device)
+
+
+def known_light(environment: np.ndarray, device: torch.device) -> EnvironmentLight:
+    """The light of an equirectangular image [H, W, 3 or more], as fits take it. Raises `JobError` where it is not finite."""
     if not np.isfinite(environment).all():
         raise JobError(
             "environment",

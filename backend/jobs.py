@@ -94,6 +94,13 @@ class MapPreviews:
 
 
 @dataclass
+class LightShown:
+    """The light that a job learns as it is now: the fields of a `protocol.preview_events.PreparedLight`."""
+
+    fields: dict[str, Any]
+
+
+@dataclass
 class FitResult:
     """What a job leaves: the files' bytes by file name, and JSON values that it measured. The worker adds the hashes."""
 
@@ -169,8 +176,8 @@ class Job:
     which the worker reads while it runs the job.
 
     views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
-    previews: the latest of each set that waits to be sent, since the client has not confirmed the one before
-    (`preview_sent`).
+    owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, since the
+    client has not confirmed the one before (`preview_sent`).
     outcome: the final event, and files: those of the result; kept until the client acknowledges them.
     """
 
@@ -187,7 +194,8 @@ class Job:
     views_sent: int | None = None
     seq: int = 0
     progress: FitProgress | None = None
-    previews: dict[int, MapPreviews] = field(default_factory=dict)
+    owner: str = ""
+    previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
     files: dict[str, bytes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread.
+"""The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread, previews in another.
 
 The I/O thread never computes, so pings and cancels are answered while a fit runs. A message that cannot be
 understood is dropped, answered with an error where its sender can be told, counted and logged; the server lives on.
@@ -19,13 +19,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from .checkpoints import CheckpointFolder
 from .gatekeeper import AuthorizedKeys, Gatekeeper
-from .jobs import FitInputs, FitProgress, FitResult, Job, RunJob
+from .jobs import FitInputs, FitProgress, FitResult, RunJob
 from .parent_watch import parent_watch
+from .preview_service import PreviewService
+from .preview_worker import PreviewWorker
 from .protocol.keys import KeyPair, new_keys
 from .protocol.settings import FitSettings
 from .protocol.wakeup import Wakeup
@@ -34,11 +37,18 @@ from .service import Capacity, JobService, error_reply
 from .threads import yield_idle_threads
 from .worker import Worker
 
+if TYPE_CHECKING:
+    from .preview_drawing import Drawing
+
 MOST_SESSIONS = 1024
 MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
+# A client that sees a preview says something every two seconds.
+PREVIEW_SILENCE_S = 30.0
+# What is sent again is carried out again: it changes nothing, or its replies are large, or come later.
+_NOT_KEPT = ("ping", "fetch", "frame")
 _OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
 # Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
@@ -90,8 +100,12 @@ class Server:
         capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
         checkpoints: CheckpointFolder | None = None,
         device: dict[str, str] | None = None,
+        make_drawing: Callable[[], Drawing] | None = None,
     ) -> None:
-        """device: `device` and `device_name` that jobs run on by default, for the welcome; None while not known."""
+        """device: `device` and `device_name` that jobs run on by default, for the welcome; None while not known.
+
+        make_drawing: called in the preview thread when the first preview is asked for; the installed one without.
+        """
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
@@ -113,11 +127,17 @@ class Server:
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
         self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
         self._wakeup = Wakeup()
-        self._worker = Worker(run_job, self._report)
+        self._worker = Worker(run_job, lambda job, what: self._report(self._service.worker_says, job, what))
+        self._drawer = PreviewWorker(
+            installed_drawing if make_drawing is None else make_drawing,
+            lambda session, what: self._report(self._previews.worker_says, session, what),
+            lambda: self._worker.running,
+        )
         self.worker_ended = False
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
-        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints)
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, self._drawer.watch)
+        self._previews = PreviewService(self._service.store, self._drawer, limits, self._service.live_of)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything."""
@@ -149,7 +169,7 @@ class Server:
         """
         self._service.stop_all()
         self._context.destroy(linger=0)
-        self.worker_ended = self._worker.close(WORKER_GRACE_S)
+        self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
         self._wakeup.close()
 
     def stop(self) -> None:
@@ -157,15 +177,16 @@ class Server:
         self._stopping.set()
         self._wakeup.set()
 
-    def _report(self, job: Job, what: object) -> None:
-        """Called in the worker's thread."""
-        self._reports.put((job, what))
+    def _report(self, take: Callable[[Any, Any], None], of: object, what: object) -> None:
+        """Called in the workers' threads: has the I/O thread take what they say of a job or a session."""
+        self._reports.put((take, of, what))
         self._wakeup.set()
 
     def _take_reports(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                self._service.worker_says(*self._reports.get_nowait())
+                take, of, what = self._reports.get_nowait()
+                take(of, what)
         self._send_events()
 
     def _receive(self) -> None:
@@ -192,19 +213,32 @@ class Server:
         reply = session.replies.get(message.request)
         if reply is None:
             try:
-                reply = pack(self._service.handle(message))
+                reply = self._handled(message, key)
             except Exception as error:  # a fault of ours must not end the other clients' jobs
                 logger.exception("request %s failed", message.type)
                 cause = f"The backend could not handle {message.type}: {error}."
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
-            if message.type not in ("ping", "fetch"):  # those may be carried out again; pieces of files are large
+            if message.type not in _NOT_KEPT:
                 session.replies[message.request] = reply
             if len(session.replies) > MOST_KEPT_REPLIES:
                 session.replies.popitem(last=False)
-        self._send(route, reply)
+        if reply:
+            self._send(route, reply)
         self._send_events()
+
+    def _handled(self, message: Message, key: str) -> list[Buffer]:
+        """The reply's frames; none where it comes later."""
+        if self._previews.handles(message.type):
+            reply = self._previews.handle(message, key)
+            return [] if reply is None else pack(reply)
+        if message.type == "hello":
+            self._previews.drop(message.session)
+        reply = self._service.handle(message, key)
+        if message.type == "put":
+            self._previews.contents_changed()
+        return pack(reply)
 
     def _session_of(self, message: Message, key: str, route: bytes) -> _Session:
         session = self._sessions.setdefault(message.session, _Session(key, route, 0.0))
@@ -213,6 +247,7 @@ class Server:
         if len(self._sessions) > MOST_SESSIONS:
             oldest, _ = self._sessions.popitem(last=False)
             self._service.client_is_silent(oldest)
+            self._previews.drop(oldest)
         return session
 
     def _count_dropped(self, code: str, what: str) -> None:
@@ -228,7 +263,7 @@ class Server:
         self._send(route, pack(reply))
 
     def _send_events(self) -> None:
-        for event in self._service.take_events():
+        for event in [*self._service.take_events(), *self._previews.take_events()]:
             session = self._sessions.get(event.session)
             if session is not None:
                 self._send(session.route, pack(event))
@@ -239,6 +274,9 @@ class Server:
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
     def _forget_silent_sessions(self) -> None:
+        for name in self._previews.sessions:
+            if name not in self._sessions or self._sessions[name].last_heard < time.monotonic() - PREVIEW_SILENCE_S:
+                self._previews.drop(name)
         oldest = time.monotonic() - self._silence_s
         for name, session in list(self._sessions.items()):
             if session.last_heard < oldest and not self._service.client_is_silent(name):
@@ -256,6 +294,13 @@ def run_installed_fit(
     from .fit_job import run_fit_job
 
     return run_fit_job(inputs, settings, report, cancelled)
+
+
+def installed_drawing() -> Drawing:
+    """What draws previews, imported when the first is asked for."""
+    from .preview_drawing import Drawing
+
+    return Drawing()
 
 
 def find_installed_device() -> dict[str, str]:

@@ -10,15 +10,19 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from . import jobs
+from .capacity import Capacity
 from .checkpoints import CheckpointFolder
 from .job_control import JobControl
-from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews
+from .job_live import LEARNED_LIGHT, JobLive
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
+from .protocol.client import LARGEST_WATCHED, SHORTEST_INTERVAL_S
+from .protocol.light_message import light_message
 from .protocol.settings import FitSettings, SettingsError
 from .protocol.wire import (
     CHUNK_BYTES,
@@ -36,24 +40,6 @@ from .view_message import SEND_AS_DESCRIBED, read_view
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """How much the server takes on.
-
-    store_bytes: arrays of all jobs and those kept for the next. view_bytes: images of one job that the fit has not
-    taken yet. live_jobs: queued, uploading and running together. kept_outcomes: finished jobs that no client
-    acknowledged, outcome_bytes: their files; the oldest go first. silence_s: after so long without a word from its
-    client, a job that still waits for arrays, views or to go on fails, so that the next job gets its turn.
-    """
-
-    store_bytes: int = 4 << 30
-    view_bytes: int = 4 << 30
-    live_jobs: int = 32
-    kept_outcomes: int = 32
-    outcome_bytes: int = 4 << 30
-    silence_s: float = 300.0
-
-
 class JobService:
     """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes what the worker reports."""
 
@@ -64,13 +50,16 @@ class JobService:
         capacity: Capacity,
         info: dict[str, Any],
         checkpoints: CheckpointFolder | None = None,
+        watch_job: Callable[[Job], None] = lambda _job: None,
     ) -> None:
+        """watch_job: called with a job whose client watches its maps."""
         self._queue_job = queue_job
         self._limits = limits
         self._capacity = capacity
         self._info = info
         self._checkpoints = checkpoints
-        self._store = ArrayStore(capacity.store_bytes)
+        self._watch_job = watch_job
+        self.store = ArrayStore(capacity.store_bytes)
         self._jobs: dict[str, Job] = {}
         self._events: deque[Message] = deque()
         self._requests = {
@@ -83,6 +72,7 @@ class JobService:
             "pause": self._pause,
             "resume": self._resume,
             "finish": self._finish_early,
+            "watch": self._watch,
             "preview_seen": self._preview_seen,
             "cancel": self._cancel,
             "get_result": self._get_result,
@@ -90,13 +80,16 @@ class JobService:
             "acknowledge": self._acknowledge,
         }
 
-    def handle(self, message: Message) -> Message:
-        """The reply to a request; an error reply when it cannot be done. Drain `take_events` after sending it."""
+    def handle(self, message: Message, owner: str = "") -> Message:
+        """The reply to a request; an error reply when it cannot be done. Drain `take_events` after sending it.
+
+        owner: the client's public key.
+        """
         try:
             request = self._requests.get(message.type)
             if request is None:
                 raise ProtocolError("type", f"There is no request {message.type!r}.", SEND_AS_DESCRIBED)
-            reply = request(message)
+            reply = self._submit(message, owner) if message.type == "submit" else request(message)
         except (ProtocolError, JobError) as error:
             reply = error_reply(error.code, error.cause, error.cure)
         except StoreError as error:
@@ -114,10 +107,10 @@ class JobService:
         return events
 
     def worker_says(
-        self, job: Job, what: str | FitProgress | MapPreviews | FitResult | JobError | JobCancelled
+        self, job: Job, what: str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled
     ) -> None:
         """Takes a report of the worker. What it says of a job that ended meanwhile (by a cancel) is ignored."""
-        if not isinstance(what, (str, FitProgress, MapPreviews)):
+        if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
         if job.is_final:
             return
@@ -128,6 +121,9 @@ class JobService:
             self._progress(job, what)
         elif isinstance(what, MapPreviews):
             job.previews[what.set_index] = what
+            self._send_preview(job)
+        elif isinstance(what, LightShown):
+            job.previews[LEARNED_LIGHT] = what
             self._send_preview(job)
         elif isinstance(what, FitResult):
             self._take_result(job, what)
@@ -146,6 +142,11 @@ class JobService:
                 self._end_early(job, error, keep_checkpoint=True)
         return bool(mine)
 
+    def live_of(self, job: str, owner: str) -> JobLive | None:
+        """The maps in the making of a job, for clients with the key of its own; None where there is no such job."""
+        known = self._jobs.get(job)
+        return known.control.live if known is not None and known.owner == owner and not known.is_final else None
+
     def stop_all(self) -> None:
         """Stops every job, as the server ends."""
         for job in self._jobs.values():
@@ -163,7 +164,7 @@ class JobService:
         job = self._jobs.get(message.job)
         return Message("pong", {"state": job.state if job and job.session == message.session else None})
 
-    def _submit(self, message: Message) -> Message:
+    def _submit(self, message: Message, owner: str = "") -> Message:
         settings = FitSettings.from_dict(message.body.get("settings", {}))
         described = message.body.get("arrays")
         if not isinstance(described, dict):
@@ -180,10 +181,10 @@ class JobService:
             cause = f"The backend has {self._capacity.live_jobs} jobs already."
             raise JobError("busy", cause, "Wait until one ends, or cancel one.")
         control = JobControl(self._checkpoints)
-        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count, control=control)
-        self._store.pin(job.sizes)
+        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count, control=control, owner=owner)
+        self.store.pin(job.sizes)
         self._jobs[job.id] = job
-        missing = [digest for digest in job.sizes if digest not in self._store]
+        missing = [digest for digest in job.sizes if digest not in self.store]
         logger.info("job %s: %d arrays, %d of them missing", job.id, len(arrays), len(missing))
         self._queue_if_complete(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
@@ -195,7 +196,7 @@ class JobService:
             raise ProtocolError("malformed", "The put message lacks its hash or its bytes.", SEND_AS_DESCRIBED)
         if type(offset) is not int or type(total) is not int or not 0 <= offset <= offset + data.nbytes <= total:
             raise ProtocolError("chunk", "The piece does not lie within its array.", SEND_AS_DESCRIBED)
-        received = self._store.put(digest, offset, total, data.data if data.size else b"")
+        received = self.store.put(digest, offset, total, data.data if data.size else b"")
         for job in self._jobs.values():
             self._queue_if_complete(job)
         return Message("stored", {"hash": digest, "received": received})
@@ -250,6 +251,18 @@ class JobService:
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
+    def _watch(self, message: Message) -> Message:
+        job = self._job_of(message)
+        size, interval_s = message.body.get("size"), message.body.get("interval_s")
+        if type(size) is not int or not 0 <= size <= LARGEST_WATCHED or not isinstance(interval_s, (int, float)):
+            raise ProtocolError(
+                "malformed", f"Previews have 0 to {LARGEST_WATCHED} pixels, not {size}.", SEND_AS_DESCRIBED
+            )
+        job.control.live.watch(size, max(float(interval_s), SHORTEST_INTERVAL_S))
+        if size and not job.is_final:
+            self._watch_job(job)
+        return Message("ok", {"state": job.state})
+
     def _preview_seen(self, message: Message) -> Message:
         job = self._job_of(message)
         job.preview_sent = False
@@ -300,9 +313,9 @@ class JobService:
             job.views.end()
 
     def _queue_if_complete(self, job: Job) -> None:
-        if job.state != jobs.UPLOADING or any(digest not in self._store for digest in job.sizes):
+        if job.state != jobs.UPLOADING or any(digest not in self.store for digest in job.sizes):
             return
-        arrays = {name: array_from_bytes(self._store.get(d.hash), d) for name, d in job.arrays.items()}
+        arrays = {name: array_from_bytes(self.store.get(d.hash), d) for name, d in job.arrays.items()}
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
         ahead = sum(other.state in (jobs.QUEUED, jobs.RUNNING) for other in self._jobs.values()) - 1
@@ -334,7 +347,7 @@ class JobService:
             self._finish(job, jobs.CANCELLED, {})
 
     def _release(self, job: Job) -> None:
-        self._store.unpin(job.sizes)
+        self.store.unpin(job.sizes)
         job.inputs = None
 
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
@@ -360,7 +373,11 @@ class JobService:
         if not job.previews or job.preview_sent or job.is_final:
             return
         preview = job.previews.pop(next(iter(job.previews)))
-        self._event(job, "preview", {"set": preview.set_index}, preview.images)
+        if isinstance(preview, LightShown):
+            light = light_message("light_preview", preview.fields)
+            self._event(job, light.type, light.body, light.arrays)
+        else:
+            self._event(job, "preview", {"set": preview.set_index}, preview.images)
         job.preview_sent = True
 
     def _progress(self, job: Job, progress: FitProgress) -> None:

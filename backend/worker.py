@@ -13,26 +13,27 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, MapPreviews, RunJob
+from .jobs import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews, RunJob
 from .protocol.wire import content_hash, plain
 
 PROGRESS_INTERVAL_S = 0.05
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[Job, "str | FitProgress | MapPreviews | FitResult | JobError | JobCancelled"], None]
+Report = Callable[[Job, "str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled"], None]
 
 
 class Worker:
     """Runs jobs from a queue in a thread of its own.
 
-    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts and `MapPreviews`, and
-    last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
+    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts, `MapPreviews`
+    and `LightShown`, and last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
     """
 
     def __init__(self, run_job: RunJob, report: Report) -> None:
         self._run_job = run_job
         self._report = report
+        self._running: Job | None = None
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="pbrfit-worker", daemon=True)
         self._thread.start()
@@ -40,6 +41,12 @@ class Worker:
     def submit(self, job: Job) -> None:
         """Queues a job whose `inputs` are set."""
         self._jobs.put(job)
+
+    @property
+    def running(self) -> Job | None:
+        """The job that runs now and does not rest. For any thread."""
+        job = self._running
+        return None if job is None or job.control.paused else job
 
     def close(self, timeout_s: float) -> bool:
         """Ends the thread after the job at hand, which the caller has stopped; False if that took too long."""
@@ -49,7 +56,9 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self._running = job
             outcome = self._outcome(job)
+            self._running = None
             job.control.discard_checkpoint()
             self._report(job, outcome)
 
@@ -59,6 +68,7 @@ class Worker:
                 return JobCancelled()
             self._report(job, "started")
             job.control.show = lambda index, images: self._report(job, MapPreviews(index, images))
+            job.control.show_light = lambda light: self._report(job, LightShown(light))
             inputs = FitInputs(
                 {name: np.array(array) for name, array in job.inputs.arrays.items()},
                 job.inputs.views,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .connection import Connection
-from .events import Event, MapPreview
+from .events import Event, LightPreview, MapPreview
 from .keys import KeyPair, new_keys
 from .link import Destination, Timing
 from .settings import FitSettings
@@ -22,6 +22,8 @@ from .wakeup import Wakeup
 from .wire import LONGEST_NAME, ProtocolError, check_dtype
 
 CLOSING_WAIT_S = 1.0
+LARGEST_WATCHED = 1024
+SHORTEST_INTERVAL_S = 0.05
 
 
 class BackendClient:
@@ -49,7 +51,7 @@ class BackendClient:
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._wakeup: Wakeup | None = None
         self._thread: threading.Thread | None = None
-        self._previews: dict[tuple[int, str], MapPreview] = {}
+        self._previews: dict[object, Event] = {}
         self._previews_lock = threading.Lock()
 
     @property
@@ -113,14 +115,28 @@ class BackendClient:
         """
         self._command("finish", None)
 
+    def watch(self, size: int, interval_s: float = 0.2) -> None:
+        """Has the previews of this client's jobs come larger and more often, from now on and for later jobs too.
+
+        size: their height and width at most, up to 1024 pixels; 0: as without (128, every half second). interval_s: seconds
+        between those of a job, 0.05 at least. The backend sends fewer where they would slow the fit. While a job learns its
+        light, `LightPreview` comes too, once a second at most. Raises ValueError for other values, RuntimeError before `connect`.
+        """
+        if not 0 <= size <= LARGEST_WATCHED or not interval_s >= SHORTEST_INTERVAL_S:
+            raise ValueError(
+                f"previews have 0 to {LARGEST_WATCHED} pixels, every {SHORTEST_INTERVAL_S} s at most, not {size}, {interval_s}"
+            )
+        self._command("watch", {"size": int(size), "interval_s": float(interval_s)})
+
     def poll(self) -> list[Event]:
-        """The events since the last call, in order; of each map only the latest preview. Never waits."""
+        """The events since the last call, in order; of each map, and the light, only the latest preview. Never waits."""
         events: list[Event] = []
         while not self._events.empty():
             event = self._events.get_nowait()
-            if isinstance(event, MapPreview):
+            place = _place_of(event)
+            if place is not None:
                 with self._previews_lock:
-                    event = self._previews.pop((event.set_index, event.name))
+                    event = self._previews.pop(place)
             events.append(event)
         return events
 
@@ -134,11 +150,11 @@ class BackendClient:
 
     def _emit(self, event: Event) -> None:
         """Called in the I/O thread. A preview that was not polled yet makes way for the next in its place."""
-        if isinstance(event, MapPreview):
-            key = (event.set_index, event.name)
+        place = _place_of(event)
+        if place is not None:
             with self._previews_lock:
-                waits = key in self._previews
-                self._previews[key] = event
+                waits = place in self._previews
+                self._previews[place] = event
             if waits:
                 return
         self._events.put(event)
@@ -148,3 +164,10 @@ class BackendClient:
             raise RuntimeError("The client is not connected: call connect first.")
         self._commands.put((name, value))
         self._wakeup.set()
+
+
+def _place_of(event: Event) -> object | None:
+    """Names what only the latest counts of; None for events that all count."""
+    if isinstance(event, MapPreview):
+        return event.set_index, event.name
+    return "light" if isinstance(event, LightPreview) else None

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-import math
 import queue
-import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import zmq
 
 from . import events
-from .link import Destination, Link, LinkEnded, Timing
+from .light_message import read_light
+from .link import Destination, LinkEnded, Timing
+from .link_loop import LinkLoop
 from .settings import FitSettings
 from .transfer import Download, Uploads
 from .wakeup import Wakeup
 from .wire import Limits, Message, ProtocolError, describe
 
-FAREWELL_S = 0.3
-LONGEST_POLL_S = 0.5
 # Requests that name a job and nothing else, and that a job which has just ended may refuse.
 _WISHES = ("pause", "resume", "finish", "preview_seen")
-_LATE = (*_WISHES, "cancel", "acknowledge", "get_result")
+_LATE = (*_WISHES, "watch", "cancel", "acknowledge", "get_result")
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +41,8 @@ class _ClientJob:
         self.deferred: list[tuple[str, Any]] = []
 
 
-class Connection:
-    """Connects, sends what the commands ask for and tells `emit` what comes back, until `close` or a failure.
-
-    commands: (name, value) pairs, each followed by `wakeup.set()`; read once the backend has answered.
-    """
+class Connection(LinkLoop):
+    """The link of a `BackendClient`: jobs, one at a time."""
 
     def __init__(
         self,
@@ -60,84 +53,37 @@ class Connection:
         wakeup: Wakeup,
         emit: Callable[[events.Event], None],
     ) -> None:
-        self._destination = destination
-        self._session = session
-        self._timing = timing
-        self._commands = commands
-        self._wakeup = wakeup
-        self._emit = emit
+        super().__init__(destination, session, timing, commands, wakeup, emit)
         self._largest_image = Limits().frame_bytes
-        self._closing_until = math.inf
-        self._waiting: deque[tuple[str, Any]] = deque()
         self._job: _ClientJob | None = None
-        self._link: Link
+        self._watch = {"size": 0, "interval_s": 0.0}
 
-    def run(self) -> None:
-        """The I/O thread: returns when the connection is over."""
-        context = zmq.Context()
-        try:
-            self._link = Link(context, self._destination, self._session, self._timing)
-            self._link.send(Message("hello", {"client": "pbrfit"}))
-            self._loop()
-        except LinkEnded as ended:
-            if ended.event is not None:
-                self._emit(ended.event)
-        except Exception as error:
-            logger.exception("the connection to the backend failed")
-            cause = f"The connection to the backend stopped with {type(error).__name__}: {error}."
-            self._emit(events.Failed("internal", cause, "This is a fault of PBRfit; please report it."))
-        finally:
-            context.destroy(linger=0)
-            self._wakeup.close()
+    def _job_name(self) -> str:
+        return self._job.job if self._job else ""
 
-    def _loop(self) -> None:
-        link, poller = self._link, zmq.Poller()
-        for waking in (link.socket, link.monitor, self._wakeup.fileno()):
-            poller.register(waking, zmq.POLLIN)
-        next_ping = 0.0
-        while True:
-            patience = min(LONGEST_POLL_S, self._timing.ping / 2, max(0.0, self._closing_until - time.monotonic()))
-            poller.modify(link.socket, zmq.POLLIN | zmq.POLLOUT if link.held_back else zmq.POLLIN)
-            poller.poll(patience * 1000)
-            now = link.awake(patience)
-            self._wakeup.clear()
-            link.watch()
-            for message in link.receive():
-                if isinstance(message, Message):
-                    self._take_message(message)
-                elif self._job is not None:
-                    self._fail_job("garbled", message.cause, message.cure)
-            self._take_commands()
-            if link.connected and now >= next_ping:
-                next_ping = now + self._timing.ping
-                self._send(Message("ping", job=self._job.job if self._job else ""))
-            if now >= self._closing_until or (self._closing_until < math.inf and self._job is None):
-                raise LinkEnded
-            link.check_silence()
+    def _is_done(self) -> bool:
+        return self._job is None
 
-    def _send(self, message: Message, size: int = 0) -> None:
-        self._link.send(message, size)
+    def _say_farewell(self) -> None:
+        self._cancel()
+
+    def _take_garbled(self, error: ProtocolError) -> None:
+        if self._job is not None:
+            self._fail_job("garbled", error.cause, error.cure)
 
     # Commands of the main thread
 
-    def _take_commands(self) -> None:
-        """Carries out the commands; before the backend has answered they wait, save `close`."""
-        while not self._commands.empty():
-            command = self._commands.get_nowait()
-            if command[0] == "close" and not self._link.connected:
-                raise LinkEnded
-            self._waiting.append(command)
-        while self._waiting and self._link.connected:
-            name, value = self._waiting.popleft()
-            if name == "submit":
-                self._submit(*value)
-            elif name == "close":
-                self._cancel()
-                self._closing_until = time.monotonic() + FAREWELL_S
-            elif name == "cancel":
-                self._cancel()
-            elif self._job is not None and not self._job.cancelled:
-                self._send_for_job(name, value)
+    def _carry_out(self, name: str, value: Any) -> None:
+        if name == "submit":
+            self._submit(*value)
+        elif name == "cancel":
+            self._cancel()
+        elif name == "watch":
+            self._watch = value
+            if self._job is not None and self._job.job and not self._job.cancelled:
+                self._send(Message("watch", value, job=self._job.job))
+        elif self._job is not None and not self._job.cancelled:
+            self._send_for_job(name, value)
 
     def _submit(self, settings: FitSettings, arrays: dict[str, np.ndarray], view_count: int) -> None:
         self._abandon_job()
@@ -224,6 +170,8 @@ class Connection:
             self._send(Message("cancel", job=job.job))
             return
         missing = [digest for digest in message.body.get("missing", []) if digest in job.arrays]
+        if self._watch["size"]:
+            self._send(Message("watch", self._watch, job=job.job))
         job.uploads = Uploads({digest: job.arrays[digest] for digest in missing})
         job.arrays = {}
         self._send_pieces()
@@ -286,6 +234,9 @@ class Connection:
             self._send(Message("preview_seen", job=self._job.job))
             for name, image in message.arrays.items():
                 self._emit(events.MapPreview(body.get("set", 0), name, image))
+        elif message.type == "light_preview":
+            self._send(Message("preview_seen", job=self._job.job))
+            self._take_light(message)
         elif message.type == "result":
             try:
                 self._job.download = Download(body.get("files"))
@@ -297,6 +248,12 @@ class Connection:
             self._finish(events.Failed(*(str(body.get(name, "")) for name in ("code", "cause", "cure"))))
         elif message.type == "cancelled":
             self._finish(events.Cancelled())
+
+    def _take_light(self, message: Message) -> None:
+        try:
+            self._emit(events.LightPreview(**read_light(message)))
+        except ProtocolError as error:
+            logger.warning("dropped a light: %s", error)
 
     def _finish(self, event: events.Event) -> None:
         """The job has ended and this end knows how: tell, and let the backend forget it."""

@@ -45,12 +45,26 @@ class MapPreview:
     """A map as it is now, small; only the latest of each set and name counts.
 
     set_index: which set of maps. name: kd (as it is shown: sRGB), orm or normal. image: uint8 [h, w, 4], row 0 at the
-    top, at most 128 pixels high and wide.
+    top, at most 128 pixels high and wide, or as many as `BackendClient.watch` asks for.
     """
 
     set_index: int
     name: str
     image: np.ndarray
+
+
+@dataclass(frozen=True)
+class LightPreview:
+    """The light that the job learns as it is now; only the latest counts. It comes to those who `watch`.
+
+    The fields are those of `preview_events.PreparedLight`; key is another for another light.
+    """
+
+    key: str
+    atlas: np.ndarray
+    irradiance: np.ndarray
+    places: tuple[tuple[int, int, int], ...]
+    roughnesses: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -86,4 +100,4 @@ class Disconnected:
     reason: str
 
 
-Event = Connected | Accepted | Progress | MapPreview | Result | Failed | Cancelled | Disconnected
+Event = Connected | Accepted | Progress | MapPreview | LightPreview | Result | Failed | Cancelled | Disconnected

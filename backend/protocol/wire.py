@@ -1,7 +1,8 @@
 """Messages as ZeroMQ frames: one JSON header, then one raw frame for each array that the header describes.
 
 Everything that comes from the other end is distrusted: counts, sizes and types are checked before a frame is
-interpreted, and each frame's blake2 hash after that. Nothing is pickled.
+interpreted, and each frame's blake2 hash after that; only pictures that the next ones replace have none
+(`UNHASHED_TYPES`). Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ MOST_DIMENSIONS = 8
 LONGEST_NAME = 64
 # Of an array on its way to the backend, or of a file on its way back, in one message.
 CHUNK_BYTES = 2 << 20
+# Messages whose arrays have an empty hash: what is seen once and replaced. CURVE authenticates them, and hashing would take
+# longer than drawing: 16 ms for a frame of 1920 x 1080 at each end.
+UNHASHED_TYPES = ("frame_piece", "preview")
 _HASH_BYTES = 32
 _SAME_VERSION = "Install the same version of PBRfit in Blender and for the backend."
 _REPORT = "If both ends are PBRfit of the same version, please report this as a fault."
@@ -56,7 +60,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class ArrayDescription:
-    """An array without its content: dtype name, shape, and the blake2 hash of its little-endian C-order bytes."""
+    """An array without its content: dtype name, shape, and the blake2 hash of its little-endian C-order bytes, which is empty
+    in messages of `UNHASHED_TYPES`.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -70,8 +76,10 @@ class ArrayDescription:
         return {"dtype": self.dtype, "byte_order": "little", "shape": list(self.shape), "hash": self.hash}
 
     @classmethod
-    def from_dict(cls, values: object) -> ArrayDescription:
-        """Checks every value; raises `ProtocolError` with code "array" when one is not allowed."""
+    def from_dict(cls, values: object, hashed: bool = True) -> ArrayDescription:
+        """Checks every value; raises `ProtocolError` with code "array" when one is not allowed. hashed: whether it must
+        have a hash; else it must have none.
+        """
         if not isinstance(values, Mapping):
             raise ProtocolError("array", "The description of an array is not a JSON object.")
         dtype, shape, digest = values.get("dtype"), values.get("shape"), values.get("hash")
@@ -82,8 +90,9 @@ class ArrayDescription:
         good_shape = isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS
         if not good_shape or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
             raise ProtocolError("array", f"The shape {_shown(shape)} is not a list of at most 8 sizes.")
-        if not isinstance(digest, str) or len(digest) != 2 * _HASH_BYTES:
-            raise ProtocolError("array", f"The hash {_shown(digest)} is not {2 * _HASH_BYTES} hexadecimal digits.")
+        digits = 2 * _HASH_BYTES if hashed else 0
+        if not isinstance(digest, str) or len(digest) != digits:
+            raise ProtocolError("array", f"The hash {_shown(digest)} is not {digits} hexadecimal digits.")
         return cls(dtype, tuple(shape), digest)
 
 
@@ -131,10 +140,10 @@ def array_bytes(array: np.ndarray) -> np.ndarray:
     return little.reshape(-1).view(np.uint8)
 
 
-def describe(array: np.ndarray, data: np.ndarray | None = None) -> ArrayDescription:
-    """The description of an array; `data` is its `array_bytes` where the caller has them already."""
+def describe(array: np.ndarray, data: np.ndarray | None = None, hashed: bool = True) -> ArrayDescription:
+    """The description of an array; `data` is its `array_bytes` where the caller has them already. hashed: with its hash."""
     content = array_bytes(array) if data is None else data
-    return ArrayDescription(array.dtype.name, tuple(array.shape), content_hash(content))
+    return ArrayDescription(array.dtype.name, tuple(array.shape), content_hash(content) if hashed else "")
 
 
 def array_from_bytes(data: Buffer, description: ArrayDescription) -> np.ndarray:
@@ -177,7 +186,7 @@ def pack(message: Message) -> list[Buffer]:
     for name, array in message.arrays.items():
         check_dtype(name, array)
         data = array_bytes(array)
-        description = message.descriptions.get(name) or describe(array, data)
+        description = message.descriptions.get(name) or describe(array, data, message.type not in UNHASHED_TYPES)
         described.append({"name": name, **description.to_dict()})
         frames.append(data.data if data.size else b"")
     header = {
@@ -239,15 +248,16 @@ def _read_message(header: dict[str, Any], frames: Sequence[Buffer], limits: Limi
         raise ProtocolError("malformed", f"The header describes {len(described)} frames, {len(frames)} came.")
     arrays: dict[str, np.ndarray] = {}
     descriptions: dict[str, ArrayDescription] = {}
+    hashed = kind not in UNHASHED_TYPES
     for values, data in zip(described, frames, strict=True):
-        description = ArrayDescription.from_dict(values)
+        description = ArrayDescription.from_dict(values, hashed)
         name = _name(values, "name")
         if not name or name in arrays:
             raise ProtocolError("malformed", "An array has no name of its own.")
         if description.nbytes != len(data):
             cause = f"{name} should have {description.nbytes} bytes for its dtype and shape, but has {len(data)}."
             raise ProtocolError("size", cause)
-        if content_hash(data) != description.hash:
+        if hashed and content_hash(data) != description.hash:
             raise ProtocolError("hash", f"The content of {name} does not match its hash.", "Send it again.")
         arrays[name] = array_from_bytes(data, description)
         descriptions[name] = description

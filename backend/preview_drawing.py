@@ -1,0 +1,151 @@
+"""What the preview thread does on the device: scenes, frames and lights, and previews of a running fit's maps."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from render.light import EnvironmentLight
+from render.material import MaterialMaps
+from render.prefiltered_light import PrefilteredLight
+
+from .device import resolve_device
+from .job_preview import Snapshot, preview_images
+from .job_tables import known_light
+from .jobs import JobError
+from .preview_scene import LoadedScene, PreviewError, SceneFrame
+from .protocol.preview_events import FrameRequest
+from .protocol.wire import content_hash
+
+__all__ = ["Drawing", "DrawnFrame", "JobError", "PreviewError", "Scene"]
+
+
+class Scene(Protocol):
+    """What is needed of `backend.preview_scene.LoadedScene`."""
+
+    def updated(self, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scene: ...
+
+    def set_job_maps(self, job_id: str, set_index: int, maps: MaterialMaps, openness: torch.Tensor | None) -> None: ...
+
+    def set_light(self, light: PrefilteredLight) -> None: ...
+
+    def frame(self, request: FrameRequest) -> SceneFrame: ...
+
+
+@dataclass(frozen=True)
+class DrawnFrame:
+    """The rows of a frame that are not empty, [h, w, 4] in the main memory, which nobody writes to any more; rect: their
+    top, left, height and width; timing: seconds `render` and `copy`; cost: seconds that a fit beside it may have lost.
+    """
+
+    rows: np.ndarray
+    rect: tuple[int, int, int, int]
+    timing: dict[str, float]
+    cost: float
+
+
+class Drawing:
+    """Belongs to the preview thread. On CUDA all is done on a stream of its own, which does not wait for a fit's."""
+
+    def __init__(
+        self, load_scene: Callable[..., Scene] = LoadedScene, device: torch.device | str | None = None
+    ) -> None:
+        """load_scene: called with description, arrays and device. device: where frames are drawn; that of fits without."""
+        self.device = resolve_device("auto") if device is None else torch.device(device)
+        self._load_scene = load_scene
+        self._stream = torch.cuda.Stream(self.device, priority=-1) if self.device.type == "cuda" else None
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """What is called within goes to the device as it should."""
+        with torch.no_grad(), torch.cuda.stream(self._stream) if self._stream else contextlib.nullcontext():
+            yield
+
+    def scene(self, known: Scene | None, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scene:
+        """The scene of a description; one that is known is changed. Raises `PreviewError`."""
+        if known is not None:
+            return known.updated(description, arrays)
+        return self._load_scene(description, arrays, self.device)
+
+    def frame(self, scene: Scene, request: FrameRequest) -> DrawnFrame:
+        """Draws a frame and waits for it. Raises `PreviewError`."""
+        began = time.perf_counter()
+        marks = None
+        if self._stream is not None:
+            marks = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            marks[0].record()
+        drawn = scene.frame(request)
+        top, left, height, width = drawn.rect
+        if marks is not None:
+            marks[1].record()
+            marks[1].synchronize()
+        rendered = time.perf_counter()
+        rows = self._in_main_memory(drawn.image[top : top + height, left : left + width])
+        copied = time.perf_counter()
+        # A fit on the GPU loses what the GPU has worked, one on the CPU all of it.
+        cost = copied - began if marks is None else marks[0].elapsed_time(marks[1]) / 1000
+        timing = {"render": rendered - began, "copy": copied - rendered}
+        return DrawnFrame(rows, (top, left, height, width), timing, cost)
+
+    def show_maps(self, scene: Scene, job: str, set_index: int, snapshot: Snapshot) -> None:
+        """Gives a scene the maps of a job as they are."""
+        texels, openness = self._here(snapshot.texels, snapshot), self._here(snapshot.openness, snapshot)
+        scene.set_job_maps(job, set_index, MaterialMaps(texels), openness)
+
+    def show_light(self, scene: Scene, snapshot: Snapshot) -> None:
+        """Gives a scene the light that a job learns, as it is."""
+        scene.set_light(self._learned(snapshot))
+
+    def previews(self, snapshot: Snapshot, size: int) -> dict[str, np.ndarray]:
+        """The maps of a job as `job_preview.preview_images` has them."""
+        maps = MaterialMaps(self._here(snapshot.texels, snapshot))
+        return preview_images(maps, self._here(snapshot.openness, snapshot), size)
+
+    def learned_light(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The fields of `PreparedLight` of the light that a job learns, as it is."""
+        key = content_hash(np.ascontiguousarray(snapshot.base.cpu().numpy()))
+        return _fields(key, self._learned(snapshot))
+
+    def prepared_light(self, key: str, environment: np.ndarray) -> dict[str, Any]:
+        """The fields of `PreparedLight` of an environment float32 [H, W, 3]. Raises `JobError`."""
+        return _fields(key, known_light(environment, self.device).build_mips())
+
+    def _learned(self, snapshot: Snapshot) -> PrefilteredLight:
+        return EnvironmentLight(self._here(snapshot.base, snapshot)).build_mips()
+
+    def _here(self, tensor: torch.Tensor | None, snapshot: Snapshot) -> torch.Tensor | None:
+        """A tensor of a fit, on this device and when it is there."""
+        if tensor is None or not tensor.is_cuda:
+            return tensor if tensor is None else tensor.to(self.device)
+        stream = torch.cuda.current_stream(tensor.device)
+        if snapshot.ready is not None:
+            stream.wait_event(snapshot.ready)
+        tensor.record_stream(stream)
+        return tensor.to(self.device)
+
+    def _in_main_memory(self, part: torch.Tensor) -> np.ndarray:
+        part = part.contiguous()
+        host = torch.empty(part.shape, dtype=part.dtype, pin_memory=part.is_cuda)
+        host.copy_(part, non_blocking=True)
+        if part.is_cuda:
+            torch.cuda.current_stream(part.device).synchronize()
+        return host.numpy()
+
+
+def _fields(key: str, light: PrefilteredLight) -> dict[str, Any]:
+    texels = light.atlas[0].permute(1, 2, 0)
+    atlas = torch.zeros(*texels.shape[:2], 4, dtype=torch.float16, device=texels.device)
+    atlas[..., :3] = texels[..., :3].clamp(max=torch.finfo(torch.float16).max)
+    return {
+        "key": key,
+        "atlas": atlas.cpu().numpy(),
+        "irradiance": light.irradiance.float().cpu().numpy().copy(),
+        "places": tuple(light.layout.places),
+        "roughnesses": tuple(float(level.roughness) for level in light.levels),
+    }
