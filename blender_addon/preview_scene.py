@@ -137,6 +137,6 @@ def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
     if scene.light_job:
         light = {"job": scene.light_job}
     elif scene.environment is not None:
-        light = f"light/{scene.environment.key}"
+        light = f"light/{scene.environment.key[:32]}"
         arrays[light] = scene.environment.radiance
     return {"parts": parts, "light": light}, arrays
