@@ -14,6 +14,7 @@ from . import (
     operators_setup,
     panels,
     preferences,
+    preview_light,
     properties,
 )
 from .backend_process import stop_local_backend
@@ -28,6 +29,7 @@ PARTS = (
     operators_mend,
     operators_result,
     panels,
+    preview_light,
     engine,
     engine_panels,
     handlers,

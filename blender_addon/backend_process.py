@@ -132,6 +132,11 @@ def local_backend(command: list[str], public_key: str) -> LocalBackend:
         return _local
 
 
+def local_backend_runs() -> bool:
+    """Whether this Blender has a backend that lives."""
+    return _local is not None and _local.running
+
+
 def lose_local_backend() -> None:
     """Kill this Blender's backend, if it has one; the next one finds its checkpoints."""
     global _local

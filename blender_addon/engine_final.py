@@ -6,7 +6,7 @@ Blender calls this in a thread of its own where it has a window; so nothing here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -15,11 +15,13 @@ from .engine_settings import AUTOMATIC, GPU, SAMPLES
 from .errors import PbrFitError
 from .final_sources import BackendSource, GpuSource, Stopped
 from .preview_collector import PreviewCollector
-from .preview_light import worlds
+from .preview_light import WorldLights
 from .preview_scene import PreviewScene
 from .view_cameras import ImageCamera, render_camera
 
 _sources: dict[str, BackendSource] = {}
+# Not those of the viewports, which Blender's main thread has.
+_worlds = WorldLights()
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
         raise PbrFitError("The scene has no camera.", "Add one, or choose one in the properties of the scene.")
     layer, settings = depsgraph.view_layer, depsgraph.scene.pbrfit_preview
     engine.update_stats("", "Reading the scene")
-    worlds().finish(depsgraph.scene, engine.test_break)
     scene = PreviewCollector().collect(depsgraph)
+    environment = _worlds.finish(depsgraph.scene.original, engine.test_break)
+    scene = replace(scene, environment=environment, learned=None, light_job="")
     Progress(engine, 0.0, 0.0)(0.0)
     source = chosen_source(engine, settings.draw_with, scene)
     passes = wanted_passes(layer)
@@ -159,3 +162,4 @@ def close_final() -> None:
     for source in _sources.values():
         source.close()
     _sources.clear()
+    _worlds.close()

@@ -147,7 +147,7 @@ class Viewport:
         self._note_view(camera, (channel, background, by_backend, self._scene), settings, by_backend)
         if by_backend:
             self._ask_backend(camera, channel, background)
-            if self._frame is not None and hub().trouble is None and self._frame_content == (channel, background):
+            if self._frame is not None and hub().can_stream and self._frame_content == (channel, background):
                 if self._frame_texture is None:
                     self._frame_texture = texture_of_frame(self._frame.image)
                 return self._frame_texture, self._frame_window

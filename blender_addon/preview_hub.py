@@ -11,11 +11,13 @@ import contextlib
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 import bpy
 
 from . import session
+from .backend_process import local_backend_runs
 from .engine_settings import BACKEND, preview_regions
 from .errors import PbrFitError
 from .gl_preview import GlPreview
@@ -32,6 +34,8 @@ TICK_SECONDS = 0.02
 # Without a viewport that shows the preview, connections and textures are kept for so long.
 KEPT_SECONDS = 10.0
 LIGHTS_KEPT = 4
+# A backend that was lost and runs again is not asked before so long.
+AGAIN_SECONDS = 3.0
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
 
 
@@ -40,12 +44,14 @@ class PreviewHub:
 
     def __init__(self) -> None:
         self.viewports: weakref.WeakSet[Viewport] = weakref.WeakSet()
-        self.trouble: PbrFitError | None = None
+        self.trouble: PbrFitError | None = None  # with the connection
+        self.refusal: PbrFitError | None = None  # of a scene, a frame or a light
         self._drawing: GlPreview | None = None
         self._backends: dict[str, PreviewBackend] = {}
-        self._scenes: dict[str, PreviewScene] = {}
+        self._scenes: dict[str, Hashable] = {}
         self._lights: OrderedDict[str, events.PreparedLight] = OrderedDict()
         self._asked_lights: set[str] = set()
+        self._lost_at = 0.0
         self._previews_seen: tuple = ()
         self._shown_at = time.monotonic()
 
@@ -69,9 +75,8 @@ class PreviewHub:
 
     def light(self, scene: PreviewScene) -> events.PreparedLight | None:
         """The prepared light of a scene; None while it is made, or where nothing can make it."""
-        current = session.current()
-        if current is not None and current.maps.light is not None and current.maps_in_the_making:
-            return current.maps.light
+        if scene.learned is not None:
+            return scene.learned
         environment = scene.environment
         if environment is None:
             return None
@@ -104,22 +109,30 @@ class PreviewHub:
             try:
                 self._backends[group] = PreviewBackend(addon_preferences(bpy.context))
             except PbrFitError as error:
-                self.trouble = error
+                self.lose(error)
         return self._backends.get(group)
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether nothing is known that keeps the backend from drawing."""
+        return self.trouble is None and self.refusal is None
 
     def show(self, group: str, scene: PreviewScene) -> PreviewBackend | None:
         """The connection, once it has been given this scene to draw."""
         backend = self.backend(group)
         if backend is None or not backend.connected:
             return None
-        if self._scenes.get(group) is not scene:
-            self._scenes[group] = scene
+        content = content_of(scene)
+        if self._scenes.get(group) != content:
+            self._scenes[group] = content
+            self.refusal = None
             backend.client.set_scene(*description(scene))
         return backend
 
     def lose(self, error: PbrFitError) -> None:
         """The backend is gone: say so, and draw without it."""
         self.trouble = error
+        self._lost_at = time.monotonic()
         self.disconnect()
 
     def disconnect(self) -> None:
@@ -129,6 +142,13 @@ class PreviewHub:
         self._backends.clear()
         self._scenes.clear()
         self._asked_lights.clear()
+
+    def connect_again(self) -> None:
+        """Forget that the backend was lost: the next frame starts it, or connects to it."""
+        self.disconnect()
+        self.trouble = self.refusal = None
+        for viewport in self.viewports:
+            viewport.ask_again()
 
     def poll(self) -> None:
         """Take in what the backend has sent."""
@@ -158,7 +178,8 @@ class PreviewHub:
         elif isinstance(event, events.PreviewConnected):
             mine = list(self.viewports)
         elif isinstance(event, events.FrameFailed | events.PreviewFailed):
-            self.trouble = PbrFitError(event.cause, event.cure)
+            self.refusal = PbrFitError(event.cause, event.cure)
+            mine = list(self.viewports)
         self._redraw(mine)
 
     # The timer --------------------------------------------------------------------------------------------------
@@ -173,13 +194,13 @@ class PreviewHub:
         elif now > self._shown_at + KEPT_SECONDS:
             self.free()
             return False
+        if self.trouble is not None and local_backend_runs() and now > self._lost_at + AGAIN_SECONDS:
+            self.connect_again()  # a fit has started it again
         self.poll()
         self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
         came = worlds().poll()
         current = session.current()
         seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
-        if current is not None and shown:
-            current.maps.watch()
         if came or seen != self._previews_seen:
             self._previews_seen = seen
             for viewport in shown:
@@ -210,16 +231,25 @@ class PreviewHub:
         said = []
         wants_backend = scene.pbrfit_preview.draw_with == BACKEND
         preparing = any(viewport.lacks_light for viewport in self.viewports)
-        if self.trouble is not None and (wants_backend or preparing):
-            said.append((self.trouble.cause, "ERROR"))
-            said.append(("Drawn by Blender's GPU meanwhile." if wants_backend else self.trouble.cure, "NONE"))
+        trouble = self.trouble or self.refusal
+        if trouble is not None and (wants_backend or preparing):
+            said.append((trouble.cause.splitlines()[0], "ERROR"))
+            said.append((trouble.cure, "NONE"))
+            if wants_backend:
+                said.append(("Blender's GPU draws meanwhile.", "NONE"))
         elif preparing:
-            said.append(("The light is being prepared", "SORTTIME"))
+            said.append(("The light is being prepared.", "SORTTIME"))
         elif wants_backend and not any(backend.connected for backend in self._backends.values()):
-            said.append(("Connecting to the backend", "SORTTIME"))
+            said.append(("Connecting to the backend.", "SORTTIME"))
         notes = {note: None for viewport in self.viewports for note in viewport.notes}
         said += [(note, "INFO") for note in notes]
         return said
+
+
+def content_of(scene: PreviewScene) -> Hashable:
+    """Equal for scenes that the backend is told of alike: maps in the making it has itself."""
+    parts = tuple((part.key, part.matrix.tobytes(), part.fallback or part.look, part.job) for part in scene.parts)
+    return parts, scene.environment, scene.light_job
 
 
 _hub: PreviewHub | None = None
@@ -247,14 +277,13 @@ def viewport_of(region: bpy.types.Region) -> Viewport | None:
 
 def can_connect() -> bool:
     """Whether the backend is lost, so that connecting again makes sense."""
-    return _hub is not None and _hub.trouble is not None
+    return _hub is not None and (_hub.trouble or _hub.refusal) is not None
 
 
 def connect_again() -> None:
     """Forget that the backend was lost: the next frame starts it, or connects to it."""
     if _hub is not None:
-        _hub.disconnect()
-        _hub.trouble = None
+        _hub.connect_again()
 
 
 def lines(scene: bpy.types.Scene) -> list[tuple[str, str]]:
