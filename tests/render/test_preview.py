@@ -7,6 +7,7 @@ there is no GPU, and `pytest -m cuda` on one.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from render.material import NORMAL, MaterialMaps
 from render.mesh import Mesh
 from render.prefilter import default_levels, irradiance_sh
 from render.preview import PreviewRenderer
+from render.preview_plain import Drawing
 from render.render import render_mesh
 from render.shade import Shading
 
@@ -138,6 +140,97 @@ def test_depth(device, spp):
     )
     depth, covered = (F.avg_pool2d(images[name][..., 0].clamp(max=1).float(), spp) for name in ("depth", "id"))
     assert_same(ours, torch.stack([depth, depth, depth, covered], dim=-1))
+
+
+def shifted(x: float) -> Mesh:
+    mesh = sphere(6, 3)
+    return replace(mesh, position=mesh.position * 0.6 + torch.tensor([x, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize(("channel", "spp", "layers"), [("kd", 1, 2), ("occlusion", 2, 1), ("shaded", 2, 2)])
+def test_several_parts(device, channel, spp, layers):
+    """Three balls that cut each other, the outer ones of one material; as one mesh whose texture has both in it."""
+    balls = [shifted(x) for x in (-0.5, 0.0, 0.6)]
+    preview = PreviewRenderer(balls, device, [1, 0, 1])
+    preview.set_light(some_light())
+    colors = {0: (0.9, 0.2, 0.1, 0.5), 1: (0.1, 0.3, 0.8, 1.0)}  # and alpha
+    opened = {0: torch.tensor([[0.25]]), 1: None}
+    together = torch.zeros(16, 16, 9)
+    for number, (size, side) in enumerate(((4, slice(0, 8)), (16, slice(8, 16)))):
+        values = torch.tensor([*colors[number][:3], 0.4, 0.2, 0.0, 0.0, 1.0, colors[number][3]])
+        texels = values.expand(size, size, 9).clone()
+        preview.set_maps(MaterialMaps(texels if number == 0 else texels[..., :8]), opened[number], number)
+        together[:, side] = values
+    whole = PreviewRenderer(joined_balls(balls), "cpu")
+    openness = torch.ones(16, 16)
+    openness[:, :8] = 0.25
+    whole.set_maps(MaterialMaps(together), openness)
+    whole.set_light(some_light())
+    options = {"channel": channel, "spp": spp, "layers": layers, "background": GREY_SKY}
+    ours = preview.frame([camera(), flat_camera()], SIZE, **options)
+    assert_same(ours, reference_of(whole, **options))
+    assert len(ours[..., 0].unique()) > 3
+
+
+def joined_balls(balls: list[Mesh]) -> Mesh:
+    """One mesh; all of the middle one's uvs lie at the centre of the texture's left half, the others' of the right one."""
+    parts = {name: torch.cat([getattr(ball, name) for ball in balls]) for name in Mesh.__dataclass_fields__}
+    starts = torch.tensor([0] + [len(ball.position) for ball in balls[:-1]]).cumsum(0)
+    parts["triangles"] = torch.cat([ball.triangles + start for ball, start in zip(balls, starts, strict=True)])
+    places = [torch.tensor([0.25 if number == 1 else 0.75, 0.5]) for number in range(3)]
+    parts["uv"] = torch.cat([place.expand(len(ball.uv), 2) for ball, place in zip(balls, places, strict=True)])
+    return Mesh(**parts)
+
+
+def reference_of(
+    preview: PreviewRenderer, spp: int, layers: int, channel: str, background: torch.Tensor
+) -> torch.Tensor:
+    """The frame by the path without kernels."""
+    light = preview._light
+    drawing = Drawing(preview.parts, [camera(), flat_camera()], light, SIZE, spp, layers, channel, "principled")
+    return drawing.draw(background)
+
+
+def test_openness_darkens_what_is_shaded(device):
+    maps, openness = some_maps(), torch.rand(16, 16, generator=torch.Generator().manual_seed(3))
+    preview = renderer(device, maps)
+    preview.set_maps(maps, openness)
+    grey = some_maps()
+    grey.texels[..., :3] = openness[..., None]
+    assert_same(
+        preview.frame(camera(), SIZE, spp, channel="occlusion"), expected([camera()], grey, spp, "kd")["shaded"]
+    )
+    flat = torch.full((1, 1), 0.25)
+    preview.set_maps(maps, flat)
+    for model in ("principled", "seed"):
+        theirs = expected([camera()], maps, model=model)["shaded"] * torch.tensor([0.25, 0.25, 0.25, 1.0])
+        assert_same(preview.frame(camera(), SIZE, model=model), theirs)
+
+
+def test_distance(device):
+    """That along the camera's axis at the pixel's centre, however clear the surface."""
+    preview = renderer(device, some_maps(alpha=True))
+    ours = preview.frame([camera(), flat_camera()], SIZE, channel="distance", background=torch.full((3,), 1e10)).cpu()
+    cameras = [camera(), flat_camera()]
+    images = render_mesh(sphere(), cameras, some_maps(), None, SIZE, bsdf="kd", buffers=("depth", "id"))
+    seen = images["id"][..., 0] > 0
+    assert torch.equal(ours[~seen][:, :3], torch.full_like(ours[~seen][:, :3], 1e10))
+    for number, eye in enumerate(cameras):
+        depth = images["depth"][number, ..., 0][seen[number]].double()
+        clip = torch.stack([0 * depth, 0 * depth, depth, 1 + 0 * depth], -1)
+        place = clip @ torch.linalg.inv(eye.projection.double()).T
+        expected_distance = (-place[:, 2] / place[:, 3]).float()[:, None].expand(-1, 3)
+        torch.testing.assert_close(ours[number][seen[number]][:, :3], expected_distance, rtol=1e-4, atol=1e-4)
+        assert bool((ours[number][seen[number]][:, 3] == 1).all())
+
+
+def test_parts_can_be_placed_anew(device):
+    preview = renderer(device)
+    preview.frame(camera(), SIZE, channel="kd")
+    moved = replace(sphere(), position=sphere().position * 0.5 + torch.tensor([0.3, 0.2, 0.0]))
+    preview.place(moved)
+    theirs = render_mesh(moved, camera(), some_maps(), None, SIZE, bsdf="kd", antialiased=False)["shaded"]
+    assert_same(preview.frame(camera(), SIZE, channel="kd"), theirs)
 
 
 def test_cameras_and_backgrounds_of_any_device(device):

@@ -136,6 +136,7 @@ def test_cameras(device):
         eye = camera.position if camera.is_perspective else camera.view_direction(torch.zeros(3))
         torch.testing.assert_close(row[16:19].float(), eye, rtol=1e-5, atol=1e-6)
         assert bool(row[19]) == camera.is_perspective
+        torch.testing.assert_close(row[20:].float(), camera.view[2])
 
 
 @pytest.mark.parametrize("spp", [1, 2, 4])
