@@ -197,9 +197,7 @@ def test_openness_darkens_what_is_shaded(device):
     preview.set_maps(maps, openness)
     grey = some_maps()
     grey.texels[..., :3] = openness[..., None]
-    assert_same(
-        preview.frame(camera(), SIZE, spp, channel="occlusion"), expected([camera()], grey, spp, "kd")["shaded"]
-    )
+    assert_same(preview.frame(camera(), SIZE, channel="occlusion"), expected([camera()], grey, bsdf="kd")["shaded"])
     flat = torch.full((1, 1), 0.25)
     preview.set_maps(maps, flat)
     for model in ("principled", "seed"):
