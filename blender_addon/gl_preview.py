@@ -21,8 +21,6 @@ from .gl_mesh import mesh_batch, square_batch
 from .gl_shader import UniformBlock, compiled
 from .gl_sources import (
     CHANNELS,
-    MOST_LEVELS,
-    MOST_MAPS,
     LookPlan,
     ShaderSource,
     mean_source,
@@ -30,9 +28,11 @@ from .gl_sources import (
     surface_source,
 )
 from .gl_textures import GlLight, even_light, light_texture, strip_texture, table_texture
+from .gl_values import frame_values, part_values, window
 
 NOTHING = 1e10  # the depth of what is not there, as Blender has it
 LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
+MOST_IMAGE_LEVELS = 16
 FRAMES_KEPT = 64  # frames after which what they did not need is freed
 PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
 MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
@@ -43,6 +43,9 @@ class _Kept:
 
     def __init__(self) -> None:
         self._things: dict[Hashable, list] = {}
+
+    def __len__(self) -> int:
+        return len(self._things)
 
     def get(self, key: Hashable, frame: int, make: Callable[[], Any]) -> Any:
         """The thing of this key, made where there is none."""
@@ -152,10 +155,12 @@ class GlPreview:
         """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target; its block `frame`."""
         view, projection = np.asarray(view, np.float64), np.asarray(projection, np.float64)
         eye = np.linalg.inv(view)[:3, 3]
-        upright = _window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
+        upright = window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
         turn = np.eye(4)
         turn[:3, :3] = view[:3, :3]
-        frame = self._frame_block.set(_frame_values(turn, upright, size, tile, channel, spp, light))
+        frame = self._frame_block.set(
+            frame_values(turn, upright, size, tile, channel, spp, light.irradiance, light.places)
+        )
         with target.bind():
             nothing = (NOTHING, NOTHING, NOTHING, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
             target.clear(nothing)
@@ -197,7 +202,7 @@ class GlPreview:
         shader = self._shader(plan, lambda: surface_source(plan))
         while len(self._part_blocks) <= number:
             self._part_blocks.append(UniformBlock())
-        block = self._part_blocks[number].set(_part_values(part.matrix, eye, clip, constants, sizes))
+        block = self._part_blocks[number].set(part_values(part.matrix, eye, clip, constants, sizes))
         shader.bind()
         shader.uniform_block("frame", frame)
         shader.uniform_block("part", block)
@@ -217,7 +222,7 @@ class GlPreview:
             self._square().draw(shader)
 
     def _look(self, look: Any) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[tuple]]:
-        """The plan of a look, its constants, and its textures with the sizes of those that are strips."""
+        """The plan of a look, its constants, and its textures with their sizes."""
         constants = dict(MISSING)
         numbers: dict[Hashable, int] = {}
         kinds: list[str] = []
@@ -239,7 +244,7 @@ class GlPreview:
             if key not in numbers:
                 if image is not None:
                     try:
-                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, 0.0, 0.0)
+                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, _levels_of(image), 0.0)
                     except (RuntimeError, ValueError):
                         continue
                 else:
@@ -301,71 +306,11 @@ def _image_of(uid: int) -> bpy.types.Image | None:
     return next((image for image in bpy.data.images if image.session_uid == uid), None)
 
 
+def _levels_of(image: bpy.types.Image) -> int:
+    """How many levels Blender's texture of an image may have; that of a DDS file has only the file's own."""
+    return 1 if image.filepath.lower().endswith(".dds") else MOST_IMAGE_LEVELS
+
+
 def _is_premultiplied(image: bpy.types.Image) -> bool:
     """Whether the colours of Blender's texture of an image have been multiplied by their alpha."""
     return image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL")
-
-
-def _window(size: tuple[int, int], tile: tuple[int, int, int, int]) -> np.ndarray:
-    """Device coordinates of an image of `size` to those of a tile (left, bottom, width, height) of it."""
-    (width, height), (left, bottom, wide, high) = size, tile
-    window = np.diag([width / wide, height / high, 1.0, 1.0])
-    window[0, 3] = (width - 2 * left - wide) / wide
-    window[1, 3] = (height - 2 * bottom - high) / high
-    return window
-
-
-def _frame_values(
-    turn: np.ndarray,
-    upright: np.ndarray,
-    size: tuple[int, int],
-    tile: tuple[int, int, int, int],
-    channel: str,
-    spp: int,
-    light: GlLight,
-) -> np.ndarray:
-    """The uniform block `frame`."""
-    values = np.zeros((17 + MOST_LEVELS, 4), dtype=np.float32)
-    is_point = upright[3, 3] == 0
-    backward = turn[2, :3]
-    levels = len(light.places)
-    values[0] = CHANNELS.index(channel), spp, levels, 0.0
-    values[1] = (0.0, 0.0, 0.0, 1.0) if is_point else (*backward, 0.0)
-    values[2, :3] = -backward
-    if is_point:
-        # On the plane z = -1 of the camera, where w is 1.
-        middle = np.linalg.solve(upright[:2, :2], upright[:2, 2] - upright[:2, 3])
-        across = np.linalg.inv(upright[:2, :2])
-        values[3, :3] = turn[:3, :3].T @ np.array([*middle, -1.0])
-        values[4, :3] = turn[:2, :3].T @ across[:, 0]
-        values[5, :3] = turn[:2, :3].T @ across[:, 1]
-    else:
-        values[3, :3] = -backward
-    left, bottom, wide, high = tile
-    values[6, :2] = left, bottom
-    corners = np.array([left / size[0], bottom / size[1], (left + wide) / size[0], (bottom + high) / size[1]])
-    values[7] = corners * 2 - 1
-    values[8:17] = light.irradiance
-    values[17 : 17 + levels] = light.places
-    return values.reshape(-1)
-
-
-def _part_values(
-    matrix: np.ndarray, eye: np.ndarray, clip: np.ndarray, constants: dict[str, Any], sizes: list[tuple]
-) -> np.ndarray:
-    """The uniform block `part`."""
-    place = np.array(matrix, dtype=np.float64)
-    place[:3, 3] -= eye
-    turn = np.eye(4)
-    determinant = np.linalg.det(place[:3, :3])
-    # The inverse transpose but for its length; a flattened part has none, and any normal will do.
-    turn[:3, :3] = np.linalg.inv(place[:3, :3]).T if determinant else place[:3, :3]
-    values = np.zeros((14 + MOST_MAPS, 4), dtype=np.float32)
-    for row, part in ((0, clip @ place), (4, place), (8, turn)):
-        values[row : row + 4] = part.T
-    values[12] = *constants["kd"], constants["alpha"]
-    mirrored = -1.0 if determinant < 0 else 1.0
-    values[13] = constants["roughness"], constants["metallic"], constants["openness"], mirrored
-    for slot, size in enumerate(sizes):
-        values[14 + slot] = size
-    return values.reshape(-1)

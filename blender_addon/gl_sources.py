@@ -44,7 +44,8 @@ PART_BLOCK = f"""struct PbrfitPart {{
 }};
 """
 """clip: local to clip space; place: local to the world, relative to the eye; turn: of normals; color: base colour, alpha;
-surface: roughness, metallic, openness, -1 for a mirrored part; sizes: width, height and levels of each strip."""
+surface: roughness, metallic, openness, -1 for a mirrored part; sizes: width, height (of strips) and
+number of levels of each map."""
 
 BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
 
@@ -89,8 +90,8 @@ def look_up_lines(plan: LookPlan) -> str:
     """GLSL that samples the look's textures and sets its properties."""
     lines = []
     for number, kind in enumerate(plan.maps):
-        size = f", part.sizes[{number}]" if kind == "strip" else ""
-        lines.append(f"vec4 texel_{number} = {kind}_texel(map_{number}, seen_uv, footprint{size});")
+        arguments = f"map_{number}, seen_uv, footprint, part.sizes[{number}]"
+        lines.append(f"vec4 texel_{number} = {kind}_texel({arguments});")
     for name, number, channel in plan.sources:
         texel = f"texel_{number}"
         if name == "normal":

@@ -53,19 +53,10 @@ float level_of(float footprint, vec2 size)
   return log2(max(footprint * sqrt(size.x * size.y), 1e-6));
 }
 
-// Of an image of Blender's with its own coarser levels; row 0 is the bottom row.
-vec4 image_texel(sampler2D image, vec2 uv, float footprint)
+// Texels are read and mixed here rather than by the texture unit, whose filters (anisotropic, coarse between levels)
+// differ between drivers. The texels lie from `origin` on in a level of the map.
+vec4 level_texel(sampler2D map, vec2 uv, ivec2 origin, ivec2 size, int level)
 {
-  vec2 size = vec2(textureSize(image, 0));
-  float coarsest = max(floor(log2(max(min(size.x, size.y), 1.0))) - 2.0, 0.0);
-  return textureLod(image, uv, clamp(level_of(footprint, size), 0.0, coarsest));
-}
-
-// A strip (see gl_textures.py) has the coarser levels beside the finest; row 0 is the top row.
-vec4 strip_level(sampler2D strip, vec2 uv, ivec2 finest, int level)
-{
-  ivec2 size = ivec2(finest.x >> level, finest.y >> level);
-  ivec2 origin = level == 0 ? ivec2(0) : ivec2(finest.x, finest.y - (finest.y >> (level - 1)));
   vec2 at = uv * vec2(size) - 0.5;
   vec2 whole = floor(at);
   vec2 share = at - whole;
@@ -73,9 +64,34 @@ vec4 strip_level(sampler2D strip, vec2 uv, ivec2 finest, int level)
   ivec2 next = first + 1;
   first = ivec2(first.x < 0 ? size.x - 1 : first.x, first.y < 0 ? size.y - 1 : first.y);
   next = ivec2(next.x >= size.x ? 0 : next.x, next.y >= size.y ? 0 : next.y);
-  vec4 upper = mix(texelFetch(strip, origin + first, 0), texelFetch(strip, origin + ivec2(next.x, first.y), 0), share.x);
-  vec4 lower = mix(texelFetch(strip, origin + ivec2(first.x, next.y), 0), texelFetch(strip, origin + next, 0), share.x);
-  return mix(upper, lower, share.y);
+  vec4 a = texelFetch(map, origin + first, level);
+  vec4 b = texelFetch(map, origin + ivec2(next.x, first.y), level);
+  vec4 c = texelFetch(map, origin + ivec2(first.x, next.y), level);
+  vec4 d = texelFetch(map, origin + next, level);
+  return mix(mix(a, b, share.x), mix(c, d, share.x), share.y);
+}
+
+// Of an image of Blender's with its own coarser levels, of which it has at most levels.z; row 0 is the bottom row.
+vec4 image_texel(sampler2D image, vec2 uv, float footprint, vec4 levels)
+{
+  ivec2 size = textureSize(image, 0);
+  float coarsest = clamp(floor(log2(float(min(size.x, size.y)))) - 2.0, 0.0, levels.z - 1.0);
+  float level = clamp(level_of(footprint, vec2(size)), 0.0, coarsest);
+  int lower = int(level);
+  float share = level - float(lower);
+  vec2 wrapped = fract(uv);
+  vec4 texel = level_texel(image, wrapped, ivec2(0), size >> lower, lower);
+  if (share > 0.0) {
+    texel = mix(texel, level_texel(image, wrapped, ivec2(0), size >> (lower + 1), lower + 1), share);
+  }
+  return texel;
+}
+
+// A strip (see gl_values.py) has the coarser levels beside the finest; row 0 is the top row.
+vec4 strip_level(sampler2D strip, vec2 uv, ivec2 finest, int level)
+{
+  ivec2 origin = level == 0 ? ivec2(0) : ivec2(finest.x, finest.y - (finest.y >> (level - 1)));
+  return level_texel(strip, uv, origin, ivec2(finest.x >> level, finest.y >> level), 0);
 }
 
 // size: of the finest level, and how many levels there are.
@@ -83,7 +99,7 @@ vec4 strip_texel(sampler2D strip, vec2 uv, float footprint, vec4 size)
 {
   vec2 wrapped = fract(vec2(uv.x, 1.0 - uv.y));
   float level = clamp(level_of(footprint, size.xy), 0.0, size.z - 1.0);
-  int lower = int(min(floor(level), max(size.z - 2.0, 0.0)));
+  int lower = int(level);
   float share = level - float(lower);
   vec4 texel = strip_level(strip, wrapped, ivec2(size.xy), lower);
   if (share > 0.0) {
