@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import bpy
 
 from .node_trees import has_plain_mapping, linked_from, output_node, tree_of
-from .preview_images import STILLS, encoding_of, image_key
+from .preview_images import STILLS, encoding_of, has_file, image_key
 from .preview_scene import NEUTRAL, Look, Texture
+from .uv_layout import FIRST_TILE
 
+OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles than the first."
 OPENNESS_NODE = "Red: Openness (AO)"
 OCCLUSION_INPUT = "Occlusion"
 CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
@@ -28,11 +30,12 @@ UNSHOWN = {
 
 @dataclass(frozen=True)
 class MaterialLook:
-    """A look and what it needs. uv_map: the UV map that its textures are read through; tiled: whether images of UDIM
-    tiles are read; notes: what is shown otherwise than in renders, sentences."""
+    """A look and what it needs. uv_map: the UV map that its textures are read through; display: the material's viewport
+    display; tiled: whether images of UDIM tiles are read; notes: what is shown otherwise than in renders, sentences."""
 
     look: Look
     uv_map: str
+    display: Look = NEUTRAL
     tiled: bool = False
     notes: tuple[str, ...] = ()
 
@@ -67,13 +70,30 @@ def read_look(material: bpy.types.Material | None, default_uv_map: str) -> Mater
     surface = linked_from(output.inputs["Surface"]) if output is not None else None
     if surface is None or surface[0].bl_idname != "ShaderNodeBsdfPrincipled" or surface[0].mute:
         note = f'"{material.name}" is not a Principled BSDF alone, so its viewport display color is shown.'
-        return MaterialLook(display, default_uv_map, notes=(note,))
+        return MaterialLook(display, default_uv_map, display, notes=(note,))
     return LookReader(material.name, display, default_uv_map).read(tree, surface[0])
 
 
-def tile_look(found: MaterialLook, tile: int) -> MaterialLook:
-    """The look for faces in one UDIM tile."""
-    return found
+def tile_look(found: MaterialLook, tile: int) -> tuple[Look, Look | None, tuple[str, ...]]:
+    """The look for faces in a UDIM tile: for Blender's GPU, for the backend where that can show more, and notes.
+
+    Blender hands out the pixels of the first tile alone; of the others it shows the viewport display.
+    """
+    if not found.tiled:
+        return found.look, None, found.notes
+    images = {image.session_uid: image for image in bpy.data.images}
+    names = [item.name for item in fields(Look)]
+    there, elsewhere = {}, {}
+    for name in names:
+        texture = getattr(found.look, name)
+        if isinstance(texture, Texture) and texture.tile:
+            own = replace(texture, tile=tile, key=f"{texture.key}.{tile}")
+            there[name] = own if has_file(images[texture.image_uid], tile) else getattr(found.display, name)
+            elsewhere[name] = texture if tile == FIRST_TILE else getattr(found.display, name)
+    shown, told = replace(found.look, **elsewhere), replace(found.look, **there)
+    if tile == FIRST_TILE:
+        return shown, told, found.notes
+    return shown, told, (*found.notes, OTHER_TILES)
 
 
 class LookReader:
@@ -103,7 +123,8 @@ class LookReader:
                 if socket == "Emission Strength" and not emits(inputs):
                     continue
                 self._notes.append(f'{label} of "{self._name}" is not shown.')
-        return MaterialLook(look, self._uv_map or self._default_uv_map, self._tiled, tuple(self._notes))
+        uv_map = self._uv_map or self._default_uv_map
+        return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes))
 
     def _read(self, name: str, read: Callable, otherwise):
         try:
@@ -176,7 +197,8 @@ class LookReader:
             raise NotShown("it uses another UV map than the rest of the material")
         self._uv_map = source.uv_map
         self._tiled = self._tiled or image.source == "TILED"
-        return Texture(image_key(image), image.session_uid, None, source.channel, encoding)
+        tile = FIRST_TILE if image.source == "TILED" else 0
+        return Texture(image_key(image), image.session_uid, None, source.channel, encoding, tile)
 
 
 def emits(inputs: bpy.types.bpy_prop_collection) -> bool:

@@ -92,15 +92,14 @@ class PreviewCollector:
                 continue  # scaled to nothing: no area, and no normals
             parts += self._parts_of(evaluated, matrix, making, kept, notes)
         self._kept = kept
-        shown_making = any(part.fallback is not None or part.job is not None for part in parts)
-        if shown_making and viewport is not None:
+        if viewport is not None and any(part.job is not None for part in parts):
             current.maps.watch()
         environment = worlds().environment(depsgraph.scene.original)
         if worlds().waiting:
             notes[WAITING] = None
         if worlds().error is not None:
             notes[worlds().error.cause] = None
-        learned, light_job = (current.maps.light, current.maps.light_job) if shown_making else (None, "")
+        learned, light_job = (current.maps.light, current.maps.light_job) if making else (None, "")
         return PreviewScene(tuple(parts), environment, tuple(notes), learned, light_job)
 
     def _parts_of(
@@ -125,13 +124,15 @@ class PreviewCollector:
                 slot = slots[index]
                 if slot.uv_map != uv_map:
                     continue
-                look, made = tile_look(slot.shown, tile), slot.set_of(tile)
+                (look, told, own_notes), made = tile_look(slot.shown, tile), slot.set_of(tile)
                 key = f"{mesh.key}/{index}.{tile}"
                 grown = look_in_the_making(made) if made is not None else None
                 job = (made.job, made.number) if made is not None and made.job else None
                 if grown is None:
-                    notes.update(dict.fromkeys(look.notes))
-                yield PreviewPart(key, arrays, matrix, grown or look.look, job, look.look if grown else None)
+                    notes.update(dict.fromkeys(own_notes))
+                else:
+                    told = told or look
+                yield PreviewPart(key, arrays, matrix, grown or look, job, told)
 
     def _look(self, material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
         wanted = material.session_uid if material is not None else 0, default_uv_map

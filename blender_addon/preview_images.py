@@ -47,22 +47,39 @@ def image_key(image: bpy.types.Image) -> str:
     return f"image/{image.session_uid}.{image_changes(image)}.{size}.{meaning}"
 
 
-def file_bytes(image: bpy.types.Image) -> bytes | None:
-    """The bytes of the file that an image shows unchanged, packed or on disk; None where there are none."""
-    if image.is_dirty or image.source != "FILE":
+def packed_file(image: bpy.types.Image, tile: int) -> bpy.types.PackedFile | None:
+    """The packed file of an image, or of one of its UDIM tiles (0: it has none)."""
+    if not tile:
+        return image.packed_file
+    return next((entry.packed_file for entry in image.packed_files if entry.tile_number == tile), None)
+
+
+def file_path(image: bpy.types.Image, tile: int) -> Path:
+    """Where the file of an image, or of one of its UDIM tiles, would be."""
+    return Path(bpy.path.abspath(image.filepath, library=image.library).replace("<UDIM>", str(tile)))
+
+
+def has_file(image: bpy.types.Image, tile: int = 0) -> bool:
+    """Whether `file_bytes` finds a file."""
+    if image.is_dirty or image.source not in {"FILE", "TILED"}:
+        return False
+    return packed_file(image, tile) is not None or file_path(image, tile).is_file()
+
+
+def file_bytes(image: bpy.types.Image, tile: int = 0) -> bytes | None:
+    """The bytes of the file that an image (or a UDIM tile of it) shows unchanged, packed or on disk; None: there are none."""
+    if not has_file(image, tile):
         return None
-    if image.packed_file is not None:
-        return image.packed_file.data
-    path = Path(bpy.path.abspath(image.filepath, library=image.library))
+    packed = packed_file(image, tile)
     try:
-        return path.read_bytes()
+        return packed.data if packed is not None else file_path(image, tile).read_bytes()
     except OSError:
         return None
 
 
-def sent_image(image: bpy.types.Image, encoding: str) -> tuple[np.ndarray, str]:
+def sent_image(image: bpy.types.Image, encoding: str, tile: int = 0) -> tuple[np.ndarray, str]:
     """An image for the backend, and the encoding of its values: the bytes of its file, uint8 [n], else its pixels."""
-    data = file_bytes(image)
+    data = file_bytes(image, tile)
     if data is not None:
         return np.frombuffer(data, dtype=np.uint8), encoding
     pixels = image_pixels(image)

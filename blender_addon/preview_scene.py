@@ -19,9 +19,9 @@ class Texture:
     """An image that a look reads.
 
     key: names the pixels, and changes with them; image_uid: session_uid of the image of the file, 0 for pixels that no
-    image holds; pixels: uint8 [h, w, 4], row 0 at the top, where the image is not one of the file's (or a UDIM tile of
-    one); channel: the one that is read, None: red, green and blue; encoding: "srgb" or "linear", what stored values
-    mean (Blender's own GPU textures of images of the file are linear already).
+    image holds; pixels: uint8 [h, w, 4], row 0 at the top, where the image is not one of the file's; channel: the one that
+    is read, None: red, green and blue; encoding: "srgb" or "linear", what stored values mean (Blender's own GPU textures
+    of images of the file are linear already); tile: number of the UDIM tile, 0: the image has none.
     """
 
     key: str
@@ -29,6 +29,7 @@ class Texture:
     pixels: np.ndarray | None = field(compare=False)
     channel: int | None
     encoding: str
+    tile: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class PreviewPart:
     key: names the geometry, and changes with it; arrays: vertex_position, vertex_normal [N, 3], vertex_tangent [N, 4],
     vertex_uv [N, 2] float32, triangles [T, 3] int32, of the object's own space in the renderer's axes; matrix: float64
     [4, 4], from there to the world in the renderer's axes; look: with maps in the making, where a fit makes some for this
-    part; job: identifier of the running job and number of the set that it makes for this part, or None; fallback: the
-    look without maps in the making, where `look` has some.
+    part; job: identifier of the running job and number of the set that it makes for this part, or None; fallback: what the
+    backend is told instead of `look` where that differs: a look without maps in the making, or with UDIM tiles.
     """
 
     key: str
@@ -114,7 +115,7 @@ def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
         if value.pixels is not None:
             arrays[value.key] = value.pixels
         else:
-            arrays[value.key], encoding = sent_image(images[value.image_uid], value.key, encoding)
+            arrays[value.key], encoding = sent_image(images[value.image_uid], encoding, value.tile)
         return {"array": value.key, "channel": value.channel, "encoding": encoding}
 
     parts = []

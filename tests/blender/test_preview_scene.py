@@ -1,19 +1,25 @@
-"""What the preview collects of a scene: meshes once, places, looks; and nothing of the file changes."""
+"""What the preview collects of a scene: meshes once, places, looks, maps in the making; and nothing of the file changes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import add_cube, paint, snapshot
+from complex_file import build_complex_file
+from file_fingerprint import differences, fingerprint
+from scenes import add_cube, paint, ready_cube, run_to_end, small_fit
+from session_steps import poll_until, start
 
 bpy = pytest.importorskip("bpy")
+
+
+class Viewport:
+    """Stands in for a 3D view: `collect` only hands it to Blender, which needs a real one."""
 
 
 def collect(addon, collector=None):
     bpy.context.view_layer.update()
     depsgraph = bpy.context.evaluated_depsgraph_get()
-    collector = collector or addon.preview_collector.PreviewCollector()
-    return collector.collect(depsgraph)
+    return (collector or addon.preview_collector.PreviewCollector()).collect(depsgraph)
 
 
 def placed(part) -> np.ndarray:
@@ -23,6 +29,15 @@ def placed(part) -> np.ndarray:
 
 def exported(addon, scene_object) -> dict:
     return addon.export_mesh.export_mesh(scene_object, bpy.context.evaluated_depsgraph_get()).arrays
+
+
+@pytest.fixture
+def reads(addon, monkeypatch) -> list:
+    """How often meshes are read from Blender."""
+    calls = []
+    original = addon.preview_meshes.read_parts
+    monkeypatch.setattr(addon.preview_meshes, "read_parts", lambda *arguments: calls.append(1) or original(*arguments))
+    return calls
 
 
 def test_a_placed_part_is_what_is_exported(addon) -> None:
@@ -41,9 +56,165 @@ def test_a_placed_part_is_what_is_exported(addon) -> None:
     assert part.look.roughness == pytest.approx(0.4)
 
 
-def test_collecting_changes_nothing(addon) -> None:
+def test_custom_normals_and_modifiers_are_shown(addon) -> None:
+    """The evaluated mesh as it is, without evaluating it again, has what the export has."""
+    cube = add_cube()
+    cube.data.normals_split_custom_set([(1 / 3, 2 / 3, 2 / 3)] * 24)
+    cube.modifiers.new("Triangulate", "TRIANGULATE")
+    (part,) = collect(addon).parts
+    wanted = exported(addon, cube)
+    for name in ("vertex_normal", "vertex_tangent", "vertex_uv"):
+        np.testing.assert_allclose(part.arrays[name], wanted[name], atol=1e-4)
+
+
+def test_a_mesh_is_read_once_until_it_changes(addon, reads) -> None:
+    cube = add_cube()
+    linked = cube.copy()
+    bpy.context.collection.objects.link(linked)
+    collector, other = addon.preview_collector.PreviewCollector(), addon.preview_collector.PreviewCollector()
+    first = collect(addon, collector)
+    assert (len(first.parts), len(reads)) == (2, 1)
+    assert first.parts[0].key == first.parts[1].key
+    linked.location.x = 5.0
+    moved = collect(addon, collector)
+    assert collect(addon, other).parts[0].arrays is first.parts[0].arrays
+    assert len(reads) == 1
+    assert {part.matrix[2, 3] for part in moved.parts} == {0.0, -5.0}
+    cube.data.vertices[0].co.x += 1.0
+    cube.data.update()
+    changed = collect(addon, collector)
+    assert len(reads) == 2
+    assert changed.parts[0].key != first.parts[0].key
+
+
+def test_slots_are_parts(addon) -> None:
+    cube = add_cube()
+    for name in ("A", "B", "C"):
+        paint(cube, name).node_tree.nodes["Principled BSDF"].inputs["Metallic"].default_value = ord(name) - 65
+    for polygon, slot in zip(cube.data.polygons, [0, 2, 2, 7, 0, 0], strict=True):
+        polygon.material_index = slot
+    parts = collect(addon).parts
+    assert [(len(part.arrays["triangles"]), part.look.metallic) for part in parts] == [(6, 0.0), (6, 2.0)]
+    assert sum(len(part.arrays["vertex_position"]) for part in parts) == 24
+    assert all(part.arrays["triangles"].max() + 1 == len(part.arrays["vertex_position"]) for part in parts)
+
+
+def test_what_is_hidden_is_left_out_and_instances_are_shown(addon) -> None:
+    cube = add_cube()
+    gone = add_cube()
+    gone.hide_set(True)
+    add_cube().visible_camera = False
+    holder = bpy.data.objects.new("Holder", None)
+    collection = bpy.data.collections.new("Instanced")
+    collection.objects.link(cube)
+    holder.instance_type, holder.instance_collection, holder.location = "COLLECTION", collection, (0.0, 0.0, 7.0)
+    bpy.context.collection.objects.link(holder)
+    flat = add_cube()
+    flat.scale.z = 0.0
+    assert sorted(part.matrix[1, 3] for part in collect(addon).parts) == [0.0, 7.0]
+
+
+def test_text_and_meshes_without_uvs_are_grey(addon) -> None:
+    bpy.ops.object.text_add()
+    bare = add_cube()
+    bare.data.uv_layers.remove(bare.data.uv_layers[0])
+    parts = collect(addon).parts
+    assert len(parts) == 2
+    for part in parts:
+        assert part.look == addon.preview_scene.NEUTRAL
+        tangent, normal = part.arrays["vertex_tangent"][:, :3], part.arrays["vertex_normal"]
+        np.testing.assert_allclose(np.linalg.norm(tangent, axis=1), 1.0, atol=1e-5)
+        np.testing.assert_allclose((tangent * normal).sum(axis=1), 0.0, atol=1e-5)
+
+
+def test_nothing_of_a_complex_file_changes(addon, tmp_path) -> None:
+    build_complex_file(tmp_path)
     bpy.ops.mesh.primitive_cylinder_add(vertices=12, end_fill_type="NGON")
-    paint(bpy.context.object)
-    before = snapshot()
-    assert collect(addon).parts
-    assert snapshot() == before
+    bpy.context.view_layer.update()
+    before = fingerprint()
+    scene = collect(addon)
+    addon.preview_scene.description(scene)
+    assert len(scene.parts) > 1
+    assert differences(before, fingerprint()) == []
+
+
+def test_the_description_names_arrays_by_content(addon) -> None:
+    cube = add_cube()
+    paint(cube)
+    scene = collect(addon)
+    described, arrays = addon.preview_scene.description(scene)
+    (part,) = described["parts"]
+    assert set(part["mesh"]) == {"vertex_position", "vertex_normal", "vertex_tangent", "vertex_uv", "triangles"}
+    assert all(arrays[name] is scene.parts[0].arrays[key] for key, name in part["mesh"].items())
+    assert arrays[described["light"]].shape == (32, 64, 3)
+    assert part["look"]["kd"] == pytest.approx([0.8, 0.3, 0.1])
+    assert part["job"] is None
+
+
+@pytest.mark.any_blender
+def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) -> None:
+    cube = ready_cube()
+    small_fit()
+    watched = []
+    original = addon.session_maps.GrowingMaps.watch
+    monkeypatch.setattr(
+        addon.session_maps.GrowingMaps, "watch", lambda *arguments: watched.append(1) or original(*arguments)
+    )
+    monkeypatch.setattr(addon.preview_collector, "is_shown", lambda _instance, _viewport: True)
+    session = start(addon)
+    poll_until(session, lambda _status: session.maps.previews)
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    (part,) = addon.preview_collector.PreviewCollector().collect(depsgraph, Viewport()).parts
+    assert watched
+    assert part.job is not None
+    assert part.job[1] == 0
+    assert part.look.kd.pixels.dtype == np.uint8
+    assert part.look.kd.encoding == "srgb"
+    assert (part.look.openness.channel, part.look.roughness.channel, part.look.metallic.channel) == (0, 1, 2)
+    described, arrays = addon.preview_scene.description(collect(addon))
+    assert described["parts"][0]["job"] == {"id": part.job[0], "set": 0}
+    assert described["parts"][0]["look"]["kd"] == pytest.approx([0.8, 0.3, 0.1])
+    assert not any(name.startswith("making") for name in arrays)
+    run_to_end(session)
+    assert session.status.state == "done", session.status
+    assert session.maps_in_the_making == {}
+    (part,) = collect(addon).parts
+    assert part.job is None
+    assert part.look.kd.image_uid == cube.material_slots[0].material.node_tree.nodes["Base Color"].image.session_uid
+    assert part.look.openness.channel == 0
+    views = session.reference_views()
+    assert len(views) == 8
+    assert views[3].image().shape == (64, 64, 4)
+    folder = session._folder
+    assert not (folder / "copy.blend").exists()
+    bpy.ops.pbrfit.dismiss()
+    assert not folder.exists()
+
+
+def test_watching_is_told_once_and_ends_by_itself(addon, monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(addon.session_maps.time, "monotonic", lambda: now[0])
+
+    class Client:
+        def __init__(self) -> None:
+            self.told = []
+
+        def watch(self, size, interval_s) -> None:
+            self.told.append((size, interval_s))
+
+    maps, client = addon.session_maps.GrowingMaps(), Client()
+    maps.tell(client)
+    assert client.told == []
+    maps.watch()
+    maps.tell(client)
+    maps.tell(client)
+    assert client.told == [(512, 0.1)]
+    now[0] = 1.9
+    maps.tell(client)
+    now[0] = 2.1
+    maps.tell(client)
+    assert client.told == [(512, 0.1), (0, 0.5)]
+    maps.watch(256, 0.2)
+    maps.tell(client)
+    maps.tell(second := Client())
+    assert second.told[-1] == (256, 0.2)
