@@ -76,6 +76,7 @@ class JobLive:
             self._followers.discard(session)
             if not self._followers:
                 self._latest.clear()
+                self._untaken.clear()
 
     def wanted(self, set_index: int) -> int:
         """The size at which the fit is to leave a copy of a set's maps now; 0: none."""

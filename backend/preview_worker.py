@@ -110,11 +110,12 @@ class _Client:
             if self.shown.get((job, maps.set_index), 0) < maps.serial
         ]
 
-    def frame_to_draw(self) -> FrameTask | None:
-        """The frame that waits longest of those whose viewport has seen the one before."""
+    def frame_to_draw(self, held_back: bool) -> FrameTask | None:
+        """The frame that waits longest of those whose viewport has seen the one before; held_back: only a final one."""
         if self.scene is None and self.failure is None:
             return None
-        return next((task for viewport, task in self.frames.items() if viewport not in self.on_their_way), None)
+        ready = (task for viewport, task in self.frames.items() if viewport not in self.on_their_way)
+        return next((task for task in ready if task.request.final or not held_back), None)
 
 
 class PreviewWorker:
@@ -252,16 +253,15 @@ class PreviewWorker:
         running, patience = self._running(), None
         wait_s = running.control.live.preview_share.wait_s() if running is not None else 0.0
         for client in self._clients.values():
-            frame = client.frame_to_draw()
-            if frame is None:
-                continue
-            if wait_s == 0 or frame.request.final:
+            frame = client.frame_to_draw(held_back=wait_s > 0)
+            if frame is not None:
                 viewport = frame.request.viewport
                 del client.frames[viewport]
                 client.on_their_way[viewport] = frame.name
                 self._clients.move_to_end(client.name)  # the others have their turn
                 return partial(self._draw, client, frame), None
-            patience = min(wait_s, 0.25)  # the job may rest or end meanwhile
+            if client.frames:
+                patience = min(wait_s, 0.25) or None  # the job may rest or end meanwhile
         return None, patience
 
     def _tell(self, client: _Client, job_id: str, maps: LiveMaps) -> None:
@@ -287,6 +287,7 @@ class PreviewWorker:
         client.failure = None
         if not self._attempt(client, task, "scene", lambda: self._arrange(drawing, client, task)):
             return
+        client.told.clear()
         for name in set(client.jobs) - set(task.jobs):
             client.jobs[name].unfollow(client.name)
         client.jobs = dict(task.jobs)

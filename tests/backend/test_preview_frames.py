@@ -164,7 +164,9 @@ def test_bad_requests_are_refused(server, change):
         values = {**request().to_dict(), **change}
         if change.keys() & {"projection", "more"}:
             values.pop("view")
-        reply = raw.request("frame", {k: v for k, v in values.items() if k != "projection" or "projection" not in change})
+        reply = raw.request(
+            "frame", {k: v for k, v in values.items() if k != "projection" or "projection" not in change}
+        )
         assert (reply.type, reply.body["code"]) == ("error", "frame")
         assert_lives(raw)
 
@@ -238,8 +240,10 @@ def test_a_request_is_checked_where_it_is_made():
 
 
 def test_large_scenes_pass_limits_in_pieces():
-    with running_server(make_drawing=lambda: StandIn().drawing, limits=Limits()) as server:
-        with preview_client(server.address) as client:
-            client.show(SCENE, {"a": np.arange(3_000_000, dtype=np.float32)})
-            frame = drawn(client, request(1, size=(1080, 1920)))
-            assert (frame.image[..., 2] == 1).all()
+    with (
+        running_server(make_drawing=lambda: StandIn().drawing, limits=Limits()) as server,
+        preview_client(server.address) as client,
+    ):
+        client.show(SCENE, {"a": np.arange(3_000_000, dtype=np.float32)})
+        frame = drawn(client, request(1, size=(1080, 1920)))
+        assert (frame.image[..., 2] == 1).all()
