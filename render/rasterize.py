@@ -114,22 +114,33 @@ def fragments_of_triangles(
     """
     height, width = resolution
     view, in_view = pixel // (height * width), pixel % (height * width)
-    edge, depth_plane, _ = _edge_functions(position_clip[view[:, None], triangles[triangle].long()])
+    is_few = len(position_clip) * len(triangles) <= len(triangle)  # then each is worked out once
+    corners = (
+        position_clip[:, triangles.long()].reshape(-1, 3, 4)
+        if is_few
+        else position_clip[view[:, None], triangles[triangle].long()]
+    )
+    edge, depth_plane, _ = _edge_functions(corners)
+    planes = torch.cat([edge, depth_plane[:, None]], dim=1)
+    if is_few:
+        planes = planes.index_select(0, view * len(triangles) + triangle)
     x, y = _device_x(in_view % width, width), _device_y(in_view // width, height)
     point = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-    value = (edge * point[:, None, :]).sum(-1)
-    total = value.sum(-1, keepdim=True)
-    barycentric = value / total
-    slope = edge - barycentric[..., None] * edge.sum(1, keepdim=True)
+    value = torch.bmm(planes, point[..., None])[..., 0]
+    inverse = 1 / value[:, :3].sum(-1, keepdim=True)
+    barycentric = value[:, :3] * inverse
+    over_x, over_y = (
+        (planes[:, :3, axis] - barycentric * planes[:, :3, axis].sum(1, keepdim=True)) * inverse for axis in (0, 1)
+    )
     return Fragments(
         view=view,
         pixel=pixel,
         layer=layer,
         triangle=triangle,
         barycentric=barycentric.float(),
-        depth=(point * depth_plane).sum(-1).float(),
-        barycentric_dx=(slope[..., 0] / total * (2 / width)).float(),
-        barycentric_dy=(slope[..., 1] / total * (2 / height)).float(),
+        depth=value[:, 3].float(),
+        barycentric_dx=(over_x * (2 / width)).float(),
+        barycentric_dy=(over_y * (2 / height)).float(),
     )
 
 
