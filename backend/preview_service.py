@@ -50,9 +50,12 @@ class _Wanted:
 
 @dataclass
 class _Viewer:
-    """A session: its scene, its lights by hash, the arrays of its scene by hash and dtype, and its viewports' names."""
+    """A session: its scene, the number of the latest that is ready, its lights by hash, the arrays of its scene by hash,
+    dtype and shape, and its viewports' names.
+    """
 
     scene: _Wanted | None = None
+    ready: int = 0
     lights: dict[str, _Wanted] = field(default_factory=dict)
     arrays: dict[tuple[Any, ...], np.ndarray] = field(default_factory=dict)
     viewports: set[str] = field(default_factory=set)
@@ -90,6 +93,11 @@ class PreviewService:
     def sessions(self) -> list[str]:
         """Those who see a preview."""
         return list(self._viewers)
+
+    def ready_scene(self, session: str) -> int:
+        """The number of a session's latest scene that is ready, 0 without."""
+        viewer = self._viewers.get(session)
+        return 0 if viewer is None else viewer.ready
 
     def handles(self, kind: str) -> bool:
         """Whether a request of this type is about previews."""
@@ -140,8 +148,12 @@ class PreviewService:
         elif isinstance(what.task, FrameTask):
             self._answer_frame(session, what)
         elif isinstance(what.task, SceneTask):
-            said = Message("scene_ready", {"scene": what.task.number})
-            self._tell(session, _failed("scene_failed", said.body, what) if isinstance(what, Failure) else said)
+            number = {"scene": what.task.number}
+            if isinstance(what, Failure):
+                self._tell(session, _failed("scene_failed", number, what))
+            else:
+                viewer.ready = what.task.number
+                self._tell(session, Message("scene_ready", number))
         else:
             wanted = viewer.lights.pop(what.task.key, None)
             if wanted is not None:

@@ -236,7 +236,9 @@ class Server:
         if message.type == "hello":
             self._previews.drop(message.session)
         reply = self._service.handle(message, key)
-        if message.type == "put":
+        if message.type == "ping":
+            reply.body["scene"] = self._previews.ready_scene(message.session)
+        elif message.type == "put":
             self._previews.contents_changed()
         return pack(reply)
 

@@ -55,7 +55,7 @@ class PreviewConnection(LinkLoop):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._scenes = 0
+        self._scenes = self._told = 0  # how many were set, and the latest of them that was told to be ready
         self._next_scene: _Scene | None = None
         self._offered: Message | None = None  # the latest request `scene`
         self._taken = True  # whether it has been answered
@@ -156,9 +156,8 @@ class PreviewConnection(LinkLoop):
                 self._upload(digest, {digest: self._lights.get(digest)}, body.get("missing", []))
             elif message.type == "stored" and request is not None:
                 self._stored(message)
-            elif message.type == "scene_ready":
-                if self._next_scene is None and body.get("scene") == self._scenes:
-                    self._emit(SceneReady())
+            elif message.type in ("scene_ready", "pong"):
+                self._scene_is_ready(int(body.get("scene", 0)))
             elif message.type == "maps_changed":
                 self._emit(MapsChanged(str(body.get("job")), int(body.get("set", -1))))
             elif message.type == "light_ready":
@@ -170,6 +169,12 @@ class PreviewConnection(LinkLoop):
                 self._emit(PreviewFailed(*(str(body.get(name, "")) for name in ("code", "cause", "cure"))))
         except (ProtocolError, TypeError, ValueError, KeyError) as error:
             logger.warning("dropped a message %s of the backend: %s", message.type, error)
+
+    def _scene_is_ready(self, number: int) -> None:
+        """Tells of the latest scene, once; where its event was lost with a connection, the heartbeat knows."""
+        if self._told < number == self._scenes:
+            self._told = number
+            self._emit(SceneReady())
 
     def _take_error(self, request: Message | None, body: dict[str, Any]) -> None:
         code, cause, cure = (str(body.get(name, "")) for name in ("code", "cause", "cure"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from preview_harness import StandIn, preview_client, request
 from server_harness import ONE_MIB, PATIENCE_S, Limits, assert_lives, raw_client, running_server
+from test_client_connection import CuttableLink
 
 from backend.protocol.preview_events import FrameFailed, PreviewConnected, PreviewFailed, PreviewFrame, SceneReady
 from backend.protocol.wire import ProtocolError, describe
@@ -237,6 +238,30 @@ def test_a_request_is_checked_where_it_is_made():
     with pytest.raises(ProtocolError, match="8192"):
         request(size=(9000, 10))
     assert type(request()).from_dict(request().to_dict()) == request()
+
+
+def test_a_frame_that_was_lost_with_a_connection_is_drawn_again(server, stand_in):
+    link = CuttableLink(server.address)
+    with preview_client(link.address) as client:
+        client.show(SCENE)
+        stand_in.gate.clear()
+        client.request_frame(request(1))
+        time.sleep(0.1)
+        link.cut()
+        stand_in.gate.set()
+        assert client.wait(PreviewFrame).number == 1
+        assert drawn(client, request(2)).number == 2
+        client.show({**SCENE, "color": 0.75})
+        assert drawn(client, request(3)).image[0, 0, 0] == 0.75
+    link.close()
+
+
+def test_a_scene_whose_event_was_lost_is_ready_all_the_same(server):
+    with raw_client(server.address) as raw:
+        assert raw.request("ping").body["scene"] == 0
+        raw.request("scene", scene_body() | {"scene": 7}, description=np.frombuffer(b'{"color": 1}', np.uint8))
+        raw.event("scene_ready")
+        assert raw.request("ping").body["scene"] == 7
 
 
 def test_large_scenes_pass_limits_in_pieces():
