@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|kernels|sizes|plot`, from the root of the repository."""
+"""`python -m benchmarks fit|ops|kernels|sizes|preview|plot`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.errors import CommandError
 from backend.jobs import JobError
-from benchmarks import fit, kernels, ops, sizes
+from benchmarks import fit, kernels, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.image_io import ImageError
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         ("ops", ops, "the time of each operation against the bytes it must move"),
         ("kernels", kernels, "what an iteration on a GPU is made of, each kernel against the roofline"),
         ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
+        ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
     ):
         module.add_arguments(commands.add_parser(name, help=about, description=module.__doc__))
     plot = commands.add_parser("plot", help="draw the records of several fits beside nvdiffrec's")
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "fit" and options.first_run:
             fit.first_run(options)
         else:
-            {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes}[options.command].run(options)
+            commands = {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes, "preview": preview}
+            commands[options.command].run(options)
     except (CommandError, JobError, MeshError, ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
