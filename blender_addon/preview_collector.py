@@ -94,7 +94,7 @@ class PreviewCollector:
         self._kept = kept
         if viewport is not None and any(part.job is not None for part in parts):
             current.maps.watch()
-        environment = worlds().environment(depsgraph.scene.original)
+        environment = worlds().environment(depsgraph.scene_eval)
         if worlds().waiting:
             notes[WAITING] = None
         if worlds().error is not None:
@@ -135,7 +135,7 @@ class PreviewCollector:
                 yield PreviewPart(key, arrays, matrix, grown or look, job, told)
 
     def _look(self, material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
-        wanted = material.session_uid if material is not None else 0, default_uv_map
+        wanted = material.original.session_uid if material is not None else 0, default_uv_map
         if wanted not in self._looks:
             self._looks[wanted] = read_look(material, default_uv_map)
         return self._looks[wanted]
@@ -174,13 +174,11 @@ def slot_count_of(evaluated: bpy.types.Object) -> int:
 
 
 def slot_material(evaluated: bpy.types.Object, index: int) -> bpy.types.Material | None:
-    """The material (of the file) that a slot of an evaluated object or instance shows."""
+    """The material that a slot of an evaluated object or instance shows: evaluated, so with the frame's animation."""
     slots, materials = evaluated.material_slots, evaluated.data.materials
     if index < len(slots) and slots[index].link == "OBJECT":
-        found = slots[index].material
-    else:
-        found = materials[index] if index < len(materials) else None
-    return found.original if found is not None else None
+        return slots[index].material
+    return materials[index] if index < len(materials) else None
 
 
 def render_uv_map(mesh: bpy.types.Mesh) -> str:

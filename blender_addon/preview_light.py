@@ -73,9 +73,11 @@ class WorldLights:
             self._changes[world.session_uid] = self._changes.get(world.session_uid, 0) + 1
 
     def environment(self, scene: bpy.types.Scene) -> Environment | None:
-        """The light of a scene's world: as it is, or while it has to be rendered that of before, None: nothing yet."""
-        world = scene.world
-        uid = world.session_uid if world is not None else 0
+        """The light of a scene's world: as it is, or while it has to be rendered that of before, None: nothing yet.
+
+        scene: of the file, or evaluated, where the world is animated.
+        """
+        uid = scene.world.original.session_uid if scene.world is not None else 0
         simple, constant = simple_world(scene), constant_world(scene)
         if constant is not None:
             state: Hashable = constant

@@ -218,3 +218,69 @@ def test_watching_is_told_once_and_ends_by_itself(addon, monkeypatch) -> None:
     maps.tell(client)
     maps.tell(second := Client())
     assert second.told[-1] == (256, 0.2)
+
+
+def test_an_animated_material_is_shown_as_its_frame_is(addon) -> None:
+    """Renders evaluate a scene of their own, so what is animated stands in its evaluated materials alone."""
+    cube = add_cube()
+    roughness = paint(cube).node_tree.nodes["Principled BSDF"].inputs["Roughness"]
+    for frame, value in ((1, 0.0), (11, 1.0)):
+        roughness.default_value = value
+        roughness.keyframe_insert("default_value", frame=frame)
+    collector = addon.preview_collector.PreviewCollector()
+    bpy.context.scene.frame_set(1)
+    assert collect(addon, collector).parts[0].look.roughness == pytest.approx(0.0)
+    noted = []
+
+    def note(_scene, depsgraph) -> None:
+        noted.append([update.id.name for update in depsgraph.updates])
+        collector.note_updates(depsgraph)
+
+    bpy.app.handlers.frame_change_post.append(note)
+    try:
+        bpy.context.scene.frame_set(11)
+    finally:
+        bpy.app.handlers.frame_change_post.remove(note)
+    assert noted
+    assert collect(addon, collector).parts[0].look.roughness == pytest.approx(1.0)
+
+
+def test_a_changed_material_is_read_again_others_are_not(addon, monkeypatch) -> None:
+    cube = add_cube()
+    material = paint(cube)
+    collector, seen = addon.preview_collector.PreviewCollector(), []
+    original = addon.preview_collector.read_look
+    monkeypatch.setattr(addon.preview_collector, "read_look", lambda *arguments: seen.append(1) or original(*arguments))
+
+    def note(_scene, depsgraph) -> None:
+        collector.note_updates(depsgraph)
+
+    bpy.app.handlers.depsgraph_update_post.append(note)
+    try:
+        collect(addon, collector)
+        seen.clear()
+        cube.location.x += 1.0
+        collect(addon, collector)
+        assert seen == []
+        material.node_tree.nodes["Principled BSDF"].inputs["Metallic"].default_value = 0.75
+        assert collect(addon, collector).parts[0].look.metallic == 0.75
+        assert seen == [1]
+    finally:
+        bpy.app.handlers.depsgraph_update_post.remove(note)
+
+
+def test_kinds_of_objects_that_a_viewport_hides_are_left_out(addon) -> None:
+    bpy.ops.wm.read_factory_settings()
+    bpy.ops.preferences.addon_enable(module=addon.name)
+    areas = [area for screen in bpy.data.screens for area in screen.areas if area.type == "VIEW_3D"]
+    viewport = areas[0].spaces[0]
+    cube, other = bpy.data.objects["Cube"], add_cube()
+    other.location.x = 3.0
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    collector = addon.preview_collector.PreviewCollector()
+    assert len(collector.collect(depsgraph, viewport).parts) == 2
+    viewport.show_object_viewport_mesh = False
+    assert len(collector.collect(depsgraph, viewport).parts) == 0
+    viewport.show_object_viewport_mesh = True
+    assert cube.visible_in_viewport_get(viewport)
