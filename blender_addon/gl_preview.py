@@ -72,6 +72,8 @@ def _drawing_state() -> Iterator[None]:
         gpu.state.blend_set(blend)
         gpu.state.depth_mask_set(mask)
         gpu.state.depth_test_set(test)
+        # One that is never freed: Blender 5.2 binds the last one anew, also after it was freed, and crashes.
+        gpu.shader.from_builtin("UNIFORM_COLOR").bind()
 
 
 class GlPreview:
