@@ -92,13 +92,14 @@ def sky_directions(
     rotation = np.eye(4)
     rotation[:3, :3] = view[:3, :3]
     from_clip = np.linalg.inv(projection @ rotation)
-    # From the near plane to the far one, which does for orthographic cameras too; both are linear over the image.
+    # From the near plane to the far one, which does for orthographic cameras too. Both are linear over the image, as w is
+    # the same all over each of them.
+    points = np.array([[0, 0, z, 1] for z in (-1, 1)]) @ from_clip.T
+    slopes = from_clip[:3, :2] * (1 / points[1, 3] - 1 / points[0, 3])
+    centre = points[1, :3] / points[1, 3] - points[0, :3] / points[0, 3]
     x, y = (2 * np.arange(width) + 1) / width - 1, (2 * np.arange(height) + 1) / height - 1
-    near, far = (_unprojected(from_clip, z, x, y, device) for z in (-1.0, 1.0))
-    return (far[..., :3] / far[..., 3:] - near[..., :3] / near[..., 3:]).float()
-
-
-def _unprojected(from_clip: np.ndarray, z: float, x: np.ndarray, y: np.ndarray, device: torch.device) -> torch.Tensor:
-    across, down, rest = from_clip[:, 0], from_clip[:, 1], from_clip[:, 2] * z + from_clip[:, 3]
-    rows = torch.from_numpy(np.outer(y, down) + rest).to(device)
-    return rows[:, None] + torch.from_numpy(np.outer(x, across)).to(device)
+    across, down = (
+        torch.from_numpy(values).float().to(device)
+        for values in (np.outer(x, slopes[:, 0]), np.outer(y, slopes[:, 1]) + centre)
+    )
+    return down[:, None] + across

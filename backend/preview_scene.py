@@ -32,6 +32,7 @@ _MOST_BYTES, _GPU_SHARE = 2 << 30, 0.25
 # A texel with its coarser levels: nine or ten floats.
 _TEXEL_BYTES = 50
 _DARKNESS_RESOLUTION = 16
+_SKY_ROWS = 16
 
 Job = tuple[str, int]
 Key = tuple[object, ...]
@@ -253,8 +254,10 @@ class LoadedScene:
         """The light behind each pixel's centre, [H, W, 3]; that of the last camera is kept."""
         key = (view[:3, :3].tobytes(), projection.tobytes(), size)
         if self._sky is None or self._sky[0] != key:
-            direction = sky_directions(view, projection, size, self.device)
-            self._sky = key, self._light.specular(direction, torch.zeros_like(direction[..., 0]))
+            directions = sky_directions(view, projection, size, self.device)
+            # On a CPU by rows that stay in its caches.
+            parts = directions.split(_SKY_ROWS) if self.device.type == "cpu" else (directions,)
+            self._sky = key, torch.cat([self._light.specular(part, torch.zeros_like(part[..., 0])) for part in parts])
         return self._sky[1]
 
 

@@ -174,7 +174,8 @@ class PreviewRenderer:
             cameras = [camera.to(self.device) for camera in cameras]
             light = self._light if settings.is_lit else None
             drawing = Drawing(self.parts, cameras, light, settings.resolution, spp, settings.layers, channel, model)
-            return drawing.draw(behind.to(self.device)).clamp_(max=torch.finfo(dtype).max).to(dtype)
+            image = drawing.draw(behind.to(self.device))
+            return image if dtype == torch.float32 else image.clamp_(max=torch.finfo(dtype).max).to(dtype)
         kind = self._kind(settings)
         _upload(kind, cameras, behind)
         with torch.cuda.device_of(kind.image):

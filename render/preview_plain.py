@@ -52,11 +52,13 @@ class Drawing:
             if clear is not None:
                 clear[part.pixel] -= share[:, 0]
             if spp == 1:
-                image[part.pixel] += values
+                # Further layers are added to those before.
+                image[part.pixel] = values if layer == 0 else image[part.pixel] + values
             else:
                 image.index_add_(0, _coarse(part.pixel, width, spp), values, alpha=1 / spp**2)
         image = image.view(views, height, width, 4)
-        image[..., :3] += (1 - image[..., 3:]) * background
+        if background.ndim > 1 or bool(background.any()):
+            image[..., :3] += (1 - image[..., 3:]) * background
         return image
 
     def _shaded(self, fragments: Fragments) -> torch.Tensor:

@@ -199,7 +199,11 @@ def _covered_pixels(
     depth = plane[:, 0] * _device_x(column, width) + plane[:, 1] * _device_y(row, height) + plane[:, 2]
     inside = (depth >= -1) & (depth <= 1)
     view = triangle // max(1, len(triangles) // max(1, len(clip)))
-    return ((view * height + row) * width + column)[inside], triangle[inside], depth[inside]
+    pixel = (view * height + row) * width + column
+    if bool(inside.all()):
+        return pixel, triangle, depth
+    kept = inside.nonzero()[:, 0]
+    return pixel[kept], triangle[kept], depth[kept]
 
 
 def _device_x(column: torch.Tensor, width: int) -> torch.Tensor:
@@ -268,13 +272,16 @@ def _nearest(
     candidates = torch.arange(len(key), device=key.device)
     chosen, numbers = [], []
     for layer in range(layers):
+        mine, keys = (pixel, key) if layer == 0 else (pixel[candidates], key[candidates])
         nearest = torch.full((pixels,), _NO_FRAGMENT, dtype=torch.int64, device=key.device)
-        nearest.scatter_reduce_(0, pixel[candidates], key[candidates], "amin")
-        taken = key[candidates] == nearest[pixel[candidates]]
+        nearest.scatter_reduce_(0, mine, keys, "amin")
+        taken = keys == nearest[mine]
         found = candidates[taken]
         found = found[torch.argsort(pixel[found])]
         chosen.append(found)
         numbers.append(torch.full_like(found, layer))
+        if layer == layers - 1:
+            break
         candidates = candidates[~taken]
         if len(candidates) == 0:
             break

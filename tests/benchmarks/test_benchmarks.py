@@ -10,7 +10,7 @@ from itertools import pairwise, takewhile
 import pytest
 import torch
 
-from benchmarks import ops
+from benchmarks import ops, preview
 from benchmarks.__main__ import main
 from benchmarks.cases import HeldOut, best_scaled, kd_psnrs, load_case, subdivided, training_cameras
 from benchmarks.fit import seconds_to
@@ -120,9 +120,25 @@ def test_sizes_are_swept(data, tmp_path):
     assert all(point["peak_bytes"] > 0 for points in sweeps.values() for point in points)
 
 
+def test_frames_of_a_backend_are_timed(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(preview.SIZES, "512", (48, 64))
+    path = tmp_path / "preview.json"
+    options = ["--device", "cpu", "--size", "512", "--frames", "2", "--budget", "1", "--data", str(data)]
+    assert main(["preview", *options, "--json", str(path)]) == 0
+    result = strictly_read(path)
+    assert result["size"] == [48, 64]
+    assert {row["name"] for row in result["frames"]} == set(preview.KINDS)
+    for row in result["frames"]:
+        assert row["total_ms"] > row["render_ms"] > 0
+        assert row["mib"] > 0.001
+        assert row["mb_per_second"] > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
+        (["preview", "--frames", "0"], "--frames is 0"),
+        (["preview", "--data", "/nowhere"], "/nowhere/spot/spot.obj"),
         (["fit", "--data", "/nowhere"], "/nowhere/spot/spot.obj"),
         (["fit", "--views", "0"], "--views is 0"),
         (["fit", "--set", "nonsense=1"], "no 'nonsense'"),
