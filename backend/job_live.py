@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .time_share import TimeShare
@@ -26,7 +26,9 @@ LEARNED_LIGHT = -1
 
 @dataclass(frozen=True)
 class LiveMaps:
-    """A copy of a set's maps: `snapshot` is `backend.job_preview.Snapshot`; serial counts the copies of the job."""
+    """A copy of a set's maps: `snapshot` is `backend.job_preview.Snapshot`, None where it is not kept any more; serial counts
+    the copies of the job.
+    """
 
     set_index: int
     serial: int
@@ -125,9 +127,11 @@ class JobLive:
             return list(self._latest.values())
 
     def take(self, maps: LiveMaps) -> None:
-        """A scene shows this copy: a newer one may be made."""
+        """A scene shows this copy: a newer one may be made, and nobody else's is kept."""
         with self._lock:
             self._untaken.discard(maps.set_index)
+            if len(self._followers) == 1 and self._latest.get(maps.set_index) is maps:
+                self._latest[maps.set_index] = replace(maps, snapshot=None)
 
     def spend(self, seconds: float) -> None:
         """Takes note of what maps have cost."""

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # What encrypting, sending and receiving a byte costs, both ends on one machine: seconds.
 _SECONDS_PER_BYTE = 2e-9
+_LONGEST_WAIT_S = 1.0
+_HELD_BACK_S = 0.25
 _REPORT = "This is a fault of PBRfit; please report it with the end of the backend's log."
 
 logger = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ class _Client:
             (job, maps)
             for job, live in self.jobs.items()
             for maps in live.latest()
-            if self.shown.get((job, maps.set_index), 0) < maps.serial
+            if maps.snapshot is not None and self.shown.get((job, maps.set_index), 0) < maps.serial
         ]
 
     def frame_to_draw(self, held_back: bool) -> FrameTask | None:
@@ -196,8 +198,12 @@ class PreviewWorker:
             self._thread.join(timeout_s)
         return self._thread is None or not self._thread.is_alive()
 
-    def _client(self, session: str) -> _Locked:
-        return _Locked(self, session)
+    @contextlib.contextmanager
+    def _client(self, session: str) -> Iterator[_Client]:
+        """A session's wishes, to be changed; afterwards the preview thread looks."""
+        with self._condition:
+            yield self._clients.setdefault(session, _Client(session))
+            self._start()
 
     def _start(self) -> None:
         self._woken = True
@@ -250,7 +256,8 @@ class PreviewWorker:
                 return partial(self._load, client, scene), None
             for job_id, maps in client.newer():
                 self._tell(client, job_id, maps)
-        running, patience = self._running(), None
+        running = self._running()
+        patience = _LONGEST_WAIT_S if self._watched else None  # a job that is watched may end without a word
         wait_s = running.control.live.preview_share.wait_s() if running is not None else 0.0
         for client in self._clients.values():
             frame = client.frame_to_draw(held_back=wait_s > 0)
@@ -261,7 +268,7 @@ class PreviewWorker:
                 self._clients.move_to_end(client.name)  # the others have their turn
                 return partial(self._draw, client, frame), None
             if client.frames:
-                patience = min(wait_s, 0.25) or None  # the job may rest or end meanwhile
+                patience = min(wait_s, _HELD_BACK_S) or patience  # the job may rest or end meanwhile
         return None, patience
 
     def _tell(self, client: _Client, job_id: str, maps: LiveMaps) -> None:
@@ -292,10 +299,9 @@ class PreviewWorker:
             client.jobs[name].unfollow(client.name)
         client.jobs = dict(task.jobs)
         with self._condition:
-            lives = list(client.jobs.values()) if client.name in self._clients else []
-        for live in lives:
-            live.changed = self.wake
-            live.follow(client.name)
+            for live in client.jobs.values() if self._clients.get(client.name) is client else ():
+                live.changed = self.wake
+                live.follow(client.name)
 
     def _arrange(self, drawing: Drawing, client: _Client, task: SceneTask) -> None:
         try:
@@ -379,18 +385,3 @@ class _NoDrawing:
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"the backend cannot draw: {self._error}") from self._error
-
-
-class _Locked:
-    """A session's wishes, to be changed by the I/O thread; afterwards the preview thread looks."""
-
-    def __init__(self, worker: PreviewWorker, session: str) -> None:
-        self._worker, self._session = worker, session
-
-    def __enter__(self) -> _Client:
-        self._worker._condition.acquire()
-        return self._worker._clients.setdefault(self._session, _Client(self._session))
-
-    def __exit__(self, *_: object) -> None:
-        self._worker._start()
-        self._worker._condition.release()

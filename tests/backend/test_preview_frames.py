@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from server_harness import ONE_MIB, PATIENCE_S, Limits, assert_lives, raw_client
 from test_client_connection import CuttableLink
 
 from backend.protocol.preview_events import FrameFailed, PreviewConnected, PreviewFailed, PreviewFrame, SceneReady
-from backend.protocol.wire import ProtocolError, describe
+from backend.protocol.wire import UNHASHED_TYPES, Message, ProtocolError, describe, pack, unpack
 
 SCENE = {"color": 0.5, "parts": []}
 
@@ -238,6 +239,19 @@ def test_a_request_is_checked_where_it_is_made():
     with pytest.raises(ProtocolError, match="8192"):
         request(size=(9000, 10))
     assert type(request()).from_dict(request().to_dict()) == request()
+
+
+@pytest.mark.parametrize("kind", UNHASHED_TYPES)
+def test_only_pictures_that_are_replaced_travel_without_a_hash(kind):
+    array = np.arange(12, dtype=np.float16)
+    header, data = pack(Message(kind, arrays={"a": array}))
+    assert json.loads(bytes(header))["frames"][0]["hash"] == ""
+    np.testing.assert_array_equal(unpack([header, data]).arrays["a"], array)
+    for other in (header.replace(kind.encode(), b"view"), header.replace(b'"hash":""', b'"hash":"' + b"0" * 64 + b'"')):
+        with pytest.raises(ProtocolError, match="hash"):
+            unpack([other, data])
+    with pytest.raises(ProtocolError, match="bytes"):
+        unpack([header, bytes(data)[2:]])
 
 
 def test_a_frame_that_was_lost_with_a_connection_is_drawn_again(server, stand_in):
