@@ -7,6 +7,7 @@ instances of one mesh share it. So that number says whether a mesh was read alre
 
 from __future__ import annotations
 
+import itertools
 import weakref
 
 import bpy
@@ -29,6 +30,7 @@ class LocalParts:
         self.parts = parts
 
 
+_numbers = itertools.count(1)
 _known: weakref.WeakValueDictionary[tuple, LocalParts] = weakref.WeakValueDictionary()
 
 
@@ -43,8 +45,8 @@ def local_parts(
     wanted = (evaluated.data.session_uid, uv_map, slot_count, tiled_slots)
     found = _known.get(wanted)
     if found is None:
-        key = ".".join(str(item) for item in (*wanted[:3], *sorted(tiled_slots)))
-        found = LocalParts(f"mesh/{key}", read_parts(evaluated, uv_map, slot_count, tiled_slots))
+        parts = read_parts(evaluated, uv_map, slot_count, tiled_slots)
+        found = LocalParts(f"mesh/{next(_numbers)}", parts)
         _known[wanted] = found
     return found
 

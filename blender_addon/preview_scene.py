@@ -100,7 +100,7 @@ class PreviewScene:
 
 
 def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
-    """The scene for the backend: JSON, and the arrays that it names. Equal content has equal names.
+    """The scene for the backend: JSON, and the arrays that it names. A name never stands for other content later.
 
     Maps in the making are not in it: the backend has them, and shows newer ones by itself. Images go as the bytes of
     their files (uint8 [n]) where these are at hand, else as pixels.

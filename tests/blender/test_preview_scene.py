@@ -138,9 +138,10 @@ def test_nothing_of_a_complex_file_changes(addon, tmp_path) -> None:
     assert differences(before, fingerprint()) == []
 
 
-def test_the_description_names_arrays_by_content(addon) -> None:
+def test_the_description_names_arrays(addon) -> None:
     cube = add_cube()
     paint(cube)
+    cube.data.uv_layers[0].name = "A UV map with a name as long as Blender allows " + "x" * 16
     scene = collect(addon)
     described, arrays = addon.preview_scene.description(scene)
     (part,) = described["parts"]
@@ -149,6 +150,7 @@ def test_the_description_names_arrays_by_content(addon) -> None:
     assert arrays[described["light"]].shape == (32, 64, 3)
     assert part["look"]["kd"] == pytest.approx([0.8, 0.3, 0.1])
     assert part["job"] is None
+    assert max(len(name) for name in arrays) <= 64  # what the protocol allows
 
 
 @pytest.mark.any_blender
