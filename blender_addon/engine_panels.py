@@ -12,6 +12,7 @@ from .engine_settings import ENGINE, draws_preview, redraw_previews
 from .panels import SidebarPanel, draw_text
 
 OTHER_ENGINE = "CYCLES"
+MOST_NOTES = 4
 # Blender's panels for engines that know nodes: they are not marked as those for any engine.
 NODE_PANELS = frozenset(
     {
@@ -59,6 +60,7 @@ class PBRFIT_PT_preview(SidebarPanel, bpy.types.Panel):
             return
         draw_settings(context, layout)
         layout.operator("pbrfit.end_preview", icon="X")
+        draw_notes(context, layout)
 
 
 def draw_settings(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
@@ -68,10 +70,16 @@ def draw_settings(context: bpy.types.Context, layout: bpy.types.UILayout) -> Non
     layout.use_property_decorate = False
     layout.prop(settings, "show")
     layout.prop(settings, "draw_with")
-    for text, icon in preview_hub.lines():
+    for text, icon in preview_hub.lines(context.scene):
         draw_text(context, layout, text, icon)
     if preview_hub.can_connect():
         layout.operator("pbrfit.connect_preview", icon="FILE_REFRESH")
+
+
+def draw_notes(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """What is shown otherwise than Blender would."""
+    for note in preview_hub.notes()[:MOST_NOTES]:
+        draw_text(context, layout, note, "INFO")
 
 
 class PropertiesPanel:
@@ -96,6 +104,7 @@ class PBRFIT_PT_preview_settings(PropertiesPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw them."""
         draw_settings(context, self.layout)
+        draw_notes(context, self.layout)
 
 
 class PBRFIT_PT_preview_sampling(PropertiesPanel, bpy.types.Panel):

@@ -44,6 +44,7 @@ class Viewport:
         self.region = 0
         self.lacks_light = False
         self.label = ""
+        self.drawn = self.collected = 0  # how often: for whoever measures
         self._collector = PreviewCollector()
         self._scene: PreviewScene | None = None
         self._is_current = False
@@ -112,6 +113,7 @@ class Viewport:
         if not self._is_current or self._scene is None:
             self._scene = self._collector.collect(depsgraph, context.space_data)
             self._is_current = True
+            self.collected += 1
         space = context.space_data
         self.group = f"{scene.session_uid} {context.view_layer.name} {space.as_pointer() if space.local_view else 0}"
         settings = scene.pbrfit_preview
@@ -124,6 +126,7 @@ class Viewport:
             )
         if texture is None:
             return
+        self.drawn += 1
         # Blender's framebuffer is bound anew: making an offscreen unbinds it.
         with framebuffer.bind():
             blend = gpu.state.blend_get()

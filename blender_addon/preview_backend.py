@@ -51,7 +51,7 @@ class PreviewBackend:
                 self.connected = True
                 self.device = str(event.info.get("device", ""))
             elif isinstance(event, events.PreviewLost):
-                raise PbrFitError(f"The backend is gone: {event.reason}", "Press Connect Again.")
+                raise PbrFitError(f"The backend is gone: {event.reason}", "Connect again.")
             elif isinstance(event, events.PreviewFailed) and event.code in ENDING:
                 raise PbrFitError(event.cause, event.cure)
         return taken

@@ -18,9 +18,10 @@ import bpy
 
 from . import session
 from .backend_process import local_backend_runs
-from .engine_settings import BACKEND, preview_regions
+from .engine_settings import BACKEND, preview_regions, redraw_previews
 from .errors import PbrFitError
 from .gl_preview import GlPreview
+from .operators import redraw_sidebars
 from .preferences import addon_preferences
 from .preview_backend import PreviewBackend
 from .preview_light import keep_light, kept_light, worlds
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .engine_viewport import Viewport
 
 TICK_SECONDS = 0.02
+CONNECT = 'Press "Connect Again" in the tab PBRfit.'
 # Without a viewport that shows the preview, connections and textures are kept for so long.
 KEPT_SECONDS = 10.0
 LIGHTS_KEPT = 4
@@ -52,6 +54,7 @@ class PreviewHub:
         self._lights: OrderedDict[str, events.PreparedLight] = OrderedDict()
         self._asked_lights: set[str] = set()
         self._lost_at = 0.0
+        self._said: tuple = ()
         self._previews_seen: tuple = ()
         self._shown_at = time.monotonic()
 
@@ -157,6 +160,9 @@ class PreviewHub:
                 for event in backend.poll():
                     self._take(group, event)
             except PbrFitError as error:
+                if backend.connected:
+                    first, *_ = error.cause.splitlines()
+                    error = PbrFitError(first.removesuffix(" Its last words:"), CONNECT)
                 self.lose(error)
                 self._redraw(list(self.viewports))
                 return
@@ -197,6 +203,7 @@ class PreviewHub:
         if self.trouble is not None and local_backend_runs() and now > self._lost_at + AGAIN_SECONDS:
             self.connect_again()  # a fit has started it again
         self.poll()
+        self._say()
         self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
         came = worlds().poll()
         current = session.current()
@@ -207,6 +214,15 @@ class PreviewHub:
                 viewport.scene_changed()
             self._redraw(shown)
         return True
+
+    def _say(self) -> None:
+        """Have what is said drawn anew where it has changed, in the sidebars too."""
+        scenes = {window.scene for window in bpy.context.window_manager.windows}
+        said = (*(line for scene in scenes for line in self.lines(scene)), *self.notes())
+        if said != self._said:
+            self._said = said
+            redraw_sidebars()
+            redraw_previews()
 
     def _redraw(self, viewports: list[Viewport]) -> None:
         wanted = {viewport.region for viewport in viewports}
@@ -227,23 +243,25 @@ class PreviewHub:
     # What it says -----------------------------------------------------------------------------------------------
 
     def lines(self, scene: bpy.types.Scene) -> list[tuple[str, str]]:
-        """What is to be said to the artist, each with an icon: of the backend, the light, the notes of what is shown."""
+        """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
         said = []
         wants_backend = scene.pbrfit_preview.draw_with == BACKEND
         preparing = any(viewport.lacks_light for viewport in self.viewports)
         trouble = self.trouble or self.refusal
         if trouble is not None and (wants_backend or preparing):
             said.append((trouble.cause.splitlines()[0], "ERROR"))
-            said.append((trouble.cure, "NONE"))
             if wants_backend:
                 said.append(("Blender's GPU draws meanwhile.", "NONE"))
+            said.append((trouble.cure, "INFO"))
         elif preparing:
             said.append(("The light is being prepared.", "SORTTIME"))
         elif wants_backend and not any(backend.connected for backend in self._backends.values()):
             said.append(("Connecting to the backend.", "SORTTIME"))
-        notes = {note: None for viewport in self.viewports for note in viewport.notes}
-        said += [(note, "INFO") for note in notes]
         return said
+
+    def notes(self) -> list[str]:
+        """What is shown otherwise than Blender would."""
+        return list({note: None for viewport in self.viewports for note in viewport.notes})
 
 
 def content_of(scene: PreviewScene) -> Hashable:
@@ -287,8 +305,13 @@ def connect_again() -> None:
 
 
 def lines(scene: bpy.types.Scene) -> list[tuple[str, str]]:
-    """What is to be said to the artist, each with an icon."""
+    """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
     return _hub.lines(scene) if _hub is not None else []
+
+
+def notes() -> list[str]:
+    """What is shown otherwise than Blender would."""
+    return _hub.notes() if _hub is not None else []
 
 
 def is_software_renderer() -> bool:
