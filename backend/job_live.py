@@ -34,6 +34,11 @@ class LiveMaps:
     serial: int
     snapshot: Any
 
+    @property
+    def is_there(self) -> bool:
+        """Whether nothing need be waited for."""
+        return self.snapshot is None or self.snapshot.is_there
+
 
 class JobLive:
     """One for each job; its methods are for any thread."""
@@ -110,21 +115,28 @@ class JobLive:
                 self._next_show = now + self._interval_s
         self.changed()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether there are copies that are not there yet."""
+        with self._lock:
+            return not all(maps.is_there for maps in [*self._to_show.values(), *self._latest.values()])
+
     def take_to_show(self) -> tuple[LiveMaps, int, bool] | None:
         """The next copy that a preview is to be made of, the size of that, and whether it is time to show the light."""
         with self._lock:
-            if not self._to_show:
+            set_index = next((index for index, maps in self._to_show.items() if maps.is_there), None)
+            if set_index is None:
                 return None
-            maps, now = self._to_show.pop(next(iter(self._to_show))), time.monotonic()
+            maps, now = self._to_show.pop(set_index), time.monotonic()
             shows_light = now >= self._next_light
             if shows_light:
                 self._next_light = now + LIGHT_INTERVAL_S
             return maps, self._size, shows_light
 
     def latest(self) -> list[LiveMaps]:
-        """The latest copy of each set."""
+        """The latest copy of each set that is there."""
         with self._lock:
-            return list(self._latest.values())
+            return [maps for maps in self._latest.values() if maps.snapshot is not None and maps.is_there]
 
     def take(self, maps: LiveMaps) -> None:
         """A scene shows this copy: a newer one may be made, and nobody else's is kept."""

@@ -35,6 +35,11 @@ class Snapshot:
     base: torch.Tensor | None
     ready: torch.cuda.Event | None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether nothing need be waited for: a GPU may be a hundred milliseconds behind the fit's thread."""
+        return self.ready is None or self.ready.query()
+
 
 class MapPreviewer:
     """Shows the previews of one set of maps through a job's control, at most one in half a second and 1% of the time.

@@ -23,6 +23,9 @@ from .preview_scene import LoadedScene, PreviewError, SceneFrame
 from .protocol.preview_events import FrameRequest
 from .protocol.wire import content_hash
 
+# What encrypting, sending and receiving a byte costs, both ends on one machine: seconds of a core.
+_SECONDS_PER_BYTE = 2e-9
+
 __all__ = ["Drawing", "DrawnFrame", "JobError", "PreviewError", "Scene"]
 
 
@@ -76,21 +79,15 @@ class Drawing:
     def frame(self, scene: Scene, request: FrameRequest) -> DrawnFrame:
         """Draws a frame and waits for it. Raises `PreviewError`."""
         began = time.perf_counter()
-        marks = None
-        if self._stream is not None:
-            marks = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            marks[0].record()
-        drawn = scene.frame(request)
+        with self._measured() as mark:
+            drawn = scene.frame(request)
         top, left, height, width = drawn.rect
-        if marks is not None:
-            marks[1].record()
-            marks[1].synchronize()
+        gpu_s = mark()
         rendered = time.perf_counter()
         rows = self._in_main_memory(drawn.image[top : top + height, left : left + width])
         copied = time.perf_counter()
-        # A fit on the GPU loses what the GPU has worked, one on the CPU all of it.
-        cost = copied - began if marks is None else marks[0].elapsed_time(marks[1]) / 1000
         timing = {"render": rendered - began, "copy": copied - rendered}
+        cost = copied - began + rows.nbytes * _SECONDS_PER_BYTE if gpu_s is None else gpu_s
         return DrawnFrame(rows, (top, left, height, width), timing, cost)
 
     def show_maps(self, scene: Scene, job: str, set_index: int, snapshot: Snapshot) -> None:
@@ -102,10 +99,15 @@ class Drawing:
         """Gives a scene the light that a job learns, as it is."""
         scene.set_light(self._learned(snapshot))
 
-    def previews(self, snapshot: Snapshot, size: int) -> dict[str, np.ndarray]:
-        """The maps of a job as `job_preview.preview_images` has them."""
-        maps = MaterialMaps(self._here(snapshot.texels, snapshot))
-        return preview_images(maps, self._here(snapshot.openness, snapshot), size)
+    def previews(self, snapshot: Snapshot, size: int) -> tuple[dict[str, np.ndarray], float]:
+        """The maps of a job as `job_preview.preview_images` has them, and seconds that the fit may have lost by it."""
+        began = time.perf_counter()
+        maps, openness = MaterialMaps(self._here(snapshot.texels, snapshot)), self._here(snapshot.openness, snapshot)
+        with self._measured() as mark:
+            images = preview_images(maps, openness, size)
+        gpu_s = mark()
+        sent = sum(image.nbytes for image in images.values()) * _SECONDS_PER_BYTE
+        return images, time.perf_counter() - began + sent if gpu_s is None else gpu_s
 
     def learned_light(self, snapshot: Snapshot) -> dict[str, Any]:
         """The fields of `PreparedLight` of the light that a job learns, as it is."""
@@ -115,6 +117,24 @@ class Drawing:
     def prepared_light(self, key: str, environment: np.ndarray) -> dict[str, Any]:
         """The fields of `PreparedLight` of an environment float32 [H, W, 3]. Raises `JobError`."""
         return _fields(key, known_light(environment, self.device).build_mips())
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[Callable[[], float | None]]:
+        """Measures what is done within. What it gives is to be called afterwards: it waits for the GPU and tells the seconds
+        that it worked; None on a CPU. A fit beside it on the GPU loses those, one on the CPU the whole time.
+        """
+        if self._stream is None:
+            yield lambda: None
+            return
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first.record()
+
+        def seconds() -> float:
+            last.synchronize()
+            return first.elapsed_time(last) / 1000
+
+        yield seconds
+        last.record()
 
     def _learned(self, snapshot: Snapshot) -> PrefilteredLight:
         return EnvironmentLight(self._here(snapshot.base, snapshot)).build_mips()

@@ -25,10 +25,9 @@ from .protocol.preview_events import FrameRequest
 if TYPE_CHECKING:
     from .preview_drawing import Drawing, DrawnFrame, Scene
 
-# What encrypting, sending and receiving a byte costs, both ends on one machine: seconds.
-_SECONDS_PER_BYTE = 2e-9
 _LONGEST_WAIT_S = 1.0
 _HELD_BACK_S = 0.25
+_COPY_S = 0.005
 _REPORT = "This is a fault of PBRfit; please report it with the end of the backend's log."
 
 logger = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ class _Client:
             (job, maps)
             for job, live in self.jobs.items()
             for maps in live.latest()
-            if maps.snapshot is not None and self.shown.get((job, maps.set_index), 0) < maps.serial
+            if self.shown.get((job, maps.set_index), 0) < maps.serial
         ]
 
     def frame_to_draw(self, held_back: bool) -> FrameTask | None:
@@ -258,6 +257,10 @@ class PreviewWorker:
                 self._tell(client, job_id, maps)
         running = self._running()
         patience = _LONGEST_WAIT_S if self._watched else None  # a job that is watched may end without a word
+        lives = [job.control.live for job in self._watched.values()]
+        lives += [live for client in self._clients.values() for live in client.jobs.values()]
+        if any(live.is_awaited for live in lives):
+            patience = _COPY_S
         wait_s = running.control.live.preview_share.wait_s() if running is not None else 0.0
         for client in self._clients.values():
             frame = client.frame_to_draw(held_back=wait_s > 0)
@@ -268,7 +271,8 @@ class PreviewWorker:
                 self._clients.move_to_end(client.name)  # the others have their turn
                 return partial(self._draw, client, frame), None
             if client.frames:
-                patience = min(wait_s, _HELD_BACK_S) or patience  # the job may rest or end meanwhile
+                held_s = min(wait_s, _HELD_BACK_S) or _LONGEST_WAIT_S  # the job may rest or end meanwhile
+                patience = held_s if patience is None else min(patience, held_s)
         return None, patience
 
     def _tell(self, client: _Client, job_id: str, maps: LiveMaps) -> None:
@@ -279,13 +283,12 @@ class PreviewWorker:
                 self._report(client.name, Changed(*place))
 
     def _show(self, job: Job, maps: LiveMaps, size: int, shows_light: bool, drawing: Drawing) -> None:
-        began = time.monotonic()
-        images = drawing.previews(maps.snapshot, size)
+        images, cost = drawing.previews(maps.snapshot, size)
         job.control.show(maps.set_index, images)
+        began = time.monotonic()
         if shows_light and maps.snapshot.base is not None:
             job.control.show_light(drawing.learned_light(maps.snapshot))
-        sent = sum(image.nbytes for image in images.values()) * _SECONDS_PER_BYTE
-        job.control.live.spend(time.monotonic() - began + sent)
+        job.control.live.spend(cost + time.monotonic() - began)
 
     def _prefilter(self, client: _Client, task: LightTask, drawing: Drawing) -> None:
         self._attempt(client, task, "light", lambda: drawing.prepared_light(task.key, task.environment))
@@ -346,7 +349,7 @@ class PreviewWorker:
         frame = drawing.frame(client.scene, task.request)
         running = self._running()
         if running is not None:
-            running.control.live.preview_share.spend(prepared + frame.cost + frame.rows.nbytes * _SECONDS_PER_BYTE)
+            running.control.live.preview_share.spend(prepared + frame.cost)
         return frame
 
     def _attempt(
