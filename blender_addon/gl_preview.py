@@ -33,7 +33,8 @@ from .gl_values import frame_values, part_values, window
 NOTHING = 1e10  # the depth of what is not there, as Blender has it
 LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
 MOST_IMAGE_LEVELS = 16
-FRAMES_KEPT = 64  # frames after which what they did not need is freed
+FRAMES_KEPT = 64  # after so many frames a mesh that they did not need is freed
+UPLOADS_KEPT = 6  # the same of maps in the making and lights, of which new ones may come with every frame
 PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
 MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
 
@@ -87,6 +88,8 @@ class GlPreview:
         self._frame_block = UniformBlock()
         self._part_blocks: list[UniformBlock] = []
         self._fixed: dict[str, Any] = {}
+        # Of this frame: images may be gone in the next.
+        self._uids: dict[int, bpy.types.Image] | None = None
 
     def draw(
         self,
@@ -114,6 +117,7 @@ class GlPreview:
         if channel not in CHANNELS or background not in ("none", "light"):
             raise ValueError(f"there is no channel {channel!r} or no background {background!r}: {', '.join(CHANNELS)}")
         self._frame += 1
+        self._uids = None
         spp = 1 if channel == "depth" else spp
         behind = background == "light" and light is not None and channel != "depth"
         image_format = "RGBA32F" if channel == "depth" else "RGBA16F"
@@ -130,6 +134,7 @@ class GlPreview:
                         samples = self._image("samples", (tile[2] * spp, tile[3] * spp), image_format)
                         frame = self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
                         self._reduce(samples, image, frame)
+        self._uids = None
         self._give_up()
         return image
 
@@ -239,7 +244,7 @@ class GlPreview:
                 continue
             image = None
             if value.pixels is None:
-                image = _image_of(value.image_uid)
+                image = self._image_of(value.image_uid)
                 if image is None:
                     continue
             key = ("image", value.image_uid) if image is not None else ("strip", value.key, value.encoding)
@@ -264,6 +269,11 @@ class GlPreview:
         of_kd = by_name.get("kd")
         divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
         return LookPlan(tuple(kinds), tuple(sources), divided), constants, textures, sizes
+
+    def _image_of(self, uid: int) -> bpy.types.Image | None:
+        if self._uids is None:
+            self._uids = {image.session_uid: image for image in bpy.data.images}
+        return self._uids.get(uid)
 
     def _light(self, light: Any) -> GlLight:
         if light is None:
@@ -295,17 +305,14 @@ class GlPreview:
         return self._images[key]
 
     def _give_up(self) -> None:
-        for kept in (self._meshes, self._strips, self._lights):
-            kept.give_up(self._frame - FRAMES_KEPT)
+        self._meshes.give_up(self._frame - FRAMES_KEPT)
+        for kept in (self._strips, self._lights):
+            kept.give_up(self._frame - UPLOADS_KEPT)
 
 
 def _is_opaque(part: Any) -> bool:
     alpha = part.look.alpha
     return not hasattr(alpha, "key") and alpha >= 1.0
-
-
-def _image_of(uid: int) -> bpy.types.Image | None:
-    return next((image for image in bpy.data.images if image.session_uid == uid), None)
 
 
 def _levels_of(image: bpy.types.Image) -> int:

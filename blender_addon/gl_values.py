@@ -37,9 +37,9 @@ def linear_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Linear float32 [h, w, 4] of pixels, uint8 or float32 [h, w, 4]; alpha is never encoded."""
     if pixels.dtype != np.uint8:
         return pixels.astype(np.float32)
-    linear = linear_of(encoding)[pixels]
+    linear = linear_of(encoding).take(pixels)
     if encoding == "srgb":
-        linear[..., 3] = linear_of("linear")[pixels[..., 3]]
+        linear[..., 3] = linear_of("linear").take(pixels[..., 3])
     return linear
 
 
@@ -47,11 +47,12 @@ def strip_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     """Pixels float32 [h, w, 4] with their coarser levels, each of means of four, at their right, [h, w + w // 2, 4], and how
     many levels that are. Python cannot hand Blender a texture's own levels."""
     height, width = pixels.shape[:2]
-    strip = np.zeros((height, width + width // 2, 4), dtype=np.float32)
+    strip = np.empty((height, width + width // 2, 4), dtype=np.float32)  # what is beside the levels is never read
     strip[:, :width] = pixels
     level, top, count = pixels, 0, 1
     while min(level.shape[:2]) // 2 >= SMALLEST_LEVEL and not any(side % 2 for side in level.shape[:2]):
-        level = (level[0::2, 0::2] + level[1::2, 0::2] + level[0::2, 1::2] + level[1::2, 1::2]) * np.float32(0.25)
+        rows = level[0::2] + level[1::2]
+        level = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
         strip[top : top + level.shape[0], width : width + level.shape[1]] = level
         top += level.shape[0]
         count += 1
