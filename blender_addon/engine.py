@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import blf
 import bpy
+from bpy.app.handlers import persistent
 
 from . import preview_hub
 from .engine_final import close_final, render_final, update_passes
@@ -76,6 +77,13 @@ def draw_text() -> None:
     blf.disable(0, blf.SHADOW)
 
 
+@persistent
+def render_ended(*_arguments: object) -> None:
+    """After a render, or all frames of an animation."""
+    close_final()
+
+
+ENDINGS = ("render_complete", "render_cancel")
 _text_handler: object | None = None
 
 
@@ -83,6 +91,8 @@ def register() -> None:
     """Register the engine."""
     global _text_handler
     bpy.utils.register_class(PBRFIT_PreviewEngine)
+    for name in ENDINGS:
+        getattr(bpy.app.handlers, name).append(render_ended)
     if not bpy.app.background:
         _text_handler = bpy.types.SpaceView3D.draw_handler_add(draw_text, (), "WINDOW", "POST_PIXEL")
 
@@ -93,6 +103,8 @@ def unregister() -> None:
     if _text_handler is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_text_handler, "WINDOW")
         _text_handler = None
+    for name in ENDINGS:
+        getattr(bpy.app.handlers, name).remove(render_ended)
     close_final()
     preview_hub.close_hub()
     bpy.utils.unregister_class(PBRFIT_PreviewEngine)

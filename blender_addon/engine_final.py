@@ -44,7 +44,12 @@ ORM = Pass("ORM", "RGB", "COLOR", ("occlusion", "roughness", "metallic"))
 def wanted_passes(layer: bpy.types.ViewLayer) -> list[Pass]:
     """The passes of a view layer."""
     settings = layer.pbrfit_preview
-    chosen = ((DEPTH, layer.use_pass_z), (NORMAL, layer.use_pass_normal), (KD, settings.use_kd), (ORM, settings.use_orm))
+    chosen = (
+        (DEPTH, layer.use_pass_z),
+        (NORMAL, layer.use_pass_normal),
+        (KD, settings.use_kd),
+        (ORM, settings.use_orm),
+    )
     return [COMBINED, *(item for item, is_wanted in chosen if is_wanted)]
 
 

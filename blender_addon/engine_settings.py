@@ -55,7 +55,11 @@ class PBRFIT_PreviewSettings(bpy.types.PropertyGroup):
         name="Draw With",
         description="What draws the preview",
         items=[
-            (AUTOMATIC, "Automatic", "Blender's own GPU, where it can; renders with F12 by the backend, where there is one"),
+            (
+                AUTOMATIC,
+                "Automatic",
+                "Blender's own GPU, where it can; renders with F12 by the backend, where there is one",
+            ),
             (GPU, "Blender's GPU", "Blender's own GPU, at once and without a backend"),
             (BACKEND, "Backend", "The frames of the backend: to the bit what the fit sees"),
         ],

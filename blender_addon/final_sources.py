@@ -75,9 +75,7 @@ class BackendSource:
                 final=True,
             )
         )
-        frame = self._wait(
-            progress, lambda event: isinstance(event, events.PreviewFrame) and event.number == number
-        )
+        frame = self._wait(progress, lambda event: isinstance(event, events.PreviewFrame) and event.number == number)
         progress(1.0)
         return frame.image
 
@@ -125,7 +123,14 @@ class GpuSource:
             window = Window(0, height - top - high, width, high)
             projection = camera.projection if high == height else windowed(camera.projection, window, camera.size)
             image = self._drawing.draw(
-                self._scene, self._light, camera.view, projection, (width, high), channel, spp=spp, background=background
+                self._scene,
+                self._light,
+                camera.view,
+                projection,
+                (width, high),
+                channel,
+                spp=spp,
+                background=background,
             )
             bands.append(self._drawing.read(image))
         progress(1.0)

@@ -153,7 +153,7 @@ def test_transparent_film(addon, scene, tmp_path) -> None:
         assert alpha[SIZE[1] // 2, SIZE[0] // 2 - 16] == 1.0
 
 
-def test_frames_of_an_animation(addon, scene, tmp_path) -> None:
+def test_frames_of_an_animation_share_a_connection(addon, scene, tmp_path, monkeypatch) -> None:
     ball = bpy.data.objects["Sphere"]
     for frame, height in ((1, 0.0), (2, 1.0)):
         ball.location.z = height
@@ -161,11 +161,16 @@ def test_frames_of_an_animation(addon, scene, tmp_path) -> None:
     scene.frame_start, scene.frame_end = 1, 2
     scene.pbrfit_preview.draw_with = "BACKEND"
     write_passes(tmp_path / "frame_")
+    connections = []
+    connect = addon.preview_backend.PreviewBackend
+    monkeypatch.setattr(
+        addon.final_sources, "PreviewBackend", lambda *given: connections.append(connect(*given)) or connections[-1]
+    )
     assert bpy.ops.render.render(animation=True) == {"FINISHED"}
     first, second = (read_passes(path)["Combined"] for path in sorted(tmp_path.glob("frame_*.exr")))
     assert psnr(first, second) < 30.0
-    one = addon.engine_final._sources
-    assert len(one) <= 1  # one connection for all frames
+    assert len(connections) == 1
+    assert not connections[0].client.connected  # it has ended with the render
 
 
 class StoppedEngine:
