@@ -24,22 +24,21 @@ def table_pixels() -> np.ndarray:
     return table.reshape(table.shape[0], -1, 4)
 
 
-@lru_cache(maxsize=2)
-def linear_of(encoding: str) -> np.ndarray:
-    """Linear values, float32 [256], of bytes that are encoded as "srgb" or "linear"."""
+@lru_cache(maxsize=1)
+def srgb_table() -> np.ndarray:
+    """Linear values, float32 [256], of bytes in sRGB."""
     values = np.arange(256, dtype=np.float64) / 255
-    if encoding == "srgb":
-        values = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return values.astype(np.float32)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def linear_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Linear float32 [h, w, 4] of pixels, uint8 or float32 [h, w, 4]; alpha is never encoded."""
     if pixels.dtype != np.uint8:
         return pixels.astype(np.float32)
-    linear = linear_of(encoding).take(pixels)
-    if encoding == "srgb":
-        linear[..., 3] = linear_of("linear").take(pixels[..., 3])
+    if encoding == "linear":
+        return pixels * np.float32(1 / 255)
+    linear = srgb_table().take(pixels)
+    linear[..., 3] = pixels[..., 3] * np.float32(1 / 255)
     return linear
 
 
