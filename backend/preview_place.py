@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,31 +55,30 @@ def box_corners(mesh: Mesh) -> np.ndarray:
     return np.array(list(itertools.product(*zip(low, high, strict=True))))
 
 
-def seen_rect(
-    boxes: Sequence[tuple[np.ndarray, np.ndarray]], to_clip: np.ndarray, size: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def world_corners(corners: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Corners [8, 3] placed by a matrix [4, 4]."""
+    return corners @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def seen_rect(boxes: np.ndarray, to_clip: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the pixels that boxes may cover, a pixel wider; no pixels where none is in sight.
 
-    boxes    a matrix [4, 4] to the world and corners [8, 3] each
+    boxes    float64 [N, 8, 3], their corners in the world
     to_clip  [4, 4], from the world to clip space
     size     (height, width) of the image
     """
     height, width = size
-    bounds = []
-    for matrix, corners in boxes:
-        clip = np.pad(corners, ((0, 0), (0, 1)), constant_values=1.0) @ (to_clip @ matrix).T
-        x, y, z, w = clip.T
-        if any((side < 0).all() for side in (w + x, w - x, w + y, w - y, w + z, w - z)):
-            continue
-        if w.min() < _LEAST_W:
-            return 0, 0, height, width
-        x, y = (x / w + 1) * (0.5 * width), (y / w + 1) * (0.5 * height)
-        bounds.append((y.min(), x.min(), y.max(), x.max()))
-    if not bounds:
+    clip = np.pad(boxes, ((0, 0), (0, 0), (0, 1)), constant_values=1.0) @ to_clip.T
+    w = clip[..., 3:]
+    beyond = np.concatenate([w + clip[..., :3] < 0, w - clip[..., :3] < 0], axis=-1).all(1).any(-1)
+    clip, w = clip[~beyond], w[~beyond]
+    if len(clip) == 0:
         return 0, 0, 0, 0
-    top, left, bottom, right = (np.array(side) for side in zip(*bounds, strict=True))
-    first = np.floor([top.min() - 1, left.min() - 1]).clip(0, size).astype(int)
-    last = np.ceil([bottom.max() + 1, right.max() + 1]).clip(first, size).astype(int)
+    if w.min() < _LEAST_W:
+        return 0, 0, height, width
+    place = (clip[..., 1::-1] / w + 1) * (0.5 * np.array(size))  # down, then across
+    first = np.floor(place.min((0, 1)) - 1).clip(0, size).astype(int)
+    last = np.ceil(place.max((0, 1)) + 1).clip(first, size).astype(int)
     return int(first[0]), int(first[1]), int(last[0] - first[0]), int(last[1] - first[1])
 
 

@@ -11,7 +11,7 @@ import torch
 
 from backend.job_tables import KNOWN_LIGHT_RESOLUTION
 from backend.preview_look import LARGEST_MAPS, Images, LookSpec, PreviewError, look_rows, look_size, read_look, refused
-from backend.preview_place import box_corners, placed, read_matrix, seen_rect, sky_directions
+from backend.preview_place import box_corners, placed, read_matrix, seen_rect, sky_directions, world_corners
 from render.camera import Camera
 from render.cube_atlas import CubeAtlas
 from render.light import PrefilteredLight, env_from_latlong
@@ -101,6 +101,7 @@ class LoadedScene:
         # What each material of the renderer is: a look's key or a job's.
         self._materials: dict[Key, int] = {}
         self._numbers: list[int] = []
+        self._boxes = np.zeros((0, 8, 3))
         self._jobs: set[Job] = set()
         self._largest = LARGEST_MAPS
         self._renderer: PreviewRenderer | None = None
@@ -185,8 +186,7 @@ class LoadedScene:
         if has_sky:
             image[..., 3] = 1
             return SceneFrame(image, (0, 0, *size))
-        boxes = [(part.matrix, self._meshes[part.mesh].corners) for part in self._parts]
-        return SceneFrame(image, seen_rect(boxes, projection @ view, size))
+        return SceneFrame(image, seen_rect(self._boxes, projection @ view, size))
 
     def _read_part(self, value: Any, arrays: Mapping[str, np.ndarray], meshes: dict[Key, _LocalMesh]) -> _Part:
         """A part; its mesh is the empty key where nothing of it can be seen."""
@@ -242,6 +242,8 @@ class LoadedScene:
         used = {part.mesh for part in parts}
         self._parts, self._meshes = parts, {key: mesh for key, mesh in meshes.items() if key in used}
         self._materials, self._numbers, self._jobs, self._largest = materials, numbers, jobs, largest
+        boxes = [world_corners(meshes[part.mesh].corners, part.matrix) for part in parts]
+        self._boxes = np.stack(boxes) if boxes else np.zeros((0, 8, 3))
 
     def _show_light(self, light: PrefilteredLight) -> None:
         if light is self._light:
