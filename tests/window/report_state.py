@@ -40,8 +40,10 @@ def make_scene():
     settings = scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 64, 64, 2
     settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
-    if request["scene"] == "first fit":
+    if request["scene"] in {"first fit", "preview"}:
         make_first_fit(scene, cube)
+    if request["scene"] == "preview":
+        prepare_preview(scene)
     bpy.ops.ed.undo_push(message="Scene of the test")
     bpy.ops.wm.save_as_mainfile(filepath=request["file"])
 
@@ -87,6 +89,54 @@ def make_first_fit(scene, cube):
     bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
 
 
+def prepare_preview(scene):
+    """The head is selected, its slot shows a colour that the preview can tell, and a fit takes its time."""
+    head = bpy.data.objects["Head"]
+    head.select_set(True)
+    bpy.context.view_layer.objects.active = head
+    bpy.data.materials["Chipped Paint"].diffuse_color = (0.75, 0.6, 0.45, 1.0)
+    settings = scene.pbrfit
+    settings.image_storage = "PACKED"
+    settings.resolution, settings.view_size, settings.quality = 256, 128, "standard"
+    settings.views, settings.samples = request["views"], 4
+
+
+def set_preview():
+    """Set what the test outside wants of the preview: settings by name, and whether there is a second view."""
+    with open(request["state"] + ".preview") as file:
+        wanted = json.load(file)
+    os.remove(request["state"] + ".preview")
+    if wanted.pop("second_view", False):
+        area = next(
+            item for item in bpy.context.window_manager.windows[0].screen.areas if item.type == "DOPESHEET_EDITOR"
+        )
+        area.type = "VIEW_3D"
+        area.spaces[0].shading.type = "RENDERED"
+        area.spaces[0].region_3d.view_distance = 6.0
+        area.spaces[0].region_3d.view_perspective = "CAMERA"
+    for name, value in wanted.items():
+        setattr(bpy.context.scene.pbrfit_preview, name, value)
+
+
+def preview_state():
+    """What the preview says, and how finely its views are drawn."""
+    from bl_ext.user_default.pbrfit import preview_hub
+
+    hub = preview_hub._hub
+    views = list(hub.viewports) if hub is not None else []
+    return {
+        "lines": [text for text, _ in preview_hub.lines(bpy.context.scene)],
+        "finest": bool(views) and all(view._level + 1 == len(view._levels) for view in views),
+        "views": len(views),
+        "lit": bool(views) and not any(view.lacks_light for view in views),
+        "frames": [view._frame.number for view in views if view._frame is not None],
+        "drawn": sum(view.drawn for view in views),
+        "collected": sum(view.collected for view in views),
+        "engine": bpy.context.scene.render.engine,
+        "label": next((view.label for view in views if view.label), ""),
+    }
+
+
 def view_3d():
     """The 3D view and its sidebar; None and None while another editor is shown in its place."""
     areas = bpy.context.window_manager.windows[0].screen.areas
@@ -103,9 +153,9 @@ def open_tab():
     area.tag_redraw()
     if state["count"] < 10:
         return False
-    if request["scene"] == "first fit":
+    if request["scene"] in {"first fit", "preview"}:
         show_object(area)
-    else:
+    if request["scene"] != "first fit":
         sidebar.active_panel_category = "PBRfit"
     return state["count"] >= 20
 
@@ -137,6 +187,8 @@ def report():
         os.remove(request["state"] + ".open")
         bpy.ops.wm.open_mainfile(filepath=request["file"])
         return REPORT_SECONDS
+    if os.path.exists(request["state"] + ".preview"):
+        set_preview()
     if not state["ready"]:
         state["ready"] = open_tab()
     area, sidebar = view_3d()
@@ -176,6 +228,7 @@ def report():
         processes=[process.pid for process in processes],
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in preflight.quick_findings(bpy.context)],
+        preview=preview_state(),
         threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:

@@ -30,7 +30,13 @@ class WindowBlender:
         self.screen = screen
         self.folder = folder
         self.state_file = folder / "state.json"
-        self.environment = {**os.environ, "DISPLAY": display, "BLENDER_USER_RESOURCES": str(folder / "user")}
+        self.environment = {
+            **os.environ,
+            "DISPLAY": display,
+            "BLENDER_USER_RESOURCES": str(folder / "user"),
+            # Mesa's common one is no place for two versions of Mesa at once: the other's index ends this one with SIGBUS.
+            "MESA_SHADER_CACHE_DIR": str(folder / "shaders"),
+        }
         width, height = screen
         start = [command, "--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
         self.file = folder / "scene.blend"
@@ -128,6 +134,13 @@ class WindowBlender:
     def open_file(self) -> None:
         """Have Blender open the test's file again; the file browser is no way for a test."""
         Path(f"{self.state_file}.open").touch()
+
+    def set_preview(self, **settings: object) -> None:
+        """Have settings of the preview set by name; `second_view=True` makes another view of the editor below."""
+        part = Path(f"{self.state_file}.preview.part")
+        part.write_text(json.dumps(settings))
+        part.replace(f"{self.state_file}.preview")
+        self.next_state()
 
     def screenshot(self, path: Path) -> None:
         """Save what the display shows."""
