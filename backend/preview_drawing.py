@@ -81,7 +81,7 @@ class Drawing:
         began = time.perf_counter()
         with self._measured() as mark:
             drawn = scene.frame(request)
-        top, left, height, width = drawn.rect
+        top, left, height, width = covered_rect(drawn)
         gpu_s = mark()
         rendered = time.perf_counter()
         rows = self._in_main_memory(drawn.image[top : top + height, left : left + width])
@@ -156,6 +156,19 @@ class Drawing:
         if part.is_cuda:
             torch.cuda.current_stream(part.device).synchronize()
         return host.numpy()
+
+
+def covered_rect(frame: SceneFrame) -> tuple[int, int, int, int]:
+    """Top, left, height and width of what a frame shows: within its own rectangle, which is that of the scene's bounds."""
+    top, left, height, width = frame.rect
+    covered = frame.image[top : top + height, left : left + width, 3] > 0
+    # Both in one copy, since each makes the host wait for the device.
+    lines = torch.cat([covered.any(1), covered.any(0)]).cpu().numpy()
+    rows, columns = np.flatnonzero(lines[:height]), np.flatnonzero(lines[height:])
+    if not len(rows):
+        return top, left, 0, 0
+    first_row, first_column = int(rows[0]), int(columns[0])
+    return top + first_row, left + first_column, int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1
 
 
 def _fields(key: str, light: PrefilteredLight) -> dict[str, Any]:

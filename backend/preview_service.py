@@ -23,7 +23,7 @@ from .service import error_reply
 from .store import ArrayStore, StoreError
 from .view_message import SEND_AS_DESCRIBED
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 19
 MOST_PIECES = 256
 MOST_SCENES = 64
 MOST_VIEWPORTS = 64
@@ -288,7 +288,7 @@ class PreviewService:
 
 
 def _pieces(done: Done) -> Iterator[Message]:
-    """A frame's rows in pieces of about a mebibyte: encrypting, sending and decrypting then go on at the same time."""
+    """A frame's rows in pieces of about half a mebibyte: encrypting, sending and decrypting then go on at the same time."""
     frame = done.what
     rows, rect = frame.rows, list(frame.rect)
     height = len(rows)

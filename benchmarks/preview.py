@@ -232,9 +232,7 @@ def _measured(
         if number >= warm_up:
             render, copy = frame.timing["render"], frame.timing["copy"]
             lines.append((render, copy, total - render - copy, total))
-            covered = frame.image[..., 3] > 0
-            rows, columns = covered.any(1).nonzero()[0], covered.any(0).nonzero()[0]
-            nbytes.append(int(np.ptp(rows) + 1) * int(np.ptp(columns) + 1) * 4 * frame.image.itemsize)
+            nbytes.append(frame.rows.nbytes)
     render, copy, transfer, total = (statistics.median(column) for column in zip(*lines, strict=True))
     return {
         "name": name,

@@ -14,7 +14,6 @@ from .light_message import read_light
 from .link import LinkEnded
 from .link_loop import LinkLoop
 from .preview_events import (
-    NO_DEPTH,
     FrameFailed,
     FrameRequest,
     MapsChanged,
@@ -65,7 +64,8 @@ class PreviewConnection(LinkLoop):
         self._uploads: dict[str, Uploads] = {}  # "scene", or the hash of a light
         self._puts: dict[str, tuple[str, Uploads]] = {}  # by request
         self._viewports: dict[str, _Viewport] = {}
-        self._frames: dict[str, np.ndarray] = {}  # that are on their way, by request
+        # Of those on their way, by request: the rows, and the rectangle that they are.
+        self._frames: dict[str, tuple[np.ndarray, tuple[int, int, int, int]]] = {}
         self._rows: dict[str, int] = {}  # how many of their rows have come
 
     # Commands of the main thread
@@ -237,16 +237,16 @@ class PreviewConnection(LinkLoop):
             complete = False
         if not message.body.get("last"):
             return
-        image = self._frames.get(message.request)
+        found = self._frames.get(message.request)
         self._forget(asked)
         self._send(Message("frame_seen", {"viewport": request.viewport, "request": message.request}))
-        if complete and image is not None:
+        if complete and found is not None:
             timing = {name: float(value) for name, value in message.body.get("timing", {}).items()}
             self._emit(
                 PreviewFrame(
                     request.viewport,
                     request.number,
-                    image,
+                    *found,
                     request.width,
                     request.height,
                     request.spp,
@@ -265,28 +265,19 @@ class PreviewConnection(LinkLoop):
         if not inside or row < 0:
             raise ProtocolError("malformed", "The rows do not lie within their frame.")
         if row == 0:
-            self._frames[message.request] = _empty(request, (top, left, height, width))
+            # Only what is drawn: the whole 1080p frame, 16 MB, took 6 to 10 ms here, while its pieces waited.
+            self._frames[message.request] = np.empty((height, width, 4), request.dtype), (top, left, height, width)
             self._rows[message.request] = 0
-        image, rows = self._frames[message.request], message.arrays.get("rows")
+        (frame, rect), rows = self._frames[message.request], message.arrays.get("rows")
         count = 0 if rows is None else len(rows)
         if count:
-            if rows.shape != (count, width, 4) or rows.dtype != image.dtype or row + count > height:
+            fits = rows.shape == (count, width, 4) and rows.dtype == frame.dtype and row + count <= height
+            if not fits or rect != (top, left, height, width):
                 raise ProtocolError("malformed", "The rows are not those of their frame.")
             if self._rows[message.request] == row:
-                image[top + row : top + row + count, left : left + width] = rows
+                frame[row : row + count] = rows
                 self._rows[message.request] += count
         return self._rows[message.request] == height
-
-
-def _empty(request: FrameRequest, rect: tuple[int, int, int, int]) -> np.ndarray:
-    """A frame as it is outside of the rectangle that is drawn."""
-    shape = (request.height, request.width, 4)
-    if rect == (0, 0, *shape[:2]):
-        return np.empty(shape, request.dtype)
-    image = np.zeros(shape, request.dtype)
-    if request.channel == "depth":
-        image[..., :3] = min(NO_DEPTH, float(np.finfo(request.dtype).max))
-    return image
 
 
 def _jobs_of(description: dict[str, Any]) -> set[str]:

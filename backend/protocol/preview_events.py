@@ -125,19 +125,34 @@ class MapsChanged:
 
 @dataclass(frozen=True)
 class PreviewFrame:
-    """A frame, [height, width, 4] of the requested dtype, row 0 at the top, linear Rec.709, premultiplied.
+    """A frame of width x height pixels of the requested dtype, row 0 at the top, linear Rec.709, premultiplied.
 
-    It belongs to whoever polls it. timing: seconds, `render` and `copy` (to the backend's main memory).
+    rows: [h, w, 4], what is not empty, and rect: its top, left, height and width. It belongs to whoever polls it.
+    timing: seconds, `render` and `copy` (to the backend's main memory).
     """
 
     viewport: str
     number: int
-    image: np.ndarray
+    rows: np.ndarray
+    rect: tuple[int, int, int, int]
     width: int
     height: int
     spp: int
     channel: str
     timing: dict[str, float]
+
+    @property
+    def image(self) -> np.ndarray:
+        """The whole frame, [height, width, 4], put together anew by each call: outside of its rows nothing is, which is 0
+        or, as a depth, `NO_DEPTH`."""
+        top, left, height, width = self.rect
+        if (height, width) == (self.height, self.width):
+            return self.rows
+        image = np.zeros((self.height, self.width, 4), self.rows.dtype)
+        if self.channel == "depth":
+            image[..., :3] = min(NO_DEPTH, float(np.finfo(image.dtype).max))
+        image[top : top + height, left : left + width] = self.rows
+        return image
 
 
 @dataclass(frozen=True)
