@@ -57,6 +57,7 @@ class Viewport:
         self._frame: PreviewFrame | None = None
         self._frame_texture: gpu.types.GPUTexture | None = None
         self._frame_window: Window | None = None
+        self._streams = False
         self._asked: Hashable = None
         self._asked_windows: dict[int, tuple[Window, Hashable]] = {}
         self._frame_content: Hashable = None
@@ -86,7 +87,9 @@ class Viewport:
         self._asked = None
 
     def wants_refining(self, now: float) -> bool:
-        """Whether the view stands still and can be drawn more finely."""
+        """Whether the view stands still and can be drawn more finely; the backend is not asked for more than it draws."""
+        if self._streams and self._asked_windows and hub().can_stream:
+            return False
         return self._level + 1 < len(self._levels) and now > self._changed_at + STILL_SECONDS
 
     @property
@@ -177,6 +180,7 @@ class Viewport:
     ) -> None:
         """Begin coarsely where something has changed, and go on to the next step where it has not."""
         now = time.monotonic()
+        self._streams = by_backend
         finest = SAMPLES[settings.viewport_samples]
         software = is_software_renderer()
         if software and not by_backend:

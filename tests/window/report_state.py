@@ -102,18 +102,19 @@ def prepare_preview(scene):
 
 
 def set_preview():
-    """Set what the test outside wants of the preview: settings by name, and whether there is a second view."""
+    """Set what the test outside wants of the preview: settings by name; and part the view in two where wanted."""
     with open(request["state"] + ".preview") as file:
         wanted = json.load(file)
     os.remove(request["state"] + ".preview")
     if wanted.pop("second_view", False):
-        area = next(
-            item for item in bpy.context.window_manager.windows[0].screen.areas if item.type == "DOPESHEET_EDITOR"
-        )
-        area.type = "VIEW_3D"
-        area.spaces[0].shading.type = "RENDERED"
-        area.spaces[0].region_3d.view_distance = 6.0
-        area.spaces[0].region_3d.view_perspective = "CAMERA"
+        window = bpy.context.window_manager.windows[0]
+        area, _ = view_3d()
+        with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
+            bpy.ops.screen.area_split(direction="VERTICAL", factor=0.4)
+        other = next(item for item in window.screen.areas if item.type == "VIEW_3D" and item != area)
+        other = min((area, other), key=lambda item: item.width)
+        other.spaces[0].show_region_ui = False
+        other.spaces[0].region_3d.view_perspective = "CAMERA"
     for name, value in wanted.items():
         setattr(bpy.context.scene.pbrfit_preview, name, value)
 

@@ -49,7 +49,10 @@ def test_the_preview_follows_a_fit(blender: WindowBlender, screenshots: Path) ->
     assert original.std() > 0.05
 
     blender.click("pbrfit.optimize")
-    going = blender.wait_for(lambda state: state["session"] == "fitting" and state["iteration"] > 30, FIT_SECONDS)
+    begun = blender.wait_for(lambda state: state["session"] == "fitting" and state["iteration"] > 30, FIT_SECONDS)
+    collected = begun["preview"]["collected"]
+    going = blender.wait_for(lambda state: state["preview"]["collected"] > collected + 2)
+    blender.next_state()
     half = picture(blender, screenshots / "preview-2-fitting.png")
     assert apart(original, half) > 0.01
     orbit(blender)
@@ -76,8 +79,8 @@ def test_the_preview_follows_a_fit(blender: WindowBlender, screenshots: Path) ->
     assert "Error in the view of reference" in blender.state()["preview"]["label"]
 
     blender.set_preview(show="SHADED", second_view=True)
-    two = refined(blender)
-    assert two["preview"]["views"] == 2
+    blender.wait_for(lambda state: state["preview"]["views"] == 2)
+    refined(blender)
     blender.screenshot(screenshots / "preview-5-two-views.png")
 
 

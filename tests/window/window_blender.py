@@ -136,7 +136,7 @@ class WindowBlender:
         Path(f"{self.state_file}.open").touch()
 
     def set_preview(self, **settings: object) -> None:
-        """Have settings of the preview set by name; `second_view=True` makes another view of the editor below."""
+        """Have settings of the preview set by name; `second_view=True` parts the view in two."""
         part = Path(f"{self.state_file}.preview.part")
         part.write_text(json.dumps(settings))
         part.replace(f"{self.state_file}.preview")
