@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from render.light import EnvironmentLight
 from render.material import MaterialMaps
@@ -25,6 +26,10 @@ from .protocol.wire import content_hash
 
 # What encrypting, sending and receiving a byte costs, both ends on one machine: seconds of a core.
 _SECONDS_PER_BYTE = 2e-9
+
+# A frame travels in bands: encrypting, sending and decrypting then go on at the same time.
+BAND_BYTES = 1 << 19
+LEAST_BAND_ROWS = 32
 
 __all__ = ["Drawing", "DrawnFrame", "JobError", "PreviewError", "Scene"]
 
@@ -44,11 +49,13 @@ class Scene(Protocol):
 @dataclass(frozen=True)
 class DrawnFrame:
     """The rows of a frame that are not empty, [h, w, 4] in the main memory, which nobody writes to any more; rect: their
-    top, left, height and width; timing: seconds `render` and `copy`; cost: seconds that a fit beside it may have lost.
+    top, left, height and width; bands: first row, end, first column and end of what each band of the rows shows; timing:
+    seconds `render` and `copy`; cost: seconds that a fit beside it may have lost.
     """
 
     rows: np.ndarray
     rect: tuple[int, int, int, int]
+    bands: tuple[tuple[int, int, int, int], ...]
     timing: dict[str, float]
     cost: float
 
@@ -81,14 +88,14 @@ class Drawing:
         began = time.perf_counter()
         with self._measured() as mark:
             drawn = scene.frame(request)
-        top, left, height, width = covered_rect(drawn)
+        (top, left, height, width), bands = covered(drawn)
         gpu_s = mark()
         rendered = time.perf_counter()
         rows = self._in_main_memory(drawn.image[top : top + height, left : left + width])
         copied = time.perf_counter()
         timing = {"render": rendered - began, "copy": copied - rendered}
         cost = copied - began + rows.nbytes * _SECONDS_PER_BYTE if gpu_s is None else gpu_s
-        return DrawnFrame(rows, (top, left, height, width), timing, cost)
+        return DrawnFrame(rows, (top, left, height, width), bands, timing, cost)
 
     def show_maps(self, scene: Scene, job: str, set_index: int, snapshot: Snapshot) -> None:
         """Gives a scene the maps of a job as they are."""
@@ -158,17 +165,33 @@ class Drawing:
         return host.numpy()
 
 
-def covered_rect(frame: SceneFrame) -> tuple[int, int, int, int]:
-    """Top, left, height and width of what a frame shows: within its own rectangle, which is that of the scene's bounds."""
+def covered(frame: SceneFrame) -> tuple[tuple[int, int, int, int], tuple[tuple[int, int, int, int], ...]]:
+    """What a frame shows, within its own rectangle, which is that of the scene's bounds: rect and bands of `DrawnFrame`.
+
+    A band has about `BAND_BYTES`.
+    """
     top, left, height, width = frame.rect
-    covered = frame.image[top : top + height, left : left + width, 3] > 0
+    image = frame.image[top : top + height, left : left + width]
+    if not height or not width:
+        return (top, left, 0, 0), ()
+    step = min(height, max(LEAST_BAND_ROWS, BAND_BYTES // (4 * image.element_size() * width)))
+    count = -(-height // step)
+    shown = F.pad(image[..., 3] > 0, (0, 0, 0, count * step - height))
     # Both in one copy, since each makes the host wait for the device.
-    lines = torch.cat([covered.any(1), covered.any(0)]).cpu().numpy()
-    rows, columns = np.flatnonzero(lines[:height]), np.flatnonzero(lines[height:])
+    found = torch.cat([shown.any(1), shown.view(count, step, width).any(1).flatten()]).cpu().numpy()
+    by_band = found[count * step :].reshape(count, width)
+    rows, columns = np.flatnonzero(found[: count * step]), np.flatnonzero(by_band.any(0))
     if not len(rows):
-        return top, left, 0, 0
-    first_row, first_column = int(rows[0]), int(columns[0])
-    return top + first_row, left + first_column, int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1
+        return (top, left, 0, 0), ()
+    first_row, end_row, first_column = int(rows[0]), int(rows[-1]) + 1, int(columns[0])
+    bands = []
+    for number in range(first_row // step, -(-end_row // step)):
+        inside = np.flatnonzero(by_band[number]) - first_column
+        across = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
+        rows_of_band = max(number * step, first_row) - first_row, min((number + 1) * step, end_row) - first_row
+        bands.append((*rows_of_band, *across))
+    width = int(columns[-1]) + 1 - first_column
+    return (top + first_row, left + first_column, end_row - first_row, width), tuple(bands)
 
 
 def _fields(key: str, light: PrefilteredLight) -> dict[str, Any]:

@@ -23,8 +23,6 @@ from .service import error_reply
 from .store import ArrayStore, StoreError
 from .view_message import SEND_AS_DESCRIBED
 
-PIECE_BYTES = 1 << 19
-MOST_PIECES = 256
 MOST_SCENES = 64
 MOST_VIEWPORTS = 64
 MOST_LIGHTS_WAITING = 8
@@ -288,14 +286,18 @@ class PreviewService:
 
 
 def _pieces(done: Done) -> Iterator[Message]:
-    """A frame's rows in pieces of about half a mebibyte: encrypting, sending and decrypting then go on at the same time."""
+    """A frame's bands, of each the columns that show something; at least one piece, the last with the timing."""
     frame = done.what
-    rows, rect = frame.rows, list(frame.rect)
-    height = len(rows)
-    step = max(1, PIECE_BYTES * height // max(rows.nbytes, 1), -(-height // MOST_PIECES))
-    for first in range(0, max(height, 1), step):
-        part = rows[first : first + step]
-        body = {"rect": rect, "row": first, "last": first + step >= height}
+    bands = frame.bands or ((0, 0, 0, 0),)
+    for number, (first, end, left, right) in enumerate(bands, 1):
+        part = np.ascontiguousarray(frame.rows[first:end, left:right])
+        body = {
+            "rect": list(frame.rect),
+            "row": first,
+            "count": end - first,
+            "column": left,
+            "last": number == len(bands),
+        }
         if body["last"]:
             body["timing"] = frame.timing
         yield Message("frame_piece", body, {"rows": part} if part.size else {}, request=done.task.name)

@@ -26,6 +26,7 @@ import torch
 
 from backend.device import resolve_device
 from backend.errors import CommandError
+from backend.preview_drawing import BAND_BYTES, LEAST_BAND_ROWS
 from backend.protocol.preview_client import PreviewClient
 from backend.protocol.preview_events import (
     FrameFailed,
@@ -232,7 +233,7 @@ def _measured(
         if number >= warm_up:
             render, copy = frame.timing["render"], frame.timing["copy"]
             lines.append((render, copy, total - render - copy, total))
-            nbytes.append(frame.rows.nbytes)
+            nbytes.append(_sent_bytes(frame.rows))
     render, copy, transfer, total = (statistics.median(column) for column in zip(*lines, strict=True))
     return {
         "name": name,
@@ -245,6 +246,15 @@ def _measured(
         "mb_per_second": statistics.median(nbytes) / transfer / 1e6,
         "frames": len(lines),
     } | settings
+
+
+def _sent_bytes(rows: np.ndarray) -> int:
+    """Bytes of a frame's bands, about: of each the columns that show something."""
+    step = max(LEAST_BAND_ROWS, BAND_BYTES // (rows.strides[0] or 1))
+    covered = [(rows[first : first + step, :, 3] > 0).any(0).nonzero()[0] for first in range(0, len(rows), step)]
+    widths = [int(np.ptp(columns)) + 1 if len(columns) else 0 for columns in covered]
+    heights = [min(step, len(rows) - first) for first in range(0, len(rows), step)]
+    return sum(height * width for height, width in zip(heights, widths, strict=True)) * 4 * rows.itemsize
 
 
 def _rows(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:

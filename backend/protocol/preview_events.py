@@ -148,11 +148,17 @@ class PreviewFrame:
         top, left, height, width = self.rect
         if (height, width) == (self.height, self.width):
             return self.rows
-        image = np.zeros((self.height, self.width, 4), self.rows.dtype)
-        if self.channel == "depth":
-            image[..., :3] = min(NO_DEPTH, float(np.finfo(image.dtype).max))
+        image = empty_frame(self.height, self.width, self.rows.dtype, self.channel)
         image[top : top + height, left : left + width] = self.rows
         return image
+
+
+def empty_frame(height: int, width: int, dtype: np.typing.DTypeLike, channel: str) -> np.ndarray:
+    """A frame that shows nothing: 0 or, as a depth, `NO_DEPTH`."""
+    image = np.zeros((height, width, 4), dtype)
+    if channel == "depth":
+        image[..., :3] = min(NO_DEPTH, float(np.finfo(image.dtype).max))
+    return image
 
 
 @dataclass(frozen=True)
