@@ -112,7 +112,7 @@ def set_preview():
         with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
             bpy.ops.screen.area_split(direction="VERTICAL", factor=0.4)
         other = next(item for item in window.screen.areas if item.type == "VIEW_3D" and item != area)
-        other = min((area, other), key=lambda item: item.width)
+        other.spaces[0].shading.type = "RENDERED"
         other.spaces[0].show_region_ui = False
         other.spaces[0].region_3d.view_perspective = "CAMERA"
     for name, value in wanted.items():
