@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|kernels|sizes|preview|plot`, from the root of the repository."""
+"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|plot`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.errors import CommandError
 from backend.jobs import JobError
-from benchmarks import fit, kernels, ops, preview, sizes
+from benchmarks import fit, kernels, live, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.image_io import ImageError
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
         ("kernels", kernels, "what an iteration on a GPU is made of, each kernel against the roofline"),
         ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
         ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
+        ("live", live, "a fit that is watched beside one that is not"),
     ):
         module.add_arguments(commands.add_parser(name, help=about, description=module.__doc__))
     plot = commands.add_parser("plot", help="draw the records of several fits beside nvdiffrec's")
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "fit" and options.first_run:
             fit.first_run(options)
         else:
-            commands = {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes, "preview": preview}
-            commands[options.command].run(options)
+            modules = {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes, "preview": preview, "live": live}
+            modules[options.command].run(options)
     except (CommandError, JobError, MeshError, ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

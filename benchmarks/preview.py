@@ -147,24 +147,15 @@ def mesh_arrays(mesh: Mesh) -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def running_backend(device: torch.device) -> Iterator[tuple[PreviewClient, float]]:
-    """A backend in a process of its own, a client that it has answered, and the seconds which that took."""
+def started_backend(device: torch.device, client_key: str) -> Iterator[tuple[str, str]]:
+    """A backend in a process of its own that serves the client with this key: its address and public key."""
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if device.type == "cpu" else {})
     if device.type == "cuda" and device.index:
         environment["CUDA_VISIBLE_DEVICES"] = str(device.index)
-    client = PreviewClient()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         said, log = Path(folder) / "address.json", Path(folder) / "backend.log"
-        command = [
-            sys.executable,
-            "-m",
-            "backend",
-            "serve",
-            "--address-file",
-            str(said),
-            f"--client-key={client.public_key}",
-        ]
+        command = [sys.executable, "-m", "backend", "serve", "--address-file", str(said), f"--client-key={client_key}"]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, "--parent-pid", str(os.getpid())], env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -176,17 +167,28 @@ def running_backend(device: torch.device) -> Iterator[tuple[PreviewClient, float
                     raise CommandError(f"The backend did not start. {words}", "Look at `pbrfit doctor`.")
                 time.sleep(0.01)
             address = json.loads(said.read_text(encoding="utf-8"))
-            client.connect(address["address"], address["public_key"])
-            _wait(client, PreviewConnected, _START_S)
-            yield client, time.perf_counter() - began
+            yield address["address"], address["public_key"]
         finally:
-            client.close()
             process.terminate()
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def running_backend(device: torch.device) -> Iterator[tuple[PreviewClient, float]]:
+    """Such a backend's client, which it has answered, and the seconds which that took."""
+    client = PreviewClient()
+    began = time.perf_counter()
+    with started_backend(device, client.public_key) as address:
+        try:
+            client.connect(*address)
+            _wait(client, PreviewConnected, _START_S)
+            yield client, time.perf_counter() - began
+        finally:
+            client.close()
 
 
 def _wait(client: PreviewClient, kind: type[PreviewEvent], seconds: float) -> PreviewEvent:
@@ -224,7 +226,7 @@ def _measured(
             break
         camera = orbit_camera(number, size)
         request = FrameRequest(
-            "benchmark", number, _rows(camera.view), _rows(camera.projection), size[1], size[0], **settings
+            "benchmark", number, rows_of(camera.view), rows_of(camera.projection), size[1], size[0], **settings
         )
         asked = time.perf_counter()
         client.request_frame(request)
@@ -257,5 +259,5 @@ def _sent_bytes(rows: np.ndarray) -> int:
     return sum(height * width for height, width in zip(heights, widths, strict=True)) * 4 * rows.itemsize
 
 
-def _rows(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+def rows_of(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in matrix.double().tolist())
