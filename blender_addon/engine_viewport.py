@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
 import bpy
 import gpu
@@ -35,6 +36,15 @@ _names = itertools.count(1)
 _numbers = itertools.count(1)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a frame of the backend was asked for. The light behind it is Blender's GPU's to draw: it need not travel."""
+
+    camera: ImageCamera
+    channel: str
+    background: str
+
+
 class Viewport:
     """What a render engine of a region keeps between its frames. For Blender's main thread."""
 
@@ -55,12 +65,12 @@ class Viewport:
         self._kept: KeptImage | None = None
         self._kept_key: Hashable = None
         self._frame: PreviewFrame | None = None
-        self._frame_texture: gpu.types.GPUTexture | None = None
-        self._frame_window: Window | None = None
+        self._frame_asked: _Asked | None = None
+        self._frame_image: KeptImage | None = None
+        self._frame_is_drawn = False
         self._streams = False
         self._asked: Hashable = None
-        self._asked_windows: dict[int, tuple[Window, Hashable]] = {}
-        self._frame_content: Hashable = None
+        self._waiting: dict[int, _Asked] = {}
         self._reference = ReferenceView()
 
     # What Blender and the hub tell --------------------------------------------------------------------------------
@@ -76,11 +86,10 @@ class Viewport:
 
     def take_frame(self, frame: PreviewFrame) -> None:
         """The backend has drawn; the next `draw` shows it."""
-        asked = self._asked_windows.pop(frame.number, None)
+        asked = self._waiting.pop(frame.number, None)
         if asked is not None:
-            self._frame, self._frame_texture = frame, None
-            self._frame_window, self._frame_content = asked
-        self._asked_windows = {number: value for number, value in self._asked_windows.items() if number > frame.number}
+            self._frame, self._frame_asked, self._frame_is_drawn = frame, asked, False
+        self._waiting = {number: value for number, value in self._waiting.items() if number > frame.number}
 
     def ask_again(self) -> None:
         """There is something newer to be seen than the backend's last frame."""
@@ -88,7 +97,7 @@ class Viewport:
 
     def wants_refining(self, now: float) -> bool:
         """Whether the view stands still and can be drawn more finely; the backend is not asked for more than it draws."""
-        if self._streams and self._asked_windows and hub().can_stream:
+        if self._streams and self._waiting and hub().can_stream:
             return False
         return self._level + 1 < len(self._levels) and now > self._changed_at + STILL_SECONDS
 
@@ -99,7 +108,8 @@ class Viewport:
 
     def free(self) -> None:
         """Give up what is on the GPU."""
-        self._kept = self._kept_key = self._frame = self._frame_texture = self._asked = None
+        self._kept = self._kept_key = self._frame = self._frame_image = self._asked = None
+        self._frame_is_drawn = False
         self._reference.free()
 
     # Drawing ----------------------------------------------------------------------------------------------------
@@ -153,10 +163,10 @@ class Viewport:
         self._note_view(camera, (channel, background, by_backend, self._scene), settings, by_backend)
         if by_backend:
             self._ask_backend(camera, channel, background)
-            if self._frame is not None and hub().can_stream and self._frame_content == (channel, background):
-                if self._frame_texture is None:
-                    self._frame_texture = texture_of_frame(self._frame.image)
-                return self._frame_texture, self._frame_window
+            asked = self._frame_asked
+            shows_this = asked is not None and (asked.channel, asked.background) == (channel, background)
+            if self._frame is not None and hub().can_stream and shows_this:
+                return self._framed(self._frame, asked), asked.camera.window
         light = self._light()
         share, spp = self._levels[self._level]
         key = (camera.signature, channel, background, share, spp, id(self._scene), light.key if light else "")
@@ -170,6 +180,26 @@ class Viewport:
             self._kept.take(image.texture_color)
             self._kept_key = key
         return self._kept.texture, camera.window
+
+    def _framed(self, frame: PreviewFrame, asked: _Asked) -> gpu.types.GPUTexture:
+        """The backend's frame, over the light where that is seen; put together once."""
+        light = self._light() if asked.background == "light" else None
+        if self._frame_is_drawn and self._frame_image is not None:
+            return self._frame_image.texture
+        size = (frame.width, frame.height)
+        if self._frame_image is None or self._frame_image.size != size:
+            self._frame_image = KeptImage(size)
+        sky = None
+        if light is not None:
+            camera, nothing = asked.camera, replace(self._scene, parts=())
+            sky = hub().drawing.draw(nothing, light, camera.view, camera.projection, size, background="light")
+        self._frame_image.take(sky.texture_color if sky is not None else None)
+        top, left, height, _ = frame.rect
+        if frame.rows.size:
+            self._frame_image.lay_over(texture_of_frame(frame.rows), left, frame.height - top - height)
+        # Without the light behind it, it is drawn again once that is there.
+        self._frame_is_drawn = light is not None or asked.background == "none"
+        return self._frame_image.texture
 
     def _note_view(
         self,
@@ -211,7 +241,7 @@ class Viewport:
             return
         self._asked = wanted
         number = next(_numbers)
-        self._asked_windows[number] = camera.window, (channel, background)
+        self._waiting[number] = _Asked(camera, channel, background)
         width, height = (max(1, -(-side // share)) for side in camera.size)
         backend.client.request_frame(
             FrameRequest(
@@ -223,7 +253,6 @@ class Viewport:
                 height=height,
                 spp=spp,
                 channel=channel,
-                background=background,
                 layers=LAYERS,
             )
         )

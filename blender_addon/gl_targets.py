@@ -12,21 +12,34 @@ HALF_LARGEST = 65504.0
 
 
 class KeptImage:
-    """A copy of a drawn image, which its next frame, perhaps of another viewport, does not draw over."""
+    """A copy of a drawn image, which its next frame, perhaps of another viewport, does not draw over; and what is laid over it.
+    Premultiplied."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self.texture = gpu.types.GPUTexture(size, format="RGBA16F")
         self._framebuffer = gpu.types.GPUFrameBuffer(color_slots=(self.texture,))
 
-    def take(self, texture: gpu.types.GPUTexture) -> None:
-        """Copy an image of the same size."""
+    def take(self, texture: gpu.types.GPUTexture | None) -> None:
+        """Copy an image of the same size; None: nothing at all."""
+        if texture is None:
+            self._framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
+        else:
+            self._draw(texture, (0, 0, *self.size), "NONE")
+
+    def lay_over(self, texture: gpu.types.GPUTexture, left: int, bottom: int) -> None:
+        """Draw a smaller image over this one, its lower left pixel there."""
+        self._draw(texture, (left, bottom, texture.width, texture.height), "ALPHA_PREMULT")
+
+    def _draw(self, texture: gpu.types.GPUTexture, place: tuple[int, int, int, int], mode: str) -> None:
+        (left, bottom, width, height), (wide, high) = place, self.size
         blend = gpu.state.blend_get()
         with self._framebuffer.bind(), gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():
             gpu.matrix.load_matrix(Matrix.Identity(4))
             gpu.matrix.load_projection_matrix(Matrix.Identity(4))
-            gpu.state.blend_set("NONE")
-            draw_texture_2d(texture, (-1.0, -1.0), 2.0, 2.0)
+            gpu.state.blend_set(mode)
+            corner = (2.0 * left / wide - 1.0, 2.0 * bottom / high - 1.0)
+            draw_texture_2d(texture, corner, 2.0 * width / wide, 2.0 * height / high)
             gpu.state.blend_set(blend)
 
 
