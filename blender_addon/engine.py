@@ -23,7 +23,8 @@ class PBRFIT_PreviewEngine(bpy.types.RenderEngine):
     bl_idname = ENGINE
     bl_label = "PBRfit Preview"
     bl_use_preview = True
-    bl_use_gpu_context = True
+    # With a window the render's thread would keep Blender's main thread from it, and so from everything; that one draws.
+    bl_use_gpu_context = bpy.app.background
     bl_use_eevee_viewport = True
     bl_use_shading_nodes_custom = False
     bl_use_postprocess = True

@@ -85,8 +85,23 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
     passes = wanted_passes(layer)
     for item in passes[1:]:
         engine.add_pass(item.name, len(item.channels), item.channels, layer=layer.name)
-    spp = SAMPLES[settings.render_samples]
-    background = "none" if depsgraph.scene.render.film_transparent else "light"
+    try:
+        images = drawn_passes(engine, depsgraph.scene, source, camera, passes)
+    finally:
+        source.end()
+    write_result(engine, layer.name, camera, passes, images)
+
+
+def drawn_passes(
+    engine: bpy.types.RenderEngine,
+    scene: bpy.types.Scene,
+    source: BackendSource | GpuSource,
+    camera: ImageCamera,
+    passes: list[Pass],
+) -> list[np.ndarray]:
+    """The passes' images, each of its frames. Raises Stopped where the artist has stopped the render."""
+    spp = SAMPLES[scene.pbrfit_preview.render_samples]
+    background = "none" if scene.render.film_transparent else "light"
     images: list[np.ndarray] = []
     count = sum(len(item.frames) for item in passes)
     for item in passes:
@@ -98,7 +113,7 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
             progress = Progress(engine, done / count, 1.0 / count)
             frames.append(source.frame(camera, channel, 1 if channel == "depth" else spp, behind, progress))
         images.append(pass_of(item, frames))
-    write_result(engine, layer.name, camera, passes, images)
+    return images
 
 
 def chosen_source(engine: bpy.types.RenderEngine, draw_with: str, scene: PreviewScene) -> BackendSource | GpuSource:

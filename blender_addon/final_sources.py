@@ -7,12 +7,14 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 
 import bpy
 import numpy as np
 
 from .errors import PbrFitError
 from .gl_preview import GlPreview
+from .main_thread import in_main_thread
 from .preferences import addon_preferences
 from .preview_backend import PreviewBackend
 from .preview_light import keep_light, kept_light
@@ -79,6 +81,9 @@ class BackendSource:
         progress(1.0)
         return frame.image
 
+    def end(self) -> None:
+        """A render is done: the connection stays, for an animation's next frame."""
+
     def close(self) -> None:
         """End the connection."""
         self._backend.close()
@@ -122,19 +127,20 @@ class GpuSource:
             high = min(rows, height - top)
             window = Window(0, height - top - high, width, high)
             projection = camera.projection if high == height else windowed(camera.projection, window, camera.size)
-            image = self._drawing.draw(
-                self._scene,
-                self._light,
-                camera.view,
-                projection,
-                (width, high),
-                channel,
-                spp=spp,
-                background=background,
-            )
-            bands.append(self._drawing.read(image))
+
+            def drawn(projection: np.ndarray = projection, size: tuple[int, int] = (width, high)) -> np.ndarray:
+                image = self._drawing.draw(
+                    self._scene, self._light, camera.view, projection, size, channel, spp=spp, background=background
+                )
+                return self._drawing.read(image)
+
+            bands.append(in_main_thread(drawn, partial(progress, top / height)))
         progress(1.0)
         return np.concatenate(bands)
+
+    def end(self) -> None:
+        """Give up what is on the GPU, where it was made."""
+        in_main_thread(self._drawing.free)
 
 
 def prepared_light(environment: Environment, progress: Progress) -> events.PreparedLight:

@@ -24,6 +24,7 @@ import numpy as np
 
 from .errors import PbrFitError
 from .export_world import RENDERED_SIZE, SimpleWorld, constant_world, simple_world
+from .main_thread import in_main_thread
 from .preview_images import image_changes
 from .preview_scene import Environment
 from .protocol.preview_events import PreparedLight
@@ -148,7 +149,7 @@ class WorldLights:
         if self._wanted is not None:
             self._wanted = (*self._wanted[:2], 0.0)
         while self.waiting and not stopped():
-            self.poll()
+            in_main_thread(self.poll)  # it writes a file
             time.sleep(POLL_SECONDS)
         if self.error is not None:
             raise self.error
