@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -40,6 +41,8 @@ def in_main_thread(function: Callable[[], Result], while_waiting: Callable[[], o
             while_waiting()
     except BaseException:
         given_up.set()
+        with contextlib.suppress(ValueError):  # it has begun
+            bpy.app.timers.unregister(call)
         raise
     if errors:
         raise errors[0]

@@ -70,3 +70,30 @@ def test_maps_that_grow_are_no_news_to_the_backend(addon) -> None:
     bpy.context.object.location.x = 1.0
     moved = collect(bpy.context.evaluated_depsgraph_get())
     assert addon.preview_hub.content_of(moved) != addon.preview_hub.content_of(first)
+
+
+def test_work_for_the_main_thread_is_done_there_or_given_up(addon):
+    import threading
+
+    module = addon.main_thread
+    assert module.in_main_thread(lambda: threading.current_thread()) is threading.main_thread()
+    done, said = [], []
+
+    class GivenUp(Exception):
+        pass
+
+    def give_up():
+        raise GivenUp
+
+    def elsewhere():
+        try:
+            module.in_main_thread(lambda: done.append(True), give_up)
+        except GivenUp:
+            said.append("given up")
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()  # no timer runs in a Blender without a window, so only giving up ends this
+    thread.join(10.0)
+    assert not thread.is_alive()
+    assert said == ["given up"]
+    assert not done
