@@ -88,7 +88,7 @@ def this_platform() -> str:
 def source_directory() -> Path:
     """The folder of the rooms: that of this file, in the checkout as when installed."""
     here = Path(__file__).resolve().parent
-    for needed in ("blender_addon/blender_manifest.toml", "backend/protocol/wire.py", "render/mesh.py"):
+    for needed in ("blender_addon/blender_manifest.toml", "backend/protocol/wire.py", "render/geometry/mesh.py"):
         if not (here / needed).is_file():
             raise BuildError(f"{here / needed} is missing. Install PBRfit again, or run this in its source folder.")
     return here
@@ -183,7 +183,7 @@ def backend_wheel(root: Path) -> tuple[str, bytes]:
     info = f"pbrfit-{version}.dist-info"
     files[f"{info}/METADATA"] = metadata.encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: pbrfit\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/entry_points.txt"] = b"[console_scripts]\npbrfit = backend.cli:main\n"
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\npbrfit = backend.cli.main:main\n"
     if (root / "LICENSE").is_file():
         files[f"{info}/licenses/LICENSE"] = (root / "LICENSE").read_bytes()
     else:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from backend.errors import CommandError
-from backend.jobs import JobError
+from backend.cli.errors import CommandError
+from backend.job.model import JobError
 from benchmarks import fit, kernels, live, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
-from render.image_io import ImageError
-from render.mesh import MeshError
+from render.core.image_io import ImageError
+from render.geometry.mesh import MeshError
 
 
 def parser() -> argparse.ArgumentParser:

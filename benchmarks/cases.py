@@ -17,18 +17,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from backend.bake import uv_charts
-from backend.errors import CommandError
-from render.camera import Camera, fibonacci_directions, look_at, perspective, random_cameras, rotating_cameras
-from render.color import psnr
-from render.light import EnvironmentLight, PrefilteredLight, load_env
-from render.material import KD, METALLIC, ROUGHNESS, MaterialMaps, initial_maps
-from render.mesh import Mesh
-from render.mtl import load_material_textures, load_mtl
-from render.obj import load_obj
-from render.rasterize import Fragments, visible_fragments
-from render.render import render_mesh
-from render.shade import Shading
+from backend.cli.errors import CommandError
+from backend.fit.dilation import uv_charts
+from render.core.color import psnr
+from render.files.mtl import load_material_textures, load_mtl
+from render.files.obj import load_obj
+from render.geometry.camera import Camera, fibonacci_directions, look_at, perspective, random_cameras, rotating_cameras
+from render.geometry.mesh import Mesh
+from render.images.render_mesh import render_mesh
+from render.light.environment import EnvironmentLight, PrefilteredLight, load_env
+from render.material.material import KD, METALLIC, ROUGHNESS, MaterialMaps, initial_maps
+from render.raster.portable import Fragments, visible_fragments
+from render.shading.shade import Shading
 
 DATA = Path(os.environ.get("PBRFIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 CASES = ("metal", "spot")

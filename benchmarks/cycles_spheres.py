@@ -85,7 +85,7 @@ def render_spheres(
         path = os.path.join(folder, "render.exr")
         scene.render.filepath = path
         bpy.ops.render.render(write_still=True)
-        from render.image_io import read_image
+        from render.core.image_io import read_image
 
         return np.ascontiguousarray(read_image(path), dtype=np.float32)
 
@@ -114,7 +114,7 @@ def _plain_cycles(scene, samples: int, seed: int) -> None:
 
 
 def _world(bpy, environment: np.ndarray | None, folder: Path):
-    from render.image_io import write_image
+    from render.core.image_io import write_image
 
     world = bpy.data.worlds.new("World")
     if not world.use_nodes:

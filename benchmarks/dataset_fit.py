@@ -22,20 +22,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from backend.bake import uv_charts
-from backend.datasets import DatasetMesh, dataset_around
-from backend.device import device_description, resolve_device
-from backend.fit_job import run_fit_job
-from backend.jobs import FitInputs, FitProgress, FitResult
-from backend.machine import machine_description
+from backend.cli.machine import machine_description
+from backend.fit.dilation import uv_charts
+from backend.job.device import device_description, resolve_device
+from backend.job.model import FitInputs, FitProgress, FitResult
+from backend.job.run import run_fit_job
+from backend.job.synthetic_references import DatasetMesh, dataset_around
 from backend.protocol.settings import FitSettings
-from render.color import psnr, srgb_to_linear
-from render.image_io import read_image
-from render.light import PrefilteredLight, load_env
-from render.material import KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps
-from render.mesh import Mesh
-from render.obj import load_obj
-from render.render import render_mesh
+from render.core.color import psnr, srgb_to_linear
+from render.core.image_io import read_image
+from render.files.obj import load_obj
+from render.geometry.mesh import Mesh
+from render.images.render_mesh import render_mesh
+from render.light.environment import PrefilteredLight, load_env
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, initial_maps
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

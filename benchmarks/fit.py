@@ -14,15 +14,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from backend.device import resolve_device
-from backend.errors import CommandError
-from backend.fit import FitPlan
+from backend.cli.errors import CommandError
+from backend.fit.table_fit import FitPlan
+from backend.job.device import resolve_device
 from benchmarks.cases import ANCHOR_DB, CASES, DATA, Case, HeldOut, anchor_curves, kd_psnrs, load_case, training_cameras
 from benchmarks.fitting import FitRun, build_table, plan_for, run_fit, time_iterations
 from benchmarks.image_space import ImageSpacePlan, run_image_space
 from benchmarks.measure import Clock, check_output, circumstances, peak_bytes, print_table, reset_peak, write_json
-from render.light import EnvironmentLight, create_trainable_env_rnd
-from render.material import MaterialMaps
+from render.light.environment import EnvironmentLight, create_trainable_env_rnd
+from render.material.material import MaterialMaps
 
 _LEVELS_DB = (30, 35, 40)
 _WARM_UP_ITERATIONS = 12

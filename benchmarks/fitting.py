@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from backend.errors import CommandError
-from backend.fit import FitPlan, FitStatus, TableFit
-from backend.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
+from backend.cli.errors import CommandError
+from backend.fit.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
+from backend.fit.table_fit import FitPlan, FitStatus, TableFit
 from benchmarks.cases import Case
 from benchmarks.measure import Clock, synchronize
-from render.camera import Camera
-from render.kernels.rasterize import can_rasterize
-from render.light import EnvironmentLight
-from render.material import MaterialMaps
-from render.preview import PreviewRenderer
+from render.geometry.camera import Camera
+from render.light.environment import EnvironmentLight
+from render.material.material import MaterialMaps
+from render.preview.renderer import PreviewRenderer
+from render.raster.kernels.triton_provider import can_rasterize
 
 # References that are rendered before their rows are made: bounds the memory that images take.
 _VIEWS_AT_A_TIME = {"cuda": 8, "cpu": 2}

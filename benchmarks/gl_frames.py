@@ -131,7 +131,7 @@ def measure(options: argparse.Namespace, spot_look: SimpleNamespace) -> dict:
     scene = SimpleNamespace(parts=(SimpleNamespace(key="spot", arrays=arrays, matrix=np.eye(4), look=spot_look),))
     prepared = light()
     projection = addon_module("axes").projection_matrix(math.radians(45), width / height, 0.1, 100.0)
-    preview = addon_module("gl_preview").GlPreview()
+    preview = addon_module("preview.gl.renderer").GlPreview()
 
     def frame(number: int) -> object:
         turn = 0.05 * number

@@ -3,7 +3,7 @@
     python -m benchmarks.gl_frames_egl --json FILE
 
 For machines that have a GPU but no Blender (`benchmarks/gl_frames.py` measures within one). Needs moderngl. Draws Spot with
-maps of 512 x 512 under the forest HDRI, compares a frame with that of `render.preview`, and times frames: each waited
+maps of 512 x 512 under the forest HDRI, compares a frame with that of `render.preview.renderer`, and times frames: each waited
 for, and a hundred one after the other. What Blender adds (its own overlays, colour management) is not in it.
 """
 
@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.device import resolve_device
+from backend.job.device import resolve_device
 from benchmarks.cases import DATA, load_case
 from benchmarks.measure import check_output, circumstances, print_table, write_json
-from render.camera import Camera, look_at, perspective
-from render.color import psnr
-from render.light import EnvironmentLight
-from render.material import KD, METALLIC, NORMAL, ROUGHNESS
-from render.preview import PreviewRenderer
+from render.core.color import psnr
+from render.geometry.camera import Camera, look_at, perspective
+from render.light.environment import EnvironmentLight
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
+from render.preview.renderer import PreviewRenderer
 
 SIZES = {"512": (512, 512), "1080p": (1920, 1080), "4K": (3840, 2160)}
 _FRAMES = 100
@@ -64,8 +64,8 @@ class Drawing:
     def __init__(self, context: Any, mesh: Any, texels: torch.Tensor, light: EnvironmentLight) -> None:
         import moderngl
 
-        sources, textures = addon_module("gl_sources"), addon_module("gl_textures")
-        self.values = addon_module("gl_values")
+        sources, textures = addon_module("preview.gl.sources"), addon_module("preview.gl.textures")
+        self.values = addon_module("preview.gl.values")
         self.context = context
         with torch.no_grad():
             prefiltered = light.build_mips()

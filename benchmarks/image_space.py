@@ -16,11 +16,11 @@ import torch
 from benchmarks.cases import Case, HeldOut
 from benchmarks.fitting import snapshot_iterations
 from benchmarks.measure import Clock, synchronize
-from render.camera import Camera
-from render.light import EnvironmentLight
-from render.losses import image_loss
-from render.material import MaterialMaps, initial_maps, project_
-from render.render import render_mesh
+from render.geometry.camera import Camera
+from render.images.losses import image_loss
+from render.images.render_mesh import render_mesh
+from render.light.environment import EnvironmentLight
+from render.material.material import MaterialMaps, initial_maps, project_
 
 # nvdiffrec's decay: a tenth after 5000 iterations.
 _DECAY = 10**-0.0002

@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from backend.device import resolve_device
-from backend.errors import CommandError
-from backend.fit import TableFit
+from backend.cli.errors import CommandError
+from backend.fit.table_fit import TableFit
+from backend.job.device import resolve_device
 from benchmarks.cases import DATA, load_case, training_cameras
 from benchmarks.fitting import build_table, plan_for, row_bytes
 from benchmarks.measure import Clock, check_output, circumstances, copy_bandwidth, print_table, synchronize, write_json
-from render.kernels.light_prefilter import LightPrefilter, light_prefilter
-from render.light import create_trainable_env_rnd, prefilter_parts
+from render.light.environment import create_trainable_env_rnd, prefilter_parts
+from render.light.kernels.light_prefilter import LightPrefilter, light_prefilter
 
 # nvdiffrec's batch: 8 views of 512 x 512, about 570 k covered pixels.
 _ANCHOR_VIEWS = 8

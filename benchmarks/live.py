@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.device import resolve_device
-from backend.errors import CommandError
-from backend.protocol import events
-from backend.protocol.client import BackendClient
+from backend.cli.errors import CommandError
+from backend.job.device import resolve_device
+from backend.protocol.client.client import events
+from backend.protocol.client.client import BackendClient
+from backend.protocol.client.preview_client import PreviewClient
+from backend.protocol.client.preview_events import FrameRequest, MapsChanged, PreviewFailed, PreviewFrame, SceneReady
 from backend.protocol.keys import new_keys
-from backend.protocol.preview_client import PreviewClient
-from backend.protocol.preview_events import FrameRequest, MapsChanged, PreviewFailed, PreviewFrame, SceneReady
 from backend.protocol.settings import FitSettings
 from benchmarks.cases import DATA, load_case, training_cameras
 from benchmarks.measure import check_output, circumstances, print_table, write_json

@@ -1,4 +1,4 @@
-"""Where the round lobe of split-sum serves best: the numbers of `render.lobe_fit`, derived anew.
+"""Where the round lobe of split-sum serves best: the numbers of `render.bsdf.ggx_lobe_table`, derived anew.
 
     python -m benchmarks.lobe_fit
 
@@ -15,14 +15,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from render.brdf import ggx_table
-from render.color import linear_to_srgb
-from render.cube_atlas import CubeAtlas
-from render.cube_geometry import texel_directions
-from render.energy import surface_energy
-from render.light import EnvironmentLight
-from render.lobe_fit import N_DOT_V, ROUGHNESS
-from render.sampled import sampled_light, sampled_radiance
+from render.bsdf.energy import surface_energy
+from render.bsdf.ggx import ggx_table
+from render.bsdf.ggx_lobe_table import N_DOT_V, ROUGHNESS
+from render.core.color import linear_to_srgb
+from render.light.cube_atlas import CubeAtlas
+from render.light.cube_geometry import texel_directions
+from render.light.environment import EnvironmentLight
+from render.shading.sampled import sampled_light, sampled_radiance
 
 RESOLUTION = 128
 ENVIRONMENTS = 12

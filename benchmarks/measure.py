@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.device import device_description
-from backend.errors import CommandError
-from backend.machine import machine_description
+from backend.cli.errors import CommandError
+from backend.cli.machine import machine_description
+from backend.job.device import device_description
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from backend.device import resolve_device
-from backend.errors import CommandError
-from backend.sample_table import sample_views
+from backend.cli.errors import CommandError
+from backend.fit.sample_table import sample_views
+from backend.job.device import resolve_device
 from benchmarks.cases import DATA, FOVY, RADIUS, Case, load_case, training_cameras
 from benchmarks.fitting import build_table, plan_for, row_bytes, time_iterations
 from benchmarks.measure import (
@@ -32,13 +32,13 @@ from benchmarks.measure import (
     synchronize,
     write_json,
 )
-from render.camera import rotating_cameras
-from render.light import EnvironmentLight, PrefilteredLight, SeedLight, create_trainable_env_rnd
-from render.mesh import Mesh
-from render.prefilter import build_specular_operator
-from render.preview import PreviewRenderer
-from render.render import render_mesh
-from render.seed_prefilter import build_seed_prefilter
+from render.geometry.camera import rotating_cameras
+from render.geometry.mesh import Mesh
+from render.images.render_mesh import render_mesh
+from render.light.environment import EnvironmentLight, PrefilteredLight, SeedLight, create_trainable_env_rnd
+from render.light.nvdiffrec_prefilter import build_seed_prefilter
+from render.light.prefilter import build_specular_operator
+from render.preview.renderer import PreviewRenderer
 
 # What a stored weight takes: a float and an index.
 _WEIGHT_BYTES = 8

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.errors import CommandError
+from backend.cli.errors import CommandError
 
 _SUFFIXES = (".png", ".svg")
 

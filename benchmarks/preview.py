@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.device import resolve_device
-from backend.errors import CommandError
-from backend.preview_drawing import BAND_BYTES, LEAST_BAND_ROWS
-from backend.protocol.preview_client import PreviewClient
-from backend.protocol.preview_events import (
+from backend.cli.errors import CommandError
+from backend.job.device import resolve_device
+from backend.preview.drawing import BAND_BYTES, LEAST_BAND_ROWS
+from backend.protocol.client.preview_client import PreviewClient
+from backend.protocol.client.preview_events import (
     FrameFailed,
     FrameRequest,
     PreviewConnected,
@@ -40,11 +40,11 @@ from backend.protocol.preview_events import (
 )
 from benchmarks.cases import DATA, FOVY, NEAR, load_case
 from benchmarks.measure import check_output, circumstances, print_table, write_json
-from render.camera import Camera, look_at, perspective
-from render.color import linear_to_srgb
-from render.image_io import encode_image, read_image
-from render.material import KD, METALLIC, ROUGHNESS
-from render.mesh import Mesh
+from render.core.color import linear_to_srgb
+from render.core.image_io import encode_image, read_image
+from render.geometry.camera import Camera, look_at, perspective
+from render.geometry.mesh import Mesh
+from render.material.material import KD, METALLIC, ROUGHNESS
 
 SIZES = {"512": (512, 512), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 # What is asked for beside the size: settings of the request.

@@ -24,8 +24,8 @@ import torch
 
 import build_addon
 from benchmarks.measure import check_output, circumstances, write_json
-from render.color import linear_to_srgb, psnr
-from render.image_io import read_image, write_image
+from render.core.color import linear_to_srgb, psnr
+from render.core.image_io import read_image, write_image
 
 EXTENSION = "bl_ext.user_default.pbrfit"
 # The renders and the settings of the preview that draw them.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from render.color import linear_to_srgb, psnr
+from render.core.color import linear_to_srgb, psnr
 
 ERROR_GAIN = 5
 _MARGIN, _HEADER, _GAP = 118, 44, 6

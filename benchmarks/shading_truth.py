@@ -23,16 +23,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.machine import machine_description
+from backend.cli.machine import machine_description
 from benchmarks.cycles_spheres import SphereGrid, render_spheres, sphere_points
 from benchmarks.shading_picture import picture
-from render.brdf import GgxTable, ggx_table
-from render.color import psnr
-from render.cubemap import latlong_to_cubemap
-from render.image_io import read_image, write_image
-from render.light import EnvironmentLight
-from render.radiance import outgoing_radiance
-from render.sampled import sampled_light
+from render.bsdf.ggx import GgxTable, ggx_table
+from render.core.color import psnr
+from render.core.image_io import read_image, write_image
+from render.light.cubemap import latlong_to_cubemap
+from render.light.environment import EnvironmentLight
+from render.shading.models import outgoing_radiance
+from render.shading.sampled import sampled_light
 
 HDRIS = ("forest", "sunset", "interior")
 """Chosen before anything was measured: fine detail under a bright sky, a low sun, windows in a dark room."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from backend.device import resolve_device
-from backend.errors import CommandError
+from backend.cli.errors import CommandError
+from backend.job.device import resolve_device
 from benchmarks.cases import DATA, Case, load_case, subdivided, training_cameras
 from benchmarks.fitting import build_table, plan_for, time_iterations
 from benchmarks.measure import (
@@ -29,8 +29,8 @@ from benchmarks.measure import (
     write_json,
 )
 from benchmarks.ops import prefilter_outputs
-from render.light import create_trainable_env_rnd
-from render.prefilter import SpecularPrefilter, default_levels
+from render.light.environment import create_trainable_env_rnd
+from render.light.prefilter import SpecularPrefilter, default_levels
 
 # What stands still while one input grows.
 _VIEWS, _VIEW_SIZE, _RESOLUTION, _LIGHT = 16, 512, 512, 256

@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-from . import (
-    engine,
-    engine_panels,
-    engine_settings,
-    handlers,
-    operators,
-    operators_mend,
-    operators_result,
-    operators_setup,
-    panels,
-    preferences,
-    preview_light,
-    properties,
-)
-from .backend_process import stop_local_backend
-from .session import end_session
+from .preflight import fixes as operators_mend
+from .preview.engine import engine
+from .preview.scene import light as preview_light
+from .session import handlers
+from .session.session import end_session
+from .settings import preferences, properties
+from .settings import preview as engine_settings
+from .setup.backend_process import stop_local_backend
+from .ui import operators, operators_result, operators_setup, panels
+from .ui import preview_panels as engine_panels
 
 PARTS = (
     preferences,

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ROOT / "tests" / "blender"
+TESTS = ROOT / "tests" / "blender_addon"
 # Each Blender's own Python: the module bpy exists for that one alone.
 PYTHON_OF = {"4.2.23": "3.11", "4.5.15": "3.11", "5.0.1": "3.11", "5.2.3": "3.13"}
 NEEDED = ("numpy", "opencv-python-headless", "pytest")
@@ -159,8 +159,8 @@ def needs_torch(path: Path) -> bool:
         for module in modules:
             if module.split(".")[0] in {"torch", "render", "benchmarks"}:
                 return True
-            helpers = [folder / f"{module}.py" for folder in (path.parent, path.parent.parent)]
-            if any(helper.is_file() and needs_torch(helper) for helper in helpers):
+            helper = ROOT / "tests" / Path(*module.split(".")).with_suffix(".py")
+            if helper.is_file() and needs_torch(helper):
                 return True
     return False
 
@@ -169,7 +169,7 @@ def backend_trouble() -> str:
     """Why the backend of this Python cannot be tested with; empty where it can."""
     with tempfile.TemporaryDirectory() as elsewhere:
         answer = subprocess.run(
-            [sys.executable, "-c", "import backend.cli, cv2, torch, zmq"],
+            [sys.executable, "-c", "import backend.cli.main, cv2, torch, zmq"],
             cwd=elsewhere,
             env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
             capture_output=True,
@@ -189,7 +189,7 @@ def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments
         extension = zip_for(version, zips)
     except VersionError as error:
         return Outcome(version, PYTHON_OF[version], str(error))
-    files = sorted(TESTS.glob("test_*.py"))
+    files = sorted(TESTS.rglob("test_*.py"))
     left_out = [] if with_torch else [path for path in files if needs_torch(path)]
     report = Path(tempfile.mkdtemp(prefix="pbrfit_versions_")) / "report.xml"
     command = [python, "-m", "pytest", "-p", "no:cacheprovider", "--quiet", f"--junitxml={report}", TESTS]

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from data_folder import DATA
-
-from backend.threads import yield_idle_threads
+from support.data_folder import DATA
 
 # The benchmarks are not installed. Last, so that what is installed is what is tested.
 sys.path.append(str(Path(__file__).parents[1]))
+
+from backend.server.threads import yield_idle_threads
+
+pytest_plugins = ["support.blend_files"]
 
 # Before any test imports torch: spinning threads would make a busy machine many times slower.
 yield_idle_threads()

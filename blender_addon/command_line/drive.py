@@ -66,7 +66,7 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
     install_extension(request["extensions"], request["backend_python"])
     for name, value in ({"map_sets": "OBJECT"} | request["properties"]).items():
         setattr(scene.pbrfit, name, value)
-    session_module = importlib.import_module(EXTENSION + ".session")
+    session_module = importlib.import_module(EXTENSION + ".session.session")
     try:
         bpy.ops.pbrfit.optimize()
     except RuntimeError as error:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from server_harness import raw_client, running_server
+from support.server_harness import raw_client, running_server
 
 
 @pytest.fixture

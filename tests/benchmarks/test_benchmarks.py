@@ -18,7 +18,7 @@ from benchmarks.fitting import plan_for, snapshot_iterations
 from benchmarks.measure import peak_bytes, reset_peak, rounded
 from benchmarks.plots import plot_quality
 from benchmarks.sizes import growth
-from render.material import KD, MaterialMaps
+from render.material.material import KD, MaterialMaps
 
 TINY_FIT = ["--device", "cpu", "--views", "4", "--view-size", "32", "--held-out-size", "32", "--resolution", "32"]
 TINY_FIT += ["--light-resolution", "16", "--set", "iterations=12", "--set", "batch=4096"]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 KERNEL_TESTS = (
-    "test_fused_samples.py",
-    "test_preview.py",
-    "test_row_kernels.py",
-    "test_triton_rasterizer.py",
-    "../backend/test_fused_steps.py",
+    "render/core/test_row_kernels.py",
+    "render/raster/test_triton_rasterizer.py",
+    "render/shading/test_fused_samples.py",
+    "render/preview/test_renderer.py",
+    "backend/fit/test_fused_steps.py",
 )
 
 
@@ -26,7 +26,7 @@ def test_kernels_in_the_interpreter(file):
     # Triton looks at the variable when it is first imported, hence a process of its own.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not cuda", "-p", "no:cacheprovider", "-W", "ignore"]
     run = subprocess.run(
-        [*command, str(Path(__file__).parent / file)],
+        [*command, str(Path(__file__).parents[1] / file)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

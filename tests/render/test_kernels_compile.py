@@ -9,9 +9,9 @@ import os
 
 import pytest
 
-from render.brdf import ggx_table
-from render.cube_atlas import CubeAtlas
-from render.prefilter import default_levels
+from render.bsdf.ggx import ggx_table
+from render.light.cube_atlas import CubeAtlas
+from render.light.prefilter import default_levels
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1",
@@ -40,7 +40,7 @@ def compiled(kernel, constants: dict, warps: int = 1, **arguments: str) -> str:
 
 @pytest.mark.parametrize(("clip", "peel", "spp"), [(False, False, 1), (True, True, 1), (False, False, 4)])
 def test_rasterizer(clip, peel, spp):
-    from render.kernels.rasterize_triton import fill_tiles, set_up_triangles
+    from render.raster.kernels.rasterize_triton import fill_tiles, set_up_triangles
 
     shared = {"PEEL": peel, "SPP": spp, "WIDE": 16, "HIGH": 8}
     types = {"positions": "*fp64" if clip else "*fp32", "vertices": "i32"}
@@ -49,7 +49,7 @@ def test_rasterizer(clip, peel, spp):
 
 
 def test_cameras():
-    from render.kernels.rasterize_triton import compose_cameras
+    from render.raster.kernels.rasterize_triton import compose_cameras
 
     assert "f64" in compiled(compose_cameras, {})
 
@@ -69,7 +69,7 @@ def test_cameras():
     ],
 )
 def test_frames(channel, seed, spp, layers, several, image):
-    from render.kernels.preview_triton import resolve
+    from render.preview.kernels.preview_triton import resolve
 
     levels = default_levels(64)
     layout = CubeAtlas([level.resolution for level in levels])

@@ -11,14 +11,14 @@ import os
 from functools import partial
 from pathlib import Path
 
-import parity_image
-import parity_light
-import parity_texture
 import pytest
-from data_folder import DATA
-from parity import Golden
+from support.data_folder import DATA
+from support.parity import image as parity_image
+from support.parity import light as parity_light
+from support.parity import texture as parity_texture
+from support.parity.golden import Golden
 
-from render.rasterize import visible_fragments
+from render.raster.portable import visible_fragments
 
 MODULES = (parity_light, parity_texture, parity_image)
 FOLDER = Path(os.environ.get("PBRFIT_GOLDEN") or DATA / "golden")
@@ -54,7 +54,7 @@ CASES = [
 @pytest.mark.parametrize(("path", "check"), CASES)
 def test_parity(path, check, device, provider):
     if provider == "nvdiffrast":
-        from render.nvdiffrast_provider import nvdiffrast_rasterizer
+        from render.raster.nvdiffrast import nvdiffrast_rasterizer
 
         rasterizer = nvdiffrast_rasterizer(device)
     else:

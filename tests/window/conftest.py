@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from window_blender import WindowBlender
+from support.window.window_blender import WindowBlender
 
 import build_addon
 

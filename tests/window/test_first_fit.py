@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from window_blender import WindowBlender
+from support.window.window_blender import WindowBlender
 
 FIT_SECONDS = 900.0
 OBJECT = (455, 360)  # on the screen: the middle of the 3D view

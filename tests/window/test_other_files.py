@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from window_blender import WindowBlender
+from support.window.window_blender import WindowBlender
 
 FIT_SECONDS = 300.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import build_addon
 
-INSIDE = Path(__file__).with_name("preferences_inside.py")
+INSIDE = Path(__file__).parents[1] / "support" / "window" / "preferences_inside.py"
 TIMEOUT_S = 240.0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from window_blender import WindowBlender
+from support.window.window_blender import WindowBlender
 
 FIT_SECONDS = 900.0
 VIEW = np.s_[100:640, 70:600]  # of a screenshot: the 3D view without toolbar, sidebar and header

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from window_blender import WindowBlender
+from support.window.window_blender import WindowBlender
 
 GONE_SECONDS = 10.0
 

@@ -1,0 +1,188 @@
+"""report.png: Cycles renders of the original and of the fitted object side by side, their difference, and the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from backend.cli.report import object_pixels, srgb_from_linear
+
+TILE = 288
+GAP = 10
+LABELS = 150
+ERROR_SCALE = 8.0
+"""An error of 1/8 of the range from black to white has the brightest colour."""
+
+PAGE = (30, 30, 32)
+BACKDROP = 0.035
+INK = (235, 235, 235)
+FAINT = (160, 160, 165)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Views of the original and the fitted object under one light.
+
+    title: the light. originals, fitted: the views, each float [h, w, 4], linear, premultiplied. captions: a line for
+    each view.
+    """
+
+    title: str
+    originals: Sequence[np.ndarray]
+    fitted: Sequence[np.ndarray]
+    captions: Sequence[str]
+
+
+def contact_sheet(
+    title: str, subtitle: str, comparisons: Sequence[Comparison], maps: dict[str, np.ndarray]
+) -> np.ndarray:
+    """The whole picture, uint8 BGR. ``maps``: title and uint8 BGR image of each map, in order."""
+    blocks = [_comparison_block(comparison) for comparison in comparisons if comparison.originals]
+    width = max(sum(block.shape[1] for block in blocks) + GAP * 3 * max(len(blocks) - 1, 0), 900)
+    rows = [_heading(title, subtitle, width)]
+    if blocks:
+        rows.append(_pad(_beside(blocks, GAP * 3), width))
+    rows.append(_pad(_map_row(maps, width), width))
+    sheet = np.concatenate([part for row in rows for part in (row, _empty(GAP, width))])
+    return cv2.copyMakeBorder(sheet, 2 * GAP, GAP, 2 * GAP, 2 * GAP, cv2.BORDER_CONSTANT, value=PAGE)
+
+
+def read_maps(files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """The maps of a result as pictures, uint8 BGR by title; ``files`` are the result's PNG files."""
+    pictures = {}
+    if "kd.png" in files:
+        colour = _decode(files["kd.png"])
+        pictures["Base colour (kd)"] = colour[..., :3]
+        if colour.shape[2] == 4:
+            pictures["Alpha"] = np.repeat(colour[..., 3:], 3, axis=2)
+    if "orm.png" in files:
+        orm = _decode(files["orm.png"])
+        for channel, name in ((2, "Openness"), (1, "Roughness"), (0, "Metallic")):
+            pictures[name] = np.repeat(orm[..., channel : channel + 1], 3, axis=2)
+    if "normal.png" in files:
+        pictures["Normal"] = _decode(files["normal.png"])[..., :3]
+    return pictures
+
+
+def _decode(data: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image.dtype == np.uint16:
+        image = (image / 257.0 + 0.5).astype(np.uint8)
+    return image
+
+
+def _comparison_block(comparison: Comparison) -> np.ndarray:
+    """Three labelled rows (original, fitted, error) of all views, cut to the part of the picture the object takes."""
+    top, left, edge = _common_square(comparison.originals)
+    names = ("Cycles, original", "Cycles, fitted", f"Error x {ERROR_SCALE:.0f}")
+    columns = []
+    for original, fit, caption in zip(comparison.originals, comparison.fitted, comparison.captions, strict=True):
+        cut = (slice(top, top + edge), slice(left, left + edge))
+        tiles = [_picture(original[cut]), _picture(fit[cut]), _error_picture(original[cut], fit[cut])]
+        column = np.concatenate([part for tile in tiles for part in (_resize(tile), _empty(GAP, TILE))])
+        columns.append(np.concatenate([column, _text_line(caption, TILE, INK, size=1.3)]))
+    labels = [part for name in names for part in (_row_label(name), _empty(GAP, LABELS))]
+    labels.append(_empty(columns[0].shape[0] - sum(part.shape[0] for part in labels), LABELS))
+    block = _beside([np.concatenate(labels), *columns], GAP)
+    legend = _beside([_empty(24, LABELS), _error_scale()], GAP)
+    width = max(block.shape[1], legend.shape[1])
+    header = _text_line(comparison.title, width, INK, size=1.6)
+    return np.concatenate([header, _empty(GAP // 2, width), _pad(block, width), _pad(legend, width)])
+
+
+def _common_square(images: Sequence[np.ndarray]) -> tuple[int, int, int]:
+    """Top, left and edge of the smallest square that holds the object in all images, with a little air."""
+    seen = np.any([image[..., 3] > 0.0 for image in images], axis=0)
+    height, width = seen.shape
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if rows.size == 0:
+        return 0, 0, min(height, width)
+    air = max(2, min(height, width) // 64)
+    edge = min(max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 + 2 * air, height, width)
+    top = int(np.clip((rows[0] + rows[-1] + 1 - edge) // 2, 0, height - edge))
+    left = int(np.clip((columns[0] + columns[-1] + 1 - edge) // 2, 0, width - edge))
+    return top, left, int(edge)
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    """Over a dark backdrop, sRGB, uint8 BGR."""
+    colour = image[..., :3] + (1.0 - image[..., 3:].clip(0.0, 1.0)) * BACKDROP
+    return (srgb_from_linear(colour)[..., ::-1] * 255.0 + 0.5).astype(np.uint8)
+
+
+def _error_picture(original: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """Mean absolute sRGB error of the object's pixels in colours from black over red to yellow; elsewhere the page."""
+    inside = object_pixels([original])
+    error = np.abs(srgb_from_linear(fit[..., :3]) - srgb_from_linear(original[..., :3])).mean(axis=2)
+    colours = cv2.applyColorMap((np.clip(error * ERROR_SCALE, 0.0, 1.0) * 255.0).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    colours[~inside] = PAGE
+    return colours
+
+
+def _error_scale() -> np.ndarray:
+    """The colours of the error picture with their values, sRGB steps of 255."""
+    ramp = np.repeat(np.linspace(0, 255, TILE // 2).astype(np.uint8)[None], 12, axis=0)
+    bar = cv2.copyMakeBorder(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), 6, 6, 0, 0, cv2.BORDER_CONSTANT, value=PAGE)
+    most = f"{255.0 / ERROR_SCALE:.0f} of 255 sRGB steps"
+    return _beside(
+        [_text_line("0", 20, FAINT, size=1.2, height=24), bar, _text_line(most, 320, FAINT, size=1.2, height=24)],
+        GAP // 2,
+    )
+
+
+def _map_row(maps: dict[str, np.ndarray], width: int) -> np.ndarray:
+    if not maps:
+        return _empty(1, width)
+    edge = min((width - GAP * (len(maps) - 1)) // len(maps), 640)
+    columns = [
+        np.concatenate([_text_line(name, edge, INK, size=1.3), _resize(picture, edge)])
+        for name, picture in maps.items()
+    ]
+    return _beside(columns, GAP)
+
+
+def _heading(title: str, subtitle: str, width: int) -> np.ndarray:
+    first = _text_line(title, width, INK, size=2.6, height=62)
+    return np.concatenate([first, _text_line(subtitle, width, FAINT, size=1.4, height=38)])
+
+
+def _row_label(text: str) -> np.ndarray:
+    """The words of a row's name below each other, right of nothing and centred on the row."""
+    lines = [_text_line(word, LABELS, INK, size=1.3, height=30) for word in text.replace(", ", ",\n").split("\n")]
+    block = np.concatenate(lines)
+    above = (TILE - block.shape[0]) // 2
+    return np.concatenate([_empty(above, LABELS), block, _empty(TILE - above - block.shape[0], LABELS)])
+
+
+def _text_line(text: str, width: int, colour: tuple, size: float = 1.0, height: int = 0) -> np.ndarray:
+    """One line of text on the page; drawn four times as large and reduced, since OpenCV's strokes are coarse."""
+    height = height or int(26 * size)
+    line = np.full((height * 4, width * 4, 3), PAGE, np.uint8)
+    scale = 0.5 * size * 4
+    cv2.putText(line, text, (4, int(height * 4 * 0.7)), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 5, cv2.LINE_AA)
+    return cv2.resize(line, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _resize(image: np.ndarray, edge: int = TILE) -> np.ndarray:
+    smaller = image.shape[0] > edge
+    return cv2.resize(image, (edge, edge), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
+
+
+def _empty(height: int, width: int) -> np.ndarray:
+    return np.full((max(height, 0), width, 3), PAGE, np.uint8)
+
+
+def _beside(blocks: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    height = max(block.shape[0] for block in blocks)
+    parts = []
+    for block in blocks:
+        parts += [cv2.copyMakeBorder(block, 0, height - block.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=PAGE)]
+        parts += [_empty(height, gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def _pad(block: np.ndarray, width: int) -> np.ndarray:
+    return cv2.copyMakeBorder(block, 0, 0, 0, max(width - block.shape[1], 0), cv2.BORDER_CONSTANT, value=PAGE)

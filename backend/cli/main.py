@@ -1,0 +1,247 @@
+"""The command ``pbrfit``: demo, optimize, serve, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+from backend.cli.errors import CommandError, Interrupted
+from backend.protocol.settings import QUALITY_NAMES, FitSettings, SettingsError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+REFERENCES = ("cycles",)
+DEMO_OBJECT = "Suzanne"
+LARGEST_VIEW_SIZE = 4096
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 doctor found something missing, 2 error, 130 Ctrl-C."""
+    chosen = argument_parser().parse_args(arguments)
+    try:
+        return chosen.run(chosen)
+    except CommandError as error:
+        print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
+        return EXIT_ERROR
+    except (KeyboardInterrupt, Interrupted):
+        print("\npbrfit: cancelled; nothing is left running.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``run``."""
+    parser = argparse.ArgumentParser(
+        prog="pbrfit", description="Fit one clean physically based material to any look of an object."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="build an example scene in Blender, fit it and report")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    _add_machine_options(demo)
+    demo.set_defaults(run=run_demo)
+
+    optimize = commands.add_parser("optimize", help="fit the material of an object of a .blend file and report")
+    optimize.add_argument("blend", type=Path, metavar="FILE.blend")
+    optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
+    optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    optimize.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
+    optimize.add_argument("--resolution", type=int, default=1024, help="edge of the maps, a power of two (1024)")
+    optimize.add_argument("--views", type=_count(1, 1000), default=120, help="renders to fit to (120)")
+    optimize.add_argument("--view-size", type=_count(16, LARGEST_VIEW_SIZE), default=256, help="their edge (256)")
+    optimize.add_argument("--samples", type=_count(1, 65536), default=8, help="Cycles samples a pixel (8)")
+    optimize.add_argument("--maps", type=_names, default=("kd", "ks", "normal"), help="of kd,ks,normal,alpha (first 3)")
+    optimize.add_argument("--learn-light", action="store_true", help="fit the light too, instead of taking the world's")
+    optimize.add_argument("--seed", type=int, default=0, help="of the random numbers (0)")
+    optimize.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="(default: standard)")
+    _add_machine_options(optimize)
+    optimize.set_defaults(run=run_optimize)
+
+    serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
+    serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
+    serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
+    serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process has ended")
+    serve.add_argument(
+        "--client-key",
+        type=_public_key,
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="public key of a client that may connect; may be repeated",
+    )
+    serve.add_argument(
+        "--authorized-keys",
+        type=Path,
+        metavar="FILE",
+        help="file of the public keys of clients that may connect, one in a line; read again when it changes",
+    )
+    serve.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="the backend's own keys, made where there are none (default: with --authorized-keys "
+        "~/.config/pbrfit/backend-key.json, else new keys each time)",
+    )
+    serve.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="keep there what jobs need to go on after a crash"
+    )
+    serve.set_defaults(run=run_serve)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, what will be used and what is missing")
+    doctor.add_argument("--blender", metavar="PATH", help="a Blender program to look at instead of the module bpy")
+    doctor.add_argument("--backend-only", action="store_true", help="leave Blender out: what the backend alone needs")
+    doctor.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+    doctor.set_defaults(run=run_doctor)
+    return parser
+
+
+def run_demo(chosen: argparse.Namespace) -> int:
+    """``pbrfit demo``."""
+    settings = _checked_settings(device=chosen.device)
+    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"device": settings.device})
+
+
+def run_optimize(chosen: argparse.Namespace) -> int:
+    """``pbrfit optimize``. Raises CommandError for what cannot be right before anything is started."""
+    if not chosen.blend.is_file():
+        raise CommandError(f"{chosen.blend} does not exist.", "Give the path of a saved .blend file.")
+    settings = _checked_settings(
+        resolution=chosen.resolution,
+        maps=chosen.maps,
+        learn_light=chosen.learn_light,
+        device=chosen.device,
+        seed=chosen.seed,
+        quality=chosen.quality,
+    )
+    properties = {
+        "reference": chosen.reference.upper(),
+        "resolution": settings.resolution,
+        "views": chosen.views,
+        "view_size": chosen.view_size,
+        "samples": chosen.samples,
+        **{f"use_{name}": name in settings.maps for name in ("kd", "ks", "normal", "alpha")},
+        "learn_light": settings.learn_light,
+        "device": settings.device,
+        "seed": settings.seed,
+        "quality": settings.quality,
+    }
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", chosen.object)
+    return _optimize(chosen, chosen.blend, chosen.object, name, properties)
+
+
+def run_serve(chosen: argparse.Namespace) -> int:
+    """``pbrfit serve``. Raises CommandError where nobody could connect, for unusable keys, or a taken address."""
+    import logging
+
+    from backend.job.checkpoints import CheckpointError, CheckpointFolder
+    from backend.protocol.keys import KeyFileError, kept_keys
+    from backend.server.gatekeeper import AuthorizedKeys
+    from backend.server.server import ServerError, serve
+
+    if not chosen.client_key and chosen.authorized_keys is None:
+        raise CommandError(
+            "No client may connect: the backend knows no client's public key.",
+            "Give it one with --client-key, or a file of them with --authorized-keys; Blender's preferences of PBRfit "
+            "show the key of that Blender.",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    key_file = chosen.key_file
+    if key_file is None and chosen.authorized_keys is not None:
+        key_file = _default_key_file()
+    try:
+        serve(
+            chosen.address,
+            chosen.address_file,
+            chosen.parent_pid,
+            keys=None if key_file is None else kept_keys(key_file),
+            authorized=AuthorizedKeys(chosen.client_key, chosen.authorized_keys),
+            checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
+            listening=_print_address if chosen.authorized_keys is not None else lambda _address, _key: None,
+        )
+    except (ServerError, KeyFileError, CheckpointError) as error:
+        raise CommandError(error.cause, error.cure) from error
+    return 0
+
+
+def run_doctor(chosen: argparse.Namespace) -> int:
+    """``pbrfit doctor``."""
+    from backend.cli.doctor import as_json, examine
+
+    findings = examine(chosen.blender, chosen.backend_only)
+    if chosen.json:
+        print(as_json(findings))
+    else:
+        print(*findings, sep="\n")
+    return 1 if any(finding.missing for finding in findings) else 0
+
+
+def _default_key_file() -> Path:
+    """Where the keys of a backend for other machines are kept, so that Blender need be told its public key once."""
+    folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
+    return (Path(folder) if folder else Path.home() / ".config") / "pbrfit" / "backend-key.json"
+
+
+def _print_address(address: str, public_key: str) -> None:
+    print(f"Address:    {address}\nPublic key: {public_key}", flush=True)
+
+
+def _public_key(text: str) -> str:
+    from backend.protocol.keys import is_key
+
+    if not is_key(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
+    return text
+
+
+def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict) -> int:
+    from backend.cli.optimize import OptimizeRequest, optimize, summary_text
+    from backend.cli.terminal import ProgressLine
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress = ProgressLine()
+    try:
+        report = optimize(OptimizeRequest(blend, object_name, chosen.out, name, properties, chosen.blender), progress)
+    finally:
+        progress.clear()
+    print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
+    return 0
+
+
+def _checked_settings(**values: object) -> FitSettings:
+    try:
+        return FitSettings(**values)
+    except SettingsError as error:
+        option = "--" + error.field.replace("_", "-")
+        raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--blender", metavar="PATH", help="a Blender program (default: the module bpy of this Python)")
+
+
+def _count(lowest: int, highest: int):
+    """A parser of whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

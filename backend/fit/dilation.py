@@ -1,0 +1,110 @@
+"""From fitted texels to map files: fill what no view saw, bake openness, encode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from render.core.color import linear_to_srgb
+from render.core.image_io import encode_image
+from render.geometry.mesh import Mesh
+from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, project_
+from render.raster.portable import visible_fragments
+
+
+@dataclass(frozen=True)
+class UvCharts:
+    """The mesh laid out in its texture: covered bool [R, R]; corner int64 [N, 3] and barycentric [N, 3] of its texels."""
+
+    covered: torch.Tensor
+    corner: torch.Tensor
+    barycentric: torch.Tensor
+
+    def bake(self, attribute: torch.Tensor) -> torch.Tensor:
+        """A vertex attribute [V, C] as a texture [R, R, C], zero outside the charts."""
+        texture = attribute.new_zeros(*self.covered.shape, attribute.shape[1])
+        texture[self.covered] = (attribute[self.corner] * self.barycentric[..., None]).sum(1)
+        return texture
+
+
+def uv_charts(mesh: Mesh, resolution: int) -> UvCharts:
+    """Rasterise the mesh in texture space; each triangle is moved to the first tile by whole tiles."""
+    corners = mesh.uv[mesh.triangles]
+    corners = corners - corners.mean(1, keepdim=True).floor()
+    flat = corners.reshape(-1, 2) * 2 - 1
+    clip = torch.cat([flat, torch.zeros_like(flat[:, :1]), torch.ones_like(flat[:, :1])], dim=-1)
+    separate = torch.arange(len(clip), device=clip.device).reshape(-1, 3)
+    fragments = visible_fragments(clip, separate, (resolution, resolution))
+    covered = torch.zeros(resolution * resolution, dtype=torch.bool, device=clip.device)
+    covered[fragments.pixel] = True
+    return UvCharts(covered.reshape(resolution, resolution), mesh.triangles[fragments.triangle], fragments.barycentric)
+
+
+def seen_texels(read: torch.Tensor, resolution: int, levels: int) -> torch.Tensor:
+    """Texels [R, R] that a sample reads, directly or through a coarser level; `read` bool [rows of the pyramid]."""
+    seen = None
+    end = len(read)
+    for level in range(levels - 1, -1, -1):
+        size = resolution >> level
+        own = read[end - size * size : end].reshape(size, size)
+        end -= size * size
+        if seen is not None:
+            own = own | seen.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        seen = own
+    return seen
+
+
+def fill_unknown(texture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Fill the texels [R, R, C] that are not `known` [R, R] from their known neighbours, near ones first (push-pull).
+
+    Coarser and coarser means of the known texels are made, then holes are filled from the next coarser level
+    (Gortler et al., "The Lumigraph", 1996). Also what carries colours past the edges of UV islands.
+    """
+    image = (texture * known[..., None]).permute(2, 0, 1)[None]
+    weight = known[None, None].to(texture)
+    levels = [(image, weight)]
+    while image.shape[-1] > 1 and bool((weight == 0).any()):
+        image = F.avg_pool2d(image, 2, ceil_mode=True)
+        weight = F.avg_pool2d(weight, 2, ceil_mode=True)
+        image, weight = image / weight.clamp(min=1e-12), (weight > 0).to(weight)
+        levels.append((image, weight))
+    filled = levels[-1][0]
+    for image, weight in reversed(levels[:-1]):
+        wide = F.interpolate(filled, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        filled = torch.where(weight > 0, image, wide)
+    return filled[0].permute(1, 2, 0).contiguous()
+
+
+def finish_maps(maps: MaterialMaps, seen: torch.Tensor) -> MaterialMaps:
+    """The maps with every texel no view saw filled from its neighbours, normals of unit length again."""
+    if not bool(seen.any()):
+        return maps
+    texels = fill_unknown(maps.texels, seen)
+    project_(texels)
+    return MaterialMaps(texels)
+
+
+def encode_maps(maps: MaterialMaps, openness: torch.Tensor) -> dict[str, bytes]:
+    """The PNG files of a material: `kd.png`, `orm.png`, `normal.png`.
+
+    openness  [R, R], 1 where nothing occludes; the red channel of ORM as glTF wants it
+    """
+    texels = maps.texels
+    kd = linear_to_srgb(texels[..., KD])
+    if maps.has_alpha:
+        kd = torch.cat([kd, texels[..., ALPHA]], dim=-1)
+    orm = torch.cat([openness[..., None], texels[..., ROUGHNESS], texels[..., METALLIC]], dim=-1)
+    normal = texels[..., NORMAL] * 0.5 + 0.5
+    return {
+        "kd.png": encode_image(".png", _quantize(kd, np.uint8)),
+        "orm.png": encode_image(".png", _quantize(orm, np.uint8)),
+        "normal.png": encode_image(".png", _quantize(normal, np.uint16)),
+    }
+
+
+def _quantize(values: torch.Tensor, dtype: type[np.integer]) -> np.ndarray:
+    largest = np.iinfo(dtype).max
+    return (values.clamp(0, 1).cpu().double().numpy() * largest + 0.5).astype(dtype)

@@ -1,0 +1,100 @@
+"""`backend.fit.light_optimizer.LightOptimizer` for Triton: the same steps of the same pyramid of logarithms, in a few kernels."""
+
+from __future__ import annotations
+
+import torch
+
+from backend.fit.light_optimizer import BRIGHTEST, COARSEST, DARKEST
+from render.light.cube_atlas import CubeAtlas
+from render.light.environment import EnvironmentLight, prefilter_parts
+from render.light.kernels.cube_pyramid import grid
+from render.light.kernels.light_prefilter import LightPrefilter, can_prefilter, light_prefilter
+from render.light.prefilter import SpecularLevel
+from render.light.prefiltered import PrefilteredLight
+
+_BLOCK = 128
+_WIDE = 1024
+
+
+class FusedLight:
+    """Prefilters a learned light, and steps it by the gradients of what shading read; no host synchronisation.
+
+    `light.base` becomes a view of the pyramid that the prefilter reads, so it is always the light as it is now.
+    Attribute ``rate``: a float on the device, the learning rate of the next step.
+    """
+
+    def __init__(self, light: EnvironmentLight, white_balance: float = 0.0) -> None:
+        self._light = light
+        prefilter, self._layout, self._levels_of_light = _parts(light)
+        self._prefilter = prefilter
+        resolution, device = light.base.shape[1], light.base.device
+        self._pyramid = prefilter.empty_pyramid()
+        texels = 6 * resolution * resolution
+        with torch.no_grad():
+            self._pyramid[:texels].copy_(light.base.reshape(-1, 3).clamp(DARKEST, BRIGHTEST))
+            light.base.data = self._pyramid[:texels].view(light.base.shape)
+        self._sizes = [resolution]
+        while self._sizes[0] % 2 == 0 and self._sizes[0] // 2 >= COARSEST:
+            self._sizes.insert(0, self._sizes[0] // 2)
+        counts = [6 * size * size for size in self._sizes]
+        # All levels of the logarithm one after another, coarsest first; so their gradients and moments.
+        self._values = torch.zeros(sum(counts), 3, device=device)
+        self._values[-texels:].copy_(self._pyramid[:texels].log())
+        self._first, self._second = torch.zeros_like(self._values), torch.zeros_like(self._values)
+        self._counts = counts
+        self._balance = white_balance / (3 * texels)
+        self.rate, self._count = torch.zeros((), device=device), torch.zeros((), device=device)
+
+    def prefiltered(self) -> PrefilteredLight:
+        """The light as it is now, without gradients."""
+        filtered = self._prefilter.forward(self._pyramid)
+        atlas = filtered.atlas.permute(2, 0, 1)[None]
+        return PrefilteredLight(filtered.irradiance, atlas, self._layout, self._levels_of_light)
+
+    def step(self, atlas: torch.Tensor, irradiance: torch.Tensor) -> None:
+        """A step by the gradients of the atlas [H, W, 4], which is spoilt, and of the irradiance [9, 3]."""
+        from render.core.kernels.adam_triton import adam_values
+        from render.light.kernels.cube_pyramid_triton import enlarge_transposed, to_logarithm
+
+        fine = self._prefilter.backward(atlas, irradiance)
+        texels = self._counts[-1]
+        to_logarithm[grid(texels)](fine, self._pyramid, texels, self._balance, BRIGHTEST, BLOCK=_BLOCK)
+        gradient = torch.empty_like(self._values)
+        parts = list(gradient.split(self._counts))
+        parts[-1].copy_(fine[:texels])
+        for level in range(len(parts) - 1, 0, -1):
+            count = self._counts[level - 1]
+            enlarge_transposed[grid(count)](parts[level], parts[level - 1], self._sizes[level - 1], count, BLOCK=_BLOCK)
+        self._count += 1
+        values = gradient.numel()
+        adam_values[grid(values, _WIDE)](
+            self._values, gradient, self._first, self._second, self.rate, self._count, values, BLOCK=_WIDE
+        )
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        """The base anew from its logarithm's levels."""
+        from render.light.kernels.cube_pyramid_triton import enlarge_and_add
+
+        parts = list(self._values.split(self._counts))
+        total = parts[0]
+        if len(parts) == 1:
+            self._pyramid[: self._counts[-1]] = total.exp().clamp(max=BRIGHTEST)
+        for level, part in enumerate(parts[1:], 1):
+            count, is_last = self._counts[level], level == len(parts) - 1
+            result = self._pyramid if is_last else torch.empty_like(part)
+            enlarge_and_add[grid(count)](
+                total, part, result, self._sizes[level], count, BRIGHTEST, EXP=is_last, BLOCK=_BLOCK
+            )
+            total = result
+
+
+def can_fuse_light(light: EnvironmentLight) -> bool:
+    """Whether `FusedLight` serves."""
+    operator, _, _ = prefilter_parts(light)
+    return light.rotation is None and can_prefilter(light.base, operator)
+
+
+def _parts(light: EnvironmentLight) -> tuple[LightPrefilter, CubeAtlas, tuple[SpecularLevel, ...]]:
+    operator, layout, levels = prefilter_parts(light)
+    return light_prefilter(operator, layout), layout, levels

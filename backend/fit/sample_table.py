@@ -1,0 +1,250 @@
+"""The sample table: what each reference pixel sees, worked out once.
+
+Geometry and cameras are fixed during a fit, so visibility, interpolation and texture footprints are too. The table holds
+one row for every pixel of a reference that shows the object's inside; an iteration of the fit then reads rows and never
+rasterises. Pixels at silhouettes and at edges between a near and a far part are left out: their reference colour is a
+blend of what lies on both sides. Where alpha is fitted, the table holds the surfaces behind as well, up to a number of
+depth layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+
+from render.bsdf.ggx import GgxTable
+from render.geometry.camera import Camera
+from render.geometry.mesh import Mesh
+from render.raster.kernels.triton_provider import triton_fragments
+from render.raster.portable import Rasterizer
+from render.raster.surface import ShadingPoints, surface_points
+from render.shading.visibility import LightCells, ShadowFactors, shadow_factors
+
+# A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
+_DISCONTINUITY_FOOTPRINTS = 3.0
+_OPAQUE = 0.999
+_ALPHA_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class SampleTable(ShadingPoints):
+    """Rows of surface points [P, K, ...]; P pixels with K depth layers each, near to far (K = 1 unless alpha is fitted).
+
+    position    float [P, K, 3], world
+    valid       bool  [P, K], whether the layer exists
+    color       float [P, 3], reference radiance, linear, premultiplied by alpha
+    alpha       float [P], reference coverage
+    view_index  int32 [P], which reference view; pixel int32 [P, 2], row and column in it
+    corner      int32 [P, K, 3], the vertices around the point; barycentric float [P, K, 3], their weights
+    shadow      factors of self-shadowing, [P, K, ...], or None
+    """
+
+    position: torch.Tensor
+    valid: torch.Tensor
+    color: torch.Tensor
+    alpha: torch.Tensor
+    view_index: torch.Tensor
+    pixel: torch.Tensor
+    corner: torch.Tensor
+    barycentric: torch.Tensor
+    shadow: ShadowFactors | None = None
+
+    def __len__(self) -> int:
+        return len(self.color)
+
+    def rows(self, index: torch.Tensor) -> SampleTable:
+        """The table of the given pixels, int64 [N]."""
+        shadow = None if self.shadow is None else self.shadow.rows(index)
+        return SampleTable(*(getattr(self, name)[index] for name in _COLUMNS), shadow)
+
+    @property
+    def bytes(self) -> int:
+        shadow = 0 if self.shadow is None else self.shadow.diffuse.nbytes + self.shadow.specular.nbytes
+        return shadow + sum(getattr(self, name).nbytes for name in _COLUMNS)
+
+
+@dataclass(frozen=True)
+class StepRows(ShadingPoints):
+    """What an iteration of the fit reads of a `SampleTable`: 73 bytes a row, 48 more with shadows; fields as there."""
+
+    valid: torch.Tensor
+    color: torch.Tensor
+    alpha: torch.Tensor
+    view_index: torch.Tensor
+    shadow: ShadowFactors | None = None
+
+    def __len__(self) -> int:
+        return len(self.color)
+
+    def rows(self, index: torch.Tensor) -> StepRows:
+        """Some pixels, int64 [N]."""
+        shadow = None if self.shadow is None else self.shadow.rows(index)
+        return StepRows(*(getattr(self, name)[index] for name in _STEP_COLUMNS), shadow)
+
+
+def step_rows(table: SampleTable | StepRows) -> StepRows:
+    """The part of a table that the iterations read."""
+    if isinstance(table, StepRows):
+        return table
+    return StepRows(*(getattr(table, name) for name in _STEP_COLUMNS), table.shadow)
+
+
+_STEP_COLUMNS = [f.name for f in fields(StepRows) if f.name != "shadow"]
+_COLUMNS = [f.name for f in fields(SampleTable) if f.name != "shadow"]
+
+
+def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
+    """The rows of one reference [H, W, 4]; see `sample_views`."""
+    return sample_views(mesh, [camera], image[None], view_index, layers)
+
+
+def sample_views(
+    mesh: Mesh,
+    cameras: Sequence[Camera],
+    images: torch.Tensor,
+    first_index: int = 0,
+    layers: int = 1,
+    rasterizer: Rasterizer = triton_fragments,
+) -> SampleTable:
+    """The rows of some references, ordered by view, then pixel.
+
+    images       float [N, H, W, 4], linear, premultiplied, row 0 at the top
+    first_index  view_index of the first; the others follow
+    layers       depth layers to keep; with more than one, pixels need not be opaque in the reference
+    """
+    views, height, width = images.shape[:3]
+    clip = torch.stack([camera.to_clip(mesh.position) for camera in cameras])
+    fragments = rasterizer(clip, mesh.triangles, (height, width), layers)
+    points = surface_points(mesh, cameras, fragments)
+    slot = torch.full((layers, views * height * width), -1, dtype=torch.int64, device=images.device)
+    slot[fragments.layer, fragments.pixel] = torch.arange(len(fragments.pixel), device=images.device)
+
+    nearest = slot[0].clamp(min=0).reshape(views, height, width)
+    covered = (slot[0] >= 0).reshape(views, height, width)
+    if len(fragments.pixel) == 0:
+        interior = covered.reshape(-1)
+    else:
+        interior = _interior(covered, points.position[nearest], points.normal[nearest]).reshape(-1)
+    flat = images.reshape(-1, 4)
+    if layers == 1:
+        interior &= flat[:, 3] > _OPAQUE
+    pixel = interior.nonzero()[:, 0]
+    row = slot[:, pixel].T
+    chosen = row.clamp(min=0)
+    values = {name: getattr(points, name)[chosen] for name in vars(points) if name in _COLUMNS}
+    in_view = pixel % (height * width)
+    return SampleTable(
+        valid=row >= 0,
+        color=flat[pixel, :3].float(),
+        alpha=flat[pixel, 3].float(),
+        view_index=(first_index + pixel // (height * width)).int(),
+        pixel=torch.stack([in_view // width, in_view % width], dim=-1).int(),
+        corner=mesh.triangles[fragments.triangle].int()[chosen],
+        barycentric=fragments.barycentric[chosen],
+        **values,
+    )
+
+
+def concatenate(tables: Sequence[SampleTable] | Sequence[StepRows]) -> SampleTable | StepRows:
+    """One table of several views, not shadowed yet."""
+    kind = type(tables[0])
+    columns = _STEP_COLUMNS if kind is StepRows else _COLUMNS
+    return kind(*(torch.cat([getattr(table, name) for table in tables]) for name in columns))
+
+
+def with_self_shadowing(
+    table: SampleTable,
+    visibility: torch.Tensor,
+    cells: LightCells,
+    blocker: torch.Tensor,
+    ggx: GgxTable,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> SampleTable:
+    """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (`vertex_visibility`)."""
+    chosen, shared = _representatives(table)
+    corner, barycentric = table.corner.reshape(-1, 3)[chosen].long(), table.barycentric.reshape(-1, 3)[chosen] / 255
+
+    def interpolated(part: slice) -> torch.Tensor:
+        weight = barycentric[part]
+        total = visibility[corner[part, 0]] * weight[:, :1]
+        for i in (1, 2):
+            total += visibility[corner[part, i]] * weight[:, i : i + 1]
+        return total
+
+    factors = shadow_factors(
+        table.normal.reshape(-1, 3)[chosen],
+        table.view.reshape(-1, 3)[chosen],
+        interpolated,
+        cells,
+        blocker,
+        ggx,
+        cancelled,
+    )
+    shape = table.valid.shape
+    return replace(
+        table,
+        shadow=ShadowFactors(
+            factors.diffuse[shared].reshape(*shape, 3), factors.specular[shared].reshape(*shape, -1, 3)
+        ),
+    )
+
+
+def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
+    """One row for each 2 x 2 block of pixels of a view, and for each row the block's: shadows are smooth over a pixel.
+
+    Where several layers are kept every row stands for itself.
+    """
+    pixels, layers = table.valid.shape
+    if layers > 1:
+        every = torch.arange(pixels * layers, device=table.color.device)
+        return every, every
+    row, column = (table.pixel // 2).long().unbind(-1)
+    block = (table.view_index.long() << 40) | (row << 20) | column
+    _, shared = torch.unique(block, return_inverse=True)
+    chosen = torch.zeros(int(shared.max()) + 1 if pixels else 0, dtype=torch.int64, device=shared.device)
+    chosen[shared] = torch.arange(pixels, device=shared.device)
+    return chosen, shared
+
+
+def blocker_radiance(table: SampleTable, direction: torch.Tensor) -> torch.Tensor:
+    """What the object itself sends against each direction [D, 3]: the mean reference colour of the surfaces facing it.
+
+    A ray along d that is blocked ends on a surface turned against d; its colour is taken as the mean over all of those.
+    """
+    total = torch.zeros(len(direction), 4).to(direction)
+    colors = F.pad(table.color, (0, 1), value=1.0)
+    for start in range(0, len(table), 65536):
+        facing = (-table.normal[start : start + 65536, 0] @ direction.T).clamp(min=0)
+        total += facing.T @ colors[start : start + 65536]
+    return total[:, :3] / total[:, 3:].clamp(min=1e-6)
+
+
+def layers_for(maps: Sequence[str]) -> int:
+    """Depth layers a fit of these maps needs."""
+    return _ALPHA_LAYERS if "alpha" in maps else 1
+
+
+def _interior(covered: torch.Tensor, position: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Pixels bool [N, H, W] whose eight neighbours are covered too and lie on about the same surface.
+
+    covered bool [N, H, W]; position, normal [N, H, W, 3], anything where not covered
+    """
+    # World size of a pixel across the line of sight: the median step to the right neighbour is robust and cheap.
+    step = (position[:, :, 1:] - position[:, :, :-1]).norm(dim=-1)
+    known = torch.where(covered[:, :, :-1] & covered[:, :, 1:], step, torch.nan)
+    footprint = known.flatten(1).nanmedian(dim=1).values.nan_to_num()[:, None, None]
+
+    same = covered.clone()
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        near = torch.roll(position, (-dy, -dx), dims=(1, 2))
+        inside = torch.roll(covered, (-dy, -dx), dims=(1, 2))
+        if dy:
+            inside[:, -1 if dy > 0 else 0] = False
+        if dx:
+            inside[:, :, -1 if dx > 0 else 0] = False
+        off_plane = ((near - position) * normal).sum(-1).abs()
+        same &= inside & (off_plane < _DISCONTINUITY_FOOTPRINTS * footprint)
+    return same

@@ -1,0 +1,1 @@
+"""One job of a client: from its arrays and views to its result files."""

@@ -1,0 +1,220 @@
+"""A job: its inputs, what it reports and returns, and its state.
+
+The fit sees `FitInputs`, `FitProgress`, `FitResult` and the two exceptions; the server keeps a `Job` for each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backend.job.control import JobControl
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import ArrayDescription, Message
+
+UPLOADING = "uploading"
+QUEUED = "queued"
+RUNNING = "running"
+PAUSED = "paused"
+DONE = "done"
+FAILED = "failed"
+CANCELLED = "cancelled"
+FINAL_STATES = (DONE, FAILED, CANCELLED)
+
+
+class JobCancelled(Exception):
+    """Raised inside a job that was cancelled; the job should let it pass."""
+
+
+class JobError(Exception):
+    """A job failed for a reason that a person can act on. `code` is for programs, `cause` and `cure` are sentences."""
+
+    def __init__(self, code: str, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.code = code
+        self.cause = cause
+        self.cure = cure
+
+
+@dataclass
+class ViewInput:
+    """One reference image and its camera (renderer axes, OpenGL camera and clip space, y flipped: row 0 is the top).
+
+    index: the view's number in the plan. held_out: kept from training, for validation.
+    view, projection: float32 [4, 4], of column vectors. image: float16 or float32 [h, w, 4], linear Rec.709,
+    premultiplied alpha, row 0 top. content: the hash of the image's bytes, empty where it is not known yet.
+    """
+
+    index: int
+    held_out: bool
+    view: np.ndarray
+    projection: np.ndarray
+    image: np.ndarray
+    content: str = ""
+
+
+@dataclass
+class FitInputs:
+    """What a job fits. The arrays are the job's own copies.
+
+    views: iterating blocks until the next view arrives and ends after the last; it raises `JobCancelled` when the
+    job is cancelled and `JobError` when no more views can come. view_count: how many were announced, 0 if unknown.
+    control: whether the artist wants it to finish early, and where previews go.
+    """
+
+    arrays: dict[str, np.ndarray]
+    views: Iterator[ViewInput]
+    view_count: int
+    control: JobControl = field(default_factory=JobControl)
+
+
+@dataclass
+class FitProgress:
+    """Where a job is: see `backend.protocol.client.events.Progress`, which is this with the job's state."""
+
+    phase: str
+    fraction: float
+    iteration: int
+    psnr_db: float | None
+    seconds_left: float | None
+    message: str
+
+
+@dataclass
+class MapPreviews:
+    """A set of maps as it is now: images uint8 [h, w, 4] by name."""
+
+    set_index: int
+    images: dict[str, np.ndarray]
+
+
+@dataclass
+class LightShown:
+    """The light that a job learns as it is now: the fields of a `protocol.preview_events.PreparedLight`."""
+
+    fields: dict[str, Any]
+
+
+@dataclass
+class FitResult:
+    """What a job leaves: the files' bytes by file name, and JSON values that it measured. The worker adds the hashes."""
+
+    files: dict[str, bytes]
+    metrics: dict[str, Any]
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+# Inputs, settings, `report` and `cancelled`; the last two wait while the job is paused.
+RunJob = Callable[[FitInputs, FitSettings, Callable[[FitProgress], None], Callable[[], bool]], FitResult]
+
+
+class ViewStream:
+    """The views of a job, from the I/O thread that receives them to the worker that iterates over them."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: deque[ViewInput] = deque()
+        self._waiting_bytes = 0
+        self._ended = False
+        self._stop: Exception | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the images that have arrived and were not taken yet."""
+        with self._condition:
+            return self._waiting_bytes
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called."""
+        with self._condition:
+            return self._ended
+
+    def put(self, view: ViewInput) -> None:
+        with self._condition:
+            self._waiting.append(view)
+            self._waiting_bytes += view.image.nbytes
+            self._condition.notify_all()
+
+    def end(self) -> None:
+        """No more views follow: iteration ends after those that wait."""
+        with self._condition:
+            self._ended = True
+            self._condition.notify_all()
+
+    def stop(self, reason: Exception) -> None:
+        """Makes the iterator raise `reason` at once, also in a worker that waits in it; views that wait are dropped."""
+        with self._condition:
+            self._stop = reason
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._condition.notify_all()
+
+    def __iter__(self) -> Iterator[ViewInput]:
+        return self
+
+    def __next__(self) -> ViewInput:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._ended or self._stop)
+            if self._stop:
+                raise self._stop
+            if not self._waiting:
+                raise StopIteration
+            view = self._waiting.popleft()
+            self._waiting_bytes -= view.image.nbytes
+            return view
+
+
+@dataclass
+class Job:
+    """One job as the server keeps it. Its fields belong to the I/O thread, save `views`, `control` and `inputs`,
+    which the worker reads while it runs the job.
+
+    views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
+    owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, since the
+    client has not confirmed the one before (`preview_sent`).
+    outcome: the final event, and files: those of the result; kept until the client acknowledges them.
+    """
+
+    id: str
+    session: str
+    settings: FitSettings
+    arrays: dict[str, ArrayDescription]
+    view_count: int
+    views: ViewStream = field(default_factory=ViewStream)
+    control: JobControl = field(default_factory=JobControl)
+    inputs: FitInputs | None = None
+    state: str = UPLOADING
+    view_indices: set[int] = field(default_factory=set)
+    views_sent: int | None = None
+    seq: int = 0
+    progress: FitProgress | None = None
+    owner: str = ""
+    previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
+    preview_sent: bool = False
+    outcome: Message | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each distinct content by hash."""
+        return {description.hash: description.nbytes for description in self.arrays.values()}
+
+    @property
+    def files_bytes(self) -> int:
+        """Bytes of the result's files."""
+        return sum(len(data) for data in self.files.values())
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES
+
+    def stop(self, reason: Exception, keep_checkpoint: bool = False) -> None:
+        """Tells the worker to leave the job as soon as it looks."""
+        self.control.stop(keep_checkpoint)
+        self.views.stop(reason)

@@ -1,0 +1,167 @@
+"""One job from its inputs to its files: the sample tables, self-shadowing, the fits of its sets of maps, the maps.
+
+The order is that of the data: the mesh and the light come first, so shadows are traced while the references are still
+being rendered; each reference becomes rows of the table as it arrives. `backend.job.set_fits` then fits the sets of maps.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from backend.job.checkpoints import FinishedSet
+from backend.job.device import device_description, resolve_device
+from backend.job.map_sets import map_sets, on_device
+from backend.job.model import FitInputs, FitProgress, FitResult
+from backend.job.set_fits import SetFits
+from backend.job.tables import LEARNED_LIGHT_RESOLUTION, job_light, reference_tables, say, shadowed, stop_if
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import array_bytes, content_hash
+from render.core.image_io import encode_image
+from render.geometry.mesh import Mesh
+from render.light.environment import EnvironmentLight
+from render.shading.visibility import shadow_directions, vertex_visibility
+
+SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
+LEARNED_LIGHT_SIZE = (256, 512)
+_VERTICES_AT_ONCE = 1 << 16
+
+
+def run_fit_job(
+    inputs: FitInputs,
+    settings: FitSettings,
+    report: Callable[[FitProgress], None],
+    cancelled: Callable[[], bool],
+) -> FitResult:
+    """Run a job. Raises JobError for inputs that cannot be fitted, JobCancelled when `cancelled()` turns true."""
+    clock = _Clock()
+    device = resolve_device(settings.device)
+    sets = on_device(map_sets(inputs.arrays), device)
+    light = job_light(inputs.arrays, settings, device)
+
+    say(report, "preparing", 0.0, "Tracing self-shadowing")
+    openness, directions, visibility = None, None, None
+    if settings.self_shadowing:
+        directions = shadow_directions(SHADOW_DIRECTIONS[settings.quality], device)
+        visibility = vertex_visibility(sets.mesh, directions, cancelled)
+        stop_if(cancelled)
+        openness = _openness(sets.mesh, directions, visibility)
+    clock.lap("shadow_maps")
+
+    train, held_out, view_names = reference_tables(inputs, sets.mesh, settings, report, cancelled)
+    clock.lap("references")
+    if visibility is not None:
+        say(report, "table", 0.0, "Building the sample table")
+        train, held_out = shadowed((train, held_out), light, settings, directions, visibility, cancelled)
+        del visibility
+    stop_if(cancelled)
+    clock.lap("table")
+
+    _name_checkpoint(inputs, settings, view_names)
+    fits = SetFits(inputs.control, settings, sets, light, openness, report, cancelled)
+    finished = fits.run(train, held_out)
+    clock.lap("fit")
+    clock.laps["bake"] = round(fits.bake_seconds, 3)
+    clock.laps["fit"] = round(clock.laps["fit"] - fits.bake_seconds, 3)
+    shared = {
+        "table_bytes": train.bytes,
+        "seconds": clock.seconds(),
+        "device": device_description(device),
+        "versions": _versions(),
+    }
+    return _result(finished, light if settings.learn_light else None, shared)
+
+
+def _openness(mesh: Mesh, directions: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    """The open part of the sky of each vertex, cosine-weighted, [V]."""
+    parts = []
+    for normal, seen in zip(mesh.normal.split(_VERTICES_AT_ONCE), visibility.split(_VERTICES_AT_ONCE), strict=True):
+        cosine = (normal @ directions.T).clamp(min=0)
+        parts.append((cosine * seen).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6))
+    return torch.cat(parts)
+
+
+def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str]) -> None:
+    """Where the job's checkpoints go: named by all that it is made of, so that another job never takes them."""
+    folder = inputs.control.checkpoints
+    if folder is None:
+        return
+    parts = {
+        name: [array.dtype.name, array.shape, content_hash(array_bytes(array))] for name, array in inputs.arrays.items()
+    }
+    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), parts, sorted(views)], sort_keys=True)
+    texels = settings.resolution**2 * (9 if "alpha" in settings.maps else 8)
+    most_bytes = (
+        8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
+    )  # finished files are the largest: 3 bytes and 6 a texel
+    inputs.control.checkpoint = folder.job(content_hash(described.encode())[:32], most_bytes)
+
+
+def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, shared: dict[str, Any]) -> FitResult:
+    """The files and metrics of all sets. light: the learned one."""
+    measured = [finished[number].measured for number in sorted(finished)]
+    prefix = "{}/" if len(finished) > 1 else ""
+    files = {
+        prefix.format(number) + name: data
+        for number in sorted(finished)
+        for name, data in finished[number].files.items()
+    }
+    if light is not None:
+        files["environment.exr"] = encode_image(".exr", light.to_latlong(LEARNED_LIGHT_SIZE).cpu().numpy())
+    psnr = _psnr_of_views(measured)
+    covered = sum(one["texels_covered"] for one in measured)
+    metrics = {
+        "fit_heldout_psnr_db": float(np.mean(psnr)) if psnr else None,
+        "fit_heldout_psnr_db_list": psnr,
+        "iterations": sum(one["iterations"] for one in measured),
+        "resumed_at_iteration": sum(one["resumed_at"] for one in measured),
+        "fitted_resolution": max(one["fitted_resolution"] for one in measured),
+        "samples": sum(one["samples"] for one in measured),
+        "texels_unseen": sum(one["texels_unseen"] * one["texels_covered"] for one in measured) / max(covered, 1),
+        "sets": [
+            {name: one[name] for name in ("samples", "texels_unseen", "fitted_resolution", "iterations")}
+            for one in measured
+        ],
+    }
+    return FitResult(files, metrics | shared)
+
+
+def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:
+    """The PSNR of each held-out view over the pixels of all sets, in order of the views."""
+    sums: dict[int, tuple[float, int]] = {}
+    for one in measured:
+        for view, psnr, rows in one["views"]:
+            error, count = sums.get(view, (0.0, 0))
+            sums[view] = error + rows * 10 ** (-psnr / 10), count + rows
+    return [float(-10 * np.log10(sums[view][0] / sums[view][1])) for view in sorted(sums)]
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("pbrfit")
+    except PackageNotFoundError:
+        own = "source"
+    return {"pbrfit": own, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+class _Clock:
+    """Wall-clock seconds of named laps."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(now - self.last, 3)
+        self.last = now
+
+    def seconds(self) -> dict[str, float]:
+        return self.laps | {"total": round(self.last - self.started, 3)}

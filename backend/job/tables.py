@@ -1,0 +1,155 @@
+"""What a job's fits read: the light, and the sample tables of its references with their self-shadowing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from backend.fit.sample_table import (
+    SampleTable,
+    blocker_radiance,
+    concatenate,
+    layers_for,
+    sample_view,
+    with_self_shadowing,
+)
+from backend.job.model import FitInputs, FitProgress, JobCancelled, JobError, ViewInput
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import array_bytes, content_hash
+from render.bsdf.ggx import ggx_table
+from render.geometry.camera import Camera
+from render.geometry.mesh import Mesh
+from render.light.environment import EnvironmentLight, create_trainable_env_rnd, env_from_latlong
+from render.shading.visibility import LightCells, light_cells
+
+KNOWN_LIGHT_RESOLUTION = 256
+LEARNED_LIGHT_RESOLUTION = 64
+# What a blocked direction sends where the light is not known: a grey object returns about half of what falls on it.
+_UNKNOWN_BLOCKER = 0.5
+
+
+def job_light(arrays: dict[str, np.ndarray], settings: FitSettings, device: torch.device) -> EnvironmentLight:
+    """The known light of the arrays, or one to learn. Raises `JobError` where there is none or it is not finite."""
+    if settings.learn_light:
+        return create_trainable_env_rnd(LEARNED_LIGHT_RESOLUTION, seed=settings.seed, device=device)
+    environment = arrays.get("environment")
+    if environment is None or environment.ndim != 3 or environment.shape[2] < 3:
+        raise JobError(
+            "environment",
+            "The job has no environment image and is not to learn its light.",
+            "Give the scene a world with light, or switch on Learn Light.",
+        )
+    return known_light(environment, device)
+
+
+def known_light(environment: np.ndarray, device: torch.device) -> EnvironmentLight:
+    """The light of an equirectangular image [H, W, 3 or more], as fits take it. Raises `JobError` where it is not finite."""
+    if not np.isfinite(environment).all():
+        raise JobError(
+            "environment",
+            "The environment image holds values that are not finite.",
+            "Clamp the world's image or its strength.",
+        )
+    image = torch.from_numpy(np.array(environment[..., :3], np.float32)).clamp(min=0)
+    return env_from_latlong(image, KNOWN_LIGHT_RESOLUTION, device)
+
+
+def reference_tables(
+    inputs: FitInputs,
+    mesh: Mesh,
+    settings: FitSettings,
+    report: Callable[[FitProgress], None],
+    cancelled: Callable[[], bool],
+) -> tuple[SampleTable, SampleTable | None, list[str]]:
+    """The rows to fit to, those held out (None without any), and a name of each view by its content where there are
+    checkpoints to name by them.
+
+    Waits for the views. Raises `JobError` where none of them shows the object, `JobCancelled` when it is cancelled.
+    """
+    layers = layers_for(settings.maps)
+    train: list[SampleTable] = []
+    held_out: list[SampleTable] = []
+    names: list[str] = []
+    for count, view in enumerate(inputs.views, 1):
+        stop_if(cancelled)
+        rows = _rows(view, mesh, layers)
+        (held_out if view.held_out else train).append(rows)
+        if inputs.control.checkpoints is not None:
+            names.append(_name(view))
+        say(report, "references", count / max(inputs.view_count, count), f"Reference {count} of {inputs.view_count}")
+    if sum(map(len, train)) == 0:
+        raise JobError(
+            "references",
+            "No reference view shows the inside of the object.",
+            "Check that the object is visible in renders, that its material is not fully transparent, and the view size.",
+        )
+    some = [rows for rows in held_out if len(rows)]
+    return concatenate(train), concatenate(some) if some else None, names
+
+
+def shadowed(
+    tables: tuple[SampleTable, SampleTable | None],
+    light: EnvironmentLight,
+    settings: FitSettings,
+    directions: torch.Tensor,
+    visibility: torch.Tensor,
+    cancelled: Callable[[], bool],
+) -> tuple[SampleTable, SampleTable | None]:
+    """The tables with the self-shadowing of the mesh whose vertices see `visibility` of the `directions`."""
+    train, held_out = tables
+    cells, blocker = _shadow_light(light, settings, train, directions)
+    ggx = ggx_table(directions.device)
+
+    def stop_if_cancelled() -> bool:
+        """Leaves the job at once: a table with shadows for some of its rows is of no use."""
+        stop_if(cancelled)
+        return False
+
+    train = with_self_shadowing(train, visibility, cells, blocker, ggx, stop_if_cancelled)
+    if held_out is not None:
+        held_out = with_self_shadowing(held_out, visibility, cells, blocker, ggx, stop_if_cancelled)
+    return train, held_out
+
+
+def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:
+    device = mesh.position.device
+    image = torch.from_numpy(np.array(view.image, np.float32)).to(device)
+    if image.ndim != 3 or image.shape[2] != 4 or not bool(torch.isfinite(image).all()):
+        raise JobError(
+            "references",
+            f"Reference {view.index} is not a finite [h, w, 4] image but {list(image.shape)}.",
+            "Check the object's material for values that are not finite.",
+        )
+    camera = Camera(torch.from_numpy(np.array(view.view, np.float32)), torch.from_numpy(np.array(view.projection)))
+    return sample_view(mesh, camera.to(device), image, view.index, layers)
+
+
+def _name(view: ViewInput) -> str:
+    """A text that is another for every other view: its number and use, its camera and its image."""
+    camera = view.view.astype("<f4").tobytes() + view.projection.astype("<f4").tobytes()
+    image = view.content or content_hash(array_bytes(view.image))
+    return f"{view.index} {view.held_out} {content_hash(camera)} {view.image.shape} {view.image.dtype} {image}"
+
+
+def _shadow_light(
+    light: EnvironmentLight, settings: FitSettings, train: SampleTable, directions: torch.Tensor
+) -> tuple[LightCells, torch.Tensor]:
+    cells = light_cells(light.base.detach(), directions)
+    if settings.learn_light:
+        cells = replace(cells, radiance=torch.ones_like(cells.radiance))
+        return cells, torch.full_like(cells.radiance, _UNKNOWN_BLOCKER)
+    return cells, blocker_radiance(train, directions)
+
+
+def stop_if(cancelled: Callable[[], bool]) -> None:
+    """Raises `JobCancelled` when the job is cancelled; waits while it is paused."""
+    if cancelled():
+        raise JobCancelled
+
+
+def say(report: Callable[[FitProgress], None], phase: str, fraction: float, message: str) -> None:
+    """Reports a phase without iterations."""
+    report(FitProgress(phase, fraction, 0, None, None, message))

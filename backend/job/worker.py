@@ -1,0 +1,122 @@
+"""The thread that runs jobs, one after another, so that the I/O thread is always free to answer.
+
+torch lets go of the interpreter's lock while it computes, so a thread is enough; what a job raises ends the job only.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from backend.job.model import (
+    FitInputs,
+    FitProgress,
+    FitResult,
+    Job,
+    JobCancelled,
+    JobError,
+    LightShown,
+    MapPreviews,
+    RunJob,
+)
+from backend.protocol.wire import content_hash, plain
+
+PROGRESS_INTERVAL_S = 0.05
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[Job, "str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled"], None]
+
+
+class Worker:
+    """Runs jobs from a queue in a thread of its own.
+
+    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts, `MapPreviews`
+    and `LightShown`, and last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
+    """
+
+    def __init__(self, run_job: RunJob, report: Report) -> None:
+        self._run_job = run_job
+        self._report = report
+        self._running: Job | None = None
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="pbrfit-worker", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queues a job whose `inputs` are set."""
+        self._jobs.put(job)
+
+    @property
+    def running(self) -> Job | None:
+        """The job that runs now and does not rest. For any thread."""
+        job = self._running
+        return None if job is None or job.control.paused else job
+
+    def close(self, timeout_s: float) -> bool:
+        """Ends the thread after the job at hand, which the caller has stopped; False if that took too long."""
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._running = job
+            outcome = self._outcome(job)
+            self._running = None
+            job.control.discard_checkpoint()
+            self._report(job, outcome)
+
+    def _outcome(self, job: Job) -> FitResult | JobError | JobCancelled:
+        try:
+            if job.control.stopped:
+                return JobCancelled()
+            self._report(job, "started")
+            job.control.show = lambda index, images: self._report(job, MapPreviews(index, images))
+            job.control.show_light = lambda light: self._report(job, LightShown(light))
+            inputs = FitInputs(
+                {name: np.array(array) for name, array in job.inputs.arrays.items()},
+                job.inputs.views,
+                job.inputs.view_count,
+                job.control,
+            )
+            result = self._run_job(inputs, job.settings, self._throttled(job), job.control.rest)
+            files = {name: bytes(data) for name, data in result.files.items()}
+            return FitResult(files, plain(result.metrics), {name: content_hash(data) for name, data in files.items()})
+        except (JobCancelled, JobError) as error:
+            return error
+        except BaseException as error:  # also SystemExit: whatever a job does, the next one gets its turn
+            logger.exception("job %s failed", job.id)
+            return JobError(
+                "internal",
+                f"The fit stopped with {type(error).__name__}: {error}.",
+                "This is a fault of PBRfit; please report it with the end of the backend's log.",
+            )
+
+    def _throttled(self, job: Job) -> Callable[[FitProgress], None]:
+        last_time, last_phase = 0.0, ""
+
+        def report(progress: FitProgress) -> None:
+            nonlocal last_time, last_phase
+            if job.control.rest():
+                raise JobCancelled
+            now = time.monotonic()
+            if progress.phase == last_phase and now - last_time < PROGRESS_INTERVAL_S and progress.fraction < 1:
+                return
+            last_time, last_phase = now, progress.phase
+            self._report(job, _sendable(progress))
+
+        return report
+
+
+def _sendable(progress: FitProgress) -> FitProgress:
+    """The same in plain Python numbers, so that a value that cannot travel fails the job that gave it."""
+    numbers = plain([progress.fraction, progress.iteration, progress.psnr_db, progress.seconds_left])
+    fraction, iteration, psnr_db, seconds_left = numbers
+    fraction = min(max(fraction or 0.0, 0.0), 1.0)
+    return FitProgress(str(progress.phase), fraction, iteration, psnr_db, seconds_left, str(progress.message))

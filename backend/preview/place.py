@@ -1,0 +1,103 @@
+"""Where the parts of a preview are: placed by their matrices, and what of an image they can cover."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from backend.preview.look import refused
+from render.geometry.mesh import Mesh, unit_vectors
+
+# Corners no farther in front of the eye than this are not projected.
+_LEAST_W = 1e-6
+
+
+def read_matrix(value: Any) -> np.ndarray:
+    """The matrix of a description, float64 [4, 4]. Raises `PreviewError`."""
+    try:
+        matrix = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise refused("A part's matrix is not a 4x4 matrix of finite numbers.")
+    return matrix
+
+
+def placed(mesh: Mesh, matrix: np.ndarray) -> Mesh:
+    """A mesh brought from its own space to the world's by an invertible matrix, as a job's mesh is exported.
+
+    Normals and tangents turn by the inverse transpose; a mirroring matrix turns the triangles and the tangents' sign round,
+    so that faces stay front-facing.
+    """
+    linear = torch.from_numpy(matrix[:3, :3]).to(mesh.position.device)
+    inverse = torch.from_numpy(np.linalg.inv(matrix[:3, :3])).to(mesh.position.device)
+    offset = torch.from_numpy(matrix[:3, 3].copy()).to(mesh.position.device)
+    sign, triangles = mesh.tangent[:, 3:], mesh.triangles
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        sign, triangles = -sign, triangles.flip(1)
+    tangent = unit_vectors(mesh.tangent[:, :3].double() @ inverse).float()
+    return Mesh(
+        position=(mesh.position.double() @ linear.T + offset).float(),
+        normal=unit_vectors(mesh.normal.double() @ inverse).float(),
+        tangent=torch.cat([tangent, sign], dim=1),
+        uv=mesh.uv,
+        triangles=triangles,
+        material=mesh.material,
+    )
+
+
+def box_corners(mesh: Mesh) -> np.ndarray:
+    """The corners of a mesh's box, float64 [8, 3]."""
+    low, high = mesh.position.amin(0).double().tolist(), mesh.position.amax(0).double().tolist()
+    return np.array(list(itertools.product(*zip(low, high, strict=True))))
+
+
+def world_corners(corners: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Corners [8, 3] placed by a matrix [4, 4]."""
+    return corners @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def seen_rect(boxes: np.ndarray, to_clip: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the pixels that boxes may cover, a pixel wider; no pixels where none is in sight.
+
+    boxes    float64 [N, 8, 3], their corners in the world
+    to_clip  [4, 4], from the world to clip space
+    size     (height, width) of the image
+    """
+    height, width = size
+    clip = np.pad(boxes, ((0, 0), (0, 0), (0, 1)), constant_values=1.0) @ to_clip.T
+    w = clip[..., 3:]
+    beyond = np.concatenate([w + clip[..., :3] < 0, w - clip[..., :3] < 0], axis=-1).all(1).any(-1)
+    clip, w = clip[~beyond], w[~beyond]
+    if len(clip) == 0:
+        return 0, 0, 0, 0
+    if w.min() < _LEAST_W:
+        return 0, 0, height, width
+    place = (clip[..., 1::-1] / w + 1) * (0.5 * np.array(size))  # down, then across
+    first = np.floor(place.min((0, 1)) - 1).clip(0, size).astype(int)
+    last = np.ceil(place.max((0, 1)) + 1).clip(first, size).astype(int)
+    return int(first[0]), int(first[1]), int(last[0] - first[0]), int(last[1] - first[1])
+
+
+def sky_directions(
+    view: np.ndarray, projection: np.ndarray, size: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    """Directions, float32 [H, W, 3] of any length, from the eye through the centres of an image's pixels."""
+    height, width = size
+    rotation = np.eye(4)
+    rotation[:3, :3] = view[:3, :3]
+    from_clip = np.linalg.inv(projection @ rotation)
+    # From the near plane to the far one, which does for orthographic cameras too. Both are linear over the image, as w is
+    # the same all over each of them.
+    points = np.array([[0, 0, z, 1] for z in (-1, 1)]) @ from_clip.T
+    slopes = from_clip[:3, :2] * (1 / points[1, 3] - 1 / points[0, 3])
+    centre = points[1, :3] / points[1, 3] - points[0, :3] / points[0, 3]
+    x, y = (2 * np.arange(width) + 1) / width - 1, (2 * np.arange(height) + 1) / height - 1
+    across, down = (
+        torch.from_numpy(values).float().to(device)
+        for values in (np.outer(x, slopes[:, 0]), np.outer(y, slopes[:, 1]) + centre)
+    )
+    return down[:, None] + across

@@ -1,0 +1,277 @@
+"""The client's I/O thread: one link, one job at a time, heartbeats."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..light_message import read_light
+from ..settings import FitSettings
+from ..transfer import Download, Uploads
+from ..wakeup import Wakeup
+from ..wire import Limits, Message, ProtocolError, describe
+from . import events
+from .link import Destination, LinkEnded, Timing
+from .link_loop import LinkLoop
+
+# Requests that name a job and nothing else, and that a job which has just ended may refuse.
+_WISHES = ("pause", "resume", "finish", "preview_seen")
+_LATE = (*_WISHES, "watch", "cancel", "acknowledge", "get_result")
+
+logger = logging.getLogger(__name__)
+
+
+class _ClientJob:
+    """What the connection knows of its job. `job` is empty until the backend accepts the message `submit`."""
+
+    def __init__(self, submit: Message, arrays: dict[str, np.ndarray]) -> None:
+        self.submit = submit
+        self.arrays = arrays  # by hash
+        self.job = ""
+        self.views = 0
+        self.cancelled = False
+        self.last_seq = 0
+        self.uploads = Uploads({})
+        self.download: Download | None = None
+        self.result: dict[str, Any] = {}
+        self.deferred: list[tuple[str, Any]] = []
+
+
+class Connection(LinkLoop):
+    """The link of a `BackendClient`: jobs, one at a time."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        session: str,
+        timing: Timing,
+        commands: queue.SimpleQueue,
+        wakeup: Wakeup,
+        emit: Callable[[events.Event], None],
+    ) -> None:
+        super().__init__(destination, session, timing, commands, wakeup, emit)
+        self._largest_image = Limits().frame_bytes
+        self._job: _ClientJob | None = None
+        self._watch = {"size": 0, "interval_s": 0.0}
+
+    def _job_name(self) -> str:
+        return self._job.job if self._job else ""
+
+    def _is_done(self) -> bool:
+        return self._job is None
+
+    def _say_farewell(self) -> None:
+        self._cancel()
+
+    def _take_garbled(self, error: ProtocolError) -> None:
+        if self._job is not None:
+            self._fail_job("garbled", error.cause, error.cure)
+
+    # Commands of the main thread
+
+    def _carry_out(self, name: str, value: Any) -> None:
+        if name == "submit":
+            self._submit(*value)
+        elif name == "cancel":
+            self._cancel()
+        elif name == "watch":
+            self._watch = value
+            if self._job is not None and self._job.job and not self._job.cancelled:
+                self._send(Message("watch", value, job=self._job.job))
+        elif self._job is not None and not self._job.cancelled:
+            self._send_for_job(name, value)
+
+    def _submit(self, settings: FitSettings, arrays: dict[str, np.ndarray], view_count: int) -> None:
+        self._abandon_job()
+        descriptions = {name: describe(array) for name, array in arrays.items()}
+        body = {
+            "settings": settings.to_dict(),
+            "arrays": {name: description.to_dict() for name, description in descriptions.items()},
+            "view_count": view_count,
+        }
+        submit = Message("submit", body)
+        self._job = _ClientJob(submit, {descriptions[name].hash: array for name, array in arrays.items()})
+        self._send(submit)
+
+    def _cancel(self) -> None:
+        if self._job is None:
+            return
+        self._job.cancelled = True
+        self._job.deferred.clear()
+        if self._job.download is not None:  # the job is done, only its files are not here
+            self._finish(events.Cancelled())
+        elif self._job.job:
+            self._send(Message("cancel", job=self._job.job))
+
+    def _send_for_job(self, name: str, value: Any) -> None:
+        job = self._job
+        if not job.job:
+            job.deferred.append((name, value))
+        elif name == "end_views":
+            self._send(Message("end_views", {"count": job.views}, job=job.job))
+        elif name in _WISHES:
+            self._send(Message(name, job=job.job))
+        else:
+            view, image = value
+            if image.nbytes > self._largest_image:
+                cause = f"The image of view {view.get('index')} has {image.nbytes} bytes; allowed are "
+                self._fail_job("oversized", f"{cause}{self._largest_image}.", "Render smaller views.")
+                return
+            job.views += 1
+            self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
+
+    # What the backend says
+
+    def _take_message(self, message: Message) -> None:
+        request, _ = self._link.unanswered.pop(message.request, (None, 0))
+        body = message.body
+        if message.type == "error":
+            self._take_error(request, body)
+        elif message.type == "welcome" and request is not None:
+            self._link.connected = True
+            self._largest_image = body["limits"]["frame_bytes"]
+            self._emit(events.Connected(body))
+        elif message.type == "accepted" and request is not None:
+            self._accepted(request, message)
+        elif message.type == "stored" and request is not None:
+            self._uploaded(request, body)
+        elif message.type == "piece" and request is not None:
+            self._downloaded(request, message)
+        elif self._job is None or not message.job or message.job != self._job.job:
+            return
+        elif message.type == "pong":
+            self._compare_state(body.get("state"))
+        elif message.seq > self._job.last_seq:
+            self._job.last_seq = message.seq
+            self._take_event(message)
+
+    def _take_error(self, request: Message | None, body: dict[str, Any]) -> None:
+        code, cause, cure = (str(body.get(name, "")) for name in ("code", "cause", "cure"))
+        if code == "version" or (request is not None and request.type == "hello"):
+            raise LinkEnded(events.Failed(code, cause, cure))
+        job = self._job
+        if request is None or job is None or request.type in _LATE:
+            return  # those crossed the end of their job
+        if request is job.submit or (job.job and request.job == job.job):
+            self._fail_job(code, cause, cure)
+
+    def _accepted(self, request: Message, message: Message) -> None:
+        job = self._job
+        if job is None or request is not job.submit:
+            self._abandon(message.job)
+            return
+        job.job = message.job
+        self._emit(events.Accepted(job.job))
+        if job.cancelled:
+            self._send(Message("cancel", job=job.job))
+            return
+        missing = [digest for digest in message.body.get("missing", []) if digest in job.arrays]
+        if self._watch["size"]:
+            self._send(Message("watch", self._watch, job=job.job))
+        job.uploads = Uploads({digest: job.arrays[digest] for digest in missing})
+        job.arrays = {}
+        self._send_pieces()
+        for name, value in job.deferred:
+            if self._job is job:  # a view that is refused ends the job
+                self._send_for_job(name, value)
+
+    def _send_pieces(self) -> None:
+        for message in self._job.uploads.messages():
+            message.job = self._job.job
+            self._send(message, message.arrays["data"].nbytes)
+
+    def _uploaded(self, request: Message, body: dict[str, Any]) -> None:
+        job = self._job
+        if job is None or request.job != job.job or job.cancelled:
+            return
+        job.uploads.stored(body)
+        done, total = job.uploads.received_bytes, job.uploads.total_bytes
+        text = f"Uploaded {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
+        self._emit(events.Progress("uploading", "upload", done / total if total else 1.0, 0, None, None, text))
+        self._send_pieces()
+
+    def _downloaded(self, request: Message, message: Message) -> None:
+        job = self._job
+        if job is None or request.job != job.job or job.download is None:
+            return
+        try:
+            job.download.take(request, message.arrays.get("data"))
+            self._go_on_fetching()
+        except ProtocolError as error:
+            self._fail_job("garbled", error.cause, error.cure)
+
+    def _go_on_fetching(self) -> None:
+        download = self._job.download
+        if download.done:
+            self._finish(events.Result(download.files(), self._job.result))
+            return
+        for message, size in download.messages():
+            message.job = self._job.job
+            self._send(message, size)
+        done, total = download.received_bytes, download.total_bytes
+        if done:
+            text = f"Received {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
+            self._emit(events.Progress("running", "download", done / total, 0, None, None, text))
+
+    def _compare_state(self, state: str | None) -> None:
+        """The heartbeat tells the job's state: so an outcome that was lost with a connection is asked for again."""
+        if state is None:
+            cause = "The backend no longer knows the job: it has been restarted."
+            self._fail_job("job_lost", cause, "Start the job again.")
+        elif state in ("done", "failed", "cancelled") and self._job.download is None:
+            self._send(Message("get_result", job=self._job.job))
+
+    def _take_event(self, message: Message) -> None:
+        body = message.body
+        if message.type == "progress" and not self._job.cancelled:
+            names = ("state", "phase", "fraction", "iteration", "psnr_db", "seconds_left", "message")
+            self._emit(events.Progress(*(body.get(name) for name in names)))
+        elif message.type == "preview":
+            self._send(Message("preview_seen", job=self._job.job))
+            for name, image in message.arrays.items():
+                self._emit(events.MapPreview(body.get("set", 0), name, image))
+        elif message.type == "light_preview":
+            self._send(Message("preview_seen", job=self._job.job))
+            self._take_light(message)
+        elif message.type == "result":
+            try:
+                self._job.download = Download(body.get("files"))
+                self._job.result = body.get("metrics", {})
+                self._go_on_fetching()
+            except ProtocolError as error:
+                self._fail_job("garbled", error.cause, error.cure)
+        elif message.type == "failed":
+            self._finish(events.Failed(*(str(body.get(name, "")) for name in ("code", "cause", "cure"))))
+        elif message.type == "cancelled":
+            self._finish(events.Cancelled())
+
+    def _take_light(self, message: Message) -> None:
+        try:
+            self._emit(events.LightPreview(**read_light(message)))
+        except ProtocolError as error:
+            logger.warning("dropped a light: %s", error)
+
+    def _finish(self, event: events.Event) -> None:
+        """The job has ended and this end knows how: tell, and let the backend forget it."""
+        self._send(Message("acknowledge", job=self._job.job))
+        self._job = None
+        self._emit(event)
+
+    def _fail_job(self, code: str, cause: str, cure: str) -> None:
+        """The job cannot go on, for a reason that arose on this side or in a request's reply."""
+        event = events.Cancelled() if self._job.cancelled else events.Failed(code, cause, cure)
+        self._abandon_job()
+        self._emit(event)
+
+    def _abandon_job(self) -> None:
+        if self._job is not None and self._job.job:
+            self._abandon(self._job.job)
+        self._job = None
+
+    def _abandon(self, job: str) -> None:
+        self._send(Message("cancel", job=job))
+        self._send(Message("acknowledge", job=job))

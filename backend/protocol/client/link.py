@@ -1,0 +1,205 @@
+"""The client's end of a connection: one encrypted DEALER socket, requests that are sent again when a lost link is back,
+and what silence means.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from ..keys import KeyPair, is_key
+from ..wire import Limits, Message, ProtocolError, pack, unpack
+from . import events
+
+SLOWEST_BYTES_PER_SECOND = 1e6
+
+_START_AGAIN = "Start the backend again and repeat the job; the end of its log may say why it stopped."
+_CHECK_ADDRESS = "Check that the backend runs and that the address is right, or let PBRfit start one itself."
+_CHECK_KEYS = (
+    "Copy the public key that the backend printed when it started into the preferences, and add this client's public "
+    "key to the backend's file of authorized keys."
+)
+_MONITORED = (
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. connect: for the backend's first word. ping: between heartbeats. silence: after which the backend
+    counts as gone; while data is on its way to it, one second more for each megabyte not yet confirmed.
+    """
+
+    connect: float = 10.0
+    ping: float = 2.0
+    silence: float = 10.0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where to connect: the backend's address and public key, and the client's own keys."""
+
+    address: str
+    server_key: str
+    keys: KeyPair
+
+
+class LinkEnded(Exception):
+    """The connection is over. `event` says why; None where that need not be told."""
+
+    def __init__(self, event: events.Event | None = None) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class Link:
+    """Belongs to the I/O thread. `socket` and `monitor` are to be polled; `linked` says whether bytes can travel.
+
+    connected: whether the backend has answered, which its owner says. unanswered: requests by name, each with the
+    bytes it adds to those on their way.
+    """
+
+    def __init__(self, context: zmq.Context, destination: Destination, session: str, timing: Timing) -> None:
+        self.connected = False
+        self.linked = False
+        self.held_back = False
+        self.unanswered: dict[str, tuple[Message, int]] = {}
+        self._address = destination.address
+        self._session = session
+        self._timing = timing
+        self._limits = Limits()
+        self._reached = False
+        self._refused = False
+        self._last_awake = self._last_heard = time.monotonic()
+        self._next_request = time.time_ns()  # never repeated within the session, also not by a later connection
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.maxmsgsize = self._limits.frame_bytes
+        self.socket.sndhwm = 0  # the arrays are in memory anyway, and a send must not wait
+        # Nothing is queued without a link: what was not answered is sent again, in order, when there is one.
+        self.socket.immediate = True
+        self.monitor = self.socket.get_monitor_socket(_MONITORED)
+        self.monitor.linger = 0
+        self._connect(destination)
+
+    def _connect(self, destination: Destination) -> None:
+        if not is_key(destination.server_key):
+            shown = f"{destination.server_key!r} is not one" if destination.server_key else "none was given"
+            cause = f"The public key of the backend at {self._address} is needed, and {shown}."
+            raise LinkEnded(events.Failed("key", cause, _CHECK_KEYS))
+        self.socket.curve_serverkey = destination.server_key.encode()
+        self.socket.curve_publickey = destination.keys.public.encode()
+        self.socket.curve_secretkey = destination.keys.secret.encode()
+        try:
+            if not self._address.startswith("tcp://"):
+                raise zmq.ZMQError(zmq.EINVAL)
+            self.socket.connect(self._address)
+        except zmq.ZMQError as error:
+            cause = f"{self._address!r} is not an address of a backend ({error})."
+            raise LinkEnded(events.Failed("address", cause, "Give an address such as tcp://127.0.0.1:5555.")) from error
+
+    def awake(self, patience: float) -> float:
+        """Takes note that the thread, having waited `patience` seconds at most, is awake; returns the time.
+
+        Blender may hold the interpreter's lock for long, and hashing takes its time: seconds in which this thread
+        could not listen are no silence of the backend.
+        """
+        now = time.monotonic()
+        self._last_heard = min(now, self._last_heard + max(0.0, now - self._last_awake - patience))
+        self._last_awake = now
+        return now
+
+    def watch(self) -> None:
+        """Follows what becomes of the link, and sends again what was not answered when there is a new one."""
+        while self.monitor.poll(0):
+            event = recv_monitor_message(self.monitor)["event"]
+            if event == zmq.EVENT_CONNECTED:
+                self._reached = True
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                self._refused = True
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:  # libzmq does not try again
+                cause = f"The backend at {self._address} does not know this client's public key."
+                raise LinkEnded(events.Failed("key", cause, _CHECK_KEYS))
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:  # nor here
+                cause = f"What listens at {self._address} does not answer as a PBRfit backend."
+                raise LinkEnded(events.Failed("unreachable", cause, _CHECK_ADDRESS))
+            else:
+                if self.linked:
+                    self._last_heard = time.monotonic()  # a lost link gets the whole time to come back
+                self.linked = self.held_back = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        # The monitor may tell of a link before the socket can send over it: then it is tried again once it can.
+        if self.held_back:
+            self.held_back = False
+            for message, _ in self.unanswered.values():
+                self._transmit(message)
+
+    def check_silence(self) -> None:
+        """Raises `LinkEnded` when the backend has been silent for too long."""
+        silence = self._last_awake - self._last_heard
+        if not self.connected and silence > self._timing.connect:
+            raise LinkEnded(self._never_answered())
+        patience = self._timing.silence
+        if self.linked:
+            patience += sum(size for _, size in self.unanswered.values()) / SLOWEST_BYTES_PER_SECOND
+        if self.connected and silence > patience:
+            reason = f"The backend has not answered for {silence:.1f} seconds. {_START_AGAIN}"
+            raise LinkEnded(events.Disconnected(reason))
+
+    def _never_answered(self) -> events.Failed:
+        if self.linked:
+            cause = f"What listens at {self._address} does not answer as a PBRfit backend."
+        elif self._refused:
+            cause = (
+                f"What listens at {self._address} ends each connection: its public key is another, or it is no PBRfit."
+            )
+            return events.Failed("key", cause, _CHECK_KEYS)
+        elif self._reached:
+            cause = f"What listens at {self._address} does not answer as a PBRfit backend."
+        else:
+            cause = f"No backend answered at {self._address} within {self._timing.connect:g} seconds."
+        return events.Failed("unreachable", cause, _CHECK_ADDRESS)
+
+    def send(self, message: Message, size: int = 0) -> None:
+        """Sends a request; `size` is what it adds to the bytes on their way."""
+        self._next_request += 1
+        message.session, message.request = self._session, str(self._next_request)
+        if message.type != "ping":
+            self.unanswered[message.request] = (message, size)
+        self._transmit(message)
+
+    def _transmit(self, message: Message) -> None:
+        if self.held_back:  # after those that are held back already, in order
+            return
+        try:
+            # Copied: sending without a copy starts a thread of pyzmq's that outlives the connection, and in Blender the add-on.
+            self.socket.send_multipart(pack(message), zmq.NOBLOCK)
+        except zmq.Again:
+            self.held_back = self.linked  # no link: all is sent when there is one
+
+    def receive(self) -> Iterator[Message | ProtocolError]:
+        """What has come: messages, and for each that cannot be understood the reason."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._last_heard = time.monotonic()
+            try:
+                yield unpack([frame.buffer for frame in frames], self._limits)
+            except ProtocolError as error:
+                if error.code == "version":
+                    raise LinkEnded(events.Failed("version", error.cause, error.cure)) from error
+                logger.warning("dropped a message of the backend: %s", error)
+                yield error

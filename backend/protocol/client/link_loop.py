@@ -1,0 +1,133 @@
+"""What the clients' I/O threads have in common: a link, commands of the main thread, heartbeats, a farewell."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from ..wakeup import Wakeup
+from ..wire import Message, ProtocolError
+from . import events
+from .link import Destination, Link, LinkEnded, Timing
+
+FAREWELL_S = 0.3
+LONGEST_POLL_S = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class LinkLoop:
+    """Connects, sends what the commands ask for and tells `emit` what comes back, until `close` or a failure.
+
+    commands: (name, value) pairs, each followed by `wakeup.set()`; read once the backend has answered. A subclass says
+    what commands and messages do.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        session: str,
+        timing: Timing,
+        commands: queue.SimpleQueue,
+        wakeup: Wakeup,
+        emit: Callable[[Any], None],
+    ) -> None:
+        self._destination = destination
+        self._session = session
+        self._timing = timing
+        self._commands = commands
+        self._wakeup = wakeup
+        self._emit = emit
+        self._closing_until = math.inf
+        self._waiting: deque[tuple[str, Any]] = deque()
+        self._link: Link
+
+    def run(self) -> None:
+        """The I/O thread: returns when the connection is over."""
+        context = zmq.Context()
+        try:
+            self._link = Link(context, self._destination, self._session, self._timing)
+            self._link.send(Message("hello", {"client": "pbrfit"}))
+            self._loop()
+        except LinkEnded as ended:
+            if ended.event is not None:
+                self._emit(ended.event)
+        except Exception as error:
+            logger.exception("the connection to the backend failed")
+            cause = f"The connection to the backend stopped with {type(error).__name__}: {error}."
+            self._emit(events.Failed("internal", cause, "This is a fault of PBRfit; please report it."))
+        finally:
+            context.destroy(linger=0)
+            self._wakeup.close()
+
+    def _loop(self) -> None:
+        link, poller = self._link, zmq.Poller()
+        for waking in (link.socket, link.monitor, self._wakeup.fileno()):
+            poller.register(waking, zmq.POLLIN)
+        next_ping = 0.0
+        while True:
+            patience = min(LONGEST_POLL_S, self._timing.ping / 2, max(0.0, self._closing_until - time.monotonic()))
+            poller.modify(link.socket, zmq.POLLIN | zmq.POLLOUT if link.held_back else zmq.POLLIN)
+            poller.poll(patience * 1000)
+            now = link.awake(patience)
+            self._wakeup.clear()
+            link.watch()
+            for message in link.receive():
+                if isinstance(message, Message):
+                    self._take_message(message)
+                else:
+                    self._take_garbled(message)
+            self._take_commands()
+            if link.connected and now >= next_ping:
+                next_ping = now + self._timing.ping
+                self._send(Message("ping", job=self._job_name()))
+            if now >= self._closing_until or (self._closing_until < math.inf and self._is_done()):
+                raise LinkEnded
+            link.check_silence()
+
+    def _send(self, message: Message, size: int = 0) -> None:
+        self._link.send(message, size)
+
+    def _take_commands(self) -> None:
+        """Carries out the commands; before the backend has answered they wait, save `close`."""
+        while not self._commands.empty():
+            command = self._commands.get_nowait()
+            if command[0] == "close" and not self._link.connected:
+                raise LinkEnded
+            self._waiting.append(command)
+        while self._waiting and self._link.connected:
+            name, value = self._waiting.popleft()
+            if name == "close":
+                self._say_farewell()
+                self._closing_until = time.monotonic() + FAREWELL_S
+            else:
+                self._carry_out(name, value)
+
+    def _carry_out(self, name: str, value: Any) -> None:
+        """Does what the main thread asked for."""
+        raise NotImplementedError
+
+    def _take_message(self, message: Message) -> None:
+        """Takes what the backend says."""
+        raise NotImplementedError
+
+    def _take_garbled(self, error: ProtocolError) -> None:
+        """A message came that cannot be understood."""
+
+    def _job_name(self) -> str:
+        """The job that heartbeats ask for, or nothing."""
+        return ""
+
+    def _say_farewell(self) -> None:
+        """Sends what is to be said before the connection is closed."""
+
+    def _is_done(self) -> bool:
+        """Whether nothing need be waited for once `close` was called."""
+        return True

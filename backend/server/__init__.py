@@ -1,0 +1,1 @@
+"""The process that serves clients: its socket, its keys, its store and its replies."""

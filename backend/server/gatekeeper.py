@@ -1,0 +1,113 @@
+"""Who may connect: answers libzmq's question about each client's key, and counts those that are turned away.
+
+libzmq asks over a socket of the same context (ZAP, RFC 27) before it lets a client speak; the server's I/O thread
+answers, so there is no further thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
+
+from backend.protocol.keys import KeyPair, is_key
+
+_ZAP_ADDRESS = "inproc://zeromq.zap.01"
+_ZAP_FRAMES = 7  # version, request, domain, address, identity, mechanism, the client's public key
+_REFUSED = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "key",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "handshake",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshake",
+}
+_NO_HANDSHAKE = "a client that speaks without encryption, or expects another backend's key"
+
+logger = logging.getLogger(__name__)
+
+
+class AuthorizedKeys:
+    """The public keys of the clients that may connect: given ones, and those of a file, which is read again when it
+    changes.
+
+    The file has a key at the start of each line; what follows after a space, empty lines and lines with # are for people.
+    """
+
+    def __init__(self, keys: Iterable[str] = (), file: str | os.PathLike | None = None) -> None:
+        self._keys = frozenset(keys)
+        self._file = Path(file) if file is not None else None
+        self._stamp: tuple[int, int] | None = None
+        self._in_file: frozenset[str] = frozenset()
+        self._refresh()
+
+    def __contains__(self, key: str) -> bool:
+        self._refresh()
+        return key in self._keys or key in self._in_file
+
+    def __len__(self) -> int:
+        return len(self._keys | self._in_file)
+
+    def _refresh(self) -> None:
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp == self._stamp:
+                return
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            if self._in_file or self._stamp is None:
+                logger.warning("the authorized keys in %s cannot be read: %s; none of them counts", self._file, error)
+            self._stamp, self._in_file = (0, 0), frozenset()
+            return
+        words = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        self._stamp, self._in_file = stamp, frozenset(word for word in words if is_key(word))
+        if len(self._in_file) < len(set(words)):
+            logger.warning("%s: %d lines do not start with a key", self._file, len(set(words)) - len(self._in_file))
+
+
+class Gatekeeper:
+    """Makes a socket speak CURVE only, and lets only authorised keys in. Belongs to the thread that owns the socket.
+
+    refused: called with a code, "key" (not authorised) or "handshake" (no CURVE, or another backend's key), and a text.
+    """
+
+    def __init__(
+        self, socket: zmq.Socket, keys: KeyPair, authorized: AuthorizedKeys, refused: Callable[[str, str], None]
+    ) -> None:
+        self._authorized = authorized
+        self._refused = refused
+        self._last_refused = "a client whose key is not authorised"
+        # Bound before the socket is: without an answer at that address libzmq would let everyone in.
+        self._questions = socket.context.socket(zmq.ROUTER)
+        self._questions.linger = 0
+        self._questions.bind(_ZAP_ADDRESS)
+        socket.curve_server = True
+        socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
+        socket.zap_domain = b"pbrfit"
+        self._monitor = socket.get_monitor_socket(sum(_REFUSED))
+        self._monitor.linger = 0
+        self.sockets = (self._questions, self._monitor)
+
+    def work(self) -> None:
+        """Answers what libzmq asks and counts who was turned away. Never waits."""
+        while self._questions.poll(0):
+            route, empty, *question = self._questions.recv_multipart()
+            self._questions.send_multipart([route, empty, *self._answer(question)])
+        while self._monitor.poll(0):
+            code = _REFUSED[recv_monitor_message(self._monitor)["event"]]
+            self._refused(code, self._last_refused if code == "key" else _NO_HANDSHAKE)
+
+    def _answer(self, question: list[bytes]) -> list[bytes]:
+        version, request = (*question, b"", b"")[:2]
+        good = len(question) == _ZAP_FRAMES and version == b"1.0" and question[5] == b"CURVE"
+        key = z85.encode(question[6]).decode() if good and len(question[6]) == 32 else ""
+        if key and key in self._authorized:
+            return [version, request, b"200", b"OK", key.encode(), b""]
+        if key:
+            self._last_refused = f"a client at {question[3].decode(errors='replace')}: its key {key} is not authorised"
+        return [version, request, b"400", b"not authorised", b"", b""]

@@ -1,0 +1,311 @@
+"""What the server does with messages about previews: scenes, frames and lights of all clients. Knows no socket.
+
+All of it runs in the server's I/O thread; what is to be drawn goes to the preview thread (`backend.preview.worker`). A
+request for a frame has no reply but its pieces, which come when it is drawn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backend.job.live_maps import JobLive
+from backend.preview.worker import Changed, Done, Failure, FrameTask, LightTask, PreviewWorker, SceneTask
+from backend.protocol.client.preview_events import FrameRequest
+from backend.protocol.light_message import light_message
+from backend.protocol.wire import ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
+from backend.server.job_service import error_reply
+from backend.server.store import ArrayStore, StoreError
+from backend.server.view_message import SEND_AS_DESCRIBED
+
+MOST_SCENES = 64
+MOST_VIEWPORTS = 64
+MOST_LIGHTS_WAITING = 8
+LARGEST_DESCRIPTION = 64 << 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Wanted:
+    """A scene or a light whose arrays are on their way; they are pinned until it makes way for another, or is done."""
+
+    arrays: dict[str, ArrayDescription]
+    number: int = 0
+    description: bytes = b""
+    jobs: dict[str, JobLive] = field(default_factory=dict)
+    begun: bool = False
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {description.hash: description.nbytes for description in self.arrays.values()}
+
+
+@dataclass
+class _Viewer:
+    """A session: its scene, the number of the latest that is ready, its lights by hash, the arrays of its scene by hash,
+    dtype and shape, and its viewports' names.
+    """
+
+    scene: _Wanted | None = None
+    ready: int = 0
+    lights: dict[str, _Wanted] = field(default_factory=dict)
+    arrays: dict[tuple[Any, ...], np.ndarray] = field(default_factory=dict)
+    viewports: set[str] = field(default_factory=set)
+
+
+class PreviewService:
+    """The previews of all clients.
+
+    store: of the arrays, shared with the jobs. worker: draws. live_of: gives the maps in the making of a job for a client's
+    key, or None.
+    """
+
+    def __init__(
+        self,
+        store: ArrayStore,
+        worker: PreviewWorker,
+        limits: Limits,
+        live_of: Callable[[str, str], JobLive | None],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._limits = limits
+        self._live_of = live_of
+        self._viewers: dict[str, _Viewer] = {}
+        self._events: deque[Message] = deque()
+        self._requests = {
+            "scene": self._scene,
+            "light": self._light,
+            "frame": self._frame,
+            "frame_seen": self._frame_seen,
+            "leave_preview": self._leave,
+        }
+
+    @property
+    def sessions(self) -> list[str]:
+        """Those who see a preview."""
+        return list(self._viewers)
+
+    def ready_scene(self, session: str) -> int:
+        """The number of a session's latest scene that is ready, 0 without."""
+        viewer = self._viewers.get(session)
+        return 0 if viewer is None else viewer.ready
+
+    def handles(self, kind: str) -> bool:
+        """Whether a request of this type is about previews."""
+        return kind in self._requests
+
+    def handle(self, message: Message, owner: str) -> Message | None:
+        """The reply to a request, None where it comes later. owner: the client's public key. Drain `take_events` after it."""
+        try:
+            reply = self._requests[message.type](message, owner)
+        except ProtocolError as error:
+            reply = error_reply(error.code, error.cause, error.cure)
+        except StoreError as error:
+            reply = error_reply("store", error.cause, error.cure)
+        if reply is not None:
+            reply.session, reply.request = message.session, message.request
+        return reply
+
+    def take_events(self) -> list[Message]:
+        """The events since the last call, and replies that come late, in order."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def contents_changed(self) -> None:
+        """There is more in the store: what was waiting for it begins."""
+        for session, viewer in self._viewers.items():
+            for wanted in [viewer.scene, *viewer.lights.values()]:
+                if wanted is not None and not wanted.begun and all(digest in self._store for digest in wanted.sizes):
+                    self._begin(session, viewer, wanted)
+
+    def drop(self, session: str) -> None:
+        """Forgets a session."""
+        viewer = self._viewers.pop(session, None)
+        if viewer is None:
+            return
+        for wanted in [viewer.scene, *viewer.lights.values()]:
+            if wanted is not None:
+                self._store.unpin(wanted.sizes)
+        self._worker.drop(session)
+
+    def worker_says(self, session: str, what: Done | Failure | Changed) -> None:
+        """Takes what the preview thread reports."""
+        viewer = self._viewers.get(session)
+        if viewer is None:
+            return
+        if isinstance(what, Changed):
+            self._tell(session, Message("maps_changed", {"job": what.job, "set": what.set_index}))
+        elif isinstance(what.task, FrameTask):
+            self._answer_frame(session, what)
+        elif isinstance(what.task, SceneTask):
+            number = {"scene": what.task.number}
+            if isinstance(what, Failure):
+                self._tell(session, _failed("scene_failed", number, what))
+            else:
+                viewer.ready = what.task.number
+                self._tell(session, Message("scene_ready", number))
+        else:
+            wanted = viewer.lights.pop(what.task.key, None)
+            if wanted is not None:
+                self._store.unpin(wanted.sizes)
+            key = {"key": what.task.key}
+            failed = isinstance(what, Failure)
+            self._tell(
+                session, _failed("light_failed", key, what) if failed else light_message("light_ready", what.what)
+            )
+
+    def _scene(self, message: Message, owner: str) -> Message:
+        body, description = message.body, message.arrays.get("description")
+        described, names, number = body.get("arrays"), body.get("jobs"), body.get("scene")
+        good = description is not None and description.dtype == np.uint8 and description.ndim == 1
+        if not good or not isinstance(described, dict) or type(number) is not int or not _are_names(names):
+            raise ProtocolError(
+                "malformed", "The scene lacks its description, arrays, jobs or number.", SEND_AS_DESCRIBED
+            )
+        if description.nbytes > LARGEST_DESCRIPTION:
+            cause = f"The scene's description has {description.nbytes} bytes; allowed are {LARGEST_DESCRIPTION}."
+            raise ProtocolError("oversized", cause, "Hide some of the scene's instances.")
+        arrays = {name: self._read_array(name, values) for name, values in described.items()}
+        viewer = self._viewer(message.session)
+        lives = {name: self._live_of(name, owner) for name in names}
+        jobs = {name: live for name, live in lives.items() if live is not None}
+        wanted = _Wanted(arrays, number, description.tobytes(), jobs)
+        self._store.pin(wanted.sizes)
+        if viewer.scene is not None:
+            self._store.unpin(viewer.scene.sizes)
+        viewer.scene = wanted
+        return Message("scene_taken", {"missing": self._begin_or_miss(message.session, viewer, wanted)})
+
+    def _light(self, message: Message, owner: str) -> Message:
+        description = self._read_array("the environment", message.body.get("array"))
+        if (
+            description.dtype != "float32"
+            or len(description.shape) != 3
+            or description.shape[2] != 3
+            or 0 in description.shape
+        ):
+            raise ProtocolError(
+                "light", f"The environment is {description.dtype} {list(description.shape)}.", SEND_AS_DESCRIBED
+            )
+        viewer = self._viewer(message.session)
+        if description.hash in viewer.lights:
+            wanted = viewer.lights[description.hash]
+            missing = [] if wanted.begun else [digest for digest in wanted.sizes if digest not in self._store]
+            return Message("light_taken", {"missing": missing})
+        if len(viewer.lights) >= MOST_LIGHTS_WAITING:
+            raise ProtocolError("busy", f"{MOST_LIGHTS_WAITING} lights are being prepared.", "Wait until one is done.")
+        wanted = _Wanted({"environment": description})
+        self._store.pin(wanted.sizes)
+        viewer.lights[description.hash] = wanted
+        return Message("light_taken", {"missing": self._begin_or_miss(message.session, viewer, wanted)})
+
+    def _frame(self, message: Message, owner: str) -> None:
+        request = FrameRequest.from_dict(message.body)
+        viewer = self._viewers.get(message.session)
+        if viewer is None or viewer.scene is None:
+            raise ProtocolError("scene", "No scene has been set.", "Set a scene before a frame is asked for.")
+        viewer.viewports.add(request.viewport)
+        if len(viewer.viewports) > MOST_VIEWPORTS:
+            viewer.viewports.discard(request.viewport)
+            raise ProtocolError("busy", f"There are {MOST_VIEWPORTS} viewports already.", "Use fewer viewports.")
+        replaced = self._worker.draw(message.session, FrameTask(message.request, request))
+        if replaced is not None:
+            reply = error_reply("replaced", "A later request has taken this frame's place.", "")
+            reply.request = replaced.name
+            self._tell(message.session, reply)
+
+    def _frame_seen(self, message: Message, owner: str) -> Message:
+        viewport, name = message.body.get("viewport"), message.body.get("request")
+        if not _are_names([viewport, name]):
+            raise ProtocolError("malformed", "The message does not say which frame was seen.", SEND_AS_DESCRIBED)
+        if message.session in self._viewers:
+            self._worker.seen(message.session, viewport, name)
+        return Message("ok")
+
+    def _leave(self, message: Message, owner: str) -> Message:
+        self.drop(message.session)
+        return Message("ok")
+
+    def _viewer(self, session: str) -> _Viewer:
+        if session not in self._viewers and len(self._viewers) >= MOST_SCENES:
+            raise ProtocolError("busy", f"The backend shows {MOST_SCENES} scenes already.", "Close another preview.")
+        return self._viewers.setdefault(session, _Viewer())
+
+    def _read_array(self, name: str, values: object) -> ArrayDescription:
+        description = ArrayDescription.from_dict(values)
+        if description.nbytes > self._limits.frame_bytes:
+            cause = f"{name} has {description.nbytes} bytes; one array may have {self._limits.frame_bytes}."
+            raise ProtocolError("oversized", cause, "Reduce the mesh, the image or the environment.")
+        return description
+
+    def _begin_or_miss(self, session: str, viewer: _Viewer, wanted: _Wanted) -> list[str]:
+        missing = [digest for digest in wanted.sizes if digest not in self._store]
+        if not missing:
+            self._begin(session, viewer, wanted)
+        return missing
+
+    def _begin(self, session: str, viewer: _Viewer, wanted: _Wanted) -> None:
+        wanted.begun = True
+        if wanted is not viewer.scene:
+            (description,) = wanted.arrays.values()
+            environment = array_from_bytes(self._store.get(description.hash), description)
+            self._worker.prefilter(session, LightTask(description.hash, environment))
+            return
+        known, viewer.arrays = viewer.arrays, {}
+        arrays = {}
+        for name, description in wanted.arrays.items():
+            # The same content is the same object from scene to scene: by that the preview thread tells what is new.
+            place = (description.hash, description.dtype, description.shape)
+            array = known.get(place, viewer.arrays.get(place))
+            if array is None:
+                array = array_from_bytes(self._store.get(description.hash), description)
+            viewer.arrays[place] = arrays[name] = array
+        self._worker.set_scene(session, SceneTask(wanted.number, wanted.description, arrays, wanted.jobs))
+
+    def _answer_frame(self, session: str, what: Done | Failure) -> None:
+        task = what.task
+        if isinstance(what, Done):
+            for piece in _pieces(what):
+                self._tell(session, piece)
+            return
+        reply = error_reply(what.code, what.cause, what.cure)
+        reply.request = task.name
+        self._tell(session, reply)
+
+    def _tell(self, session: str, message: Message) -> None:
+        message.session = session
+        self._events.append(message)
+
+
+def _pieces(done: Done) -> Iterator[Message]:
+    """A frame's bands, of each the columns that show something; at least one piece, the last with the timing."""
+    frame = done.what
+    bands = frame.bands or ((0, 0, 0, 0),)
+    for number, (first, end, left, right) in enumerate(bands, 1):
+        part = np.ascontiguousarray(frame.rows[first:end, left:right])
+        body = {
+            "rect": list(frame.rect),
+            "row": first,
+            "count": end - first,
+            "column": left,
+            "last": number == len(bands),
+        }
+        if body["last"]:
+            body["timing"] = frame.timing
+        yield Message("frame_piece", body, {"rows": part} if part.size else {}, request=done.task.name)
+
+
+def _failed(kind: str, body: dict[str, Any], failure: Failure) -> Message:
+    return Message(kind, {**body, "code": failure.code, "cause": failure.cause, "cure": failure.cure})
+
+
+def _are_names(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) and len(name) <= 64 for name in names)

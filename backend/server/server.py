@@ -1,0 +1,378 @@
+"""The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread, previews in another.
+
+The I/O thread never computes, so pings and cancels are answered while a fit runs. A message that cannot be
+understood is dropped, answered with an error where its sender can be told, counted and logged; the server lives on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from backend.job.checkpoints import CheckpointFolder
+from backend.job.model import FitInputs, FitProgress, FitResult, RunJob
+from backend.job.worker import Worker
+from backend.preview.worker import PreviewWorker
+from backend.protocol.keys import KeyPair, new_keys
+from backend.protocol.settings import FitSettings
+from backend.protocol.wakeup import Wakeup
+from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
+from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
+from backend.server.job_service import Capacity, JobService, error_reply
+from backend.server.parent_watch import parent_watch
+from backend.server.preview_service import PreviewService
+from backend.server.threads import yield_idle_threads
+
+if TYPE_CHECKING:
+    from backend.preview.drawing import Drawing
+
+MOST_SESSIONS = 1024
+MOST_KEPT_REPLIES = 4096
+HOUSEKEEPING_INTERVAL_S = 0.5
+LOG_INTERVAL_S = 1.0
+WORKER_GRACE_S = 1.0
+# A client that sees a preview says something every two seconds.
+PREVIEW_SILENCE_S = 30.0
+# What is sent again is carried out again: it changes nothing, or its replies are large, or come later.
+_NOT_KEPT = ("ping", "fetch", "frame")
+_OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
+# Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
+RECEIVE_QUEUE_LENGTH = 64
+
+logger = logging.getLogger(__name__)
+
+
+class ServerError(RuntimeError):
+    """The server cannot start. `cause` and `cure` are sentences."""
+
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(f"{cause} {cure}")
+        self.cause = cause
+        self.cure = cure
+
+
+def software_version() -> str:
+    """The installed version of PBRfit, or "source" when it runs from a source tree that is not installed."""
+    try:
+        return importlib.metadata.version("pbrfit")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+@dataclass
+class _Session:
+    """A client: its public key, where its connection is now, when it was last heard, and its last replies by request."""
+
+    key: str
+    route: bytes
+    last_heard: float
+    replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
+
+
+class Server:
+    """Binds on construction (raises `ServerError`), serves in `run`; `stop` may be called from any thread.
+
+    address: where it listens, with the port that was chosen. dropped: how many messages were dropped, and connections
+    refused ("key", "handshake"), by code. keys: its own. authorized: the keys of the clients it serves.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        run_job: RunJob,
+        keys: KeyPair,
+        authorized: AuthorizedKeys,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        capacity: Capacity = Capacity(),  # noqa: B008 (frozen)
+        checkpoints: CheckpointFolder | None = None,
+        device: dict[str, str] | None = None,
+        make_drawing: Callable[[], Drawing] | None = None,
+    ) -> None:
+        """device: `device` and `device_name` that jobs run on by default, for the welcome; None while not known.
+
+        make_drawing: called in the preview thread when the first preview is asked for; the installed one without.
+        """
+        self.dropped: dict[str, int] = {}
+        self._limits = limits
+        self._silence_s = capacity.silence_s
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._reports: queue.SimpleQueue = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._logged_drop = 0.0
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
+        self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
+        self._gatekeeper = Gatekeeper(self._socket, keys, authorized, self._count_dropped)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
+            raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
+        self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
+        self._wakeup = Wakeup()
+        self._worker = Worker(run_job, lambda job, what: self._report(self._service.worker_says, job, what))
+        self._drawer = PreviewWorker(
+            installed_drawing if make_drawing is None else make_drawing,
+            lambda session, what: self._report(self._previews.worker_says, session, what),
+            lambda: self._worker.running,
+        )
+        self.worker_ended = False
+        unknown = {"device": "", "device_name": ""}
+        info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, self._drawer.watch)
+        self._previews = PreviewService(self._service.store, self._drawer, limits, self._service.live_of)
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        for socket in self._gatekeeper.sockets:
+            poller.register(socket, zmq.POLLIN)
+        next_housekeeping = 0.0
+        try:
+            while not self._stopping.is_set():
+                poller.poll(HOUSEKEEPING_INTERVAL_S * 1000)
+                self._wakeup.clear()
+                self._gatekeeper.work()
+                self._take_reports()
+                self._receive()
+                if time.monotonic() >= next_housekeeping:
+                    next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
+                    if should_stop():
+                        break
+                    self._forget_silent_sessions()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stops all jobs and closes everything; `run` does so itself.
+
+        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not let go.
+        """
+        self._service.stop_all()
+        self._context.destroy(linger=0)
+        self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
+        self._wakeup.close()
+
+    def stop(self) -> None:
+        """Makes `run` return soon. For any thread."""
+        self._stopping.set()
+        self._wakeup.set()
+
+    def _report(self, take: Callable[[Any, Any], None], of: object, what: object) -> None:
+        """Called in the workers' threads: has the I/O thread take what they say of a job or a session."""
+        self._reports.put((take, of, what))
+        self._wakeup.set()
+
+    def _take_reports(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                take, of, what = self._reports.get_nowait()
+                take(of, what)
+        self._send_events()
+
+    def _receive(self) -> None:
+        for _ in range(RECEIVE_QUEUE_LENGTH):  # then the worker's reports have their turn
+            try:
+                route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            key = str(route.get("User-Id"))  # as the gatekeeper named it
+            self._take_message(route.bytes, key, [frame.buffer for frame in frames])
+
+    def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
+        try:
+            message = unpack(frames, self._limits)
+            if not message.session or not message.request:
+                raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
+            known = self._sessions.get(message.session)
+            if known is not None and known.key != key:
+                raise ProtocolError("session", "This session belongs to a client with another key.", _OWN_SESSION)
+        except ProtocolError as error:
+            self._drop(route, error)
+            return
+        session = self._session_of(message, key, route)
+        reply = session.replies.get(message.request)
+        if reply is None:
+            try:
+                reply = self._handled(message, key)
+            except Exception as error:  # a fault of ours must not end the other clients' jobs
+                logger.exception("request %s failed", message.type)
+                cause = f"The backend could not handle {message.type}: {error}."
+                failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
+                failure.session, failure.request, failure.job = message.session, message.request, message.job
+                reply = pack(failure)
+            if message.type not in _NOT_KEPT:
+                session.replies[message.request] = reply
+            if len(session.replies) > MOST_KEPT_REPLIES:
+                session.replies.popitem(last=False)
+        if reply:
+            self._send(route, reply)
+        self._send_events()
+
+    def _handled(self, message: Message, key: str) -> list[Buffer]:
+        """The reply's frames; none where it comes later."""
+        if self._previews.handles(message.type):
+            reply = self._previews.handle(message, key)
+            return [] if reply is None else pack(reply)
+        if message.type == "hello":
+            self._previews.drop(message.session)
+        reply = self._service.handle(message, key)
+        if message.type == "ping":
+            reply.body["scene"] = self._previews.ready_scene(message.session)
+        elif message.type == "put":
+            self._previews.contents_changed()
+        return pack(reply)
+
+    def _session_of(self, message: Message, key: str, route: bytes) -> _Session:
+        session = self._sessions.setdefault(message.session, _Session(key, route, 0.0))
+        session.route, session.last_heard = route, time.monotonic()
+        self._sessions.move_to_end(message.session)
+        if len(self._sessions) > MOST_SESSIONS:
+            oldest, _ = self._sessions.popitem(last=False)
+            self._service.client_is_silent(oldest)
+            self._previews.drop(oldest)
+        return session
+
+    def _count_dropped(self, code: str, what: str) -> None:
+        self.dropped[code] = self.dropped.get(code, 0) + 1
+        if time.monotonic() - self._logged_drop >= LOG_INTERVAL_S:  # a flood must not fill the disk
+            self._logged_drop = time.monotonic()
+            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped)
+
+    def _drop(self, route: bytes, error: ProtocolError) -> None:
+        self._count_dropped(error.code, f"a message: {error}")
+        reply = error_reply(error.code, error.cause, error.cure)
+        reply.session, reply.request = error.session, error.request
+        self._send(route, pack(reply))
+
+    def _send_events(self) -> None:
+        for event in [*self._service.take_events(), *self._previews.take_events()]:
+            session = self._sessions.get(event.session)
+            if session is not None:
+                self._send(session.route, pack(event))
+
+    def _send(self, route: bytes, frames: list[Buffer]) -> None:
+        # A client that is gone or does not read: the message is dropped; its results wait until it asks for them.
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
+
+    def _forget_silent_sessions(self) -> None:
+        for name in self._previews.sessions:
+            if name not in self._sessions or self._sessions[name].last_heard < time.monotonic() - PREVIEW_SILENCE_S:
+                self._previews.drop(name)
+        oldest = time.monotonic() - self._silence_s
+        for name, session in list(self._sessions.items()):
+            if session.last_heard < oldest and not self._service.client_is_silent(name):
+                del self._sessions[name]
+        self._send_events()
+
+
+def run_installed_fit(
+    inputs: FitInputs,
+    settings: FitSettings,
+    report: Callable[[FitProgress], None],
+    cancelled: Callable[[], bool],
+) -> FitResult:
+    """The fit itself, imported when the first job runs, so that the server starts at once."""
+    from backend.job.run import run_fit_job
+
+    return run_fit_job(inputs, settings, report, cancelled)
+
+
+def installed_drawing() -> Drawing:
+    """What draws previews, imported when the first is asked for."""
+    from backend.preview.drawing import Drawing
+
+    return Drawing()
+
+
+def find_installed_device() -> dict[str, str]:
+    """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; nothing where that cannot be found out.
+
+    Imports what a fit needs, which can take long, and holds up all threads: better before clients wait for answers.
+    """
+    try:
+        from backend.job import run as fit_job  # noqa: F401
+        from backend.job.device import device_description, resolve_device
+
+        device = resolve_device("auto")
+        return {"device": device.type, "device_name": device_description(device)}
+    except Exception:  # the first job will say it again, to whom it concerns
+        logger.exception("the fit cannot be imported")
+        return {}
+
+
+def serve(
+    address: str = "tcp://127.0.0.1:*",
+    address_file: str | os.PathLike | None = None,
+    parent_pid: int | None = None,
+    run_job: RunJob = run_installed_fit,
+    *,
+    find_device: Callable[[], dict[str, str]] = find_installed_device,
+    keys: KeyPair | None = None,
+    authorized: AuthorizedKeys,
+    checkpoints: CheckpointFolder | None = None,
+    listening: Callable[[str, str], None] = lambda _address, _public_key: None,
+) -> None:
+    """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
+
+    address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
+    version is written there once the server listens, whole or not at all, readable by this user only, and removed at
+    the end. run_job: what a job runs. find_device: asked before it listens. A job that does not let go is ended with the process.
+    keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: for what
+    jobs need to go on after a crash. listening: called with the address
+    and the public key once it listens. Raises `ServerError` with cause and cure.
+    """
+    yield_idle_threads()
+    lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
+    keys = new_keys() if keys is None else keys
+    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, device=find_device())
+    written = Path(address_file) if address_file is not None else None
+    if written is not None:
+        try:
+            _write_address_file(written, server.address, keys.public)
+        except ServerError:
+            server.close()
+            raise
+    try:
+        logger.info("listening at %s, public key %s", server.address, keys.public)
+        listening(server.address, keys.public)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(lambda: not lives())
+    finally:
+        if written is not None:
+            written.unlink(missing_ok=True)
+    if not server.worker_ended:
+        logging.shutdown()
+        os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
+
+
+def _write_address_file(path: Path, address: str, public_key: str) -> None:
+    values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    except OSError as error:
+        cure = "Choose a file in a folder that exists and can be written to."
+        raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(values, file)
+    os.replace(temporary, path)

@@ -1,0 +1,37 @@
+"""The view that a `view` message brings: everything about it is checked before a job sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backend.job.model import ViewInput
+from backend.protocol.wire import Message, ProtocolError
+
+SEND_AS_DESCRIBED = "Send the message as docs/protocol.md describes it."
+
+
+def read_view(message: Message) -> ViewInput:
+    """The view of a `view` message; raises `ProtocolError` when a part is missing or not as described."""
+    body, image = message.body, message.arrays.get("image")
+    index, held_out = body.get("index"), body.get("held_out")
+    if type(index) is not int or index < 0 or not isinstance(held_out, bool):
+        raise ProtocolError("malformed", "The view lacks its index or held_out.", SEND_AS_DESCRIBED)
+    if image is None or image.dtype.name not in ("float16", "float32") or image.ndim != 3 or image.shape[2] != 4:
+        raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4].")
+    if 0 in image.shape:
+        raise ProtocolError("malformed", f"The image of view {index} is empty.")
+    content = message.descriptions["image"].hash
+    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content)
+
+
+def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+            matrix = np.array(body.get(name), dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of numbers.", SEND_AS_DESCRIBED) from error
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of finite numbers.", SEND_AS_DESCRIBED)
+    return matrix

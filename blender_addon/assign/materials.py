@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fitted maps as materials of the file: new datablocks only; the original materials stay, with a fake user."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+import bpy
+
+from ..common.errors import PbrFitError
+from ..common.names import DEFAULT_SCHEME, RECORD, material_name
+from ..common.node_layout import build_material_nodes, build_world_nodes
+from ..export.plan import JobPlan, MapSet, objects_of
+from ..settings.properties import scene_values
+from .images import FILES, PACKED, ImageMaker, WantedImage, file_folder
+from .memory import put_fitted, put_world, remembered, remove_unused
+
+MAPS = {"kd": ("Base Color", "sRGB"), "orm": ("ORM", "Non-Color"), "normal": ("Normal", "Non-Color")}
+ENVIRONMENT = "environment.exr"
+
+
+@dataclass(frozen=True)
+class AssignOptions:
+    """What the artist chose for the result, as it was at the click.
+
+    alpha: connect the base colour's alpha; world_scene_uid: the scene that gets the learned light, None: none;
+    material_name: the scheme; image_storage: "PACKED" or "FILES"; scene_settings: all settings, for fitting again.
+    """
+
+    alpha: bool = False
+    world_scene_uid: int | None = None
+    material_name: str = DEFAULT_SCHEME
+    image_storage: str = PACKED
+    scene_settings: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_scene(cls, scene: bpy.types.Scene) -> AssignOptions:
+        """The choices of a scene. Raises PbrFitError where the naming scheme cannot be used."""
+        settings = scene.pbrfit
+        material_name(settings.material_name, "Object", "Material")
+        return cls(
+            alpha=settings.use_alpha,
+            world_scene_uid=scene.session_uid if settings.learn_light and settings.apply_world else None,
+            material_name=settings.material_name,
+            image_storage=settings.image_storage,
+            scene_settings=scene_values(settings),
+        )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What was made. materials: names of the new ones, `material` the first; originals: names by slot of the first
+    object ("": none); world: name of the new one ("": none); notes: what the artist should know, sentences."""
+
+    material: str
+    originals: dict[int, str]
+    world: str
+    materials: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NewMaterial:
+    """A material to make: its sets by UDIM tile (0: no tiles), by number within the plan, and one of them."""
+
+    name: str
+    sets: dict[int, int]
+    map_set: MapSet
+
+
+def assignment_steps(
+    plan: JobPlan, files: dict[str, bytes], record: dict, options: AssignOptions
+) -> Generator[bool, None, Assignment]:
+    """Create a material for each set of a plan from the result files, and put it into the slots of the set.
+
+    files: as in the result of the job; record: JSON values kept with the materials. Yields False after each slice of
+    preparation and True once before the last slice, which alone changes what the file shows. Closed before that, it
+    removes what it made, also when undo or loading a file has taken some of it.
+    Raises PbrFitError where the objects or slots are gone, or files cannot be written.
+    """
+    fit = uuid.uuid4().hex
+    notes = check_targets(plan)
+    materials, unseen = seen_and_unseen(new_materials(plan, options.material_name), record)
+    notes += [f'No view sees a face of "{name}", so it stays as it was.' for name in unseen]
+    folder = file_folder(options.image_storage)
+    if options.image_storage == FILES and folder is None:
+        notes.append("The .blend is not saved yet, so the maps were packed.")
+    maker = ImageMaker(wanted_images(materials, len(plan.sets), files, plan, options), folder, fit)
+    try:
+        for _ in maker.steps():
+            yield False
+        yield True
+        for _ in maker.steps():  # what undo took meanwhile
+            pass
+        check_targets(plan)
+        return put_in_place(plan, materials, maker, {**record, "fit": fit}, options, tuple(notes))
+    except BaseException:
+        maker.discard()
+        raise
+
+
+def new_materials(plan: JobPlan, scheme: str) -> list[NewMaterial]:
+    """The materials of a plan: one for each set, save that the UDIM tiles of one set share one."""
+    found: dict[tuple, NewMaterial] = {}
+    names = {item.uid: item.name for item in plan.objects}
+    for index, map_set in enumerate(plan.sets):
+        if map_set.slots not in found:
+            name = material_name(scheme, names[map_set.slots[0].object_uid], map_set.name)
+            found[map_set.slots] = NewMaterial(name, {}, map_set)
+        found[map_set.slots].sets[map_set.tile] = index
+    return list(found.values())
+
+
+def seen_and_unseen(materials: list[NewMaterial], record: dict) -> tuple[list[NewMaterial], list[str]]:
+    """Those materials of which the fit has seen anything, and the names of the sets of the others.
+
+    Raises PbrFitError where it has seen none.
+    """
+    measured = record.get("metrics", {}).get("sets", [])
+    unseen = {index for index, values in enumerate(measured) if values["samples"] == 0}
+    seen = [material for material in materials if not unseen.issuperset(material.sets.values())]
+    if not seen:
+        raise PbrFitError("No view sees anything of what was fitted.", "Check that its faces point outwards.")
+    return seen, [material.map_set.name for material in materials if material not in seen]
+
+
+def wanted_images(
+    materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: JobPlan, options: AssignOptions
+) -> dict[tuple[int, str], WantedImage]:
+    """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
+    wanted = {}
+    for number, material in enumerate(materials):
+        for key, (label, space) in MAPS.items():
+            names = {
+                tile: f"{index}/{key}.png" if set_count > 1 else f"{key}.png" for tile, index in material.sets.items()
+            }
+            if all(name in files for name in names.values()):
+                tiles = {tile: files[name] for tile, name in names.items()}
+                wanted[number, key] = WantedImage(f"{material.name} {label}", ".png", space, tiles)
+    if options.world_scene_uid is not None and ENVIRONMENT in files:
+        name = f"{plan.objects[0].name} PBRfit Environment"
+        wanted[-1, "environment"] = WantedImage(name, ".exr", "Linear Rec.709", {0: files[ENVIRONMENT]})
+    return wanted
+
+
+def check_targets(plan: JobPlan) -> list[str]:
+    """What is missing of the plan's objects, sentences; PbrFitError where none is left, or a slot of those left is."""
+    objects = objects_of(plan)
+    gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
+    if len(gone) == len(plan.objects):
+        what = "The object is" if len(gone) == 1 else "The objects are"
+        raise PbrFitError(f"{what} gone, so what was fitted cannot be assigned.", "Fit it again.")
+    for map_set in plan.sets:
+        for use in map_set.slots:
+            found = objects[use.object_uid]
+            if found is not None and use.slot_index >= len(found.material_slots):
+                cause = f'Material slots of "{found.name}" were removed during the fit.'
+                raise PbrFitError(cause, "Fit it again.")
+    return [f"{', '.join(gone)} is gone and was left out."] if gone else []
+
+
+def put_in_place(
+    plan: JobPlan,
+    materials: list[NewMaterial],
+    maker: ImageMaker,
+    record: dict,
+    options: AssignOptions,
+    notes: tuple[str, ...],
+) -> Assignment:
+    """Make the materials (one for each name of UV map among a set's objects) and the world, and show them."""
+    record = {**record, "scene_settings": options.scene_settings, "objects": [item.name for item in plan.objects]}
+    objects = objects_of(plan)
+    names: list[str] = []
+    originals: dict[int, str] = {}
+    superseded: list[bpy.types.Material] = []
+    for number, wanted in enumerate(materials):
+        images = {key: image for key in MAPS if (image := maker.image((number, key))) is not None}
+        by_uv_map: dict[str, bpy.types.Material] = {}
+        for use in wanted.map_set.slots:
+            scene_object = objects[use.object_uid]
+            if scene_object is None:
+                continue
+            uv_map = wanted.map_set.uv_maps[use.object_uid]
+            if uv_map not in by_uv_map:
+                by_uv_map[uv_map] = new_material(wanted, images, uv_map, record, options.alpha)
+                names.append(by_uv_map[uv_map].name)
+            if use.object_uid == plan.objects[0].uid:
+                original = scene_object.material_slots[use.slot_index].material
+                originals[use.slot_index] = original.name if original is not None else ""
+            superseded += put_fitted(scene_object, use.slot_index, by_uv_map[uv_map], record["fit"])
+    remove_unused(superseded)
+    world = put_learned_world(plan, maker, record["fit"], options)
+    return Assignment(names[0] if names else "", originals, world, tuple(names), notes)
+
+
+def new_material(
+    wanted: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict, alpha: bool
+) -> bpy.types.Material:
+    """A new fitted material with its record."""
+    material = bpy.data.materials.new(wanted.name)
+    build_material_nodes(material, images, uv_map, alpha)
+    material[RECORD] = json.dumps({**record, "set": wanted.map_set.name, "uv_map": uv_map})
+    return material
+
+
+def put_learned_world(plan: JobPlan, maker: ImageMaker, fit: str, options: AssignOptions) -> str:
+    """Give the scene of the options a new world that shows the learned light, if there is any; returns its name."""
+    image = maker.image((-1, "environment"))
+    scene = next((item for item in bpy.data.scenes if item.session_uid == options.world_scene_uid), None)
+    if image is None or scene is None:
+        return ""
+    world = bpy.data.worlds.new(f"{plan.objects[0].name} PBRfit")
+    world[RECORD] = fit
+    build_world_nodes(world, image)
+    put_world(scene, world, fit)
+    return world.name
+
+
+def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Material]:
+    """The fitted materials of an object, shown or not, each once."""
+    seen = set()
+    for item in remembered(scene_object):
+        material = item.entry.get("fitted")
+        if material is not None and material not in seen:
+            seen.add(material)
+            yield material
+
+
+def record_of(material: bpy.types.Material) -> dict:
+    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit."""
+    return json.loads(material[RECORD])

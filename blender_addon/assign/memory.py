@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was there before a fit, remembered on the object and the scene, so that it can be shown again and put back.
+
+For each slot there is a stack: a fitted material can be fitted again. Nothing says which of the two is shown: that
+follows from what the slot holds, so undo cannot make it wrong. The memory is of plain custom properties, which are
+saved with the file and count as users of the materials that they point at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from ..common.names import RECORD
+from ..common.node_trees import images_of
+
+MEMORY = "pbrfit_fits"
+WORLD = "world"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The last fit of a slot: the slot as it is now, and its entry: original, fitted, link, hidden, kept, fit."""
+
+    slot: bpy.types.MaterialSlot
+    key: str
+    entry: Any
+
+    @property
+    def shows_fitted(self) -> bool:
+        """Whether the slot holds the fitted material (or else what was there before)."""
+        return self.slot.material == self.entry.get("fitted")
+
+
+# The stacks ---------------------------------------------------------------------------------------------------------
+
+
+def push(owner: bpy.types.ID, key: str, entry: dict[str, Any]) -> None:
+    """Put an entry on the stack `key` of an object or scene; entries that are None are left out."""
+    if MEMORY not in owner:
+        owner[MEMORY] = {}
+    if key not in owner[MEMORY]:
+        owner[MEMORY][key] = {}
+    stack = owner[MEMORY][key]
+    stack[str(len(stack) + 1)] = {name: value for name, value in entry.items() if value is not None}
+
+
+def top(owner: bpy.types.ID, key: str) -> Any | None:
+    """The last entry of the stack `key`, or None."""
+    stack = owner.get(MEMORY, {}).get(key)
+    return stack[str(len(stack))] if stack else None
+
+
+def drop(owner: bpy.types.ID, key: str) -> None:
+    """Take the last entry off the stack `key`; empty stacks go."""
+    stack = owner[MEMORY][key]
+    del stack[str(len(stack))]
+    if not len(stack):
+        del owner[MEMORY][key]
+    if not len(owner[MEMORY]):
+        del owner[MEMORY]
+
+
+# Slots --------------------------------------------------------------------------------------------------------------
+
+
+def remembered(scene_object: bpy.types.Object) -> Iterator[Remembered]:
+    """The slots of an object that hold a fitted material, or what was there before it.
+
+    Where slots were moved, the one that holds the fitted material counts; slots into which the artist has put
+    something else since are left out.
+    """
+    slots = list(scene_object.material_slots)
+    for key in sorted(scene_object.get(MEMORY, {}).keys()):
+        entry = top(scene_object, key)
+        known = {entry.get("original"), entry.get("fitted")}
+        index = int(key)
+        if index < len(slots) and slots[index].material in known:
+            yield Remembered(slots[index], key, entry)
+            continue
+        slot = next(
+            (item for item in slots if item.material is not None and item.material == entry.get("fitted")), None
+        )
+        if slot is not None:
+            yield Remembered(slot, key, entry)
+
+
+def put_fitted(scene_object: bpy.types.Object, slot_index: int, fitted: bpy.types.Material, fit: str) -> list:
+    """Put a fitted material into a slot and remember what was there; returns fitted materials that this supersedes.
+
+    The original gets a fake user where it has none. A slot of a mesh that other objects use too is linked to the
+    object, so that the others keep their look.
+    """
+    slot, key = scene_object.material_slots[slot_index], str(slot_index)
+    original, link, hidden = slot.material, slot.link, None
+    kept = keep(original)
+    superseded = []
+    while (last := top(scene_object, key)) is not None and original != last.get("fitted"):
+        superseded.append(last.get("fitted"))
+        drop(scene_object, key)
+    if link == "DATA" and shared(scene_object.data):
+        slot.link = "OBJECT"
+        hidden = slot.material
+    entry = {"original": original, "fitted": fitted, "link": link, "hidden": hidden, "kept": int(kept), "fit": fit}
+    push(scene_object, key, {**entry, "own_link": int(slot.link != link)})
+    slot.material = fitted
+    return [material for material in superseded if material is not None]
+
+
+def keep(owner: bpy.types.ID | None) -> bool:
+    """Give a datablock of this file a fake user; whether this fit (or a remembered one) is why it has one."""
+    if owner is None or owner.library is not None:
+        return False
+    if not owner.use_fake_user:
+        owner.use_fake_user = True
+        return True
+    return any(entry.get("original") == owner and entry.get("kept") for entry in all_entries())
+
+
+def shared(mesh: bpy.types.Mesh) -> bool:
+    """Whether more than one object uses the mesh."""
+    return mesh.users - int(mesh.use_fake_user) > 1
+
+
+def all_entries() -> Iterator[Any]:
+    """Every entry of the file."""
+    for owner in (*bpy.data.objects, *bpy.data.scenes):
+        for stack in owner.get(MEMORY, {}).values():
+            yield from stack.values()
+
+
+def show_fitted(slot: bpy.types.MaterialSlot, entry: Any) -> None:
+    """Have a slot hold its fitted material."""
+    if entry["own_link"]:
+        slot.link = "OBJECT"
+    slot.material = entry.get("fitted")
+
+
+def show_original(slot: bpy.types.MaterialSlot, entry: Any) -> None:
+    """Have a slot hold what was there before the fit, in the same way."""
+    if slot.link != entry["link"]:
+        slot.material = entry.get("hidden")
+        slot.link = entry["link"]  # the mesh's own slot still holds the original
+    else:
+        slot.material = entry.get("original")
+
+
+# What the artist does -----------------------------------------------------------------------------------------------
+
+
+def shown(scene_objects: Iterable[bpy.types.Object]) -> str:
+    """What the objects show: "FITTED" where any fitted material is shown, "ORIGINAL", or "" where none was fitted."""
+    found = [item.shows_fitted for scene_object in scene_objects for item in remembered(scene_object)]
+    return ("FITTED" if any(found) else "ORIGINAL") if found else ""
+
+
+def show(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object], fitted: bool) -> None:
+    """Have all slots of the objects show their fitted materials, or what was there before; and the world with them."""
+    fits = set()
+    for scene_object in scene_objects:
+        for item in list(remembered(scene_object)):
+            fits.add(item.entry["fit"])
+            if item.shows_fitted != fitted:
+                (show_fitted if fitted else show_original)(item.slot, item.entry)
+    light = top(scene, WORLD)
+    if light is not None and light["fit"] in fits and scene.world in {light.get("original"), light.get("fitted")}:
+        scene.world = light.get("fitted" if fitted else "original")
+
+
+def learned_world(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) -> bpy.types.World | None:
+    """The world that the last fit of one of the objects made for the scene, or None."""
+    light = top(scene, WORLD)
+    fits = {item.entry["fit"] for scene_object in scene_objects for item in remembered(scene_object)}
+    return light.get("fitted") if light is not None and light["fit"] in fits else None
+
+
+def revert(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) -> list[str]:
+    """Put back what the objects had before their last fit; returns the names of the materials that were taken off.
+
+    Materials, images and worlds that the fit made go where nothing else uses them; fake users that it added go where
+    no other fit needs them. Files that were written stay.
+    """
+    taken: dict[str, bpy.types.Material] = {}
+    fits, released = set(), []
+    for scene_object in scene_objects:
+        for item in list(remembered(scene_object)):
+            if item.shows_fitted:
+                show_original(item.slot, item.entry)
+            fits.add(item.entry["fit"])
+            if item.entry.get("fitted") is not None:
+                taken[item.entry["fitted"].name] = item.entry["fitted"]
+            if item.entry["kept"]:
+                released.append(item.entry.get("original"))
+            drop(scene_object, item.key)
+    worlds = []
+    light = top(scene, WORLD)
+    if light is not None and light["fit"] in fits:
+        if scene.world == light.get("fitted"):
+            scene.world = light.get("original")
+        worlds.append(light.get("fitted"))
+        if light["kept"]:
+            released.append(light.get("original"))
+        drop(scene, WORLD)
+    names = list(taken)
+    release(released)
+    remove_unused([*taken.values(), *worlds])
+    return names
+
+
+def put_world(scene: bpy.types.Scene, world: bpy.types.World, fit: str) -> None:
+    """Give the scene a world and remember the old one, which gets a fake user where it has none."""
+    original = scene.world
+    kept = keep(original)
+    last = top(scene, WORLD)
+    if last is not None and original != last.get("fitted"):
+        drop(scene, WORLD)
+    push(scene, WORLD, {"original": original, "fitted": world, "kept": int(kept), "fit": fit})
+    scene.world = world
+
+
+def release(owners: Iterable[bpy.types.ID | None]) -> None:
+    """Take fake users away that fits added, save from what another remembered fit still keeps."""
+    needed = {entry.get("original") for entry in all_entries() if entry.get("kept")}
+    for owner in owners:
+        if owner is not None and owner not in needed:
+            owner.use_fake_user = False
+
+
+def remove_unused(owners: Iterable[bpy.types.Material | bpy.types.World | None]) -> None:
+    """Remove fitted materials and worlds that nothing uses, and the images that only they used."""
+    unused = [owner for owner in owners if owner is not None and owner.users == 0 and RECORD in owner]
+    images = {image for owner in unused for image in images_of(owner.node_tree) if RECORD in image}
+    bpy.data.batch_remove(unused)
+    bpy.data.batch_remove([image for image in images if image.users == 0])

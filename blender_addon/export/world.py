@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The world's light as an equirectangular image, where its nodes are simple enough to be read directly.
+
+The simple chain is World Output <- Background <- Environment Texture, with or without a Mapping that only rotates.
+Any other world (sky, gradients, mixes) is rendered to an image by the second Blender.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from mathutils import Euler
+
+from ..common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
+
+MAXIMUM_WIDTH = 2048
+RENDERED_SIZE = (1024, 512)
+
+
+@dataclass(frozen=True)
+class SimpleWorld:
+    """A world that shows an image. rotation: float64 [3, 3], from a direction to the one looked up in the image."""
+
+    image: bpy.types.Image
+    rotation: np.ndarray
+    strength: float
+
+    @property
+    def state(self) -> tuple:
+        """What the light follows from, but for the image's pixels."""
+        image = self.image
+        space = image.colorspace_settings.name
+        return image.session_uid, *image.size, space, image.is_dirty, self.rotation.tobytes(), self.strength
+
+    def radiance(self) -> np.ndarray | None:
+        """The environment float32 [H, W, 3], as `export_world` gives it; None where the image cannot be read."""
+        radiance = read_image(self.image)
+        if radiance is None:
+            return None
+        radiance = shrink(radiance, MAXIMUM_WIDTH) * np.float32(self.strength)
+        return np.ascontiguousarray(rotate_environment(radiance, self.rotation), dtype=np.float32)
+
+
+def export_world(scene: bpy.types.Scene) -> np.ndarray | None:
+    """The environment float32 [H, W, 3]: row 0 = top, Blender's mapping, linear Rec.709; None: not the simple chain.
+
+    Strength and rotation are applied. Images wider than 2048 are averaged down. A rotation that is not a whole number
+    of texels about Z is resampled bilinearly, which blurs by up to half a texel. The image's pixels are loaded if they
+    were not; nothing else changes.
+    """
+    found = simple_world(scene)
+    return found.radiance() if found is not None else None
+
+
+def background_of(scene: bpy.types.Scene) -> bpy.types.Node | None:
+    """The Background node that is all of a scene's world; None where there is none, or something beside it."""
+    tree = tree_of(scene.world)
+    output = output_node(tree, "ShaderNodeOutputWorld") if tree is not None else None
+    surface = linked_from(output.inputs["Surface"]) if output is not None else None
+    if surface is None or surface[0].bl_idname != "ShaderNodeBackground" or surface[0].mute:
+        return None
+    return surface[0]
+
+
+def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
+    """What the simple chain of a scene's world shows; None: not the simple chain."""
+    background = background_of(scene)
+    source = linked_from(background.inputs["Color"]) if background is not None else None
+    if source is None or background.inputs["Strength"].is_linked:
+        return None
+    texture = source[0]
+    if texture.bl_idname != "ShaderNodeTexEnvironment" or not is_plain_texture(texture):
+        return None
+    rotation = lookup_rotation(texture)
+    if rotation is None:
+        return None
+    return SimpleWorld(texture.image, rotation, float(background.inputs["Strength"].default_value))
+
+
+def constant_world(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
+    """The radiance of a world that is the same everywhere, black where there is none; None: it is not."""
+    if scene.world is None:
+        return (0.0, 0.0, 0.0)
+    if tree_of(scene.world) is None:
+        return tuple(float(value) for value in scene.world.color)
+    background = background_of(scene)
+    if background is None or background.inputs["Color"].is_linked or background.inputs["Strength"].is_linked:
+        return None
+    strength = background.inputs["Strength"].default_value
+    return tuple(float(value) * strength for value in background.inputs["Color"].default_value[:3])
+
+
+def is_plain_texture(texture: bpy.types.Node) -> bool:
+    """Whether an Environment Texture shows its image as it is: equirectangular, a still, no mapping of its own."""
+    return (
+        texture.image is not None
+        and texture.image.source in {"FILE", "GENERATED"}
+        and texture.projection == "EQUIRECTANGULAR"
+        and not texture.mute
+        and has_plain_mapping(texture)
+    )
+
+
+def lookup_rotation(texture: bpy.types.Node) -> np.ndarray | None:
+    """The rotation [3, 3] from a world direction to the direction looked up in the image; None: not a rotation."""
+    source = linked_from(texture.inputs["Vector"])
+    if source is None:
+        return None if texture.inputs["Vector"].is_linked else np.eye(3)
+    node, socket = source
+    if is_direction(node, socket):
+        return np.eye(3)
+    if node.bl_idname != "ShaderNodeMapping" or node.mute or node.vector_type not in {"POINT", "VECTOR", "TEXTURE"}:
+        return None
+    below = linked_from(node.inputs["Vector"])
+    if below is None or not is_direction(*below):
+        return None
+    inputs = [node.inputs[name] for name in ("Location", "Rotation", "Scale") if name in node.inputs]
+    if any(entry.is_linked for entry in inputs):
+        return None
+    if node.vector_type != "VECTOR" and tuple(node.inputs["Location"].default_value) != (0.0, 0.0, 0.0):
+        return None
+    if tuple(node.inputs["Scale"].default_value) != (1.0, 1.0, 1.0):
+        return None
+    rotation = np.array(Euler(node.inputs["Rotation"].default_value, "XYZ").to_matrix(), dtype=np.float64)
+    return rotation.T if node.vector_type == "TEXTURE" else rotation
+
+
+def is_direction(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
+    """Whether a socket gives the world's direction unchanged."""
+    return node.bl_idname == "ShaderNodeTexCoord" and socket.identifier == "Generated" and not node.mute
+
+
+def read_image(image: bpy.types.Image) -> np.ndarray | None:
+    """Linear radiance float32 [H, W, 3] of an image, row 0 = top; None for a byte image in an unusual colour space."""
+    width, height = image.size
+    if width == 0 or height == 0 or image.channels < 3:
+        return None
+    pixels = np.empty(width * height * image.channels, dtype=np.float32)
+    image.pixels.foreach_get(pixels)
+    radiance = pixels.reshape(height, width, image.channels)[::-1, :, :3]
+    if image.is_float:
+        return radiance  # Blender converts float images to its linear space when it loads them
+    space = image.colorspace_settings.name
+    if space == "sRGB":
+        return np.where(radiance <= 0.04045, radiance / 12.92, ((radiance + 0.055) / 1.055) ** 2.4)
+    return radiance if space in {"Non-Color", "Linear Rec.709"} else None
+
+
+def shrink(radiance: np.ndarray, maximum_width: int) -> np.ndarray:
+    """Average whole blocks of texels until the width is at most `maximum_width` (where the size divides evenly)."""
+    height, width, channels = radiance.shape
+    while width > maximum_width and width % 2 == 0 and height % 2 == 0:
+        radiance = radiance.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3), dtype=np.float32)
+        height, width, channels = radiance.shape
+    return radiance
+
+
+def rotate_environment(radiance: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """An environment [H, W, 3] whose value in direction d is that of `radiance` in direction rotation @ d."""
+    height, width = radiance.shape[:2]
+    if np.allclose(rotation[2], (0.0, 0.0, 1.0), atol=1e-7):
+        # About Z it is a shift along the rows; u falls as the angle about Z grows.
+        shift = math.atan2(rotation[1, 0], rotation[0, 0]) / (2.0 * math.pi) * width
+        whole = math.floor(shift + 1e-4)
+        part = np.float32(shift - whole if shift - whole > 1e-4 else 0.0)
+        rolled = np.roll(radiance, whole, axis=1)
+        return rolled if part == 0.0 else (1 - part) * rolled + part * np.roll(radiance, whole + 1, axis=1)
+    azimuth = 2.0 * math.pi * (0.5 - (np.arange(width) + 0.5) / width)
+    elevation = math.pi * (0.5 - (np.arange(height) + 0.5) / height)
+    direction = np.empty((height, width, 3))
+    direction[..., 0] = np.cos(elevation)[:, None] * np.cos(azimuth)
+    direction[..., 1] = np.cos(elevation)[:, None] * np.sin(azimuth)
+    direction[..., 2] = np.sin(elevation)[:, None]
+    looked_up = direction @ rotation.T
+    column = (0.5 - np.arctan2(looked_up[..., 1], looked_up[..., 0]) / (2.0 * math.pi)) * width - 0.5
+    row = (0.5 - np.arcsin(np.clip(looked_up[..., 2], -1.0, 1.0)) / math.pi) * height - 0.5
+    left, above = np.floor(column).astype(int), np.floor(row).astype(int)
+    part_x = (column - left).astype(np.float32)[..., None]
+    part_y = (row - above).astype(np.float32)[..., None]
+    top, bottom = np.clip(above, 0, height - 1), np.clip(above + 1, 0, height - 1)
+    upper = (1 - part_x) * radiance[top, left % width] + part_x * radiance[top, (left + 1) % width]
+    lower = (1 - part_x) * radiance[bottom, left % width] + part_x * radiance[bottom, (left + 1) % width]
+    return (1 - part_y) * upper + part_y * lower

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One-click mends of what the preflight finds. Each is one step of undo; mode, selection and active object stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import bpy
+import numpy as np
+from bpy.props import StringProperty
+
+from ..common.errors import PbrFitError
+from ..common.node_layout import add_node, fresh_tree
+from ..common.node_trees import images_of, tree_of
+from ..common.package import ADDON
+from ..export.plan import target_objects
+from . import checks as preflight
+
+UV_MAP = "PBRfit"
+MARGIN_TEXELS = 4.0
+ISLAND_ANGLE = np.radians(66.0)
+CONVERTIBLE = {"CURVE", "SURFACE", "FONT", "META"}
+ELEMENTS = ("vertices", "edges", "polygons")
+
+
+@contextmanager
+def alone(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Object Mode with nothing but `objects` selected, the first active; afterwards mode and selection are as before."""
+    layer = context.view_layer
+    active = layer.objects.active
+    mode = active.mode if active is not None else "OBJECT"
+    if mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    selected = [item for item in layer.objects if item.select_get(view_layer=layer)]
+    try:
+        select(layer, objects, objects[0])
+        yield
+    finally:
+        select(layer, selected, active)
+        if mode != "OBJECT":
+            bpy.ops.object.mode_set(mode=mode)
+
+
+def select(layer: bpy.types.ViewLayer, objects: list[bpy.types.Object], active: bpy.types.Object | None) -> None:
+    """Have exactly these objects selected, and one of them active."""
+    for item in layer.objects:
+        item.select_set(item in objects, view_layer=layer)
+    layer.objects.active = active
+
+
+@contextmanager
+def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
+    """Every face shown and selected; afterwards as before."""
+    kept = {}
+    for name in ELEMENTS:
+        elements = getattr(mesh, name)
+        for attribute, value in (("select", True), ("hide", False)):
+            states = np.empty(len(elements), dtype=bool)
+            elements.foreach_get(attribute, states)
+            kept[name, attribute] = states
+            elements.foreach_set(attribute, np.full(len(elements), value))
+    try:
+        yield
+    finally:
+        for (name, attribute), states in kept.items():
+            getattr(mesh, name).foreach_set(attribute, states)
+
+
+def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
+    """Smart UV Project of all faces of the objects into a new UV map of each, side by side in one square.
+
+    The new map becomes the active one; the one that materials read by default stays, so nothing looks different.
+    Raises PbrFitError where a mesh has no room for another UV map.
+    """
+    meshes = list(dict.fromkeys(item.data for item in objects))
+    full = next((mesh for mesh in meshes if len(mesh.uv_layers) >= 8), None)
+    if full is not None:
+        raise PbrFitError(f'The mesh "{full.name}" has eight UV maps, and more cannot be.', "Remove one of them.")
+    with alone(context, objects):
+        for mesh in meshes:
+            shown = next((layer.name for layer in mesh.uv_layers if layer.active_render), None)
+            mesh.uv_layers.active = mesh.uv_layers.new(name=UV_MAP, do_init=False)
+            if shown is not None:
+                mesh.uv_layers[shown].active_render = True
+        with ExitStack() as selections:
+            for mesh in meshes:
+                selections.enter_context(all_faces_selected(mesh))
+            bpy.ops.object.mode_set(mode="EDIT")
+            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
+            margin = MARGIN_TEXELS / resolution
+            bpy.ops.uv.smart_project(angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION")
+
+
+class Mend:
+    """A mend of the object that a finding names, or of all that would be fitted."""
+
+    bl_options = {"REGISTER", "UNDO"}
+    target: StringProperty(name="Object", description="Which one; empty: all", options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There must be something to mend."""
+        if not target_objects(context):
+            cls.poll_message_set("No object is active")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Mend it, or say why not."""
+        objects = [item for item in target_objects(context) if self.target in {"", item.name}]
+        if not objects:
+            self.report({"ERROR"}, f'"{self.target}" is not selected any more')
+            return {"CANCELLED"}
+        try:
+            self.report({"INFO"}, self.mend(context, objects))
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        except RuntimeError as error:  # what an operator of Blender reports
+            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            return {"CANCELLED"}
+        finally:
+            preflight.forget_check()
+        return {"FINISHED"}
+
+
+def names(objects: list[bpy.types.Object]) -> str:
+    """The objects' names in quotes."""
+    return ", ".join(f'"{item.name}"' for item in objects)
+
+
+class PBRFIT_OT_check(bpy.types.Operator):
+    """Look for everything that may stand in the way of a fit of the selected objects, without starting it"""
+
+    bl_idname = "pbrfit.check"
+    bl_label = "Check"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There must be something to check."""
+        if not target_objects(context):
+            cls.poll_message_set("No object is active")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Check; the sidebar shows what was found."""
+        found = preflight.all_findings(context, context.evaluated_depsgraph_get())
+        errors = len(preflight.errors_of(found))
+        text = f"{errors} errors, {len(found) - errors} warnings" if found else "Nothing stands in the way"
+        self.report({"INFO"}, f"PBRfit: {text}")
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_unwrap(Mend, bpy.types.Operator):
+    """Unwrap into a new UV map without overlaps, and fit in that one. The old UV maps and the looks stay"""
+
+    bl_idname = "pbrfit.unwrap"
+    bl_label = "Unwrap"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Unwrap them side by side."""
+        unwrap(context, objects, context.scene.pbrfit.resolution)
+        return f'{names(objects)}: unwrapped into the UV map "{objects[0].data.uv_layers.active.name}"'
+
+
+class PBRFIT_OT_apply_scale(Mend, bpy.types.Operator):
+    """Apply the object's scale to its mesh. Objects that share the mesh get one of their own"""
+
+    bl_idname = "pbrfit.apply_scale"
+    bl_label = "Apply Scale"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Apply it."""
+        with alone(context, objects):
+            bpy.ops.object.transform_apply(location=False, rotation=False, scale=True, isolate_users=True)
+        context.view_layer.update()
+        for item in objects:
+            lengths = [axis.length for axis in item.matrix_world.to_3x3().col]
+            if max(lengths) > 1.001 * min(lengths):
+                raise PbrFitError(
+                    f'"{item.name}" is still scaled differently along its axes: its parent or a constraint scales it.',
+                    "Apply the scale there.",
+                )
+        return f"{names(objects)}: scale applied"
+
+
+class PBRFIT_OT_clear_scale(Mend, bpy.types.Operator):
+    """Give the object a scale of one on every axis"""
+
+    bl_idname = "pbrfit.clear_scale"
+    bl_label = "Clear Scale"
+
+    def mend(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Clear it."""
+        for item in objects:
+            item.scale = item.delta_scale = (1.0, 1.0, 1.0)
+        return f"{names(objects)}: scale cleared"
+
+
+class PBRFIT_OT_triangulate(Mend, bpy.types.Operator):
+    """Add a Triangulate modifier for faces of more than four corners, so that every program splits them alike"""
+
+    bl_idname = "pbrfit.triangulate"
+    bl_label = "Triangulate"
+
+    def mend(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Add it at the end."""
+        for item in objects:
+            modifier = item.modifiers.new("Triangulate", "TRIANGULATE")
+            modifier.min_vertices = 5
+            if hasattr(modifier, "keep_custom_normals"):
+                modifier.keep_custom_normals = True
+        return f"{names(objects)}: got a Triangulate modifier"
+
+
+class PBRFIT_OT_object_mode(Mend, bpy.types.Operator):
+    """Switch to Object Mode"""
+
+    bl_idname = "pbrfit.object_mode"
+    bl_label = "Object Mode"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Leave the other mode."""
+        layer = context.view_layer
+        active = layer.objects.active
+        for item in (active, *objects):
+            if item is not None and item.mode != "OBJECT":
+                layer.objects.active = item
+                bpy.ops.object.mode_set(mode="OBJECT")
+        layer.objects.active = active
+        return "Object Mode"
+
+
+class PBRFIT_OT_show_object(Mend, bpy.types.Operator):
+    """Show the object in the viewport"""
+
+    bl_idname = "pbrfit.show_object"
+    bl_label = "Show"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Show it."""
+        for item in objects:
+            item.hide_viewport = False
+            item.hide_set(False, view_layer=context.view_layer)
+            if not item.visible_get(view_layer=context.view_layer):
+                raise PbrFitError(f'"{item.name}" is hidden by its collection.', "Show the collection in the Outliner.")
+        return f"{names(objects)}: shown"
+
+
+class PBRFIT_OT_make_local(Mend, bpy.types.Operator):
+    """Make the linked object and its mesh part of this file"""
+
+    bl_idname = "pbrfit.make_local"
+    bl_label = "Make Local"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Make them local."""
+        for item in [item.name for item in objects]:
+            found = context.view_layer.objects[item]
+            found.make_local()
+            found = context.view_layer.objects[item]
+            found.data.make_local()
+            if found.library is not None or found.data.library is not None:
+                raise PbrFitError(
+                    f'"{item}" stays linked, since its collection is.',
+                    "Use Object > Relations > Make Local > All, or fit it in its own file.",
+                )
+        return "The object is part of this file"
+
+
+class PBRFIT_OT_convert_to_mesh(Mend, bpy.types.Operator):
+    """Convert the object to a mesh, with its modifiers applied"""
+
+    bl_idname = "pbrfit.convert_to_mesh"
+    bl_label = "Convert to Mesh"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Convert what can be."""
+        objects = [item for item in objects if item.type in CONVERTIBLE]
+        with alone(context, objects):
+            bpy.ops.object.convert(target="MESH")
+        return f"{names(objects)}: converted to a mesh"
+
+
+class PBRFIT_OT_pack_images(Mend, bpy.types.Operator):
+    """Pack the images with unsaved changes of the object's materials and of the world into the file"""
+
+    bl_idname = "pbrfit.pack_images"
+    bl_label = "Pack Images"
+
+    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Pack them."""
+        owners = [slot.material for item in objects for slot in item.material_slots] + [context.scene.world]
+        images = dict.fromkeys(image for owner in owners for image in images_of(tree_of(owner)) if image.is_dirty)
+        for image in images:
+            image.pack()
+        return f"Packed {len(images)} images"
+
+
+class PBRFIT_OT_add_world(bpy.types.Operator):
+    """Give the scene a world with one of Blender's own environment images, so that light comes from all sides"""
+
+    bl_idname = "pbrfit.add_world"
+    bl_label = "Add World"
+    bl_options = {"REGISTER", "UNDO"}
+    target: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The scene must have none."""
+        if context.scene.world is not None:
+            cls.poll_message_set("The scene has a world")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add it."""
+        folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
+        world = bpy.data.worlds.new("Forest")
+        tree = fresh_tree(world)
+        output = add_node(tree, "ShaderNodeOutputWorld", "World Output", 300.0, 0.0)
+        background = add_node(tree, "ShaderNodeBackground", "Background", 80.0, 0.0)
+        texture = add_node(tree, "ShaderNodeTexEnvironment", "Environment Texture", -260.0, 0.0)
+        texture.image = bpy.data.images.load(os.path.join(folder, "forest.exr"), check_existing=True)
+        tree.links.new(texture.outputs["Color"], background.inputs["Color"])
+        tree.links.new(background.outputs["Background"], output.inputs["Surface"])
+        context.scene.world = world
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_open_preferences(bpy.types.Operator):
+    """Open the preferences of PBRfit, where the backend is set up, chosen and checked"""
+
+    bl_idname = "pbrfit.open_preferences"
+    bl_label = "Open Preferences"
+    bl_options = {"REGISTER"}
+    target: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be windows."""
+        if bpy.app.background:
+            cls.poll_message_set("This Blender has no windows")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Open them."""
+        bpy.ops.screen.userpref_show()
+        return bpy.ops.preferences.addon_show(module=ADDON)
+
+
+CLASSES = (
+    PBRFIT_OT_check,
+    PBRFIT_OT_unwrap,
+    PBRFIT_OT_apply_scale,
+    PBRFIT_OT_clear_scale,
+    PBRFIT_OT_triangulate,
+    PBRFIT_OT_object_mode,
+    PBRFIT_OT_show_object,
+    PBRFIT_OT_make_local,
+    PBRFIT_OT_convert_to_mesh,
+    PBRFIT_OT_pack_images,
+    PBRFIT_OT_add_world,
+    PBRFIT_OT_open_preferences,
+)
+
+
+def register() -> None:
+    """Register the operators."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    """Unregister the operators."""
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

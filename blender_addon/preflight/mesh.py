@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be found in evaluated meshes: their transforms, their faces, and how these lie in the UV map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ..export.mesh_reading import Readings
+from ..export.plan import JobPlan, MapSet
+from ..export.uv_layout import BLOCK, BORDER, find_overlap
+from .finding import ERROR, WARNING, Finding
+
+SMALLEST_RELATIVE_VOLUME = 1e-9
+SMALLEST_UV_AREA = 1e-12
+TOLERATED_FLAT_SHARE = 0.01
+FARTHEST = 1e15  # coordinates beyond this overflow float32 once they are squared
+COPYING_MODIFIERS = {"MIRROR", "ARRAY", "SCREW", "SOLIDIFY", "NODES"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the triangles of an object lie in its UV map: corners float32 [T, 3, 2], and the slot of each, int32 [T]."""
+
+    scene_object: bpy.types.Object
+    corners: np.ndarray
+    slots: np.ndarray
+
+
+def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[Finding]:
+    """The evaluated world transform: finite, invertible, and best uniform."""
+    linear = np.array(scene_object.evaluated_get(depsgraph).matrix_world, dtype=np.float64)[:3, :3]
+    name = scene_object.name
+    if not np.isfinite(linear).all():
+        yield Finding(ERROR, f'The transform of "{name}" is not finite.', "Reset it with Object > Clear.")
+        return
+    lengths = np.linalg.norm(linear, axis=0)
+    if lengths.min() <= 0.0 or abs(np.linalg.det(linear)) < SMALLEST_RELATIVE_VOLUME * lengths.max() ** 3:
+        cause = f'"{name}" is scaled to zero, so it has no volume and no surface.'
+        cure = "Give it a scale other than zero on every axis (Alt S clears the scale)."
+        yield Finding(ERROR, cause, cure, "pbrfit.clear_scale", name)
+    elif lengths.max() > 1.001 * lengths.min():
+        cause = f'"{name}" is scaled differently along its axes, which bends normal maps.'
+        cure = "Apply the scale (Object > Apply > Scale) if a normal map is fitted."
+        yield Finding(WARNING, cause, cure, "pbrfit.apply_scale", name)
+
+
+class MeshCheck:
+    """The evaluated mesh of an object: `findings`, and its `layout` once they are read without an error."""
+
+    def __init__(self, scene_object: bpy.types.Object, readings: Readings, settings: bpy.types.PropertyGroup) -> None:
+        self.layout: Layout | None = None
+        self._settings = settings
+        self._object = scene_object
+        self._readings = readings
+
+    def findings(self) -> Iterator[Finding]:
+        """Faces, finite vertices, materials, and a UV map that covers something."""
+        name = self._object.name
+        uv_map = self._object.data.uv_layers.active.name
+        reading = self._readings.of(self._object, uv_map)
+        if not len(reading.totals):
+            cure = "Select an object with faces, or check which modifier removes them."
+            yield Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
+            return
+        if reading.uv is None:
+            cure = "Keep the UV map in the modifiers, or apply them and unwrap the result."
+            yield Finding(ERROR, f'The modifiers of "{name}" remove its UV map "{uv_map}".', cure)
+            return
+        yield from self._shape_findings(reading.positions, reading.has_area)
+        own = [slot.material.name if slot.material is not None else None for slot in self._object.material_slots]
+        shown = list(reading.shown)
+        if shown != own[: len(shown)] and any(item is not None for item in shown):
+            cure = "Apply the modifier that sets the materials (Geometry Nodes: Set Material) first."
+            yield Finding(ERROR, f'The modifiers of "{name}" set its materials, not its slots.', cure)
+        corners = triangle_uvs(reading.uv, reading.triangles)
+        yield from uv_findings(name, uv_map, reading.uv, corners)
+        slots = np.clip(reading.slots, 0, max(1, len(own)) - 1)
+        yield from self._slot_findings(slots, own)
+        if self._settings.use_normal and reading.totals.max() > 4:
+            cause = f'{(reading.totals > 4).sum()} faces of "{name}" have more than four corners.'
+            cure = "Programs split such faces differently, which shows in normal maps: triangulate them."
+            yield Finding(WARNING, cause, cure, "pbrfit.triangulate", name)
+        self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
+
+    def _shape_findings(self, positions: np.ndarray, has_area: bool) -> Iterator[Finding]:
+        name = self._object.name
+        near = np.abs(positions) < FARTHEST
+        broken = 0 if near.all() else int((~near.all(axis=1)).sum())
+        if broken:
+            cause = f'"{name}" has {broken} vertices that are nowhere (NaN, infinite or absurdly far).'
+            cure = "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers."
+            yield Finding(ERROR, cause, cure)
+        elif not has_area:
+            yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
+
+    def _slot_findings(self, slots: np.ndarray, own: list[str | None]) -> Iterator[Finding]:
+        empty = [index for index, material in enumerate(own) if material is None]
+        faces = int(np.isin(slots, empty).sum()) if empty else 0
+        if faces == 0:
+            return
+        name = self._object.name
+        if faces == len(slots):
+            cure = "Give it the material whose look shall be fitted, or take the object out of the selection."
+            yield Finding(ERROR, f'No face of "{name}" has a material, so there is no look to fit.', cure)
+            return
+        if self._settings.map_sets == "OBJECT":
+            cure = "They are fitted as Blender shows them; give their slot a material if that is not meant."
+        else:
+            cure = "They are not fitted and stay as they are; give their slot a material if that is not meant."
+        yield Finding(WARNING, f'{faces} faces of "{name}" have no material: their slot is empty.', cure)
+
+
+def triangle_uvs(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The UVs float32 [C, 2] at the corners of triangles [T, 3]: float32 [T, 3, 2]."""
+    return uv.view(np.int64)[:, 0][triangles].view(np.float32).reshape(-1, 3, 2)  # one number for each pair is faster
+
+
+def uv_findings(name: str, uv_map: str, uv: np.ndarray, corners: np.ndarray) -> Iterator[Finding]:
+    """UVs [C, 2], and those at the corners of triangles [T, 3, 2]: finite, and with area."""
+    if not np.isfinite(uv).all():
+        cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
+        yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", name)
+        return
+    flat = float((uv_areas(corners) < SMALLEST_UV_AREA).mean())
+    if flat == 1.0:
+        cause = f'All faces of "{name}" have no area in its UV map "{uv_map}".'
+        yield Finding(ERROR, cause, "Unwrap it.", "pbrfit.unwrap", name)
+    elif flat > TOLERATED_FLAT_SHARE:
+        cause = f'{flat:.0%} of the triangles of "{name}" have no area in its UV map.'
+        yield Finding(WARNING, cause, "Unwrap these faces, or they get one color each.", "pbrfit.unwrap", name)
+
+
+def uv_areas(corners: np.ndarray) -> np.ndarray:
+    """The areas float64 [T] of triangles float32 [T, 3, 2] in the map."""
+    areas = np.empty(len(corners))
+    for start in range(0, len(corners), BLOCK):
+        block = slice(start, start + BLOCK)
+        ax, ay, bx, by, cx, cy = corners[block].reshape(-1, 6).T.astype(np.float64, order="C")
+        np.abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax), out=areas[block])
+    areas *= 0.5
+    return areas
+
+
+def layout_findings(plan: JobPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
+    """Where faces of one set of maps share places in it; `layouts` by object number."""
+    for map_set in plan.sets:
+        yield from set_findings(map_set, layouts, per_object)
+
+
+def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
+    """One set: its UVs within the unit square (or a tile), and no two faces in one place.
+
+    Objects with one mesh count once: they are the same thing in several places.
+    """
+    parts: list[np.ndarray] = []
+    groups: list[np.ndarray] = []
+    owners: list[bpy.types.Object] = []
+    for uid in map_set.uv_maps:
+        layout = layouts[uid]
+        if any(owner.data == layout.scene_object.data for owner in owners):
+            continue
+        mine = np.isin(layout.slots, [slot.slot_index for slot in map_set.slots if slot.object_uid == uid])
+        parts.append(layout.corners if mine.all() else layout.corners[mine])
+        groups.append(np.full(len(parts[-1]), len(owners)))
+        owners.append(layout.scene_object)
+    corners = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if map_set.tile:
+        squares = np.floor(corners.mean(axis=1))
+        wanted = [(map_set.tile - 1001) % 10, (map_set.tile - 1001) // 10]
+        chosen = (squares == wanted).all(axis=1)
+        corners, groups = corners[chosen], [np.concatenate(groups)[chosen]]
+    elif corners.min() < -BORDER or corners.max() > 1.0 + BORDER:
+        names = ", ".join(f'"{owner.name}"' for owner in owners)
+        cause = f"The UV map of {names} reaches outside the square from 0 to 1."
+        cure = "The maps repeat there, so faces may share pixels. Unwrap if that is not meant."
+        yield Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
+    overlap = find_overlap(corners, np.concatenate(groups))
+    if overlap is not None:
+        involved = [owners[group] for group in overlap.groups]
+        yield overlap_finding(map_set, overlap.share, involved, per_object)
+
+
+def overlap_finding(map_set: MapSet, share: float, owners: list[bpy.types.Object], per_object: bool) -> Finding:
+    """Faces of these objects share a part of a set's maps."""
+    names = " and ".join(f'"{owner.name}"' for owner in owners)
+    tile = f" (tile {map_set.tile})" if map_set.tile else ""
+    cause = (
+        f'Faces of {names} lie over each other in {max(share, 0.01):.0%} of the maps for "{map_set.name}"{tile}. '
+        "A texel has one value, so such faces get one look."
+    )
+    copying = next(
+        (m for owner in owners for m in owner.modifiers if m.type in COPYING_MODIFIERS and m.show_viewport), None
+    )
+    if copying is not None:
+        cure = f'If they should differ, apply the modifier "{copying.name}", then unwrap.'
+        return Finding(WARNING, cause, cure)
+    cure = "Unwrap if they should differ; the old UV map stays."
+    if per_object and len(map_set.slots) > 1:
+        cure = "Unwrap if they should differ (the old UV map stays), or choose one set of maps for each material."
+    return Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
+
+
+def one_name(owners: list[bpy.types.Object]) -> str:
+    """The name of the only object, or empty: all."""
+    return owners[0].name if len(owners) == 1 else ""

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all viewports of the preview share: the GPU's textures, prepared lights, connections to the backend, and a timer.
+
+The timer runs while a viewport shows the preview. It takes in what the backend sends and has viewports drawn again: when
+a frame, a light or maps of a running fit have come, and when a view that stands still can be refined.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Protocol
+
+import bpy
+
+from ...common.errors import PbrFitError
+from ...common.redraw import redraw_sidebars
+from ...protocol.client import preview_events as events
+from ...session import session
+from ...settings.preview import BACKEND, preview_regions, redraw_previews
+from ..gl.renderer import GlPreview
+from ..scene.light import worlds
+from ..scene.scene import PreviewScene
+from .backend import PreviewBackend
+from .connections import BackendConnections
+from .lights import PreparedLights
+
+TICK_SECONDS = 0.02
+# Without a viewport that shows the preview, connections and textures are kept for so long.
+KEPT_SECONDS = 10.0
+SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
+
+
+class ShownViewport(Protocol):
+    """What the hub needs of a viewport (`viewport.Viewport`).
+
+    name: of its frames; group: viewports of one group show the same scene; region: the pointer of the region it draws;
+    lacks_light: whether its light is still being prepared; label: what the picture is, where that must be said.
+    """
+
+    name: str
+    group: str
+    region: int
+    lacks_light: bool
+    label: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is shown otherwise than Blender would."""
+
+    def take_frame(self, frame: events.PreviewFrame) -> None:
+        """The backend has drawn a frame that this viewport asked for."""
+
+    def ask_again(self) -> None:
+        """There is something newer to be seen than the backend's last frame."""
+
+    def scene_changed(self) -> None:
+        """The maps of a running fit have changed."""
+
+    def wants_refining(self, now: float) -> bool:
+        """Whether the view stands still and can be drawn more finely."""
+
+    def free(self) -> None:
+        """Give up what is on the GPU."""
+
+
+class PreviewHub:
+    """See above. Use it from Blender's main thread."""
+
+    def __init__(self) -> None:
+        self.viewports: weakref.WeakSet[ShownViewport] = weakref.WeakSet()
+        self.connections = BackendConnections()
+        self._lights = PreparedLights(self.connections)
+        self._drawing: GlPreview | None = None
+        self._said: tuple = ()
+        self._previews_seen: tuple = ()
+        self._shown_at = time.monotonic()
+
+    @property
+    def drawing(self) -> GlPreview:
+        """What draws on Blender's own GPU; its textures are shared by all viewports."""
+        if self._drawing is None:
+            self._drawing = GlPreview()
+        return self._drawing
+
+    def joined(self, viewport: ShownViewport) -> None:
+        """A viewport is being drawn: keep the timer running for it."""
+        self.viewports.add(viewport)
+        self._shown_at = time.monotonic()
+        if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+            bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
+
+    def light(self, scene: PreviewScene) -> events.PreparedLight | None:
+        """The prepared light of a scene; None while it is made, or where nothing can make it."""
+        return self._lights.of(scene)
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether nothing is known that keeps the backend from drawing."""
+        return self.connections.can_stream
+
+    def show(self, group: str, scene: PreviewScene) -> PreviewBackend | None:
+        """The connection of a group of viewports once it has been given this scene to draw."""
+        return self.connections.show(group, scene)
+
+    # Events -----------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Take in what the backend has sent."""
+        before = self.connections.trouble
+        for group, event in self.connections.poll():
+            self._redraw(self._take(group, event))
+        if self.connections.trouble is not before:
+            self._lights.forget_questions()
+            self._redraw(self.viewports)
+
+    def _take(self, group: str, event: events.PreviewEvent) -> Iterable[ShownViewport]:
+        """Take an event; returns the viewports that it changes."""
+        of_group = [viewport for viewport in self.viewports if viewport.group == group]
+        if isinstance(event, events.PreviewFrame):
+            asking = [viewport for viewport in of_group if viewport.name == event.viewport]
+            for viewport in asking:
+                viewport.take_frame(event)
+            return asking
+        if isinstance(event, events.MapsChanged | events.SceneReady):
+            for viewport in of_group:
+                viewport.ask_again()
+            return of_group
+        if isinstance(event, events.PreparedLight):
+            self._lights.take(event)
+        elif isinstance(event, events.FrameFailed | events.PreviewFailed):
+            self.connections.refusal = PbrFitError(event.cause, event.cure)
+        return list(self.viewports)
+
+    def connect_again(self) -> None:
+        """Forget that the backend was lost: the next frame starts it, or connects to it."""
+        self.connections.forget_trouble()
+        self._lights.forget_questions()
+        for viewport in self.viewports:
+            viewport.ask_again()
+
+    # The timer --------------------------------------------------------------------------------------------------
+
+    def tick(self) -> bool:
+        """Once in a while; false where it need not be called again."""
+        now = time.monotonic()
+        regions = {region.as_pointer() for _, region in preview_regions()}
+        shown = [viewport for viewport in self.viewports if viewport.region in regions]
+        if shown:
+            self._shown_at = now
+        elif now > self._shown_at + KEPT_SECONDS:
+            self.free()
+            return False
+        if self.connections.can_try_again:
+            self.connect_again()
+        self.poll()
+        self._say()
+        self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
+        came = worlds().poll()
+        current = session.current()
+        seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
+        if came or seen != self._previews_seen:
+            self._previews_seen = seen
+            for viewport in shown:
+                viewport.scene_changed()
+            self._redraw(shown)
+        return True
+
+    def _say(self) -> None:
+        """Redraw what `lines` and `notes` are shown in, the sidebars too, where they have changed."""
+        scenes = {window.scene for window in bpy.context.window_manager.windows}
+        said = (*(line for scene in scenes for line in self.lines(scene)), *self.notes())
+        if said != self._said:
+            self._said = said
+            redraw_sidebars()
+            redraw_previews()
+
+    def _redraw(self, viewports: Iterable[ShownViewport]) -> None:
+        wanted = {viewport.region for viewport in viewports}
+        for _, region in preview_regions():
+            if region.as_pointer() in wanted:
+                region.tag_redraw()
+
+    def free(self) -> None:
+        """Give up connections and everything on the GPU."""
+        self.connections.disconnect()
+        self._lights.forget_questions()
+        for viewport in self.viewports:
+            viewport.free()
+        if self._drawing is not None:
+            self._drawing.free()
+            self._drawing = None
+        self._lights.free()
+
+    # What it says -----------------------------------------------------------------------------------------------
+
+    def lines(self, scene: bpy.types.Scene) -> list[tuple[str, str]]:
+        """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
+        said = []
+        wants_backend = scene.pbrfit_preview.draw_with == BACKEND
+        preparing = any(viewport.lacks_light for viewport in self.viewports)
+        trouble = self.connections.trouble or self.connections.refusal
+        if trouble is not None and (wants_backend or preparing):
+            said.append((trouble.cause.splitlines()[0], "ERROR"))
+            if wants_backend:
+                said.append(("Blender's GPU draws meanwhile.", "NONE"))
+            said.append((trouble.cure, "INFO"))
+        elif preparing:
+            said.append(("The light is being prepared.", "SORTTIME"))
+        elif wants_backend and not self.connections.any_connected:
+            said.append(("Connecting to the backend.", "SORTTIME"))
+        return said
+
+    def notes(self) -> list[str]:
+        """What is shown otherwise than Blender would."""
+        return list({note: None for viewport in self.viewports for note in viewport.notes})
+
+
+_hub: PreviewHub | None = None
+
+
+def hub() -> PreviewHub:
+    """The one of this Blender, made when it is first asked for."""
+    global _hub
+    if _hub is None:
+        _hub = PreviewHub()
+    return _hub
+
+
+def tick() -> float | None:
+    """Blender's timer; None ends it."""
+    return TICK_SECONDS if _hub is not None and _hub.tick() else None
+
+
+def viewport_of(region: bpy.types.Region) -> ShownViewport | None:
+    """The viewport that is drawn in a region; None where that does not show the preview."""
+    if _hub is None or region.as_pointer() not in {shown.as_pointer() for _, shown in preview_regions()}:
+        return None
+    return next((viewport for viewport in _hub.viewports if viewport.region == region.as_pointer()), None)
+
+
+def can_connect() -> bool:
+    """Whether the backend is lost, so that connecting again makes sense."""
+    return _hub is not None and not _hub.can_stream
+
+
+def connect_again() -> None:
+    """Forget that the backend was lost: the next frame starts it, or connects to it."""
+    if _hub is not None:
+        _hub.connect_again()
+
+
+def lines(scene: bpy.types.Scene) -> list[tuple[str, str]]:
+    """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
+    return _hub.lines(scene) if _hub is not None else []
+
+
+def notes() -> list[str]:
+    """What is shown otherwise than Blender would."""
+    return _hub.notes() if _hub is not None else []
+
+
+def is_software_renderer() -> bool:
+    """Whether there is no GPU and the processor draws: too slow for large frames while the view moves."""
+    import gpu  # late: without a window some Blenders have none before the first render
+
+    return any(name in gpu.platform.renderer_get().lower() for name in SOFTWARE_RENDERERS)
+
+
+def close_hub() -> None:
+    """End the timer, the connections and everything on the GPU."""
+    global _hub
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+    if _hub is not None:
+        _hub.free()
+        _hub = None
+
+
+def register() -> None:
+    """Nothing runs before a viewport is drawn."""
+
+
+def unregister() -> None:
+    """Leave nothing behind."""
+    close_hub()

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One region of a 3D view in Rendered shading: collects what it shows, draws it or takes the backend's frames.
+
+While the view moves there is one sample a pixel, and a quarter of the pixels where they come from the backend or where
+there is no GPU; once it stands still it is refined in steps. Nothing here waits for the backend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+import bpy
+import gpu
+import numpy as np
+from gpu_extras.presets import draw_texture_2d
+
+from ...protocol.client.preview_events import FrameRequest, PreviewFrame
+from ...settings.preview import BACKEND, CHANNELS, SAMPLES, SHADED
+from ..gl.targets import KeptImage, texture_of_frame
+from ..scene.cameras import ImageCamera, Window, viewport_camera
+from ..scene.collector import PreviewCollector
+from ..scene.scene import PreviewScene
+from .hub import hub, is_software_renderer
+from .references import ReferenceView
+
+# A view that has not changed for so long stands still.
+STILL_SECONDS = 0.15
+# Without a GPU the finest samples take seconds, in which Blender would stand.
+SOFTWARE_SAMPLES = 2
+LAYERS = 4
+
+_names = itertools.count(1)
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a frame of the backend was asked for. The light behind it is Blender's GPU's to draw: it need not travel."""
+
+    camera: ImageCamera
+    channel: str
+    background: str
+
+
+class Viewport:
+    """What a render engine of a region keeps between its frames. For Blender's main thread."""
+
+    def __init__(self) -> None:
+        self.name = f"viewport {next(_names)}"
+        self.group = ""
+        self.region = 0
+        self.lacks_light = False
+        self.label = ""
+        self.drawn = self.collected = 0  # how often: for whoever measures
+        self._collector = PreviewCollector()
+        self._scene: PreviewScene | None = None
+        self._is_current = False
+        self._seen: Hashable = None
+        self._changed_at = 0.0
+        self._level = 0
+        self._levels: list[tuple[int, int]] = [(1, 1)]
+        self._kept: KeptImage | None = None
+        self._kept_key: Hashable = None
+        self._frame: PreviewFrame | None = None
+        self._frame_asked: _Asked | None = None
+        self._frame_image: KeptImage | None = None
+        self._frame_is_drawn = False
+        self._streams = False
+        self._asked: Hashable = None
+        self._waiting: dict[int, _Asked] = {}
+        self._reference = ReferenceView()
+
+    # What Blender and the hub tell --------------------------------------------------------------------------------
+
+    def update(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Something of the scene has changed."""
+        self._collector.note_updates(depsgraph)
+        self._is_current = False
+
+    def scene_changed(self) -> None:
+        """The maps in the making have changed: collect anew."""
+        self._is_current = False
+
+    def take_frame(self, frame: PreviewFrame) -> None:
+        """The backend has drawn; the next `draw` shows it."""
+        asked = self._waiting.pop(frame.number, None)
+        if asked is not None:
+            self._frame, self._frame_asked, self._frame_is_drawn = frame, asked, False
+        self._waiting = {number: value for number, value in self._waiting.items() if number > frame.number}
+
+    def ask_again(self) -> None:
+        """There is something newer to be seen than the backend's last frame."""
+        self._asked = None
+
+    def wants_refining(self, now: float) -> bool:
+        """Whether the view stands still and can be drawn more finely; the backend is not asked for more than it draws."""
+        if self._streams and self._waiting and hub().can_stream:
+            return False
+        return self._level + 1 < len(self._levels) and now > self._changed_at + STILL_SECONDS
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is shown otherwise than Blender would."""
+        return self._scene.notes if self._scene is not None else ()
+
+    def free(self) -> None:
+        """Give up what is on the GPU."""
+        self._kept = self._kept_key = self._frame = self._frame_image = self._asked = None
+        self._frame_is_drawn = False
+        self._reference.free()
+
+    # Drawing ----------------------------------------------------------------------------------------------------
+
+    def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draw the region."""
+        framebuffer = gpu.state.active_framebuffer_get()
+        self.region = context.region.as_pointer()
+        hub().joined(self)
+        scene = depsgraph.scene
+        camera = viewport_camera(context, scene)
+        if camera is None:
+            return
+        if not self._is_current or self._scene is None:
+            self._scene = self._collector.collect(depsgraph, context.space_data)
+            self._is_current = True
+            self.collected += 1
+        space = context.space_data
+        self.group = f"{scene.session_uid} {context.view_layer.name} {space.as_pointer() if space.local_view else 0}"
+        settings = scene.pbrfit_preview
+        self.lacks_light, self.label = False, ""
+        if settings.show in CHANNELS:
+            texture, window = self._picture(scene, camera)
+        else:
+            texture, window, self.label = self._reference.picture(
+                settings.show, self._scene, self._light(), camera, (context.region.width, context.region.height)
+            )
+        if texture is None:
+            return
+        self.drawn += 1
+        # Blender's framebuffer is bound anew: making an offscreen unbinds it.
+        with framebuffer.bind():
+            blend = gpu.state.blend_get()
+            gpu.state.blend_set("ALPHA_PREMULT")
+            engine.bind_display_space_shader(depsgraph.scene_eval)
+            draw_texture_2d(texture, (window.x, window.y), window.width, window.height)
+            engine.unbind_display_space_shader()
+            gpu.state.blend_set(blend)
+
+    def _light(self) -> object:
+        light = hub().light(self._scene)
+        self.lacks_light = light is None and bool(self._scene.parts)
+        return light
+
+    def _picture(self, scene: bpy.types.Scene, camera: ImageCamera) -> tuple[gpu.types.GPUTexture | None, Window]:
+        """The texture that shows the scene through the camera, and where it lies in the region."""
+        settings = scene.pbrfit_preview
+        channel = CHANNELS[settings.show]
+        background = "light" if settings.show == SHADED and not scene.render.film_transparent else "none"
+        by_backend = settings.draw_with == BACKEND
+        self._note_view(camera, (channel, background, by_backend, self._scene), settings, by_backend)
+        if by_backend:
+            self._ask_backend(camera, channel, background)
+            asked = self._frame_asked
+            shows_this = asked is not None and (asked.channel, asked.background) == (channel, background)
+            if self._frame is not None and hub().can_stream and shows_this:
+                return self._framed(self._frame, asked), asked.camera.window
+        light = self._light()
+        share, spp = self._levels[self._level]
+        key = (camera.signature, channel, background, share, spp, id(self._scene), light.key if light else "")
+        if self._kept is None or self._kept_key != key:
+            size = tuple(max(1, -(-side // share)) for side in camera.size)
+            image = hub().drawing.draw(
+                self._scene, light, camera.view, camera.projection, size, channel, spp=spp, background=background
+            )
+            if self._kept is None or self._kept.size != size:
+                self._kept = KeptImage(size)
+            self._kept.take(image.texture_color)
+            self._kept_key = key
+        return self._kept.texture, camera.window
+
+    def _framed(self, frame: PreviewFrame, asked: _Asked) -> gpu.types.GPUTexture:
+        """The backend's frame, over the light where that is seen; put together once."""
+        light = self._light() if asked.background == "light" else None
+        if self._frame_is_drawn and self._frame_image is not None:
+            return self._frame_image.texture
+        size = (frame.width, frame.height)
+        if self._frame_image is None or self._frame_image.size != size:
+            self._frame_image = KeptImage(size)
+        sky = None
+        if light is not None:
+            camera, nothing = asked.camera, replace(self._scene, parts=())
+            sky = hub().drawing.draw(nothing, light, camera.view, camera.projection, size, background="light")
+        self._frame_image.take(sky.texture_color if sky is not None else None)
+        top, left, height, _ = frame.rect
+        if frame.rows.size:
+            self._frame_image.lay_over(texture_of_frame(frame.rows), left, frame.height - top - height)
+        # Without the light behind it, it is drawn again once that is there.
+        self._frame_is_drawn = light is not None or asked.background == "none"
+        return self._frame_image.texture
+
+    def _note_view(
+        self,
+        camera: ImageCamera,
+        content: Hashable,
+        settings: bpy.types.PropertyGroup,
+        by_backend: bool,
+    ) -> None:
+        """Begin coarsely where something has changed, and go on to the next step where it has not."""
+        now = time.monotonic()
+        self._streams = by_backend
+        finest = SAMPLES[settings.viewport_samples]
+        software = is_software_renderer()
+        if software and not by_backend:
+            finest = min(finest, SOFTWARE_SAMPLES)
+        steps = [(1, spp) for spp in (1, 2, 4) if spp <= finest]
+        self._levels = [(2, 1), *steps] if by_backend or software else steps
+        seen = (camera.signature, *content[:3], id(content[3]))
+        if seen != self._seen:
+            moved = self._seen is not None and camera.signature != self._seen[0]
+            self._seen, self._changed_at = seen, now
+            # Maps and lights that come do not make a view that stands still coarse.
+            first_full = 1 if self._levels[0][0] > 1 else 0
+            self._level = 0 if moved else min(first_full, len(self._levels) - 1)
+        elif self.wants_refining(now):
+            self._level += 1
+            self._changed_at = now
+        self._level = min(self._level, len(self._levels) - 1)
+
+    def _ask_backend(self, camera: ImageCamera, channel: str, background: str) -> None:
+        """Ask for the frame that is wanted now, if it has not been asked for."""
+        backend = hub().show(self.group, self._scene)
+        if backend is None:
+            self._asked = None
+            return
+        share, spp = self._levels[self._level]
+        wanted = (camera.signature, channel, background, share, spp, id(self._scene))
+        if self._asked == wanted:
+            return
+        self._asked = wanted
+        number = next(_numbers)
+        self._waiting[number] = _Asked(camera, channel, background)
+        width, height = (max(1, -(-side // share)) for side in camera.size)
+        backend.client.request_frame(
+            FrameRequest(
+                viewport=self.name,
+                number=number,
+                view=as_rows(camera.view),
+                projection=as_rows(camera.projection),
+                width=width,
+                height=height,
+                spp=spp,
+                channel=channel,
+                layers=LAYERS,
+            )
+        )
+
+
+def as_rows(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """A matrix as rows of numbers."""
+    return tuple(tuple(float(value) for value in row) for row in matrix)

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The split-sum preview drawn on Blender's own GPU: the same picture as the backend's, without it.
+
+Needs an active GPU context: in a viewport, in `RenderEngine.render` of an engine with `bl_use_gpu_context`, or after
+`gpu.init()`. What is approximate: of surfaces with alpha only those that are drawn before a nearer one show through it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import bpy
+import gpu
+import numpy as np
+
+from .image import GlImage
+from .mesh import mesh_batch, square_batch
+from .shader import UniformBlock, compiled
+from .sources import CHANNELS, LookPlan, ShaderSource, mean_source, sky_source, surface_source
+from .textures import GlLight, even_light, light_texture, strip_texture, table_texture
+from .values import frame_values, part_values, window
+
+NOTHING = 1e10  # the depth of what is not there, as Blender has it
+LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
+MOST_IMAGE_LEVELS = 16
+FRAMES_KEPT = 64  # after so many frames a mesh that they did not need is freed
+UPLOADS_KEPT = 6  # the same of maps in the making and lights, of which new ones may come with every frame
+PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
+MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
+
+
+class _Kept:
+    """Things by their keys; those that no frame needed for a while are given up."""
+
+    def __init__(self) -> None:
+        self._things: dict[Hashable, list] = {}
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def get(self, key: Hashable, frame: int, make: Callable[[], Any]) -> Any:
+        """The thing of this key, made where there is none."""
+        if key not in self._things:
+            self._things[key] = [make(), frame]
+        entry = self._things[key]
+        entry[1] = frame
+        return entry[0]
+
+    def give_up(self, before: int) -> None:
+        """Free what no frame since `before` needed."""
+        self._things = {key: entry for key, entry in self._things.items() if entry[1] >= before}
+
+
+@contextlib.contextmanager
+def _drawing_state() -> Iterator[None]:
+    """What drawing sets of the GPU's state is as before at the end."""
+    blend, mask, test = gpu.state.blend_get(), gpu.state.depth_mask_get(), gpu.state.depth_test_get()
+    try:
+        gpu.state.face_culling_set("NONE")
+        gpu.state.front_facing_set(False)
+        yield
+    finally:
+        gpu.state.blend_set(blend)
+        gpu.state.depth_mask_set(mask)
+        gpu.state.depth_test_set(test)
+        # One that is never freed: Blender 5.2 binds the last one anew, also after it was freed, and crashes.
+        gpu.shader.from_builtin("UNIFORM_COLOR").bind()
+
+
+class GlPreview:
+    """Draws scenes. Everything it holds on the GPU is kept between frames by its key; use it from one thread."""
+
+    def __init__(self) -> None:
+        self._frame = 0
+        self._meshes, self._strips, self._lights = _Kept(), _Kept(), _Kept()
+        self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
+        self._images: OrderedDict[tuple, GlImage] = OrderedDict()
+        self._frame_block = UniformBlock()
+        self._part_blocks: list[UniformBlock] = []
+        self._fixed: dict[str, Any] = {}
+        # Of this frame: images may be gone in the next.
+        self._uids: dict[int, bpy.types.Image] | None = None
+
+    def draw(
+        self,
+        scene: Any,
+        light: Any,
+        view: np.ndarray,
+        projection: np.ndarray,
+        size: tuple[int, int],
+        channel: str = "shaded",
+        spp: int = 1,
+        background: str = "none",
+    ) -> GlImage:
+        """Draw a `PreviewScene` under a `PreparedLight` (None: an even light) and return the image.
+
+        view, projection  [4, 4], renderer's axes, column vectors, the projection with y flipped
+        size              (width, height)
+        channel           of CHANNELS; "depth" is the distance along the camera's axis, 1e10 where nothing is
+        spp               samples along a pixel's side
+        background        "light": the light behind all, and alpha 1; "none"
+
+        The image is RGBA16F (RGBA32F for depth), linear Rec.709, premultiplied, at most 65504. It lies as Blender's own
+        do: its first row is the picture's lowest. It is drawn over by the next frame of this size.
+        Raises ValueError for an unknown channel or background.
+        """
+        if channel not in CHANNELS or background not in ("none", "light"):
+            raise ValueError(f"there is no channel {channel!r} or no background {background!r}: {', '.join(CHANNELS)}")
+        self._frame += 1
+        self._uids = None
+        spp = 1 if channel == "depth" else spp
+        behind = background == "light" and light is not None and channel != "depth"
+        image_format = "RGBA32F" if channel == "depth" else "RGBA16F"
+        image = self._image("image", size, image_format)
+        lit = self._light(light)
+        edge = max(1, min(LARGEST_SCRATCH, gpu.capabilities.max_texture_size_get()) // spp)
+        with _drawing_state():
+            if spp == 1:
+                self._draw_tile(image, scene, lit, view, projection, size, (0, 0, *size), channel, 1, behind)
+            else:
+                for top in range(0, size[1], edge):
+                    for left in range(0, size[0], edge):
+                        tile = (left, top, min(edge, size[0] - left), min(edge, size[1] - top))
+                        samples = self._image("samples", (tile[2] * spp, tile[3] * spp), image_format)
+                        frame = self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
+                        self._reduce(samples, image, frame)
+        self._uids = None
+        self._give_up()
+        return image
+
+    def read(self, image: GlImage) -> np.ndarray:
+        """The image that was drawn, float32 [h, w, 4], row 0 at the top."""
+        return image.read()
+
+    def free(self) -> None:
+        """Give up everything on the GPU; the next frame makes it anew."""
+        self.__init__()
+
+    def _draw_tile(
+        self,
+        target: GlImage,
+        scene: Any,
+        light: GlLight,
+        view: np.ndarray,
+        projection: np.ndarray,
+        size: tuple[int, int],
+        tile: tuple[int, int, int, int],
+        channel: str,
+        spp: int,
+        behind: bool,
+    ) -> gpu.types.GPUUniformBuf:
+        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target; its block `frame`."""
+        view, projection = np.asarray(view, np.float64), np.asarray(projection, np.float64)
+        eye = np.linalg.inv(view)[:3, 3]
+        upright = window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
+        turn = np.eye(4)
+        turn[:3, :3] = view[:3, :3]
+        frame = self._frame_block.set(
+            frame_values(turn, upright, size, tile, channel, spp, light.irradiance, light.places)
+        )
+        with target.bind():
+            nothing = (NOTHING, NOTHING, NOTHING, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
+            target.clear(nothing)
+            gpu.state.blend_set("NONE")
+            gpu.state.depth_mask_set(False)
+            gpu.state.depth_test_set("NONE")
+            if behind:
+                shader = self._shader("sky", sky_source)
+                shader.bind()
+                shader.uniform_block("frame", frame)
+                shader.uniform_sampler("light_atlas", light.atlas)
+                self._square().draw(shader)
+            gpu.state.depth_mask_set(True)
+            gpu.state.depth_test_set("LESS_EQUAL")
+            parts = list(enumerate(scene.parts))
+            for number, part in [item for item in parts if _is_opaque(item[1])]:
+                self._draw_part(number, part, eye, upright @ turn, frame, light)
+            if channel != "depth":
+                gpu.state.blend_set("ALPHA_PREMULT")
+            for number, part in [item for item in parts if not _is_opaque(item[1])]:
+                self._draw_part(number, part, eye, upright @ turn, frame, light)
+            gpu.state.depth_test_set("NONE")
+            gpu.state.blend_set("NONE")
+        return frame
+
+    def _draw_part(
+        self,
+        number: int,
+        part: Any,
+        eye: np.ndarray,
+        clip: np.ndarray,
+        frame: gpu.types.GPUUniformBuf,
+        light: GlLight,
+    ) -> None:
+        batch = self._meshes.get(part.key, self._frame, lambda: mesh_batch(part.arrays))
+        if batch is None:
+            return
+        plan, constants, textures, sizes = self._look(part.look)
+        shader = self._shader(plan, lambda: surface_source(plan))
+        while len(self._part_blocks) <= number:
+            self._part_blocks.append(UniformBlock())
+        block = self._part_blocks[number].set(part_values(part.matrix, eye, clip, constants, sizes))
+        shader.bind()
+        shader.uniform_block("frame", frame)
+        shader.uniform_block("part", block)
+        shader.uniform_sampler("light_atlas", light.atlas)
+        shader.uniform_sampler("ggx_table", self._table())
+        for slot, texture in enumerate(textures):
+            shader.uniform_sampler(f"map_{slot}", texture)
+        batch.draw(shader)
+
+    def _reduce(self, samples: GlImage, image: GlImage, frame: gpu.types.GPUUniformBuf) -> None:
+        shader = self._shader("mean", mean_source)
+        with image.bind():
+            gpu.state.depth_mask_set(False)
+            shader.bind()
+            shader.uniform_block("frame", frame)
+            shader.uniform_sampler("samples", samples.texture_color)
+            self._square().draw(shader)
+
+    def _look(self, look: Any) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[tuple]]:
+        """The plan of a look, its constants, and its textures with their sizes."""
+        constants = dict(MISSING)
+        numbers: dict[Hashable, int] = {}
+        kinds: list[str] = []
+        textures: list[gpu.types.GPUTexture] = []
+        sizes: list[tuple] = []
+        sources = []
+        premultiplied: dict[int, bool] = {}
+        for name in PROPERTIES:
+            value = getattr(look, name)
+            if not hasattr(value, "key"):
+                constants[name] = value
+                continue
+            image = None
+            if value.pixels is None:
+                image = self._image_of(value.image_uid)
+                if image is None:
+                    continue
+            key = ("image", value.image_uid) if image is not None else ("strip", value.key, value.encoding)
+            if key not in numbers:
+                if image is not None:
+                    try:
+                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, _levels_of(image), 0.0)
+                    except (RuntimeError, ValueError):
+                        continue
+                else:
+                    strip = self._strips.get(
+                        key, self._frame, lambda given=value: strip_texture(given.pixels, given.encoding)
+                    )
+                    texture, size = strip.texture, strip.size
+                numbers[key] = len(kinds)
+                premultiplied[len(kinds)] = image is not None and _is_premultiplied(image)
+                kinds.append(key[0])
+                textures.append(texture)
+                sizes.append(size)
+            sources.append((name, numbers[key], value.channel))
+        by_name = {name: number for name, number, _ in sources}
+        of_kd = by_name.get("kd")
+        divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
+        return LookPlan(tuple(kinds), tuple(sources), divided), constants, textures, sizes
+
+    def _image_of(self, uid: int) -> bpy.types.Image | None:
+        if self._uids is None:
+            self._uids = {image.session_uid: image for image in bpy.data.images}
+        return self._uids.get(uid)
+
+    def _light(self, light: Any) -> GlLight:
+        if light is None:
+            return self._lights.get(None, self._frame, even_light)
+        return self._lights.get(light.key, self._frame, lambda: light_texture(light))
+
+    def _shader(self, key: Hashable, make: Callable[[], ShaderSource]) -> gpu.types.GPUShader:
+        if key not in self._shaders:
+            self._shaders[key] = compiled(make())
+        return self._shaders[key]
+
+    def _table(self) -> gpu.types.GPUTexture:
+        if "table" not in self._fixed:
+            self._fixed["table"] = table_texture()
+        return self._fixed["table"]
+
+    def _square(self) -> gpu.types.GPUBatch:
+        if "square" not in self._fixed:
+            self._fixed["square"] = square_batch()
+        return self._fixed["square"]
+
+    def _image(self, role: str, size: tuple[int, int], image_format: str) -> GlImage:
+        key = (role, tuple(size), image_format)
+        if key not in self._images:
+            while len(self._images) >= 8:
+                self._images.popitem(last=False)
+            self._images[key] = GlImage(*size, image_format)
+        self._images.move_to_end(key)
+        return self._images[key]
+
+    def _give_up(self) -> None:
+        self._meshes.give_up(self._frame - FRAMES_KEPT)
+        for kept in (self._strips, self._lights):
+            kept.give_up(self._frame - UPLOADS_KEPT)
+
+
+def _is_opaque(part: Any) -> bool:
+    alpha = part.look.alpha
+    return not hasattr(alpha, "key") and alpha >= 1.0
+
+
+def _levels_of(image: bpy.types.Image) -> int:
+    """How many levels Blender's texture of an image may have; that of a DDS file has only the file's own."""
+    return 1 if image.filepath.lower().endswith(".dds") else MOST_IMAGE_LEVELS
+
+
+def _is_premultiplied(image: bpy.types.Image) -> bool:
+    """Whether the colours of Blender's texture of an image have been multiplied by their alpha."""
+    return image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL")

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The preview's shaders as data: their interfaces, and GLSL that any OpenGL 3.3 compiles once these are declared.
+
+All that is no texture comes in two uniform blocks, `frame` and `part` (push constants are limited to 128 bytes). A look's
+textures are sampled by lines written for it (`LookPlan`), so that a shader has only the samplers that it needs; there are
+few plans in practice, and each is compiled once. Nothing here needs Blender.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+CHANNELS = ("shaded", "kd", "occlusion", "roughness", "metallic", "normal", "light", "depth")
+MOST_LEVELS = 16
+MOST_MAPS = 6
+
+FRAME_BLOCK = f"""struct PbrfitFrame {{
+  vec4 settings;
+  vec4 eye;
+  vec4 axis;
+  vec4 ray_middle;
+  vec4 ray_right;
+  vec4 ray_up;
+  vec4 tile;
+  vec4 bounds;
+  vec4 irradiance[9];
+  vec4 places[{MOST_LEVELS}];
+}};
+"""
+"""settings: number of the channel, samples along a pixel's side, levels of the light; eye: what to subtract a point from for
+the way to the eye, and 1 for a point (0: a direction); axis: that the camera looks along; ray_*: of the sky; tile: its
+lower left pixel; bounds: of the tile in device coordinates, left, bottom, right, top; places: of each level resolution,
+top, left and roughness."""
+
+PART_BLOCK = f"""struct PbrfitPart {{
+  mat4 clip;
+  mat4 place;
+  mat4 turn;
+  vec4 color;
+  vec4 surface;
+  vec4 sizes[{MOST_MAPS}];
+}};
+"""
+"""clip: local to clip space; place: local to the world, relative to the eye; turn: of normals; color: base colour, alpha;
+surface: roughness, metallic, openness, -1 for a mirrored part; sizes: width, height (of strips) and
+number of levels of each map."""
+
+BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
+
+
+@dataclass(frozen=True)
+class LookPlan:
+    """What a look's shader samples. maps: of each texture whether it is an "image" of Blender's or a "strip";
+    sources: (property, number of the map, channel or None for its colour), of properties that are no constants;
+    divided: whether the base colour has been multiplied by its alpha."""
+
+    maps: tuple[str, ...] = ()
+    sources: tuple[tuple[str, int, int | None], ...] = ()
+    divided: bool = False
+
+
+@dataclass(frozen=True)
+class ShaderSource:
+    """A shader. Types are those of `GPUShaderCreateInfo`: VEC2, VEC3, VEC4.
+
+    blocks: uniform blocks by their slots: the struct is Pbrfit and the capitalised name; samplers: of 2D textures of
+    floats, by their slots; inputs: attributes of a vertex, (type, name), by their slots; between: (type, name) from the
+    vertices to the fragments, smooth; defines: (name, value); the only output is vec4 drawn_color.
+    """
+
+    name: str
+    blocks: tuple[str, ...]
+    samplers: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    between: tuple[tuple[str, str], ...]
+    defines: tuple[tuple[str, str], ...]
+    vertex: str
+    fragment: str
+
+
+@lru_cache(maxsize=1)
+def _glsl() -> dict[str, str]:
+    files = importlib.resources.files(__package__).iterdir()
+    return {Path(file.name).stem: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".glsl")}
+
+
+def look_up_lines(plan: LookPlan) -> str:
+    """GLSL that samples the look's textures and sets its properties."""
+    lines = []
+    for number, kind in enumerate(plan.maps):
+        arguments = f"map_{number}, seen_uv, footprint, part.sizes[{number}]"
+        lines.append(f"vec4 texel_{number} = {kind}_texel({arguments});")
+    for name, number, channel in plan.sources:
+        texel = f"texel_{number}"
+        if name == "normal":
+            lines.append(f"normal_map = {texel}.rgb * 2.0 - 1.0;")
+        elif name == "kd":
+            lines.append(f"kd = {texel}.rgb;")
+        else:
+            value = f"{texel}[{channel}]" if channel is not None else f"dot({texel}.rgb, LUMINANCE)"
+            lines.append(f"{name} = clamp({value}, 0.0, 1.0);")
+    if plan.divided:
+        lines.append("kd = alpha > 0.0 ? kd / alpha : kd;")
+    return "\n  ".join(lines)
+
+
+def surface_source(plan: LookPlan) -> ShaderSource:
+    """The shader of parts with such a look."""
+    attributes = (("VEC3", "position"), ("VEC3", "normal"), ("VEC4", "tangent"), ("VEC2", "uv"))
+    glsl = _glsl()
+    return ShaderSource(
+        name="pbrfit_surface",
+        blocks=("frame", "part"),
+        samplers=("light_atlas", "ggx_table", *(f"map_{number}" for number in range(len(plan.maps)))),
+        inputs=attributes,
+        between=tuple((kind, f"seen_{name}") for kind, name in attributes),
+        defines=tuple((f"CHANNEL_{channel.upper()}", str(number)) for number, channel in enumerate(CHANNELS)),
+        vertex=glsl["surface_vert"],
+        fragment=glsl["common"] + glsl["surface_frag"].replace("LOOK_UP", look_up_lines(plan)),
+    )
+
+
+def sky_source() -> ShaderSource:
+    """The shader of the light behind all, over the square from -1 to 1."""
+    glsl = _glsl()
+    return ShaderSource(
+        name="pbrfit_sky",
+        blocks=("frame",),
+        samplers=("light_atlas",),
+        inputs=(("VEC2", "position"),),
+        between=(("VEC3", "ray"),),
+        defines=(),
+        vertex=glsl["sky_vert"],
+        fragment=glsl["common"] + glsl["sky_frag"],
+    )
+
+
+def mean_source() -> ShaderSource:
+    """The shader that reduces samples to the pixels of a tile, over the square from -1 to 1."""
+    glsl = _glsl()
+    return ShaderSource(
+        name="pbrfit_mean",
+        blocks=("frame",),
+        samplers=("samples",),
+        inputs=(("VEC2", "position"),),
+        between=(),
+        defines=(),
+        vertex=glsl["mean_vert"],
+        fragment=glsl["mean_frag"],
+    )

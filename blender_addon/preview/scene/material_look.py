@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the preview can show of a node material: values and images of its Principled BSDF, exactly where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import bpy
+
+from ...common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
+from ...export.uv_layout import FIRST_TILE
+from .images import STILLS, encoding_of, has_file, image_key
+from .scene import NEUTRAL, Look, Texture
+
+OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles than the first."
+OPENNESS_NODE = "Red: Openness (AO)"
+OCCLUSION_INPUT = "Occlusion"
+CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
+# Inputs of Principled BSDF that the preview knows nothing of, and the value at which they do nothing.
+UNSHOWN = {
+    "Subsurface Weight": "Subsurface",
+    "Transmission Weight": "Transmission",
+    "Coat Weight": "Coat",
+    "Sheen Weight": "Sheen",
+    "Emission Strength": "Emission",
+    "Anisotropic": "Anisotropic",
+}
+
+
+@dataclass(frozen=True)
+class MaterialLook:
+    """A look and what it needs. uv_map: the UV map that its textures are read through; display: the material's viewport
+    display; tiled: whether images of UDIM tiles are read; notes: what is shown otherwise than in renders, sentences."""
+
+    look: Look
+    uv_map: str
+    display: Look = NEUTRAL
+    tiled: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class NotShown(Exception):
+    """An input is fed by something else than a value or an image read through a UV map; the message says by what."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that feeds an input: all of it (channel None) or one channel, read through a UV map."""
+
+    image: bpy.types.Image
+    channel: int | None
+    uv_map: str
+
+
+def read_look(material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
+    """What can be shown of a material; changes nothing.
+
+    default_uv_map: the UV map that renders use where the nodes name none.
+    Exact are values and Image Textures (also by Separate Color, Normal Map, UV Map) at a Principled BSDF. What an input is
+    fed by otherwise is replaced by the material's viewport display, with a note.
+    """
+    if material is None:
+        return MaterialLook(NEUTRAL, default_uv_map)
+    display = Look(tuple(material.diffuse_color[:3]), 1.0, float(material.roughness), float(material.metallic))
+    tree = tree_of(material)
+    if tree is None:
+        return MaterialLook(display, default_uv_map)
+    output = output_node(tree, "ShaderNodeOutputMaterial")
+    surface = linked_from(output.inputs["Surface"]) if output is not None else None
+    if surface is None or surface[0].bl_idname != "ShaderNodeBsdfPrincipled" or surface[0].mute:
+        note = f'"{material.name}" is not a Principled BSDF alone, so its viewport display color is shown.'
+        return MaterialLook(display, default_uv_map, display, notes=(note,))
+    return LookReader(material.name, display, default_uv_map).read(tree, surface[0])
+
+
+def tile_look(found: MaterialLook, tile: int) -> tuple[Look, Look | None, tuple[str, ...]]:
+    """The look for faces in a UDIM tile: for Blender's GPU, for the backend where that can show more, and notes.
+
+    Blender hands out the pixels of the first tile alone; of the others it shows the viewport display.
+    """
+    if not found.tiled:
+        return found.look, None, found.notes
+    images = {image.session_uid: image for image in bpy.data.images}
+    names = [item.name for item in fields(Look)]
+    there, elsewhere = {}, {}
+    for name in names:
+        texture = getattr(found.look, name)
+        if isinstance(texture, Texture) and texture.tile:
+            own = replace(texture, tile=tile, key=f"{texture.key}.{tile}")
+            there[name] = own if has_file(images[texture.image_uid], tile) else getattr(found.display, name)
+            elsewhere[name] = texture if tile == FIRST_TILE else getattr(found.display, name)
+    shown, told = replace(found.look, **elsewhere), replace(found.look, **there)
+    if tile == FIRST_TILE:
+        return shown, told, found.notes
+    return shown, told, (*found.notes, OTHER_TILES)
+
+
+class LookReader:
+    """Reads one Principled BSDF."""
+
+    def __init__(self, name: str, display: Look, default_uv_map: str) -> None:
+        self._name = name
+        self._display = display
+        self._default_uv_map = default_uv_map
+        self._uv_map: str | None = None
+        self._tiled = False
+        self._notes: list[str] = []
+
+    def read(self, tree: bpy.types.NodeTree, shader: bpy.types.Node) -> MaterialLook:
+        """The look of a shader node and of what the tree says beside it."""
+        inputs = shader.inputs
+        look = Look(
+            kd=self._read("Base Color", lambda: self._colour(inputs["Base Color"]), self._display.kd),
+            alpha=self._read("Alpha", lambda: self._number(inputs["Alpha"]), self._display.alpha),
+            roughness=self._read("Roughness", lambda: self._number(inputs["Roughness"]), self._display.roughness),
+            metallic=self._read("Metallic", lambda: self._number(inputs["Metallic"]), self._display.metallic),
+            openness=self._read("ambient occlusion", lambda: self._openness(tree), 1.0),
+            normal=self._read("Normal", lambda: self._normal(inputs["Normal"]), None),
+        )
+        for socket, label in UNSHOWN.items():
+            if socket in inputs and (inputs[socket].is_linked or inputs[socket].default_value != 0.0):
+                if socket == "Emission Strength" and not emits(inputs):
+                    continue
+                self._notes.append(f'{label} of "{self._name}" is not shown.')
+        uv_map = self._uv_map or self._default_uv_map
+        return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes))
+
+    def _read(self, name: str, read: Callable, otherwise):
+        try:
+            return read()
+        except NotShown as reason:
+            self._notes.append(f'{name} of "{self._name}" is not shown as rendered: {reason}.')
+            return otherwise
+
+    def _colour(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
+        value = traced(socket, self._default_uv_map)
+        if not isinstance(value, Source):
+            return value if isinstance(value, tuple) else (value, value, value)
+        if value.channel is not None:
+            raise NotShown("it reads one channel of an image")
+        return self._texture(value)
+
+    def _number(self, socket: bpy.types.NodeSocket) -> Texture | float:
+        value = traced(socket, self._default_uv_map)
+        if isinstance(value, tuple):
+            return luminance(value)
+        if not isinstance(value, Source):
+            return value
+        # A grey image, as those are that hold numbers, has the same in every channel.
+        return self._texture(replace(value, channel=1) if value.channel is None else value)
+
+    def _openness(self, tree: bpy.types.NodeTree) -> Texture | float:
+        for node in tree.nodes:
+            if node.bl_idname == "ShaderNodeGroup" and OCCLUSION_INPUT in node.inputs:
+                socket = node.inputs[OCCLUSION_INPUT]
+                if not socket.is_linked:
+                    return 1.0  # what the group's input says is not ambient occlusion, but its strength elsewhere
+                value = self._number(socket)
+                return replace(value, channel=0) if isinstance(value, Texture) and value.channel == 1 else value
+        node = tree.nodes.get(OPENNESS_NODE)
+        if node is None or node.bl_idname != "ShaderNodeSeparateColor":
+            return 1.0
+        value = traced(node.inputs["Color"], self._default_uv_map)
+        return self._texture(replace(value, channel=0)) if isinstance(value, Source) else 1.0
+
+    def _normal(self, socket: bpy.types.NodeSocket) -> Texture | None:
+        source = linked_from(socket)
+        if source is None:
+            return None
+        node = source[0]
+        if node.bl_idname != "ShaderNodeNormalMap" or node.mute or node.space != "TANGENT":
+            raise NotShown(f"by the node {node.name}")
+        if getattr(node, "convention", "OPENGL") != "OPENGL":
+            raise NotShown("its convention is not OpenGL's")
+        if node.inputs["Strength"].is_linked or node.inputs["Strength"].default_value != 1.0:
+            raise NotShown("the strength of its Normal Map is not 1")
+        value = traced(node.inputs["Color"], self._default_uv_map)
+        if not isinstance(value, Source):
+            return None
+        if value.channel is not None:
+            raise NotShown("it reads one channel of an image")
+        if (node.uv_map or self._default_uv_map) != value.uv_map:
+            raise NotShown("Normal Map and image use different UV maps")
+        return self._texture(value)
+
+    def _texture(self, source: Source) -> Texture:
+        image = source.image
+        encoding = encoding_of(image)
+        if image.source not in STILLS and image.source != "TILED":
+            raise NotShown(f'"{image.name}" is not a still image')
+        if not image.has_data and 0 in image.size:
+            raise NotShown(f'"{image.name}" has no pixels')
+        if encoding is None:
+            raise NotShown(f'the color space of "{image.name}" is {image.colorspace_settings.name}')
+        if self._uv_map not in (None, source.uv_map):
+            raise NotShown("it uses another UV map than the rest of the material")
+        self._uv_map = source.uv_map
+        self._tiled = self._tiled or image.source == "TILED"
+        tile = FIRST_TILE if image.source == "TILED" else 0
+        return Texture(image_key(image), image.session_uid, None, source.channel, encoding, tile)
+
+
+def emits(inputs: bpy.types.bpy_prop_collection) -> bool:
+    """Whether a Principled BSDF gives light."""
+    colour = inputs["Emission Color"]
+    return colour.is_linked or any(value > 0.0 for value in colour.default_value[:3])
+
+
+def luminance(colour: tuple[float, float, float]) -> float:
+    """A colour as a number, as Blender converts it."""
+    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+
+
+def traced(socket: bpy.types.NodeSocket, default_uv_map: str) -> Source | tuple[float, float, float] | float:
+    """What feeds an input: an image, a colour or a number. Raises NotShown for anything else."""
+    found = linked_from(socket)
+    if found is None:
+        return plain(socket.default_value)
+    node, output = found
+    kind = node.bl_idname
+    if node.mute:
+        raise NotShown(f"the node {node.name} is muted")
+    if kind in {"ShaderNodeRGB", "ShaderNodeValue"}:
+        return plain(output.default_value)
+    if kind == "ShaderNodeSeparateColor" and node.mode == "RGB":
+        value = traced(node.inputs["Color"], default_uv_map)
+        channel = CHANNELS[output.identifier]
+        if isinstance(value, Source):
+            if value.channel is not None:
+                return value
+            return replace(value, channel=channel)
+        return value[channel] if isinstance(value, tuple) else value
+    if kind == "ShaderNodeTexImage" and node.image is not None:
+        if node.projection != "FLAT" or not has_plain_mapping(node):
+            raise NotShown(f"the node {node.name} maps its image in its own way")
+        return Source(node.image, 3 if output.identifier == "Alpha" else None, uv_map_of(node, default_uv_map))
+    raise NotShown(f"by the node {node.name}")
+
+
+def plain(value: object) -> tuple[float, float, float] | float:
+    """A socket's value as a colour or a number."""
+    return tuple(float(item) for item in value[:3]) if hasattr(value, "__len__") else float(value)
+
+
+def uv_map_of(texture: bpy.types.Node, default_uv_map: str) -> str:
+    """The UV map that an Image Texture is read through. Raises NotShown where it is something else."""
+    found = linked_from(texture.inputs["Vector"])
+    if found is not None and found[0].bl_idname == "ShaderNodeMapping" and changes_nothing(found[0]):
+        found = linked_from(found[0].inputs["Vector"])
+        if found is None:
+            raise NotShown(f"the coordinates of {texture.name} are one point")
+    if found is None:
+        return default_uv_map
+    node, output = found
+    if node.bl_idname == "ShaderNodeUVMap" and not node.from_instancer:
+        return node.uv_map or default_uv_map
+    if node.bl_idname == "ShaderNodeTexCoord" and output.identifier == "UV" and not node.from_instancer:
+        return default_uv_map
+    raise NotShown(f"the coordinates of {texture.name} come from {node.name}")
+
+
+def changes_nothing(mapping: bpy.types.Node) -> bool:
+    """Whether a Mapping node leaves the coordinates as they are."""
+    if any(entry.is_linked for entry in mapping.inputs if entry.name != "Vector"):
+        return False
+    values = {entry.name: tuple(entry.default_value) for entry in mapping.inputs if entry.name != "Vector"}
+    nowhere = (0.0, 0.0, 0.0)
+    return (
+        values.get("Location", nowhere) == nowhere
+        and values.get("Rotation", nowhere) == nowhere
+        and values.get("Scale") == (1.0, 1.0, 1.0)
+        and mapping.vector_type != "NORMAL"
+    )

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference renders: a second, windowless Blender works on a copy of the file and hands over finished views.
+
+This Blender stays free. The copy, the plan and the renders live in one temporary directory, which the caller owns and
+removes; the renders stay in it, so that they can be sent to the backend again.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..common.errors import PbrFitError, log_tail
+from ..common.processes import end_process, start_process
+
+LINE_PREFIX = "PBRFIT "
+SCRIPT = Path(__file__).with_name("render_references.py")
+
+
+@dataclass(frozen=True)
+class EnvironmentRendered:
+    """The world as an equirectangular image float32 [H, W, 3], row 0 = top."""
+
+    radiance: np.ndarray
+
+
+@dataclass(frozen=True)
+class ViewRendered:
+    """A finished view: float32 [h, w, 4], premultiplied, linear, row 0 = top, and the seconds its render took."""
+
+    index: int
+    image: np.ndarray
+    seconds: float
+
+
+Finished = EnvironmentRendered | ViewRendered
+
+
+class RendererDied(PbrFitError):
+    """The second Blender ended without a word: what it has not rendered may be rendered by another."""
+
+
+def save_copy(path: Path) -> None:
+    """Save the file as it is now to `path`; the open file keeps its path, and stays modified if it was.
+
+    Raises PbrFitError where Blender cannot write it.
+    """
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False, compress=False)
+    except RuntimeError as error:
+        raise PbrFitError(
+            f"A copy of the file for rendering could not be saved: {error}.",
+            "Make room in the temporary directory, or choose another one in the preferences.",
+        ) from error
+
+
+def second_blender_command(plan: Path) -> list[str]:
+    """The command line of the windowless Blender; where Blender is a Python module, that Python's."""
+    if bpy.app.binary_path:
+        start = [bpy.app.binary_path, "--background", "--factory-startup", "--python", str(SCRIPT), "--"]
+        return [*start, str(plan)]
+    return [sys.executable, str(SCRIPT), str(plan)]
+
+
+class ReferenceRenderer:
+    """Renders one plan in a second Blender; see render_references.py for the plan and the files."""
+
+    def __init__(self, plan: dict, directory: Path) -> None:
+        """Write the plan to `directory` and start; returns at once. Raises PbrFitError where it cannot be started."""
+        self._directory = directory
+        self._log = directory / "references.log"
+        self._finished: queue.SimpleQueue[Finished | PbrFitError] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        plan_file = directory / "plan.json"
+        plan_file.write_text(json.dumps(plan), encoding="utf-8")
+        try:
+            with open(self._log, "wb") as log:
+                self._process = start_process(second_blender_command(plan_file), directory, subprocess.PIPE, log)
+        except OSError as error:
+            raise PbrFitError(
+                f"The windowless Blender for the references cannot be started: {error.strerror}.",
+                "Check that the Blender you run is still installed where it was started from.",
+            ) from error
+        self._thread = threading.Thread(target=self._read, name="PBRfit references", daemon=True)
+        self._thread.start()
+
+    def poll(self) -> list[Finished]:
+        """What has finished since the last call; never blocks.
+
+        Raises PbrFitError when rendering failed, RendererDied when the process ended without saying why.
+        """
+        finished = []
+        while not self._finished.empty():
+            item = self._finished.get()
+            if isinstance(item, PbrFitError):
+                raise item
+            finished.append(item)
+        return finished
+
+    def stop(self) -> None:
+        """Kill the process if it still runs, and wait for the reader to end."""
+        self._stopped.set()
+        end_process(self._process, patience=0.0)
+        self._thread.join()
+
+    def _read(self) -> None:
+        done = False
+        try:
+            for raw in self._process.stdout:
+                line = raw.decode("utf-8", errors="replace")
+                if line.startswith(LINE_PREFIX):
+                    entry = json.loads(line[len(LINE_PREFIX) :])
+                    done = done or "done" in entry or "error" in entry
+                    self._hand_over(entry)
+        except Exception as error:  # whatever it is, the main thread must hear of it
+            done = True
+            if not self._stopped.is_set():
+                cause = f"A reference render cannot be read: {error}."
+                self._finished.put(PbrFitError(cause, "Make room in the temporary directory and try again."))
+        finally:
+            self._process.stdout.close()
+        status = self._process.wait()
+        if not done and not self._stopped.is_set():
+            cause = f"The windowless Blender for the references ended with status {status}."
+            tail = log_tail(self._log)
+            cause += f" Its last words:\n{tail}\n" if tail else ""
+            self._finished.put(RendererDied(cause, "Check that Cycles can render this file: press F12."))
+
+    def _hand_over(self, entry: dict) -> None:
+        if "environment" in entry:
+            self._finished.put(EnvironmentRendered(np.load(self._directory / entry["environment"])))
+        elif "view" in entry:
+            image = np.load(self._directory / entry["file"])
+            self._finished.put(ViewRendered(entry["view"], image, entry["seconds"]))
+        elif "error" in entry:
+            self._finished.put(PbrFitError(entry["error"]["cause"], entry["error"]["cure"]))

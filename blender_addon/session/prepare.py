@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the click to jobs: checks, exports, and the copy of the file that the second Blender renders.
+
+All of it runs on the main thread, since only there the file holds still. Afterwards nothing more is read from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+
+from ..assign.materials import AssignOptions
+from ..common.errors import PbrFitError
+from ..export.mesh_reading import Readings
+from ..export.plan import JobPlan, export_job, plan_jobs
+from ..export.world import RENDERED_SIZE, export_world
+from ..preflight import checks as preflight
+from ..references.process import save_copy
+from ..references.views import bounding_sphere, plan_views
+from ..settings.properties import fit_settings
+from .fit_queue import FitJob, FitQueue
+from .session_status import SessionResult
+
+# Held-out views measure: at the fit's few samples their noise alone would floor the PSNR shown (8 samples: 27 dB).
+HELD_OUT_SAMPLES = 4
+
+
+def new_folder() -> Path:
+    """A folder of its own for a session: beside Blender's temporary files, so that it goes with them at the latest."""
+    return Path(tempfile.mkdtemp(prefix="pbrfit_", dir=bpy.app.tempdir or None))
+
+
+def keep_views(folder: Path) -> None:
+    """Remove what a session has no more use for once its jobs are over: the copy of the file."""
+    (folder / "copy.blend").unlink(missing_ok=True)
+
+
+def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> FitQueue:
+    """Check and export what `context` has selected; the scene is as before when this returns.
+
+    progress: called with 0..1. Raises PbrFitError where something stands in the way.
+    """
+    depsgraph = context.evaluated_depsgraph_get()
+    readings = Readings(depsgraph)
+    findings = preflight.all_findings(context, depsgraph, readings)
+    errors = preflight.errors_of(findings)
+    if errors:
+        others = "".join(f" Also: {finding}" for finding in errors[1:])
+        raise PbrFitError(errors[0].cause, errors[0].cure + others)
+    warnings = [str(finding) for finding in findings]
+    environment = export_world(context.scene)
+    plans = plan_jobs(context, readings)
+    jobs = []
+    for number, plan in enumerate(plans):
+        progress((number + 1) / (len(plans) + 2))
+        jobs.append(_job(context, depsgraph, readings, plan, folder / f"job_{number}", warnings))
+        if environment is not None:
+            jobs[-1].set_environment(environment)
+    # One world can be assigned: that of the first job.
+    for job in jobs[1:]:
+        job.options = dataclasses.replace(job.options, world_scene_uid=None)
+    progress((len(plans) + 1) / (len(plans) + 2))
+    save_copy(folder / "copy.blend")
+    return FitQueue(jobs)
+
+
+def _job(
+    context: bpy.types.Context,
+    depsgraph: bpy.types.Depsgraph,
+    readings: Readings,
+    plan: JobPlan,
+    folder: Path,
+    warnings: list[str],
+) -> FitJob:
+    scene, chosen = context.scene, context.scene.pbrfit
+    folder.mkdir()
+    export = export_job(plan, context, depsgraph, readings)
+    centre, radius = bounding_sphere(export.world_positions)
+    views = plan_views(centre, radius, chosen.views, chosen.held_out_views, chosen.seed)
+    render_plan = {
+        "blend": str(folder.parent / "copy.blend"),
+        "scene": scene.name,
+        "objects": [item.name for item in plan.objects],
+        "size": chosen.view_size,
+        "samples": chosen.samples,
+        "output": str(folder),
+        "threads": 0,
+        "world_hdri": None,
+        "environment": list(RENDERED_SIZE),
+        "views": [
+            view.for_blender() | {"samples": chosen.samples * (HELD_OUT_SAMPLES if view.held_out else 1)}
+            for view in views
+        ],
+    }
+    first = plan.objects[0]
+    uv_map = next(item.uv_maps[first.uid] for item in plan.sets if first.uid in item.uv_maps)
+    result = SessionResult(first.name, uv_map, render_plan, views, warnings)
+    settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
+    return FitJob(plan, settings, options, dict(export.arrays), views, render_plan, folder, result)

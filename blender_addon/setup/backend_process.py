@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend on this machine: found, started as its own process, watched, and ended with Blender."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import bpy
+
+from ..common.errors import PbrFitError, log_tail
+from ..common.package import ADDON
+from ..common.processes import end_process, start_process
+from ..protocol.keys import KeyFileError, KeyPair, kept_keys
+from .install import environment_python
+
+START_SECONDS = 60.0
+SET_UP = (
+    'Press "Set Up Backend" in the preferences of the add-on PBRfit, or choose there a Python that has it '
+    "(`pip install pbrfit`)."
+)
+
+
+def backend_command(python: str) -> list[str]:
+    """The command of the backend, without its arguments: that of `python`, the preference, where it is not empty; else
+    that of the environment which "Set Up Backend" made; else pbrfit on the search path.
+
+    Raises PbrFitError where there is no such program.
+    """
+    if python:
+        if shutil.which(python) is None:
+            raise PbrFitError(f'The backend\'s Python "{python}" does not exist or cannot be run.', SET_UP)
+        return [python, "-m", "backend"]
+    own = environment_python()
+    if own is not None:
+        return [str(own), "-m", "backend"]
+    command = shutil.which("pbrfit")
+    if command is None:
+        raise PbrFitError("The backend was not found: none is set up, and pbrfit is not on the search path.", SET_UP)
+    return [command]
+
+
+def client_keys() -> KeyPair:
+    """Who this user's Blender is to a backend: keys in the add-on's own folder, made when first asked for.
+
+    Raises PbrFitError where they can be neither read nor made.
+    """
+    try:
+        folder = bpy.utils.extension_path_user(ADDON, create=True)
+        return kept_keys(Path(folder) / "client_keys.json")
+    except (KeyFileError, OSError) as error:
+        cause = getattr(error, "cause", f"The add-on's folder cannot be used: {error}.")
+        raise PbrFitError(cause, getattr(error, "cure", "Check who may write to Blender's user folder.")) from error
+
+
+class LocalBackend:
+    """A backend process of this Blender. It ends by itself when Blender is gone."""
+
+    def __init__(self, command: list[str], home: Path, public_key: str) -> None:
+        """Start it; returns at once. Raises PbrFitError where the program cannot be started.
+
+        home: an existing folder for its log, address, temporary files and checkpoints; public_key: the only client's.
+        """
+        self.command = command
+        self._address_file = home / "address.json"
+        self._address_file.unlink(missing_ok=True)
+        self._log = home / "backend.log"
+        self._deadline = time.monotonic() + START_SECONDS
+        self._address: tuple[str, str] | None = None
+        arguments = ["serve", "--address-file", str(self._address_file), "--parent-pid", str(os.getpid())]
+        arguments += [f"--client-key={public_key}", "--checkpoints", str(home / "checkpoints")]
+        try:
+            with open(self._log, "wb") as log:
+                self._process = start_process(command + arguments, home, log, subprocess.STDOUT)
+        except OSError as error:
+            raise PbrFitError(f'The backend "{command[0]}" cannot be started: {error.strerror}.', SET_UP) from error
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def poll_address(self) -> tuple[str, str] | None:
+        """Its address and public key, or None while it starts. Raises PbrFitError when it ended or takes too long."""
+        status = self._process.poll()
+        if status is not None:
+            raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", SET_UP)
+        if self._address is None:
+            try:
+                said = json.loads(self._address_file.read_text(encoding="utf-8"))
+                self._address = said["address"], said["public_key"]
+            except FileNotFoundError:
+                if time.monotonic() > self._deadline:
+                    cause = f"The backend did not answer within {START_SECONDS:.0f} seconds.{self.last_words()}"
+                    raise PbrFitError(cause, "Try again, and look at what else keeps this machine busy.") from None
+        return self._address
+
+    def stop(self, patience: float) -> None:
+        """End the process: ask, and kill after `patience` seconds (0: at once)."""
+        end_process(self._process, patience)
+
+    def last_words(self) -> str:
+        """The end of its log, to follow a sentence of an error; empty where it said nothing."""
+        tail = log_tail(self._log)
+        return f" Its last words:\n{tail}\n" if tail else ""
+
+
+_local: LocalBackend | None = None
+_home: Path | None = None
+# A render asks in a thread of its own.
+_lock = threading.RLock()
+
+
+def local_backend(command: list[str], public_key: str) -> LocalBackend:
+    """The backend of this Blender, started where none runs; it is kept warm for the next fit.
+
+    Its folder, with the checkpoints of fits that were cut short, outlives it until `stop_local_backend`.
+    """
+    global _local, _home
+    with _lock:
+        if _local is not None and (not _local.running or _local.command != command):
+            lose_local_backend()
+        if _home is None:
+            _home = Path(tempfile.mkdtemp(prefix="pbrfit_backend_"))
+        if _local is None:
+            _local = LocalBackend(command, _home, public_key)
+        return _local
+
+
+def local_backend_runs() -> bool:
+    """Whether this Blender has a backend that lives."""
+    return _local is not None and _local.running
+
+
+def lose_local_backend() -> None:
+    """Kill this Blender's backend, if it has one; the next one finds its checkpoints."""
+    global _local
+    if _local is not None:
+        _local.stop(patience=0.0)
+        _local = None
+
+
+def stop_local_backend() -> None:
+    """End this Blender's backend, if it has one, and remove all its files."""
+    global _local, _home
+    if _local is not None:
+        _local.stop(patience=1.0)
+        _local = None
+    if _home is not None:
+        shutil.rmtree(_home, ignore_errors=True)
+        _home = None

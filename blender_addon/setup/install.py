@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Setting up the backend: an environment of its own for it, never Blender's Python.
+
+The work is done by a thread that runs venv and pip; Blender's main thread only looks at its status.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from ..common.errors import PbrFitError
+from ..common.package import shipped_file
+from ..common.process_group import kill_group, start_group
+from .backend_check import doctor_command, doctor_report
+from .backend_environment import SLOTS, Environment, environments_folder, finished_environment, forget, keep
+from .pip_output import PipProgress, pip_trouble
+from .system_python import find_python
+from .torch_builds import TorchBuild
+
+RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+LOG = "setup.log"
+COUNTING_PIP = (24, 1)  # the first with --progress-bar raw
+# Parts of the bar; of the time, torch takes most.
+FOUND, MADE, UPDATED, TORCH, PACKAGES = 0.02, 0.08, 0.12, 0.75, 0.92
+DOWNLOADING = 0.8  # of the part of a pip run; the rest is for installing
+OTHER_PACKAGES = 0.35  # of the download
+
+
+@dataclass(frozen=True)
+class SetupStatus:
+    """Where a setup is. fraction: 0..1; error: why it failed; environment: what was made."""
+
+    state: str = RUNNING
+    message: str = "Looking for Python"
+    fraction: float = 0.0
+    error: PbrFitError | None = None
+    environment: Environment | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state != RUNNING
+
+
+class _Cancelled(Exception):
+    """The user wants no more of it."""
+
+
+def environment_python() -> Path | None:
+    """The Python of the environment that "Set Up Backend" made, or None where there is none."""
+    found = finished_environment(environments_folder())
+    return found.python if found is not None else None
+
+
+def bundled_wheel() -> Path:
+    """The wheel of the backend that this add-on carries. Raises PbrFitError where there is none."""
+    wheels = sorted(shipped_file("backend_wheel").glob("pbrfit-*.whl"))
+    if len(wheels) != 1:
+        cause = "This add-on carries no backend: it was not installed from a zip that build_addon.py makes."
+        raise PbrFitError(cause, "Install PBRfit's zip in Blender again.")
+    return wheels[0]
+
+
+class BackendSetup:
+    """One setup, from its creation to its end. Make it in the main thread; nothing of it waits."""
+
+    def __init__(self, build: TorchBuild, python: str = "") -> None:
+        """Start it. build: of torch; python: the one to make the environment with, empty: one is found.
+
+        Raises PbrFitError where the add-on carries no backend, OSError where its folder cannot be made.
+        """
+        self._build, self._wanted = build, python
+        self._wheel = bundled_wheel()
+        self.folder = environments_folder()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = self.folder / LOG
+        # What pip has unpacked halfway when it is killed lies there, and goes with it.
+        self._temporary = self.folder / "t"
+        self._status = SetupStatus()
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run, name="pbrfit-setup", daemon=True)
+        self._thread.start()
+
+    @property
+    def status(self) -> SetupStatus:
+        """Where it is."""
+        return self._status
+
+    def cancel(self) -> None:
+        """End it soon; what it made is removed, and an environment that was there before still counts."""
+        self._cancelled.set()
+        with self._lock:
+            if self._process is not None:
+                kill_group(self._process)
+
+    def close(self, patience: float = 5.0) -> None:
+        """Cancel it and wait until it has ended, at most `patience` seconds."""
+        self.cancel()
+        self._thread.join(patience)
+
+    # In the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        outcome = self._outcome()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._set(**outcome)
+
+    def _outcome(self) -> dict[str, object]:
+        """Do it; returns what becomes of the status."""
+        try:
+            self._temporary.mkdir(exist_ok=True)
+            with open(self.log_path, "w", encoding="utf-8") as self._log:
+                try:
+                    made = self._make()
+                except PbrFitError as error:
+                    self._log.write(f"\n{error}\n")
+                    raise
+            return {"state": DONE, "message": "The backend is set up", "fraction": 1.0, "environment": made}
+        except _Cancelled:
+            return {"state": CANCELLED, "message": "Cancelled"}
+        except PbrFitError as error:
+            failure = error
+        except OSError as error:
+            cause = f"The environment in {self.folder} could not be made: {error.strerror}."
+            failure = PbrFitError(cause, "Check who may write to Blender's user folder, and the room on its disk.")
+        except Exception as error:
+            traceback.print_exc()
+            failure = PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this, with the log.")
+        return {"state": FAILED, "message": "The backend was not set up", "error": failure}
+
+    def _make(self) -> Environment:
+        kept = finished_environment(self.folder)
+        if kept is not None and kept.build == self._build.name and self._wanted in ("", kept.base):
+            return self._update(kept)
+        self._check_room()
+        base = find_python(self._wanted, self._temporary)
+        self._say(f"With {base}", FOUND)
+        slot = next(name for name in SLOTS if kept is None or name != kept.slot)
+        made = Environment(self.folder, slot, self._version(), self._build.name, base.path)
+        shutil.rmtree(self.folder / slot, ignore_errors=True)
+        try:
+            self._say("Making an environment", FOUND)
+            self._run_command([base.path, "-m", "venv", str(self.folder / slot)], "An environment could not be made")
+            self._install(str(made.python))
+            self._check(made)
+            self._stop_where_cancelled()
+        except BaseException:
+            shutil.rmtree(self.folder / slot, ignore_errors=True)
+            raise
+        keep(made)
+        return made
+
+    def _update(self, kept: Environment) -> Environment:
+        """Bring an environment to this add-on's version; what torch it has stays."""
+        made = replace(kept, version=self._version())
+        # Half an update must not count.
+        forget(self.folder)
+        self._install(str(made.python), again=True)
+        self._check(made)
+        keep(made)
+        return made
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.folder).free / 1e6
+        # While pip unpacks, what it has downloaded lies there too.
+        needed = self._build.disk_megabytes + self._build.download_megabytes
+        if free < needed:
+            cause = (
+                f"The disk of {self.folder} has {free / 1000:.1f} GB left; setting up takes {needed / 1000:.1f} GB, of "
+                f"which {self._build.disk_megabytes / 1000:.1f} GB stay."
+            )
+            cure = "Make room on it, or install the backend elsewhere (docs/install.md) and choose that Python."
+            raise PbrFitError(cause, cure)
+
+    def _version(self) -> str:
+        return self._wheel.name.split("-")[1]
+
+    def _install(self, python: str, again: bool = False) -> None:
+        """Install everything; `again`: PBRfit too where this version of it is there, since it may be another build."""
+        # An older pip does too, with a coarser bar: going on without is no failure.
+        self._say("Updating pip", MADE)
+        self._pip(python, ["--upgrade", "pip"], counts_bytes=False, part=(MADE, UPDATED, 5.0), required=False)
+        version = self._run_command([python, "-m", "pip", "--version"], "pip does not run")
+        numbers = re.search(r"pip (\d+)\.(\d+)", version)
+        counts = numbers is not None and tuple(map(int, numbers.groups())) >= COUNTING_PIP
+        index = ["--index-url", self._build.index] if self._build.index else []
+        size = float(self._build.download_megabytes)
+        self._say("Asking the package index for torch", UPDATED)
+        self._pip(python, ["torch", *index], counts, (UPDATED, TORCH, size * (1.0 - OTHER_PACKAGES)))
+        self._say("Asking the package index for the other packages", TORCH)
+        self._pip(python, [str(self._wheel)], counts, (TORCH, PACKAGES, size * OTHER_PACKAGES))
+        if again:
+            self._pip(python, ["--force-reinstall", "--no-deps", str(self._wheel)], counts, (PACKAGES, PACKAGES, 1.0))
+
+    def _check(self, environment: Environment) -> None:
+        self._say("Checking", PACKAGES)
+        backend = [str(environment.python), "-m", "backend"]
+        output = self._run_command(doctor_command(backend), "The backend does not run", statuses=(0, 1))
+        report = doctor_report("The environment", backend, output, environment.version)
+        if report.error is not None:
+            raise report.error
+
+    def _pip(
+        self,
+        python: str,
+        arguments: list[str],
+        counts_bytes: bool,
+        part: tuple[float, float, float],
+        required: bool = True,
+    ) -> None:
+        """Run pip install. part: from where to where the bar goes meanwhile, and how many megabytes are expected."""
+        first, last, expected = part
+        progress = PipProgress(counts_bytes)
+
+        def take(line: str) -> bool:
+            worth_keeping = progress.take(line)
+            within = DOWNLOADING * min(1.0, progress.megabytes / expected)
+            within = DOWNLOADING if progress.installing else within
+            self._say(progress.message or self._status.message, first + (last - first) * within)
+            return worth_keeping
+
+        command = [python, "-m", "pip", "--require-virtualenv", "install", "--progress-bar"]
+        command += ["raw" if counts_bytes else "off", *arguments]
+        status = self._read(command, take)
+        if status != 0 and required:
+            raise pip_trouble(progress.lines)
+
+    def _run_command(self, command: list[str], failure: str, statuses: tuple[int, ...] = (0,)) -> str:
+        """Run a program and return what it said. Raises PbrFitError, with its last line, for another status."""
+        lines: list[str] = []
+
+        def take(line: str) -> bool:
+            lines.append(line)
+            return True
+
+        status = self._read(command, take)
+        if status not in statuses:
+            last = next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+            raise PbrFitError(f"{failure}: {last}", "Choose another Python to build on, then set up again.")
+        return "\n".join(lines)
+
+    def _read(self, command: list[str], take) -> int:
+        """Run a program, hand each line to `take`, log those it wants kept, and return the status."""
+        self._stop_where_cancelled()
+        self._log.write(f"$ {' '.join(command)}\n")
+        process = start_group(command, self._temporary)
+        with self._lock:
+            self._process = process
+        if self._cancelled.is_set():
+            kill_group(process)
+        output: IO[str] = process.stdout
+        with output:
+            for line in output:
+                if take(line.rstrip("\n")):
+                    self._log.write(line)
+                    self._log.flush()
+        status = process.wait()
+        with self._lock:
+            self._process = None
+        self._stop_where_cancelled()
+        return status
+
+    def _stop_where_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
+
+    def _say(self, message: str, fraction: float) -> None:
+        self._set(message=message, fraction=max(fraction, self._status.fraction))
+
+    def _set(self, **changes: object) -> None:
+        self._status = replace(self._status, **changes)

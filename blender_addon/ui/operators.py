@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist can do, as operators: thin shells around the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+
+from ..common.errors import PbrFitError
+from ..common.redraw import redraw_sidebars
+from ..session import session
+
+POLL_SECONDS = 0.1
+
+
+def poll_session() -> float | None:
+    """Blender's timer: move the session on; None ends the timer."""
+    running = session.current()
+    if running is None:
+        return None
+    before = running.status
+    try:
+        status = running.poll()
+    finally:
+        if running.status != before:
+            redraw_sidebars()
+    return None if status.finished else running.seconds_between_polls
+
+
+def announced(context: bpy.types.Context) -> Callable[[float], None]:
+    """The progress of the export, which Blender waits for: said in the sidebar before, then shown at the mouse."""
+    if bpy.app.background:
+        return lambda _fraction: None
+    manager = context.window_manager
+    manager.progress_begin(0.0, 100.0)
+
+    def show(fraction: float) -> None:
+        if fraction == 0.0:
+            redraw_sidebars()
+            bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+        manager.progress_update(100.0 * fraction)
+
+    return show
+
+
+def start_timer() -> None:
+    """Have the session polled from now on, also when another file is loaded."""
+    if not bpy.app.timers.is_registered(poll_session):
+        bpy.app.timers.register(poll_session, first_interval=POLL_SECONDS, persistent=True)
+
+
+def stop_timer() -> None:
+    """Poll no longer."""
+    if bpy.app.timers.is_registered(poll_session):
+        bpy.app.timers.unregister(poll_session)
+
+
+class PBRFIT_OT_optimize(bpy.types.Operator):
+    """Fit new materials with image maps to the look of the selected objects"""
+
+    bl_idname = "pbrfit.optimize"
+    bl_label = "Optimize Materials"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """One fit at a time."""
+        if session.running():
+            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Check, export and start; with a window, a timer does the rest."""
+        try:
+            started = session.start_session(context, announced(context))
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        finally:
+            if not bpy.app.background:
+                context.window_manager.progress_end()
+        for warning in started.result.warnings:
+            self.report({"WARNING"}, warning)
+        if not bpy.app.background:
+            start_timer()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_cancel(bpy.types.Operator):
+    """Stop the running fit. Nothing of the file has changed"""
+
+    bl_idname = "pbrfit.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be something to cancel."""
+        if not session.running():
+            cls.poll_message_set("No fit is running")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Stop the second Blender and the backend's job."""
+        stop_timer()
+        session.current().cancel()
+        redraw_sidebars()
+        self.report({"INFO"}, "The fit was cancelled")
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_pause(bpy.types.Operator):
+    """Let the running fit rest, so that the machine is free for other work; or let it go on"""
+
+    bl_idname = "pbrfit.pause"
+    bl_label = "Pause"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be work that can rest."""
+        if not session.running() or not session.current().can_pause:
+            cls.poll_message_set("No fit is at work")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Pause, or go on."""
+        running = session.current()
+        if running.status.paused:
+            running.go_on()
+        else:
+            running.pause()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_apply_now(bpy.types.Operator):
+    """End the fit early: take the maps as good as they are now"""
+
+    bl_idname = "pbrfit.apply_now"
+    bl_label = "Apply Now"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """The fit must have begun to change the maps."""
+        if not session.running() or not session.current().can_apply_now:
+            cls.poll_message_set("There are no maps yet: wait until the fit itself runs")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Ask the backend for what it has."""
+        session.current().apply_now()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_resume(bpy.types.Operator):
+    """Start the backend again, and go on with the fit from where it was"""
+
+    bl_idname = "pbrfit.resume"
+    bl_label = "Resume"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be a fit that lost its backend."""
+        last = session.current()
+        if last is None or not last.status.can_resume:
+            cls.poll_message_set("No fit was interrupted")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Go on, polled by the timer."""
+        try:
+            session.current().resume(context)
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            start_timer()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_dismiss(bpy.types.Operator):
+    """Put the outcome of the last fit away. What it made stays"""
+
+    bl_idname = "pbrfit.dismiss"
+    bl_label = "Dismiss"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be a fit that is over."""
+        last = session.current()
+        if last is None or not last.status.finished:
+            cls.poll_message_set("There is no finished fit")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Forget the session."""
+        session.end_session()
+        redraw_sidebars()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PBRFIT_OT_optimize,
+    PBRFIT_OT_cancel,
+    PBRFIT_OT_pause,
+    PBRFIT_OT_apply_now,
+    PBRFIT_OT_resume,
+    PBRFIT_OT_dismiss,
+)
+
+
+def register() -> None:
+    """Register the operators."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    """Stop the timer and unregister the operators."""
+    stop_timer()
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist can do with a result: compare, revert, fit again, save the maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ..assign import materials as assign
+from ..assign import memory as assign_memory
+from ..assign import saved_maps
+from ..common.errors import PbrFitError
+from ..export.plan import target_objects
+from ..session import session
+from ..settings.properties import use_values
+
+MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEIGHT"}
+
+
+def fitted_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The selected objects (or the active one) that remember a fit."""
+    return [item for item in target_objects(context) if next(assign_memory.remembered(item), None) is not None]
+
+
+class ResultOperator:
+    """What needs an object with a fitted material, in a mode in which undo keeps materials."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There must be a selected object with a fitted material."""
+        if context.mode not in MODES_WHOSE_UNDO_KEEPS_MATERIALS:
+            cls.poll_message_set("Go back to Object Mode: undo in this mode does not keep materials")
+            return False
+        if not fitted_targets(context):
+            cls.poll_message_set("No selected object has a material fitted by PBRfit")
+            return False
+        return True
+
+
+class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
+    """Switch the selected objects between their original and their fitted materials, in place"""
+
+    bl_idname = "pbrfit.compare"
+    bl_label = "Compare"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Show the other ones."""
+        targets = fitted_targets(context)
+        fitted = assign_memory.shown(targets) == "ORIGINAL"
+        assign_memory.show(context.scene, targets, fitted)
+        self.report({"INFO"}, "Fitted materials are shown" if fitted else "Original materials are shown")
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
+    """Put the materials back that the selected objects had before their fit, and remove the fitted ones"""
+
+    bl_idname = "pbrfit.revert"
+    bl_label = "Revert"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put them back."""
+        names = assign_memory.revert(context.scene, fitted_targets(context))
+        self.report({"INFO"}, "Taken off: " + ", ".join(f'"{name}"' for name in names))
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
+    """Show the originals of the selected objects and fit them again with the settings of their last fit"""
+
+    bl_idname = "pbrfit.fit_again"
+    bl_label = "Fit Again"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One fit at a time, and there must have been one."""
+        if session.running():
+            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            return False
+        return super().poll(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take the settings into the scene and start."""
+        targets = fitted_targets(context)
+        material = next((item for target in targets for item in assign.fitted_materials(target)), None)
+        if material is None:
+            self.report({"ERROR"}, "The fitted material was deleted, and the settings with it")
+            return {"CANCELLED"}
+        use_values(context.scene.pbrfit, assign.record_of(material)["scene_settings"])
+        shown = assign_memory.shown(targets)
+        assign_memory.show(context.scene, targets, fitted=False)
+        try:
+            return bpy.ops.pbrfit.optimize()
+        except RuntimeError as error:
+            assign_memory.show(context.scene, targets, fitted=shown == "FITTED")
+            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            return {"CANCELLED"}
+
+
+class PBRFIT_OT_save_maps(bpy.types.Operator):
+    """Save the fitted maps of the selected objects as files in a folder. No file is overwritten"""
+
+    bl_idname = "pbrfit.save_maps"
+    bl_label = "Save Maps"
+    bl_options = {"REGISTER"}
+
+    directory: StringProperty(name="Folder", description="Where the maps are saved", subtype="DIR_PATH")
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There must be maps: of a fitted material, or of a fit whose maps could not be assigned."""
+        if not fitted_targets(context) and not unassigned(session.current()):
+            cls.poll_message_set("No selected object has a material fitted by PBRfit")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Ask for the folder."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Save them."""
+        folder = Path(bpy.path.abspath(self.directory))
+        targets = fitted_targets(context)
+        owners = [material for target in targets for material in assign.fitted_materials(target)]
+        light = assign_memory.learned_world(context.scene, targets)
+        try:
+            files = saved_maps.save_images([*owners, *([light] if light is not None else [])], folder)
+            for plan, result_files in unassigned(session.current()):
+                files += saved_maps.save_results(plan, result_files, folder)
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Saved {len(files)} maps in {folder}")
+        return {"FINISHED"}
+
+
+def unassigned(current: session.OptimizeSession | None) -> list[tuple]:
+    """Plans and result files of jobs of the session that have maps but no material in the file (as after undo)."""
+    if current is None:
+        return []
+    return [
+        (plan, result.files)
+        for plan, result in zip(current.plans, current.results, strict=False)
+        if result.files and result.material not in bpy.data.materials
+    ]
+
+
+def draw_object_menu(self, _context: bpy.types.Context) -> None:
+    """The entry of the Object menu, which also brings the operators into the search."""
+    self.layout.separator()
+    self.layout.menu(PBRFIT_MT_object.bl_idname)
+
+
+class PBRFIT_MT_object(bpy.types.Menu):
+    """Fit materials to the look of objects, and what to do with the result"""
+
+    bl_idname = "PBRFIT_MT_object"
+    bl_label = "PBRfit"
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw it."""
+        layout = self.layout
+        layout.operator("pbrfit.check", icon="VIEWZOOM")
+        layout.operator("pbrfit.optimize", icon="MATERIAL")
+        layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
+        layout.separator()
+        layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")
+        layout.operator("pbrfit.revert", icon="LOOP_BACK")
+        layout.operator("pbrfit.save_maps", icon="EXPORT")
+
+
+CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_OT_save_maps, PBRFIT_MT_object)
+
+
+def register() -> None:
+    """Register the operators and the menu."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+    bpy.types.VIEW3D_MT_object.append(draw_object_menu)
+
+
+def unregister() -> None:
+    """Unregister the menu and the operators."""
+    bpy.types.VIEW3D_MT_object.remove(draw_object_menu)
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Setting up and checking the backend, as operators: thin shells around what works in threads, and the timer that looks."""
+
+from __future__ import annotations
+
+import shutil
+
+import bpy
+
+from ..common.errors import PbrFitError
+from ..common.redraw import redraw_preferences
+from ..session import session
+from ..settings.preferences import addon_preferences
+from ..setup import state as setup_state
+from ..setup.backend_environment import environments_folder, forget
+from ..setup.backend_process import stop_local_backend
+from ..setup.torch_builds import torch_build
+
+POLL_SECONDS = 0.2
+OFFLINE = "Allow Online Access is off: turn it on in Preferences > System > Network"
+
+
+def poll_setup() -> float | None:
+    """Blender's timer: take over what has finished, and show how far the rest is; None ends the timer."""
+    busy = setup_state.poll()
+    redraw_preferences()
+    return POLL_SECONDS if busy else None
+
+
+def start_timer() -> None:
+    """Have the state polled from now on, also when another file is loaded; without a window the caller polls."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(poll_setup):
+        bpy.app.timers.register(poll_setup, first_interval=POLL_SECONDS, persistent=True)
+
+
+def stop_timer() -> None:
+    """Poll no longer."""
+    if bpy.app.timers.is_registered(poll_setup):
+        bpy.app.timers.unregister(poll_setup)
+
+
+class PBRFIT_OT_check_backend(bpy.types.Operator):
+    """Find out whether the backend works, and if not, why and what to do. Takes some seconds, in which Blender goes on"""
+
+    bl_idname = "pbrfit.check_backend"
+    bl_label = "Check Backend"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """One check at a time, and none of what is being set up."""
+        if setup_state.check() is not None or setup_state.setting_up():
+            cls.poll_message_set("Wait for the check or the setup that runs")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start it; the preferences show what it finds."""
+        setup_state.start_check(addon_preferences(context))
+        start_timer()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_setup_backend(bpy.types.Operator):
+    """Download the backend's packages into an environment of their own. Nothing is installed into Blender's Python"""
+
+    bl_idname = "pbrfit.setup_backend"
+    bl_label = "Set Up Backend"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Blender must be allowed online, and nothing may use what is changed."""
+        if setup_state.setting_up():
+            cls.poll_message_set("The backend is being set up")
+            return False
+        if session.running():
+            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            return False
+        if not bpy.app.online_access:
+            cls.poll_message_set(OFFLINE)
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start it; the preferences show how far it is."""
+        preferences = addon_preferences(context)
+        setup_state.close_check()
+        stop_local_backend()  # it may hold files that are replaced
+        try:
+            build = torch_build(preferences.torch_choice)
+            setup_state.start_setup(build, bpy.path.abspath(preferences.base_python.strip()))
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        start_timer()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_cancel_setup(bpy.types.Operator):
+    """Stop setting up the backend. What was made so far is removed"""
+
+    bl_idname = "pbrfit.cancel_setup"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be something to cancel."""
+        if not setup_state.setting_up():
+            cls.poll_message_set("Nothing is being set up")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """End pip and what it started."""
+        setup_state.cancel_setup()
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_remove_backend(bpy.types.Operator):
+    """Delete the environment that was set up for the backend, to free its room on the disk"""
+
+    bl_idname = "pbrfit.remove_backend"
+    bl_label = "Remove Backend"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """It must be there, and not be in use."""
+        if setup_state.setting_up() or session.running():
+            cls.poll_message_set("The backend is in use")
+            return False
+        if not environments_folder().is_dir():
+            cls.poll_message_set("No environment was set up")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first: it takes a download to have it back."""
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """End the backend and remove its files."""
+        setup_state.close()
+        stop_local_backend()
+        folder = environments_folder()
+        forget(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            self.report({"WARNING"}, f"Some files are in use and stay: {folder}")
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_copy_public_key(bpy.types.Operator):
+    """Copy this Blender's public key, which a backend on another machine must know before it answers"""
+
+    bl_idname = "pbrfit.copy_public_key"
+    bl_label = "Copy"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Copy it to the clipboard."""
+        try:
+            context.window_manager.clipboard = setup_state.public_key()
+        except PbrFitError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, "The public key was copied")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PBRFIT_OT_check_backend,
+    PBRFIT_OT_setup_backend,
+    PBRFIT_OT_cancel_setup,
+    PBRFIT_OT_remove_backend,
+    PBRFIT_OT_copy_public_key,
+)
+
+
+def register() -> None:
+    """Register the operators."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    """End what runs, stop the timer and unregister the operators."""
+    stop_timer()
+    setup_state.close()
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

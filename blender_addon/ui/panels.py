@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tab "PBRfit" in the 3D view's sidebar."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+
+import bpy
+
+from ..assign import memory as assign_memory
+from ..assign.images import FILES
+from ..export.plan import target_objects
+from ..preflight import checks as preflight
+from ..preflight.checks import Finding
+from ..session import session
+from ..session.session import SessionStatus
+from . import thumbnails
+from .estimates import Estimate, estimate
+from .operators_result import fitted_targets, unassigned
+
+POINTS_FOR_EACH_CHARACTER = 6.5
+ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
+MOST_NAMES = 4
+MOST_THUMBNAIL_SETS = 4
+MAP_LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
+
+
+def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
+    """A paragraph, wrapped to the sidebar's width."""
+    scale = context.preferences.system.ui_scale
+    characters = max(16, int((context.region.width / scale - 60.0) / POINTS_FOR_EACH_CHARACTER))
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, characters)]
+    for number, line in enumerate(lines):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "45 s" or "3:05 min"."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02d} min"
+
+
+def progress_text(status: SessionStatus) -> str:
+    """Part done, time left and PSNR of a running fit, as far as they are known."""
+    parts = [f"{status.fraction:.0%}"]
+    if status.paused:
+        parts.append("paused")
+    elif status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    if status.psnr_db is not None:
+        parts.append(f"{status.psnr_db:.1f} dB")
+    return ", ".join(parts)
+
+
+def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> int:
+    """Triangles of a mesh as the viewport shows it; nothing is evaluated for it."""
+    mesh = scene_object.data
+    if scene_object.mode == "OBJECT" and layer.depsgraph is not None:
+        evaluated = scene_object.evaluated_get(layer.depsgraph).data
+        mesh = evaluated if isinstance(evaluated, bpy.types.Mesh) else mesh
+    return max(0, len(mesh.loops) - 2 * len(mesh.polygons))
+
+
+def estimate_for(context: bpy.types.Context) -> Estimate | None:
+    """What fitting the targets takes, all jobs together, the most memory of them at most; None without a mesh."""
+    settings = context.scene.pbrfit
+    targets = [item for item in target_objects(context) if item.type == "MESH"]
+    if not targets:
+        return None
+    triangles = sum(triangle_count(item, context.view_layer) for item in targets)
+    materials = {slot.material for item in targets for slot in item.material_slots} - {None}
+    sets = max(1, len(targets) if settings.map_sets == "OBJECT" else len(materials))
+    found = estimate(settings, triangles, sets, on_gpu=bool(gpu_known(context)))
+    groups = len(targets) if settings.map_sets == "OBJECT" else len(grouped(targets))
+    return replace(found, seconds=found.seconds * groups)
+
+
+def gpu_known(context: bpy.types.Context) -> bool | None:
+    """Whether the next fit computes on a GPU, by the settings or what the last backend said; None while not known."""
+    device = context.scene.pbrfit.device
+    device = session.backend_device() if device == "auto" else device
+    return device.lower().startswith("cuda") if device else None
+
+
+def grouped(targets: list[bpy.types.Object]) -> list[set]:
+    """The materials of the objects, in groups that share one: about as many as there will be jobs."""
+    groups: list[set] = []
+    for item in targets:
+        mine = {slot.material for slot in item.material_slots} - {None}
+        joined = [group for group in groups if group & mine]
+        groups = [group for group in groups if not group & mine] + [mine.union(*joined)]
+    return groups
+
+
+class SidebarPanel:
+    """Where the panels are."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "PBRfit"
+
+
+class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
+    """State, what will be fitted, and the button."""
+
+    bl_idname = "PBRFIT_PT_fit"
+    bl_label = "PBRfit"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw what applies: a running fit, or the next one and the outcome of the last."""
+        current = session.current()
+        if session.running():
+            self.draw_running(context, current)
+            return
+        self.draw_ready(context)
+        if current is not None:
+            self.draw_outcome(context, current)
+
+    def draw_running(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
+        """Progress, the maps as they grow, and what can be done."""
+        layout, status = self.layout, current.status
+        if not current.plans:  # it is being exported, which nothing can interrupt
+            draw_text(context, layout, status.message)
+            return
+        if status.jobs > 1:
+            layout.label(text=f"Fit {status.job} of {status.jobs}: {current.plans[status.job - 1].objects[0].name}")
+        draw_text(context, layout, status.message)
+        layout.progress(factor=status.fraction, type="BAR", text=progress_text(status))
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        paused = status.paused
+        row.operator("pbrfit.pause", text="Resume" if paused else "Pause", icon="PLAY" if paused else "PAUSE")
+        row.operator("pbrfit.cancel", icon="X")
+        column.operator("pbrfit.apply_now", icon="CHECKMARK")
+        if len(status.curve) > 1:
+            row = layout.row()
+            key = (status.job, len(status.curve), status.curve[-1])
+            row.template_icon(thumbnails.icon("curve", key, thumbnails.curve_picture(status.curve)), scale=5.0)
+            column = row.column(align=True)
+            column.label(text=f"{status.psnr_db:.1f} dB" if status.psnr_db is not None else "")
+            column.label(text=f"{status.curve[0][1]:.1f} dB at first")
+            column.label(text=f"Iteration {status.iteration}")
+        self.draw_thumbnails(current)
+
+    def draw_thumbnails(self, current: session.OptimizeSession) -> None:
+        """The maps of the first sets of the running job."""
+        sets = current.plans[current.status.job - 1].sets
+        for number in sorted({number for number, _ in current.maps.previews})[:MOST_THUMBNAIL_SETS]:
+            if len(sets) > 1:
+                tile = f", tile {sets[number].tile}" if sets[number].tile else ""
+                self.layout.label(text=f"{sets[number].name}{tile}", icon="MATERIAL")
+            row = self.layout.row(align=True)
+            for name, label in MAP_LABELS.items():
+                pixels = current.maps.previews.get((number, name))
+                if pixels is not None:
+                    column = row.column(align=True)
+                    version = (current.status.job, current.maps.version)
+                    column.template_icon(thumbnails.icon(f"{number} {name}", version, pixels), scale=4.0)
+                    column.label(text=label)
+
+    def draw_ready(self, context: bpy.types.Context) -> None:
+        """What will be fitted, what it takes, what stands in the way, and the buttons."""
+        layout = self.layout
+        targets = target_objects(context)
+        findings = preflight.quick_findings(context)
+        self.draw_targets(context, [item for item in targets if item.type == "MESH"])
+        for finding in preflight.with_checked(context, findings):
+            self.draw_finding(context, finding)
+        layout.row(align=True).prop(context.scene.pbrfit, "preset", expand=True)
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.scale_y = 1.5
+        row.enabled = not preflight.errors_of(findings)
+        row.operator("pbrfit.optimize", icon="MATERIAL")
+        column.operator("pbrfit.check", icon="VIEWZOOM")
+        self.draw_result_buttons(context)
+
+    def draw_targets(self, context: bpy.types.Context, targets: list[bpy.types.Object]) -> None:
+        """The objects with their slots and UV maps, the light, the device, and what the fit takes."""
+        layer = context.view_layer
+        column = self.layout.column(align=True)
+        for item in targets[:MOST_NAMES]:
+            column.label(text=f"{item.name}: {triangle_count(item, layer):,} triangles", icon="OBJECT_DATA")
+            names = [slot.material.name if slot.material is not None else "none" for slot in item.material_slots]
+            if names:
+                more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+                column.label(text=", ".join(names[:MOST_NAMES]) + more, icon="MATERIAL")
+            if item.data.uv_layers.active is not None:
+                column.label(text=item.data.uv_layers.active.name, icon="UV")
+        if len(targets) > MOST_NAMES:
+            column.label(text=f"and {len(targets) - MOST_NAMES} more objects", icon="BLANK1")
+        if targets and context.scene.world is not None:
+            column.label(text=context.scene.world.name, icon="WORLD")
+        found = estimate_for(context)
+        if found is not None:
+            place = {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
+            column.label(text=found.text() + place, icon="TIME")
+
+    def draw_finding(self, context: bpy.types.Context, finding: Finding) -> None:
+        """A finding, with the button that mends it."""
+        column = self.layout.column(align=True)
+        draw_text(context, column, str(finding), ICONS[finding.level])
+        if finding.mend:
+            row = column.row()
+            row.label(text="", icon="BLANK1")
+            button = row.operator(finding.mend)
+            if finding.mend.startswith("pbrfit."):
+                button.target = finding.target
+
+    def draw_result_buttons(self, context: bpy.types.Context) -> None:
+        """What can be done with a result."""
+        targets = fitted_targets(context)
+        if not targets and not unassigned(session.current()):
+            return
+        column = self.layout.column(align=True)
+        if targets:
+            fitted = assign_memory.shown(targets) == "FITTED"
+            column.label(text="Shown: fitted" if fitted else "Shown: original", icon="HIDE_OFF")
+            text = "Show Original" if fitted else "Show Fitted"
+            column.operator("pbrfit.compare", text=text, icon="UV_SYNC_SELECT")
+            row = column.row(align=True)
+            row.operator("pbrfit.revert", icon="LOOP_BACK")
+            row.operator("pbrfit.fit_again", icon="FILE_REFRESH")
+        column.operator("pbrfit.save_maps", icon="EXPORT")
+
+    def draw_outcome(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
+        """How the last fit ended."""
+        status, box = current.status, self.layout.box()
+        if status.error is not None:
+            draw_text(context, box, status.error.cause, "CANCEL")
+            draw_text(context, box, status.error.cure)
+            if status.can_resume:
+                box.operator("pbrfit.resume", icon="PLAY")
+        elif status.state == session.DONE:
+            draw_text(context, box, status.message, "CHECKMARK")
+            if status.psnr_db is not None:
+                box.label(text=f"Held-out views: {status.psnr_db:.1f} dB")
+            if "total" in current.result.seconds:
+                box.label(text=f"Took {duration(current.result.seconds['total'])}")
+        else:
+            draw_text(context, box, status.message)
+        box.operator("pbrfit.dismiss", icon="X")
+
+
+class SettingsPanel(SidebarPanel):
+    """Settings that wait while a fit runs."""
+
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the scene's settings."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.enabled = not session.running()
+        self.draw_settings(context, layout)
+
+
+class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
+    """Settings of the next fit."""
+
+    bl_idname = "PBRFIT_PT_settings"
+    bl_label = "Settings"
+    bl_parent_id = "PBRFIT_PT_fit"
+
+    def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+        """What is fitted to what, and how well."""
+        settings = context.scene.pbrfit
+        for name in ("quality", "resolution"):
+            layout.prop(settings, name)
+        references = layout.column(align=True)
+        for name in ("reference", "views", "held_out_views", "view_size", "samples"):
+            references.prop(settings, name)
+        light = layout.column(heading="Light", align=True)
+        light.prop(settings, "learn_light")
+        row = light.row()
+        row.enabled = settings.learn_light
+        row.prop(settings, "apply_world")
+        layout.prop(settings, "device")
+        layout.prop(settings, "seed")
+
+
+class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
+    """Which maps there will be, what they are called, and where they are kept."""
+
+    bl_idname = "PBRFIT_PT_maps"
+    bl_label = "Maps"
+    bl_parent_id = "PBRFIT_PT_fit"
+
+    def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+        """Draw them."""
+        settings = context.scene.pbrfit
+        maps = layout.column(heading="Maps", align=True)
+        for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
+            maps.prop(settings, name)
+        for name in ("map_sets", "use_udim", "material_name", "image_storage"):
+            layout.prop(settings, name)
+        if settings.image_storage == FILES and not bpy.data.filepath:
+            draw_text(context, layout, "The .blend is not saved yet: the maps will be packed.", "INFO")
+
+
+CLASSES = (PBRFIT_PT_fit, PBRFIT_PT_settings, PBRFIT_PT_maps)
+
+
+def register() -> None:
+    """Register the panels and their pictures."""
+    thumbnails.register()
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    """Unregister the panels and free their pictures."""
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)
+    thumbnails.unregister()

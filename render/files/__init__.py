@@ -1,0 +1,1 @@
+"""Scene files of other programs: OBJ with MTL, and glTF."""

@@ -1,0 +1,1 @@
+"""Meshes, their tangents, and cameras."""

@@ -1,0 +1,1 @@
+"""Environment light: cube maps, their prefilter, and lookups in what it makes."""

@@ -1,0 +1,1 @@
+"""The light's prefilter and lookups as Triton kernels."""

@@ -1,0 +1,52 @@
+"""Cube maps halved to a pyramid of solid-angle weighted means, and the transpose: two sizes in each launch.
+
+The plain way is `SparseRows.pyramid` of `render.light.specular_operator` and its transpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+_BLOCK = 128
+
+
+def grid(count: int, block: int = _BLOCK) -> tuple[int]:
+    """The programs for `count` lanes."""
+    return ((count + block - 1) // block,)
+
+
+def _pairs(count: int) -> list[tuple[int, bool]]:
+    """The steps from each of `count` maps to the next, by twos: (index of the finer map, whether two steps at a time)."""
+    return [(first, first + 2 < count) for first in range(0, count - 1, 2)]
+
+
+def fill_pyramid(levels: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
+    """Fill all maps but the first, each with the means of 2 x 2 texels of the one before it.
+
+    levels   float32 [6, R_i, R_i, 3], halving, contiguous
+    weights  of each step float32 [R_i, R_i]: the share of a texel in its mean
+    """
+    from render.light.kernels.cube_pyramid_triton import halve
+
+    for first, twice in _pairs(len(levels)):
+        last = first + 2 if twice else first + 1
+        texels = 6 * levels[last].shape[1] ** 2
+        halve[grid(texels)](
+            levels[first], weights[first], levels[first + 1], weights[last - 1], levels[last],
+            levels[first].shape[1], texels, TWICE=twice, BLOCK=_BLOCK,
+        )  # fmt: skip
+
+
+def fold_pyramid(gradients: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
+    """The transpose of `fill_pyramid`: gradients of all maps, added up in place of the first; every other one is spoilt."""
+    from render.light.kernels.cube_pyramid_triton import halve_transposed
+
+    for first, twice in reversed(_pairs(len(gradients))):
+        last = first + 2 if twice else first + 1
+        texels = 6 * gradients[first].shape[1] ** 2
+        halve_transposed[grid(texels)](
+            gradients[first], weights[first], gradients[first + 1], weights[last - 1], gradients[last],
+            gradients[first].shape[1], texels, TWICE=twice, BLOCK=_BLOCK,
+        )  # fmt: skip

@@ -1,0 +1,133 @@
+"""What shading looks a light up in: its prefiltered levels and its irradiance, differentiable in the base they are from.
+
+`PrefilteredLight` is the accurate one, `SeedLight` is nvdiffrec's. Both answer `diffuse`, `specular`, `get_mip`, `shade`
+and `xfm`, so that any shading model works with either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+from render.bsdf.nvdiffrec_shading import safe_normalize, seed_radiance
+from render.light.cube_atlas import CubeAtlas
+from render.light.nvdiffrec_prefilter import seed_mip
+from render.light.prefilter import SpecularLevel, evaluate_irradiance, roughness_to_level
+
+
+def rotation_part(matrix: torch.Tensor | None) -> torch.Tensor | None:
+    """The part of a [3, 3] or [4, 4] matrix (or one per image, [B, 3, 3] or [B, 4, 4]) that turns vectors.
+
+    Raises ValueError for another shape.
+    """
+    if matrix is None:
+        return None
+    matrix = torch.as_tensor(matrix)
+    if matrix.ndim not in (2, 3) or tuple(matrix.shape[-2:]) not in ((3, 3), (4, 4)):
+        raise ValueError(f"a light is turned by a matrix [3, 3] or [4, 4], or one per image, not {list(matrix.shape)}")
+    matrix = matrix[..., :3, :3]
+    return matrix[0] if matrix.ndim == 3 and matrix.shape[0] == 1 else matrix
+
+
+def turn(direction: torch.Tensor, rotation: torch.Tensor | None) -> torch.Tensor:
+    """Directions [..., 3] times a rotation [3, 3], or [B, ..., 3] times one per image [B, 3, 3]; None: as they are."""
+    if rotation is None:
+        return direction
+    rotation = rotation.to(direction)
+    if rotation.ndim == 3:
+        if direction.ndim < 2 or direction.shape[0] != rotation.shape[0]:
+            raise ValueError(f"{len(rotation)} matrices turn as many images, not directions {list(direction.shape)}")
+        flat = direction.reshape(direction.shape[0], -1, 3)
+        return (flat @ rotation.transpose(1, 2)).reshape(direction.shape)
+    return direction @ rotation.t()
+
+
+class _Shading:
+    """What both kinds of light share."""
+
+    def xfm(self, matrix: torch.Tensor | None) -> Self:
+        """The same light whose lookups are turned: direction v is looked up at matrix v, as nvdiffrec's `xfm`.
+
+        A matrix that leads from the frame of the directions to the frame of the light (for shading in camera space,
+        the inverse of the view matrix). [3, 3] or [4, 4], whose translation is ignored, or one per image; None: none.
+        """
+        return replace(self, rotation=rotation_part(matrix))
+
+    def shade(
+        self,
+        position: torch.Tensor,
+        normal: torch.Tensor,
+        kd: torch.Tensor,
+        ks: torch.Tensor,
+        view_position: torch.Tensor,
+        specular: bool = True,
+    ) -> torch.Tensor:
+        """nvdiffrec's `EnvironmentLight.shade`: outgoing radiance [..., 3], linear; see `render.bsdf.nvdiffrec_shading`.
+
+        position, normal (world), kd (linear base colour), ks (occluded fraction, roughness, metallic)  [..., 3];
+        view_position  [..., 3], broadcast. `specular` False: Lambertian, without the metallic factor.
+        """
+        return seed_radiance(kd, ks, normal, safe_normalize(view_position - position), self, specular)
+
+
+@dataclass(frozen=True)
+class PrefilteredLight(_Shading):
+    """The accurate light, see `render.light.prefilter`.
+
+    irradiance  [9, C], cosine-convolved spherical harmonics, divided by pi: a white furnace of radiance 1 gives 1
+    atlas       [1, C, H, W], the specular levels
+    rotation    [3, 3], or [B, 3, 3], of lookups, or None
+    """
+
+    irradiance: torch.Tensor
+    atlas: torch.Tensor
+    layout: CubeAtlas
+    levels: tuple[SpecularLevel, ...]
+    rotation: torch.Tensor | None = None
+
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
+        """Irradiance / pi for unit normals [..., 3] -> [..., C]."""
+        if self.rotation is not None:
+            normal = safe_normalize(turn(normal, self.rotation))
+        return evaluate_irradiance(self.irradiance, normal).clamp(min=0)
+
+    def specular(self, direction: torch.Tensor, roughness: torch.Tensor) -> torch.Tensor:
+        """Radiance of the round GGX lobe around `direction` [..., 3] (any length) at `roughness` [...] -> [..., C]."""
+        return self.layout.sample(self.atlas, turn(direction, self.rotation), self.get_mip(roughness))
+
+    def get_mip(self, roughness: torch.Tensor) -> torch.Tensor:
+        """Perceptual roughness [...] -> level [...], 0..levels - 1."""
+        return roughness_to_level(roughness, self.levels)
+
+
+@dataclass(frozen=True)
+class SeedLight(_Shading):
+    """nvdiffrec's light, for parity, see `render.light.nvdiffrec_prefilter`.
+
+    specular_cubes  its prefiltered levels, [6, R_i, R_i, C]
+    diffuse_cube    irradiance / pi, [6, R, R, C]
+    atlas, layout, diffuse_atlas, diffuse_layout  the same for lookup
+    rotation        [3, 3], or [B, 3, 3], of lookups, or None
+    """
+
+    specular_cubes: tuple[torch.Tensor, ...]
+    diffuse_cube: torch.Tensor
+    atlas: torch.Tensor
+    layout: CubeAtlas
+    diffuse_atlas: torch.Tensor
+    diffuse_layout: CubeAtlas
+    rotation: torch.Tensor | None = None
+
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
+        """Irradiance / pi for normals [..., 3] of any length -> [..., C]."""
+        return self.diffuse_layout.sample(self.diffuse_atlas, turn(normal, self.rotation), normal.new_zeros(()))
+
+    def specular(self, direction: torch.Tensor, roughness: torch.Tensor) -> torch.Tensor:
+        """Prefiltered radiance in `direction` [..., 3] (any length) at `roughness` [...] -> [..., C]."""
+        return self.layout.sample(self.atlas, turn(direction, self.rotation), self.get_mip(roughness))
+
+    def get_mip(self, roughness: torch.Tensor) -> torch.Tensor:
+        """Perceptual roughness [...] -> level [...], 0..levels - 1."""
+        return seed_mip(roughness, len(self.specular_cubes))

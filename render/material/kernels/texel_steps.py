@@ -1,0 +1,86 @@
+"""The maps' part of an iteration in a few kernels: the pyramid's gradient folded, priors, Adam, projection, the new pyramid.
+
+The plain way is `render.texture.fixed_lookup.pyramid`, the smoothness of the fit's objective, `torch.optim.Adam` and
+`render.material.material.project_`, a hundred operators that read and write the maps twenty times.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from render.light.kernels.cube_pyramid import grid
+from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
+
+_BLOCK = 256
+_TEXELS = 64
+
+
+class TexelSteps:
+    """Adam's steps of maps [R, R, C] float32, changed in place, and the rows of their pyramid with `levels` levels.
+
+    smooth          float [C], weight of each channel's smoothness for a texel's step, see `backend.fit.objective`
+    edge            the step between neighbouring texels that counts as an edge
+    metallic_prior  weight of a texel's metallic being 0 or 1
+    fitted          bool [C], the channels that are changed
+
+    Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step.
+    """
+
+    def __init__(
+        self,
+        texels: torch.Tensor,
+        levels: int,
+        smooth: torch.Tensor,
+        edge: float,
+        metallic_prior: float,
+        fitted: torch.Tensor,
+    ) -> None:
+        self._texels, self._edge, self._metallic_prior = texels, edge, metallic_prior
+        self._sizes = [texels.shape[0] >> level for level in range(levels)]
+        self._starts = [sum(size * size for size in self._sizes[:level]) for level in range(levels + 1)]
+        self._smooth, self._fitted = smooth.float().contiguous(), fitted.float().contiguous()
+        self.rows = texels.new_empty(self._starts[-1], texels.shape[2])
+        self._first, self._second = torch.zeros_like(texels), torch.zeros_like(texels)
+        self.rate, self._count = texels.new_zeros(()), texels.new_zeros(())
+        self._fill()
+
+    def step(self, gradient: torch.Tensor) -> None:
+        """A step by the gradient [T, C] of the rows, which is spoilt; afterwards the rows are those of the new maps."""
+        from render.material.kernels.texel_steps_triton import fold_level, step_texels
+
+        channels, size = self._texels.shape[2], self._sizes[0]
+        parts = self._levels_of(gradient)
+        for level in range(len(parts) - 1, 1, -1):
+            values = parts[level - 1].numel()
+            fold_level[grid(values, _BLOCK)](
+                parts[level - 1], parts[level], self._sizes[level], values, CHANNELS=channels, BLOCK=_BLOCK
+            )
+        self._count += 1
+        texels = size * size
+        step_texels[grid(texels, _TEXELS)](
+            self.rows, self._texels, gradient, parts[min(1, len(parts) - 1)], self._first, self._second,
+            self.rate, self._count, self._smooth, self._fitted, self._metallic_prior, size, texels,
+            HAS_COARSE=len(parts) > 1, CHANNELS=channels, LANES=1 << (channels - 1).bit_length(),
+            INVERSE_EDGE=1 / self._edge, ROUGHNESS=ROUGHNESS.start, METALLIC=METALLIC.start, NORMAL=NORMAL.start,
+            MIN_ROUGHNESS=MIN_ROUGHNESS, MIN_UP=MIN_NORMAL_Z, BLOCK=_TEXELS,
+        )  # fmt: skip
+        self._fill()
+
+    def _levels_of(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        return [rows[start:end] for start, end in zip(self._starts, self._starts[1:], strict=False)]
+
+    def _fill(self) -> None:
+        from render.material.kernels.texel_steps_triton import halve_texels
+
+        parts, channels = self._levels_of(self.rows), self._texels.shape[2]
+        if len(parts) == 1:
+            self.rows.copy_(self._texels.detach().reshape(self.rows.shape))
+        for first in range(0, len(parts) - 1, 2):
+            twice = first + 2 < len(parts)
+            last = first + 2 if twice else first + 1
+            values = parts[last].numel()
+            source = self._texels if first == 0 else parts[first]
+            halve_texels[grid(values, _BLOCK)](
+                source, parts[first + 1], parts[last], self.rows, self._sizes[first], values,
+                TWICE=twice, COPY=first == 0, CHANNELS=channels, BLOCK=_BLOCK,
+            )  # fmt: skip

@@ -1,0 +1,138 @@
+"""Triton: what the fit does with the maps in an iteration besides sampling them; maps are [R, R, C], contiguous."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from render.core.kernels.adam_triton import adam_change
+
+
+@triton.jit
+def _quarter_of(source, row, column, channel, size, CHANNELS: tl.constexpr, valid):
+    """One channel of the mean of 2 x 2 texels of a map `size` texels wide, at (row, column) of the one half as wide."""
+    at = ((2 * row) * size + 2 * column) * CHANNELS + channel
+    total = tl.load(source + at, mask=valid, other=0.0) + tl.load(source + at + CHANNELS, mask=valid, other=0.0)
+    at += size * CHANNELS
+    total += tl.load(source + at, mask=valid, other=0.0) + tl.load(source + at + CHANNELS, mask=valid, other=0.0)
+    return total * 0.25
+
+
+@triton.jit(do_not_specialize=["values"])
+def halve_texels(
+    source, half, quarter, copy, size, values,
+    TWICE: tl.constexpr, COPY: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """half = the means of 2 x 2 texels of the source, `size` wide; with TWICE quarter = those of half; with COPY the source too.
+
+    A lane does one of the `values` values of the last of them.
+    """
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    valid = lane < values
+    channel, texel = lane % CHANNELS, lane // CHANNELS
+    width = size // 4 if TWICE else size // 2
+    row, column = texel // width, texel % width
+    steps: tl.constexpr = 4 if TWICE else 1
+    total = tl.zeros([BLOCK], tl.float32)
+    for corner in tl.static_range(steps):
+        half_row = 2 * row + corner // 2 if TWICE else row
+        half_column = 2 * column + corner % 2 if TWICE else column
+        mean = _quarter_of(source, half_row, half_column, channel, size, CHANNELS, valid)
+        tl.store(half + (half_row * (size // 2) + half_column) * CHANNELS + channel, mean, mask=valid)
+        total += mean
+        if COPY:
+            for part in tl.static_range(4):
+                at = ((2 * half_row + part // 2) * size + 2 * half_column + part % 2) * CHANNELS + channel
+                tl.store(copy + at, tl.load(source + at, mask=valid, other=0.0), mask=valid)
+    if TWICE:
+        tl.store(quarter + lane, total * 0.25, mask=valid)
+
+
+@triton.jit
+def _clamped(index, size):
+    return tl.where(index < 0, 0, tl.where(index >= size, size - 1, index))
+
+
+@triton.jit
+def _enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid):
+    """A quarter of a map `width` wide, bilinearly enlarged to twice its size, at (row, column) of that."""
+    other_row = _clamped(row // 2 + tl.where(row % 2 == 1, 1, -1), width)
+    other_column = _clamped(column // 2 + tl.where(column % 2 == 1, 1, -1), width)
+    near, far = (row // 2) * width, other_row * width
+    total = 0.5625 * tl.load(coarse + (near + column // 2) * CHANNELS + channel, mask=valid, other=0.0)
+    total += 0.1875 * tl.load(coarse + (near + other_column) * CHANNELS + channel, mask=valid, other=0.0)
+    total += 0.1875 * tl.load(coarse + (far + column // 2) * CHANNELS + channel, mask=valid, other=0.0)
+    total += 0.0625 * tl.load(coarse + (far + other_column) * CHANNELS + channel, mask=valid, other=0.0)
+    return 0.25 * total
+
+
+@triton.jit(do_not_specialize=["values"])
+def fold_level(fine, coarse, width, values, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """fine += the smooth gradient of its means: a quarter of `coarse`, which is `width` wide, enlarged; a lane a value."""
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    valid = lane < values
+    channel, texel = lane % CHANNELS, lane // CHANNELS
+    row, column = texel // (2 * width), texel % (2 * width)
+    own = tl.load(fine + lane, mask=valid, other=0.0)
+    tl.store(fine + lane, own + _enlarged(coarse, row, column, channel, width, CHANNELS, valid), mask=valid)
+
+
+@triton.jit
+def _slope(step, weight, inverse_edge):
+    scaled = step * inverse_edge
+    return step * weight / tl.sqrt(1 + scaled * scaled)
+
+
+@triton.jit(do_not_specialize=["texels", "metallic_prior"])
+def step_texels(
+    old, new, gradient, coarse_gradient, first, second, rate, count, smooth, fitted, metallic_prior, size, texels,
+    HAS_COARSE: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr, INVERSE_EDGE: tl.constexpr,
+    ROUGHNESS: tl.constexpr, METALLIC: tl.constexpr, NORMAL: tl.constexpr, MIN_ROUGHNESS: tl.constexpr,
+    MIN_UP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """new = what a step of Adam makes of the texels `old`, brought back to what a material can be; the moments in place.
+
+    The gradient is that of the finest level, with that of the coarser ones folded in here, and of the priors.
+    smooth  [CHANNELS] weights of the smoothness; fitted [CHANNELS], 0 for channels that stay as they are
+    """
+    texel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.arange(0, LANES)[None, :]
+    row, column = (texel // size)[:, None], (texel % size)[:, None]
+    valid = (texel < texels)[:, None] & (channel < CHANNELS)
+    at = texel[:, None] * CHANNELS + channel
+    value = tl.load(old + at, mask=valid, other=0.0)
+    slope = tl.load(gradient + at, mask=valid, other=0.0)
+    if HAS_COARSE:
+        slope += _enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
+
+    weight = tl.load(smooth + channel, mask=channel < CHANNELS, other=0.0)
+    right = tl.load(old + at + CHANNELS, mask=valid & (column < size - 1), other=0.0)
+    slope -= tl.where(column < size - 1, _slope(right - value, weight, INVERSE_EDGE), 0.0)
+    below = tl.load(old + at + size * CHANNELS, mask=valid & (row < size - 1), other=0.0)
+    slope -= tl.where(row < size - 1, _slope(below - value, weight, INVERSE_EDGE), 0.0)
+    left = tl.load(old + at - CHANNELS, mask=valid & (column > 0), other=0.0)
+    slope += tl.where(column > 0, _slope(value - left, weight, INVERSE_EDGE), 0.0)
+    above = tl.load(old + at - size * CHANNELS, mask=valid & (row > 0), other=0.0)
+    slope += tl.where(row > 0, _slope(value - above, weight, INVERSE_EDGE), 0.0)
+    slope += tl.where(channel == METALLIC, metallic_prior * (1 - 2 * value), 0.0)
+    slope *= tl.load(fitted + channel, mask=channel < CHANNELS, other=0.0)
+
+    change, new_first, new_second = adam_change(
+        slope,
+        tl.load(first + at, mask=valid, other=0.0),
+        tl.load(second + at, mask=valid, other=0.0),
+        tl.load(rate),
+        tl.load(count),
+    )
+    tl.store(first + at, new_first, mask=valid)
+    tl.store(second + at, new_second, mask=valid)
+    value -= change
+    lowest = tl.where(channel == ROUGHNESS, MIN_ROUGHNESS, 0.0)
+    lowest = tl.where(channel == NORMAL + 2, MIN_UP, lowest)
+    is_bound = (channel <= METALLIC) | (channel > NORMAL + 1)
+    is_normal = (channel >= NORMAL) & (channel <= NORMAL + 2)
+    value = tl.where(is_bound, tl.maximum(value, lowest), value)
+    value = tl.where(is_bound & (~is_normal), tl.minimum(value, 1.0), value)
+    length = tl.sqrt(tl.sum(tl.where(is_normal, value * value, 0.0), axis=1))[:, None]
+    value = tl.where(is_normal, value / length, value)
+    tl.store(new + at, value, mask=valid)

@@ -1,0 +1,1 @@
+"""Frames of a scene as fast as a viewport wants them, without gradients."""

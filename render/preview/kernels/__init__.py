@@ -1,0 +1,1 @@
+"""Preview frames as Triton kernels."""

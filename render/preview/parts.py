@@ -1,0 +1,175 @@
+"""What a preview draws: the meshes of its parts and their maps, joined in a few buffers, so that one drawing shows them all.
+
+A part is a mesh that has one material; parts may share one. Triangles count over all parts, so that visibility, layers and
+samples are decided among them all; of a triangle its material is known, and of a material where its texels lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from render.geometry.mesh import Mesh
+from render.material.material import ALPHA, MaterialMaps
+from render.texture.fixed_lookup import mip_count, pyramid
+from render.texture.sampling import shrink_axis
+
+# Columns of `PreviewParts.vertices`.
+POSITION, NORMAL_COLUMNS, TANGENT, SIGN = slice(0, 3), slice(4, 7), slice(8, 11), slice(11, 12)
+UV = slice(3, 8, 4)
+
+
+@dataclass(frozen=True)
+class MapRows:
+    """Maps as previews look them up: the texels of all levels, finest first, row by row.
+
+    texels    float32 [n, 8], the channels of `MaterialMaps` without alpha
+    alpha     float32 [n], or None: opaque
+    openness  float32 [n], 1 where nothing occludes, or None: 1 everywhere
+    """
+
+    resolution: int
+    texels: torch.Tensor
+    alpha: torch.Tensor | None = None
+    openness: torch.Tensor | None = None
+
+    @property
+    def levels(self) -> int:
+        return mip_count(self.resolution)
+
+    def fits(self, other: MapRows) -> bool:
+        """Whether the other's values can take the place of these."""
+        kinds = [(rows.resolution, rows.alpha is None, rows.openness is None) for rows in (self, other)]
+        return kinds[0] == kinds[1]
+
+
+@torch.no_grad()
+def map_rows(maps: MaterialMaps, openness: torch.Tensor | None, device: torch.device) -> MapRows:
+    """Maps, and their openness [r, r] of any size or None, with coarser levels; copied to the device."""
+    texels = maps.texels.detach().to(device, torch.float32)
+    levels = mip_count(maps.resolution)
+    rows = pyramid(texels, levels)
+    flat = alpha = None
+    if openness is not None:
+        image = _fitted(openness.detach().to(device, torch.float32), maps.resolution)
+        flat = pyramid(image[..., None], levels)[:, 0]
+    if maps.has_alpha:
+        rows, alpha = rows[:, : ALPHA.start].contiguous(), rows[:, ALPHA.start].contiguous()
+    return MapRows(maps.resolution, rows, alpha, flat)
+
+
+def _fitted(image: torch.Tensor, resolution: int) -> torch.Tensor:
+    """An image [r, r] at another resolution: means of what it covers, or bilinear."""
+    if image.shape[0] >= resolution:
+        return shrink_axis(shrink_axis(image, 0, resolution), 1, resolution)
+    return F.interpolate(image[None, None], size=(resolution, resolution), mode="bilinear", align_corners=False)[0, 0]
+
+
+class PreviewParts:
+    """The buffers, float32 where nothing else is said; V vertices, T triangles, M materials, n texels of all their levels.
+
+    vertices   [V, 12]: position and u, normal and v, tangent and sign
+    positions  [V, 3]
+    triangles  int32 [T, 3]
+    material   int32 [T], the number of each triangle's material
+    table      int32 [M, 3], of each material its first texel, its resolution and its levels
+    texels     [n, 8]
+    alphas     [n], or [1] where all are opaque; openness likewise, where nothing occludes anywhere
+    """
+
+    def __init__(self, meshes: Sequence[Mesh], device: torch.device, materials: Sequence[int] | None = None) -> None:
+        """materials: the number of each part's, from 0 without gaps; without, each part has one of its own.
+
+        Raises ValueError where there is no mesh, or one without triangles.
+        """
+        if not meshes or not all(len(mesh.triangles) for mesh in meshes):
+            raise ValueError("a preview needs meshes with triangles: leave out those without")
+        materials = range(len(meshes)) if materials is None else materials
+        self.device, self.count = device, max(materials) + 1
+        self._ends = torch.tensor([0] + [len(mesh.position) for mesh in meshes]).cumsum(0).tolist()
+        self.vertices = torch.cat([_vertex_rows(mesh.to(device)) for mesh in meshes])
+        self.positions = self.vertices[:, POSITION].contiguous()
+        starts = zip(meshes, self._ends, strict=False)
+        self.triangles = torch.cat([(mesh.triangles.to(device) + start).int() for mesh, start in starts])
+        counts = torch.tensor([len(mesh.triangles) for mesh in meshes], device=device)
+        self.material = torch.tensor(list(materials), dtype=torch.int32, device=device).repeat_interleave(counts)
+        self.table = torch.zeros(self.count, 3, dtype=torch.int32, device=device)
+        self.texels = torch.zeros(1, 8, device=device)
+        self.alphas = self.openness = torch.ones(1, device=device)
+        self.has_alpha = self.has_openness = False
+        self._maps: dict[int, MapRows] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every material has maps."""
+        return len(self._maps) == self.count
+
+    def maps(self, number: int) -> MapRows:
+        """The maps of a material, as views of the buffers."""
+        return self._maps[number]
+
+    def resolution(self, number: int) -> int:
+        """The resolution of a material's maps."""
+        return self._maps[number].resolution
+
+    def place(self, number: int, mesh: Mesh) -> None:
+        """Another form of a part's mesh: as many vertices, the same triangles."""
+        start, end = self._ends[number : number + 2]
+        rows = _vertex_rows(mesh.to(self.device))
+        self.vertices[start:end] = rows
+        self.positions[start:end] = rows[:, POSITION]
+
+    def set_maps(self, maps: Mapping[int, MapRows]) -> bool:
+        """Maps of some materials; whether the buffers stayed where they are."""
+        if self.is_complete and all(self._maps[number].fits(rows) for number, rows in maps.items()):
+            for number, rows in maps.items():
+                self._write(number, rows)
+            return True
+        self._maps |= maps
+        if self.is_complete:
+            self._join()
+        return False
+
+    def _write(self, number: int, rows: MapRows) -> None:
+        own = self._maps[number]
+        for name in ("texels", "alpha", "openness"):
+            if getattr(own, name) is not None:
+                getattr(own, name).copy_(getattr(rows, name))
+
+    def _join(self) -> None:
+        maps = [self._maps[number] for number in range(self.count)]
+        lengths = [len(rows.texels) for rows in maps]
+        self.has_alpha = any(rows.alpha is not None for rows in maps)
+        self.has_openness = any(rows.openness is not None for rows in maps)
+        self.texels = maps[0].texels if self.count == 1 else torch.cat([rows.texels for rows in maps])
+        self.alphas = self._joined([rows.alpha for rows in maps], lengths)
+        self.openness = self._joined([rows.openness for rows in maps], lengths)
+        starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).tolist()
+        sizes = [[start, rows.resolution, rows.levels] for start, rows in zip(starts, maps, strict=True)]
+        self.table.copy_(torch.tensor(sizes, dtype=torch.int32))
+        for number, (rows, start, length) in enumerate(zip(maps, starts, lengths, strict=True)):
+            stretch = slice(start, start + length)
+            self._maps[number] = MapRows(
+                rows.resolution,
+                self.texels[stretch],
+                None if rows.alpha is None else self.alphas[stretch],
+                None if rows.openness is None else self.openness[stretch],
+            )
+
+    def _joined(self, values: list[torch.Tensor | None], lengths: list[int]) -> torch.Tensor:
+        """One channel of all maps, 1 where some have none; a single 1 where none have it."""
+        if all(value is None for value in values):
+            return torch.ones(1, device=self.device)
+        filled = [
+            torch.ones(length, device=self.device) if value is None else value
+            for value, length in zip(values, lengths, strict=True)
+        ]
+        return torch.cat(filled)
+
+
+def _vertex_rows(mesh: Mesh) -> torch.Tensor:
+    u, v = mesh.uv.unbind(1)
+    return torch.cat([mesh.position, u[:, None], mesh.normal, v[:, None], mesh.tangent], dim=1).float().contiguous()

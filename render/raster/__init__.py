@@ -1,0 +1,1 @@
+"""Which triangle each pixel sees, and what follows from that alone."""

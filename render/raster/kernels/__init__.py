@@ -1,0 +1,1 @@
+"""The rasterizer of `render.raster.portable` as Triton kernels."""

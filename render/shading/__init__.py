@@ -1,0 +1,1 @@
+"""Radiance towards the eye: the shading models, self-shadowing and normal maps."""

@@ -1,0 +1,1 @@
+"""Shading as Triton kernels, with the gradients of maps and light."""

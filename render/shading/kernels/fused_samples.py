@@ -1,0 +1,223 @@
+"""The sample part of an iteration of the fit in one kernel: texture lookup, shading, loss, and the gradients of all.
+
+Done by operators of PyTorch, an iteration on a GPU spends most of its time writing what every sample makes between one
+operator and the next, a hundred of them. Here a sample is read once (68 bytes with its texel coordinates, 48 more with
+shadows), and its gradient added to the texels and to the light it met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from render.bsdf.fg_lut import fg_lut
+from render.bsdf.ggx import GgxTable
+from render.core.kernels import has_triton, passes_tuples
+from render.light.environment import PrefilteredLight
+from render.shading.models import ShadingModel
+from render.shading.visibility import ROUGHNESS_NODES, ShadowFactors
+
+_BLOCK = 128
+# Left alone, the compiler takes 127 to 210 registers a lane. With 168 at most none are spilled to memory, with 128 about 40
+# are, but a third more samples are under way at once.
+_REGISTERS = 128
+_CHANNELS = 8
+# Addresses within an array are 32 bits wide.
+_MOST = 2**31
+
+
+def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int = 1, samples: int = 1) -> bool:
+    """Whether `fused_sample_gradients` serves; else the caller takes the plain way.
+
+    It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "seed", one depth layer
+    and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
+    one sample, and up to 200 million texels and samples.
+    """
+    if not (has_triton(pyramid_rows.device) and passes_tuples()):
+        return False
+    is_plain_light = isinstance(light, PrefilteredLight) and light.rotation is None
+    if not is_plain_light or light.atlas.shape[1] != 3 or light.atlas.dtype != torch.float32:
+        return False
+    is_opaque = layers == 1 and pyramid_rows.shape[1] == _CHANNELS
+    is_small = pyramid_rows.numel() < _MOST and 0 < samples < _MOST // 10
+    return is_opaque and is_small and pyramid_rows.dtype == torch.float32 and model in ("principled", "seed")
+
+
+@dataclass(frozen=True)
+class SampleGradients:
+    """The loss of samples, a scalar, and its gradients.
+
+    texels      [T, 8], of the pyramid's rows
+    atlas       [H, W, 4], of the light's atlas, channels innermost, the fourth 0; None where the light is known
+    irradiance  [9, 3], of its irradiance; None where the light is known
+    """
+
+    loss: torch.Tensor
+    texels: torch.Tensor
+    atlas: torch.Tensor | None
+    irradiance: torch.Tensor | None
+
+
+def fused_sample_gradients(
+    pyramid_rows: torch.Tensor,
+    uv: torch.Tensor,
+    level: torch.Tensor,
+    resolution: int,
+    levels: int,
+    normal: torch.Tensor,
+    tangent: torch.Tensor,
+    sign: torch.Tensor,
+    view: torch.Tensor,
+    color: torch.Tensor,
+    alpha: torch.Tensor,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    huber: float,
+    shadow: ShadowFactors | None = None,
+    first: torch.Tensor | None = None,
+    count: int | None = None,
+    learn_light: bool = False,
+) -> SampleGradients:
+    """The fit's loss of samples with its gradients in the texels and, with `learn_light`, in the light.
+
+    pyramid_rows  float32 [T, 8], `render.texture.fixed_lookup.pyramid` of maps [resolution, resolution, 8] with `levels` levels
+    uv, level     float32 [N, 2] and [N], level of detail
+    normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.raster.surface.ShadingPoints`
+    color, alpha  float32 [N, 3] and [N], the reference
+    These may have a layer axis, [N, 1, ...], as the table's columns have; contiguous ones are not copied.
+    huber         where the loss of a residual turns from square to linear
+    shadow        factors [N, 3] and [N, 3 nodes, 3], or None
+    first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
+
+    The loss is the mean over samples and channels of Huber's loss of the residual, in linear radiance, times the slope
+    of log-sRGB at the prediction (held constant), plus the mean of (1 - alpha)^2. The same as `lookup_at`,
+    `shade_texels` and the loss of the fit one after another, up to rounding: the atlas is read within the face, where
+    float32 has more digits than `grid_sample` has across the atlas. Atomics add the gradients, so last digits vary.
+    No host synchronisation, and nothing is allocated by content: fit for a CUDA graph.
+
+    Raises ValueError where shapes, types or lights are not those that `can_fuse` names.
+    """
+    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
+    columns |= {"color": color, "alpha": alpha}
+    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, huber, shadow, first, count)
+    return _launch(pyramid_rows.detach(), batch, learn_light)
+
+
+def fused_sample_error(
+    pyramid_rows: torch.Tensor,
+    uv: torch.Tensor,
+    level: torch.Tensor,
+    resolution: int,
+    levels: int,
+    normal: torch.Tensor,
+    tangent: torch.Tensor,
+    sign: torch.Tensor,
+    view: torch.Tensor,
+    color: torch.Tensor,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    shadow: ShadowFactors | None = None,
+) -> torch.Tensor:
+    """The mean squared error of samples in sRGB, clipped to 0..1, a scalar on the device; arguments and errors as above."""
+    columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
+    columns |= {"color": color, "alpha": level}
+    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, 0.0, shadow, None, None)
+    return _launch(pyramid_rows.detach(), batch, learn_light=False, measure=True).loss
+
+
+def _batch(
+    pyramid_rows: torch.Tensor,
+    columns: dict[str, torch.Tensor],
+    resolution: int,
+    levels: int,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    huber: float,
+    shadow: ShadowFactors | None,
+    first: torch.Tensor | None,
+    count: int | None,
+) -> _Batch:
+    """Checked; raises ValueError."""
+    rows = len(columns["uv"])
+    if not can_fuse(pyramid_rows, light, model, samples=max(1, rows)):
+        raise ValueError("these samples cannot be fused: ask can_fuse first, and take the plain way where it says no")
+    if (first is None) != (count is None):
+        raise ValueError("a batch within the rows needs both its first row and its count")
+    samples = rows if count is None else count
+    if not 0 < samples <= rows:
+        raise ValueError(f"a batch has between one sample and the {rows} there are, not {samples}")
+    if shadow is not None:
+        columns = columns | {"shadow.diffuse": shadow.diffuse, "shadow.specular": shadow.specular}
+    for name, column in columns.items():
+        if column.dtype != torch.float32 or column.numel() != rows * _WIDTHS[name]:
+            raise ValueError(
+                f"{name} has {_WIDTHS[name]} float32 for each of {rows} rows, not {column.dtype} {list(column.shape)}"
+            )
+    kept = tuple(column.contiguous() for column in columns.values())
+    return _Batch(kept, resolution, levels, light, table, model, huber, first, samples)
+
+
+_WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
+_WIDTHS |= {"shadow.diffuse": 3, "shadow.specular": 3 * len(ROUGHNESS_NODES)}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the kernel reads and has no gradient; `rows` in the order of its arguments."""
+
+    rows: tuple[torch.Tensor, ...]
+    resolution: int
+    levels: int
+    light: PrefilteredLight
+    table: GgxTable
+    model: ShadingModel
+    huber: float
+    first: torch.Tensor | None
+    samples: int
+
+
+def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False) -> SampleGradients:
+    from render.shading.kernels.fused_samples_triton import fused_samples
+
+    uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows
+    table, size = _table(batch, texels)
+    irradiance = batch.light.irradiance.detach().contiguous()
+    # Channels lie innermost in the atlas already; its gradient has a fourth, see `spread_atlas`.
+    inner = batch.light.atlas.detach().permute(0, 2, 3, 1).contiguous()[0]
+    texel_gradient = texels if measure else torch.zeros_like(texels, memory_format=torch.contiguous_format)
+    atlas_gradient = inner.new_zeros(*inner.shape[:2], 4) if learn_light else None
+    programs = (batch.samples + _BLOCK - 1) // _BLOCK
+    partial = texels.new_empty(programs, 1 + irradiance.numel() if learn_light else 1)
+    fused_samples[(programs,)](
+        texels.contiguous(), texel_gradient, uv, level, batch.resolution, batch.levels,
+        normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
+        uv if batch.first is None else batch.first, batch.samples,
+        table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
+        SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
+        MEASURE=measure,
+                TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
+        KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
+    )  # fmt: skip
+    total = partial.sum(0)
+    return SampleGradients(
+        total[0], texel_gradient, atlas_gradient, total[1:].view_as(irradiance) if learn_light else None
+    )
+
+
+def _compiling() -> dict[str, int]:
+    """A sample a lane; AMD's compiler has no bound on registers."""
+    warps = {"num_warps": _BLOCK // 32}
+    return warps if torch.version.hip else warps | {"maxnreg": _REGISTERS}
+
+
+def _table(batch: _Batch, like: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The model's table with its terms innermost, and its size."""
+    if batch.model == "seed":
+        lut = fg_lut(256, like.device, like.dtype)
+        return lut, lut.shape[0]
+    values = batch.table.values
+    return values[0].permute(1, 2, 0).to(like).contiguous(), values.shape[2]

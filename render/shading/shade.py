@@ -1,0 +1,146 @@
+"""The pixel shader: surface points, a material and a light make the buffers of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from render.bsdf.ggx import GgxTable, ggx_table
+from render.light.environment import PrefilteredLight
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, Material, MaterialSample
+from render.raster.surface import ShadingPoints, SurfacePoints
+from render.shading.models import ShadingModel, outgoing_radiance
+from render.shading.normal_map import prepare_shading_normal, shading_normal
+from render.shading.visibility import ShadowFactors
+
+Bsdf = Literal["pbr", "diffuse", "white", "normal", "tangent", "kd", "ks"]
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How points are shaded.
+
+    model         see `render.shading.models`
+    energy        "multi" for multiple scattering (Blender's default), "single" for a single-scattering GGX node
+    normal_map    whether the material's normals are used
+    opengl        normal maps point up (+Y, OpenGL, Blender); False for DirectX (-Y)
+    two_sided     faces seen from behind are turned to the eye; else they are shaded as seen from in front
+    bend_normals  nvdiffrec's frame: unit tangents, and normals bent to the triangle's own where they would turn away
+                  from the eye; else MikkTSpace's, which Blender's Normal Map node shows
+    """
+
+    model: ShadingModel = "principled"
+    energy: Literal["multi", "single"] = "multi"
+    normal_map: bool = True
+    opengl: bool = True
+    two_sided: bool = True
+    bend_normals: bool = False
+
+
+PRINCIPLED_SHADING = Shading()
+SEED_SHADING = Shading(model="seed", bend_normals=True)
+
+
+def shade(
+    points: SurfacePoints,
+    material: Material,
+    light: PrefilteredLight | None,
+    bsdf: Bsdf = "pbr",
+    shading: Shading = PRINCIPLED_SHADING,
+    table: GgxTable | None = None,
+    kd_grad: bool = False,
+    generator: torch.Generator | None = None,
+) -> dict[str, torch.Tensor]:
+    """The buffers at points [...], each with alpha as its last channel.
+
+    shaded     [..., 4]: by `bsdf` "pbr" the outgoing radiance; "diffuse" kd as a Lambertian surface; "white" the
+               irradiance / pi on a white one, for checking a light; "normal" and "tangent" mapped to 0..1; "kd"; "ks"
+    occlusion  [..., 2]: the occluded fraction
+    kd_grad    [..., 2], on request: mean change of kd a little way off in a random direction (`generator` draws it)
+
+    light may be None where the bsdf needs none; table saves looking it up. Raises ValueError for an unknown bsdf, or
+    where a light is missing.
+    """
+    sample = material.sample(points)
+    normal = surface_normal(points, sample.normal, shading)
+    alpha = torch.ones_like(sample.kd[..., :1]) if sample.alpha is None else sample.alpha
+    color = _color(points, sample, normal, light, bsdf, shading, table)
+    buffers = {
+        "shaded": torch.cat([color, alpha], dim=-1),
+        "occlusion": torch.cat([sample.ks[..., :1], alpha], dim=-1),
+    }
+    if kd_grad:
+        change = (material.jittered_kd(points, generator) - sample.kd).abs().sum(-1, keepdim=True) / 3
+        buffers["kd_grad"] = torch.cat([change, alpha], dim=-1)
+    return buffers
+
+
+def surface_normal(points: SurfacePoints, normal_map: torch.Tensor | None, shading: Shading) -> torch.Tensor:
+    """Unit shading normals [..., 3] of points, with decoded tangent-space normals [..., 3] or None for flat ones."""
+    turn = 1.0 if shading.two_sided else points.facing
+    if normal_map is None or not shading.normal_map:
+        normal_map = torch.tensor([0.0, 0.0, 1.0]).to(points.normal).expand_as(points.normal)
+    if not shading.opengl:
+        normal_map = normal_map * torch.tensor([1.0, -1.0, 1.0]).to(normal_map)
+    frame = (points.normal * turn, points.tangent * turn)
+    sign = points.sign * turn
+    if not shading.bend_normals:
+        return shading_normal(normal_map, *frame, sign)
+
+    # The frame is turned to the eye already, and the bitangent's sign is a flip of the map's y.
+    handed = torch.cat([normal_map[..., :1], normal_map[..., 1:2] * sign, normal_map[..., 2:]], dim=-1)
+    eye = points.position + points.view
+    return prepare_shading_normal(
+        points.position, eye, handed, *frame, points.geometric_normal * turn, two_sided=False, opengl=True
+    )
+
+
+def _color(
+    points: SurfacePoints,
+    sample: MaterialSample,
+    normal: torch.Tensor,
+    light: PrefilteredLight | None,
+    bsdf: Bsdf,
+    shading: Shading,
+    table: GgxTable | None,
+) -> torch.Tensor:
+    if bsdf == "normal":
+        return (normal + 1) * 0.5
+    if bsdf == "tangent":
+        return (points.tangent * points.facing + 1) * 0.5
+    if bsdf == "kd":
+        return sample.kd
+    if bsdf == "ks":
+        return sample.ks
+    if bsdf not in ("pbr", "diffuse", "white"):
+        raise ValueError(f"there is no bsdf {bsdf!r}: choose pbr, diffuse, white, normal, tangent, kd or ks")
+    if light is None:
+        raise ValueError(f"the bsdf {bsdf!r} needs a light: give one, such as EnvironmentLight(...).build_mips()")
+    if bsdf == "white":
+        return light.diffuse(normal)
+    if bsdf == "diffuse":
+        return sample.kd * light.diffuse(normal) * (1 - sample.ks[..., :1])
+    table = ggx_table(normal.device, normal.dtype) if table is None else table
+    return outgoing_radiance(
+        sample.kd, sample.ks, normal, points.view, light, table, shading.model, energy=shading.energy
+    )
+
+
+def shade_texels(
+    values: torch.Tensor,
+    points: ShadingPoints,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    shadow: ShadowFactors | None = None,
+) -> torch.Tensor:
+    """Radiance [..., 3] of points with material values [..., C] (channels as in `MaterialMaps`): the fit's inner step."""
+    normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
+    ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
+    irradiance = specular_factor = None
+    if shadow is not None:
+        irradiance = light.diffuse(normal) * shadow.diffuse
+        specular_factor = shadow.specular_at(values[..., ROUGHNESS])
+    return outgoing_radiance(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)

@@ -1,0 +1,192 @@
+"""Self-shadowing of a mesh under an environment light, worked out once for fixed samples.
+
+Split-sum light reaches a point from everywhere; on a real object its own parts stand in the way, and what they block
+they replace by the light they reflect. For a fixed set of samples (a pixel's surface point, its view direction) this is
+found by shadow maps from a few hundred directions, and kept as factors on the split-sum terms:
+
+    diffuse   (cosine-weighted light with blockers) / (without), at the smooth normal
+    specular  (light under the true GGX lobe with blockers) / (under the round lobe split-sum looks up),
+              at a few roughnesses, interpolated between
+
+The specular factor so also corrects the shape of the lobe (stretch at grazing angles, cut at the horizon) at the
+resolution of the directions (about 9 degrees for 512). What it gets wrong: factors belong to the smooth normal, not to
+the fitted one; detail finer than the directions; light that bounced more than once is what the references show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from render.bsdf.ggx import GgxTable
+from render.geometry.camera import fibonacci_directions, look_at, orthographic
+from render.geometry.mesh import Mesh
+from render.light.cubemap import texel_directions, texel_solid_angles
+from render.raster.portable import depth_range
+
+ROUGHNESS_NODES = (0.25, 0.45, 0.75)
+# Rows at a time. 20000 rows on two cores: 0.16 to 0.30 s in chunks of 2048, 0.27 to 1.47 s in chunks of 256, the longer
+# times where idle threads sleep at once.
+_CHUNK = 2048
+_GPU_CHUNK = 32768
+_SHADOW_MAP = 256
+
+
+@dataclass(frozen=True)
+class ShadowFactors:
+    """Factors of samples: diffuse [..., 3] on irradiance, specular [..., nodes, 3] on lobe light at `ROUGHNESS_NODES`."""
+
+    diffuse: torch.Tensor
+    specular: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> ShadowFactors:
+        return ShadowFactors(self.diffuse[index], self.specular[index])
+
+    def specular_at(self, roughness: torch.Tensor) -> torch.Tensor:
+        """Specular factor [..., 3] at roughness [..., 1], linear between the nodes, constant beyond; not differentiated."""
+        r = roughness.detach()
+        low, middle, high = ROUGHNESS_NODES
+        first = ((r - low) / (middle - low)).clamp(0, 1)
+        second = ((r - middle) / (high - middle)).clamp(0, 1)
+        lower = torch.lerp(self.specular[..., 0, :], self.specular[..., 1, :], first)
+        return torch.lerp(lower, self.specular[..., 2, :], second)
+
+
+@dataclass(frozen=True)
+class LightCells:
+    """An environment reduced to directions: direction [D, 3], solid_angle [D], radiance [D, 3] (mean over each cell)."""
+
+    direction: torch.Tensor
+    solid_angle: torch.Tensor
+    radiance: torch.Tensor
+
+
+def shadow_directions(count: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """`count` (even) directions [count, 3] spread over the sphere; row i + count / 2 is the opposite of row i."""
+    upper = fibonacci_directions(count)[: count // 2].to(device)
+    return torch.cat([upper, -upper])
+
+
+def light_cells(base: torch.Tensor, direction: torch.Tensor) -> LightCells:
+    """Mean radiance of the cube map [6, R, R, 3] over the Voronoi cell of each direction [D, 3]; energy is kept."""
+    resolution = base.shape[1]
+    texel = texel_directions(resolution, device=base.device).reshape(-1, 3)
+    weight = texel_solid_angles(resolution, device=base.device).expand(6, resolution, resolution).reshape(-1)
+    nearest = torch.cat([(part @ direction.T).argmax(-1) for part in texel.split(8192)])
+    solid_angle = torch.zeros(len(direction)).to(base).index_add_(0, nearest, weight)
+    total = torch.zeros(len(direction), 3).to(base).index_add_(0, nearest, base.reshape(-1, 3) * weight[:, None])
+    return LightCells(direction, solid_angle, total / solid_angle.clamp(min=1e-12)[:, None])
+
+
+def vertex_visibility(
+    mesh: Mesh, direction: torch.Tensor, cancelled: Callable[[], bool] = lambda: False
+) -> torch.Tensor:
+    """Whether the sky is seen from each vertex along each direction, uint8 [V, D], 0 (blocked) to 255, antialiased.
+
+    direction  [D, 3] as from `shadow_directions`, opposite pairs. Directions below a vertex's own horizon are blocked.
+    Shadow maps of 256 x 256 with an offset of two texels along the normal: contact shadows thinner than about 2% of the
+    object are lost. Stops early, with what it has, when `cancelled()`.
+    """
+    center, radius = mesh.bounding_sphere()
+    offset = mesh.position + mesh.normal * (2 * 2 * radius / _SHADOW_MAP)
+    half = len(direction) // 2
+    visible = torch.full((len(mesh.position), len(direction)), 255, dtype=torch.uint8, device=mesh.position.device)
+    projection = orthographic(radius * 1.03, 1.0, radius, 3.2 * radius).to(mesh.position).double()
+    for i in range(half):
+        if cancelled():
+            break
+        view = look_at(center + 2.1 * radius * direction[i], center).double()
+        transform = projection @ view
+        clip = F.pad(mesh.position.double(), (0, 1), value=1.0) @ transform.T
+        nearest, farthest = depth_range(clip, mesh.triangles, (_SHADOW_MAP, _SHADOW_MAP))
+        probe = F.pad(offset.double(), (0, 1), value=1.0) @ transform.T
+        visible[:, i] = (_lit(nearest, probe) * 255).round().to(torch.uint8)
+        visible[:, i + half] = (
+            (_lit(-farthest, probe * torch.tensor([1, 1, -1, 1]).to(probe)) * 255).round().to(torch.uint8)
+        )
+    return visible
+
+
+def _lit(depth: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
+    """Bilinear percentage-closer test of probes [V, 4] (orthographic clip space) against a depth map [H, W]."""
+    size = depth.shape[0]
+    x = ((probe[:, 0] + 1) * (size / 2) - 0.5).clamp(0, size - 1.001)
+    y = ((probe[:, 1] + 1) * (size / 2) - 0.5).clamp(0, size - 1.001)
+    column, row = x.floor().long(), y.floor().long()
+    fx, fy = x - column, y - row
+    flat = depth.reshape(-1)
+    result = torch.zeros_like(x)
+    for dy, wy in ((0, 1 - fy), (1, fy)):
+        for dx, wx in ((0, 1 - fx), (1, fx)):
+            result += wx * wy * (flat[(row + dy) * size + column + dx] >= probe[:, 2])
+    return result
+
+
+@torch.no_grad()
+def shadow_factors(
+    normal: torch.Tensor,
+    view: torch.Tensor,
+    visibility: Callable[[slice], torch.Tensor],
+    cells: LightCells,
+    blocker: torch.Tensor,
+    table: GgxTable,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> ShadowFactors:
+    """The factors of samples.
+
+    normal, view  [S, 3] unit
+    visibility    gives the float visibility [n, D] of a slice of the samples
+    blocker       [D, 3] radiance that comes from where a direction is blocked
+    Stops early, with fewer rows, when `cancelled()`.
+    """
+    diffuse, specular = [], []
+    weighted = cells.solid_angle[:, None] * torch.cat([cells.radiance, torch.ones_like(cells.radiance[:, :1])], -1)
+    difference = cells.solid_angle[:, None] * (blocker - cells.radiance)
+    chunk = _CHUNK if normal.device.type == "cpu" else _GPU_CHUNK
+    for start in range(0, len(normal), chunk):
+        if cancelled():
+            break
+        part = slice(start, min(start + chunk, len(normal)))
+        n, v = normal[part], view[part]
+        n_dot_d = n @ cells.direction.T
+        cosine = n_dot_d.clamp(min=0)
+        blocked = 1 - visibility(part)
+        open_light = cosine @ weighted[:, :3]
+        diffuse.append(_ratio(open_light + (cosine * blocked) @ difference, open_light))
+        n_dot_v = (n * v).sum(-1, keepdim=True).clamp(min=1e-3)
+        v_dot_d = v @ cells.direction.T
+        # Where N.V was clamped the half vector is not quite one: without the bound its cosine could pass 1.
+        n_dot_h2 = ((n_dot_d + n_dot_v).square() / (2 + 2 * v_dot_d).clamp(min=1e-6)).clamp(max=1)
+        reflected = 2 * n_dot_v * n - v
+        nodes = []
+        for roughness in ROUGHNESS_NODES:
+            true = _true_lobe(n_dot_h2, cosine, n_dot_v, roughness**2)
+            mean = true @ weighted
+            light = (mean[:, :3] + (true * blocked) @ difference) / mean[:, 3:].clamp(min=1e-20)
+            terms = table.lookup(torch.full_like(n_dot_v[:, 0], roughness), n_dot_v[:, 0])
+            axis = F.normalize(torch.lerp(n, reflected, terms.lean[:, None]), dim=-1)
+            round_mean = _round_lobe(axis @ cells.direction.T, terms.lobe_roughness[:, None] ** 2) @ weighted
+            nodes.append(_ratio(light, round_mean[:, :3] / round_mean[:, 3:].clamp(min=1e-20)))
+        specular.append(torch.stack(nodes, 1))
+    return ShadowFactors(torch.cat(diffuse), torch.cat(specular))
+
+
+def _ratio(value: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    return (value / reference.clamp(min=1e-8)).clamp(0, 4)
+
+
+def _true_lobe(n_dot_h2: torch.Tensor, n_dot_l: torch.Tensor, n_dot_v: torch.Tensor, alpha: float) -> torch.Tensor:
+    """GGX BRDF times cosine, without Fresnel, up to a factor of each sample: D(h) G2 (height-correlated Smith)."""
+    a2 = alpha * alpha
+    distribution = (n_dot_h2 * (a2 - 1) + 1).square().reciprocal()
+    smith = n_dot_v * (a2 + (1 - a2) * n_dot_l.square()).sqrt() + n_dot_l * (a2 + (1 - a2) * n_dot_v.square()).sqrt()
+    return distribution * n_dot_l / smith.clamp(min=1e-9)
+
+
+def _round_lobe(cosine: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """The kernel of the prefiltered light, D(h) max(N.L, 0) with N = V = R, up to a factor of each sample."""
+    a2 = alpha * alpha
+    return cosine.clamp(min=0) * ((1 + cosine) * 0.5 * (a2 - 1) + 1).square().reciprocal()

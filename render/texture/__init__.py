@@ -1,0 +1,1 @@
+"""Textures with mip levels, and how they are sampled."""

@@ -1,0 +1,133 @@
+"""Texture lookup at fixed positions: the taps of a trilinear lookup, known in advance, as a sparse linear operator.
+
+Where geometry and cameras do not change, neither do the texels a sample reads nor their weights. A lookup is then a
+constant sparse matrix times the texels, and its gradient the transposed matrix: no atomics, no rasteriser, and both
+directions are `embedding_bag`, the fastest gather-and-sum of PyTorch on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from render.texture.sampling import linear_taps
+
+
+def mip_count(resolution: int, smallest: int = 4) -> int:
+    """Number of levels of a square texture, halving while the size is even and above `smallest`."""
+    levels = 1
+    while resolution % 2 == 0 and resolution // 2 >= smallest:
+        resolution //= 2
+        levels += 1
+    return levels
+
+
+def _mip_offsets(resolution: int, levels: int) -> list[int]:
+    offsets = [0]
+    for level in range(levels):
+        offsets.append(offsets[-1] + (resolution >> level) ** 2)
+    return offsets
+
+
+class _Pyramid(torch.autograd.Function):
+    """All mip levels of a texture [R, R, C] as rows [texels of all levels, C].
+
+    The gradient of a coarse texel is spread over the finer level bilinearly rather than as the exact transpose of the
+    2x2 mean (nvdiffrec's smooth mip gradient): the exact one leaves 2x2 blocks in the texture.
+    """
+
+    @staticmethod
+    def forward(ctx, texture: torch.Tensor, levels: int) -> torch.Tensor:
+        ctx.resolution, ctx.levels = texture.shape[0], levels
+        rows, current = [texture.reshape(-1, texture.shape[-1])], texture
+        for _ in range(levels - 1):
+            top = current[0::2] + current[1::2]
+            current = (top[:, 0::2] + top[:, 1::2]) * 0.25
+            rows.append(current.reshape(-1, texture.shape[-1]))
+        return torch.cat(rows)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        offsets = _mip_offsets(ctx.resolution, ctx.levels)
+        channels = gradient.shape[-1]
+        coarse = None
+        for level in range(ctx.levels - 1, -1, -1):
+            size = ctx.resolution >> level
+            own = gradient[offsets[level] : offsets[level + 1]].reshape(size, size, channels)
+            if coarse is not None:
+                image = coarse.permute(2, 0, 1)[None]
+                wide = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+                own = own + 0.25 * wide[0].permute(1, 2, 0)
+            coarse = own
+        return coarse, None
+
+
+def pyramid(texture: torch.Tensor, levels: int) -> torch.Tensor:
+    """Mip levels of [R, R, C] (R divisible by 2^(levels-1)) stacked as rows [sum of texels, C]; smooth gradient."""
+    return _Pyramid.apply(texture, levels)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The constant sparse matrix of a set of lookups, and its transpose.
+
+    index, weight   int64, float32 [S, 8] (4 where there is one level): the texel rows of each sample
+    touched         int64 [U]: the texel rows any sample reads
+    transposed_index, transposed_weight, transposed_offset: for each touched row, the samples that read it
+    rows            number of texel rows of the pyramid
+    """
+
+    index: torch.Tensor
+    weight: torch.Tensor
+    touched: torch.Tensor
+    transposed_index: torch.Tensor
+    transposed_weight: torch.Tensor
+    transposed_offset: torch.Tensor
+    rows: int
+
+
+def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int) -> Taps:
+    """Taps of trilinear lookups with repeat wrapping.
+
+    uv     float [S, 2], v pointing down; the centre of texel (row i, column j) is at ((j + 0.5) / R, (i + 0.5) / R)
+    level  float [S], level of detail, clamped to 0 .. levels - 1
+    """
+    sizes = [(resolution >> number, resolution >> number) for number in range(levels)]
+    index, weight = linear_taps(uv, level, sizes)
+    return _with_transpose(index, weight.float(), _mip_offsets(resolution, levels)[-1])
+
+
+def _with_transpose(index: torch.Tensor, weight: torch.Tensor, rows: int) -> Taps:
+    flat = index.reshape(-1)
+    order = torch.argsort(flat)
+    touched, count = torch.unique_consecutive(flat[order], return_counts=True)
+    offset = torch.cumsum(count, 0) - count
+    return Taps(index, weight, touched, order // index.shape[1], weight.reshape(-1)[order], offset, rows)
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, texels: torch.Tensor, taps: Taps) -> torch.Tensor:
+        ctx.taps = taps
+        return F.embedding_bag(taps.index, texels, per_sample_weights=taps.weight.to(texels.dtype), mode="sum")
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        taps = ctx.taps
+        summed = F.embedding_bag(
+            taps.transposed_index,
+            gradient.contiguous(),
+            taps.transposed_offset,
+            per_sample_weights=taps.transposed_weight.to(gradient.dtype),
+            mode="sum",
+        )
+        texels = gradient.new_zeros(taps.rows, gradient.shape[1])
+        texels[taps.touched] = summed
+        return texels, None
+
+
+def lookup(texels: torch.Tensor, taps: Taps) -> torch.Tensor:
+    """Texel rows [rows, C] read through the taps -> [S, C]; differentiable in the texels."""
+    return _Lookup.apply(texels, taps)

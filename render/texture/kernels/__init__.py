@@ -1,0 +1,1 @@
+"""The texture lookups of `render.texture` as Triton kernels."""

@@ -1,0 +1,58 @@
+"""Trilinear lookups at positions that change or are too many to keep taps for: taps are worked out as they are needed.
+
+The plain way, `render.texture.fixed_lookup`, stores eight indices and weights a sample, and as many for its transpose: about
+200 bytes. On a GPU working them out again costs less than reading them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from render.core.kernels import has_triton
+from render.texture.fixed_lookup import lookup, trilinear_taps
+
+_BLOCK = 64
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int):
+        from render.texture.kernels.texture_lookup_triton import look_up
+
+        ctx.save_for_backward(uv, level)
+        ctx.shape, ctx.resolution, ctx.levels = texels.shape, resolution, levels
+        result = texels.new_empty(len(uv), texels.shape[1])
+        look_up[_grid(uv)](texels, uv, level, result, len(uv), resolution, **_sizes(texels.shape[1], levels))
+        return result
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        from render.texture.kernels.texture_lookup_triton import spread
+
+        uv, level = ctx.saved_tensors
+        texels = gradient.new_zeros(ctx.shape)
+        spread[_grid(uv)](
+            gradient.contiguous(), uv, level, texels, len(uv), ctx.resolution, **_sizes(ctx.shape[1], ctx.levels)
+        )
+        return texels, None, None, None, None
+
+
+def _grid(uv: torch.Tensor) -> tuple[int]:
+    return ((len(uv) + _BLOCK - 1) // _BLOCK,)
+
+
+def _sizes(channels: int, levels: int) -> dict[str, int]:
+    return {"LEVELS": levels, "CHANNELS": channels, "LANES": 1 << (channels - 1).bit_length(), "BLOCK": _BLOCK}
+
+
+def lookup_at(
+    texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int
+) -> torch.Tensor:
+    """Read a pyramid (`render.texture.fixed_lookup.pyramid`) of a texture [R, R, C]: differentiable in the texels.
+
+    texels  float32 [rows, C]; uv float32 [S, 2]; level float32 [S], clamped to 0..levels - 1 -> [S, C]
+    Repeat wrapping. Atomics add the gradient, so its last digits vary from run to run.
+    """
+    if has_triton(texels.device) and texels.dtype == torch.float32 and len(uv) > 0:
+        return _Lookup.apply(texels.contiguous(), uv.contiguous(), level.contiguous(), resolution, levels)
+    return lookup(texels, trilinear_taps(uv, level, resolution, levels))

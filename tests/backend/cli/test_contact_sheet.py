@@ -1,0 +1,72 @@
+"""The picture of the report: right maps under right names, and errors where there are errors."""
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.cli.contact_sheet import PAGE, Comparison, contact_sheet, read_maps
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def disc(colour: tuple[float, float, float]) -> np.ndarray:
+    """A linear, premultiplied render of a flat disc, float32 [64, 64, 4]."""
+    rows, columns = np.mgrid[:64, :64] - 31.5
+    alpha = (np.hypot(rows, columns) < 20.0).astype(np.float32)[..., None]
+    return np.concatenate([alpha * np.float32(colour), alpha], axis=2)
+
+
+def error_row(original: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """What changes in the third row of pictures, against the sheet of a perfect fit: largest value by pixel."""
+    sheet, perfect = (
+        contact_sheet("", "", [Comparison("", [original], [image], [""])], {}) for image in (fitted, original)
+    )
+    top = 3 * sheet.shape[0] // 5
+    return np.where(np.any(sheet != perfect, axis=2), sheet.max(axis=2), 0)[top:]
+
+
+def test_maps_come_out_of_their_channels():
+    orm = np.zeros((4, 4, 3), np.uint8)
+    orm[:] = (30, 20, 10)  # blue, green, red: metallic, roughness, openness
+    normal = np.zeros((4, 4, 3), np.uint16)
+    normal[:] = (65535, 32896, 0)
+    alpha = np.full((4, 4, 4), (1, 2, 3, 200), np.uint8)
+    maps = read_maps({"kd.png": png(alpha), "orm.png": png(orm), "normal.png": png(normal), "environment.exr": b"?"})
+    assert {name: tuple(int(value) for value in picture[0, 0]) for name, picture in maps.items()} == {
+        "Base colour (kd)": (1, 2, 3),
+        "Alpha": (200, 200, 200),
+        "Openness": (10, 10, 10),
+        "Roughness": (20, 20, 20),
+        "Metallic": (30, 30, 30),
+        "Normal": (255, 128, 0),
+    }
+
+
+def test_the_error_is_drawn_where_the_fit_is_wrong_and_nowhere_else():
+    original = disc((0.2, 0.2, 0.2))
+    assert error_row(original, original).max() == 0
+    assert error_row(original, disc((0.4, 0.4, 0.4))).max() > 200
+    half = np.where(np.arange(64)[None, :, None] < 32, original, disc((0.4, 0.4, 0.4)))
+    columns = np.flatnonzero(error_row(original, half).max(axis=0) > 200)
+    everywhere = np.flatnonzero(error_row(original, disc((0.4, 0.4, 0.4))).max(axis=0) > 200)
+    assert columns[0] - everywhere[0] == pytest.approx((everywhere[-1] - everywhere[0]) / 2, abs=12)
+    assert columns[-1] == everywhere[-1]
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_the_sheet_holds_every_view_and_map(views):
+    original, fitted = disc((0.0, 0.8, 0.0)), disc((0.0, 0.0, 0.8))
+    maps = {"one": np.full((16, 16, 3), (255, 0, 255), np.uint8), "two": np.full((99, 99, 3), (255, 255, 0), np.uint8)}
+    comparison = Comparison("light", [original] * views, [fitted] * views, ["30.0 dB"] * views)
+    sheet = contact_sheet("title", "subtitle", [comparison, comparison], maps)
+    assert tuple(sheet[0, 0]) == PAGE
+    greens = ((sheet[..., 1] > 200) & (sheet[..., 0] < 50) & (sheet[..., 2] < 50)).astype(np.uint8)
+    blues = ((sheet[..., 0] > 200) & (sheet[..., 1] < 50) & (sheet[..., 2] < 50)).astype(np.uint8)
+    large = 2000  # pixels: the discs, not the specks of resampled edges
+    for mask in (greens, blues):
+        areas = cv2.connectedComponentsWithStats(mask)[2][1:, cv2.CC_STAT_AREA]
+        assert (areas > large).sum() == 2 * views
+    for colour in ((255, 0, 255), (255, 255, 0)):
+        assert (sheet == colour).all(axis=2).sum() > 200 * 200

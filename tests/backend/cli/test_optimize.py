@@ -1,0 +1,175 @@
+"""``pbrfit optimize`` from the command to the report on the demo's scene, small; and what is left when stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.command_line import content_hash, run_python
+
+COMMAND = [sys.executable, "-m", "backend", "optimize"]
+SMALL = ["--quality", "draft", "--views", "10", "--view-size", "96", "--samples", "8", "--resolution", "128"]
+LOOK_INTO = """
+import json, os, sys
+import bpy
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+thing = bpy.data.objects["Suzanne"]
+original = bpy.data.materials["Chipped paint"]
+seen = {
+    "material": thing.material_slots[0].material.name,
+    "images": sorted(image.name for image in bpy.data.images if image.packed_file),
+    "original_users": original.users,
+    "original_kept": original.use_fake_user,
+    "modifiers": [modifier.type for modifier in thing.modifiers],
+}
+open(sys.argv[2], "w").write(json.dumps(seen))
+os._exit(0)
+"""
+
+
+def start(blend: Path, out: Path, temporary: Path) -> subprocess.Popen:
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    return subprocess.Popen(
+        [*COMMAND, str(blend), "--object", "Suzanne", "--out", str(out), *SMALL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=temporary,
+    )
+
+
+def processes_that_mention(path: Path) -> list[str]:
+    """Command lines and working directories of living processes that name a path."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().replace("\0", " ")
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if state != "Z" and str(path) in words + os.readlink(process / "cwd"):
+                found.append(words)
+        except OSError:  # it has ended, or belongs to somebody else
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def optimized(demo_file, tmp_path_factory) -> dict:
+    """A finished run: its folder, output, report and whether it changed the artist's file."""
+    folder = tmp_path_factory.mktemp("optimized")
+    before = content_hash(demo_file)
+    process = start(demo_file, folder / "out", folder / "temporary")
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, output + errors
+    report = json.loads((folder / "out" / "report.json").read_text())
+    unchanged = content_hash(demo_file) == before
+    return {"folder": folder, "out": folder / "out", "output": output, "report": report, "unchanged": unchanged}
+
+
+def test_it_leaves_the_promised_files_and_nothing_else(optimized):
+    names = {path.name for path in optimized["out"].iterdir()}
+    assert names == {"Suzanne.blend", "kd.png", "orm.png", "normal.png", "report.json", "report.png"}
+    assert optimized["unchanged"]
+    assert not list((optimized["folder"] / "temporary").iterdir())
+    assert not processes_that_mention(optimized["folder"])
+
+
+def test_the_maps_are_what_they_are_called(optimized):
+    maps = {name: cv2.imread(str(optimized["out"] / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("kd", "orm")}
+    assert {name: (image.shape, image.dtype) for name, image in maps.items()} == {
+        name: ((128, 128, 3), np.dtype(np.uint8)) for name in maps
+    }
+    normal = cv2.imread(str(optimized["out"] / "normal.png"), cv2.IMREAD_UNCHANGED)
+    assert normal.dtype == np.uint16
+    assert (normal[..., 0] > 40000).mean() > 0.9  # blue, the way out of the surface
+    metallic = maps["orm"][..., 0]
+    assert metallic.std() > 20  # paint and metal are told apart
+
+
+def test_the_report_measures_what_came_out(optimized):
+    report = optimized["report"]
+    for light in ("heldout", "relit"):
+        listed = report[f"{light}_psnr_db_list"]
+        assert len(listed) == 4
+        assert report[f"{light}_psnr_db"] == pytest.approx(np.mean(listed), abs=1e-3)
+        assert report[f"{light}_psnr_db"] > 20.0
+        assert report[f"{light}_psnr_db"] >= report[f"{light}_psnr_db_uncorrected"]
+    seconds = report["seconds"]
+    parts = ("blender", "export", "start", "render", "fit", "apply", "report")
+    assert seconds["total"] == pytest.approx(sum(seconds[part] for part in parts), abs=1.0)
+    assert report["iterations"] > 0
+    assert report["device"]
+    assert {"pbrfit", "blender", "torch", "python", "numpy"} <= set(report["versions"])
+    assert cv2.imread(str(optimized["out"] / "report.png")).shape[0] > 500
+
+
+def test_the_terminal_shows_the_way_and_ends_with_file_and_psnr(optimized):
+    lines = optimized["output"].splitlines()
+    for phase in ("Rendering references", "Fitting", "Rendering the report"):
+        assert any(line.startswith(phase) for line in lines), phase
+    assert str(optimized["out"] / "Suzanne.blend") in lines[-1]
+    assert f"{optimized['report']['heldout_psnr_db']:.1f} dB" in lines[-1]
+
+
+def test_the_saved_file_has_the_fitted_material_and_keeps_the_original(optimized):
+    answer = optimized["folder"] / "seen.json"
+    script = optimized["folder"] / "look_into.py"
+    script.write_text(LOOK_INTO)
+    run_python(script, optimized["out"] / "Suzanne.blend", answer)
+    seen = json.loads(answer.read_text())
+    assert seen["material"] == optimized["report"]["material"] != "Chipped paint"
+    assert len(seen["images"]) == 3
+    assert seen["original_kept"]
+    assert seen["modifiers"] == ["SUBSURF"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_it_leaves_nothing_running_and_no_file(demo_file, tmp_path, number):
+    process = start(demo_file, tmp_path / "out", tmp_path / "temporary")
+    for line in process.stdout:
+        if line.startswith("Rendering references"):
+            break
+    assert processes_that_mention(tmp_path)
+    process.send_signal(number)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 15.0
+    assert "cancelled" in errors
+    assert not processes_that_mention(tmp_path)
+    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_killing_it_ends_what_it_started(demo_file, tmp_path):
+    process = start(demo_file, tmp_path / "out", tmp_path / "temporary")
+    for line in process.stdout:
+        if line.startswith("Rendering references"):
+            break
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 20.0
+    while processes_that_mention(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_that_mention(tmp_path)
+
+
+def test_an_object_that_is_not_in_the_file(demo_file, tmp_path):
+    result = subprocess.run(
+        [*COMMAND, str(demo_file), "--object", "Suzana", "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "no object 'Suzana'" in result.stderr
+    assert "Suzanne" in result.stderr

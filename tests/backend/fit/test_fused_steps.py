@@ -1,0 +1,125 @@
+"""An iteration in kernels from end to end takes the way of the plain one: on a GPU, and through Triton's interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
+from backend.fit.light_optimizer import LightOptimizer
+from backend.fit.sample_table import StepRows
+from backend.fit.steps import CapturedSteps, TapSteps, arranged
+from backend.fit.table_fit import FitPlan, TableFit
+from render.core.kernels import has_triton
+from render.light.environment import create_trainable_env_rnd
+
+PLAN = FitPlan(resolution=8, stages=1, smooth_normal=0.05, smooth_ks=0.02, white_balance=0.01)
+STEPS = 3
+# Texels along a face of the light, by shading model: of one size, and of two.
+LIGHT = {"seed": 4, "principled": 8}
+
+
+@pytest.fixture(autouse=True)
+def _kernels_run(device):
+    if not has_triton(torch.device(device)):
+        pytest.skip(
+            "no Triton for this device; tests/render/test_interpreted.py has its turn where Triton is installed"
+        )
+
+
+@pytest.fixture(scope="module")
+def table() -> StepRows:
+    """Rows of random attitudes and colours: rendering them would take the interpreter minutes."""
+    g = torch.Generator().manual_seed(0)
+    count = 96
+
+    def unit() -> torch.Tensor:
+        return F.normalize(torch.randn(count, 1, 3, generator=g), dim=-1)
+
+    normal = unit()
+    return StepRows(
+        normal=normal,
+        tangent=unit(),
+        sign=torch.ones(count, 1, 1),
+        uv=torch.rand(count, 1, 2, generator=g),
+        footprint=torch.rand(count, 1, generator=g) * 0.2 + 0.05,
+        view=F.normalize(normal + 0.7 * unit(), dim=-1),
+        valid=torch.ones(count, 1, dtype=torch.bool),
+        color=torch.rand(count, 3, generator=g) * 0.6,
+        alpha=torch.ones(count),
+        view_index=torch.zeros(count, dtype=torch.int32),
+    )
+
+
+def on(table: StepRows, device: str) -> StepRows:
+    return StepRows(**{name: values.to(device) for name, values in vars(table).items() if name != "shadow"})
+
+
+def trajectory(table: StepRows, plan: FitPlan, device: str, fuse: bool) -> list[torch.Tensor]:
+    """Losses, texels and light after a few steps."""
+    light = create_trainable_env_rnd(LIGHT[plan.model], device=device)
+    batch = len(table) // 2
+    fit = TableFit(on(table, device), light, replace(plan, batch=batch))
+    fit._fuses = fuse
+    if plan.learn_light:
+        fit._light_optimizer = FusedLight(light, plan.white_balance) if fuse else LightOptimizer(light)
+    fit.set_resolution(plan.resolution, batch)
+    rows = fit.table if device == "cuda" else arranged(fit.table, fit.order, batch)
+    if fuse:
+        fit.steps = CapturedSteps(fit.state, rows, batch, capture=False)
+    else:
+        fit.steps = TapSteps(fit.state, rows, torch.arange(len(rows), device=device), batch)
+    losses = [float(fit.step(0.02 / (1 + i))) for i in range(STEPS)]
+    return [torch.tensor(losses), fit.state.texels.detach().cpu(), fit.light.base.detach().cpu()]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"learn_light": True},
+        {"fit_normal": False, "fit_ks": False},
+        {"model": "seed", "learn_light": True, "resolution": 4},
+    ],
+)
+def test_it_takes_the_same_way(device, table, changes):
+    plan = replace(PLAN, **changes)
+    losses, texels, base = trajectory(table, plan, device, fuse=True)
+    plain_losses, plain_texels, plain_base = trajectory(table, plan, device, fuse=False)
+    if not plan.learn_light:  # else the plain loss counts the white balance too
+        torch.testing.assert_close(losses, plain_losses, rtol=1e-3, atol=1e-6)
+    assert float((texels - plain_texels).abs().mean()) < 2e-5
+    assert float((base - plain_base).abs().mean()) < 1e-4
+    assert not torch.equal(texels, torch.zeros_like(texels))
+    if plan.learn_light:
+        start = create_trainable_env_rnd(LIGHT[plan.model]).base.detach()
+        assert float((base - start).abs().mean()) > 0.01
+
+
+def test_what_is_not_fitted_stays(device, table):
+    plan = replace(PLAN, fit_normal=False, fit_ks=False)
+    _, texels, _ = trajectory(table, plan, device, fuse=True)
+    assert float(texels[..., 3:].sub(texels[0, 0, 3:]).abs().max()) == 0
+    assert float(texels[..., :3].std()) > 1e-3
+
+
+def test_a_turned_light_is_not_fused(device):
+    light = create_trainable_env_rnd(4, device=device)
+    assert can_fuse_light(light)
+    light.xfm(torch.eye(3))
+    assert not can_fuse_light(light)
+
+
+def test_the_light_is_always_the_light_as_it_is(device):
+    light = create_trainable_env_rnd(4, device=device)
+    before = light.base.detach().clone()
+    fused = FusedLight(light)
+    torch.testing.assert_close(light.base.detach(), before)
+    filtered, plain = fused.prefiltered(), light.build_mips()
+    torch.testing.assert_close(filtered.atlas, plain.atlas.detach(), rtol=1e-3, atol=1e-3)
+    fused.rate.fill_(0.1)
+    fused.step(torch.ones(*filtered.atlas.shape[2:], 4, device=device), torch.zeros(9, 3, device=device))
+    assert float(light.base.detach().sub(before).max()) < 0

@@ -1,0 +1,386 @@
+"""Jobs that go on after a crash, and checkpoint files that are of no use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.fit_scenes import ball_dataset, job_inputs, submit_ball, two_balls
+from support.server_harness import (
+    CLIENT_KEYS,
+    FIT_PATIENCE_S,
+    connected_client,
+    progress_until,
+    running_server,
+    wait_for,
+)
+
+from backend.job.checkpoints import CheckpointError, CheckpointFolder, FinishedSet, RunningSet
+from backend.job.control import JobControl
+from backend.job.model import JobCancelled
+from backend.job.run import run_fit_job
+from backend.protocol.client.events import Accepted, Cancelled, Failed, Result
+from backend.protocol.settings import FitSettings
+from backend.protocol.wire import Limits
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadowing=False)
+KEY = "ab" * 16
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def ball():
+    return ball_dataset(8, 48)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return CheckpointFolder(tmp_path / "checkpoints", interval_s=0.0)
+
+
+def run(inputs, settings, folder, kill_at=None):
+    """The job's result, or None where it was killed when it reported iteration `kill_at`."""
+    inputs.control = JobControl(folder)
+
+    def report(progress):
+        if kill_at is not None and progress.iteration >= kill_at:
+            raise Killed
+
+    try:
+        return run_fit_job(inputs, settings, report, lambda: False)
+    except Killed:
+        inputs.control.checkpoint.wait()
+        return None
+
+
+def test_a_job_goes_on_where_it_was_killed(ball, folder):
+    whole = run(job_inputs(ball), SETTINGS, None).metrics
+    assert whole["resumed_at_iteration"] == 0
+    assert run(job_inputs(ball), SETTINGS, folder, kill_at=80) is None
+    metrics = run(job_inputs(ball), SETTINGS, folder).metrics
+    assert 50 <= metrics["resumed_at_iteration"] <= 80
+    assert metrics["iterations"] - metrics["resumed_at_iteration"] < whole["iterations"] - 40
+    assert metrics["fit_heldout_psnr_db"] > whole["fit_heldout_psnr_db"] - 1.0
+
+
+def test_a_job_may_be_killed_again_and_again(ball, folder):
+    for kill_at in (20, 40, 60):
+        assert run(job_inputs(ball), SETTINGS, folder, kill_at) is None
+    resumed = run(job_inputs(ball), SETTINGS, folder).metrics
+    assert 40 <= resumed["resumed_at_iteration"] <= 60
+    assert resumed["fit_heldout_psnr_db"] > 23
+
+
+def test_finished_sets_are_not_fitted_again(folder):
+    settings = replace(SETTINGS, resolution=32)
+    first = []
+
+    def kill_in_the_second(progress):
+        first.append(progress)
+        if "set 2" in progress.message:
+            raise Killed
+
+    inputs = two_balls()
+    inputs.control = JobControl(folder)
+    with pytest.raises(Killed):
+        run_fit_job(inputs, settings, kill_in_the_second, lambda: False)
+    inputs.control.checkpoint.wait()
+    metrics = run(two_balls(), settings, folder).metrics
+    done = max(part["iterations"] for part in metrics["sets"] if part["iterations"] <= metrics["resumed_at_iteration"])
+    assert metrics["resumed_at_iteration"] >= done > 0
+    assert metrics["fit_heldout_psnr_db"] > 24
+
+
+def test_a_learned_light_is_taken_over_too(ball, folder):
+    def inputs():
+        given = job_inputs(ball)
+        del given.arrays["environment"]
+        return given
+
+    settings = replace(SETTINGS, learn_light=True, resolution=32)
+    assert run(inputs(), settings, folder, kill_at=60) is None
+    result = run(inputs(), settings, folder)
+    assert result.metrics["resumed_at_iteration"] >= 40
+    assert result.metrics["fit_heldout_psnr_db"] > 22  # 25.0 in one run
+
+
+@pytest.mark.parametrize("phase", ["to learn the light", "of set 1", "of set 2"])
+def test_sets_whose_light_is_learned_go_on_in_every_phase(folder, phase):
+    settings = replace(SETTINGS, resolution=16, learn_light=True)
+
+    def inputs():
+        given = two_balls(views=4)
+        del given.arrays["environment"]
+        given.control = JobControl(folder)
+        return given
+
+    killed, messages = inputs(), []
+
+    def kill_in_the_phase(progress):
+        messages.append(progress.message)
+        if sum(phase in message for message in messages) > 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_fit_job(killed, settings, kill_in_the_phase, lambda: False)
+    killed.control.checkpoint.wait()
+    said = []
+    result = run_fit_job(inputs(), settings, said.append, lambda: False)
+    learned_again = [progress for progress in said if "to learn the light" in progress.message]
+    assert bool(learned_again) == (phase == "to learn the light")
+    assert len(learned_again) < 160
+    assert result.metrics["fit_heldout_psnr_db"] > 20
+    assert len(result.files) == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda inputs, settings: (inputs, replace(settings, seed=1)),
+        lambda inputs, settings: (job_inputs(ball_dataset(4, 48)), settings),
+        lambda inputs, settings: (_brighter(inputs), settings),
+    ],
+    ids=["settings", "views", "light"],
+)
+def test_another_job_does_not_take_the_checkpoint(ball, folder, change):
+    settings = replace(SETTINGS, resolution=16)
+    assert run(job_inputs(ball), settings, folder, kill_at=40) is None
+    inputs, settings = change(job_inputs(ball), settings)
+    assert run(inputs, settings, folder).metrics["resumed_at_iteration"] == 0
+
+
+def _brighter(inputs):
+    inputs.arrays["environment"] = inputs.arrays["environment"] * 2
+    return inputs
+
+
+def put_running(folder, **changes):
+    """The checkpoint of a job in the middle of its fit, as the job at hand would leave it, and the file it is in."""
+    checkpoint = folder.job(KEY, 1 << 20)
+    values = {"set_index": 0, "iteration": 5, "texels": np.full((16, 16, 8), 0.5, np.float16), "light": None, **changes}
+    checkpoint.offer(lambda: RunningSet(**values))
+    checkpoint.wait()
+    return checkpoint, folder.path / KEY / "running.npz"
+
+
+def test_what_is_written_is_read(folder):
+    checkpoint, _ = put_running(folder, light=np.ones((6, 4, 4, 3), np.float32))
+    checkpoint.keep(3, FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None))
+    checkpoint.wait()
+    saved = folder.job(KEY, 1 << 20).read()
+    assert (saved.running.set_index, saved.running.iteration) == (0, 5)
+    np.testing.assert_array_equal(saved.running.texels, np.full((16, 16, 8), 0.5, np.float16))
+    np.testing.assert_array_equal(saved.running.light, 1.0)
+    assert saved.finished[3] == FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None)
+    checkpoint.discard()
+    assert list(folder.path.iterdir()) == []
+
+
+def with_pickle(path):
+    np.savez(path.with_suffix(""), about=np.array([{"format": 1}], object))
+
+
+def of_another_job(path):
+    shutil.copytree(path.parent, path.parents[1] / ("cd" * 16))
+    os.replace(path.parents[1] / ("cd" * 16) / path.name, path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    about = json.loads(arrays["about"].tobytes())
+    np.savez(
+        path.with_suffix(""),
+        **arrays | {"about": np.frombuffer(json.dumps(about | {"key": "cd" * 16}).encode(), np.uint8)},
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a checkpoint" * 100),
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.write_bytes(_flipped(path.read_bytes())),
+        lambda path: path.write_bytes(pickle.dumps({"texels": 1})),
+        with_pickle,
+        of_another_job,
+        lambda path: np.savez(path.with_suffix(""), texels=np.zeros(3)),
+        lambda path: np.savez(path.with_suffix(""), about=np.zeros(40 << 20, np.uint8)),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["empty", "garbage", "cut off", "flipped", "pickle", "object array", "foreign", "incomplete", "huge", "folder"],
+)
+def test_a_damaged_or_foreign_file_is_ignored_with_a_line_in_the_log(folder, damage, caplog):
+    _, path = put_running(folder)
+    damage(path)
+    with caplog.at_level(logging.WARNING):
+        saved = folder.job(KEY, 1 << 20).read()
+    assert saved.running is None
+    assert "ignored the checkpoint" in caplog.text
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"texels": np.full((16, 16, 8), np.nan, np.float16)},
+        {"texels": np.full((16, 16, 9), 0.5, np.float16)},
+        {"texels": np.full((24, 24, 8), 0.5, np.float16)},
+        {"texels": np.full((16, 16, 8), 0.5, np.float32)},
+        {"texels": np.float16(0.5)},
+        {"iteration": 10_000},
+        {"iteration": -1},
+        {"light": np.ones((6, 4, 4, 3), np.float32)},
+    ],
+)
+def test_maps_that_are_not_of_the_plan_are_ignored(ball, folder, changes, caplog):
+    settings = replace(SETTINGS, resolution=16)
+    assert run(job_inputs(ball), settings, folder, kill_at=20) is None
+    (path,) = folder.path.iterdir()
+    checkpoint = folder.job(path.name, 1 << 20)
+    values = {"set_index": 0, "iteration": 5, "texels": np.full((16, 16, 8), 0.5, np.float16), "light": None, **changes}
+    checkpoint.offer(lambda: RunningSet(**values))
+    checkpoint.wait()
+    with caplog.at_level(logging.WARNING):
+        result = run(job_inputs(ball), settings, folder)
+    assert result.metrics["resumed_at_iteration"] == 0
+    assert "ignored the checkpoint" in caplog.text
+
+
+def test_a_disk_that_cannot_be_written_to_does_not_end_the_fit(ball, folder, caplog):
+    shutil.rmtree(folder.path)
+    folder.path.write_text("no folder")
+    with caplog.at_level(logging.WARNING):
+        result = run(job_inputs(ball), replace(SETTINGS, resolution=16), folder)
+    assert result.metrics["iterations"] > 50
+    assert "no checkpoint was written" in caplog.text
+
+
+def test_old_checkpoints_are_cleared_away_when_the_backend_starts(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number:02d}").mkdir()
+        (tmp_path / f"{number:02d}" / "running.npz").touch()
+        os.utime(tmp_path / f"{number:02d}", (time.time() - 100 + number,) * 2)
+    os.utime(tmp_path / "19", (0, 0))
+    CheckpointFolder(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{number:02d}" for number in range(3, 19)]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_cure(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="Choose a folder"):
+        CheckpointFolder(tmp_path / "file" / "folder")
+
+
+def test_the_checkpoint_of_a_job_that_is_done_or_cancelled_goes(ball, folder):
+    with (
+        running_server(run_fit_job, limits=Limits(), checkpoints=folder) as server,
+        connected_client(server.address) as client,
+    ):
+        submit_ball(client, ball, replace(SETTINGS, quality="high"))
+        progress_until(client, lambda event: event.iteration > 10, FIT_PATIENCE_S)
+        deadline = time.monotonic() + 5
+        while not list(folder.path.glob("*/running.npz")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        client.cancel()
+        wait_for(client, Cancelled)
+        submit_ball(client, ball, replace(SETTINGS, resolution=16))
+        wait_for(client, Result, Failed, patience_s=FIT_PATIENCE_S)
+        assert list(folder.path.iterdir()) == []
+
+
+def test_a_server_that_ends_keeps_the_checkpoint(ball, folder):
+    with (
+        running_server(run_fit_job, limits=Limits(), checkpoints=folder) as server,
+        connected_client(server.address) as client,
+    ):
+        submit_ball(client, ball, replace(SETTINGS, quality="high"))
+        progress_until(client, lambda event: event.iteration > 30, FIT_PATIENCE_S)
+        server.stop()
+        deadline = time.monotonic() + 10
+        while any(thread.name == "pbrfit-worker" for thread in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert len(list(folder.path.glob("*/running.npz"))) == 1
+
+
+def test_a_cancelled_job_in_this_process_discards_what_it_kept(ball, folder):
+    inputs = job_inputs(ball)
+    inputs.control = JobControl(folder)
+    seen = []
+    with pytest.raises(JobCancelled):
+        run_fit_job(inputs, SETTINGS, seen.append, lambda: any(progress.iteration > 20 for progress in seen))
+    inputs.control.discard_checkpoint()
+    assert list(folder.path.iterdir()) == []
+
+
+SERVE = """
+import sys
+from backend.job.checkpoints import CheckpointFolder
+from backend.server.gatekeeper import AuthorizedKeys
+from backend.server.server import serve
+from backend.server.threads import yield_idle_threads
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=AuthorizedKeys([sys.argv[3]]),
+      checkpoints=CheckpointFolder(sys.argv[4], interval_s=0.05))
+"""
+
+
+@pytest.fixture
+def start_backend(tmp_path):
+    """Starts a backend process with the folder for checkpoints; returns it and what its address file says."""
+    processes = []
+
+    def start():
+        address_file = tmp_path / f"address{len(processes)}.json"
+        arguments = [str(address_file), str(os.getpid()), CLIENT_KEYS.public, str(tmp_path / "checkpoints")]
+        processes.append(subprocess.Popen([sys.executable, "-c", SERVE, *arguments], cwd=ROOT))
+        deadline = time.monotonic() + 60
+        while not address_file.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return processes[-1], json.loads(address_file.read_text())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_backend_that_is_killed_at_any_point_goes_on_with_the_job(start_backend, ball):
+    settings = replace(SETTINGS, resolution=32)
+    for point in ("accepted", "references", 10, 90):
+        process, written = start_backend()
+        with connected_client(written["address"], server_key=written["public_key"]) as client:
+            submit_ball(client, ball, settings)
+            if point == "accepted":
+                wait_for(client, Accepted)
+            elif point == "references":
+                progress_until(client, lambda event: event.phase == "references", FIT_PATIENCE_S)
+            else:
+                progress_until(client, lambda event, point=point: event.iteration > point, FIT_PATIENCE_S)
+            process.kill()
+            process.wait()
+    _, written = start_backend()
+    with connected_client(written["address"], server_key=written["public_key"]) as client:
+        submit_ball(client, ball, settings)
+        result = wait_for(client, Result, Failed, patience_s=FIT_PATIENCE_S)[-1]
+    assert result.metrics["resumed_at_iteration"] > 60
+    assert result.metrics["fit_heldout_psnr_db"] > 22

@@ -1,0 +1,249 @@
+"""Setting up the backend: real environments and real runs of pip, of packages that lie on this machine already."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+# By far most of the time goes to pip and to the backend, which are not Blender's.
+pytestmark = pytest.mark.any_blender
+
+TIMEOUT_S = 400.0
+CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
+
+
+@pytest.fixture
+def online():
+    """Blender may go online."""
+    system = bpy.context.preferences.system
+    system.use_online_access = True
+    yield
+    system.use_online_access = False
+
+
+@pytest.fixture
+def setup(addon, online):
+    """The state of setting up, and no environment before and after."""
+
+    def remove():
+        if bpy.ops.pbrfit.remove_backend.poll():
+            bpy.ops.pbrfit.remove_backend()
+
+    remove()
+    addon.preferences.base_python = backend_python()
+    yield addon.setup.state
+    addon.setup.state.close()
+    remove()
+    assert not addon.setup.backend_environment.environments_folder().exists()
+
+
+@pytest.fixture
+def nothing_to_download(monkeypatch, tmp_path):
+    """pip finds no package but those that are installed."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "empty"))
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+
+
+def backend_python() -> str:
+    return os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable
+
+
+def run_to_end(setup) -> list:
+    """Poll as the timer does; returns all that was shown."""
+    deadline = time.monotonic() + TIMEOUT_S
+    seen = [setup.setup_status()]
+    while setup.poll():
+        assert time.monotonic() < deadline, setup.setup_status()
+        if setup.setup_status() != seen[-1]:
+            seen.append(setup.setup_status())
+        time.sleep(0.02)
+    return [*seen, setup.setup_status()]
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines of the processes that name a folder."""
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if str(folder) in line]
+
+
+def make_environment(addon, build: str) -> Path:
+    """An environment as a setup leaves it, whose packages (pip too) are those of the tests' backend; returns its Python."""
+    folder = addon.setup.backend_environment.environments_folder()
+    folder.mkdir(parents=True)
+    subprocess.run([backend_python(), "-m", "venv", "--without-pip", str(folder / "a")], check=True)
+    code = "import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])"
+    packages = subprocess.run([backend_python(), "-c", code], capture_output=True, text=True, check=True).stdout
+    (site,) = (folder / "a").glob("[Ll]ib/**/site-packages")
+    (site / "borrowed.pth").write_text(packages)
+    environment = addon.setup.backend_environment.Environment(folder, "a", "0.0.1", build, backend_python())
+    addon.setup.backend_environment.keep(environment)
+    assert addon.setup.install.environment_python() == environment.python
+    return environment.python
+
+
+def test_offline_it_is_refused(addon) -> None:
+    assert not bpy.app.online_access
+    assert not bpy.ops.pbrfit.setup_backend.poll()
+    assert addon.setup.state.setup_status() is None
+
+
+def test_an_update_installs_this_add_ons_backend(addon, setup, nothing_to_download) -> None:
+    """What is there already stays, and PBRfit's own wheel, which the add-on carries, comes beside it."""
+    python = make_environment(addon, addon.setup.torch_builds.torch_build("CPU").name)
+    addon.preferences.torch_choice = "CPU"
+    assert bpy.ops.pbrfit.setup_backend() == {"FINISHED"}
+    assert not bpy.ops.pbrfit.setup_backend.poll()
+    assert not bpy.ops.pbrfit.check_backend.poll()
+    seen = run_to_end(setup)
+    status = seen[-1]
+    assert status.state == "done", (status, setup.setup_log().read_text())
+    assert status.environment.version == setup.addon_version()
+    fractions = [item.fraction for item in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert len({item.message for item in seen}) >= 4
+    code = "import backend, sys; print(backend.__file__); print(sys.prefix)"
+    told = subprocess.run([python, "-c", code], cwd="/", capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[0].startswith(told[1]), "the backend is not the environment's own"
+
+    # It is what the preferences lead to now, and it works.
+    addon.preferences.backend_python = ""
+    assert setup.local_command(addon.settings.preferences) == [str(python), "-m", "backend"]
+    assert setup.backend_found(addon.settings.preferences) == "The environment that was set up here"
+    assert (
+        setup.environment_found()
+        == f"Set up: PBRfit {setup.addon_version()} with PyTorch for the processor, on " + (status.environment.base)
+    )
+    bpy.ops.pbrfit.check_backend()
+    run_to_end(setup)
+    assert setup.report().works, setup.report()
+
+
+def test_a_package_that_is_nowhere(addon, setup, nothing_to_download) -> None:
+    addon.preferences.torch_choice = "CONFIGURED"
+    bpy.ops.pbrfit.setup_backend()
+    folder = addon.setup.backend_environment.environments_folder()
+    assert str(folder).startswith(bpy.utils.resource_path("USER"))
+    status = run_to_end(setup)[-1]
+    assert status.state == "failed"
+    assert status.error.cause == "The package index has no torch for this Python on this machine."
+    assert "Choose another Python" in status.error.cure
+    log = setup.setup_log().read_text()
+    assert "-m venv" in log
+    assert "No matching distribution found for torch" in log
+    assert addon.setup.install.environment_python() is None
+    assert [path.name for path in folder.iterdir()] == ["setup.log"]
+
+
+def test_a_failure_leaves_the_environment_that_was_there(addon, setup, nothing_to_download) -> None:
+    python = make_environment(addon, "CPU")
+    addon.preferences.torch_choice = "CONFIGURED"
+    bpy.ops.pbrfit.setup_backend()
+    assert run_to_end(setup)[-1].state == "failed"
+    assert addon.setup.install.environment_python() == python
+    assert {path.name for path in addon.setup.backend_environment.environments_folder().iterdir()} == {
+        "a",
+        "ready.json",
+        "setup.log",
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="lists processes with ps")
+@pytest.mark.parametrize("moment", ["Making an environment", "Asking the package index for torch"])
+def test_cancel_ends_everything_it_started(addon, setup, monkeypatch, moment) -> None:
+    # An address where nobody answers: pip tries it for some time, and then again.
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://10.255.255.1/simple")
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "2")
+    addon.preferences.torch_choice = "CONFIGURED"
+    bpy.ops.pbrfit.setup_backend()
+    folder = addon.setup.backend_environment.environments_folder()
+    deadline = time.monotonic() + TIMEOUT_S
+    while setup.setup_status().message != moment:
+        assert setup.setting_up(), (setup.setup_status(), setup.setup_log().read_text())
+        assert time.monotonic() < deadline, setup.setup_status()
+        time.sleep(0.005)
+    while not processes_of(folder):
+        assert setup.setting_up(), setup.setup_status()
+    began = time.monotonic()
+    assert bpy.ops.pbrfit.cancel_setup() == {"FINISHED"}
+    run_to_end(setup)
+    assert time.monotonic() - began < 5.0
+    assert setup.setup_status().state == "cancelled"
+    assert processes_of(folder) == []
+    assert [path.name for path in folder.iterdir()] == ["setup.log"]
+
+
+def test_disabling_the_add_on_ends_a_setup(addon, setup, nothing_to_download) -> None:
+    folder = addon.setup.backend_environment.environments_folder()
+    bpy.ops.pbrfit.setup_backend()
+    bpy.ops.preferences.addon_disable(module=addon.name)
+    assert setup.setup_status() is None
+    assert processes_of(folder) == []
+    bpy.ops.preferences.addon_enable(module=addon.name)
+
+
+def test_a_folder_that_cannot_be_written_to(addon, setup) -> None:
+    """A folder stands where the log should be."""
+    folder = addon.setup.backend_environment.environments_folder()
+    (folder / addon.setup.install.LOG).mkdir(parents=True)
+    bpy.ops.pbrfit.setup_backend()
+    status = run_to_end(setup)[-1]
+    assert status.state == "failed"
+    assert status.error.cause == f"The environment in {folder} could not be made: Is a directory."
+
+
+def test_a_python_that_does_not_do(addon, setup) -> None:
+    addon.preferences.base_python = "/no/such/python"
+    bpy.ops.pbrfit.setup_backend()
+    status = run_to_end(setup)[-1]
+    assert status.state == "failed"
+    assert status.error.cause == 'The Python "/no/such/python" cannot be run: No such file or directory.'
+
+
+def test_a_disk_without_room(addon, setup) -> None:
+    huge = addon.setup.torch_builds.TorchBuild("CPU", "", 10**9, 10**10)
+    setup.start_setup(huge, "")
+    status = run_to_end(setup)[-1]
+    assert status.state == "failed"
+    assert "setting up takes 11000000.0 GB, of which 10000000.0 GB stay" in status.error.cause
+
+
+def test_an_environment_whose_python_has_gone_does_not_count(addon, setup) -> None:
+    python = make_environment(addon, "CPU")
+    assert setup.environment_found().startswith("Set up: PBRfit 0.0.1 ")
+    python.unlink()
+    assert addon.setup.install.environment_python() is None
+    assert setup.environment_found() == ""
+
+
+@pytest.mark.skipif(
+    os.environ.get("PBRFIT_TEST_SETUP") != "1",
+    reason="downloads 300 MB and takes 2 minutes: PBRFIT_TEST_SETUP=1 runs it",
+)
+def test_the_whole_way(addon, setup, monkeypatch) -> None:
+    """From nothing to a backend that works, with every package from where pip finds it."""
+    monkeypatch.setenv("PIP_CONSTRAINT", str(CONSTRAINTS))
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    addon.preferences.torch_choice = "CPU"
+    bpy.ops.pbrfit.setup_backend()
+    status = run_to_end(setup)[-1]
+    assert status.state == "done", (status, setup.setup_log().read_text())
+    record = json.loads((addon.setup.backend_environment.environments_folder() / "ready.json").read_text())
+    assert record["slot"] == "a"
+    addon.preferences.backend_python = ""
+    bpy.ops.pbrfit.check_backend()
+    run_to_end(setup)
+    report = setup.report()
+    assert report.works, report
+    assert any(line.text.startswith("torch: ") for line in report.lines)

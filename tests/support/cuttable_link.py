@@ -1,0 +1,63 @@
+"""A network between client and server that fails on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+
+class CuttableLink:
+    """A TCP relay between client and server that can cut every connection, as a bad network does.
+
+    delay_s: how long it takes for each 64 KiB.
+    """
+
+    def __init__(self, address, delay_s=0.0):
+        self._delay_s = delay_s
+        host, port = address.removeprefix("tcp://").split(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open = []
+        self._forward = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                if self._delay_s:
+                    time.sleep(self._delay_s)
+                if self._forward:
+                    sink.sendall(data)
+        except OSError:
+            pass
+
+    def swallow(self):
+        """From now on bytes are lost, as they are when a link dies unnoticed."""
+        self._forward = False
+
+    def cut(self):
+        """Ends all connections; new ones work."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):  # the other end may have gone first
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._open.clear()
+        self._forward = True
+
+    def close(self):
+        self._listener.close()
+        self.cut()

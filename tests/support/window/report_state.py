@@ -1,0 +1,251 @@
+"""Runs in the Blender with a window: install the extension, make a scene, open the tab, then report the state."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+
+import bpy
+
+EXTENSION = "bl_ext.user_default.pbrfit"
+REPORT_SECONDS = 0.05
+request = json.loads(sys.argv[-1])
+state = {"count": 0, "ready": False, "object": "Cube"}
+
+
+def install():
+    """Install the first zip that this Blender takes."""
+    for path in request["zips"]:
+        with contextlib.suppress(RuntimeError):
+            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
+        if EXTENSION in bpy.context.preferences.addons:
+            break
+    bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
+
+
+def make_scene():
+    """Blender's default cube in orange paint, in the light of a forest, with settings for a small fit."""
+    scene = bpy.context.scene
+    cube = bpy.data.objects["Cube"]
+    if request["scene"] == "no UV map":
+        cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    shader = bpy.data.materials["Material"].node_tree.nodes["Principled BSDF"]
+    shader.inputs["Base Color"].default_value = (0.8, 0.3, 0.1, 1.0)
+    tree = scene.world.node_tree
+    texture = tree.nodes.new("ShaderNodeTexEnvironment")
+    folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
+    texture.image = bpy.data.images.load(os.path.join(folder, "forest.exr"))
+    tree.links.new(texture.outputs["Color"], tree.nodes["Background"].inputs["Color"])
+    settings = scene.pbrfit
+    settings.resolution, settings.view_size, settings.samples = 64, 64, 2
+    settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
+    if request["scene"] in {"first fit", "preview"}:
+        make_first_fit(scene, cube)
+    if request["scene"] == "preview":
+        prepare_preview(scene)
+    bpy.ops.ed.undo_push(message="Scene of the test")
+    bpy.ops.wm.save_as_mainfile(filepath=request["file"])
+
+
+def make_first_fit(scene, cube):
+    """The head of a monkey in chipped paint over metal, all of it nodes, in place of the cube; nothing is selected."""
+    bpy.data.objects.remove(cube)
+    bpy.data.objects.remove(bpy.data.objects["Light"])
+    bpy.ops.mesh.primitive_monkey_add(rotation=(-0.5, 0.0, 1.15))
+    head = bpy.context.object
+    head.name = state["object"] = "Head"
+    head.modifiers.new("Subdivision", "SUBSURF").levels = 2
+    bpy.ops.object.shade_smooth()
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project(island_margin=0.01)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    material = bpy.data.materials["Material"]
+    material.name = "Chipped Paint"
+    head.data.materials.append(material)
+    tree = material.node_tree
+    shader = tree.nodes["Principled BSDF"]
+    noise, ramp = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeValToRGB")
+    noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = 3.0, 8.0
+    ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.5, 0.54
+    tree.links.new(noise.outputs[0], ramp.inputs[0])
+    for name, first, second in (
+        ("Base Color", (0.05, 0.25, 0.35, 1.0), (0.75, 0.6, 0.45, 1.0)),
+        ("Metallic", (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)),
+        ("Roughness", (0.3, 0.3, 0.3, 1.0), (0.45, 0.45, 0.45, 1.0)),
+    ):
+        mix = tree.nodes.new("ShaderNodeMix")
+        mix.data_type = "RGBA"
+        colors = [socket for socket in mix.inputs if socket.type == "RGBA"]
+        colors[0].default_value, colors[1].default_value = first, second
+        tree.links.new(ramp.outputs["Color"], mix.inputs[0])
+        output = next(socket for socket in mix.outputs if socket.type == "RGBA")
+        tree.links.new(output, shader.inputs[name])
+    settings = scene.pbrfit
+    settings.preset = "DRAFT"
+    settings.image_storage = "FILES"
+    head.select_set(False)
+    bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
+
+
+def prepare_preview(scene):
+    """The head is selected, its slot shows a colour that the preview can tell, and a fit takes its time."""
+    head = bpy.data.objects["Head"]
+    head.select_set(True)
+    bpy.context.view_layer.objects.active = head
+    bpy.data.materials["Chipped Paint"].diffuse_color = (0.75, 0.6, 0.45, 1.0)
+    settings = scene.pbrfit
+    settings.image_storage = "PACKED"
+    settings.resolution, settings.view_size, settings.quality = 256, 128, "standard"
+    settings.views, settings.samples = request["views"], 4
+
+
+def set_preview():
+    """Set what the test outside wants of the preview: settings by name; and part the view in two where wanted."""
+    with open(request["state"] + ".preview") as file:
+        wanted = json.load(file)
+    os.remove(request["state"] + ".preview")
+    if wanted.pop("second_view", False):
+        window = bpy.context.window_manager.windows[0]
+        area, _ = view_3d()
+        with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
+            bpy.ops.screen.area_split(direction="VERTICAL", factor=0.4)
+        other = next(item for item in window.screen.areas if item.type == "VIEW_3D" and item != area)
+        other.spaces[0].shading.type = "RENDERED"
+        other.spaces[0].show_region_ui = False
+        other.spaces[0].region_3d.view_perspective = "CAMERA"
+    for name, value in wanted.items():
+        setattr(bpy.context.scene.pbrfit_preview, name, value)
+
+
+def preview_state():
+    """What the preview says, and how finely its views are drawn."""
+    from bl_ext.user_default.pbrfit.preview.engine import hub as preview_hub
+
+    hub = preview_hub._hub
+    views = list(hub.viewports) if hub is not None else []
+    return {
+        "lines": [text for text, _ in preview_hub.lines(bpy.context.scene)],
+        "finest": bool(views) and all(view._level + 1 == len(view._levels) for view in views),
+        "views": len(views),
+        "lit": bool(views) and not any(view.lacks_light for view in views),
+        "frames": [view._frame.number for view in views if view._frame is not None],
+        "drawn": sum(view.drawn for view in views),
+        "collected": sum(view.collected for view in views),
+        "engine": bpy.context.scene.render.engine,
+        "label": next((view.label for view in views if view.label), ""),
+    }
+
+
+def view_3d():
+    """The 3D view and its sidebar; None and None while another editor is shown in its place."""
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    area = next((item for item in areas if item.type == "VIEW_3D"), None)
+    if area is None:
+        return None, None
+    return area, next(item for item in area.regions if item.type == "UI")
+
+
+def open_tab():
+    """Show the sidebar with the tab of the extension; true once it is drawn, which takes a few calls."""
+    area, sidebar = view_3d()
+    area.spaces[0].show_region_ui = True
+    area.tag_redraw()
+    if state["count"] < 10:
+        return False
+    if request["scene"] in {"first fit", "preview"}:
+        show_object(area)
+    if request["scene"] != "first fit":
+        sidebar.active_panel_category = "PBRfit"
+    return state["count"] >= 20
+
+
+def show_object(area):
+    """The head fills the view, shown with its material; the tab is left to be clicked."""
+    area.spaces[0].region_3d.view_distance = 5.0
+    area.spaces[0].shading.type = "MATERIAL"
+
+
+def hovered_operator():
+    """The Python command of the button under the mouse, or an empty string."""
+    area, sidebar = view_3d()
+    window = bpy.context.window_manager.windows[0]
+    if area is None:
+        return ""
+    with bpy.context.temp_override(window=window, area=area, region=sidebar):
+        if not bpy.ops.ui.copy_python_command_button.poll():
+            return ""
+        bpy.ops.ui.copy_python_command_button()
+        return bpy.context.window_manager.clipboard
+
+
+def report():
+    """Write the state for the test outside."""
+    from bl_ext.user_default.pbrfit.preflight import checks
+    from bl_ext.user_default.pbrfit.session import session
+    from bl_ext.user_default.pbrfit.setup import backend_process
+
+    if os.path.exists(request["state"] + ".open"):
+        os.remove(request["state"] + ".open")
+        bpy.ops.wm.open_mainfile(filepath=request["file"])
+        return REPORT_SECONDS
+    if os.path.exists(request["state"] + ".preview"):
+        set_preview()
+    if not state["ready"]:
+        state["ready"] = open_tab()
+    area, sidebar = view_3d()
+    space = area.spaces[0] if area is not None else None
+    current = session.current()
+    cube = bpy.data.objects.get(state["object"])
+    material = cube.active_material if cube is not None else None
+    links = []
+    if material is not None and material.node_tree is not None:
+        links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
+    backend = backend_process._local
+    references = current._references if current is not None else None
+    renderer = references._renderer if references is not None else None
+    processes = [backend._process] if backend is not None else []
+    processes += [renderer._process] if renderer is not None else []
+    state.update(
+        count=state["count"] + 1,
+        editors=[area.ui_type for area in bpy.context.window_manager.windows[0].screen.areas],
+        file=bpy.data.filepath,
+        dirty=bpy.data.is_dirty,
+        hovered=hovered_operator(),
+        sidebar={name: getattr(sidebar, name) for name in ("x", "y", "width", "height")} if sidebar else None,
+        session=current.status.state if current is not None else "",
+        message=current.status.message if current is not None else "",
+        iteration=current.status.iteration if current is not None else 0,
+        fraction=current.status.fraction if current is not None else 0.0,
+        material=material.name if material is not None else "",
+        links=sorted(links),
+        images={image.name: image.colorspace_settings.name for image in bpy.data.images if image.packed_file},
+        kept=[item.name for item in bpy.data.materials if item.use_fake_user],
+        rotation=list(cube.rotation_euler) if cube is not None else None,
+        selected=[item.name for item in bpy.context.view_layer.objects if item.select_get()],
+        tab=sidebar.active_panel_category if sidebar else "",
+        uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
+        view=list(space.region_3d.view_rotation) if space is not None else None,
+        paused=current is not None and current.status.paused,
+        processes=[process.pid for process in processes],
+        temporary=[bpy.app.tempdir, str(backend_process._home or "")],
+        findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
+        preview=preview_state(),
+        threads=sorted(thread.name for thread in threading.enumerate()),
+    )
+    with open(request["state"] + ".part", "w") as file:
+        json.dump(state, file)
+    os.replace(request["state"] + ".part", request["state"])
+    return REPORT_SECONDS
+
+
+def start():
+    """Install once the window is there."""
+    install()
+    make_scene()
+    bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)
+
+
+bpy.context.preferences.view.show_splash = False
+bpy.app.timers.register(start, first_interval=1.0)

@@ -1,0 +1,217 @@
+"""The built extension zips: what is in them, for whom, and that they are the same each time."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import build_addon
+
+LICENCES = {"licenses/README.txt"} | {
+    f"licenses/pyzmq/LICENSE.{name}" for name in ("md", "zeromq.txt", "libsodium.txt", "tornado.txt")
+}
+
+
+def manifest_of(path: Path) -> dict:
+    with zipfile.ZipFile(path) as archive:
+        return tomllib.loads(archive.read("blender_manifest.toml").decode())
+
+
+def names_in(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return build_addon.build(tmp_path_factory.mktemp("bundled"))
+
+
+def test_zip_without_wheels(tmp_path: Path) -> None:
+    (path,) = build_addon.build(tmp_path, "none")
+    names = names_in(path)
+    assert {
+        "__init__.py",
+        "LICENSE",
+        "protocol/client/client.py",
+        "protocol/wire.py",
+        "references/render_references.py",
+    } <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith(("wheels/", "licenses/"))]
+    manifest = manifest_of(path)
+    assert manifest["id"] == "pbrfit"
+    assert manifest["blender_version_min"] == "4.2.23"
+    assert not {"blender_version_max", "platforms", "wheels"} & set(manifest)
+
+
+def test_two_zips_share_the_versions_of_blender_between_them(bundled: list[Path]) -> None:
+    older, newer = map(manifest_of, bundled)
+    assert (older["blender_version_min"], older["blender_version_max"]) == ("4.2.23", "5.1.0")
+    assert newer["blender_version_min"] == "5.1.0"
+    assert "blender_version_max" not in newer
+    assert [path.name for path in bundled] == [
+        f"pbrfit-{older['version']}-blender-4.2.zip",
+        f"pbrfit-{older['version']}-blender-5.1.zip",
+    ]
+
+
+def test_every_platform_finds_its_wheel_and_its_licences(bundled: list[Path]) -> None:
+    for path, tag in zip(bundled, ("-cp311-cp311-", "-cp312-abi3-"), strict=True):
+        manifest, names = manifest_of(path), names_in(path)
+        assert manifest["platforms"] == ["linux-x64", "windows-x64", "macos-arm64", "macos-x64"]
+        wheels = [wheel.removeprefix("./") for wheel in manifest["wheels"]]
+        assert set(wheels) == {name for name in names if name.startswith("wheels/")}
+        assert all(f"pyzmq-{build_addon.PYZMQ_VERSION}{tag}" in wheel for wheel in wheels)
+        for part in ("manylinux", "win_amd64", "macosx"):
+            assert len([wheel for wheel in wheels if part in wheel]) == 1, part
+        # One for both kinds of Mac.
+        assert [wheel for wheel in wheels if wheel.endswith("universal2.whl")]
+        assert names >= LICENCES
+        with zipfile.ZipFile(path) as archive:
+            assert b"Mozilla Public License" in archive.read("licenses/pyzmq/LICENSE.zeromq.txt")
+            assert b"ISC License" in archive.read("licenses/pyzmq/LICENSE.libsodium.txt")
+
+
+def test_the_tests_ran_with_the_pyzmq_that_is_bundled() -> None:
+    constraints = Path(__file__).parents[1] / "constraints.txt"
+    assert f"pyzmq=={build_addon.PYZMQ_VERSION}" in constraints.read_text().splitlines()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the Blender module bpy is not installed")
+def test_blender_has_a_tool_that_judges_every_zip() -> None:
+    assert build_addon.blender_extension_tool() is not None
+
+
+def test_one_platform_alone(tmp_path: Path) -> None:
+    older, _ = build_addon.build(tmp_path, "bundled", ["windows-x64"])
+    assert older.name.endswith("-blender-4.2-windows-x64.zip")
+    manifest = manifest_of(older)
+    assert manifest["platforms"] == ["windows-x64"]
+    (wheel,) = manifest["wheels"]
+    assert wheel.endswith("win_amd64.whl")
+
+
+def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
+    """From two copies of the sources, one of them a day older."""
+    root = build_addon.source_directory()
+    contents = []
+    for copy in (tmp_path / "today", tmp_path / "yesterday"):
+        for room in build_addon.BACKEND_ROOMS:
+            shutil.copytree(tmp_path / "today" / room if contents else root / room, copy / room)
+        for name in ("build_addon.py", "pyproject.toml", "LICENSE"):
+            if (root / name).is_file():
+                shutil.copy(root / name, copy)
+        if contents:
+            for path in copy.rglob("*"):
+                os.utime(path, (time.time() - 86400.0,) * 2)
+        command = [sys.executable, str(copy / "build_addon.py"), "--wheels", "none", "--output", str(copy / "dist")]
+        built = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        contents.append(Path(built).read_bytes())
+        with zipfile.ZipFile(built) as archive:
+            assert {entry.date_time for entry in archive.infolist()} == {build_addon.TIMESTAMP}
+    assert contents[0] == contents[1]
+
+
+def test_backend_wheel_is_whole() -> None:
+    name, content = build_addon.backend_wheel(build_addon.source_directory())
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {entry: archive.read(entry) for entry in archive.namelist()}
+    info = name.removesuffix("-py3-none-any.whl") + ".dist-info"
+    record = {row[0]: row[1:] for row in csv.reader(files[f"{info}/RECORD"].decode().splitlines())}
+    assert set(record) == set(files)
+    for path, (digest, size) in record.items():
+        if path != f"{info}/RECORD":
+            expected = base64.urlsafe_b64encode(hashlib.sha256(files[path]).digest()).rstrip(b"=").decode()
+            assert (digest, size) == (f"sha256={expected}", str(len(files[path])))
+    assert b"Apache License" in files[f"{info}/licenses/LICENSE"]
+    assert b"Requires-Dist: torch" in files[f"{info}/METADATA"]
+    assert b"extra ==" not in files[f"{info}/METADATA"]
+
+
+def test_backend_wheel_holds_what_pip_installs() -> None:
+    """Our own wheel and that of the build tool: the same files, where PBRfit is installed from these sources."""
+    root = build_addon.source_directory()
+    if (root / "pyproject.toml").is_file():
+        pytest.skip("PBRfit is not installed but run from its sources")
+    installed = {str(path) for path in importlib.metadata.files("pbrfit") or [] if path.suffix in (".py", ".toml")}
+    _, content = build_addon.backend_wheel(root)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        ours = {name for name in archive.namelist() if name.endswith((".py", ".toml"))}
+    assert ours == installed
+
+
+def test_backend_wheel_installs_and_runs(tmp_path: Path) -> None:
+    """By pip, without the packages it needs: those are this Python's."""
+    name, content = build_addon.backend_wheel(build_addon.source_directory())
+    (tmp_path / name).write_bytes(content)
+    target = tmp_path / "installed"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", target, tmp_path / name]
+    subprocess.run([str(part) for part in install], check=True, capture_output=True)
+    code = "import backend; print(backend.__file__); from backend.cli.main import main; main(['serve', '--help'])"
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(target)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert Path(answer.stdout.splitlines()[0]).is_relative_to(target)
+    assert "--address" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("wheels", "platforms", "message"),
+    [
+        ("some", ["linux-x64"], "allowed are bundled and none"),
+        ("bundled", ["amiga"], 'no wheels for "amiga"; allowed are linux-x64'),
+        ("bundled", [], "allowed are linux-x64"),
+    ],
+)
+def test_wrong_choices(tmp_path: Path, wheels: str, platforms: list[str], message: str) -> None:
+    with pytest.raises(build_addon.BuildError, match=message):
+        build_addon.build(tmp_path, wheels, platforms)
+
+
+def test_wheels_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an index pip finds none: the message says so, and what to do."""
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(build_addon.BuildError, match=r"Python 3\.11 on linux-x64.*(\n.*)*Check the network"):
+        build_addon.build(tmp_path, "bundled", ["linux-x64"])
+
+
+def test_command_line(tmp_path: Path) -> None:
+    command = [sys.executable, build_addon.__file__, "--output", str(tmp_path / "new")]
+    result = subprocess.run([*command, "--wheels", "none"], capture_output=True, text=True, check=True)
+    assert Path(result.stdout.strip()).is_file()
+    wrong = subprocess.run([*command, "--platform", "amiga"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "linux-x64" in wrong.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the Blender module bpy is not installed")
+def test_blender_refuses_a_broken_manifest(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("blender_manifest.toml", 'schema_version = "1.0.0"\nid = "pbrfit"\n')
+        archive.writestr("__init__.py", "")
+    with pytest.raises(build_addon.BuildError, match=r"Blender refuses broken\.zip"):
+        build_addon.validate(broken)
