@@ -20,7 +20,7 @@ import torch
 
 from backend.cli.errors import CommandError
 from backend.job.device import resolve_device
-from backend.protocol.client.client import events
+from backend.protocol.client import events
 from backend.protocol.client.client import BackendClient
 from backend.protocol.client.preview_client import PreviewClient
 from backend.protocol.client.preview_events import FrameRequest, MapsChanged, PreviewFailed, PreviewFrame, SceneReady
