@@ -1,17 +1,19 @@
 """Texture lookup at fixed positions: the taps of a trilinear lookup, known in advance, as a sparse linear operator.
 
-Where geometry and cameras do not change, neither do the texels a sample reads nor their weights. A lookup is then a
-constant sparse matrix times the texels, and its gradient the transposed matrix: no atomics, no rasteriser, and both
-directions are `embedding_bag`, the fastest gather-and-sum of PyTorch on a CPU.
+While geometry and cameras do not change, the texels that a sample reads and their weights do not change either. A
+lookup is then a constant sparse matrix times the texels, and its gradient the transposed matrix: no atomics, no
+rasterizer, and both directions are `embedding_bag`, the fastest gather-and-sum of PyTorch on a CPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
+from render.core.autograd import apply_function
 from render.texture.sampling import linear_taps
 
 
@@ -31,15 +33,22 @@ def _mip_offsets(resolution: int, levels: int) -> list[int]:
     return offsets
 
 
+class _PyramidShape(Protocol):
+    """What `_Pyramid` keeps for its gradient."""
+
+    resolution: int
+    levels: int
+
+
 class _Pyramid(torch.autograd.Function):
     """All mip levels of a texture [R, R, C] as rows [texels of all levels, C].
 
-    The gradient of a coarse texel is spread over the finer level bilinearly rather than as the exact transpose of the
-    2x2 mean (nvdiffrec's smooth mip gradient): the exact one leaves 2x2 blocks in the texture.
+    The gradient of a coarse texel spreads over the finer level bilinearly (nvdiffrec's smooth mip gradient). The exact
+    transpose of the 2x2 mean would leave 2x2 blocks in the texture.
     """
 
     @staticmethod
-    def forward(ctx, texture: torch.Tensor, levels: int) -> torch.Tensor:
+    def forward(ctx: _PyramidShape, texture: torch.Tensor, levels: int) -> torch.Tensor:
         ctx.resolution, ctx.levels = texture.shape[0], levels
         rows, current = [texture.reshape(-1, texture.shape[-1])], texture
         for _ in range(levels - 1):
@@ -49,24 +58,21 @@ class _Pyramid(torch.autograd.Function):
         return torch.cat(rows)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: _PyramidShape, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         offsets = _mip_offsets(ctx.resolution, ctx.levels)
-        channels = gradient.shape[-1]
-        coarse = None
-        for level in range(ctx.levels - 1, -1, -1):
-            size = ctx.resolution >> level
-            own = gradient[offsets[level] : offsets[level + 1]].reshape(size, size, channels)
-            if coarse is not None:
-                image = coarse.permute(2, 0, 1)[None]
-                wide = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-                own = own + 0.25 * wide[0].permute(1, 2, 0)
-            coarse = own
-        return coarse, None
+        sizes = [ctx.resolution >> level for level in range(ctx.levels)]
+        own = [gradient[offsets[k] : offsets[k + 1]].reshape(size, size, -1) for k, size in enumerate(sizes)]
+        total = own.pop()
+        while own:
+            wide = F.interpolate(total.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear", align_corners=False)
+            total = own.pop() + 0.25 * wide[0].permute(1, 2, 0)
+        return total, None
 
 
 def pyramid(texture: torch.Tensor, levels: int) -> torch.Tensor:
     """Mip levels of [R, R, C] (R divisible by 2^(levels-1)) stacked as rows [sum of texels, C]; smooth gradient."""
-    return _Pyramid.apply(texture, levels)
+    rows: torch.Tensor = apply_function(_Pyramid, texture, levels)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class Taps:
     """The constant sparse matrix of a set of lookups, and its transpose.
 
     index, weight   int64, float32 [S, 8] (4 where there is one level): the texel rows of each sample
-    touched         int64 [U]: the texel rows any sample reads
+    touched         int64 [U]: the texel rows that any sample reads
     transposed_index, transposed_weight, transposed_offset: for each touched row, the samples that read it
-    rows            number of texel rows of the pyramid
+    rows            the number of texel rows in the pyramid
     """
 
     index: torch.Tensor
@@ -91,7 +97,7 @@ class Taps:
 def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int) -> Taps:
     """Taps of trilinear lookups with repeat wrapping.
 
-    uv     float [S, 2], v pointing down; the centre of texel (row i, column j) is at ((j + 0.5) / R, (i + 0.5) / R)
+    uv     float [S, 2], v pointing down; the center of texel (row i, column j) is at ((j + 0.5) / R, (i + 0.5) / R)
     level  float [S], level of detail, clamped to 0 .. levels - 1
     """
     sizes = [(resolution >> number, resolution >> number) for number in range(levels)]
@@ -107,14 +113,20 @@ def _with_transpose(index: torch.Tensor, weight: torch.Tensor, rows: int) -> Tap
     return Taps(index, weight, touched, order // index.shape[1], weight.reshape(-1)[order], offset, rows)
 
 
+class _ContextWithTaps(Protocol):
+    """What `_Lookup` keeps for its gradient."""
+
+    taps: Taps
+
+
 class _Lookup(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, texels: torch.Tensor, taps: Taps) -> torch.Tensor:
+    def forward(ctx: _ContextWithTaps, texels: torch.Tensor, taps: Taps) -> torch.Tensor:
         ctx.taps = taps
         return F.embedding_bag(taps.index, texels, per_sample_weights=taps.weight.to(texels.dtype), mode="sum")
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: _ContextWithTaps, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         taps = ctx.taps
         summed = F.embedding_bag(
             taps.transposed_index,
@@ -130,4 +142,5 @@ class _Lookup(torch.autograd.Function):
 
 def lookup(texels: torch.Tensor, taps: Taps) -> torch.Tensor:
     """Texel rows [rows, C] read through the taps -> [S, C]; differentiable in the texels."""
-    return _Lookup.apply(texels, taps)
+    samples: torch.Tensor = apply_function(_Lookup, texels, taps)
+    return samples

@@ -1,22 +1,40 @@
-"""Trilinear lookups at positions that change or are too many to keep taps for: taps are worked out as they are needed.
+"""Trilinear lookups that compute their taps when they need them: for positions that change, or are too many to store taps.
 
 The plain way, `render.texture.fixed_lookup`, stores eight indices and weights a sample, and as many for its transpose: about
-200 bytes. On a GPU working them out again costs less than reading them.
+200 bytes. On a GPU it costs less to compute them again than to read them.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 
+from render.core.autograd import SavingContext, apply_function
 from render.core.kernels import has_triton
 from render.texture.fixed_lookup import lookup, trilinear_taps
 
 _BLOCK = 64
 
 
+class _PyramidContext(SavingContext, Protocol):
+    """What `_Lookup` keeps for its gradient, beside tensors: the shape of the rows and that of the pyramid."""
+
+    shape: torch.Size
+    resolution: int
+    levels: int
+
+
 class _Lookup(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int):
+    def forward(
+        ctx: _PyramidContext,
+        texels: torch.Tensor,
+        uv: torch.Tensor,
+        level: torch.Tensor,
+        resolution: int,
+        levels: int,
+    ) -> torch.Tensor:
         from render.texture.kernels.texture_lookup_triton import look_up
 
         ctx.save_for_backward(uv, level)
@@ -26,7 +44,7 @@ class _Lookup(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx: _PyramidContext, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         from render.texture.kernels.texture_lookup_triton import spread
 
         uv, level = ctx.saved_tensors
@@ -48,11 +66,13 @@ def _sizes(channels: int, levels: int) -> dict[str, int]:
 def lookup_at(
     texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int
 ) -> torch.Tensor:
-    """Read a pyramid (`render.texture.fixed_lookup.pyramid`) of a texture [R, R, C]: differentiable in the texels.
+    """Read a pyramid (`render.texture.fixed_lookup.pyramid`) of a texture [R, R, C]; differentiable in the texels.
 
     texels  float32 [rows, C]; uv float32 [S, 2]; level float32 [S], clamped to 0..levels - 1 -> [S, C]
-    Repeat wrapping. Atomics add the gradient, so its last digits vary from run to run.
+    Repeat wrapping. Atomics sum the gradient, so its last digits vary from run to run.
     """
     if has_triton(texels.device) and texels.dtype == torch.float32 and len(uv) > 0:
-        return _Lookup.apply(texels.contiguous(), uv.contiguous(), level.contiguous(), resolution, levels)
+        arguments = (texels.contiguous(), uv.contiguous(), level.contiguous(), resolution, levels)
+        samples: torch.Tensor = apply_function(_Lookup, *arguments)
+        return samples
     return lookup(texels, trilinear_taps(uv, level, resolution, levels))
