@@ -20,9 +20,9 @@ from backend.job.checkpoints import CheckpointFolder
 from backend.job.control import JobControl
 from backend.job.live_maps import LEARNED_LIGHT, JobLive
 from backend.job.model import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
-from backend.protocol.client.client import LARGEST_WATCHED, SHORTEST_INTERVAL_S
 from backend.protocol.light_message import light_message
 from backend.protocol.settings import FitSettings, SettingsError
+from backend.protocol.watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
 from backend.protocol.wire import (
     CHUNK_BYTES,
     LONGEST_NAME,

@@ -16,7 +16,7 @@ import numpy as np
 
 from backend.job.live_maps import JobLive
 from backend.preview.worker import Changed, Done, Failure, FrameTask, LightTask, PreviewWorker, SceneTask
-from backend.protocol.client.preview_events import FrameRequest
+from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
 from backend.protocol.wire import ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.job_service import error_reply

@@ -16,14 +16,13 @@ import numpy as np
 from ..keys import KeyPair, new_keys
 from ..settings import FitSettings
 from ..wakeup import Wakeup
+from ..watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
 from ..wire import LONGEST_NAME, ProtocolError, check_dtype
 from .connection import Connection
 from .events import Event, LightPreview, MapPreview
 from .link import Destination, Timing
 
 CLOSING_WAIT_S = 1.0
-LARGEST_WATCHED = 1024
-SHORTEST_INTERVAL_S = 0.05
 
 
 class BackendClient:

@@ -15,6 +15,7 @@ import numpy as np
 from ...common.errors import PbrFitError
 from ...common.main_thread import in_main_thread
 from ...protocol.client import preview_events as events
+from ...protocol.frames import FrameRequest
 from ...settings.preferences import addon_preferences
 from ..gl.renderer import GlPreview
 from ..scene.cameras import ImageCamera, Window, windowed
@@ -62,7 +63,7 @@ class BackendSource:
         """A frame, float32 [h, w, 4], row 0 at the top."""
         number = next(self._numbers)
         self._backend.client.request_frame(
-            events.FrameRequest(
+            FrameRequest(
                 viewport=VIEWPORT,
                 number=number,
                 view=camera.view.tolist(),

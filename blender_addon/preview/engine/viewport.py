@@ -17,7 +17,8 @@ import gpu
 import numpy as np
 from gpu_extras.presets import draw_texture_2d
 
-from ...protocol.client.preview_events import FrameRequest, PreviewFrame
+from ...protocol.client.preview_events import PreviewFrame
+from ...protocol.frames import FrameRequest
 from ...settings.preview import BACKEND, CHANNELS, SAMPLES, SHADED
 from ..gl.targets import KeptImage, texture_of_frame
 from ..scene.cameras import ImageCamera, Window, viewport_camera
