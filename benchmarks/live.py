@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from backend.job.device import resolve_device
 from backend.protocol.client import events
 from backend.protocol.client.client import BackendClient
 from backend.protocol.client.preview_client import PreviewClient
-from backend.protocol.client.preview_events import FrameRequest, MapsChanged, PreviewFailed, PreviewFrame, SceneReady
+from backend.protocol.client.preview_events import MapsChanged, PreviewFailed, PreviewFrame, SceneReady
+from backend.protocol.frames import FrameRequest
 from backend.protocol.keys import new_keys
+from backend.protocol.scene_description import JobMaps
 from backend.protocol.settings import FitSettings
 from benchmarks.cases import DATA, load_case, training_cameras
 from benchmarks.measure import check_output, circumstances, print_table, write_json
@@ -142,8 +144,8 @@ def _fit(
                 if isinstance(event, events.Accepted) and kind == FRAMES:
                     preview = PreviewClient(keys)
                     preview.connect(*address)
-                    part = description["parts"][0] | {"job": {"id": event.job, "set": 0}}
-                    preview.set_scene(description | {"parts": [part]}, arrays)
+                    part = replace(description.parts[0], job=JobMaps(event.job, 0))
+                    preview.set_scene(replace(description, parts=(part,)), arrays)
                 elif isinstance(event, events.Progress):
                     iterating = event.phase == "fitting"
                 elif isinstance(event, events.MapPreview) and event.name == "kd" and kind == MAPS and iterating:

@@ -30,13 +30,21 @@ from backend.preview.drawing import BAND_BYTES, LEAST_BAND_ROWS
 from backend.protocol.client.preview_client import PreviewClient
 from backend.protocol.client.preview_events import (
     FrameFailed,
-    FrameRequest,
     PreviewConnected,
     PreviewEvent,
     PreviewFailed,
     PreviewFrame,
     PreviewLost,
     SceneReady,
+)
+from backend.protocol.frames import FrameRequest
+from backend.protocol.scene_description import (
+    SRGB,
+    LookDescription,
+    MeshDescription,
+    PartDescription,
+    SceneDescription,
+    TextureDescription,
 )
 from benchmarks.cases import DATA, FOVY, NEAR, load_case
 from benchmarks.measure import check_output, circumstances, print_table, write_json
@@ -106,7 +114,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def spot_scene(data: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def spot_scene(data: Path) -> tuple[SceneDescription, dict[str, np.ndarray]]:
     """Spot under the forest as an add-on would describe it: image files of 1024 x 1024 and an equirectangular light."""
     case = load_case("spot", data, resolution=1024, light_resolution=16)
     arrays = mesh_arrays(case.mesh)
@@ -119,20 +127,15 @@ def spot_scene(data: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays[name] = np.frombuffer(encode_image(".png", pixels), np.uint8)
     arrays["light"] = np.ascontiguousarray(read_image(data / "forest_1k.hdr")[..., :3])
 
-    def texture(array: str, channel: int | None, encoding: str) -> dict[str, Any]:
-        return {"array": array, "channel": channel, "encoding": encoding}
-
-    look = {
-        "kd": texture("kd", None, "srgb"),
-        "openness": texture("orm", 0, "linear"),
-        "roughness": texture("orm", 1, "linear"),
-        "metallic": texture("orm", 2, "linear"),
-    }
-    mesh = {name: name for name in mesh_arrays(case.mesh)}
-    return {
-        "parts": [{"mesh": mesh, "matrix": np.eye(4).tolist(), "look": look, "job": None}],
-        "light": "light",
-    }, arrays
+    look = LookDescription(
+        kd=TextureDescription("kd", None, SRGB),
+        openness=TextureDescription("orm", 0),
+        roughness=TextureDescription("orm", 1),
+        metallic=TextureDescription("orm", 2),
+    )
+    mesh = MeshDescription(**{name: name for name in mesh_arrays(case.mesh)})
+    part = PartDescription(mesh, tuple(map(tuple, np.eye(4).tolist())), look)
+    return SceneDescription((part,), "light"), arrays
 
 
 def mesh_arrays(mesh: Mesh) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,8 @@ from backend.job.map_previews import Snapshot, preview_images
 from backend.job.model import JobError
 from backend.job.tables import known_light
 from backend.preview.scene import LoadedScene, PreviewError, SceneFrame
-from backend.protocol.client.preview_events import FrameRequest
+from backend.protocol.frames import FrameRequest
+from backend.protocol.scene_description import Arrays, SceneDescription
 from backend.protocol.wire import content_hash
 from render.light.environment import EnvironmentLight
 from render.light.prefiltered import PrefilteredLight
@@ -36,7 +37,7 @@ __all__ = ["Drawing", "DrawnFrame", "JobError", "PreviewError", "Scene"]
 class Scene(Protocol):
     """What is needed of `backend.preview.scene.LoadedScene`."""
 
-    def updated(self, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scene: ...
+    def updated(self, description: SceneDescription, arrays: Arrays) -> Scene: ...
 
     def set_job_maps(self, job_id: str, set_index: int, maps: MaterialMaps, openness: torch.Tensor | None) -> None: ...
 
@@ -76,7 +77,7 @@ class Drawing:
         with torch.no_grad(), torch.cuda.stream(self._stream) if self._stream else contextlib.nullcontext():
             yield
 
-    def scene(self, known: Scene | None, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scene:
+    def scene(self, known: Scene | None, description: SceneDescription, arrays: Arrays) -> Scene:
         """The scene of a description; one that is known is changed. Raises `PreviewError`."""
         if known is not None:
             return known.updated(description, arrays)

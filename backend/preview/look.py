@@ -1,15 +1,16 @@
-"""The look of a part in the preview: its description, and the maps that come of it."""
+"""The look of a part in the preview: the maps that come of its description."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from backend.protocol.errors import CauseAndCure
+from backend.protocol.scene_description import LINEAR, SRGB, Arrays, LookDescription, TextureDescription
 from render.core.color import srgb_to_linear
 from render.core.image_io import ImageError, decode_image
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
@@ -21,103 +22,38 @@ from render.texture.sampling import shrink_axis
 LARGEST_MAPS = 4096
 # Square images of one size are shown as they are where their coarsest level has at most so many texels a side.
 _COARSEST = 64
-_ENCODINGS = ("srgb", "linear")
 # Rec.709: how Blender makes a number of a colour.
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-class PreviewError(Exception):
-    """A scene that cannot be shown; cause and cure are sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class PreviewError(CauseAndCure):
+    """A scene that cannot be shown."""
 
 
 @dataclass(frozen=True, eq=False)
-class TextureSpec:
-    """An image's array; channel None: its colour (where a number is wanted, the colour's luminance)."""
+class BoundLook:
+    """A look together with the arrays of its textures."""
 
-    array: np.ndarray
-    channel: int | None
-    encoding: str
+    look: LookDescription
+    arrays: Arrays
 
-
-@dataclass(frozen=True, eq=False)
-class LookSpec:
-    """A look as a scene describes it; colours are linear."""
-
-    kd: TextureSpec | tuple[float, ...]
-    alpha: TextureSpec | float
-    roughness: TextureSpec | float
-    metallic: TextureSpec | float
-    openness: TextureSpec | float
-    normal: TextureSpec | None
+    def array(self, texture: TextureDescription) -> NDArray[Any]:
+        """The array of one of its textures."""
+        return self.arrays[texture.array]
 
     @property
-    def textures(self) -> tuple[TextureSpec, ...]:
-        """Those of the six that are images."""
-        return tuple(value for value in self._values if isinstance(value, TextureSpec))
+    def textures(self) -> tuple[NDArray[Any], ...]:
+        """The arrays of all its textures."""
+        return tuple(self.array(texture) for texture in self.look.textures)
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for looks of the same values and the very same arrays, while these live."""
+        values = (getattr(self.look, item.name) for item in fields(self.look))
         return tuple(
-            (id(value.array), value.channel, value.encoding) if isinstance(value, TextureSpec) else value
-            for value in self._values
+            (id(self.array(value)), value.channel, value.encoding) if isinstance(value, TextureDescription) else value
+            for value in values
         )
-
-    @property
-    def _values(self) -> tuple[object, ...]:
-        return self.kd, self.alpha, self.roughness, self.metallic, self.openness, self.normal
-
-
-def read_look(value: Any, arrays: Mapping[str, np.ndarray]) -> LookSpec:
-    """The look of a description. Raises `PreviewError`."""
-    if not isinstance(value, dict):
-        raise refused(f"A look is {type(value).__name__}, not an object.")
-    defaults = {"kd": (0.5, 0.5, 0.5), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
-    read = {name: _read(name, value.get(name, default), arrays) for name, default in defaults.items()}
-    return LookSpec(**read)
-
-
-def refused(cause: str) -> PreviewError:
-    """The error of a description that is not as docs/protocol.md has it."""
-    return PreviewError(cause, "Describe the scene as docs/protocol.md says.")
-
-
-def _read(name: str, value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    if isinstance(value, dict):
-        return _texture(name, value, arrays)
-    if name == "normal" and value is None:
-        return None
-    if name == "kd" and isinstance(value, (list, tuple)) and len(value) == 3 and all(map(is_number, value)):
-        return tuple(float(part) for part in value)
-    if name not in ("kd", "normal") and is_number(value):
-        return float(value)
-    raise refused(f"The look's {name} is {value!r:.80}, neither a texture nor a value.")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _texture(name: str, value: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> TextureSpec:
-    array, channel, encoding = value.get("array"), value.get("channel"), value.get("encoding", "linear")
-    if not isinstance(array, str) or array not in arrays:
-        raise refused(f"The look's {name} names the array {array!r:.80}, which is not there.")
-    if encoding not in _ENCODINGS or channel not in (None, 0, 1, 2, 3) or isinstance(channel, (bool, float)):
-        raise refused(f"The look's {name} has the channel {channel!r:.20} or the encoding {encoding!r:.20}.")
-    if name in ("kd", "normal") and channel is not None:
-        raise refused(f"The look's {name} is of one channel.")
-    image = arrays[array]
-    is_file = image.ndim == 1 and image.dtype == np.uint8
-    is_image = image.ndim == 3 and image.shape[2] == 4 and image.dtype in (np.uint8, np.float16, np.float32)
-    if not (is_file or is_image) or image.size == 0:
-        raise refused(f"The image {array!r:.80} is {image.dtype} {list(image.shape)}, not [h, w, 4] or a file's bytes.")
-    return TextureSpec(image, channel, encoding)
 
 
 class Images:
@@ -158,33 +94,35 @@ def _decoded(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image))
 
 
-def look_size(look: LookSpec, images: Images) -> int:
+def look_size(bound: BoundLook, images: Images) -> int:
     """The resolution of a look's maps: that of its images where they agree, else the next power of two."""
-    return _size_for({tuple(images.of(texture.array).shape[:2]) for texture in look.textures})
+    shapes = (images.of(array).shape for array in bound.textures)
+    return _size_for({(shape[0], shape[1]) for shape in shapes})
 
 
 @torch.no_grad()
-def look_rows(look: LookSpec, images: Images, device: torch.device, size: int) -> MapRows:
+def look_rows(bound: BoundLook, images: Images, device: torch.device, size: int) -> MapRows:
     """The maps of a look, all of one size: smaller images are enlarged bilinearly, larger ones averaged.
 
     Normals are kept as the image has them, so that they are filtered as Blender filters them. Raises `PreviewError`.
     """
+    look = bound.look
     is_opaque = look.alpha == 1.0
     texels = torch.empty(size, size, NORMAL.stop if is_opaque else ALPHA.stop, device=device)
     numbers = [(KD, look.kd), (ROUGHNESS, look.roughness), (METALLIC, look.metallic)]
     for place, value in numbers if is_opaque else [*numbers, (ALPHA, look.alpha)]:
-        if isinstance(value, TextureSpec):
-            texels[..., place] = _values(value, images.of(value.array), place == KD, size)
+        if isinstance(value, TextureDescription):
+            texels[..., place] = _values(value, images.of(bound.array(value)), place == KD, size)
         else:
             texels[..., place] = torch.tensor(value, device=device)
     if look.normal is None:
         texels[..., NORMAL] = torch.tensor([0.0, 0.0, 1.0], device=device)
     else:
-        texels[..., NORMAL] = _values(look.normal, images.of(look.normal.array), True, size) * 2 - 1
+        texels[..., NORMAL] = _values(look.normal, images.of(bound.array(look.normal)), True, size) * 2 - 1
     texels[..., ROUGHNESS.start : METALLIC.stop].clamp_(0, 1)
     texels[..., ALPHA].clamp_(0, 1)
-    if isinstance(look.openness, TextureSpec):
-        openness = _values(look.openness, images.of(look.openness.array), False, size)[..., 0].clamp(0, 1)
+    if isinstance(look.openness, TextureDescription):
+        openness = _values(look.openness, images.of(bound.array(look.openness)), False, size)[..., 0].clamp(0, 1)
     else:
         openness = None if look.openness == 1.0 else torch.full((1, 1), look.openness, device=device)
     return map_rows(MaterialMaps(texels), openness, device)
@@ -199,7 +137,7 @@ def _size_for(sizes: set[tuple[int, int]]) -> int:
     return 1 << (max(map(max, sizes)) - 1).bit_length()
 
 
-def _values(texture: TextureSpec, image: torch.Tensor, is_color: bool, size: int) -> torch.Tensor:
+def _values(texture: TextureDescription, image: torch.Tensor, is_color: bool, size: int) -> torch.Tensor:
     """Linear values [size, size, 3 or 1] of an image [h, w, 4]."""
     if texture.channel is None:
         values = _linear(image[..., :3], texture.encoding)
@@ -207,7 +145,7 @@ def _values(texture: TextureSpec, image: torch.Tensor, is_color: bool, size: int
             values = (values * values.new_tensor(_LUMINANCE)).sum(-1, keepdim=True)
     else:
         # Alpha is never encoded.
-        encoding = "linear" if texture.channel == 3 else texture.encoding
+        encoding = LINEAR if texture.channel == 3 else texture.encoding
         values = _linear(image[..., texture.channel : texture.channel + 1], encoding)
     return _resampled(values, size)
 
@@ -215,9 +153,9 @@ def _values(texture: TextureSpec, image: torch.Tensor, is_color: bool, size: int
 def _linear(values: torch.Tensor, encoding: str) -> torch.Tensor:
     if values.dtype == torch.uint8:
         table = torch.arange(256, device=values.device) / 255
-        return (srgb_to_linear(table) if encoding == "srgb" else table)[values.int()]
+        return (srgb_to_linear(table) if encoding == SRGB else table)[values.int()]
     values = values.nan_to_num(nan=0.0, posinf=65504.0, neginf=0.0)
-    return srgb_to_linear(values) if encoding == "srgb" else values
+    return srgb_to_linear(values) if encoding == SRGB else values
 
 
 def _resampled(image: torch.Tensor, size: int) -> torch.Tensor:

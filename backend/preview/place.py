@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 import torch
 
-from backend.preview.look import refused
 from render.geometry.mesh import Mesh, unit_vectors
 
 # Corners no farther in front of the eye than this are not projected.
 _LEAST_W = 1e-6
-
-
-def read_matrix(value: Any) -> np.ndarray:
-    """The matrix of a description, float64 [4, 4]. Raises `PreviewError`."""
-    try:
-        matrix = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        matrix = np.zeros(0)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise refused("A part's matrix is not a 4x4 matrix of finite numbers.")
-    return matrix
 
 
 def placed(mesh: Mesh, matrix: np.ndarray) -> Mesh:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from backend.job.tables import KNOWN_LIGHT_RESOLUTION
-from backend.preview.look import LARGEST_MAPS, Images, LookSpec, PreviewError, look_rows, look_size, read_look, refused
-from backend.preview.place import box_corners, placed, read_matrix, seen_rect, sky_directions, world_corners
+from backend.preview.look import LARGEST_MAPS, BoundLook, Images, PreviewError, look_rows, look_size
+from backend.preview.place import box_corners, placed, seen_rect, sky_directions, world_corners
+from backend.protocol.scene_description import Arrays, MeshDescription, PartDescription, SceneDescription
 from render.geometry.camera import Camera
 from render.geometry.mesh import Mesh, MeshError, mesh_from_arrays
 from render.light.cube_atlas import CubeAtlas
@@ -25,7 +26,7 @@ __all__ = ["NOTHING", "LoadedScene", "PreviewError", "SceneFrame"]
 
 # What the depth channel has where nothing is seen, as Blender's depth pass.
 NOTHING = 1e10
-_MESH_ARRAYS = ("vertex_position", "vertex_normal", "vertex_tangent", "vertex_uv", "triangles")
+_MESH_ARRAYS = tuple(item.name for item in fields(MeshDescription))
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 # What the maps of all looks together may take: on a GPU a share of its memory.
 _MOST_BYTES, _GPU_SHARE = 2 << 30, 0.25
@@ -39,7 +40,7 @@ Key = tuple[object, ...]
 
 
 class Request(Protocol):
-    """What `LoadedScene.frame` reads of `backend.protocol.client.preview_events.FrameRequest`."""
+    """What `LoadedScene.frame` reads of `backend.protocol.frames.FrameRequest`."""
 
     view: Any
     projection: Any
@@ -75,7 +76,7 @@ class _LocalMesh(NamedTuple):
 class _Part:
     mesh: Key
     matrix: np.ndarray
-    look: LookSpec
+    look: BoundLook
     job: Job | None
 
     @property
@@ -90,10 +91,8 @@ class LoadedScene:
     Arrays are read-only; `updated` tells by their identity what is new, and works that out alone.
     """
 
-    def __init__(
-        self, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], device: torch.device | str
-    ) -> None:
-        """Raises `PreviewError`."""
+    def __init__(self, description: SceneDescription, arrays: Arrays, device: torch.device | str) -> None:
+        """Raises `PreviewError`, and `ProtocolError` where arrays are missing or of another kind."""
         self.device = torch.device(device)
         self._images = Images(self.device)
         self._meshes: dict[Key, _LocalMesh] = {}
@@ -111,24 +110,23 @@ class LoadedScene:
         self.updated(description, arrays)
 
     @torch.no_grad()
-    def updated(self, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LoadedScene:
-        """This scene, changed to another description. Raises `PreviewError`; then it is as it was.
+    def updated(self, description: SceneDescription, arrays: Arrays) -> LoadedScene:
+        """This scene, changed to another description. Raises as `__init__`; then it is as it was.
 
-        Where "light" is null, that of `set_light` stays; one of an earlier description goes.
+        Where the light is None, that of `set_light` stays; one of an earlier description goes.
         """
-        if not isinstance(description, Mapping) or not isinstance(description.get("parts"), (list, tuple)):
-            raise refused("The scene has no list of parts.")
+        description.check_arrays(arrays)
         meshes = dict(self._meshes)
-        parts = [self._read_part(value, arrays, meshes) for value in description["parts"]]
+        parts = [self._bind(part, arrays, meshes) for part in description.parts]
         parts = [part for part in parts if len(part.mesh)]
-        environment = _environment(description.get("light"), arrays)
+        environment = _finite(arrays[description.light]) if isinstance(description.light, str) else None
         light = self._light
         if environment is not None and environment is not self._environment:
             light = _prefiltered(environment, self.device)
         elif environment is None and self._environment is not None:
             light = _darkness(self.device)
         self._show(parts, meshes, self._jobs & {part.job for part in parts}, {})
-        self._images.keep([texture.array for part in parts for texture in part.look.textures])
+        self._images.keep([array for part in parts for array in part.look.textures])
         self._environment = environment
         self._show_light(light)
         return self
@@ -151,7 +149,7 @@ class LoadedScene:
         Raises `PreviewError`.
         """
         if isinstance(light, np.ndarray):
-            light = _prefiltered(_environment("light", {"light": light}), self.device)
+            light = _prefiltered(_finite(light), self.device)
         self._environment = None
         self._show_light(_darkness(self.device) if light is None else light)
 
@@ -188,15 +186,11 @@ class LoadedScene:
             return SceneFrame(image, (0, 0, *size))
         return SceneFrame(image, seen_rect(self._boxes, projection @ view, size))
 
-    def _read_part(self, value: Any, arrays: Mapping[str, np.ndarray], meshes: dict[Key, _LocalMesh]) -> _Part:
-        """A part; its mesh is the empty key where nothing of it can be seen."""
-        if not isinstance(value, Mapping) or not isinstance(value.get("mesh"), Mapping):
-            raise refused("A part of the scene has no mesh.")
-        names = [value["mesh"].get(name) for name in _MESH_ARRAYS]
-        if not all(isinstance(name, str) and name in arrays for name in names):
-            raise refused(f"A part's mesh names arrays that are not there: {names!r:.200}.")
-        own = tuple(arrays[name] for name in names)
-        matrix, look, job = read_matrix(value.get("matrix")), read_look(value.get("look", {}), arrays), _job(value)
+    def _bind(self, part: PartDescription, arrays: Arrays, meshes: dict[Key, _LocalMesh]) -> _Part:
+        """A part with its arrays; its mesh is the empty key where nothing of it can be seen."""
+        own = tuple(arrays[name] for name in part.mesh.names)
+        matrix, look = np.array(part.matrix, np.float64), BoundLook(part.look, arrays)
+        job = (part.job.id, part.job.set) if part.job is not None else None
         key = tuple(map(id, own))
         if own[-1].size == 0 or np.linalg.det(matrix[:3, :3]) == 0:
             return _Part((), matrix, look, job)
@@ -271,25 +265,11 @@ def _local_mesh(arrays: tuple[np.ndarray, ...], device: torch.device) -> _LocalM
     return _LocalMesh(mesh.to(device), box_corners(mesh), arrays)
 
 
-def _job(value: Mapping[str, Any]) -> Job | None:
-    job = value.get("job")
-    if job is None:
-        return None
-    if not isinstance(job, Mapping) or not isinstance(job.get("id"), str) or type(job.get("set")) is not int:
-        raise refused(f"A part's job is {job!r:.80}, not an id and a set.")
-    return job["id"], job["set"]
-
-
-def _environment(name: Any, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """The array that is the scene's light. Raises `PreviewError`."""
-    if name is None:
-        return None
-    image = arrays.get(name) if isinstance(name, str) else None
-    if image is None or image.ndim != 3 or image.shape[2] < 3 or image.size == 0 or image.dtype.kind != "f":
-        raise refused("The scene's light is not an image of floats [h, w, 3].")
-    if not np.isfinite(image).all():
+def _finite(environment: NDArray[Any]) -> NDArray[Any]:
+    """The same. Raises `PreviewError` where it is not finite."""
+    if not np.isfinite(environment).all():
         raise PreviewError("The light holds values that are not finite.", "Clamp the world's image or its strength.")
-    return image
+    return environment
 
 
 def _prefiltered(environment: np.ndarray, device: torch.device) -> PrefilteredLight:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ import numpy as np
 
 from backend.job.live_maps import LEARNED_LIGHT, JobLive, LiveMaps
 from backend.job.model import Job
-from backend.protocol.client.preview_events import FrameRequest
+from backend.protocol.frames import FrameRequest
+from backend.protocol.scene_description import JobLight, SceneDescription
 
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing, DrawnFrame, Scene
@@ -308,23 +309,20 @@ class PreviewWorker:
 
     def _arrange(self, drawing: Drawing, client: _Client, task: SceneTask) -> None:
         try:
-            description = json.loads(task.description)
+            values = json.loads(task.description)
         except (ValueError, RecursionError):
-            description = None  # which the scene refuses
-        light_job, places = "", set()
-        if isinstance(description, dict):
-            light = description.get("light")
-            if isinstance(light, dict):
-                light_job = str(light.get("job")) if light.get("job") in task.jobs else ""
-                description["light"] = None
-            parts = description.get("parts")
-            for part in parts if isinstance(parts, list) else ():
-                job = part.get("job") if isinstance(part, dict) else None
-                if isinstance(job, dict) and job.get("id") not in task.jobs:
-                    part["job"] = None  # it is over, or another client's
-                elif isinstance(job, dict):
-                    places.add((job["id"], str(job.get("set"))))
-        client.scene = drawing.scene(client.scene, description, task.arrays)
+            values = None  # which is refused
+        described = SceneDescription.from_dict(values)
+        light_job = described.light.job if isinstance(described.light, JobLight) else ""
+        light_job = light_job if light_job in task.jobs else ""
+        light = None if isinstance(described.light, JobLight) else described.light
+        # A job that is not there is over, or another client's.
+        parts = tuple(
+            part if part.job is None or part.job.id in task.jobs else replace(part, job=None)
+            for part in described.parts
+        )
+        places = {(part.job.id, str(part.job.set)) for part in parts if part.job is not None}
+        client.scene = drawing.scene(client.scene, SceneDescription(parts, light), task.arrays)
         if not places <= client.places or light_job != client.light_job:
             client.shown.clear()  # what is of a job now and was not before has none of its maps
         client.places, client.light_job = places, light_job

@@ -15,17 +15,14 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from .errors import CauseAndCure
+
 KEY_LENGTH = 40
 _KEY_BYTES = 32
 
 
-class KeyFileError(Exception):
-    """A key file that cannot be used. `cause` and `cure` are sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class KeyFileError(CauseAndCure):
+    """A key file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def is_key(text: object) -> bool:
         return False
 
 
-def kept_keys(path: str | os.PathLike) -> KeyPair:
+def kept_keys(path: str | os.PathLike[str]) -> KeyPair:
     """The keys of a file, readable by this user only; it is made, with its folder, where it does not exist.
 
     Raises `KeyFileError` where it can be neither read nor made, or where others may read it.

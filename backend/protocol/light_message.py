@@ -25,7 +25,7 @@ def read_light(message: Message) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError("malformed", "The light does not describe its levels.") from error
     good = atlas is not None and atlas.dtype == np.float16 and atlas.ndim == 3 and atlas.shape[2] == 4
-    if not good or irradiance is None or irradiance.dtype != np.float32 or irradiance.shape != (9, 3):
+    if atlas is None or not good or irradiance is None or irradiance.dtype != np.float32 or irradiance.shape != (9, 3):
         raise ProtocolError("malformed", "The light lacks its atlas or its irradiance.")
     height, width = atlas.shape[:2]
     fit = all(

@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
-MAP_NAMES = ("kd", "ks", "normal", "alpha")
-QUALITY_NAMES = ("draft", "standard", "high")
-SHADING_NAMES = ("principled", "seed")
-SMALLEST_RESOLUTION = 16
-LARGEST_RESOLUTION = 8192
+from .quality import (
+    DEFAULT_MAPS,
+    DEFAULT_QUALITY,
+    DEFAULT_RESOLUTION,
+    LARGEST_RESOLUTION,
+    MAP_NAMES,
+    QUALITY_NAMES,
+    SMALLEST_RESOLUTION,
+)
+
+SHADING_NAMES = ("principled", "nvdiffrec")
 LARGEST_SEED = 2**31 - 1
+# Protocol 1 has a word of its own for nvdiffrec's formula.
+_SHADING_ON_THE_WIRE = {"principled": "principled", "nvdiffrec": "seed"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 
@@ -42,16 +50,16 @@ class FitSettings:
     device: "auto", "cpu", "cuda" or "cuda:N".
     seed: of the random sample batches, 0..2^31-1.
     quality: "draft", "standard" or "high": how long and how finely the fit works.
-    shading: "principled" (as Blender's Principled BSDF) or "seed" (nvdiffrec's split-sum formula).
+    shading: "principled" (as Blender's Principled BSDF) or "nvdiffrec" (its split-sum formula).
     self_shadowing: whether the object's own shape darkens its light.
     """
 
-    resolution: int = 1024
-    maps: tuple[str, ...] = ("kd", "ks", "normal")
+    resolution: int = DEFAULT_RESOLUTION
+    maps: tuple[str, ...] = DEFAULT_MAPS
     learn_light: bool = False
     device: str = "auto"
     seed: int = 0
-    quality: str = "standard"
+    quality: str = DEFAULT_QUALITY
     shading: str = "principled"
     self_shadowing: bool = True
 
@@ -71,6 +79,7 @@ class FitSettings:
         """The settings as JSON values; `from_dict` takes them back."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["maps"] = list(self.maps)
+        values["shading"] = _SHADING_ON_THE_WIRE[self.shading]
         return values
 
     @classmethod
@@ -82,24 +91,29 @@ class FitSettings:
         for name, value in values.items():
             if name not in names:
                 raise SettingsError(str(name), value, "one of the settings " + ", ".join(names))
-        return cls(**values)
+        given = dict(values)
+        if (word := given.get("shading")) is not None:
+            named = {wire: name for name, wire in _SHADING_ON_THE_WIRE.items()}
+            given["shading"] = named.get(word, word) if isinstance(word, str) else word
+        return cls(**given)
 
 
-def _is_integer(value: object) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_resolution(value: object) -> None:
-    good = _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0
-    if not good:
-        raise SettingsError("resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}")
+    if _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0:
+        return
+    raise SettingsError("resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}")
 
 
 def _checked_maps(value: object) -> tuple[str, ...]:
-    good = isinstance(value, (tuple, list)) and all(isinstance(name, str) and name in MAP_NAMES for name in value)
-    if not good or "kd" not in value or len(set(value)) != len(value):
+    names = list(value) if isinstance(value, (tuple, list)) else []
+    good = all(isinstance(name, str) and name in MAP_NAMES for name in names)
+    if not good or "kd" not in names or len(set(names)) != len(names):
         raise SettingsError("maps", value, "kd, and any of ks, normal, alpha, each once")
-    return tuple(name for name in MAP_NAMES if name in value)
+    return tuple(name for name in MAP_NAMES if name in names)
 
 
 def _check_flag(field: str, value: object) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .wire import CHUNK_BYTES, Message, ProtocolError, array_bytes, content_hash
 
@@ -21,7 +22,7 @@ PIECES_ON_THEIR_WAY = 4
 @dataclass
 class _Upload:
     digest: str
-    data: np.ndarray  # uint8
+    data: NDArray[Any]  # uint8
     next: int = 0
     received: int = 0
 
@@ -36,7 +37,7 @@ class Uploads:
     total_bytes: of all; received_bytes: what the backend has confirmed.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._all = {digest: _Upload(digest, array_bytes(array)) for digest, array in arrays.items()}
         self._waiting = deque(self._all.values())
         self._on_their_way = 0
@@ -78,7 +79,7 @@ class Download:
     Raises `ProtocolError` for a description that makes no sense.
     """
 
-    def __init__(self, described: object) -> None:
+    def __init__(self, described: Any) -> None:
         self._files: dict[str, bytearray] = {}
         self._hashes: dict[str, str] = {}
         self._waiting: deque[tuple[str, int]] = deque()
@@ -104,7 +105,7 @@ class Download:
             self._on_their_way += 1
             yield Message("fetch", {"file": name, "offset": offset}), self._length(name, offset)
 
-    def take(self, request: Message, piece: np.ndarray | None) -> None:
+    def take(self, request: Message, piece: NDArray[Any] | None) -> None:
         """Takes the reply to a `fetch`. Raises `ProtocolError` when it is not what was asked for."""
         name, offset = request.body["file"], request.body["offset"]
         length = self._length(name, offset)

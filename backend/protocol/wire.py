@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CauseAndCure
 
 PROTOCOL_VERSION = 1
 DTYPE_NAMES = ("bool", "uint8", "uint16", "uint32", "int32", "int64", "float16", "float32", "float64")
@@ -32,7 +35,7 @@ _REPORT = "If both ends are PBRfit of the same version, please report this as a 
 Buffer = bytes | bytearray | memoryview
 
 
-class ProtocolError(Exception):
+class ProtocolError(CauseAndCure):
     """A message that cannot be understood or must not be accepted.
 
     Attributes: `code` (for programs), `cause` and `cure` (sentences), and `session` and `request` of the message
@@ -40,10 +43,8 @@ class ProtocolError(Exception):
     """
 
     def __init__(self, code: str, cause: str, cure: str = _REPORT, session: str = "", request: str = "") -> None:
-        super().__init__(f"{cause} {cure}")
+        super().__init__(cause, cure)
         self.code = code
-        self.cause = cause
-        self.cure = cure
         self.session = session
         self.request = request
 
@@ -87,13 +88,13 @@ class ArrayDescription:
             raise ProtocolError("array", f"The dtype {_shown(dtype)} is not one of {', '.join(DTYPE_NAMES)}.")
         if values.get("byte_order") != "little":
             raise ProtocolError("array", f"The byte order {_shown(values.get('byte_order'))} is not 'little'.")
-        good_shape = isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS
-        if not good_shape or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
+        sizes = shape if isinstance(shape, list) else [-1]
+        if len(sizes) > MOST_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**48 for size in sizes):
             raise ProtocolError("array", f"The shape {_shown(shape)} is not a list of at most 8 sizes.")
         digits = 2 * _HASH_BYTES if hashed else 0
         if not isinstance(digest, str) or len(digest) != digits:
             raise ProtocolError("array", f"The hash {_shown(digest)} is not {digits} hexadecimal digits.")
-        return cls(dtype, tuple(shape), digest)
+        return cls(dtype, tuple(sizes), digest)
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Message:
 
     type: str
     body: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     session: str = ""
     request: str = ""
     job: str = ""
@@ -122,31 +123,32 @@ def new_hash() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=_HASH_BYTES)
 
 
-def content_hash(data: Buffer | np.ndarray) -> str:
+def content_hash(data: Buffer | NDArray[Any]) -> str:
     """The blake2b hash (256 bits, hexadecimal) that names this content."""
-    return hashlib.blake2b(data, digest_size=_HASH_BYTES).hexdigest()
+    content = data.data if isinstance(data, np.ndarray) else data
+    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 
-def check_dtype(name: str, array: np.ndarray) -> None:
+def check_dtype(name: str, array: NDArray[Any]) -> None:
     """Raises `ProtocolError` with code "array" when this array's dtype cannot travel."""
     if not isinstance(array, np.ndarray) or array.dtype.name not in DTYPE_NAMES:
         kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
         raise ProtocolError("array", f"{name} is {kind}; allowed are arrays of {', '.join(DTYPE_NAMES)}.")
 
 
-def array_bytes(array: np.ndarray) -> np.ndarray:
+def array_bytes(array: NDArray[Any]) -> NDArray[Any]:
     """The array's content as a flat uint8 array, little-endian and in C order; copies only where it must."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8)
 
 
-def describe(array: np.ndarray, data: np.ndarray | None = None, hashed: bool = True) -> ArrayDescription:
+def describe(array: NDArray[Any], data: NDArray[Any] | None = None, hashed: bool = True) -> ArrayDescription:
     """The description of an array; `data` is its `array_bytes` where the caller has them already. hashed: with its hash."""
     content = array_bytes(array) if data is None else data
     return ArrayDescription(array.dtype.name, tuple(array.shape), content_hash(content) if hashed else "")
 
 
-def array_from_bytes(data: Buffer, description: ArrayDescription) -> np.ndarray:
+def array_from_bytes(data: Buffer, description: ArrayDescription) -> NDArray[Any]:
     """The array over `data` without a copy where its address is aligned; writable only if `data` is.
 
     The length of `data` must have been checked against the description.
@@ -246,7 +248,7 @@ def _read_message(header: dict[str, Any], frames: Sequence[Buffer], limits: Limi
             raise ProtocolError("malformed", f"The header's {part} is not a text of at most {LONGEST_NAME} characters.")
     if len(described) != len(frames):
         raise ProtocolError("malformed", f"The header describes {len(described)} frames, {len(frames)} came.")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     descriptions: dict[str, ArrayDescription] = {}
     hashed = kind not in UNHASHED_TYPES
     for values, data in zip(described, frames, strict=True):

@@ -14,16 +14,40 @@ from support.server_harness import CLIENT_KEYS, PATIENCE_S, PATIENT, SERVER_KEYS
 from backend.preview.drawing import Drawing
 from backend.preview.scene import PreviewError, SceneFrame
 from backend.protocol.client.preview_client import PreviewClient
-from backend.protocol.client.preview_events import FrameRequest, PreviewEvent, SceneReady
+from backend.protocol.client.preview_events import PreviewEvent, SceneReady
+from backend.protocol.frames import FrameRequest
 from backend.protocol.keys import KeyPair
+from backend.protocol.scene_description import (
+    JobLight,
+    JobMaps,
+    LookDescription,
+    MeshDescription,
+    PartDescription,
+    SceneDescription,
+)
 
 IDENTITY = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
 
 
-class StandIn:
-    """Draws a rectangle of the colour that its description or the maps of a job say.
+def even_scene(shade: float = 0.5, job: str = "", light_job: str = "") -> SceneDescription:
+    """A scene of one part, all of one grey, perhaps with the maps and the light of a job; only `StandIn` can draw it."""
+    part = PartDescription(
+        MeshDescription("position", "normal", "tangent", "uv", "triangles"),
+        IDENTITY,
+        LookDescription(kd=(shade, shade, shade)),
+        JobMaps(job, 0) if job else None,
+    )
+    return SceneDescription((part,), JobLight(light_job) if light_job else None)
 
-    seen: every request that was drawn. gate: what a frame waits for. loads: the arrays of each description.
+
+EMPTY_SCENE = SceneDescription(())
+
+
+class StandIn:
+    """Draws a rectangle of the grey that the first part's look or the maps of a job say; refuses a scene without parts.
+
+    seen: every request that was drawn. gate: what a frame waits for. loads: the arrays of each description. rect: of the
+    frames to come; None: all of the frame.
     """
 
     def __init__(self) -> None:
@@ -39,10 +63,10 @@ class StandIn:
         return self.updated(description, arrays)
 
     def updated(self, description, arrays):
-        if not isinstance(description, dict) or "color" not in description:
-            raise PreviewError("The scene has no colour.", "Give it one.")
-        self.color, self.rect = description["color"], description.get("rect")
-        self.jobs = [part["job"] for part in description.get("parts", [])]
+        if not description.parts:
+            raise PreviewError("The scene has no parts.", "Give it one.")
+        self.color = description.parts[0].look.kd[0]
+        self.jobs = [part.job for part in description.parts]
         self.loads.append(dict(arrays))
         return self
 
@@ -85,7 +109,7 @@ class PolledPreview(PreviewClient):
             time.sleep(0.001)
         raise AssertionError(f"none of {kinds} came")
 
-    def show(self, description: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
+    def show(self, description: SceneDescription, arrays: dict[str, np.ndarray] | None = None) -> None:
         self.set_scene(description, arrays or {})
         self.wait(SceneReady)
 

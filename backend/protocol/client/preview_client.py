@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ..frames import FrameRequest
 from ..keys import KeyPair, new_keys
+from ..scene_description import SceneDescription
 from ..wakeup import Wakeup
 from ..wire import LONGEST_NAME, ProtocolError, check_dtype
 from . import events
 from .link import Destination, Timing
 from .preview_connection import PreviewConnection
 from .preview_events import (
-    FrameRequest,
     MapsChanged,
     PreviewEvent,
     PreviewFailed,
@@ -75,8 +76,8 @@ class PreviewClient:
         self._thread = threading.Thread(target=connection.run, name="pbrfit-preview-client", daemon=True)
         self._thread.start()
 
-    def set_scene(self, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Sets what frames show from now on, as docs/protocol.md describes it; only the latest counts.
+    def set_scene(self, description: SceneDescription, arrays: dict[str, np.ndarray]) -> None:
+        """Sets what frames show from now on; only the latest counts.
 
         Only arrays that the backend does not have are uploaded; one that is handed over again is not hashed again.
         `SceneReady` or `PreviewFailed` follows. Raises `ProtocolError` for an array whose dtype cannot travel, RuntimeError

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from ..frames import FrameRequest, empty_frame
 from ..light_message import read_light
+from ..scene_description import SceneDescription
 from ..transfer import Uploads
 from ..wire import ArrayDescription, Message, ProtocolError, describe, plain
 from .link import LinkEnded
 from .link_loop import LinkLoop
 from .preview_events import (
     FrameFailed,
-    FrameRequest,
     MapsChanged,
     PreparedLight,
     PreviewConnected,
     PreviewFailed,
     PreviewFrame,
     SceneReady,
-    empty_frame,
 )
 
 # Requests of a viewport on their way: one that is being drawn or sent, and one that waits for that.
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Scene:
-    """A scene: its JSON, its arrays by name, and how many scenes were set before."""
+    """A scene: its description, its arrays by name, and how many scenes were set before."""
 
-    description: dict[str, Any]
+    description: SceneDescription
     arrays: dict[str, np.ndarray]
     number: int
 
@@ -103,15 +103,15 @@ class PreviewConnection(LinkLoop):
         descriptions = self._described(scene.arrays)
         self._arrays_of_scene = {descriptions[name].hash: array for name, array in scene.arrays.items()}
         try:
-            text = json.dumps(plain(scene.description), allow_nan=False, separators=(",", ":")).encode()
-            jobs = sorted(_jobs_of(scene.description))
-        except (TypeError, KeyError, AttributeError) as error:
+            values = plain(scene.description.to_dict())
+            text = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
+        except TypeError as error:
             cause = f"The scene's description is not as it should be: {type(error).__name__}: {error}."
             self._emit(PreviewFailed("scene", cause, "This is a fault of PBRfit; please report it."))
             return
         body = {
             "scene": scene.number,
-            "jobs": jobs,
+            "jobs": sorted(scene.description.jobs),
             "arrays": {name: description.to_dict() for name, description in descriptions.items()},
         }
         self._offered, self._taken = Message("scene", body, {"description": np.frombuffer(text, np.uint8)}), False
@@ -282,10 +282,3 @@ class PreviewConnection(LinkLoop):
 def _fits(rows: np.ndarray, frame: np.ndarray, count: int, column: int) -> bool:
     is_band = rows.ndim == 3 and rows.shape[0] == count and rows.shape[2] == 4 and rows.dtype == frame.dtype
     return is_band and column + rows.shape[1] <= frame.shape[1]
-
-
-def _jobs_of(description: dict[str, Any]) -> set[str]:
-    """The jobs whose maps or light a scene shows."""
-    jobs = {part["job"]["id"] for part in description.get("parts", []) if part.get("job")}
-    light = description.get("light")
-    return jobs | {light["job"]} if isinstance(light, dict) else jobs

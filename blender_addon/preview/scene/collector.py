@@ -10,13 +10,14 @@ import bpy
 import numpy as np
 
 from ...common.axes import RENDERER_FROM_BLENDER
+from ...protocol.scene_description import LINEAR, SRGB
 from ...session import session
 from ...session.session_maps import SetInTheMaking
 from .images import note_change
 from .light import worlds
 from .material_look import MaterialLook, read_look, tile_look
 from .meshes import LocalParts, local_parts
-from .scene import LINEAR, SRGB, Look, PreviewPart, PreviewScene, Texture
+from .scene import Look, PreviewPart, PreviewScene, Texture
 
 # Datablocks that looks are read from.
 LOOKED_AT = (bpy.types.Material, bpy.types.NodeTree, bpy.types.Image)

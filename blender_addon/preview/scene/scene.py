@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import bpy
 import numpy as np
 
 from ...protocol.client.events import LightPreview
+from ...protocol.scene_description import (
+    JobLight,
+    JobMaps,
+    LookDescription,
+    MeshDescription,
+    PartDescription,
+    SceneDescription,
+    TextureDescription,
+)
 from .images import sent_image
-
-SRGB, LINEAR = "srgb", "linear"
 
 
 @dataclass(frozen=True)
@@ -99,45 +107,43 @@ class PreviewScene:
     light_job: str = ""
 
 
-def description(scene: PreviewScene) -> tuple[dict, dict[str, np.ndarray]]:
-    """The scene for the backend: JSON, and the arrays that it names. A name never stands for other content later.
+def description(scene: PreviewScene) -> tuple[SceneDescription, dict[str, np.ndarray]]:
+    """The scene for the backend, and the arrays that it names. A name never stands for other content later.
 
-    Maps in the making are not in it: the backend has them, and shows newer ones by itself. Images go as the bytes of
+    The maps of a running fit are not in it: the backend has them, and shows newer ones by itself. Images go as the bytes of
     their files (uint8 [n]) where these are at hand, else as pixels.
     """
     arrays: dict[str, np.ndarray] = {}
     images = {image.session_uid: image for image in bpy.data.images}
 
-    def sent(value: Texture | float | tuple[float, float, float] | None) -> dict | float | list[float] | None:
+    def described(value: Any) -> Any:
         if not isinstance(value, Texture):
-            return list(value) if isinstance(value, tuple) else value
+            return value
         encoding = value.encoding
         if value.pixels is not None:
             arrays[value.key] = value.pixels
         else:
             arrays[value.key], encoding = sent_image(images[value.image_uid], encoding, value.tile)
-        return {"array": value.key, "channel": value.channel, "encoding": encoding}
+        return TextureDescription(value.key, value.channel, encoding)
 
     parts = []
     for part in scene.parts:
-        mesh = {}
-        for name, array in part.arrays.items():
-            mesh[name] = f"{part.key}/{name}"
-            arrays[mesh[name]] = array
+        names = {item.name: f"{part.key}/{item.name}" for item in fields(MeshDescription)}
+        arrays |= {names[name]: array for name, array in part.arrays.items() if name in names}
         look = part.look if part.fallback is None else part.fallback
-        fields = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
+        values = {item.name: described(getattr(look, item.name)) for item in fields(LookDescription)}
         parts.append(
-            {
-                "mesh": mesh,
-                "matrix": part.matrix.tolist(),
-                "look": {name: sent(getattr(look, name)) for name in fields},
-                "job": {"id": part.job[0], "set": part.job[1]} if part.job else None,
-            }
+            PartDescription(
+                MeshDescription(**names),
+                tuple(map(tuple, part.matrix.tolist())),
+                LookDescription(**values),
+                JobMaps(*part.job) if part.job is not None else None,
+            )
         )
-    light: dict | str | None = None
+    light: JobLight | str | None = None
     if scene.light_job:
-        light = {"job": scene.light_job}
+        light = JobLight(scene.light_job)
     elif scene.environment is not None:
         light = f"light/{scene.environment.key[:32]}"
         arrays[light] = scene.environment.radiance
-    return {"parts": parts, "light": light}, arrays
+    return SceneDescription(tuple(parts), light), arrays

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from support.cuttable_link import CuttableLink
-from support.preview_harness import StandIn, preview_client, request
+from support.preview_harness import EMPTY_SCENE, StandIn, even_scene, preview_client, request
 from support.server_harness import ONE_MIB, PATIENCE_S, Limits, assert_lives, raw_client, running_server
 
 from backend.protocol.client.preview_events import (
@@ -20,7 +20,8 @@ from backend.protocol.client.preview_events import (
 )
 from backend.protocol.wire import UNHASHED_TYPES, Message, ProtocolError, describe, pack, unpack
 
-SCENE = {"color": 0.5, "parts": []}
+SCENE = even_scene(0.5)
+SCENE_JSON = np.frombuffer(json.dumps(SCENE.to_dict()).encode(), np.uint8)
 
 
 @pytest.fixture
@@ -69,8 +70,9 @@ def test_a_frame_comes_as_it_was_asked_for(client):
 
 
 @pytest.mark.parametrize(("channel", "outside"), [("shaded", [0, 0, 0, 0]), ("depth", [1e10, 1e10, 1e10, 0])])
-def test_only_the_rectangle_travels_and_the_rest_is_empty(client, channel, outside):
-    client.show({**SCENE, "rect": [3, 5, 4, 6]})
+def test_only_the_rectangle_travels_and_the_rest_is_empty(client, stand_in, channel, outside):
+    stand_in.rect = (3, 5, 4, 6)
+    client.show(SCENE)
     frame = drawn(client, request(2, size=(16, 24), channel=channel, dtype="float32"))
     inside = np.zeros((16, 24), bool)
     inside[3:7, 5:11] = True
@@ -78,8 +80,9 @@ def test_only_the_rectangle_travels_and_the_rest_is_empty(client, channel, outsi
     assert (frame.image[~inside] == np.array(outside, np.float32)).all()
 
 
-def test_an_empty_frame_comes_too(client):
-    client.show({**SCENE, "rect": [0, 0, 0, 0]})
+def test_an_empty_frame_comes_too(client, stand_in):
+    stand_in.rect = (0, 0, 0, 0)
+    client.show(SCENE)
     assert (drawn(client, request()).image == 0).all()
 
 
@@ -123,19 +126,19 @@ def test_arrays_travel_once_and_stay_the_same_objects(client, stand_in):
 
 def test_only_the_latest_scene_counts(client, stand_in):
     for number in range(30):
-        client.set_scene({**SCENE, "color": number / 32}, {"mesh": np.full(400_000, number, np.float32)})
+        client.set_scene(even_scene(number / 32), {"mesh": np.full(400_000, number, np.float32)})
     client.wait(SceneReady)
     assert drawn(client, request()).image[0, 0, 0] == 29 / 32
     assert len(stand_in.loads) < 30
 
 
 def test_a_broken_scene_says_why_and_the_one_before_stays(client):
-    client.set_scene({"parts": []}, {})
+    client.set_scene(EMPTY_SCENE, {})
     failed = client.wait(PreviewFailed)
-    assert (failed.code, failed.cause, failed.cure) == ("scene", "The scene has no colour.", "Give it one.")
+    assert (failed.code, failed.cause, failed.cure) == ("scene", "The scene has no parts.", "Give it one.")
     assert drawn(client, request()).code == "scene"
     client.show(SCENE)
-    client.set_scene({"parts": []}, {})
+    client.set_scene(EMPTY_SCENE, {})
     client.wait(PreviewFailed)
     assert drawn(client, request()).image[0, 0, 0] == 0.5
 
@@ -185,7 +188,7 @@ def scene_body(**arrays):
 
 
 def test_malformed_scenes_and_lights_are_refused(server):
-    text = np.frombuffer(b'{"color": 1}', np.uint8)
+    text = SCENE_JSON
     big = describe(np.zeros(1, np.float32)).to_dict() | {"shape": [2 * ONE_MIB]}
     with raw_client(server.address) as raw:
         for body, code in [
@@ -206,7 +209,7 @@ def test_malformed_scenes_and_lights_are_refused(server):
 
 def test_a_slow_reader_gets_no_second_frame_before_it_has_seen_the_first(server, stand_in):
     with raw_client(server.address) as raw:
-        raw.request("scene", scene_body(), description=np.frombuffer(b'{"color": 1}', np.uint8))
+        raw.request("scene", scene_body(), description=SCENE_JSON)
         raw.event("scene_ready")
         frames = [raw.frames("frame", request(number).to_dict()) for number in range(3)]
         raw.send(frames[0])
@@ -224,7 +227,7 @@ def test_a_slow_reader_gets_no_second_frame_before_it_has_seen_the_first(server,
 
 def test_several_clients_have_scenes_of_their_own(server, client):
     with preview_client(server.address) as other:
-        other.set_scene({"parts": []}, {})
+        other.set_scene(EMPTY_SCENE, {})
         other.wait(PreviewFailed)
         client.show(SCENE)
         assert drawn(client, request(5)).number == 5
@@ -271,7 +274,7 @@ def test_a_frame_that_was_lost_with_a_connection_is_drawn_again(server, stand_in
         stand_in.gate.set()
         assert client.wait(PreviewFrame).number == 1
         assert drawn(client, request(2)).number == 2
-        client.show({**SCENE, "color": 0.75})
+        client.show(even_scene(0.75))
         assert drawn(client, request(3)).image[0, 0, 0] == 0.75
     link.close()
 
@@ -279,7 +282,7 @@ def test_a_frame_that_was_lost_with_a_connection_is_drawn_again(server, stand_in
 def test_a_scene_whose_event_was_lost_is_ready_all_the_same(server):
     with raw_client(server.address) as raw:
         assert raw.request("ping").body["scene"] == 0
-        raw.request("scene", scene_body() | {"scene": 7}, description=np.frombuffer(b'{"color": 1}', np.uint8))
+        raw.request("scene", scene_body() | {"scene": 7}, description=SCENE_JSON)
         raw.event("scene_ready")
         assert raw.request("ping").body["scene"] == 7
 

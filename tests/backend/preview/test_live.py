@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.fit_scenes import ENVIRONMENT, ball_dataset, submit_ball
-from support.preview_harness import StandIn, preview_client, request
+from support.preview_harness import StandIn, even_scene, preview_client, request
 from support.server_harness import (
     CLIENT_KEYS,
     FIT_PATIENCE_S,
@@ -31,6 +31,7 @@ from backend.job.time_share import TimeShare
 from backend.protocol.client.events import Accepted, Failed, LightPreview, MapPreview, Result
 from backend.protocol.client.preview_events import MapsChanged, PreparedLight, PreviewFailed, PreviewFrame, SceneReady
 from backend.protocol.keys import new_keys
+from backend.protocol.scene_description import SceneDescription
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import content_hash
 from backend.server.gatekeeper import AuthorizedKeys
@@ -72,8 +73,8 @@ def growing(client) -> str:
     return wait_for(client, Accepted)[-1].job
 
 
-def scene_of(job: str) -> dict:
-    return {"color": 0.25, "parts": [{"job": {"id": job, "set": 0}}]}
+def scene_of(job: str, light_job: str = "") -> SceneDescription:
+    return even_scene(0.25, job, light_job)
 
 
 def frames_until(preview, condition):
@@ -130,7 +131,7 @@ def test_a_job_that_is_over_leaves_the_look(server, stand_in):
         wait_for(client, Result)
         preview.show(scene_of(job))
         assert stand_in.jobs == [None]
-        preview.show({**scene_of("never heard of"), "light": {"job": "nor this"}})
+        preview.show(scene_of("never heard of", "nor this"))
         assert stand_in.jobs == [None]
 
 
@@ -141,7 +142,7 @@ def test_who_does_not_look_any_more_is_not_followed(server):
         preview.show(scene_of(job))
         preview.wait(MapsChanged)
         assert live.is_watched
-        preview.show({"color": 1.0, "parts": []})
+        preview.show(even_scene(1.0))
         assert not live.is_watched
         preview.show(scene_of(job))
         preview.wait(MapsChanged)
@@ -263,7 +264,7 @@ def test_frames_are_held_back_beside_a_job_unless_they_are_final(server, stand_i
     with connected_client(server.address) as client, preview_client(server.address) as preview:
         job = growing(client)
         live = server._service._jobs[job].control.live
-        preview.show({"color": 1.0, "parts": []})
+        preview.show(even_scene(1.0))
         live.preview_share.spend(1.0)
         preview.request_frame(request(1))
         time.sleep(0.2)
@@ -318,7 +319,7 @@ def test_a_fit_is_watched_followed_and_its_light_shown(ball, stand_in):
 
 
 def keep_looking(preview, job: str, stop: threading.Event) -> None:
-    preview.set_scene({**scene_of(job), "light": {"job": job}}, {})
+    preview.set_scene(scene_of(job, job), {})
     preview.wait(SceneReady)
     number = 0
     while not stop.is_set():
@@ -342,6 +343,6 @@ def test_the_light_counts_as_changed_too(server):
         preview_client(server.address) as preview,
     ):
         job = growing(client)
-        preview.show({**scene_of(job), "light": {"job": job}})
+        preview.show(scene_of(job, job))
         changed = {preview.wait(MapsChanged).set_index for _ in range(2)}
         assert changed == {0, LEARNED_LIGHT}

@@ -13,6 +13,8 @@ from support.shapes import joined, plane, sphere, studio, wire_arrays
 
 from backend.preview.place import placed
 from backend.preview.scene import NOTHING, LoadedScene, PreviewError
+from backend.protocol.scene_description import SceneDescription
+from backend.protocol.wire import ProtocolError
 from render.core.color import srgb_to_linear
 from render.geometry.camera import Camera, look_at, orthographic, perspective
 from render.geometry.mesh import Mesh
@@ -56,8 +58,12 @@ class Scene:
         self.description["parts"].append(part)
         return self
 
+    @property
+    def described(self) -> SceneDescription:
+        return SceneDescription.from_dict(self.description)
+
     def load(self) -> LoadedScene:
-        return LoadedScene(self.description, self.arrays, "cpu")
+        return LoadedScene(self.described, self.arrays, "cpu")
 
 
 def request(camera: Camera = CAMERA, channel: str = "shaded", **options) -> SimpleNamespace:
@@ -133,7 +139,7 @@ def test_parts_are_placed_and_moved(scale):
     for matrix in (moved(0.3, 0.1, scale=scale), moved(-0.4, 0.2, 0.5, scale=scale)):
         first.description["parts"][0]["matrix"] = matrix.tolist()
         renderer = scene._renderer
-        assert scene.updated(first.description, first.arrays)._renderer is renderer
+        assert scene.updated(first.described, first.arrays)._renderer is renderer
         assert_same(image_of(scene, channel="normal"), drawn(placed(sphere(), matrix), maps, bsdf="normal"))
         assert_same(image_of(scene), drawn(placed(sphere(), matrix), maps))
 
@@ -287,20 +293,20 @@ def test_only_what_is_new_is_worked_out(monkeypatch):
     assert len(made) == 2, "parts of one look share its maps"
     light, renderer = scene._light, scene._renderer
     build.description["parts"][2]["look"] = GREY | {"kd": [0.0, 0.5, 1.0]}
-    scene.updated(build.description, build.arrays)
+    scene.updated(build.described, build.arrays)
     assert (len(made), scene._renderer is renderer, scene._light is light) == (3, True, True)
     # Looks change places: none is made anew, and none is lost.
     looks = [part["look"] for part in build.description["parts"]]
     for part, other in zip(build.description["parts"], (looks[2], looks[2], looks[0]), strict=True):
         part["look"] = other
-    scene.updated(build.description, build.arrays)
+    scene.updated(build.described, build.arrays)
     assert len(made) == 3
     assert_same(image_of(scene), image_of(build.load()))
     # A part goes, then all do.
     del build.description["parts"][0]
-    assert_same(image_of(scene.updated(build.description, build.arrays)), image_of(build.load()))
+    assert_same(image_of(scene.updated(build.described, build.arrays)), image_of(build.load()))
     build.description["parts"] = []
-    assert not bool(image_of(scene.updated(build.description, build.arrays)).any())
+    assert not bool(image_of(scene.updated(build.described, build.arrays)).any())
 
 
 def test_maps_of_a_job_take_the_place_of_the_look():
@@ -318,11 +324,11 @@ def test_maps_of_a_job_take_the_place_of_the_look():
         assert set(image_of(scene, channel="occlusion")[..., 0].half().unique().tolist()) == {0.0, 0.5, 1.0}
     # They stay while the part is of the job.
     build.description["parts"][0]["matrix"] = moved(-0.7, 0.1).tolist()
-    scene.updated(build.description, build.arrays)
+    scene.updated(build.described, build.arrays)
     assert float(image_of(scene, channel="kd")[:, :20, 1].max()) == pytest.approx(0.5)
     build.description["parts"][0]["job"] = None
     build.description["parts"][0]["matrix"] = moved(-0.7).tolist()
-    assert torch.equal(image_of(scene.updated(build.description, build.arrays), channel="kd"), before)
+    assert torch.equal(image_of(scene.updated(build.described, build.arrays), channel="kd"), before)
 
 
 def test_lights_come_and_go():
@@ -334,10 +340,10 @@ def test_lights_come_and_go():
     scene.set_light(studio_light())
     lit = image_of(scene)
     assert_same(lit, drawn(sphere(), grey_maps()))
-    assert torch.equal(image_of(scene.updated(build.description, build.arrays)), lit), "one that was set stays"
-    assert_same(image_of(scene.updated(build.lit().description, build.arrays)), lit)
+    assert torch.equal(image_of(scene.updated(build.described, build.arrays)), lit), "one that was set stays"
+    assert_same(image_of(scene.updated(build.lit().described, build.arrays)), lit)
     build.description["light"] = None
-    assert not bool(image_of(scene.updated(build.description, build.arrays))[..., :3].any())
+    assert not bool(image_of(scene.updated(build.described, build.arrays))[..., :3].any())
 
 
 @pytest.mark.parametrize(
@@ -368,8 +374,8 @@ def test_bad_descriptions_are_refused_and_change_nothing(change, cause):
     scene = build.load()
     before = image_of(scene)
     change(build, build.description["parts"][0])
-    with pytest.raises(PreviewError, match=cause) as raised:
-        scene.updated(build.description, build.arrays)
+    with pytest.raises((PreviewError, ProtocolError), match=cause) as raised:
+        scene.updated(build.described, build.arrays)
     assert raised.value.cure.endswith(".")
     assert torch.equal(image_of(scene), before)
 

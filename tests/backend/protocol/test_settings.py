@@ -9,7 +9,7 @@ from backend.protocol.settings import FitSettings, SettingsError
 
 
 def test_settings_survive_json():
-    settings = FitSettings(512, ("alpha", "kd"), True, "cuda:1", 7, "draft", "seed", False)
+    settings = FitSettings(512, ("alpha", "kd"), True, "cuda:1", 7, "draft", "nvdiffrec", False)
     assert FitSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert FitSettings.from_dict({}) == FitSettings()
 

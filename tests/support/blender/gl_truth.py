@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.shapes import plane, sphere, studio, wire_arrays  # noqa: E402
 
 from backend.preview.scene import LoadedScene  # noqa: E402
+from backend.protocol.scene_description import SceneDescription  # noqa: E402
 from render.bsdf import ggx as brdf  # noqa: E402
 from render.geometry.camera import look_at, orthographic, perspective  # noqa: E402
 from render.light.environment import env_from_latlong  # noqa: E402
@@ -192,7 +193,7 @@ def main() -> int:
     loaded = {}
     for name, case in CASES.items():
         if case.scene not in loaded:
-            loaded[case.scene] = LoadedScene(descriptions[case.scene], arrays, "cpu")
+            loaded[case.scene] = LoadedScene(SceneDescription.from_dict(descriptions[case.scene]), arrays, "cpu")
             loaded[case.scene].set_light(light)
         view, projection = views[case.camera]
         request = SimpleNamespace(

@@ -110,12 +110,14 @@ def test_values_of_the_passes(addon, scene, tmp_path) -> None:
 def test_the_backends_render_is_that_of_its_preview_to_the_bit(addon, scene, tmp_path) -> None:
     torch = pytest.importorskip("torch")
     from backend.preview.scene import LoadedScene
-    from backend.protocol.client.preview_events import FrameRequest
+    from backend.protocol.frames import FrameRequest
+    from backend.protocol.scene_description import SceneDescription
 
     combined = rendered(scene, tmp_path, "BACKEND")["Combined"]
     depsgraph = bpy.context.evaluated_depsgraph_get()
     shown = addon.preview.scene.collector.PreviewCollector().collect(depsgraph)
-    loaded = LoadedScene(*addon.preview.scene.scene.description(shown), torch.device("cpu"))
+    described, arrays = addon.preview.scene.scene.description(shown)
+    loaded = LoadedScene(SceneDescription.from_dict(described.to_dict()), arrays, torch.device("cpu"))
     camera = addon.preview.scene.cameras.render_camera(depsgraph)
     request = FrameRequest(
         "test", 1, camera.view.tolist(), camera.projection.tolist(), *SIZE, spp=2, background="light", dtype="float32"

@@ -68,10 +68,10 @@ def test_maps_that_grow_are_no_news_to_the_backend(addon) -> None:
     collect = addon.preview.scene.collector.PreviewCollector().collect
     first, second = collect(bpy.context.evaluated_depsgraph_get()), collect(bpy.context.evaluated_depsgraph_get())
     assert first is not second
-    assert addon.preview.engine.hub.content_of(first) == addon.preview.engine.hub.content_of(second)
+    assert addon.preview.engine.connections.content_of(first) == addon.preview.engine.connections.content_of(second)
     bpy.context.object.location.x = 1.0
     moved = collect(bpy.context.evaluated_depsgraph_get())
-    assert addon.preview.engine.hub.content_of(moved) != addon.preview.engine.hub.content_of(first)
+    assert addon.preview.engine.connections.content_of(moved) != addon.preview.engine.connections.content_of(first)
 
 
 def test_work_for_the_main_thread_is_done_there_or_given_up(addon):

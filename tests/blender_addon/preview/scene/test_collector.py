@@ -149,12 +149,12 @@ def test_the_description_names_arrays(addon) -> None:
     cube.data.uv_layers[0].name = "A UV map with a name as long as Blender allows " + "x" * 16
     scene = collect(addon)
     described, arrays = addon.preview.scene.scene.description(scene)
-    (part,) = described["parts"]
-    assert set(part["mesh"]) == {"vertex_position", "vertex_normal", "vertex_tangent", "vertex_uv", "triangles"}
-    assert all(arrays[name] is scene.parts[0].arrays[key] for key, name in part["mesh"].items())
-    assert arrays[described["light"]].shape == (32, 64, 3)
-    assert part["look"]["kd"] == pytest.approx([0.8, 0.3, 0.1])
-    assert part["job"] is None
+    (part,) = described.parts
+    assert set(part.mesh.to_dict()) == {"vertex_position", "vertex_normal", "vertex_tangent", "vertex_uv", "triangles"}
+    assert all(arrays[name] is scene.parts[0].arrays[key] for key, name in part.mesh.to_dict().items())
+    assert arrays[described.light].shape == (32, 64, 3)
+    assert part.look.kd == pytest.approx([0.8, 0.3, 0.1])
+    assert part.job is None
     assert max(len(name) for name in arrays) <= 64  # what the protocol allows
 
 
@@ -179,8 +179,8 @@ def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) ->
     assert part.look.kd.encoding == "srgb"
     assert (part.look.openness.channel, part.look.roughness.channel, part.look.metallic.channel) == (0, 1, 2)
     described, arrays = addon.preview.scene.scene.description(collect(addon))
-    assert described["parts"][0]["job"] == {"id": part.job[0], "set": 0}
-    assert described["parts"][0]["look"]["kd"] == pytest.approx([0.8, 0.3, 0.1])
+    assert (described.parts[0].job.id, described.parts[0].job.set) == (part.job[0], 0)
+    assert described.parts[0].look.kd == pytest.approx([0.8, 0.3, 0.1])
     assert not any(name.startswith("making") for name in arrays)
     run_to_end(session)
     assert session.status.state == "done", session.status

@@ -191,6 +191,6 @@ def test_udim_tiles(addon, material, tmp_path) -> None:
     assert scene.parts[1].look.kd == pytest.approx((0.8, 0.8, 0.8))
     assert scene.notes == (addon.preview.scene.material_look.OTHER_TILES,)
     described, arrays = addon.preview.scene.scene.description(scene)
-    sent = [arrays[part["look"]["kd"]["array"]].tobytes() for part in described["parts"]]
+    sent = [arrays[part.look.kd.array].tobytes() for part in described.parts]
     assert sent == [(tmp_path / f"kd.{tile}.png").read_bytes() for tile in (1001, 1002)]
     assert scene.parts[1].arrays["vertex_uv"].max() <= 1.0
