@@ -1,16 +1,13 @@
-"""What the command line tells a person when something cannot be done."""
+"""The errors that the command line shows to a person."""
 
 from __future__ import annotations
 
+from backend.protocol.errors import CauseAndCure
 
-class CommandError(Exception):
-    """A failure with its cause and its cure, both sentences; printed to stderr, exit status 2."""
 
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class CommandError(CauseAndCure):
+    """The command cannot be carried out. Its cause and cure are printed to stderr; the exit status is 2."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM, after everything that was started has been ended."""
+    """Ctrl-C or SIGTERM came, and everything that was started has been ended."""

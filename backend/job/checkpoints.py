@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from backend.protocol.errors import CauseAndCure
+
 INTERVAL_S = 5.0
 # Taking a snapshot may cost this share of the fit's time.
 MOST_SHARE = 0.02
@@ -36,13 +38,8 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFi
 logger = logging.getLogger(__name__)
 
 
-class CheckpointError(Exception):
-    """The folder cannot be used. `cause` and `cure` are sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class CheckpointError(CauseAndCure):
+    """The folder cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from backend.job.control import JobControl
+from backend.protocol.errors import CauseAndCure
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import ArrayDescription, Message
 
@@ -31,14 +32,12 @@ class JobCancelled(Exception):
     """Raised inside a job that was cancelled; the job should let it pass."""
 
 
-class JobError(Exception):
+class JobError(CauseAndCure):
     """A job failed for a reason that a person can act on. `code` is for programs, `cause` and `cure` are sentences."""
 
     def __init__(self, code: str, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
+        super().__init__(cause, cure)
         self.code = code
-        self.cause = cause
-        self.cure = cure
 
 
 @dataclass

@@ -27,6 +27,7 @@ from backend.job.checkpoints import CheckpointFolder
 from backend.job.model import FitInputs, FitProgress, FitResult, RunJob
 from backend.job.worker import Worker
 from backend.preview.worker import PreviewWorker
+from backend.protocol.errors import CauseAndCure
 from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wakeup import Wakeup
@@ -56,13 +57,8 @@ RECEIVE_QUEUE_LENGTH = 64
 logger = logging.getLogger(__name__)
 
 
-class ServerError(RuntimeError):
-    """The server cannot start. `cause` and `cure` are sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class ServerError(CauseAndCure, RuntimeError):
+    """The server cannot start."""
 
 
 def software_version() -> str:

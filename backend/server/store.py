@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from backend.protocol.errors import CauseAndCure
 from backend.protocol.wire import Buffer, new_hash
 
 
-class StoreError(Exception):
-    """An array that the store cannot take. `cause` and `cure` are sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
+class StoreError(CauseAndCure):
+    """The store cannot take an array."""
 
 
 class _Partial:

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..protocol.errors import CauseAndCure
 
-class PbrFitError(Exception):
+
+class PbrFitError(CauseAndCure):
     """A failure with its cause and its cure, both sentences."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
 
 
 def own_fault(error: Exception) -> PbrFitError:
