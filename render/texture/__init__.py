@@ -1,1 +1,1 @@
-"""Textures with mip levels, and how they are sampled."""
+"""Textures with mip levels, and their sampling."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count, pairwise, takewhile
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from render.core.color import linear_to_srgb, srgb_to_linear
 from render.core.image_io import ImageError, read_values, write_values
 from render.texture.sampling import FILTER_MODES, automatic_levels, halved, sample_levels, shrink_axis
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
-Image = torch.Tensor | np.ndarray
+Image = torch.Tensor | NDArray[Any]
 Init = Image | Sequence[float] | Sequence[Image]
 MinMax = torch.Tensor | tuple[Image | float | Sequence[float], Image | float | Sequence[float]]
 
@@ -25,18 +26,18 @@ class Texture2D(torch.nn.Module):
     """A texture with trainable texels, sampled with trilinear filtering and repeat wrapping; on any device.
 
     init     [C]: one constant value (a sequence of numbers will do);
-             [H, W, C] or [1, H, W, C]: the finest level, coarser ones are built anew at each `sample`;
+             [H, W, C] or [1, H, W, C]: the finest level; each `sample` builds the coarser ones again;
              a list of such images, each half the size of the one before (odd sides rounded down): all levels, each
              trained by itself. A list of one is a single level.
              Any size from 1x1, any number of channels. Floating point; arrays and half floats become float32, float64
              tensors stay as they are. Row 0 is at v = 0. Values are copied.
     min_max  lower and upper bound for `clamp_`: two scalars, two [C], or [2, C]; None for no bounds
-    device   where the texels shall be; None: where `init` is
+    device   where the texels are; None: where `init` is
 
-    Automatic levels are area-weighted means, down to where the shorter side is 1 (see `level_sizes`). nvdiffrec's
-    textures must halve evenly; ours may have any size, and an odd side of n texels is reduced to n // 2 texels that
-    share its length equally. Repeat wrapping and bilinear filtering mix opposite borders: islands of an unwrapped
-    texture should keep away from them.
+    Automatic levels are area-weighted means, down to the level whose shorter side is 1 (see `level_sizes`). nvdiffrec's
+    textures must halve evenly. Ours may have any size: an odd side of n texels shrinks to n // 2 texels that
+    share its length equally. Repeat wrapping and bilinear filtering mix opposite borders: keep the islands of an
+    unwrapped texture away from them.
 
     Raises ValueError where shapes or levels do not fit, or values are not finite.
     """
@@ -61,7 +62,8 @@ class Texture2D(torch.nn.Module):
     @property
     def data(self) -> torch.nn.Parameter:
         """The finest level, [1, H, W, C]."""
-        return self.levels[0]
+        finest: torch.nn.Parameter = self.levels[0]
+        return finest
 
     @property
     def auto_mipmaps(self) -> bool:
@@ -71,15 +73,15 @@ class Texture2D(torch.nn.Module):
     @property
     def resolution(self) -> tuple[int, int]:
         """Height and width of the finest level."""
-        return tuple(self.levels[0].shape[1:3])
+        return self.data.shape[1], self.data.shape[2]
 
     @property
     def channels(self) -> int:
-        return self.levels[0].shape[3]
+        return self.data.shape[3]
 
     def pyramid(self) -> list[torch.Tensor]:
         """The levels that `sample` reads, [1, H, W, C] each, finest first; differentiable (see `next_level`)."""
-        return automatic_levels(self.levels[0]) if self.auto_mipmaps else list(self.levels)
+        return automatic_levels(self.data) if self.auto_mipmaps else list(self.levels)
 
     def sample(
         self, uv: torch.Tensor, uv_da: torch.Tensor | None = None, filter_mode: str = "linear-mipmap-linear"
@@ -87,14 +89,14 @@ class Texture2D(torch.nn.Module):
         """The texture at uv: [..., 2] -> [..., C].
 
         uv           float, repeated outside 0..1; u along rows, v = 0 at the upper edge of row 0. Far outside, float32
-                     has no digits left for the fraction; what is not finite counts as 0
-        uv_da        [..., 4]: du/dx, du/dy, dv/dx, dv/dy, how uv changes over a pixel. It chooses the level by
+                     has no digits left for the fraction; values that are not finite count as 0
+        uv_da        [..., 4]: du/dx, du/dy, dv/dx, dv/dy, the change of uv over a pixel. It chooses the level by
                      nvdiffrast's rule (`footprint_level`). None: the finest level
         filter_mode  "linear-mipmap-linear", "linear" (finest level, bilinear) or "nearest" (finest level, one texel)
 
         Differentiable in the texels, in uv (not with "nearest") and, through the level, in uv_da. Where the level is
         clamped (magnified, or past the last) uv_da has no gradient. Where the footprint is round, nvdiffrast gives
-        uv_da no gradient and ours the mean of the two axes'. No device is waited for.
+        uv_da no gradient, and ours gives the mean of the two axes' gradients. It does not wait for the device.
         Raises ValueError for shapes that do not fit or an unknown filter mode.
         """
         return sample_together([self], uv, uv_da, filter_mode)[0]
@@ -111,11 +113,11 @@ class Texture2D(torch.nn.Module):
     def normalize_(self) -> Self:
         """Scale every texel of every level to unit length in place, over all channels: for normal maps.
 
-        A texel of no length or of no finite length has no direction: it becomes (0, ..., 0, 1), in a normal map the
-        flat normal. (nvdiffrec's `normalize_` leaves the texture as it was.)
+        A texel whose length is zero or not finite has no direction: it becomes (0, ..., 0, 1), the flat normal of a
+        normal map. (nvdiffrec's `normalize_` leaves the texture as it was.)
         """
         for level in self.levels:
-            # Divided by the largest channel first: squares of very small or large ones have no float.
+            # Divide by the largest channel first: the squares of very small or large channels do not fit into a float.
             largest = level.abs().amax(-1, keepdim=True)
             unit = F.normalize(level / largest, dim=-1)
             flat = torch.zeros_like(level)
@@ -136,8 +138,8 @@ def sample_together(
 ) -> list[torch.Tensor]:
     """The samples of several textures at the same uv, each as `Texture2D.sample` gives it.
 
-    Textures of one size, number of levels and type are read as one of all their channels: which texels to read, and how
-    to sort them for the gradient, is then worked out once.
+    Textures of the same size, number of levels and type are read as one texture of all their channels, which finds the
+    texels, and sorts them for the gradient, only once.
     """
     if filter_mode not in FILTER_MODES:
         raise ValueError(f"there is no filter mode {filter_mode!r}: use one of {', '.join(FILTER_MODES)}")
@@ -148,7 +150,7 @@ def sample_together(
             f"uv_da must be [..., 4] with the leading sizes of uv: {[*uv.shape[:-1], 4]}, not {list(uv_da.shape)}"
         )
     trilinear = filter_mode == "linear-mipmap-linear" and uv_da is not None
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[tuple[int, int], int, torch.dtype], list[int]] = {}
     for number, texture in enumerate(textures):
         key = (texture.resolution, len(texture.levels) if trilinear else 1, texture.data.dtype)
         groups.setdefault(key, []).append(number)
@@ -160,7 +162,7 @@ def sample_together(
         if trilinear and depth == 1:
             images = automatic_levels(images[0])
         values = sample_levels(images, uv, uv_da, filter_mode)
-        parts = values.split([texture.channels for texture in together], -1)
+        parts = torch.split(values, [texture.channels for texture in together], -1)
         samples.update(zip(members, parts, strict=True))
     return [samples[number] for number in range(len(textures))]
 
@@ -172,15 +174,15 @@ def create_trainable(
     min_max: MinMax | None = None,
     device: torch.device | str | None = None,
 ) -> Texture2D:
-    """A texture of its own that starts from a texture (its finest level), an image, or a constant [C].
+    """A new texture that starts from a texture (its finest level), an image, or a constant [C].
 
     resolution    (height, width) or one number for both; None keeps the size. Axes that grow are interpolated
-                  linearly between texel centres, axes that shrink are averaged by area; one may grow while the other
+                  linearly between texel centers, axes that shrink are averaged by area; one may grow while the other
                   shrinks. (nvdiffrec refuses that, and aligns corners when it enlarges, which shifts the picture.)
-    auto_mipmaps  False: every level down to 1x1 is trained by itself, starting as the mean of the finer one. (Where
-                  one side is already 1, nvdiffrec drops every other texel of the other instead: its 1x1 level of a
-                  1x2 one is the left texel.)
-    min_max       bounds for `clamp_`; None takes those of the texture
+    auto_mipmaps  False: every level down to 1x1 is trained by itself, and starts as the mean of the finer one. (Where
+                  one side is already 1, nvdiffrec drops every other texel of the other side instead: the 1x1 level
+                  below its 1x2 level is the left texel.)
+    min_max       bounds for `clamp_`; None takes the bounds of the texture
     device        None: where `init` is
 
     Raises ValueError as Texture2D, and for a resolution that is not positive or for a list of levels.
@@ -224,16 +226,16 @@ def srgb_to_rgb(texture: Texture2D) -> Texture2D:
 
 
 def rgb_to_srgb(texture: Texture2D) -> Texture2D:
-    """A new texture with every level encoded from linear to sRGB (negatives to 0); otherwise as `srgb_to_rgb`."""
+    """A new texture with every level encoded from linear to sRGB (negatives to 0); the rest as in `srgb_to_rgb`."""
     return _recoded(texture, linear_to_srgb)
 
 
 @torch.no_grad()
 def _recoded(texture: Texture2D, curve: Transform) -> Texture2D:
     if texture.channels > 4:
-        raise ValueError(f"which of {texture.channels} channels are colours? Convert a texture of at most 4")
-    colours = {2: 1, 4: 3}.get(texture.channels, texture.channels)
-    levels = [torch.cat([curve(level[..., :colours]), level[..., colours:]], -1) for level in texture.levels]
+        raise ValueError(f"which of {texture.channels} channels are colors? Convert a texture of at most 4")
+    colors = {2: 1, 4: 3}.get(texture.channels, texture.channels)
+    levels = [torch.cat([curve(level[..., :colors]), level[..., colors:]], -1) for level in texture.levels]
     return Texture2D(levels, texture.min_max)
 
 
@@ -244,15 +246,15 @@ def load_texture2D(
     min_max: MinMax | None = None,
     device: torch.device | str = "cpu",
 ) -> Texture2D:
-    """A texture from an image file; where there is no such file but `name_0.png`, `name_1.png`, ..., all its levels.
+    """A texture from an image file. If there is only `name_0.png`, `name_1.png`, ... instead, all these levels.
 
-    path       PNG and the like, with 8 or 16 bits, as 0..1; HDR and EXR as they are. Nothing is decoded: colours of a
+    path       PNG and the like, with 8 or 16 bits, as 0..1; HDR and EXR as they are. Nothing is decoded: colors of a
                PNG are sRGB (see `srgb_to_rgb`)
     transform  applied to each level, a float32 tensor [H, W, C], after `channels`; e.g. `lambda x: x * 2 - 1`
-    channels   how many to keep, the first ones. Missing ones are made: grey is repeated, alpha is 1. None: as stored
+    channels   how many to keep, the first ones. Missing ones are added: gray is repeated, alpha is 1. None: as stored
 
-    nvdiffrec divides 16-bit values by 255 as well, prefers `name_0.png` to the file asked for, and gives fewer channels
-    than asked for where the file has fewer. Raises ImageError for files that cannot be read or lack channels, ValueError
+    nvdiffrec divides 16-bit values by 255 too, prefers `name_0.png` to the file named, and gives fewer channels
+    than requested where the file has fewer. Raises ImageError for files that cannot be read or lack channels, ValueError
     for levels that do not halve.
     """
     path = Path(path)
@@ -271,12 +273,12 @@ def save_texture2D(path: str | Path, texture: Texture2D, transform: Transform | 
     """Write a texture to an image file, or a custom mip list to `name_0.png`, `name_1.png`, ...; overwrites them.
 
     path       .png: clamped to 0..1 and rounded to `bits` (8 or 16); .exr and .hdr: linear floats as they are
-    transform  applied to each level, a tensor [H, W, C], first; e.g. `lambda x: x * 0.5 + 0.5` for normals
+    transform  applied first to each level, a tensor [H, W, C]; e.g. `lambda x: x * 0.5 + 0.5` for normals
 
     Two channels are written as three, the third 0 (load them with `channels=2`). More than four cannot be written.
-    Raises ImageError for what the file cannot hold or where it cannot be written; and before anything is written, where
-    a file is in the way that `load_texture2D` would take for part of this texture: one of the plain name beside levels,
-    or a level left over from a longer list.
+    Raises ImageError for values that the file cannot hold and for a file that cannot be written. Before it writes
+    anything, it raises ImageError where `load_texture2D` would read another file as part of this texture: one with the
+    plain name beside levels, or a level left over from a longer list.
     """
     path = Path(path)
     files = [path]
@@ -285,7 +287,7 @@ def save_texture2D(path: str | Path, texture: Texture2D, transform: Transform | 
         for stale in (path, _level_path(path, len(files))):
             if stale.exists():
                 raise ImageError(
-                    f"{stale} would be read as part of the levels of {path}: remove it or take another name"
+                    f"{stale} would be read as part of the levels of {path}: remove it or use another name"
                 )
     for file, level in zip(files, texture.levels, strict=True):
         image = level[0].detach()
@@ -297,7 +299,7 @@ def _level_path(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}_{number}{path.suffix}")
 
 
-def _with_channels(path: Path, image: np.ndarray, channels: int | None) -> np.ndarray:
+def _with_channels(path: Path, image: NDArray[np.float32], channels: int | None) -> NDArray[np.float32]:
     have = image.shape[-1]
     if channels is None or channels == have:
         return image
@@ -310,19 +312,22 @@ def _with_channels(path: Path, image: np.ndarray, channels: int | None) -> np.nd
     if channels == 4 and image.shape[-1] == 3:
         image = np.concatenate([image, np.ones_like(image[..., :1])], -1)
     if image.shape[-1] != channels:
-        raise ImageError(f"{path} has {have} channels, {channels} are wanted: ask for fewer, or save it with more")
+        raise ImageError(f"{path} has {have} channels, not {channels}: ask for fewer, or save it with more")
     return image
 
 
 def _as_levels(init: Init) -> list[Image]:
     if isinstance(init, (torch.Tensor, np.ndarray)):
         return [init]
-    init = list(init)
-    if not init:
+    values = list(init)
+    if not values:
         raise ValueError("a texture needs at least one level or one channel: the list given is empty")
-    if all(isinstance(value, (int, float)) for value in init):
-        return [torch.tensor(init, dtype=torch.float32)]
-    return init
+    images = [value for value in values if not isinstance(value, (int, float))]
+    if not images:
+        return [torch.tensor(values, dtype=torch.float32)]
+    if len(images) < len(values):
+        raise ValueError("a texture is made of numbers or of tensors and arrays, not of both in one list")
+    return images
 
 
 def _image(value: Image, device: torch.device | str | None) -> torch.Tensor:
@@ -344,7 +349,7 @@ def _image(value: Image, device: torch.device | str | None) -> torch.Tensor:
     dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
     image = image.detach().to(device=device, dtype=dtype, copy=True).contiguous()
     if not bool(torch.isfinite(image).all()):
-        raise ValueError("a texture's first values must be finite: replace NaN and infinity before")
+        raise ValueError("a texture's first values must be finite: replace NaN and infinity first")
     return image
 
 
@@ -352,7 +357,7 @@ def _check_chain(finer: torch.Tensor, coarser: torch.Tensor) -> None:
     expected = (1, *halved(*finer.shape[1:3]), finer.shape[3])
     if tuple(coarser.shape) != expected or tuple(finer.shape[1:3]) == (1, 1):
         raise ValueError(
-            f"each mip level must be half the size of the one before and as many channels: after {list(finer.shape[1:])}"
+            f"each mip level must have half the size of the one before and as many channels: after {list(finer.shape[1:])}"
             f" comes {list(expected[1:]) if finer.shape[1:3] != (1, 1) else 'none'}, not {list(coarser.shape[1:])}"
         )
     if (finer.dtype, finer.device) != (coarser.dtype, coarser.device):
@@ -363,9 +368,9 @@ def _check_chain(finer: torch.Tensor, coarser: torch.Tensor) -> None:
 
 
 def channel_bounds(min_max: MinMax, channels: int, like: torch.Tensor) -> torch.Tensor:
-    """Lower and upper bounds as [2, channels], of the type and on the device of `like`; numbers count for all channels.
+    """Lower and upper bounds as [2, channels], of the type and on the device of `like`; a number counts for all channels.
 
-    Raises ValueError where their count does not fit or a lower one lies above an upper one.
+    Raises ValueError where their count does not fit or a lower bound lies above its upper bound.
     """
     if len(min_max) != 2:
         raise ValueError(f"min_max is a lower and an upper bound, not {len(min_max)} values")

@@ -8,7 +8,7 @@ import triton.language as tl
 
 @triton.jit
 def _tap(uv, sample, valid, resolution, number, ROW: tl.constexpr, COLUMN: tl.constexpr):
-    """Row of the pyramid and weight within its level of one of the four texels around a sample."""
+    """One of the four texels around a sample: its row in the pyramid, and its weight within the level."""
     size = resolution >> number
     # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
     start = (resolution * resolution - size * size) // 3 * 4
@@ -27,7 +27,7 @@ def _tap(uv, sample, valid, resolution, number, ROW: tl.constexpr, COLUMN: tl.co
 
 @triton.jit
 def _levels(level, sample, valid, LEVELS: tl.constexpr):
-    """The finer of the two levels a sample reads, and the share of the coarser."""
+    """The finer of the two levels that a sample reads, and the share of the coarser one."""
     wanted = tl.load(level + sample, mask=valid, other=0.0)
     wanted = tl.minimum(tl.maximum(wanted, 0.0), LEVELS - 1.0)
     finer = tl.minimum(tl.floor(wanted), (LEVELS - 2.0) if LEVELS > 1 else 0.0)
@@ -76,7 +76,7 @@ def spread(
     LANES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """texels += the transpose of `look_up` times gradient[s, c]; atomic, so sums differ in their last digits."""
+    """texels += the transpose of `look_up` times gradient[s, c]; atomic, so the sums differ in their last digits."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, LANES)
     valid = sample < samples

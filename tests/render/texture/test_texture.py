@@ -248,7 +248,7 @@ def test_srgb_conversion_leaves_alpha_and_comes_back(channels, colours):
 
 
 def test_srgb_of_many_channels_is_refused():
-    with pytest.raises(ValueError, match="of 9 channels are colours"):
+    with pytest.raises(ValueError, match="of 9 channels are colors"):
         srgb_to_rgb(Texture2D(torch.zeros(9)))
 
 

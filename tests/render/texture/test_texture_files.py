@@ -98,7 +98,7 @@ def test_what_cannot_be_loaded_says_why(tmp_path):
     with pytest.raises(ImageError, match=r"text\.png is not an image"):
         load_texture2D(tmp_path / "text.png")
     write_image(tmp_path / "grey.png", np.zeros((2, 2, 1), np.uint8))
-    with pytest.raises(ImageError, match=r"grey\.png has 1 channels, 2 are wanted"):
+    with pytest.raises(ImageError, match=r"grey\.png has 1 channels, not 2"):
         load_texture2D(tmp_path / "grey.png", channels=2)
     with pytest.raises(ValueError, match="one or more channels, not 0"):
         load_texture2D(tmp_path / "grey.png", channels=0)
