@@ -14,9 +14,8 @@ import torch.nn.functional as F
 
 from backend.job.device import resolve_device
 from backend.job.map_previews import Snapshot, preview_images
-from backend.job.model import JobError
 from backend.job.tables import known_light
-from backend.preview.scene import LoadedScene, PreviewError, SceneFrame
+from backend.preview.scene import LoadedScene, SceneFrame
 from backend.protocol.frames import FrameRequest
 from backend.protocol.scene_description import Arrays, SceneDescription
 from backend.protocol.wire import content_hash
@@ -31,7 +30,6 @@ _SECONDS_PER_BYTE = 2e-9
 BAND_BYTES = 1 << 19
 LEAST_BAND_ROWS = 32
 
-__all__ = ["Drawing", "DrawnFrame", "JobError", "PreviewError", "Scene"]
 
 
 class Scene(Protocol):

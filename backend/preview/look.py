@@ -62,27 +62,27 @@ class Images:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         # The array is kept, so that no other can have its id.
-        self._known: dict[int, tuple[np.ndarray, torch.Tensor]] = {}
+        self._known: dict[int, tuple[NDArray[Any], torch.Tensor]] = {}
 
-    def of(self, array: np.ndarray) -> torch.Tensor:
+    def of(self, array: NDArray[Any]) -> torch.Tensor:
         """The image that an array is, or that the file in it has. Raises `PreviewError`."""
         if id(array) not in self._known:
             self._known[id(array)] = (array, _decoded(array).to(self._device))
         return self._known[id(array)][1]
 
-    def keep(self, arrays: list[np.ndarray]) -> None:
+    def keep(self, arrays: list[NDArray[Any]]) -> None:
         """Forget all others."""
         used = {id(array) for array in arrays}
         self._known = {key: value for key, value in self._known.items() if key in used}
 
 
-def _decoded(array: np.ndarray) -> torch.Tensor:
+def _decoded(array: NDArray[Any]) -> torch.Tensor:
     if array.ndim == 3:
         return torch.from_numpy(np.array(array, np.uint8 if array.dtype == np.uint8 else np.float32))
     try:
         image = decode_image(array, "The file of a texture")
     except ImageError as error:
-        raise PreviewError(f"{error}.", "Save the image as PNG, or pack it anew.") from error
+        raise PreviewError(f"{error}.", "Save the image as PNG, or pack it again.") from error
     if image.dtype != np.uint8:
         largest = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
         image = image.astype(np.float32) / np.float32(largest)
@@ -121,6 +121,7 @@ def look_rows(bound: BoundLook, images: Images, device: torch.device, size: int)
         texels[..., NORMAL] = _values(look.normal, images.of(bound.array(look.normal)), True, size) * 2 - 1
     texels[..., ROUGHNESS.start : METALLIC.stop].clamp_(0, 1)
     texels[..., ALPHA].clamp_(0, 1)
+    openness: torch.Tensor | None
     if isinstance(look.openness, TextureDescription):
         openness = _values(look.openness, images.of(bound.array(look.openness)), False, size)[..., 0].clamp(0, 1)
     else:

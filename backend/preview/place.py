@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from render.geometry.mesh import Mesh, unit_vectors
 
@@ -13,7 +14,7 @@ from render.geometry.mesh import Mesh, unit_vectors
 _LEAST_W = 1e-6
 
 
-def placed(mesh: Mesh, matrix: np.ndarray) -> Mesh:
+def placed(mesh: Mesh, matrix: NDArray[np.float64]) -> Mesh:
     """A mesh brought from its own space to the world's by an invertible matrix, as a job's mesh is exported.
 
     Normals and tangents turn by the inverse transpose; a mirroring matrix turns the triangles and the tangents' sign round,
@@ -36,18 +37,21 @@ def placed(mesh: Mesh, matrix: np.ndarray) -> Mesh:
     )
 
 
-def box_corners(mesh: Mesh) -> np.ndarray:
+def box_corners(mesh: Mesh) -> NDArray[np.float64]:
     """The corners of a mesh's box, float64 [8, 3]."""
     low, high = mesh.position.amin(0).double().tolist(), mesh.position.amax(0).double().tolist()
     return np.array(list(itertools.product(*zip(low, high, strict=True))))
 
 
-def world_corners(corners: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def world_corners(corners: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Corners [8, 3] placed by a matrix [4, 4]."""
-    return corners @ matrix[:3, :3].T + matrix[:3, 3]
+    placed_corners: NDArray[np.float64] = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    return placed_corners
 
 
-def seen_rect(boxes: np.ndarray, to_clip: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def seen_rect(
+    boxes: NDArray[np.float64], to_clip: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the pixels that boxes may cover, a pixel wider; no pixels where none is in sight.
 
     boxes    float64 [N, 8, 3], their corners in the world
@@ -70,7 +74,7 @@ def seen_rect(boxes: np.ndarray, to_clip: np.ndarray, size: tuple[int, int]) -> 
 
 
 def sky_directions(
-    view: np.ndarray, projection: np.ndarray, size: tuple[int, int], device: torch.device
+    view: NDArray[np.float64], projection: NDArray[np.float64], size: tuple[int, int], device: torch.device
 ) -> torch.Tensor:
     """Directions, float32 [H, W, 3] of any length, from the eye through the centres of an image's pixels."""
     height, width = size

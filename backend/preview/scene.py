@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backend.job.tables import KNOWN_LIGHT_RESOLUTION
 from backend.preview.look import LARGEST_MAPS, BoundLook, Images, PreviewError, look_rows, look_size
 from backend.preview.place import box_corners, placed, seen_rect, sky_directions, world_corners
+from backend.protocol.frames import NO_DEPTH, FrameRequest
 from backend.protocol.scene_description import Arrays, MeshDescription, PartDescription, SceneDescription
 from render.geometry.camera import Camera
 from render.geometry.mesh import Mesh, MeshError, mesh_from_arrays
@@ -20,12 +21,8 @@ from render.light.environment import PrefilteredLight, env_from_latlong
 from render.light.prefilter import default_levels
 from render.material.material import MaterialMaps
 from render.preview.parts import MapRows, map_rows
-from render.preview.renderer import PreviewRenderer
+from render.preview.renderer import Channel, PreviewRenderer
 
-__all__ = ["NOTHING", "LoadedScene", "PreviewError", "SceneFrame"]
-
-# What the depth channel has where nothing is seen, as Blender's depth pass.
-NOTHING = 1e10
 _MESH_ARRAYS = tuple(item.name for item in fields(MeshDescription))
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 # What the maps of all looks together may take: on a GPU a share of its memory.
@@ -37,20 +34,6 @@ _SKY_ROWS = 16
 
 Job = tuple[str, int]
 Key = tuple[object, ...]
-
-
-class Request(Protocol):
-    """What `LoadedScene.frame` reads of `backend.protocol.frames.FrameRequest`."""
-
-    view: Any
-    projection: Any
-    width: int
-    height: int
-    spp: int
-    channel: str
-    background: str
-    dtype: str
-    layers: int
 
 
 @dataclass(frozen=True)
@@ -68,14 +51,14 @@ class _LocalMesh(NamedTuple):
     """A mesh in its own space, its box's corners, float64 [8, 3], and the arrays it was read from."""
 
     mesh: Mesh
-    corners: np.ndarray
-    arrays: tuple[np.ndarray, ...]
+    corners: NDArray[Any]
+    arrays: tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
 class _Part:
     mesh: Key
-    matrix: np.ndarray
+    matrix: NDArray[Any]
     look: BoundLook
     job: Job | None
 
@@ -104,7 +87,7 @@ class LoadedScene:
         self._jobs: set[Job] = set()
         self._largest = LARGEST_MAPS
         self._renderer: PreviewRenderer | None = None
-        self._environment: np.ndarray | None = None
+        self._environment: NDArray[Any] | None = None
         self._light = _darkness(self.device)
         self._sky: tuple[tuple[object, ...], torch.Tensor] | None = None
         self.updated(description, arrays)
@@ -143,7 +126,7 @@ class LoadedScene:
             self._show(self._parts, self._meshes, self._jobs | {job}, {("job", *job): rows})
 
     @torch.no_grad()
-    def set_light(self, light: np.ndarray | PrefilteredLight | None) -> None:
+    def set_light(self, light: NDArray[Any] | PrefilteredLight | None) -> None:
         """Another light: equirectangular float32 [H, W, 3], or one that is prefiltered already; None is darkness.
 
         Raises `PreviewError`.
@@ -154,17 +137,17 @@ class LoadedScene:
         self._show_light(_darkness(self.device) if light is None else light)
 
     @torch.no_grad()
-    def frame(self, request: Request) -> SceneFrame:
+    def frame(self, request: FrameRequest) -> SceneFrame:
         """A frame. With the background "light" it is opaque: the finest level of the light is behind.
 
-        The channel "depth" is the distance along the camera's axis at each pixel's centre, whatever `spp`; `NOTHING` where
+        The channel "depth" is the distance along the camera's axis at each pixel's centre, whatever `spp`; `NO_DEPTH` where
         nothing is, and no background.
         """
         view, projection = (np.array(rows, np.float64) for rows in (request.view, request.projection))
         size, dtype = (request.height, request.width), _DTYPES[request.dtype]
         is_depth = request.channel == "depth"
         has_sky = request.background == "light" and not is_depth
-        behind = torch.full((3,), NOTHING) if is_depth else torch.zeros(3)
+        behind = torch.full((3,), NO_DEPTH) if is_depth else torch.zeros(3)
         if has_sky:
             behind = self._sky_behind(view, projection, size)
         if self._renderer is None:
@@ -176,7 +159,7 @@ class LoadedScene:
                 Camera(torch.from_numpy(view), torch.from_numpy(projection)),
                 size,
                 1 if is_depth else request.spp,
-                channel="distance" if is_depth else request.channel,
+                channel="distance" if is_depth else cast(Channel, request.channel),  # one of `frames.CHANNELS`
                 background=behind,
                 dtype=dtype,
                 layers=request.layers,
@@ -215,26 +198,29 @@ class LoadedScene:
         }
         numbers = [materials[key] for key in keys]
         forms, old_forms = ([part.form for part in some] for some in (parts, self._parts))
-        stays = self._renderer is not None and forms == old_forms and numbers == self._numbers
+        renderer = self._renderer
+        stays = forms == old_forms and numbers == self._numbers
         moved = {key for key in set(materials) & known if not stays or self._materials[key] != materials[key]}
-        for key in moved:
-            rows = self._renderer.parts.maps(self._materials[key])
-            # Views of buffers that are written to, or of much that nobody else needs any more, are copied.
-            fresh[key] = _copied(rows) if stays or len(materials) == 1 else rows
-        if stays:
+        if renderer is not None:
+            for key in moved:
+                rows = renderer.parts.maps(self._materials[key])
+                # Views of buffers that are written to, or of much that nobody else needs any more, are copied.
+                fresh[key] = _copied(rows) if stays or len(materials) == 1 else rows
+        if renderer is not None and stays:
             for number, (part, old) in enumerate(zip(parts, self._parts, strict=True)):
                 if not np.array_equal(part.matrix, old.matrix):
-                    self._renderer.place(placed(meshes[part.mesh].mesh, part.matrix), number)
+                    renderer.place(placed(meshes[part.mesh].mesh, part.matrix), number)
         else:
-            self._renderer = None
+            renderer = None
             if parts:
                 bodies = [placed(meshes[part.mesh].mesh, part.matrix) for part in parts]
-                self._renderer = PreviewRenderer(bodies, self.device, numbers)
-                self._renderer.set_light(self._light)
-        if fresh and self._renderer is not None:
-            self._renderer.set_rows({materials[key]: rows for key, rows in fresh.items()})
+                renderer = PreviewRenderer(bodies, self.device, numbers)
+                renderer.set_light(self._light)
+        if fresh and renderer is not None:
+            renderer.set_rows({materials[key]: rows for key, rows in fresh.items()})
         used = {part.mesh for part in parts}
-        self._parts, self._meshes = parts, {key: mesh for key, mesh in meshes.items() if key in used}
+        self._renderer, self._parts = renderer, parts
+        self._meshes = {key: mesh for key, mesh in meshes.items() if key in used}
         self._materials, self._numbers, self._jobs, self._largest = materials, numbers, jobs, largest
         boxes = [world_corners(meshes[part.mesh].corners, part.matrix) for part in parts]
         self._boxes = np.stack(boxes) if boxes else np.zeros((0, 8, 3))
@@ -246,18 +232,18 @@ class LoadedScene:
         if self._renderer is not None:
             self._renderer.set_light(light)
 
-    def _sky_behind(self, view: np.ndarray, projection: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    def _sky_behind(self, view: NDArray[Any], projection: NDArray[Any], size: tuple[int, int]) -> torch.Tensor:
         """The light behind each pixel's centre, [H, W, 3]; that of the last camera is kept."""
         key = (view[:3, :3].tobytes(), projection.tobytes(), size)
         if self._sky is None or self._sky[0] != key:
             directions = sky_directions(view, projection, size, self.device)
             # On a CPU by rows that stay in its caches.
-            parts = directions.split(_SKY_ROWS) if self.device.type == "cpu" else (directions,)
+            parts = torch.split(directions, _SKY_ROWS) if self.device.type == "cpu" else (directions,)
             self._sky = key, torch.cat([self._light.specular(part, torch.zeros_like(part[..., 0])) for part in parts])
         return self._sky[1]
 
 
-def _local_mesh(arrays: tuple[np.ndarray, ...], device: torch.device) -> _LocalMesh:
+def _local_mesh(arrays: tuple[NDArray[Any], ...], device: torch.device) -> _LocalMesh:
     try:
         mesh = mesh_from_arrays(dict(zip(_MESH_ARRAYS, arrays, strict=True)))
     except MeshError as error:
@@ -272,7 +258,7 @@ def _finite(environment: NDArray[Any]) -> NDArray[Any]:
     return environment
 
 
-def _prefiltered(environment: np.ndarray, device: torch.device) -> PrefilteredLight:
+def _prefiltered(environment: NDArray[Any], device: torch.device) -> PrefilteredLight:
     """As the fit has it."""
     image = torch.from_numpy(np.array(environment[..., :3], np.float32)).clamp(min=0)
     return env_from_latlong(image, KNOWN_LIGHT_RESOLUTION, device).build_mips()

@@ -1,4 +1,4 @@
-"""What a preview shows, as it travels: written by whoever shows a scene, read by the backend, checked here alone.
+"""What a preview shows, as it travels: the add-on writes it, the backend reads it, and it is checked here alone.
 
 A scene is JSON that names arrays; the arrays travel beside it by their hashes. `SceneDescription.to_dict` and `from_dict`
 are the two directions, `check_arrays` says whether the named arrays are of the kind that their place wants. The tables in
@@ -34,7 +34,7 @@ class TextureDescription:
         str,
         "name of an array: uint8, float16 or float32 [h, w, 4], row 0 at the top; or uint8 [n], the bytes of an image file",
     ]
-    channel: Annotated[int | None, "0 to 3: the channel that is read; null: red, green and blue"]
+    channel: Annotated[int | None, "0 to 3: the channel that is read; null: red, green and blue"] = None
     encoding: Annotated[str, '"srgb" or "linear": what stored values mean; alpha is always linear'] = LINEAR
 
     def to_dict(self) -> dict[str, Any]:

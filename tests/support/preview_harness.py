@@ -12,7 +12,8 @@ import torch
 from support.server_harness import CLIENT_KEYS, PATIENCE_S, PATIENT, SERVER_KEYS
 
 from backend.preview.drawing import Drawing
-from backend.preview.scene import PreviewError, SceneFrame
+from backend.preview.look import PreviewError
+from backend.preview.scene import SceneFrame
 from backend.protocol.client.preview_client import PreviewClient
 from backend.protocol.client.preview_events import PreviewEvent, SceneReady
 from backend.protocol.frames import FrameRequest

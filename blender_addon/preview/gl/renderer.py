@@ -16,6 +16,7 @@ import bpy
 import gpu
 import numpy as np
 
+from ...protocol.frames import NO_DEPTH
 from .image import GlImage
 from .mesh import mesh_batch, square_batch
 from .shader import UniformBlock, compiled
@@ -23,7 +24,6 @@ from .sources import CHANNELS, LookPlan, ShaderSource, mean_source, sky_source, 
 from .textures import GlLight, even_light, light_texture, strip_texture, table_texture
 from .values import frame_values, part_values, window
 
-NOTHING = 1e10  # the depth of what is not there, as Blender has it
 LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
 MOST_IMAGE_LEVELS = 16
 FRAMES_KEPT = 64  # after so many frames a mesh that they did not need is freed
@@ -99,7 +99,7 @@ class GlPreview:
 
         view, projection  [4, 4], renderer's axes, column vectors, the projection with y flipped
         size              (width, height)
-        channel           of CHANNELS; "depth" is the distance along the camera's axis, 1e10 where nothing is
+        channel           of CHANNELS; "depth" is the distance along the camera's axis, `NO_DEPTH` where nothing is
         spp               samples along a pixel's side
         background        "light": the light behind all, and alpha 1; "none"
 
@@ -162,7 +162,7 @@ class GlPreview:
             frame_values(turn, upright, size, tile, channel, spp, light.irradiance, light.places)
         )
         with target.bind():
-            nothing = (NOTHING, NOTHING, NOTHING, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
+            nothing = (NO_DEPTH, NO_DEPTH, NO_DEPTH, 0.0) if channel == "depth" else (0.0, 0.0, 0.0, 0.0)
             target.clear(nothing)
             gpu.state.blend_set("NONE")
             gpu.state.depth_mask_set(False)

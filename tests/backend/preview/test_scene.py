@@ -11,8 +11,10 @@ import pytest
 import torch
 from support.shapes import joined, plane, sphere, studio, wire_arrays
 
+from backend.preview.look import PreviewError
 from backend.preview.place import placed
-from backend.preview.scene import NOTHING, LoadedScene, PreviewError
+from backend.preview.scene import LoadedScene
+from backend.protocol.frames import NO_DEPTH
 from backend.protocol.scene_description import SceneDescription
 from backend.protocol.wire import ProtocolError
 from render.core.color import srgb_to_linear
@@ -235,7 +237,7 @@ def test_a_float_channel_of_a_colour_is_its_luminance():
 def test_depth_is_the_distance_along_the_axis(camera):
     frame = image_of(Scene().add(plane(5.0)).load(), camera, channel="depth", spp=2)
     seen = frame[..., 3] > 0
-    assert torch.equal(frame[~seen][:, :3], torch.full_like(frame[~seen][:, :3], NOTHING))
+    assert torch.equal(frame[~seen][:, :3], torch.full_like(frame[~seen][:, :3], NO_DEPTH))
     fragments = render_mesh(
         plane(5.0), camera, grey_maps(), None, SIZE, bsdf="kd", buffers=("depth",), antialiased=False
     )["depth"][0, ..., 0]
