@@ -1,1 +1,1 @@
-"""What every folder of the renderer uses: color, image files, and the kernels that are no one's in particular."""
+"""What every folder of the renderer uses: color, image files, typed gradients, and general kernels."""

@@ -1,15 +1,15 @@
-"""Transfer functions: linear Rec.709 to and from sRGB, and the tone curve losses are taken in."""
+"""Transfer functions: linear Rec.709 to and from sRGB, and the tone curve for losses."""
 
 from __future__ import annotations
 
 import torch
 
-# The brightest radiance that losses tell from brighter ones, as in nvdiffrec.
+# Losses treat brighter radiance as this one, as in nvdiffrec.
 BRIGHTEST = 65535.0
 
 
 def linear_to_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """IEC 61966-2-1 encoding of linear values of any shape; negatives map to 0, values above 1 go on along the curve."""
+    """IEC 61966-2-1 encoding of linear values of any shape; negatives become 0, values above 1 continue along the curve."""
     low = linear.clamp(min=0)
     return torch.where(low <= 0.0031308, low * 12.92, 1.055 * low.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
@@ -21,7 +21,7 @@ def srgb_to_linear(encoded: torch.Tensor) -> torch.Tensor:
 
 
 def log_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """sRGB(log(1 + x)), any shape: the tone curve nvdiffrec compares images in; keeps highlights from ruling the loss.
+    """sRGB(log(1 + x)), any shape: nvdiffrec compares images after this tone curve. Highlights then do not dominate the loss.
 
     x is clamped to 0..65535, with gradient 0 outside.
     """

@@ -1,4 +1,4 @@
-"""Cameras: OpenGL's axes (looking along -Z, +Y up), column vectors, and a clip space whose first image row is the top."""
+"""Cameras: OpenGL's axes (they look along -Z, +Y is up), column vectors, and a clip space whose first image row is the top."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera: `view` float [4, 4] takes world to camera space, `projection` float [4, 4] camera to clip space."""
+    """A camera: `view` float [4, 4] maps world to camera space, `projection` float [4, 4] camera to clip space."""
 
     view: torch.Tensor
     projection: torch.Tensor
@@ -19,7 +19,8 @@ class Camera:
     @property
     def position(self) -> torch.Tensor:
         """The eye in world space, [3]."""
-        return torch.linalg.inv(self.view.double())[:3, 3].to(self.view.dtype)
+        inverse: torch.Tensor = torch.linalg.inv(self.view.double())
+        return inverse[:3, 3].to(self.view.dtype)
 
     @property
     def is_perspective(self) -> bool:
@@ -64,14 +65,14 @@ def perspective_offcenter(
 ) -> torch.Tensor:
     """Projection [4, 4] of a window of the image that `perspective` would show: for crops and for tiles of large images.
 
-    The window is `fraction` as wide and as high as the whole; `x` and `y` are where its left and its top edge lie, as shares of
-    the whole. (nvdiffrec's matrix is the same; its code speaks of the bottom edge, but flips y in one of two places only.)
+    The window is `fraction` as wide and as high as the whole. `x` and `y` are the places of its left and its top edge, as
+    shares of the whole. (nvdiffrec's matrix is the same. Its code says bottom edge, but flips y in only one of two places.)
     Raises ValueError for a fraction that is not positive.
     """
     if not fraction > 0:
-        raise ValueError(f"fraction is {fraction}: a window must be larger than nothing")
+        raise ValueError(f"fraction is {fraction}: it must be positive")
     projection = perspective(fovy, aspect, near, far)
-    # Device x from (2 x - 1) to (2 (x + fraction) - 1) becomes -1 to 1, and y, which points down, likewise.
+    # Device x from (2 x - 1) to (2 (x + fraction) - 1) becomes -1 to 1; the same for y, which points down.
     center_x, center_y = 2 * x + fraction - 1, 2 * y + fraction - 1
     window = torch.tensor(
         [
@@ -85,7 +86,7 @@ def perspective_offcenter(
 
 
 def orthographic(half_height: float, aspect: float = 1.0, near: float = 0.1, far: float = 1000.0) -> torch.Tensor:
-    """Orthographic projection [4, 4] showing `half_height` world units above and below the axis; y is flipped."""
+    """Orthographic projection [4, 4] that shows `half_height` world units above and below the axis; y is flipped."""
     return torch.tensor(
         [
             [1 / (half_height * aspect), 0, 0, 0],
@@ -97,7 +98,7 @@ def orthographic(half_height: float, aspect: float = 1.0, near: float = 0.1, far
 
 
 def look_at(eye: torch.Tensor, target: torch.Tensor, up: torch.Tensor | None = None) -> torch.Tensor:
-    """World-to-camera matrix [4, 4] of an eye at [3] looking at [3]; `up` defaults to +Y (to +Z when looking along Y)."""
+    """World-to-camera matrix [4, 4] of an eye [3] that looks at a target [3]; `up` is +Y by default (+Z for a look along Y)."""
     backward = F.normalize(eye - target, dim=0)
     if up is None:
         along_y = abs(float(backward[1])) > 0.999
@@ -122,7 +123,7 @@ def fibonacci_directions(count: int) -> torch.Tensor:
 def cameras_around(
     center: torch.Tensor, radius: float, count: int, fovy: float = math.radians(45), margin: float = 1.05
 ) -> list[Camera]:
-    """`count` perspective cameras on a sphere around a bounding sphere, which each sees whole, well spread."""
+    """`count` perspective cameras, spread evenly on a sphere around a bounding sphere; each sees all of the bounding sphere."""
     distance = margin * radius / math.sin(fovy / 2)
     projection = perspective(fovy, 1.0, distance - 2 * radius, distance + 2 * radius)
     return [
@@ -140,8 +141,10 @@ def rotating_cameras(
     far: float = 1000.0,
     device: torch.device | str = "cpu",
 ) -> list[Camera]:
-    """`count` cameras once around the Y axis through the origin, `radius` away and 0.4 radians above: nvdiffrec's orbit, by
-    which it validates and shows (count 50). Positive angles turn the object, so the eye goes the other way.
+    """`count` cameras once around the Y axis through the origin, `radius` away and 0.4 radians above.
+
+    This is the orbit on which nvdiffrec validates and shows its results (count 50). Positive angles turn the object, so the
+    eye goes the other way.
     """
     projection = perspective(fovy, aspect, near, far)
     tilt = _rotation(0, 0.4)
@@ -160,11 +163,11 @@ def random_cameras(
     shift: float = 0.25,
     device: torch.device | str = "cpu",
 ) -> list[Camera]:
-    """`count` cameras for training, `radius` away from a scene that is turned at random and then moved in the camera's axes.
+    """`count` cameras for training, `radius` away from a scene that is turned at random and then moved along the camera's axes.
 
-    Rotations are uniform over all (unit quaternions of four normal numbers); each axis is moved by up to `shift`, evenly: what
-    nvdiffrec's training views are. Its own rotations come from the cross products of two random vectors, and are uniform too.
-    `generator` (of the CPU) makes them repeatable, on any device.
+    As in nvdiffrec's training views, rotations are uniform (here unit quaternions of four normal numbers; nvdiffrec takes the
+    cross products of two random vectors, which are uniform too), and the move along each axis is uniform within +-`shift`.
+    `generator` (of the CPU) makes the cameras repeatable, on any device.
     """
     projection = perspective(fovy, aspect, near, far)
     cameras = []

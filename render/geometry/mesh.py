@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 
 class MeshError(ValueError):
@@ -14,7 +17,7 @@ class MeshError(ValueError):
 
 
 def unit_vectors(vector: torch.Tensor) -> torch.Tensor:
-    """[..., C] scaled to unit length, also very short and very long ones; zero stays zero, with a zero gradient."""
+    """[..., C] scaled to unit length, from any length, very short or very long; zero stays zero, with a zero gradient."""
     tiny = torch.finfo(vector.dtype).tiny
     scale = vector.detach().abs().amax(-1, keepdim=True)
     return F.normalize(torch.where(scale > tiny, vector / scale.clamp(min=tiny), 0.0), dim=-1, eps=0.5)
@@ -44,8 +47,7 @@ class Mesh:
 
     @property
     def geometric_normal(self) -> torch.Tensor:
-        """Unit face normals [T, 3] of triangles of any size; zero for degenerate ones (two edges along each other, as far
-        as the digits tell)."""
+        """Unit face normals [T, 3] of triangles of any size; zero for degenerate ones (two edges are parallel to rounding)."""
         a, b, c = (self.position[self.triangles[:, i]] for i in range(3))
         one, two = unit_vectors(b - a), unit_vectors(c - a)
         normal = torch.linalg.cross(one, two)
@@ -53,21 +55,21 @@ class Mesh:
         return unit_vectors(torch.where(degenerate, 0.0, normal))
 
     def bounding_sphere(self) -> tuple[torch.Tensor, float]:
-        """Centre [3] of the bounding box and the radius around it that holds every vertex."""
+        """Center [3] of the bounding box, and the radius of the sphere around it that holds every vertex."""
         center = (self.position.amin(0) + self.position.amax(0)) / 2
         return center, float((self.position - center).norm(dim=-1).max())
 
 
 @dataclass(frozen=True)
 class MeshReport:
-    """What `validate` found and let pass: triangles without area (never visible), vertices without a normal's length."""
+    """What `validate` found and accepted: triangles without area (never visible), vertices whose normal has no length."""
 
     triangles_without_area: int
     vertices_without_normal: int
 
 
-def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
-    """The mesh of the wire arrays (uv pointing up there, down here).
+def mesh_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
+    """The mesh of the arrays that come over the wire (their v points up, the mesh's points down).
 
     Raises MeshError for wrong or unequal shapes, indices out of range, or values that are not finite.
     """
@@ -78,7 +80,9 @@ def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
             found = "missing" if array is None else f"of shape {list(array.shape)}"
             raise MeshError(f"the mesh array {name!r} is {found}; it must be [n, {columns}]: export the mesh again")
         if not np.isfinite(array).all():
-            raise MeshError(f"the mesh array {name!r} holds values that are not finite: mend the mesh and export again")
+            raise MeshError(
+                f"the mesh array {name!r} holds values that are not finite: fix the mesh and export it again"
+            )
     vertices, triangles = len(arrays["vertex_position"]), arrays["triangles"]
     if len(triangles) == 0 or triangles.min() < 0 or triangles.max() >= vertices:
         raise MeshError("the mesh has no triangles, or indices beyond its vertices: export the mesh again")
@@ -86,9 +90,9 @@ def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
     material = arrays.get("triangle_material", np.zeros(len(triangles), np.int32))
     counts = {name: vertices for name in expected if name != "triangles"} | {"triangle_material": len(triangles)}
     for name, count in counts.items():
-        found = len(material) if name == "triangle_material" else len(arrays[name])
-        if found != count:
-            raise MeshError(f"the mesh array {name!r} has {found} rows where {count} belong: export the mesh again")
+        rows = len(material) if name == "triangle_material" else len(arrays[name])
+        if rows != count:
+            raise MeshError(f"the mesh array {name!r} has {rows} rows instead of {count}: export the mesh again")
     return Mesh(
         position=torch.from_numpy(np.array(arrays["vertex_position"], np.float32)),
         normal=F.normalize(torch.from_numpy(np.array(arrays["vertex_normal"], np.float32)), dim=-1),
@@ -100,13 +104,13 @@ def mesh_from_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
 
 
 def unify_indices(*columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """One index for several: the distinct rows of int64 columns [N] each, and the row that each of the N has, [N].
+    """One index instead of several: the distinct rows of int64 columns [N] each, and for each of the N its row.
 
-    Returns ([U, number of columns], [N]), rows in lexicographic order. Indices are not negative.
+    Returns ([U, number of columns], [N]), rows in lexicographic order. Indices must not be negative.
     """
     inverse = columns[0]
     for column in columns[1:]:
-        # Pairs as one number: at most N * (max + 1), which stays below 2^63 for any mesh that fits into memory.
+        # A pair as one number: at most N * (max + 1), which is below 2^63 for any mesh that fits into memory.
         _, inverse = torch.unique(inverse * (column.max() + 1) + column, return_inverse=True)
     kept, inverse = torch.unique(inverse, return_inverse=True)
     rows = torch.zeros_like(kept).index_copy_(0, inverse, torch.arange(len(inverse), device=inverse.device))
@@ -124,11 +128,11 @@ def mesh_from_indexed(
     t_tng_idx: torch.Tensor,
     sign: float = 1.0,
 ) -> Mesh:
-    """The mesh of attributes [N, 3], [N, 3], [N, 2], [N, 3], each with an index [T, 3] of its own (nvdiffrec's layout).
+    """The mesh of attributes [N, 3], [N, 3], [N, 2], [N, 3], each with its own index [T, 3] (nvdiffrec's layout).
 
-    Nothing is normalised or averaged, indices may be of any number type, and v points down already. Positions may carry
-    gradients. `sign` is the bitangent's for all: nvdiffrec knows no mirrored mappings, which is +1. All triangles get
-    material 0. Raises MeshError for an index that is out of range.
+    Nothing is normalized or averaged, indices may have any number type, and v must point down. Positions may carry
+    gradients. `sign` is the sign of all bitangents: nvdiffrec does not know mirrored mappings, so its sign is +1. All
+    triangles get material 0. Raises MeshError for an index that is out of range.
     """
     values = {"position": v_pos, "normal": v_nrm, "uv": v_tex, "tangent": v_tng}
     indices = [index.long() for index in (t_pos_idx, t_nrm_idx, t_tex_idx, t_tng_idx)]
@@ -150,18 +154,17 @@ def mesh_from_indexed(
 
 
 def validate(mesh: Mesh, source: str = "the mesh") -> MeshReport:
-    """Check that a mesh can be rendered; what a renderer can live with is reported, not refused.
+    """Check that a mesh can be rendered. Flaws that do not stop a renderer are reported, not refused.
 
-    Raises MeshError, with `source` as the name of the mesh, for arrays whose shapes do not belong together, no triangles,
-    indices out of range, values that are not finite, and a mesh none of whose triangles has an area. Waits for the
-    device.
+    Raises MeshError, with `source` as the name of the mesh, for arrays whose shapes do not fit each other, no triangles,
+    indices out of range, values that are not finite, and a mesh in which no triangle has an area. Waits for the device.
     """
     vertices, triangles = len(mesh.position), len(mesh.triangles)
     shapes = {"position": (vertices, 3), "normal": (vertices, 3), "tangent": (vertices, 4), "uv": (vertices, 2)}
     for name, shape in (shapes | {"triangles": (triangles, 3), "material": (triangles,)}).items():
         found = tuple(getattr(mesh, name).shape)
         if found != shape:
-            raise MeshError(f"{source}: {name} is {list(found)} where {list(shape)} belongs: build the mesh again")
+            raise MeshError(f"{source}: {name} is {list(found)} instead of {list(shape)}: build the mesh again")
     if triangles == 0:
         raise MeshError(f"{source} has no triangles: export the mesh with its faces")
     if int(mesh.triangles.min()) < 0 or int(mesh.triangles.max()) >= vertices:
@@ -173,7 +176,7 @@ def validate(mesh: Mesh, source: str = "the mesh") -> MeshReport:
         if bool(bad.any()):
             first = int(bad.nonzero()[0, 0])
             raise MeshError(
-                f"{source} has {int(bad.sum())} vertices whose {name} is not finite (the first: {first}): mend the mesh"
+                f"{source} has {int(bad.sum())} vertices whose {name} is not finite (the first: {first}): fix the mesh"
             )
     with torch.no_grad():
         without_area = int((mesh.geometric_normal == 0).all(-1).sum())
@@ -184,13 +187,13 @@ def validate(mesh: Mesh, source: str = "the mesh") -> MeshReport:
 
 
 def unit_size(mesh: Mesh) -> Mesh:
-    """The mesh centred on the origin and scaled so that the longest side of its bounding box is 2, as nvdiffrec's."""
+    """The mesh centered on the origin and scaled so that the longest side of its bounding box is 2, as nvdiffrec does."""
     return center_by_reference(mesh, torch.stack([mesh.position.amin(0), mesh.position.amax(0)]).detach(), 2.0)
 
 
 def center_by_reference(mesh: Mesh, reference_aabb: torch.Tensor, scale: float) -> Mesh:
-    """The mesh moved and scaled as would bring a reference's box [2, 3] (least, greatest) to the origin with longest side
-    `scale`. Differentiable in the positions. Raises MeshError for a box without extent.
+    """The mesh with the move and the scale that bring a reference's box [2, 3] (least, greatest) to the origin, with
+    `scale` as its longest side. Differentiable in the positions. Raises MeshError for a box without extent.
     """
     extent = float((reference_aabb[1] - reference_aabb[0]).max())
     if not 0 < extent < float("inf"):
@@ -202,8 +205,8 @@ def center_by_reference(mesh: Mesh, reference_aabb: torch.Tensor, scale: float) 
 def smooth_normals(position: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
     """Area-weighted unit vertex normals [V, 3] of positions [V, 3] and triangles [T, 3]; +Z where a vertex has no area.
 
-    Differentiable in the positions, with a zero gradient where there is no area. No scale is too small or too large:
-    positions are taken relative to the mesh's extent.
+    Differentiable in the positions, with a zero gradient where there is no area. It works at any scale, because it takes
+    positions relative to the mesh's extent.
     """
     if len(position) == 0:
         return torch.zeros_like(position)

@@ -1,4 +1,4 @@
-"""Triton: a step of Adam (Kingma and Ba, 2015), the rate and the count of steps read from the device."""
+"""Triton: a step of Adam (Kingma and Ba, 2015). The rate and the number of the step come from the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPSILON = tl.constexpr(1e-8)
 
 @triton.jit
 def adam_change(gradient, first, second, rate, count):
-    """What is taken off the value, and the new moments; `count` is the number of this step, from 1."""
+    """The amount to subtract from the value, and the new moments; `count` is the number of this step, from 1."""
     first = _BETA_1 * first + (1 - _BETA_1) * gradient
     second = _BETA_2 * second + (1 - _BETA_2) * gradient * gradient
     unbiased = first / (1 - tl.exp(count * _LOG_BETA_1))
@@ -24,7 +24,7 @@ def adam_change(gradient, first, second, rate, count):
 
 @triton.jit(do_not_specialize=["values"])
 def adam_values(value, gradient, first, second, rate, count, values, BLOCK: tl.constexpr):
-    """A step for `values` values, all in place; `rate` and `count` point to one float each."""
+    """A step for `values` values, in place; `rate` and `count` point to one float each."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = at < values
     change, new_first, new_second = adam_change(

@@ -1,8 +1,8 @@
-"""A constant sparse matrix times wide rows where neighbouring lines read nearly the same rows: by dense blocks.
+"""A constant sparse matrix times wide rows, by dense blocks: for matrices whose neighboring lines read nearly the same rows.
 
-The lobes of neighbouring texels overlap. Sixteen lines at a time, the rows that any of them reads are read once, and a
-dense block of weights, mostly not zero, turns them into the lines' sums: of the prefilter for 512
-texels an edge a sixth of the rows is read, of its transpose an eighth.
+The lobes of neighboring texels overlap. For sixteen lines at a time, each row that any of them needs is read once, and a
+dense block of weights, most of them not zero, turns the rows into the lines' sums. With 512 texels an edge, the prefilter
+then reads a sixth of the rows, and its transpose an eighth.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import torch
 
 TILE = 16
 _STEP = 32
-# Rows that one program reads: enough programs to fill a GPU, few enough blocks to be added up afterwards.
+# Rows that one program reads: small enough that programs fill a GPU, large enough that few blocks must be added afterwards.
 _PIECE = 512
 
 
 class BlockedRows:
-    """Segments' weighted sums of rows, as `render.core.kernels.row_sums.RowSums`; neighbouring segments should share rows.
+    """Weighted sums of rows for segments, as `render.core.kernels.row_sums.RowSums`; neighboring segments should share rows.
 
     index   int [K], rows of the source, segment after segment; weight float [K], their factors
     offset  int [S], where each segment begins (it ends where the next begins)
-    rows    how many rows the source has
+    rows    the number of rows of the source
 
-    Attributes: ``reads``, how many rows are read for each of the source's columns; ``nbytes`` of the stored blocks.
+    Attributes: ``reads``, the number of rows read for each column of the source; ``nbytes`` of the stored blocks.
     """
 
     def __init__(self, index: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor, rows: int) -> None:
@@ -35,7 +35,7 @@ class BlockedRows:
         tile = read // rows
         self.reads = len(read)
         count = torch.bincount(tile, minlength=tiles)
-        # Each tile's rows are filled up to whole steps by row 0, with weights of 0.
+        # Pad each tile's rows to whole steps with row 0, at weights of 0.
         padded = (count + _STEP - 1) // _STEP * _STEP
         start, place = (
             padded.cumsum(0) - padded,
@@ -53,7 +53,7 @@ class BlockedRows:
         within = torch.arange(len(owner), device=device) - (pieces.cumsum(0) - pieces)[owner]
         begin = start[owner] + within * _PIECE
         self._begin, self._end = begin.int(), torch.minimum(begin + _PIECE, (start + padded)[owner]).int()
-        # A tile's first piece is written where the result is wanted, the others behind all tiles.
+        # A tile's first piece goes to its place in the result, the other pieces go behind all tiles.
         further = (within > 0).long()
         self._slot = torch.where(within > 0, tiles + further.cumsum(0) - 1, owner).int()
         self._several = (pieces > 1).nonzero()[:, 0]
@@ -73,9 +73,9 @@ class BlockedRows:
     def apply(self, source: torch.Tensor) -> torch.Tensor:
         """Source float32 [rows, W] -> sums [S, W]; not differentiable by itself.
 
-        Products and sums are float32's own: 0.10 ms for the prefilter of 512 texels an edge on an H200, as with the
-        tensor cores' 11 bits (0.10), whose error is 8e-4, since reading takes that long; three such products, as exact as
-        float32, take 0.23.
+        Products and sums are in plain float32. The prefilter of 512 texels an edge takes 0.10 ms on an H200. The tensor
+        cores' 11 bits take the same 0.10 ms, because reading takes that long, and their error is 8e-4; three such
+        products, as exact as float32, take 0.23 ms.
         """
         from render.core.kernels.blocked_rows_triton import add_pieces, blocked_pieces
 

@@ -13,7 +13,7 @@ def blocked_pieces(
 ):  # fmt: skip
     """Lines slot * TILE .. of the result = weight[k, line] * source[column[k]] summed over k in the piece; one program a piece.
 
-    BIG lanes of a row and REST more, powers of two, since a block's sides are.
+    A row is BIG lanes and REST more, both powers of two, because the sides of a block must be.
     """
     piece = tl.program_id(0)
     first, last = tl.load(piece_start + piece), tl.load(piece_end + piece)
@@ -36,9 +36,9 @@ def blocked_pieces(
 
 @triton.jit
 def add_pieces(result, tile, first_slot, last_slot, width, TILE: tl.constexpr, LANES: tl.constexpr):
-    """Adds up the slots of the tiles that have several: the first is the tile's own, the others follow one another.
+    """Add up the slots of the tiles that have several: the first slot is the tile's own, the others follow one another.
 
-    Program (i, line) does a line of the i-th such tile.
+    Program (i, line) does one line of the i-th such tile.
     """
     number, line = tl.program_id(0), tl.program_id(1)
     lane = tl.arange(0, LANES)

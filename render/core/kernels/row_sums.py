@@ -1,7 +1,7 @@
 """Sums of chosen rows: a constant sparse matrix times a dense one, without atomics.
 
-The light's prefilter, its transpose and the packing of cube maps are such products. On the CPU `embedding_bag` is the
-fastest that PyTorch has; on CUDA it leaves most of the chip idle where segments are few and long, or very many and short.
+The light's prefilter, its transpose and the packing of cube maps are such products. On the CPU, `embedding_bag` is the
+fastest way that PyTorch has. On CUDA it leaves most of the chip idle if segments are few and long, or very many and short.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 from render.core.kernels import has_triton
 
-# Rows summed by one program: long enough to pay for its start, short enough that a few thousand segments fill a GPU.
+# Rows that one program sums: enough to pay for its start, few enough that a few thousand segments fill a GPU.
 _PIECE = 64
 _UNROLL = 8
 _NARROW = 8
@@ -20,11 +20,11 @@ _BLOCK = 256
 
 
 class RowSums:
-    """For each of S segments the sum of some rows of a source: `apply`.
+    """Sums of some rows of a source, one sum for each of S segments: `apply`.
 
     index   int [K], rows of the source, segment after segment
     offset  int [S], where each segment begins (it ends where the next begins)
-    weight  float [K] factors of the rows, or None
+    weight  float [K], factors of the rows, or None
     """
 
     def __init__(self, index: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor | None = None) -> None:
@@ -34,7 +34,7 @@ class RowSums:
         return len(self.offset)
 
     def apply(self, source: torch.Tensor) -> torch.Tensor:
-        """Source [N, W] -> sums [S, W]; not differentiable by itself. Float64 and other devices take the plain way."""
+        """Source [N, W] -> sums [S, W]; not differentiable by itself. Float64 and other devices use `reference`."""
         use_kernel = source.dtype == torch.float32 and len(self) > 0 and has_triton(source.device)
         if not use_kernel:
             return self.reference(source)
@@ -43,7 +43,7 @@ class RowSums:
         return self._wide(source.contiguous())
 
     def reference(self, source: torch.Tensor) -> torch.Tensor:
-        """The same by `embedding_bag`."""
+        """The same with `embedding_bag`."""
         weight = None if self.weight is None else self.weight.to(source.dtype)
         return torch.nn.functional.embedding_bag(self.index, source, self.offset, mode="sum", per_sample_weights=weight)
 

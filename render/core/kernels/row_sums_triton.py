@@ -1,4 +1,4 @@
-"""Triton: sums of weighted rows, for wide rows in pieces of equal length, for narrow ones a segment a lane."""
+"""Triton: sums of weighted rows: wide rows in pieces of equal length, narrow rows with one segment a lane."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def wide_totals(pieces, first_piece, result, width, LANES: tl.constexpr):
 
 @triton.jit
 def narrow_sums(source, index, offset, result, segments, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """result[s] = sum of source[index[k]] over k in offset[s] .. offset[s + 1]; WIDTH values a row, a segment a lane."""
+    """result[s] = sum of source[index[k]] over k in offset[s] .. offset[s + 1]; WIDTH values a row, one segment a lane."""
     segment = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = segment < segments
     first = tl.load(offset + segment, mask=valid, other=0)

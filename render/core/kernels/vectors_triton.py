@@ -1,6 +1,6 @@
-"""Triton: vectors as tuples of three blocks, a sample a lane, and rows of four values as blocks of one value each.
+"""Triton: vectors as tuples of three blocks, one sample a lane, and rows of four values as blocks of one value each.
 
-Memory is read and added to by fours: a lane then has the whole of a row, so that no lane waits for another's part of it.
+Reads and atomic additions work on four values: a lane then has a whole row, and does not wait for another lane's part of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cross(a, b):
 
 @triton.jit
 def where_three(condition, a):
-    """a where the condition holds, else zero."""
+    """a where the condition is true, else zero."""
     return tl.where(condition, a[0], 0.0), tl.where(condition, a[1], 0.0), tl.where(condition, a[2], 0.0)
 
 

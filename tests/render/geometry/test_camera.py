@@ -157,5 +157,5 @@ def test_an_off_centre_camera_shows_a_window_of_the_whole(fraction, x, y):
 
 
 def test_a_window_of_no_size_is_refused():
-    with pytest.raises(ValueError, match="must be larger than nothing"):
+    with pytest.raises(ValueError, match="it must be positive"):
         perspective_offcenter(0.8, 0.0, 0.0, 0.0)
