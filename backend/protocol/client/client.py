@@ -1,4 +1,4 @@
-"""The client of the backend, for a main thread that must never wait.
+"""The client of the backend's jobs, for a main thread that must never wait.
 
 The main thread only fills a queue of commands and drains a queue of events; hashing, sending and receiving happen in
 one I/O thread (`connection.py`), which owns the socket.
@@ -6,35 +6,34 @@ one I/O thread (`connection.py`), which owns the socket.
 
 from __future__ import annotations
 
-import queue
-import threading
-import uuid
+from collections.abc import Hashable
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
-from ..keys import KeyPair, new_keys
+from ..keys import KeyPair
 from ..settings import FitSettings
 from ..wakeup import Wakeup
 from ..watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
-from ..wire import LONGEST_NAME, ProtocolError, check_dtype
+from ..wire import check_dtype
 from .connection import Connection
 from .events import Event, LightPreview, MapPreview
 from .link import Destination, Timing
+from .link_loop import Commands
+from .polled_client import PolledClient, check_arrays
 
-CLOSING_WAIT_S = 1.0
 
-
-class BackendClient:
+class BackendClient(PolledClient[Event]):
     """One connection to a backend and at most one job on it. No method waits for the backend.
 
     Call all methods from one thread. Arrays are not copied: do not write to an array after handing it over.
-    What happens comes out of `poll`; `Failed` with code "unreachable", "address", "key" or "version" and
-    `Disconnected` end the connection, and `connect` starts a new one.
+    What happens comes out of `poll`; of each map, and of the light, only the latest preview. `Failed` with code
+    "unreachable", "address", "key", "version" or "internal" and `Disconnected` end the connection, and `connect` starts a
+    new one.
 
-    keys: the client's own, which the backend must know; new ones without. public_key: the public one of them.
-    session: a name of up to 64 characters that is this client's alone, a random one without. A client that connects
-    under the name of an earlier one ends what that one has left running there; its checkpoint stays.
+    keys: the client's own, which the backend must know; without them, new ones are made. public_key: the public one of
+    them. session: a name of up to 64 characters that belongs to this client alone; without one, it is random. A client
+    that connects under the name of an earlier one ends what that one has left running there; its checkpoint stays.
     """
 
     def __init__(
@@ -43,48 +42,26 @@ class BackendClient:
         keys: KeyPair | None = None,
         session: str = "",
     ) -> None:
-        self._timing = timing
-        self._keys = new_keys() if keys is None else keys
-        self._session = session or uuid.uuid4().hex
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._wakeup: Wakeup | None = None
-        self._thread: threading.Thread | None = None
-        self._previews: dict[object, Event] = {}
-        self._previews_lock = threading.Lock()
-
-    @property
-    def public_key(self) -> str:
-        """The client's public key, Z85 text: the backend must know it (`pbrfit serve --client-key`)."""
-        return self._keys.public
+        super().__init__(keys, session, timing)
 
     def connect(self, address: str, server_key: str = "") -> None:
         """Starts to connect to an address such as tcp://127.0.0.1:5555; `Connected` or `Failed` follows.
 
         server_key: the backend's public key, Z85 text. An earlier connection of this client is closed.
         """
-        self.close()
-        self._commands = queue.SimpleQueue()
-        self._wakeup = Wakeup()
-        destination = Destination(address, server_key, self._keys)
-        connection = Connection(destination, self._session, self._timing, self._commands, self._wakeup, self._emit)
-        self._thread = threading.Thread(target=connection.run, name="pbrfit-client", daemon=True)
-        self._thread.start()
+        self._start(address, server_key)
 
-    def submit(self, settings: FitSettings, arrays: dict[str, np.ndarray], view_count: int = 0) -> None:
+    def submit(self, settings: FitSettings, arrays: dict[str, NDArray[Any]], view_count: int = 0) -> None:
         """Submits a job; only arrays that the backend does not have are uploaded. An earlier job is cancelled.
 
         view_count: how many views will follow, 0 if unknown; then `end_views` alone says when they end.
-        Raises `ProtocolError` for an array whose dtype cannot travel, RuntimeError before `connect`.
+        Raises `ProtocolError` for an array whose dtype or name cannot travel, RuntimeError before `connect`.
         `Progress` (uploading), `Accepted` and the job's events follow.
         """
-        for name, array in arrays.items():
-            check_dtype(name, array)
-            if not 0 < len(name) <= LONGEST_NAME:
-                raise ProtocolError("array", f"The array name {name!r} is not 1 to {LONGEST_NAME} characters long.")
+        check_arrays(arrays)
         self._command("submit", (settings, dict(arrays), view_count))
 
-    def add_view(self, view: dict[str, Any], image: np.ndarray) -> None:
+    def add_view(self, view: dict[str, Any], image: NDArray[Any]) -> None:
         """Sends one view of the job: `index`, `held_out`, `view` and `projection` (4x4 nested lists),
         and its image, float16 or float32 [h, w, 4]. May be called before the job is accepted.
         """
@@ -110,16 +87,17 @@ class BackendClient:
     def finish(self) -> None:
         """Ends the fit early with the maps as they are: `Result` follows soon. A paused job goes on to its end.
 
-        Where the fit has not begun, the views that have arrived are all, and the fit is a short one.
+        Where the fit has not begun, it uses only the views that have arrived, and is a short one.
         """
         self._command("finish", None)
 
     def watch(self, size: int, interval_s: float = 0.2) -> None:
-        """Has the previews of this client's jobs come larger and more often, from now on and for later jobs too.
+        """Asks for larger and more frequent previews of this client's jobs, from now on and for later jobs too.
 
-        size: their height and width at most, up to 1024 pixels; 0: as without (128, every half second). interval_s: seconds
-        between those of a job, 0.05 at least. The backend sends fewer where they would slow the fit. While a job learns its
-        light, `LightPreview` comes too, once a second at most. Raises ValueError for other values, RuntimeError before `connect`.
+        size: their height and width at most, up to 1024 pixels; 0: the usual previews (128 pixels, every half second).
+        interval_s: seconds between the previews of a job, 0.05 at least. The backend sends fewer where they would slow the
+        fit. While a job learns its light, `LightPreview` comes too, once a second at most. Raises ValueError for other
+        values, RuntimeError before `connect`.
         """
         if not 0 <= size <= LARGEST_WATCHED or not interval_s >= SHORTEST_INTERVAL_S:
             raise ValueError(
@@ -127,46 +105,10 @@ class BackendClient:
             )
         self._command("watch", {"size": int(size), "interval_s": float(interval_s)})
 
-    def poll(self) -> list[Event]:
-        """The events since the last call, in order; of each map, and the light, only the latest preview. Never waits."""
-        events: list[Event] = []
-        while not self._events.empty():
-            event = self._events.get_nowait()
-            place = _place_of(event)
-            if place is not None:
-                with self._previews_lock:
-                    event = self._previews.pop(place)
-            events.append(event)
-        return events
+    def _new_loop(self, destination: Destination, commands: Commands, wakeup: Wakeup) -> Connection:
+        return Connection(destination, self._session, self._timing, commands, wakeup, self._emit)
 
-    def close(self) -> None:
-        """Cancels a job that still runs and ends the connection. Waits for at most a second, usually milliseconds."""
-        if self._thread is None or self._wakeup is None:
-            return
-        self._command("close", None)
-        self._thread.join(CLOSING_WAIT_S)
-        self._thread = None
-
-    def _emit(self, event: Event) -> None:
-        """Called in the I/O thread. A preview that was not polled yet makes way for the next in its place."""
-        place = _place_of(event)
-        if place is not None:
-            with self._previews_lock:
-                waits = place in self._previews
-                self._previews[place] = event
-            if waits:
-                return
-        self._events.put(event)
-
-    def _command(self, name: str, value: Any) -> None:
-        if self._wakeup is None:
-            raise RuntimeError("The client is not connected: call connect first.")
-        self._commands.put((name, value))
-        self._wakeup.set()
-
-
-def _place_of(event: Event) -> object | None:
-    """Names what only the latest counts of; None for events that all count."""
-    if isinstance(event, MapPreview):
-        return event.set_index, event.name
-    return "light" if isinstance(event, LightPreview) else None
+    def _place_of(self, event: Event) -> Hashable | None:
+        if isinstance(event, MapPreview):
+            return event.set_index, event.name
+        return "light" if isinstance(event, LightPreview) else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import queue
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from ..light_message import read_light
 from ..settings import FitSettings
@@ -15,20 +14,21 @@ from ..transfer import Download, Uploads
 from ..wakeup import Wakeup
 from ..wire import Limits, Message, ProtocolError, describe
 from . import events
-from .link import Destination, LinkEnded, Timing
-from .link_loop import LinkLoop
+from .link import Destination, Timing
+from .link_loop import Commands, LinkLoop, failure_of
 
-# Requests that name a job and nothing else, and that a job which has just ended may refuse.
+# Requests that name a job and nothing else.
 _WISHES = ("pause", "resume", "finish", "preview_seen")
+# Requests that the backend may refuse because their job has just ended.
 _LATE = (*_WISHES, "watch", "cancel", "acknowledge", "get_result")
 
 logger = logging.getLogger(__name__)
 
 
 class _ClientJob:
-    """What the connection knows of its job. `job` is empty until the backend accepts the message `submit`."""
+    """What the connection knows about its job. `job` is empty until the backend accepts the message `submit`."""
 
-    def __init__(self, submit: Message, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, submit: Message, arrays: dict[str, NDArray[Any]]) -> None:
         self.submit = submit
         self.arrays = arrays  # by hash
         self.job = ""
@@ -41,7 +41,7 @@ class _ClientJob:
         self.deferred: list[tuple[str, Any]] = []
 
 
-class Connection(LinkLoop):
+class Connection(LinkLoop[events.Event]):
     """The link of a `BackendClient`: jobs, one at a time."""
 
     def __init__(
@@ -49,14 +49,14 @@ class Connection(LinkLoop):
         destination: Destination,
         session: str,
         timing: Timing,
-        commands: queue.SimpleQueue,
+        commands: Commands,
         wakeup: Wakeup,
         emit: Callable[[events.Event], None],
     ) -> None:
         super().__init__(destination, session, timing, commands, wakeup, emit)
         self._largest_image = Limits().frame_bytes
         self._job: _ClientJob | None = None
-        self._watch = {"size": 0, "interval_s": 0.0}
+        self._watch: dict[str, Any] = {"size": 0, "interval_s": 0.0}
 
     def _job_name(self) -> str:
         return self._job.job if self._job else ""
@@ -69,7 +69,7 @@ class Connection(LinkLoop):
 
     def _take_garbled(self, error: ProtocolError) -> None:
         if self._job is not None:
-            self._fail_job("garbled", error.cause, error.cure)
+            self._fail_job(self._job, events.Failed("garbled", error.cause, error.cure))
 
     # Commands of the main thread
 
@@ -83,9 +83,9 @@ class Connection(LinkLoop):
             if self._job is not None and self._job.job and not self._job.cancelled:
                 self._send(Message("watch", value, job=self._job.job))
         elif self._job is not None and not self._job.cancelled:
-            self._send_for_job(name, value)
+            self._send_for_job(self._job, name, value)
 
-    def _submit(self, settings: FitSettings, arrays: dict[str, np.ndarray], view_count: int) -> None:
+    def _submit(self, settings: FitSettings, arrays: dict[str, NDArray[Any]], view_count: int) -> None:
         self._abandon_job()
         descriptions = {name: describe(array) for name, array in arrays.items()}
         body = {
@@ -98,17 +98,17 @@ class Connection(LinkLoop):
         self._send(submit)
 
     def _cancel(self) -> None:
-        if self._job is None:
-            return
-        self._job.cancelled = True
-        self._job.deferred.clear()
-        if self._job.download is not None:  # the job is done, only its files are not here
-            self._finish(events.Cancelled())
-        elif self._job.job:
-            self._send(Message("cancel", job=self._job.job))
-
-    def _send_for_job(self, name: str, value: Any) -> None:
         job = self._job
+        if job is None:
+            return
+        job.cancelled = True
+        job.deferred.clear()
+        if job.download is not None:  # the job is done, only its files are not here
+            self._finish(job, events.Cancelled())
+        elif job.job:
+            self._send(Message("cancel", job=job.job))
+
+    def _send_for_job(self, job: _ClientJob, name: str, value: Any) -> None:
         if not job.job:
             job.deferred.append((name, value))
         elif name == "end_views":
@@ -119,7 +119,8 @@ class Connection(LinkLoop):
             view, image = value
             if image.nbytes > self._largest_image:
                 cause = f"The image of view {view.get('index')} has {image.nbytes} bytes; allowed are "
-                self._fail_job("oversized", f"{cause}{self._largest_image}.", "Render smaller views.")
+                failure = events.Failed("oversized", f"{cause}{self._largest_image}.", "Render smaller views.")
+                self._fail_job(job, failure)
                 return
             job.views += 1
             self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
@@ -144,20 +145,18 @@ class Connection(LinkLoop):
         elif self._job is None or not message.job or message.job != self._job.job:
             return
         elif message.type == "pong":
-            self._compare_state(body.get("state"))
+            self._compare_state(self._job, body.get("state"))
         elif message.seq > self._job.last_seq:
             self._job.last_seq = message.seq
-            self._take_event(message)
+            self._take_event(self._job, message)
 
     def _take_error(self, request: Message | None, body: dict[str, Any]) -> None:
-        code, cause, cure = (str(body.get(name, "")) for name in ("code", "cause", "cure"))
-        if code == "version" or (request is not None and request.type == "hello"):
-            raise LinkEnded(events.Failed(code, cause, cure))
+        refusal = self._refusal(request, body)
         job = self._job
         if request is None or job is None or request.type in _LATE:
-            return  # those crossed the end of their job
+            return  # a late request crossed the end of its job
         if request is job.submit or (job.job and request.job == job.job):
-            self._fail_job(code, cause, cure)
+            self._fail_job(job, refusal)
 
     def _accepted(self, request: Message, message: Message) -> None:
         job = self._job
@@ -174,14 +173,14 @@ class Connection(LinkLoop):
             self._send(Message("watch", self._watch, job=job.job))
         job.uploads = Uploads({digest: job.arrays[digest] for digest in missing})
         job.arrays = {}
-        self._send_pieces()
+        self._send_pieces(job)
         for name, value in job.deferred:
             if self._job is job:  # a view that is refused ends the job
-                self._send_for_job(name, value)
+                self._send_for_job(job, name, value)
 
-    def _send_pieces(self) -> None:
-        for message in self._job.uploads.messages():
-            message.job = self._job.job
+    def _send_pieces(self, job: _ClientJob) -> None:
+        for message in job.uploads.messages():
+            message.job = job.job
             self._send(message, message.arrays["data"].nbytes)
 
     def _uploaded(self, request: Message, body: dict[str, Any]) -> None:
@@ -192,7 +191,7 @@ class Connection(LinkLoop):
         done, total = job.uploads.received_bytes, job.uploads.total_bytes
         text = f"Uploaded {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
         self._emit(events.Progress("uploading", "upload", done / total if total else 1.0, 0, None, None, text))
-        self._send_pieces()
+        self._send_pieces(job)
 
     def _downloaded(self, request: Message, message: Message) -> None:
         job = self._job
@@ -200,54 +199,54 @@ class Connection(LinkLoop):
             return
         try:
             job.download.take(request, message.arrays.get("data"))
-            self._go_on_fetching()
+            self._go_on_fetching(job, job.download)
         except ProtocolError as error:
-            self._fail_job("garbled", error.cause, error.cure)
+            self._fail_job(job, events.Failed("garbled", error.cause, error.cure))
 
-    def _go_on_fetching(self) -> None:
-        download = self._job.download
+    def _go_on_fetching(self, job: _ClientJob, download: Download) -> None:
         if download.done:
-            self._finish(events.Result(download.files(), self._job.result))
+            self._finish(job, events.Result(download.files(), job.result))
             return
         for message, size in download.messages():
-            message.job = self._job.job
+            message.job = job.job
             self._send(message, size)
         done, total = download.received_bytes, download.total_bytes
         if done:
             text = f"Received {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
             self._emit(events.Progress("running", "download", done / total, 0, None, None, text))
 
-    def _compare_state(self, state: str | None) -> None:
-        """The heartbeat tells the job's state: so an outcome that was lost with a connection is asked for again."""
+    def _compare_state(self, job: _ClientJob, state: str | None) -> None:
+        """Asks again for an outcome that was lost with a connection: the heartbeat tells the job's state."""
         if state is None:
             cause = "The backend no longer knows the job: it has been restarted."
-            self._fail_job("job_lost", cause, "Start the job again.")
-        elif state in ("done", "failed", "cancelled") and self._job.download is None:
-            self._send(Message("get_result", job=self._job.job))
+            self._fail_job(job, events.Failed("job_lost", cause, "Start the job again."))
+        elif state in ("done", "failed", "cancelled") and job.download is None:
+            self._send(Message("get_result", job=job.job))
 
-    def _take_event(self, message: Message) -> None:
+    def _take_event(self, job: _ClientJob, message: Message) -> None:
         body = message.body
-        if message.type == "progress" and not self._job.cancelled:
+        if message.type == "progress" and not job.cancelled:
             names = ("state", "phase", "fraction", "iteration", "psnr_db", "seconds_left", "message")
-            self._emit(events.Progress(*(body.get(name) for name in names)))
+            values: list[Any] = [body.get(name) for name in names]
+            self._emit(events.Progress(*values))
         elif message.type == "preview":
-            self._send(Message("preview_seen", job=self._job.job))
+            self._send(Message("preview_seen", job=job.job))
             for name, image in message.arrays.items():
                 self._emit(events.MapPreview(body.get("set", 0), name, image))
         elif message.type == "light_preview":
-            self._send(Message("preview_seen", job=self._job.job))
+            self._send(Message("preview_seen", job=job.job))
             self._take_light(message)
         elif message.type == "result":
             try:
-                self._job.download = Download(body.get("files"))
-                self._job.result = body.get("metrics", {})
-                self._go_on_fetching()
+                job.download = Download(body.get("files"))
+                job.result = body.get("metrics", {})
+                self._go_on_fetching(job, job.download)
             except ProtocolError as error:
-                self._fail_job("garbled", error.cause, error.cure)
+                self._fail_job(job, events.Failed("garbled", error.cause, error.cure))
         elif message.type == "failed":
-            self._finish(events.Failed(*(str(body.get(name, "")) for name in ("code", "cause", "cure"))))
+            self._finish(job, failure_of(body))
         elif message.type == "cancelled":
-            self._finish(events.Cancelled())
+            self._finish(job, events.Cancelled())
 
     def _take_light(self, message: Message) -> None:
         try:
@@ -255,17 +254,16 @@ class Connection(LinkLoop):
         except ProtocolError as error:
             logger.warning("dropped a light: %s", error)
 
-    def _finish(self, event: events.Event) -> None:
-        """The job has ended and this end knows how: tell, and let the backend forget it."""
-        self._send(Message("acknowledge", job=self._job.job))
+    def _finish(self, job: _ClientJob, event: events.Event) -> None:
+        """Reports how the job has ended, and lets the backend forget it."""
+        self._send(Message("acknowledge", job=job.job))
         self._job = None
         self._emit(event)
 
-    def _fail_job(self, code: str, cause: str, cure: str) -> None:
-        """The job cannot go on, for a reason that arose on this side or in a request's reply."""
-        event = events.Cancelled() if self._job.cancelled else events.Failed(code, cause, cure)
+    def _fail_job(self, job: _ClientJob, failure: events.Failed) -> None:
+        """Gives the job up, for a reason that arose on this side or in the reply to a request."""
         self._abandon_job()
-        self._emit(event)
+        self._emit(events.Cancelled() if job.cancelled else failure)
 
     def _abandon_job(self) -> None:
         if self._job is not None and self._job.job:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Progress:
     """Where the job is; only the latest counts.
 
     state: uploading, queued, running or paused. phase: what it does, in one word. fraction: 0..1 of the phase.
-    iteration: of the optimiser, 0 before it. psnr_db and seconds_left: None while unknown.
+    iteration: of the optimizer, 0 before it. psnr_db and seconds_left: None while unknown.
     """
 
     state: str
@@ -44,35 +45,35 @@ class Progress:
 class MapPreview:
     """A map as it is now, small; only the latest of each set and name counts.
 
-    set_index: which set of maps. name: kd (as it is shown: sRGB), orm or normal. image: uint8 [h, w, 4], row 0 at the
-    top, at most 128 pixels high and wide, or as many as `BackendClient.watch` asks for.
+    set_index: which set of maps. name: kd (encoded in sRGB, to be shown), orm or normal. image: uint8 [h, w, 4], row 0 at
+    the top, at most 128 pixels high and wide, or as large as `BackendClient.watch` asks for.
     """
 
     set_index: int
     name: str
-    image: np.ndarray
+    image: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class LightPreview:
-    """The light that the job learns as it is now; only the latest counts. It comes to those who `watch`.
+    """The light that a job learns, as it is now; only the latest counts. It comes to those who `watch`.
 
-    The fields are those of `preview_events.PreparedLight`; key is another for another light.
+    The fields are those of `preview_events.PreparedLight`; a changed light has another key.
     """
 
     key: str
-    atlas: np.ndarray
-    irradiance: np.ndarray
+    atlas: NDArray[np.float16]
+    irradiance: NDArray[np.float32]
     places: tuple[tuple[int, int, int], ...]
     roughnesses: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Result:
-    """The job is done: the files' bytes by file name, and what the fit measured.
+    """The job is done: the bytes of its files by name, and what the fit measured.
 
     With one set of maps the files are kd.png, orm.png and normal.png, with several 0/kd.png, 1/kd.png and so on;
-    environment.exr where the light was learned.
+    environment.exr is there where the light was learned.
     """
 
     files: dict[str, bytes]
@@ -90,12 +91,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """The job was cancelled; nothing of it follows."""
+    """The job was cancelled; no more events of it follow."""
 
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The backend fell silent. The client has closed its socket; `connect` starts anew, the job is lost."""
+    """The backend fell silent. The client has closed its socket; `connect` starts again, and the job is lost."""
 
     reason: str
 

@@ -1,5 +1,6 @@
-"""The client's end of a connection: one encrypted DEALER socket, requests that are sent again when a lost link is back,
-and what silence means.
+"""The client's end of a connection: one encrypted DEALER socket.
+
+It sends unanswered requests again when a lost link is back, and decides when a silent backend counts as gone.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. connect: for the backend's first word. ping: between heartbeats. silence: after which the backend
-    counts as gone; while data is on its way to it, one second more for each megabyte not yet confirmed.
+    """How long to wait, in seconds.
+
+    connect: for the backend's first message. ping: between heartbeats. silence: after so long the backend counts as gone;
+    while data is on its way to it, one second more for each megabyte not yet confirmed.
     """
 
     connect: float = 10.0
@@ -57,21 +60,23 @@ class Destination:
 
 
 class LinkEnded(Exception):
-    """The connection is over. `event` says why; None where that need not be told."""
+    """The connection is over. `event` says why; None where the main thread has asked for it."""
 
-    def __init__(self, event: events.Event | None = None) -> None:
+    def __init__(self, event: events.Failed | events.Disconnected | None = None) -> None:
         super().__init__(event)
         self.event = event
 
 
 class Link:
-    """Belongs to the I/O thread. `socket` and `monitor` are to be polled; `linked` says whether bytes can travel.
+    """Belongs to the I/O thread, which polls `socket` and `monitor`; `linked` says whether bytes can travel.
 
-    connected: whether the backend has answered, which its owner says. unanswered: requests by name, each with the
-    bytes it adds to those on their way.
+    connected: whether the backend has answered; the link's owner sets it. unanswered: requests by name, each with the
+    bytes that it adds to those on their way.
     """
 
-    def __init__(self, context: zmq.Context, destination: Destination, session: str, timing: Timing) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], destination: Destination, session: str, timing: Timing
+    ) -> None:
         self.connected = False
         self.linked = False
         self.held_back = False
@@ -83,12 +88,12 @@ class Link:
         self._reached = False
         self._refused = False
         self._last_awake = self._last_heard = time.monotonic()
-        self._next_request = time.time_ns()  # never repeated within the session, also not by a later connection
+        self._next_request = time.time_ns()  # never repeated within the session, not even by a later connection
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.maxmsgsize = self._limits.frame_bytes
         self.socket.sndhwm = 0  # the arrays are in memory anyway, and a send must not wait
-        # Nothing is queued without a link: what was not answered is sent again, in order, when there is one.
+        # Without a link nothing is queued: when there is one, unanswered requests are sent again, in order.
         self.socket.immediate = True
         self.monitor = self.socket.get_monitor_socket(_MONITORED)
         self.monitor.linger = 0
@@ -111,10 +116,10 @@ class Link:
             raise LinkEnded(events.Failed("address", cause, "Give an address such as tcp://127.0.0.1:5555.")) from error
 
     def awake(self, patience: float) -> float:
-        """Takes note that the thread, having waited `patience` seconds at most, is awake; returns the time.
+        """Notes that the thread is awake, after it meant to wait for `patience` seconds at most. Returns the time.
 
-        Blender may hold the interpreter's lock for long, and hashing takes its time: seconds in which this thread
-        could not listen are no silence of the backend.
+        Blender may hold the interpreter's lock for long, and hashing takes time: seconds in which this thread could not
+        listen do not count as silence of the backend.
         """
         now = time.monotonic()
         self._last_heard = min(now, self._last_heard + max(0.0, now - self._last_awake - patience))
@@ -122,7 +127,7 @@ class Link:
         return now
 
     def watch(self) -> None:
-        """Follows what becomes of the link, and sends again what was not answered when there is a new one."""
+        """Follows the state of the link; when there is a new one, sends unanswered requests again."""
         while self.monitor.poll(0):
             event = recv_monitor_message(self.monitor)["event"]
             if event == zmq.EVENT_CONNECTED:
@@ -132,14 +137,14 @@ class Link:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:  # libzmq does not try again
                 cause = f"The backend at {self._address} does not know this client's public key."
                 raise LinkEnded(events.Failed("key", cause, _CHECK_KEYS))
-            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:  # nor here
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:  # nor after this
                 cause = f"What listens at {self._address} does not answer as a PBRfit backend."
                 raise LinkEnded(events.Failed("unreachable", cause, _CHECK_ADDRESS))
             else:
                 if self.linked:
-                    self._last_heard = time.monotonic()  # a lost link gets the whole time to come back
+                    self._last_heard = time.monotonic()  # a lost link has the full time to come back
                 self.linked = self.held_back = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        # The monitor may tell of a link before the socket can send over it: then it is tried again once it can.
+        # The monitor may report a link before the socket can send over it: then this is tried again.
         if self.held_back:
             self.held_back = False
             for message, _ in self.unanswered.values():
@@ -172,7 +177,7 @@ class Link:
         return events.Failed("unreachable", cause, _CHECK_ADDRESS)
 
     def send(self, message: Message, size: int = 0) -> None:
-        """Sends a request; `size` is what it adds to the bytes on their way."""
+        """Sends a request; `size` is the number of bytes that it adds to those on their way."""
         self._next_request += 1
         message.session, message.request = self._session, str(self._next_request)
         if message.type != "ping":
@@ -180,16 +185,16 @@ class Link:
         self._transmit(message)
 
     def _transmit(self, message: Message) -> None:
-        if self.held_back:  # after those that are held back already, in order
+        if self.held_back:  # it follows those that are held back already, in order
             return
         try:
-            # Copied: sending without a copy starts a thread of pyzmq's that outlives the connection, and in Blender the add-on.
+            # With a copy: without one pyzmq starts a thread that outlives the connection and, in Blender, the add-on.
             self.socket.send_multipart(pack(message), zmq.NOBLOCK)
         except zmq.Again:
-            self.held_back = self.linked  # no link: all is sent when there is one
+            self.held_back = self.linked  # without a link: everything is sent when there is one
 
     def receive(self) -> Iterator[Message | ProtocolError]:
-        """What has come: messages, and for each that cannot be understood the reason."""
+        """The messages that have come; for each that cannot be understood, the reason."""
         while True:
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)

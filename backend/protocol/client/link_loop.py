@@ -1,4 +1,4 @@
-"""What the clients' I/O threads have in common: a link, commands of the main thread, heartbeats, a farewell."""
+"""What the clients' I/O threads share: a link, commands of the main thread, heartbeats, a farewell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import zmq
 
@@ -20,14 +20,20 @@ from .link import Destination, Link, LinkEnded, Timing
 FAREWELL_S = 0.3
 LONGEST_POLL_S = 0.5
 
+Commands = queue.SimpleQueue[tuple[str, Any]]
+"""A client's wishes: names and values."""
+
+EventT = TypeVar("EventT")
+"""The events of a client."""
+
 logger = logging.getLogger(__name__)
 
 
-class LinkLoop:
-    """Connects, sends what the commands ask for and tells `emit` what comes back, until `close` or a failure.
+class LinkLoop(Generic[EventT]):
+    """Connects, carries out the commands and hands what comes back to `emit`, until `close` or a failure.
 
-    commands: (name, value) pairs, each followed by `wakeup.set()`; read once the backend has answered. A subclass says
-    what commands and messages do.
+    commands: (name, value) pairs, each followed by `wakeup.set()`; carried out once the backend has answered. A subclass
+    decides what commands and messages do.
     """
 
     def __init__(
@@ -35,9 +41,9 @@ class LinkLoop:
         destination: Destination,
         session: str,
         timing: Timing,
-        commands: queue.SimpleQueue,
+        commands: Commands,
         wakeup: Wakeup,
-        emit: Callable[[Any], None],
+        emit: Callable[[EventT | events.Failed | events.Disconnected], None],
     ) -> None:
         self._destination = destination
         self._session = session
@@ -51,7 +57,7 @@ class LinkLoop:
 
     def run(self) -> None:
         """The I/O thread: returns when the connection is over."""
-        context = zmq.Context()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._link = Link(context, self._destination, self._session, self._timing)
             self._link.send(Message("hello", {"client": "pbrfit"}))
@@ -75,7 +81,7 @@ class LinkLoop:
         while True:
             patience = min(LONGEST_POLL_S, self._timing.ping / 2, max(0.0, self._closing_until - time.monotonic()))
             poller.modify(link.socket, zmq.POLLIN | zmq.POLLOUT if link.held_back else zmq.POLLIN)
-            poller.poll(patience * 1000)
+            poller.poll(int(patience * 1000))
             now = link.awake(patience)
             self._wakeup.clear()
             link.watch()
@@ -96,7 +102,7 @@ class LinkLoop:
         self._link.send(message, size)
 
     def _take_commands(self) -> None:
-        """Carries out the commands; before the backend has answered they wait, save `close`."""
+        """Carries out the commands. Before the backend has answered, all of them wait except `close`."""
         while not self._commands.empty():
             command = self._commands.get_nowait()
             if command[0] == "close" and not self._link.connected:
@@ -111,23 +117,36 @@ class LinkLoop:
                 self._carry_out(name, value)
 
     def _carry_out(self, name: str, value: Any) -> None:
-        """Does what the main thread asked for."""
+        """Carries out a command of the main thread."""
         raise NotImplementedError
 
     def _take_message(self, message: Message) -> None:
-        """Takes what the backend says."""
+        """Takes a message of the backend."""
         raise NotImplementedError
 
     def _take_garbled(self, error: ProtocolError) -> None:
-        """A message came that cannot be understood."""
+        """Takes the reason why a message could not be understood."""
 
     def _job_name(self) -> str:
-        """The job that heartbeats ask for, or nothing."""
+        """The job that heartbeats ask about; empty where there is none."""
         return ""
 
     def _say_farewell(self) -> None:
-        """Sends what is to be said before the connection is closed."""
+        """Sends the last messages before the connection is closed."""
 
     def _is_done(self) -> bool:
-        """Whether nothing need be waited for once `close` was called."""
+        """Whether the connection can be closed, once `close` was called."""
         return True
+
+    @staticmethod
+    def _refusal(request: Message | None, body: dict[str, Any]) -> events.Failed:
+        """What an error message says. Raises `LinkEnded` where it ends the connection."""
+        refusal = failure_of(body)
+        if refusal.code == "version" or (request is not None and request.type == "hello"):
+            raise LinkEnded(refusal)
+        return refusal
+
+
+def failure_of(body: dict[str, Any]) -> events.Failed:
+    """The failure that a message describes."""
+    return events.Failed(*(str(body.get(name, "")) for name in ("code", "cause", "cure")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import empty_frame
@@ -19,12 +20,12 @@ class PreviewConnected:
 
 @dataclass(frozen=True)
 class SceneReady:
-    """The latest scene that was set is there: frames show it from now on."""
+    """The latest scene that was set is ready: frames show it from now on."""
 
 
 @dataclass(frozen=True)
 class MapsChanged:
-    """There are newer maps of a job than the scene's last frame shows: ask for another. Not repeated before that.
+    """A job has newer maps than the scene's last frame shows: ask for another frame. Not repeated before that.
 
     set_index: which set of maps, -1 for the learned light.
     """
@@ -37,8 +38,8 @@ class MapsChanged:
 class PreviewFrame:
     """A frame of width x height pixels of the requested dtype, row 0 at the top, linear Rec.709, premultiplied.
 
-    rows: [h, w, 4], what is not empty, and rect: its top, left, height and width. It belongs to whoever polls it.
-    timing: seconds, `render` and `copy` (to the backend's main memory).
+    rows: [h, w, 4], the part that is not empty; rect: its top, left, height and width in the frame. The array belongs to
+    whoever polls the event. timing: seconds, `render` and `copy` (to the backend's main memory).
     """
 
     viewport: str
@@ -69,15 +70,15 @@ class PreviewFrame:
 class PreparedLight:
     """A prefiltered light, as the fit has it.
 
-    key: hash of the environment (`wire.content_hash` of its float32 bytes). atlas: float16 [Ha, Wa, 4], alpha unused:
-    of each level the six faces side by side, each with a border of one texel. irradiance: float32 [9, 3], spherical
-    harmonics, divided by pi. places: of each level its resolution, and row and column where its strip begins.
+    key: hash of the environment (`wire.content_hash` of its float32 bytes). atlas: float16 [Ha, Wa, 4], alpha unused; for
+    each level it holds the six faces side by side, each with a border of one texel. irradiance: float32 [9, 3], spherical
+    harmonics, divided by pi. places: for each level its resolution, and the row and column where its strip begins.
     roughnesses: of the levels.
     """
 
     key: str
-    atlas: NDArray[Any]
-    irradiance: NDArray[Any]
+    atlas: NDArray[np.float16]
+    irradiance: NDArray[np.float32]
     places: tuple[tuple[int, int, int], ...]
     roughnesses: tuple[float, ...]
 
@@ -95,8 +96,10 @@ class FrameFailed:
 
 @dataclass(frozen=True)
 class PreviewFailed:
-    """A scene or a light could not be taken (code "scene", "light" or what the backend says), or the connection failed:
-    "unreachable", "address", "key", "version" and "internal" end it. `cause` and `cure` are sentences.
+    """A scene or a light could not be taken, or the connection failed. `cause` and `cure` are sentences.
+
+    code: "scene", "light" or what the backend says; "unreachable", "address", "key", "version" and "internal" end the
+    connection.
     """
 
     code: str
@@ -106,7 +109,7 @@ class PreviewFailed:
 
 @dataclass(frozen=True)
 class PreviewLost:
-    """The backend fell silent. The client has closed its socket; `connect` starts anew, the scene must be set again."""
+    """The backend fell silent. The client has closed its socket; `connect` starts again, and the scene must be set again."""
 
     reason: str
 
