@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-import cv2
+import io
+import tempfile
+import time
+from pathlib import Path
+
 import numpy as np
+import PIL.Image
 import pytest
 
-from render.core.image_io import ImageError, encode_image, read_image, read_values, write_image, write_values
+from render.core import image_io
+from render.core.image_io import (
+    ImageError,
+    decode_image,
+    encode_image,
+    read_image,
+    read_values,
+    write_image,
+    write_values,
+)
 
 
 def gradient_image(channels: int, dtype: type[np.generic]) -> np.ndarray:
@@ -124,10 +138,166 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         read_image(tmp_path)
 
 
-def test_an_opencv_that_lacks_a_type_of_file_is_named(monkeypatch):
-    def refuse(*_arguments):
-        raise cv2.error("could not find encoder")
-
-    monkeypatch.setattr(cv2, "imencode", refuse)
-    with pytest.raises(ImageError, match=r"OpenCV .* was built without"):
+def test_a_type_of_file_that_openimageio_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(image_io.oiio.ImageOutput, "create", lambda _path: None)
+    with pytest.raises(ImageError, match=r"cannot write images as \.exr: OpenImageIO 3\..* was built without them"):
         encode_image(".exr", np.zeros((2, 2, 3), np.float32))
+
+
+def test_the_same_pixels_give_the_same_bytes():
+    image = gradient_image(3, np.uint8)
+    before = {suffix: encode_image(suffix, image) for suffix in (".png", ".hdr", ".exr")}
+    time.sleep(1.1)  # EXR files tell their second
+    assert {suffix: encode_image(suffix, image) for suffix in before} == before
+
+
+def test_an_exr_keeps_its_floats_and_channel_names(tmp_path):
+    write_image(tmp_path / "image.exr", np.full((5, 7, 4), 0.1, np.float32))
+    source = image_io.oiio.ImageInput.open(str(tmp_path / "image.exr"))
+    assert str(source.spec().format) == "float"
+    assert source.spec().channelnames == ("R", "G", "B", "A")
+    assert source.spec().getattribute("compression") == "zip"
+    source.close()
+
+
+def test_negative_values_become_zero_in_hdr(tmp_path):
+    write_image(tmp_path / "image.hdr", np.array([[[-0.5, 1.0, -3.0], [-1.0, -1.0, -1.0]]], np.float32))
+    assert np.array_equal(read_image(tmp_path / "image.hdr"), [[[0, 1, 0], [0, 0, 0]]])
+
+
+def test_one_channel_of_an_hdr_comes_back_as_three(tmp_path):
+    write_image(tmp_path / "image.hdr", np.full((2, 2, 1), 0.5, np.float32))
+    assert np.array_equal(read_image(tmp_path / "image.hdr"), np.full((2, 2, 3), 0.5))
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".tif", 4), (".tiff", 1), (".bmp", 3), (".webp", 4), (".webp", 3)])
+def test_other_types_without_loss_come_back_as_they_were(tmp_path, suffix, channels):
+    image = gradient_image(channels, np.uint8)
+    write_image(tmp_path / f"image{suffix}", image)
+    assert np.array_equal(read_image(tmp_path / f"image{suffix}"), image)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_comes_back_nearly(channels):
+    image = np.full((16, 16, channels), 77, np.uint8)
+    back = decode_image(encode_image(".jpg", image))
+    assert back.shape == image.shape
+    assert abs(back.astype(int) - image).max() <= 2
+
+
+def pillow_file(image: PIL.Image.Image, suffix: str, **options: object) -> np.ndarray:
+    """What `decode_image` makes of a file that Pillow wrote."""
+    with io.BytesIO() as file:
+        image.save(file, suffix, **options)
+        return decode_image(file.getvalue())
+
+
+def test_alpha_never_changes_the_color():
+    rgba = np.dstack([gradient_image(3, np.uint8), np.arange(35, dtype=np.uint8).reshape(5, 7)])
+    picture = PIL.Image.fromarray(rgba)
+    assert np.array_equal(pillow_file(picture, "png"), rgba)
+    assert np.array_equal(pillow_file(picture, "tiff"), rgba)
+    grey = pillow_file(PIL.Image.fromarray(rgba[..., [0, 3]]), "png")
+    assert np.array_equal(grey, rgba[..., [0, 0, 0, 3]])
+
+
+def test_palettes_and_bits_become_bytes():
+    rgb = gradient_image(3, np.uint8)
+    palette = PIL.Image.fromarray(rgb).quantize(16)
+    assert np.array_equal(pillow_file(palette, "png"), np.asarray(palette.convert("RGB")))
+    assert pillow_file(palette, "png", transparency=3).shape == (5, 7, 4)
+    bits = PIL.Image.fromarray(rgb[..., 0] > 20)
+    assert np.array_equal(pillow_file(bits, "png")[..., 0], np.asarray(bits) * 255)
+
+
+def test_a_jpeg_is_not_turned_and_its_inks_become_colors():
+    rgb = np.zeros((16, 32, 3), np.uint8)
+    rgb[:, :16] = (200, 100, 50)
+    turned = PIL.Image.Exif()
+    turned[0x112] = 6
+    for options in ({"exif": turned}, {}):
+        back = pillow_file(PIL.Image.fromarray(rgb), "jpeg", quality=95, **options)
+        assert abs(back.astype(int) - rgb).max() <= 40
+    inks = pillow_file(PIL.Image.fromarray(rgb).convert("CMYK"), "jpeg", quality=95)
+    assert abs(inks.astype(int) - rgb).max() <= 40
+
+
+@pytest.mark.parametrize("suffix", ["jpeg2000", "gif"])
+def test_types_that_openimageio_does_not_know_are_read(tmp_path, suffix):
+    rgb = np.full((5, 7, 3), (200, 100, 50), np.uint8)
+    assert np.array_equal(pillow_file(PIL.Image.fromarray(rgb), suffix), rgb)
+    PIL.Image.fromarray(rgb).save(tmp_path / "image.png", suffix)  # the content counts, not the ending
+    assert np.array_equal(read_image(tmp_path / "image.png"), rgb)
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [
+        (("R", "G", "B", "A", "Z"), [0, 1, 2, 3]),
+        (("R", "G", "B", "normal.X", "normal.Y"), [0, 1, 2]),
+        (("V",), [0]),
+        (("Y", "A"), [0, 0, 0, 1]),
+        (("A", "B", "G", "R"), [3, 2, 1, 0]),
+    ],
+)
+def test_an_exr_is_read_by_the_names_of_its_channels(tmp_path, names, places):
+    image = np.random.default_rng(0).random((5, 7, len(names)), np.float32)
+    write_exr(tmp_path / "image.exr", image, names)
+    assert np.array_equal(read_image(tmp_path / "image.exr"), image[..., places])
+
+
+def test_missing_colors_of_an_exr_are_zero(tmp_path):
+    write_exr(tmp_path / "image.exr", np.ones((2, 2, 1), np.float32), ("G",))
+    assert np.array_equal(read_image(tmp_path / "image.exr"), np.full((2, 2, 3), (0, 1, 0)))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("half", np.float16), ("uint", np.uint32)])
+def test_other_numbers_of_an_exr_become_floats_as_they_are(tmp_path, kind, dtype):
+    image = (np.arange(6).reshape(1, 2, 3) * 100).astype(dtype)
+    write_exr(tmp_path / "image.exr", image, ("R", "G", "B"), kind)
+    back = read_image(tmp_path / "image.exr")
+    assert back.dtype == np.float32
+    assert np.array_equal(back, image)
+
+
+def test_layers_of_an_exr_are_refused(tmp_path):
+    write_exr(tmp_path / "image.exr", np.ones((2, 2, 2), np.float32), ("left.R", "right.R"))
+    with pytest.raises(ImageError, match=r"image\.exr has the channels left\.R, right\.R: save it with R, G and B"):
+        read_image(tmp_path / "image.exr")
+
+
+def write_exr(path: Path, image: np.ndarray, names: tuple[str, ...], kind: str = "float") -> None:
+    """An EXR file with channels of any names and any kind of numbers."""
+    spec = image_io.oiio.ImageSpec(image.shape[1], image.shape[0], len(names), kind)
+    spec.channelnames = names
+    target = image_io.oiio.ImageOutput.create(str(path))
+    assert target.open(str(path), spec)
+    assert target.write_image(image)
+    assert target.close()
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"v/1\x01", b"#?RADIANCE\n", b"GIF89a"]
+)
+def test_broken_files_are_refused(start):
+    for seed in range(20):
+        with pytest.raises(ImageError, match="the image is not an image this can read"):
+            decode_image(start + np.random.default_rng(seed).bytes(200))
+
+
+def test_bytes_are_taken_as_an_array_too():
+    image = gradient_image(3, np.uint16)
+    data = np.frombuffer(encode_image(".png", image), np.uint8)
+    assert np.array_equal(decode_image(data), image)
+    assert np.array_equal(decode_image(np.repeat(data, 2)[::2]), image)
+
+
+def test_no_temporary_file_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    decode_image(encode_image(".png", gradient_image(3, np.uint8)))
+    with pytest.raises(ImageError):
+        decode_image(b"no image")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ImageError, match=r"a temporary file cannot be written .*set TMPDIR"):
+        encode_image(".png", gradient_image(3, np.uint8))
