@@ -1,7 +1,7 @@
-"""glTF 2.0 files (.gltf, .glb): reading all of a scene as one mesh, and writing a mesh with its maps.
+"""glTF 2.0 files (.gltf, .glb): read all of a scene as one mesh, and write a mesh with its maps.
 
-glTF's space is ours: Y up, right-handed, v pointing down; the sign of its tangents is ours too. pygltflib reads and
-writes the containers and the JSON; what the accessors hold is decoded here.
+glTF's space is the renderer's: Y up, right-handed, v pointing down, and the same sign of tangents. pygltflib reads and
+writes the containers and the JSON; this module decodes the accessors' data.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ import numpy as np
 import pygltflib
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from render.files.gltf_materials import GltfMaterial, GltfScene, add_material, read_material
 from render.files.gltf_nodes import placed_meshes
 from render.geometry.mesh import Mesh, MeshError, validate
 from render.geometry.tangents import compute_tangents
 
-_COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _ARRAY, _ELEMENT_ARRAY = 34962, 34963
-# Extensions that change only how a surface looks, or that this reads.
+# Extensions that change only how a surface looks, or that this module reads.
 _HARMLESS = ("KHR_materials_", "KHR_lights_punctual", "KHR_mesh_quantization", "KHR_texture_transform")
 
 
 def load_gltf(path: str | Path) -> Mesh:
-    """The mesh of a .gltf or .glb file; `read_gltf` gives its materials too, and says the rest."""
+    """The mesh of a .gltf or .glb file; for its materials and for all details see `read_gltf`."""
     return read_gltf(path).mesh
 
 
 def read_gltf(path: str | Path) -> GltfScene:
     """All triangles of the default scene as one mesh in world space, and the materials that they use.
 
-    Nodes are placed by their transforms (a mirroring one turns winding and tangent sign), primitives become one mesh with
-    a material number for each triangle. Lists, strips and fans of triangles are read; points and lines are passed
-    over, and so are skins, morph targets and animations. Quantised and normalised attributes become float32.
-    Where normals are missing they are flat, as the format says, and where tangents are missing MikkTSpace's.
+    The nodes' transforms place the meshes (a mirroring one flips winding and tangent sign), and primitives become one mesh
+    with a material number for each triangle. Lists, strips and fans of triangles are read; points, lines, skins, morph
+    targets and animations are skipped. Quantized and normalized attributes become float32. Missing normals become flat
+    ones, as the format says, and missing tangents MikkTSpace's.
 
     Raises MeshError: no glTF, a file beside it missing, no triangles, no TEXCOORD_0, sparse accessors, Draco, meshopt or
     another extension that is required, indices out of range, values that are not finite.
@@ -53,7 +54,7 @@ def read_gltf(path: str | Path) -> GltfScene:
     try:
         return _read_scene(file)
     except (LookupError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
-        # References to what is not there, and values of another kind than the format has.
+        # References to missing things, and values of another type than the format has.
         raise MeshError(f"{path} contradicts itself ({error}): export it again") from error
 
 
@@ -76,9 +77,10 @@ def _read_scene(file: _File) -> GltfScene:
 def save_gltf(path: str | Path, mesh: Mesh, materials: GltfMaterial | Sequence[GltfMaterial] = ()) -> None:
     """Write one .glb with the mesh, its tangents and its materials: metallic-roughness, the images inside as PNG.
 
-    Material m of `mesh.material` is `materials[m]` (a single one may stand alone), a plain one where there are fewer. Vertices
-    that a material does not use are left out of its primitive. Written aside and then moved into place. Raises MeshError
-    for a path that does not end in .glb or a mesh that `validate` refuses, ImageError for an image that PNG cannot hold.
+    Material m of `mesh.material` is `materials[m]` (a single one needs no list), and a plain one where there are fewer. A
+    primitive leaves out the vertices that its material does not use. The file is written aside and then moved into place.
+    Raises MeshError for a path that does not end in .glb or a mesh that `validate` refuses, ImageError for an image that
+    PNG cannot hold.
     """
     path = Path(path)
     if path.suffix.lower() != ".glb":
@@ -106,7 +108,7 @@ def save_gltf(path: str | Path, mesh: Mesh, materials: GltfMaterial | Sequence[G
 
 
 class _File:
-    """A glTF file and the bytes it points to."""
+    """A glTF file and the bytes that it points to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +116,7 @@ class _File:
             raise MeshError(f"there is no file {path}: check the path")
         try:
             self.gltf = pygltflib.GLTF2().load(str(path))
-        except Exception as error:  # whatever the library's parsers raise on a broken file
+        except Exception as error:  # the library's parsers may raise anything on a broken file
             raise MeshError(f"{path} is not glTF 2.0 ({error}): export it again as .glb") from error
         if self.gltf is None or not str(self.gltf.asset.version or "").startswith("2"):
             raise MeshError(f"{path} is not glTF 2.0: export it again as .glb")
@@ -149,8 +151,8 @@ class _File:
         data, start, _ = self.view(image.bufferView)
         return data[start : start + self.gltf.bufferViews[image.bufferView].byteLength]
 
-    def accessor(self, number: int) -> np.ndarray:
-        """The values of an accessor [N, columns], normalised integers as float32 of 0..1 or -1..1."""
+    def accessor(self, number: int) -> NDArray[Any]:
+        """The values of an accessor [N, columns], normalized integers as float32 of 0..1 or -1..1."""
         accessor = self.gltf.accessors[number]
         if accessor.sparse is not None and accessor.sparse.count:
             raise MeshError(f"{self.path} has a sparse accessor ({number}): export it without")
@@ -159,14 +161,14 @@ class _File:
         if accessor.componentType not in _COMPONENTS or accessor.type not in _COLUMNS:
             raise MeshError(f"{self.path} has an accessor of an unknown type ({number}): export it again")
         data, start, stride = self.view(accessor.bufferView)
-        dtype = np.dtype(_COMPONENTS[accessor.componentType]).newbyteorder("<")
+        dtype = np.dtype(_COMPONENTS[accessor.componentType])
         columns = _COLUMNS[accessor.type]
         start += accessor.byteOffset or 0
         stride = stride or columns * dtype.itemsize
         if accessor.count < 1 or start + stride * (accessor.count - 1) + columns * dtype.itemsize > len(data):
             raise MeshError(f"{self.path} is cut short: accessor {number} reaches beyond its data")
-        values = np.ndarray((accessor.count, columns), dtype, data, start, (stride, dtype.itemsize))
-        values = values.astype(dtype.newbyteorder("="))
+        stored: NDArray[Any] = np.ndarray((accessor.count, columns), dtype, data, start, (stride, dtype.itemsize))
+        values = stored.astype(dtype.newbyteorder("="))
         if accessor.normalized and dtype.kind in "iu":
             return np.maximum(values.astype(np.float32) / np.iinfo(values.dtype).max, -1)
         return values
@@ -222,7 +224,7 @@ def _triangles(index: torch.Tensor, mode: int) -> torch.Tensor:
     if mode == 4:
         return index[: len(index) // 3 * 3].reshape(-1, 3)
     step = torch.arange(max(len(index) - 2, 0))
-    if mode == 5:  # every other one runs the other way round
+    if mode == 5:  # every second one has the opposite winding
         odd = step % 2
         return index[torch.stack([step, step + 1 + odd, step + 2 - odd], dim=-1)]
     return index[torch.stack([step + 1, step + 2, torch.zeros_like(step)], dim=-1)]
@@ -240,13 +242,13 @@ def _with_flat_normals(mesh: Mesh) -> Mesh:
     )
 
 
-def _moved(mesh: Mesh, matrix: np.ndarray) -> Mesh:
-    """The mesh placed by a float64 matrix [4, 4]."""
+def _moved(mesh: Mesh, matrix: NDArray[np.float64]) -> Mesh:
+    """The mesh at the place that a float64 matrix [4, 4] gives it."""
     if np.array_equal(matrix, np.eye(4)):
         return mesh
     linear = torch.from_numpy(matrix[:3, :3])
     mirrored = float(torch.linalg.det(linear)) < 0
-    # The cofactors turn normals as the inverse transpose does, and exist for a flattened mesh too.
+    # The cofactors turn normals as the inverse transpose does, and also exist for a matrix that flattens the mesh.
     cofactors = torch.stack([torch.linalg.cross(linear[(i + 1) % 3], linear[(i + 2) % 3]) for i in range(3)])
     normal = F.normalize(mesh.normal.double() @ cofactors.T * (-1 if mirrored else 1), dim=-1)
     tangent = mesh.tangent[:, :3].double() @ linear.T
@@ -274,7 +276,7 @@ def _write_primitive(gltf: Any, blob: bytearray, mesh: Mesh, triangles: torch.Te
     normal = F.normalize(mesh.normal[vertices], dim=-1)
     arrays = {"POSITION": mesh.position[vertices], "NORMAL": normal, "TEXCOORD_0": mesh.uv[vertices]}
     lengths = torch.cat([normal.norm(dim=-1), tangent[:, :3].norm(dim=-1)])
-    # The format knows unit vectors only; readers make what is not written.
+    # The format allows only unit vectors; readers compute the ones that are not written.
     if bool(((lengths - 1).abs() < 1e-3).all()):
         arrays["TANGENT"] = torch.cat([F.normalize(tangent[:, :3], dim=-1), tangent[:, 3:].sign()], dim=-1)
     elif not bool(((normal.norm(dim=-1) - 1).abs() < 1e-3).all()):
@@ -287,7 +289,7 @@ def _write_primitive(gltf: Any, blob: bytearray, mesh: Mesh, triangles: torch.Te
     return pygltflib.Primitive(attributes=attributes, indices=indices, material=material, mode=4)
 
 
-def _add_accessor(gltf: Any, blob: bytearray, values: np.ndarray, target: int) -> int:
+def _add_accessor(gltf: Any, blob: bytearray, values: NDArray[np.float32] | NDArray[np.uint32], target: int) -> int:
     columns = values.shape[1]
     accessor = pygltflib.Accessor(
         bufferView=_add_view(gltf, blob, values.tobytes(), target),

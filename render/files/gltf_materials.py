@@ -1,4 +1,4 @@
-"""The metallic-roughness materials of glTF: images and factors, and the textures they mean."""
+"""The metallic-roughness materials of glTF: images and factors, and the textures that they stand for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pygltflib
 import torch
+from numpy.typing import NDArray
 
 from render.core.image_io import ImageError, encode_image
 from render.files.mtl import MaterialTextures
@@ -18,23 +19,26 @@ from render.geometry.mesh import Mesh
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _REPEAT = 9729, 9987, 10497
 
 
+IntegerImage = NDArray[np.uint8 | np.uint16]
+
+
 @dataclass(frozen=True)
 class GltfMaterial:
     """A metallic-roughness material; images are uint8 or uint16 [H, W, C] as stored, row 0 at the top, or None.
 
-    kd      base colour [H, W, 3], sRGB-encoded
+    kd      base color [H, W, 3], sRGB-encoded
     alpha   opacity [H, W, 1], linear; none: opaque
     orm     occlusion (1: open), roughness, metallic [H, W, 3], linear
     normal  tangent-space normal [H, W, 3], OpenGL (+Y up), 0..1
     base_color (linear RGBA), roughness, metallic, occlusion_strength, normal_scale    factors of the images, or the values
-            where there is none
+            themselves where there is no image
     """
 
     name: str
-    kd: np.ndarray | None = None
-    orm: np.ndarray | None = None
-    normal: np.ndarray | None = None
-    alpha: np.ndarray | None = None
+    kd: IntegerImage | None = None
+    orm: IntegerImage | None = None
+    normal: IntegerImage | None = None
+    alpha: IntegerImage | None = None
     base_color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     roughness: float = 1.0
     metallic: float = 1.0
@@ -45,15 +49,17 @@ class GltfMaterial:
 
 @dataclass(frozen=True)
 class GltfScene:
-    """A glTF file: `mesh`, and for each number in `mesh.material` the material of that place in `materials`."""
+    """A glTF file: `mesh`, and for each number in `mesh.material` the material at that place in `materials`."""
 
     mesh: Mesh
     materials: list[GltfMaterial]
 
 
 def gltf_textures(material: GltfMaterial) -> MaterialTextures:
-    """The textures of a material: factors multiplied in, kd linear (4 channels where there is an alpha), ks with the
+    """The textures of a material: factors multiplied in, kd linear (4 channels if there is an alpha), ks with the
     occluded fraction 1 - R, normals -1..1 with their scale.
+
+    Raises ImageError where alpha and kd differ in size.
     """
     from render.texture.texture import Texture2D, srgb_to_rgb
 
@@ -76,19 +82,19 @@ def gltf_textures(material: GltfMaterial) -> MaterialTextures:
     return MaterialTextures(Texture2D(kd), Texture2D(ks), Texture2D((_unit_range(material.normal) * 2 - 1) * scale))
 
 
-def _unit_range(image: np.ndarray) -> torch.Tensor:
+def _unit_range(image: IntegerImage) -> torch.Tensor:
     """An integer image as float32 [H, W, C], 0..1."""
     return torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)
 
 
 def read_material(gltf: Any, number: int, image_bytes: Callable[[int], bytes]) -> GltfMaterial:
-    """Material `number` of a file, the format's default for -1. Raises ImageError for images that cannot be read."""
+    """Material `number` of a file; -1 means the format's default. Raises ImageError for images that cannot be read."""
     if number < 0:
         return GltfMaterial("")
     material = gltf.materials[number]
     surface = material.pbrMetallicRoughness or pygltflib.PbrMetallicRoughness()
 
-    def image(info: Any) -> np.ndarray | None:
+    def image(info: Any) -> IntegerImage | None:
         if info is None or info.index is None:
             return None
         if info.texCoord:
@@ -125,36 +131,37 @@ def _number(value: float | None) -> float:
     return 1.0 if value is None else float(value)
 
 
-def _decoded(data: bytes, name: str) -> np.ndarray:
+def _decoded(data: bytes, name: str) -> IntegerImage:
     """The pixels of an image file in RGB(A) order, uint8 or uint16 [H, W, 3 or 4]."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{name} cannot be decoded: use PNG or JPEG")
-    image = image if image.ndim == 3 else image[..., None]
-    order = {1: [0, 0, 0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[image.shape[-1]]
-    return image[..., order]
+    pixels: NDArray[Any] = image if image.ndim == 3 else image[..., None]
+    order = {1: [0, 0, 0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[-1]]
+    return pixels[..., order]
 
 
-def _with_occlusion(orm: np.ndarray | None, occlusion: np.ndarray | None, name: str) -> np.ndarray | None:
+def _with_occlusion(orm: IntegerImage | None, occlusion: IntegerImage | None, name: str) -> IntegerImage | None:
     """ORM in one image: R counts as occlusion only where the material says so."""
-    if orm is None and occlusion is None:
-        return None
+    if occlusion is None:
+        if orm is None:
+            return None
+        merged = orm[..., :3].copy()
+        merged[..., 0] = np.iinfo(orm.dtype).max
+        return merged
     if orm is None:
         orm = np.full_like(occlusion[..., :3], np.iinfo(occlusion.dtype).max)
-    merged = orm[..., :3].copy()
-    if occlusion is None:
-        merged[..., 0] = np.iinfo(orm.dtype).max
-    elif occlusion.shape[:2] == orm.shape[:2] and occlusion.dtype == orm.dtype:
-        merged[..., 0] = occlusion[..., 0]
-    else:
+    if occlusion.shape[:2] != orm.shape[:2] or occlusion.dtype != orm.dtype:
         raise ImageError(f"material {name!r} has occlusion and roughness images of unlike sizes: make them one size")
+    merged = orm[..., :3].copy()
+    merged[..., 0] = occlusion[..., 0]
     return merged
 
 
 def add_material(gltf: Any, material: GltfMaterial, add_bytes: Callable[[bytes], int]) -> None:
-    """Append a material with its images to a file; `add_bytes` stores bytes and gives the number of their buffer view."""
+    """Append a material with its images to a file; `add_bytes` stores bytes and returns the number of their buffer view."""
 
-    def texture(image: np.ndarray | None, what: str) -> int | None:
+    def texture(image: IntegerImage | None, what: str) -> int | None:
         if image is None:
             return None
         view = add_bytes(encode_image(".png", image))
@@ -190,16 +197,16 @@ def add_material(gltf: Any, material: GltfMaterial, add_bytes: Callable[[bytes],
     gltf.materials.append(entry)
 
 
-def _color_and_alpha(material: GltfMaterial) -> np.ndarray | None:
+def _color_and_alpha(material: GltfMaterial) -> IntegerImage | None:
     if material.alpha is None:
         return material.kd
     alpha = material.alpha
-    kd = material.kd
-    if kd is None:
-        kd = np.full((*alpha.shape[:2], 3), np.iinfo(alpha.dtype).max, alpha.dtype)
+    white: IntegerImage = np.full((*alpha.shape[:2], 3), np.iinfo(alpha.dtype).max, alpha.dtype)
+    kd = white if material.kd is None else material.kd
     if kd.shape[:2] != alpha.shape[:2] or kd.dtype != alpha.dtype:
         raise ImageError(
             f"material {material.name!r}: alpha {list(alpha.shape)} {alpha.dtype} does not fit on kd {list(kd.shape)} "
             f"{kd.dtype}: make them one size and type"
         )
-    return np.concatenate([kd[..., :3], alpha[..., :1]], axis=-1)
+    merged: IntegerImage = np.concatenate([kd[..., :3], alpha[..., :1]], axis=-1)
+    return merged

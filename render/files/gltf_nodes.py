@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from render.geometry.mesh import MeshError
 
 
-def placed_meshes(gltf: Any, source: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Each mesh number in the default scene with its world matrix, float64 [4, 4]; a mesh comes as often as it is placed.
+def placed_meshes(gltf: Any, source: str) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Each mesh number in the default scene with its world matrix, float64 [4, 4]; a mesh comes once for each place.
 
-    The default scene is the first where none is named; without scenes, all nodes that are nobody's children. Raises
-    MeshError for nodes that contain each other.
+    Without a named default scene, the first scene is the default. Without scenes, all nodes that are not children count.
+    Raises MeshError for nodes that contain each other.
     """
     nodes = gltf.nodes or []
     if gltf.scenes:
@@ -34,8 +35,8 @@ def placed_meshes(gltf: Any, source: str) -> Iterator[tuple[int, np.ndarray]]:
         pending += [(child, world, depth + 1) for child in reversed(node.children or [])]
 
 
-def local_matrix(node: Any) -> np.ndarray:
-    """A node's matrix [4, 4], float64: given whole (by columns), or as translation, rotation (x, y, z, w) and scale."""
+def local_matrix(node: Any) -> NDArray[np.float64]:
+    """A node's matrix [4, 4], float64: from its matrix (by columns), or its translation, rotation (x, y, z, w) and scale."""
     if node.matrix is not None:
         return np.array(node.matrix, np.float64).reshape(4, 4).T
     matrix = np.eye(4)

@@ -1,5 +1,7 @@
-"""Wavefront MTL libraries, as nvdiffrec uses them: Kd and Ks (or their maps) are base colour and (occlusion, roughness,
-metallic), bump is a tangent-space normal map."""
+"""Wavefront MTL libraries, as nvdiffrec uses them.
+
+Kd and Ks (or their maps) are base color and (occlusion, roughness, metallic); bump is a tangent-space normal map.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +21,24 @@ from render.geometry.mesh import MeshError
 if TYPE_CHECKING:
     from render.texture.texture import Texture2D
 
-# Arguments that the options of a map statement take (the file name comes last, and may hold spaces).
+# The number of arguments of each option of a map statement (the file name comes last, and may contain spaces).
 _OPTION_ARGUMENTS = {
     **dict.fromkeys(("-blendu", "-blendv", "-cc", "-clamp", "-texres", "-bm", "-boost", "-imfchan", "-type"), 1),
     "-mm": 2,
     **dict.fromkeys(("-o", "-s", "-t"), 3),
 }
-_MAPS = {"map_kd": "map_kd", "map_ks": "map_ks", "bump": "map_normal", "map_bump": "map_normal", "norm": "map_normal"}
 
 
 @dataclass(frozen=True)
 class MtlMaterial:
     """A material of an MTL library.
 
-    name        as `usemtl` calls it
-    bsdf        the seed system's own word: "pbr", "diffuse", "normal", ...
-    kd          base colour, sRGB-encoded 0..1, as nvdiffrec reads Kd
-    ks          (occlusion, roughness, metallic), linear 0..1: not the specular colour that other programs mean by Ks
-    alpha       opacity 0..1, of `d` or 1 - `Tr`
-    map_kd, map_ks, map_normal    image files in place of kd and ks, and the normal map (`norm`, `bump` or `map_bump`)
+    name        as in `usemtl`
+    bsdf        nvdiffrec's extension: "pbr", "diffuse", "normal", ...
+    kd          base color, sRGB-encoded 0..1, as nvdiffrec reads Kd
+    ks          (occlusion, roughness, metallic), linear 0..1: not the specular color that other programs mean by Ks
+    alpha       opacity 0..1, from `d` or 1 - `Tr`
+    map_kd, map_ks, map_normal    image files that replace kd and ks, and the normal map (`norm`, `bump` or `map_bump`)
     """
 
     name: str
@@ -52,8 +53,12 @@ class MtlMaterial:
 
 @dataclass(frozen=True)
 class MaterialTextures:
-    """A material as textures: `kd` linear 0..1 (3 or 4 channels), `ks` (occlusion, roughness, metallic) 0..1, and
-    `normal` -1..1 in tangent space (OpenGL) or None."""
+    """A material as textures.
+
+    kd      linear, 0..1, 3 or 4 channels
+    ks      (occlusion, roughness, metallic), 0..1
+    normal  -1..1, in tangent space (OpenGL), or None
+    """
 
     kd: Texture2D
     ks: Texture2D
@@ -61,9 +66,9 @@ class MaterialTextures:
 
 
 def load_mtl(path: str | Path) -> list[MtlMaterial]:
-    """The materials of an MTL library, map paths resolved against its folder (backslashes read as slashes).
+    """The materials of an MTL library; paths of maps are relative to its folder (backslashes count as slashes).
 
-    Statements it does not know are passed over. Raises MeshError, naming the line.
+    Unknown statements are skipped. Raises MeshError, which names the line.
     """
     path = Path(path)
     try:
@@ -88,18 +93,22 @@ def _with_statement(material: MtlMaterial, word: str, rest: str, folder: Path) -
     if word in ("kd", "ks"):
         values = [float(x) for x in rest.split()[:3]]
         if len(values) not in (1, 3) or not np.isfinite(values).all():
-            raise ValueError("one or three finite numbers belong here")
-        return replace(material, **{word: tuple(values * 3)[:3]})
+            raise ValueError("it needs one or three finite numbers")
+        first, second, third = (values * 3)[:3]
+        color = (first, second, third)
+        return replace(material, kd=color) if word == "kd" else replace(material, ks=color)
     if word in ("d", "tr"):
         value = float(rest.split()[-1])
         return replace(material, alpha=value if word == "d" else 1 - value)
     if word == "bsdf":
         return replace(material, bsdf=rest)
-    if word in _MAPS:
-        # norm says plainly that it is a normal map, so it stands against a bump that follows.
-        if word in ("bump", "map_bump") and material.map_normal is not None:
-            return material
-        return replace(material, **{_MAPS[word]: folder / _file_name(rest)})
+    if word == "map_kd":
+        return replace(material, map_kd=folder / _file_name(rest))
+    if word == "map_ks":
+        return replace(material, map_ks=folder / _file_name(rest))
+    # `norm` always means a normal map, so a `bump` that follows does not replace it.
+    if word == "norm" or (word in ("bump", "map_bump") and material.map_normal is None):
+        return replace(material, map_normal=folder / _file_name(rest))
     return material
 
 
@@ -123,11 +132,11 @@ def _file_name(rest: str) -> str:
 
 
 def load_material_textures(material: MtlMaterial, clear_occlusion: bool = True) -> MaterialTextures:
-    """The textures of a material, constants as single texels: kd from sRGB to linear, constants too; ks; normal -1..1.
+    """The textures of a material: kd decoded from sRGB to linear, ks, and normal -1..1. Constants become single texels.
 
-    `clear_occlusion` sets the first channel of ks to 0, as nvdiffrec's `clear_ks` does: files hold something else there
-    than the occluded fraction (glTF's R is openness). An alpha below 1 becomes the 4th channel of kd where the map has
-    none. Raises ImageError for a file that is missing or no image.
+    `clear_occlusion` sets the first channel of ks to 0, as nvdiffrec's `clear_ks` does, because files hold something else
+    there than the occluded fraction (glTF's R is openness). An alpha below 1 becomes the 4th channel of kd where the map
+    has none. Raises ImageError for a file that is missing or is not an image.
     """
     from render.texture.texture import Texture2D, load_texture2D, srgb_to_rgb
 
@@ -135,9 +144,9 @@ def load_material_textures(material: MtlMaterial, clear_occlusion: bool = True) 
         kd = srgb_to_rgb(Texture2D(torch.tensor(material.kd)))
     else:
         kd = load_texture2D(material.map_kd)
-        # Files that hold floats hold linear ones.
+        # Floats in files are linear.
         kd = kd if material.map_kd.suffix.lower() in (".exr", ".hdr") else srgb_to_rgb(kd)
-    if kd.channels in (1, 2):  # grey, grey and alpha
+    if kd.channels in (1, 2):  # gray, or gray and alpha
         kd = _mapped(kd, lambda mip: torch.cat([mip[..., :1].expand(*mip.shape[:-1], 3), mip[..., 1:]], dim=-1))
     if material.alpha < 1 and kd.channels == 3:
         kd = _mapped(kd, lambda mip: F.pad(mip, (0, 1), value=material.alpha))
@@ -159,21 +168,22 @@ def save_mtl(
     stem: str | None = None,
     relative_to: Path | None = None,
 ) -> None:
-    """Write an MTL library, and beside it the textures of `textures[m]` (where there are any) in place of material m's maps.
+    """Write an MTL library, and beside it the textures `textures[m]` (if there are any), which replace material m's maps.
 
-    Texture files are <stem>_<number>_kd.png, _ks.png and _normal.png (`stem` defaults to the library's): kd as sRGB, ks as it
-    is, the normal of unit length as 0..1. Maps that stay files are named relative to `relative_to` (the library's folder).
-    `load_mtl` and `load_material_textures` give the same again, but for rounding to the image's bits and for the
-    occlusion, which they clear unless told otherwise.
+    Texture files are <stem>_<number>_kd.png, _ks.png and _normal.png (`stem` is the library's by default): kd as sRGB, ks
+    unchanged, the normal of unit length as 0..1. Paths of maps that stay files are written relative to `relative_to` (by
+    default the library's folder). `load_mtl` and `load_material_textures` read the same back, except for rounding to the
+    image's bits and for the occlusion, which they clear by default.
     """
     path = Path(path)
     stem, relative_to = stem or path.stem, relative_to or path.parent
     lines: list[str] = []
     for number, material in enumerate(materials):
         given = textures[number] if number < len(textures) else None
-        maps = {"map_Kd": material.map_kd, "map_Ks": material.map_ks, "norm": material.map_normal}
-        maps = {word: _relative(file, relative_to) for word, file in maps.items() if file is not None}
-        if given is not None:
+        if given is None:
+            files = {"map_Kd": material.map_kd, "map_Ks": material.map_ks, "norm": material.map_normal}
+            maps = {word: _relative(file, relative_to) for word, file in files.items() if file is not None}
+        else:
             maps = _save_textures(path.parent, f"{stem}_{number}", given)
         lines += [f"newmtl {material.name}", f"bsdf {material.bsdf}"]
         lines += ["Kd {:.9g} {:.9g} {:.9g}".format(*material.kd), "Ks {:.9g} {:.9g} {:.9g}".format(*material.ks)]
@@ -182,7 +192,7 @@ def save_mtl(
 
 
 def _save_textures(folder: Path, stem: str, textures: MaterialTextures) -> dict[str, str]:
-    """Write the images of a material; their names by the statement that points to them."""
+    """Write the images of a material and return their names by the statements that point to them."""
     from render.texture.texture import rgb_to_srgb, save_texture2D
 
     images = {"map_Kd": ("kd", rgb_to_srgb(textures.kd)), "map_Ks": ("ks", textures.ks)}
@@ -201,5 +211,5 @@ def _relative(file: Path, folder: Path) -> str:
 
 
 def _mapped(texture: Texture2D, change: Callable[[torch.Tensor], torch.Tensor]) -> Texture2D:
-    """A texture of the changed levels."""
+    """The texture with every level changed."""
     return type(texture)([change(mip.detach()) for mip in texture.mips])

@@ -1,4 +1,4 @@
-"""Wavefront OBJ files: reading them fast, also large ones, and writing them whole or not at all."""
+"""Wavefront OBJ files: read them fast, large ones too, and write them completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,45 +6,51 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, starmap
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from render.files.mtl import MaterialTextures, MtlMaterial, load_mtl, save_mtl
 from render.geometry.mesh import Mesh, MeshError, smooth_normals, unify_indices, validate
 from render.geometry.tangents import compute_tangents
 
-# Marks between the numbers of the faces; OBJ's own indices are made positive before.
+_Number = TypeVar("_Number", bound=np.generic)
+_Integers = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+
+# Marks between the numbers of the faces; OBJ's own indices are positive by then.
 _END, _SLASH, _NONE = -1, -2, -3
 
 
 @dataclass(frozen=True)
 class ObjScene:
-    """An OBJ file: `mesh`, and for each number in `mesh.material` the material of that place in `materials`."""
+    """An OBJ file: `mesh`, and for each number in `mesh.material` the material at that place in `materials`."""
 
     mesh: Mesh
     materials: list[MtlMaterial]
 
 
 def load_obj(path: str | Path, require_uv: bool = True) -> Mesh:
-    """The mesh of a Wavefront OBJ file; `read_obj` gives its materials too, and says the rest."""
+    """The mesh of a Wavefront OBJ file; for its materials and for all details see `read_obj`."""
     return read_obj(path, require_uv).mesh
 
 
 def read_obj(path: str | Path, require_uv: bool = True) -> ObjScene:
     """Load a Wavefront OBJ file with its MTL libraries.
 
-    Polygons are fan-triangulated; indices may be negative and corners may be v, v/vt, v//vn or v/vt/vn, mixed. Normals
-    are made unit; where a corner has none (or one of no length) it gets the smooth one of its position, whatever the
-    smoothing groups say. v is flipped to point down. Tangents are MikkTSpace's. Axes are taken as they are (Y up).
-    Materials are numbered in the order in which faces use them; one that no library knows has the defaults of
-    `MtlMaterial`, and faces before any `usemtl` have one without a name. A missing library is no error.
+    Polygons become fans of triangles. Indices may be negative, and corners may be v, v/vt, v//vn or v/vt/vn, mixed. Normals
+    become unit vectors; a corner without a normal (or with one of no length) gets the smooth normal of its position, and
+    smoothing groups are ignored. v is flipped to point down. Tangents are MikkTSpace's. Axes stay as they are (Y up).
+    Materials are numbered in the order in which faces use them. A material that no library defines has the defaults of
+    `MtlMaterial`, and faces before any `usemtl` have a material without a name. A missing library is not an error.
 
-    Raises MeshError, naming the line where there is one: not valid OBJ, indices out of range, no faces, values that are
-    not finite, or corners without texture coordinates, unless `require_uv` is False, which gives those uv (0, 0).
+    Raises MeshError, which names the line if there is one: not valid OBJ, indices out of range, no faces, values that are
+    not finite, or corners without texture coordinates. With `require_uv` False, such corners get uv (0, 0) instead.
     """
     path = Path(path)
     try:
@@ -57,7 +63,7 @@ def read_obj(path: str | Path, require_uv: bool = True) -> ObjScene:
     mesh = _mesh(path, position, uv, normal, corners[fan], require_uv)
     names, material = _materials(lines, sizes)
     library = {entry.name: entry for name in lines.libraries for entry in _library(path.parent / name)}
-    mesh = compute_tangents(Mesh(**{**vars(mesh), "material": torch.from_numpy(material)}))
+    mesh = compute_tangents(replace(mesh, material=torch.from_numpy(material)))
     return ObjScene(mesh, [library.get(name, MtlMaterial(name)) for name in names])
 
 
@@ -67,12 +73,12 @@ def save_obj(
     materials: Sequence[MtlMaterial] = (),
     textures: Sequence[MaterialTextures | None] = (),
 ) -> None:
-    """Write `path` (.obj), the library beside it (.mtl) and the textures given, so that `load_obj` gives the mesh again.
+    """Write `path` (.obj), the library beside it (.mtl) and the given textures, so that `load_obj` reads the same mesh.
 
-    Vertices keep their order (those that no triangle uses are lost on loading); values are written with all the digits of
-    float32. Material m of `mesh.material` is `materials[m]`, plain "material_m" where there are fewer; `textures[m]`,
-    where given, is written to files named after the OBJ and the material, in place of its maps (see `save_mtl`).
-    All is written aside and then moved into place, the OBJ last: a failure leaves no half file. Raises MeshError, OSError.
+    Vertices keep their order (loading drops those that no triangle uses); values have all the digits of float32. Material m
+    of `mesh.material` is `materials[m]`, or a plain "material_m" where there are fewer. `textures[m]`, if given, goes to
+    files named after the OBJ and the material, and replaces its maps (see `save_mtl`). All files are written aside and then
+    moved into place, the OBJ last, so a failure leaves no half file. Raises MeshError, OSError.
     """
     path = Path(path)
     validate(mesh)
@@ -91,19 +97,20 @@ def save_obj(
 class _Lines:
     """An OBJ file sorted by the first words of its lines ("v", "vt", "vn", "f"), each in pieces of successive lines.
 
-    pieces     text without the first words, lines parted by newlines
+    pieces     text without the first words, one line after the other
     numbers    line numbers from 1, of every line of a kind
-    materials  number of faces before each `usemtl`, and its name
+    materials  the number of faces before each `usemtl`, and its name
+    libraries  the file names of `mtllib`
     """
 
     path: Path
     pieces: dict[str, list[bytes]]
-    numbers: dict[str, np.ndarray]
+    numbers: dict[str, _Integers]
     materials: list[tuple[int, str]] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
 
     def joined(self, word: str, end: str) -> bytes:
-        """All lines of a kind, `end` after each."""
+        """All lines of a kind, with `end` after each."""
         mark = f" {end} ".encode()
         return b"".join(piece.replace(b"\n", mark) + mark for piece in self.pieces[word])
 
@@ -120,9 +127,9 @@ _WORDS = ("v", "vt", "vn", "f")
 
 
 def _sorted_lines(path: Path, data: bytes) -> _Lines:
-    """Sort the lines without a step in Python for each: large files have millions."""
+    """Sort the lines without a Python step for each line: large files have millions."""
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\t", b" ")
-    # Continued lines become one, and the newlines move behind it, so that all others keep their numbers.
+    # Continued lines become one, and their newlines move behind it, so that all other lines keep their numbers.
     if b"\\\n" in data:
         data = re.sub(rb"(?m)^((?:.*\\\n)+)(.*)$", _continued, data)
     if data[:1] == b" " or b"\n " in data:
@@ -153,8 +160,8 @@ def _continued(match: re.Match[bytes]) -> bytes:
     return match[1].replace(b"\\\n", b" ") + match[2] + b"\n" * match[1].count(b"\n")
 
 
-def _line_kinds(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """For each line its place in `_WORDS` (their number: another word), and where it starts."""
+def _line_kinds(data: bytes) -> tuple[NDArray[np.int8], _Integers]:
+    """For each line the place of its word in `_WORDS` (their number: another word), and the line's start."""
     letters = np.frombuffer(data + b"\n\n\n", np.uint8)
     starts = np.concatenate([[0], np.flatnonzero(letters[: len(data)] == ord("\n")) + 1])
     zero, one, two = (letters[starts + i] for i in range(3))
@@ -167,8 +174,8 @@ def _line_kinds(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return codes, starts
 
 
-def _one_hot_runs(codes: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Lines of each kind in each run, [runs, 4]."""
+def _one_hot_runs(codes: NDArray[np.int8], first: _Integers) -> _Integers:
+    """The number of lines of each kind in each run, [runs, 4]."""
     length = np.diff(np.concatenate([first, [len(codes)]]))
     return np.where(codes[first, None] == np.arange(4), length[:, None], 0)
 
@@ -182,8 +189,8 @@ def _other_lines(lines: _Lines, piece: bytes, faces: int) -> None:
             lines.libraries.append(rest.strip())
 
 
-def _without_negative(lines: _Lines, piece: bytes, before: np.ndarray) -> bytes:
-    """The faces with indices from the end as indices from the start; `before` counts the lines of each kind before them."""
+def _without_negative(lines: _Lines, piece: bytes, before: _Integers) -> bytes:
+    """The faces with negative indices changed to positive ones; `before` counts the lines of each kind before them."""
     counts = before[:3].tolist()
     found = []
     for i, text in enumerate(piece.decode(errors="replace").split("\n")):
@@ -201,18 +208,18 @@ def _without_negative(lines: _Lines, piece: bytes, before: np.ndarray) -> bytes:
     return "\n".join(found).encode()
 
 
-def _parse(text: bytes, dtype: type) -> np.ndarray:
-    """The numbers of a text up to the first word that is none."""
+def _parse(text: bytes, dtype: type[_Number]) -> NDArray[_Number]:
+    """The numbers of a text up to the first word that is not a number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return np.fromstring(text, dtype=dtype, sep=" ")
-        except ValueError:  # what later versions of numpy do
+        except ValueError:  # later versions of numpy raise it
             return np.empty(0, dtype)
 
 
-def _rows(lines: _Lines, word: str, columns: int) -> np.ndarray:
-    """The first columns of lines of numbers, float64 [N, columns]; a texture coordinate may have one only."""
+def _rows(lines: _Lines, word: str, columns: int) -> _Floats:
+    """The first columns of lines of numbers, float64 [N, columns]; a texture coordinate may have only one."""
     count = len(lines.numbers[word])
     if count == 0:
         return np.empty((0, columns))
@@ -235,7 +242,18 @@ def _rows(lines: _Lines, word: str, columns: int) -> np.ndarray:
     return rows
 
 
-def _faces(lines: _Lines, counts: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+class _FaceForm(NamedTuple):
+    """Of faces as tokens: the places of the indices, the corner and the part (0 position, 1 uv, 2 normal) of each, and the
+    number of corners of each face.
+    """
+
+    place: _Integers
+    corner: _Integers
+    part: _Integers
+    sizes: _Integers
+
+
+def _faces(lines: _Lines, counts: tuple[int, int, int]) -> tuple[_Integers, _Integers]:
     """Indices from 0 of all corners, int64 [C, 3] (-1: none), and the number of corners of each face [F]."""
     count = len(lines.numbers["f"])
     if count == 0:
@@ -244,28 +262,25 @@ def _faces(lines: _Lines, counts: tuple[int, int, int]) -> tuple[np.ndarray, np.
     tokens = _parse(text.replace(b"/", f" {_SLASH} ".encode()), np.int64)
     ends = tokens == _END
     if ends.sum() == count and tokens[-1] == _END:
-        # Faces that are all written alike are decoded once.
+        # Decode once if all faces have the same form.
         width = int(ends.argmax()) + 1
         alike = tokens.size == count * width
         if alike:
             marks = np.minimum(tokens.reshape(count, width), 0)
             alike = bool((marks == marks[0]).all())
         rows = tokens.reshape(count if alike else 1, -1)
-        decoded = _decode(rows[0])
-        if decoded is not None:
-            value, corner, part, sizes = decoded
-            numbers = rows[:, value]
-            if not ((numbers < 1) | (numbers > np.array(counts)[part])).any():
-                index = np.full((len(rows), int(sizes.sum()), 3), -1)
-                index[:, corner, part] = numbers - 1
-                return index.reshape(-1, 3), np.tile(sizes, len(rows))
+        form = _decode(rows[0])
+        if form is not None:
+            numbers = rows[:, form.place]
+            if not ((numbers < 1) | (numbers > np.array(counts)[form.part])).any():
+                index = np.full((len(rows), int(form.sizes.sum()), 3), -1)
+                index[:, form.corner, form.part] = numbers - 1
+                return index.reshape(-1, 3), np.tile(form.sizes, len(rows))
     raise _first_bad_face(lines, counts)
 
 
-def _decode(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Where the indices stand in the tokens of faces, the corner and the part (position, uv, normal) of each, and the
-    number of corners of each face; None where these are no faces.
-    """
+def _decode(tokens: _Integers) -> _FaceForm | None:
+    """How to read the tokens of faces; None where these are not faces."""
     before = np.concatenate([[_END], tokens[:-1]])
     slash, ends = tokens == _SLASH, tokens == _END
     start = ~slash & ~ends & (before != _SLASH)
@@ -278,7 +293,7 @@ def _decode(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     part = (slashes - slashes[start][np.maximum(corner, 0)])[value]
     if part.max() > 2 or (tokens[start] == _NONE).any():
         return None
-    return value, corner[value], part, sizes
+    return _FaceForm(value, corner[value], part, sizes)
 
 
 def _first_bad_face(lines: _Lines, counts: tuple[int, int, int]) -> MeshError:
@@ -299,17 +314,16 @@ def _first_bad_face(lines: _Lines, counts: tuple[int, int, int]) -> MeshError:
     return MeshError(f"{lines.path} has faces that cannot be read: export it again, as plain OBJ")
 
 
-def _fan(sizes: np.ndarray) -> np.ndarray:
+def _fan(sizes: _Integers) -> _Integers:
     """Corners [T * 3] of the triangles that fan out from the first corner of each face."""
     triangles = sizes - 2
     first = np.repeat(np.cumsum(sizes) - sizes, triangles)
     step = np.arange(len(first)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    return np.stack([first, first + step + 1, first + step + 2], axis=-1).reshape(-1)
+    corners: _Integers = np.stack([first, first + step + 1, first + step + 2], axis=-1).reshape(-1)
+    return corners
 
 
-def _mesh(
-    path: Path, positions: np.ndarray, uvs: np.ndarray, normals: np.ndarray, corners: np.ndarray, require_uv: bool
-) -> Mesh:
+def _mesh(path: Path, positions: _Floats, uvs: _Floats, normals: _Floats, corners: _Integers, require_uv: bool) -> Mesh:
     index = torch.from_numpy(corners)
     without_uv = index[:, 1] < 0
     if bool(without_uv.any()):
@@ -342,8 +356,8 @@ def _mesh(
     return mesh
 
 
-def _materials(lines: _Lines, sizes: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Names in the order of their first face, and the number of each triangle's, int64 [T]."""
+def _materials(lines: _Lines, sizes: _Integers) -> tuple[list[str], _Integers]:
+    """Names in the order of their first face, and for each triangle the number of its name, int64 [T]."""
     marks = [(0, ""), *lines.materials, (len(sizes), "")]
     names: dict[str, int] = {}
     of_face = np.zeros(len(sizes), np.int64)
@@ -364,11 +378,11 @@ def _check_names(materials: Sequence[MtlMaterial]) -> None:
 
 
 def _obj_text(mesh: Mesh, names: list[str], library: str) -> str:
-    """The OBJ file of a mesh: position, uv and normal of a vertex have the same number."""
+    """The OBJ file of a mesh: a vertex's position, uv and normal have the same number."""
     position, normal, uv = (x.detach().cpu().double().numpy() for x in (mesh.position, mesh.normal, mesh.uv))
     parts = [f"mtllib {library}"]
     parts += starmap("v {:.9g} {:.9g} {:.9g}".format, position.tolist())
-    # 17 digits: 1 - v has more of them than v.
+    # 17 digits: 1 - v has more digits than v.
     parts += starmap("vt {:.9g} {:.17g}".format, np.stack([uv[:, 0], 1 - uv[:, 1]], -1).tolist())
     parts += starmap("vn {:.9g} {:.9g} {:.9g}".format, normal.tolist())
     triangles = (mesh.triangles.cpu().numpy() + 1).tolist()
