@@ -1,1 +1,1 @@
-"""Materials: the maps that are fitted, and fields that can stand in for them."""
+"""Materials: the maps that are fitted, and fields that can replace them."""

@@ -1,8 +1,8 @@
 """Multiresolution hash encoding of points (Mueller et al., Instant Neural Graphics Primitives, 2022), in plain PyTorch.
 
-Every level is a grid over the unit cube whose vertices hold a few learned features; a point reads each level
-trilinearly. Coarse levels have a table entry for every vertex. Fine ones share a table of fixed size through a hash of
-the vertex: collisions are left to training, which is ruled by the points that matter.
+Every level is a grid over the unit cube, and its vertices hold a few learned features. A point reads each level
+trilinearly. Coarse levels have a table entry for every vertex. Fine ones use a table of fixed size through a hash of the
+vertex. Training resolves the collisions, because the points that matter dominate it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from render.texture.sampling import weighted_sum
 
 # The paper's primes; the first factor is 1 so that neighbours along x lie side by side in memory.
 _PRIMES = (1, 2_654_435_761, 805_459_861)
-# Spread of the first features: small, so that the network starts from nearly nothing and no level is ahead (paper).
+# Spread of the first features: small, so that they start near zero and no level starts ahead of another (paper).
 _INITIAL_SPREAD = 1e-4
 
 
@@ -25,10 +25,10 @@ class HashGridConfig:
     """Shape of a hash grid; the defaults are nvdiffrec's.
 
     levels              number of grids
-    features            features a vertex
-    table_size          most entries of one level; a power of two
+    features            features of a vertex
+    table_size          the most entries of one level; a power of two
     base_resolution     cells along an axis of the coarsest grid
-    finest_resolution   cells along an axis of the finest; those between grow geometrically, rounded down
+    finest_resolution   cells along an axis of the finest grid; those between grow geometrically, rounded down
     """
 
     levels: int = 16
@@ -53,24 +53,24 @@ class HashGridConfig:
         if self.levels == 1:
             return [self.base_resolution]
         growth = math.log(self.finest_resolution / self.base_resolution) / (self.levels - 1)
-        # The finest is met exactly; without the allowance rounding could make it one less.
+        # The small addition makes the finest one exact: without it, rounding could make it one less.
         return [int(self.base_resolution * math.exp(growth * level) + 1e-6) for level in range(self.levels)]
 
     def entries(self) -> list[int]:
-        """Table entries of each level: one a vertex while they fit, then `table_size`."""
+        """Table entries of each level: one for each vertex while they fit, then `table_size`."""
         return [min((resolution + 1) ** 3, self.table_size) for resolution in self.resolutions()]
 
 
 class HashGrid(torch.nn.Module):
     """Learned features of points in the unit cube: [S, 3] -> [S, levels * features].
 
-    generator   of the first features, uniform in +-1e-4; None: PyTorch's own
+    generator   draws the first features, uniform in +-1e-4; None: PyTorch's own
     dtype       float32 or float64
 
-    The gradient to the table is summed without races, so training repeats itself exactly (see `weighted_sum`). It
-    reaches the points too, except at the faces of cells, where trilinear interpolation has kinks. Differs from
-    tiny-cuda-nn, which nvdiffrec uses: grids cover the cube edge to edge as in the paper, without its half-cell shift
-    and half-precision features, so that its trained tables cannot be read here.
+    The gradient to the table is summed without races, so training repeats itself exactly (see `weighted_sum`). Points have
+    a gradient too, except at the faces of cells, where trilinear interpolation has kinks. It differs from tiny-cuda-nn,
+    which nvdiffrec uses: grids cover the cube edge to edge as in the paper, without tiny-cuda-nn's half-cell shift and
+    half-precision features. So its trained tables cannot be read here.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class HashGrid(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.config = config or HashGridConfig()
-        # Drawn on the CPU, or where the generator is: the same numbers for every device.
+        # Draw on the CPU, or where the generator is: the numbers are the same for every device.
         source = generator.device if generator is not None else torch.device("cpu")
         tables = []
         for count in self.config.entries():
@@ -103,11 +103,11 @@ class HashGrid(torch.nn.Module):
 
 
 def vertex_taps(point: torch.Tensor, resolution: int, entries: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Table entries and trilinear weights of the eight vertices about each point: [S, 3] -> int32, float [S, 8].
+    """Table entries and trilinear weights of the eight vertices around each point: [S, 3] -> int32, float [S, 8].
 
     point       in 0..1
     resolution  cells along an axis
-    entries     of the table: one a vertex ((resolution + 1)^3) or fewer, a power of two, through the hash
+    entries     of the table: one for each vertex, (resolution + 1)^3, or fewer, a power of two, through the hash
     """
     scaled = point * resolution
     low = scaled.detach().floor().clamp(0, resolution - 1)
@@ -115,7 +115,7 @@ def vertex_taps(point: torch.Tensor, resolution: int, entries: int) -> tuple[tor
     low = low.long()
     dense = entries == (resolution + 1) ** 3
     factors = (1, resolution + 1, (resolution + 1) ** 2) if dense else _PRIMES
-    # For each axis the part of the address of the lower and of the upper vertex.
+    # For each axis, its part of the address for the lower and for the upper vertex.
     parts = [torch.stack([low[:, k], low[:, k] + 1], 1) * factors[k] for k in range(3)]
     shares = [torch.stack([1 - fraction[:, k], fraction[:, k]], 1) for k in range(3)]
     x, y, z = parts[0][:, None, None, :], parts[1][:, None, :, None], parts[2][:, :, None, None]

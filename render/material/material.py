@@ -1,4 +1,4 @@
-"""Materials: what gives the parameters of a surface point, from textures, a field in space, or one packed texture."""
+"""Materials: they give the parameters of a surface point, from textures, a field in space, or one packed texture."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ METALLIC = slice(4, 5)
 NORMAL = slice(5, 8)
 ALPHA = slice(8, 9)
 
-# Below this a lobe is narrower than the finest prefiltered level can tell.
+# Below this, a lobe is narrower than the finest prefiltered level can show.
 MIN_ROUGHNESS = 0.05
-# Fitted normals lean at most this far from the surface's own: about 87 degrees.
+# A fitted normal leans at most about 87 degrees from the surface's own: its z is at least this.
 MIN_NORMAL_Z = 0.05
 
 # Standard deviations of the jitter behind `kd_grad`: in uv for textures, in world units for a field (nvdiffrec's).
@@ -33,7 +33,7 @@ POSITION_JITTER = 0.01
 class MaterialSample:
     """A material at some points.
 
-    kd      [..., 3], linear base colour
+    kd      [..., 3], linear base color
     ks      [..., 3], occluded fraction, roughness, metallic
     normal  [..., 3], decoded tangent-space normal (+Y up unless the shading says DirectX), or None for a flat one
     alpha   [..., 1], or None where the material is opaque
@@ -46,14 +46,14 @@ class MaterialSample:
 
 
 class Material(Protocol):
-    """Anything that knows its parameters at surface points."""
+    """Any object that knows its parameters at surface points."""
 
     def sample(self, points: SurfacePoints) -> MaterialSample:
         """The parameters at the points."""
         ...
 
     def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
-        """kd [..., 3] a little beside the points, for the smoothness of the base colour."""
+        """kd [..., 3] at a small random distance from the points, for the smoothness of the base color."""
         ...
 
 
@@ -66,7 +66,7 @@ def _jittered(value: torch.Tensor, deviation: float, generator: torch.Generator 
 class TextureMaterial:
     """A material of separate textures, each of any size: kd (3 channels, or 4 with alpha), ks (3), normal (3) or None.
 
-    Filtered as nvdiffrast does: the level of detail follows the long axis of a pixel's footprint.
+    It filters as nvdiffrast does: the level of detail follows the long axis of a pixel's footprint.
     """
 
     kd: Texture2D
@@ -87,7 +87,7 @@ class TextureMaterial:
 class FieldMaterial:
     """A material as one field in space: world positions [..., 3] -> kd (3 or 4), ks (3), normal (3): 9 or 10 channels.
 
-    Such as `MLPTexture3D.sample`; one lookup serves all parameters. Raises ValueError for another number of channels.
+    An example is `MLPTexture3D.sample`. One lookup gives all parameters. Raises ValueError for another number of channels.
     """
 
     field: Callable[[torch.Tensor], torch.Tensor]
@@ -110,10 +110,10 @@ class FieldMaterial:
 
 @dataclass
 class MaterialMaps:
-    """`texels` float32 [R, R, 8 or 9]: linear base colour, roughness, metallic, tangent-space normal, and alpha or not.
+    """`texels` float32 [R, R, 8 or 9]: linear base color, roughness, metallic, tangent-space normal, and alpha in the 9th.
 
-    The form in which the fit holds a material: one lookup for all. The level of detail follows the area of a pixel's
-    footprint, so that what is seen at a grazing angle keeps its detail; references do not blur it either.
+    The fit holds a material in this form: one lookup gives everything. The level of detail follows the area of a pixel's
+    footprint, so surfaces at a grazing angle keep their detail; references do not blur it either.
     """
 
     texels: torch.Tensor
@@ -152,7 +152,7 @@ class MaterialMaps:
 def initial_maps(
     resolution: int, alpha: bool, color: torch.Tensor | None = None, device: torch.device | str = "cpu"
 ) -> MaterialMaps:
-    """Where a fit starts: an even, half-rough, slightly metallic surface of the given base colour [3] (grey by default)."""
+    """The start of a fit: an even, half-rough, slightly metallic surface of the given base color [3] (gray by default)."""
     texels = torch.zeros(resolution, resolution, ALPHA.stop if alpha else NORMAL.stop, device=device)
     texels[..., KD] = 0.5 if color is None else color
     texels[..., ROUGHNESS] = 0.5
@@ -165,7 +165,7 @@ def initial_maps(
 
 @torch.no_grad()
 def project_(texels: torch.Tensor) -> None:
-    """Bring texels [..., C] back to what a material can be, in place: values in range, normals unit and facing outward."""
+    """Make texels [..., C] valid for a material, in place: values in range, normals of unit length and facing outward."""
     texels[..., : METALLIC.stop].clamp_(0, 1)
     texels[..., ROUGHNESS].clamp_(min=MIN_ROUGHNESS)
     normal = texels[..., NORMAL]

@@ -1,1 +1,1 @@
-"""Which triangle each pixel sees, and what follows from that alone."""
+"""Which triangle each pixel sees, and the values that follow from that alone."""

@@ -1,13 +1,13 @@
 """Antialiasing of silhouettes by their exact edges.
 
-Pixels are decided at their centres, so a silhouette is a staircase. Between two neighbouring pixels that see different
-triangles the nearer triangle's edge crosses the line between their centres; where it does tells how much of the pixel
-it cuts belongs to the other side. That much of the neighbour's colour is blended in (Laine et al., "Modular Primitives
-for High-Performance Differentiable Rendering", 2020, section 3.5; the same look as nvdiffrast's `antialias`).
+Visibility is decided at pixel centers, so a silhouette is a staircase. Between two neighboring pixels that see different
+triangles, the nearer triangle's edge crosses the line between their centers. The place of the crossing tells how much of
+the pixel it cuts belongs to the other side. That much of the neighbor's color is blended in (Laine et al., "Modular
+Primitives for High-Performance Differentiable Rendering", 2020, section 3.5; it looks like nvdiffrast's `antialias`).
 
-What it gets wrong: only the edge through which the line leaves the nearer pixel's own triangle is looked at, and only
-across its steeper direction, so corners and slivers thinner than a pixel keep some of the staircase. Gradients go to
-the colours; there are none to positions, which a fit of materials keeps.
+Limits: it only uses the edge through which the line leaves the nearer pixel's own triangle, and only across the edge's
+steeper direction, so corners and slivers thinner than a pixel keep some of the staircase. Gradients go to the colors.
+Positions get none: a fit of materials does not change them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch
 from render.geometry.mesh import Mesh
 from render.raster.portable import Fragments
 
-# A crossing may lie this far, in pixels, beyond the two centres: where vertices were snapped before the pixels were decided.
+# A crossing may lie this far, in pixels, beyond the two centers: a provider may snap vertices before it decides pixels.
 _SLACK = 1 / 16
 
 
 def opposite_vertices(mesh: Mesh) -> torch.Tensor:
     """For each triangle and each of its corners, the vertex across the opposite side: int64 [T, 3], -1 at open sides.
 
-    Vertices at the same position count as one, so the seams of uvs and normals are no open sides. Triangles that have a
-    position twice, as at the poles of a sphere, are nobody's neighbours. Where more than two triangles share a side, two
-    of them are neighbours and the others' sides are open.
+    Vertices at the same position count as one, so the seams of uvs and normals are not open sides. Triangles that have a
+    position twice, as at the poles of a sphere, have no neighbors. Where more than two triangles share a side, two of them
+    are neighbors and the others' sides are open.
     """
     welded = _weld(mesh.position)
     corner = mesh.triangles
@@ -50,12 +50,14 @@ def opposite_vertices(mesh: Mesh) -> torch.Tensor:
 
 
 def _weld(position: torch.Tensor) -> torch.Tensor:
-    """The same number for vertices [V, 3] at the same position: int64 [V]."""
-    # -0.0 and 0.0 are one place. Sorting one 64-bit mixture of the bits is much faster than sorting rows.
+    """Numbers of vertices [V, 3], int64 [V]; vertices at the same position have the same number."""
+    # -0.0 and 0.0 are the same place. It is much faster to sort one 64-bit hash of the bits than to sort rows.
     bits = (position.float() + 0.0).contiguous().view(torch.int32).long()
     key = (bits[:, 0] * -7046029254386353131) ^ (bits[:, 1] * -4417276706812531889)
     key = (key ^ (key >> 29)) * -4658895280553007687 + bits[:, 2] * 1609587929392839161
-    return torch.unique(key, return_inverse=True)[1]
+    _, number = torch.unique(key, return_inverse=True)
+    result: torch.Tensor = number
+    return result
 
 
 def antialias(
@@ -67,7 +69,7 @@ def antialias(
 ) -> torch.Tensor:
     """Blend the silhouettes of an image: [N, H, W, C] -> [N, H, W, C], differentiable in the image.
 
-    position_clip  [N, V, 4]; triangles int64 [T, 3]; opposite int64 [T, 3], of `opposite_vertices`
+    position_clip  [N, V, 4]; triangles int64 [T, 3]; opposite int64 [T, 3], from `opposite_vertices`
     fragments      one layer: what each pixel of the image shows
     """
     views, height, width, channels = image.shape
@@ -84,13 +86,13 @@ def antialias(
     near_is_here = depth[here] <= depth[there]
     near = torch.where(near_is_here, here, there)
     view, column, row = near // (height * width), near % width, near // width % height
-    centre = torch.stack([2 * (column + 0.5) / width - 1, 2 * (row + 0.5) / height - 1], dim=-1)
+    center = torch.stack([2 * (column + 0.5) / width - 1, 2 * (row + 0.5) / height - 1], dim=-1)
     distance = _exit_distance(
         position_clip.double(),
         triangles[triangle[near]],
         opposite[triangle[near]],
         view,
-        centre.double(),
+        center.double(),
         torch.tensor([width / 2, height / 2], device=image.device, dtype=torch.float64),
         vertical,
         near_is_here,
@@ -98,7 +100,7 @@ def antialias(
     found = torch.isfinite(distance)
     near, far, distance = near[found], torch.where(near_is_here, there, here)[found], distance[found].to(image)
     flat = image.reshape(-1, channels)
-    # Nearer than half way the edge cuts the near pixel, which takes the far colour there; beyond, the other way round.
+    # In the near half the edge cuts the near pixel, which takes the far color there; in the far half it is the reverse.
     share = 0.5 - distance
     into = torch.where(share > 0, near, far)
     change = share.abs()[:, None] * (flat[near + far - into] - flat[into])
@@ -110,19 +112,20 @@ def _exit_distance(
     corner: torch.Tensor,
     opposite: torch.Tensor,
     view: torch.Tensor,
-    centre: torch.Tensor,
+    center: torch.Tensor,
     half_size: torch.Tensor,
     vertical: torch.Tensor,
     forward: torch.Tensor,
 ) -> torch.Tensor:
-    """How far from the near pixel's centre its triangle ends on the way to its neighbour, in pixels, 0..1; nan where
-    it does not end there at a silhouette.
+    """The distance from the near pixel's center at which its triangle ends on the way to the neighbor, in pixels, 0..1.
 
-    corner, opposite int64 [P, 3]; centre [P, 2] device coordinates; vertical, forward bool [P]: the neighbour's direction.
+    nan where it does not end there at a silhouette.
+
+    corner, opposite int64 [P, 3]; center [P, 2] device coordinates; vertical, forward bool [P]: the neighbor's direction.
     """
     clip = position_clip[view[:, None], corner]
     w = clip[..., 3]
-    pixel = (clip[..., :2] / w[..., None] - centre[:, None]) * half_size
+    pixel = (clip[..., :2] / w[..., None] - center[:, None]) * half_size
     along = torch.where(vertical[:, None], pixel[..., 1], pixel[..., 0]) * torch.where(forward, 1.0, -1.0)[:, None]
     across = torch.where(vertical[:, None], pixel[..., 0], pixel[..., 1])
     # Side k joins the corners after corner k.
@@ -142,10 +145,11 @@ def _exit_distance(
 def _silhouettes(
     position_clip: torch.Tensor, clip: torch.Tensor, opposite: torch.Tensor, view: torch.Tensor
 ) -> torch.Tensor:
-    """Whether beyond each side [P, 3] the surface ends or folds back: the neighbour's third vertex lies on our own side."""
+    """Whether the surface ends or folds back beyond each side [P, 3]: there the neighbor's third vertex lies on this side."""
     homogeneous = clip[..., [0, 1, 3]]
     beyond = position_clip[view[:, None], opposite.clamp(min=0)][..., [0, 1, 3]]
     across = torch.linalg.cross(homogeneous[:, [1, 2, 0]], homogeneous[:, [2, 0, 1]])
     own_side = (across * homogeneous).sum(-1)
     other_side = (across * beyond).sum(-1)
-    return (opposite < 0) | ((own_side < 0) == (other_side < 0))
+    folds_back: torch.Tensor = (own_side < 0) == (other_side < 0)
+    return (opposite < 0) | folds_back

@@ -6,8 +6,8 @@ import torch
 
 
 def composite(color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Layers near to far, color [P, K, 3] and alpha [P, K, 1], as premultiplied pixels [P, 4]."""
-    # Layer by layer: the gradient of torch.cumprod looks at its values, which no CUDA graph can capture.
+    """Premultiplied pixels [P, 4] of layers from near to far: color [P, K, 3], alpha [P, K, 1]."""
+    # Layer by layer: the gradient of torch.cumprod reads its values on the host, which a CUDA graph cannot capture.
     through = torch.ones_like(alpha[:, 0])
     total, coverage = torch.zeros_like(color[:, 0]), torch.zeros_like(alpha[:, 0])
     for layer in range(color.shape[1]):

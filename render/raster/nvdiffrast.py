@@ -1,11 +1,11 @@
 """Visibility by nvdiffrast, where it is installed: the fast provider on NVIDIA GPUs.
 
-nvdiffrast (github.com/NVlabs/nvdiffrast) is not a dependency: its licence allows research and evaluation only, and it is
-compiled on the user's machine. Everything works without it through `render.raster.portable.visible_fragments`.
+nvdiffrast (github.com/NVlabs/nvdiffrast) is not a dependency: its license allows research and evaluation only, and it is
+compiled on the user's machine. Without it, `render.raster.portable.visible_fragments` does all the work.
 
-Only the triangle of each pixel and layer is taken from it; barycentrics, depths and derivatives follow in closed form as
-for the portable provider, so both agree to rounding wherever they see the same triangle. They do save within 1/16 pixel
-of an edge, since nvdiffrast snaps vertices to that grid first.
+Only the triangle of each pixel and layer comes from nvdiffrast. Barycentrics, depths and derivatives follow in closed form
+as for the portable provider, so both agree to rounding wherever they see the same triangle. They see the same triangle
+except within 1/16 pixel of an edge, because nvdiffrast snaps vertices to that grid first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def nvdiffrast_is_installed() -> bool:
 
 
 def nvdiffrast_rasterizer(device: torch.device | str) -> Rasterizer:
-    """nvdiffrast as a `Rasterizer` for tensors on a CUDA device. Raises ProviderError where that is not possible."""
+    """nvdiffrast as a `Rasterizer` for tensors on a CUDA device. Raises ProviderError if it cannot run here."""
     if torch.device(device).type != "cuda":
         raise ProviderError(
             f"nvdiffrast needs a CUDA device, not {device}: use render.raster.portable.visible_fragments"
@@ -50,7 +50,7 @@ def _context(device: torch.device) -> Any:
 def _rasterize(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """As `visible_fragments`."""
+    """The same as `visible_fragments`."""
     import nvdiffrast.torch
 
     exact = position_clip.detach().double()

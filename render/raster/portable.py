@@ -1,16 +1,16 @@
-"""Visibility: which triangle is seen through the centre of each pixel, by a span rasteriser in plain PyTorch.
+"""Visibility: the triangle that each pixel's center sees, by a span rasterizer in plain PyTorch.
 
 This is the portable provider of visibility; `render.raster.kernels.triton_provider` and `render.raster.nvdiffrast` are the
 others. A provider is a `Rasterizer`.
 
-Conventions are those of clip space after the y-flipping `camera.perspective`: pixel (row 0, column 0) has its centre at
-normalised device coordinates (-1 + 1/W, -1 + 1/H), and row 0 is the top of the picture. Triangles are two-sided.
+Conventions are those of clip space after `camera.perspective`, which flips y: pixel (row 0, column 0) has its center at
+normalized device coordinates (-1 + 1/W, -1 + 1/H), and row 0 is the top of the picture. Triangles are two-sided.
 
-Method: 2D homogeneous rasterisation (Olano and Greer, "Triangle Scan Conversion using 2D Homogeneous Coordinates",
+Method: 2D homogeneous rasterization (Olano and Greer, "Triangle Scan Conversion using 2D Homogeneous Coordinates",
 1997). For a triangle with clip-space vertices (x_i, y_i, w_i) the rows of the inverse of [[x, y, w]] give three edge
-functions E_i(x, y) = A_i x + B_i y + C_i with perspective-correct barycentrics b_i = E_i / (E_0 + E_1 + E_2), so no
-triangle needs clipping and the screen derivatives have the closed form db_i/dx = (A_i - b_i sum A) / sum E. Edges are
-evaluated in float64, which makes neighbours agree on shared edges to rounding.
+functions E_i(x, y) = A_i x + B_i y + C_i with perspective-correct barycentrics b_i = E_i / (E_0 + E_1 + E_2). So no
+triangle needs clipping, and the screen derivatives have the closed form db_i/dx = (A_i - b_i sum A) / sum E. Edges are
+evaluated in float64, so that neighbors agree on shared edges to rounding.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dataclasses import dataclass
 
 import torch
 
-# Where in a pixel it is sampled, in pixels from its centre. Edges of aligned scenes pass exactly through centres, and both
-# triangles along them would cover those: a second surface where alpha is fitted. Much more than the tolerance of spans.
-# The step in x is much the larger, as nvdiffrast gives centres on an edge to the triangle at its one side: of 47 such
-# centres in the recorded view of Spot, steps alike give 6 to another triangle, these 3.
+# The place of a pixel's sample, in pixels from its center. In aligned scenes, edges pass exactly through centers, and both
+# triangles along an edge would cover those: a second surface where alpha is fitted. The steps are much larger than the
+# tolerance of spans. The step in x is much larger than that in y, because nvdiffrast gives centers on an edge to the triangle
+# on one side: of 47 such centers in the recorded view of Spot, equal steps give 6 to another triangle, these steps 3.
 _SAMPLE_X, _SAMPLE_Y = 1e-6, 2e-8
 
 _NO_FRAGMENT = torch.iinfo(torch.int64).max
-# Triangles of all views that are set up at a time: about 400 bytes each.
+# The number of triangles, of all views, that are set up at a time: about 400 bytes each.
 _TRIANGLES_AT_A_TIME = 1 << 21
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """Visible surface points of some views, one row a (pixel, depth layer), ordered by layer, then pixel.
+    """Visible surface points of some views, one row for each (pixel, depth layer), ordered by layer, then pixel.
 
-    view         int64 [F], which view
+    view         int64 [F], the number of the view
     pixel        int64 [F], (view * height + row) * width + column
     layer        int64 [F], 0 is the nearest surface
     triangle     int64 [F], row of the triangle array
@@ -58,7 +58,7 @@ class Fragments:
         return Fragments(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
-# (position_clip [N, V, 4], triangles [T, 3], (height, width), layers) -> Fragments; as `visible_fragments`.
+# (position_clip [N, V, 4], triangles [T, 3], (height, width), layers) -> Fragments; the same as `visible_fragments`.
 Rasterizer = Callable[[torch.Tensor, torch.Tensor, tuple[int, int], int], Fragments]
 
 
@@ -69,15 +69,15 @@ def visible_fragments(
     layers: int = 1,
     subpixels: int | None = None,
 ) -> Fragments:
-    """Rasterise views of one mesh and keep the `layers` nearest surfaces of every pixel.
+    """Rasterize views of one mesh and keep the `layers` nearest surfaces of every pixel.
 
     position_clip  float [V, 4] or, for N views at once, [N, V, 4]; clip space
     triangles      int [T, 3], indices into the vertices
     resolution     (height, width) in pixels
-    subpixels      16 decides pixels as nvdiffrast does, by vertices rounded to 1/16 pixel; None by exact ones
-    Degenerate triangles and triangles behind the eye give no fragment. Surfaces of equal depth are told apart by their
-    triangle index, so peeling neither loses nor repeats one. Memory: about 100 bytes for each covered
-    (triangle, pixel) pair, hidden ones included.
+    subpixels      16 decides pixels as nvdiffrast does, with vertices rounded to 1/16 pixel; None with exact vertices
+    Degenerate triangles and triangles behind the eye give no fragment. The triangle index orders surfaces of equal depth,
+    so peeling neither loses nor repeats a surface. Memory: about 100 bytes for each covered (triangle, pixel) pair,
+    including hidden ones.
     """
     height, width = resolution
     clip = position_clip.detach().double()
@@ -108,13 +108,13 @@ def fragments_of_triangles(
     layer: torch.Tensor,
     triangle: torch.Tensor,
 ) -> Fragments:
-    """What follows in closed form once it is known which triangle each pixel sees, for any provider.
+    """The fragments of known triangles, in closed form, for any provider: it only has to find each pixel's triangle.
 
     position_clip  float64 [N, V, 4]; pixel, layer, triangle  int64 [F], as in `Fragments`
     """
     height, width = resolution
     view, in_view = pixel // (height * width), pixel % (height * width)
-    is_few = len(position_clip) * len(triangles) <= len(triangle)  # then each is worked out once
+    is_few = len(position_clip) * len(triangles) <= len(triangle)  # then compute each triangle once
     corners = (
         position_clip[:, triangles.long()].reshape(-1, 3, 4)
         if is_few
@@ -147,10 +147,10 @@ def fragments_of_triangles(
 def depth_range(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nearest and farthest z/w of each pixel, two float64 [H, W]; +inf and -inf where nothing is hit.
+    """Nearest and farthest z/w of each pixel, two float64 [H, W]; +inf and -inf where the pixel sees nothing.
 
     Arguments as for `visible_fragments`. With an orthographic camera these are the shadow maps of two opposite
-    directions for the price of one.
+    directions at the cost of one.
     """
     height, width = resolution
     pixel, _, depth = _covered_pixels(position_clip.detach().double()[None], triangles.long(), resolution)
@@ -162,7 +162,7 @@ def depth_range(
 
 
 def _snapped(clip: torch.Tensor, resolution: tuple[int, int], subpixels: int) -> torch.Tensor:
-    """Clip positions [N, V, 4] whose pixel coordinates are multiples of 1 / subpixels; those behind the eye stay."""
+    """Clip positions [N, V, 4] rounded so that pixel coordinates are multiples of 1 / subpixels; those behind the eye stay."""
     w = clip[..., 3:]
     in_front = w > 0
     safe_w = torch.where(in_front, w, torch.ones_like(w))
@@ -180,9 +180,9 @@ def _stacked_triangles(triangles: torch.Tensor, views: int, vertices: int) -> to
 def _covered_pixels(
     clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every (pixel, triangle) pair whose centre is covered: pixel, triangle and z/w, each [P].
+    """Every pair of a pixel and a triangle that covers its center: pixel, triangle and z/w, each [P].
 
-    clip  float64 [N, V, 4]; triangles  int64 [N * T, 3], see `_stacked_triangles`; pixels count over all views.
+    clip  float64 [N, V, 4]; triangles  int64 [N * T, 3], see `_stacked_triangles`; pixel numbers run over all views.
     """
     height, width = resolution
     corners = clip.reshape(-1, 4)[triangles]
@@ -215,8 +215,8 @@ def _device_y(row: torch.Tensor, height: int) -> torch.Tensor:
 
 
 def _edge_functions(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of triangles with corners [T, 3, 4]: edge coefficients [T, 3, 3] (scaled so that their sum is 1/w), the plane of
-    z/w [T, 3], and which triangles are usable [T].
+    """For triangles with corners [T, 3, 4]: edge coefficients [T, 3, 3] (scaled so that their sum is 1/w), the plane of
+    z/w [T, 3], and whether a triangle is usable [T].
     """
     x, y, z, w = corners.unbind(-1)
     homogeneous = torch.stack([x, y, w], dim=-1)
@@ -232,7 +232,7 @@ def _edge_functions(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, 
 def _spans(
     corners: torch.Tensor, edges: torch.Tensor, kept: torch.Tensor, resolution: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Runs of pixel centres inside a triangle: triangle, row, first and last column, each int64 [S]."""
+    """Runs of pixel centers inside a triangle: triangle, row, first and last column, each int64 [S]."""
     height, width = resolution
     w = corners[..., 3]
     crosses_eye = (w <= 0).any(-1)
@@ -267,7 +267,7 @@ def _nearest(
     pixel: torch.Tensor, triangle: torch.Tensor, depth: torch.Tensor, pixels: int, layers: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices of the nearest `layers` fragments of each pixel, and their layer numbers."""
-    # One sortable integer: 31 bits of depth (steps of 1e-9), then the triangle index to break ties.
+    # One integer to sort by: 31 bits of depth (steps of 1e-9), then the triangle index for equal depths.
     key = (((depth + 1.0) * (2**30 - 1)).long() << 32) | triangle
     candidates = torch.arange(len(key), device=key.device)
     chosen, numbers = [], []

@@ -1,4 +1,4 @@
-"""Surface points: what the fragments of rasterised views see of the mesh."""
+"""Surface points: what the fragments of rasterized views see of the mesh."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from render.raster.portable import Fragments
 
 @dataclass(frozen=True)
 class ShadingPoints:
-    """What shading wants to know of points on the mesh, each field [..., C].
+    """What shading must know about points on the mesh, each field [..., C].
 
     normal     [..., 3], interpolated shading normal, unit; on a triangle seen from behind the whole frame is turned
-               round, so that it faces the eye as Cycles has it
+               around to face the eye, as in Cycles
     tangent    [..., 3], interpolated; sign [..., 1], of the bitangent
     view       [..., 3], unit, towards the eye
     uv         [..., 2], v pointing down
-    footprint  [...], side of a pixel's footprint in uv units (1 = the whole texture), the root of its area
+    footprint  [...], side of a pixel's footprint in uv units (1 = the whole texture): the square root of its area
     """
 
     normal: torch.Tensor
@@ -35,12 +35,12 @@ class ShadingPoints:
 
 @dataclass(frozen=True)
 class SurfacePoints(ShadingPoints):
-    """Points with all that a renderer's G-buffer holds.
+    """Points with everything that a renderer's G-buffer holds.
 
     position          [..., 3], world
-    geometric_normal  [..., 3], of the triangle, unit, turned to the eye like the frame
+    geometric_normal  [..., 3], of the triangle, unit, turned to the eye as the frame is
     uv_da             [..., 4], screen derivatives du/dx, du/dy, dv/dx, dv/dy per pixel, x to the right and y down
-    facing            [..., 1], -1 where the frame has been turned, else 1
+    facing            [..., 1], -1 where the frame was turned around, else 1
     """
 
     position: torch.Tensor
@@ -55,7 +55,7 @@ def interpolate(attribute: torch.Tensor, triangles: torch.Tensor, fragments: Fra
 
 
 def surface_points(mesh: Mesh, cameras: Camera | Sequence[Camera], fragments: Fragments) -> SurfacePoints:
-    """The points [F, ...] of fragments; `cameras` are those of the views the fragments count."""
+    """The points [F, ...] of fragments; `cameras[n]` is the camera of the fragments' view n."""
     corners = mesh.triangles[fragments.triangle]
     position = _blend(mesh.position, corners, fragments.barycentric)
     uv_dx = _blend(mesh.uv, corners, fragments.barycentric_dx)

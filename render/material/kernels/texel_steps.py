@@ -1,7 +1,7 @@
-"""The maps' part of an iteration in a few kernels: the pyramid's gradient folded, priors, Adam, projection, the new pyramid.
+"""The maps' part of an iteration in a few kernels: fold the pyramid's gradient, priors, Adam, projection, the new pyramid.
 
 The plain way is `render.texture.fixed_lookup.pyramid`, the smoothness of the fit's objective, `torch.optim.Adam` and
-`render.material.material.project_`, a hundred operators that read and write the maps twenty times.
+`render.material.material.project_`: a hundred operators that read and write the maps twenty times.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _TEXELS = 64
 class TexelSteps:
     """Adam's steps of maps [R, R, C] float32, changed in place, and the rows of their pyramid with `levels` levels.
 
-    smooth          float [C], weight of each channel's smoothness for a texel's step, see `backend.fit.objective`
-    edge            the step between neighbouring texels that counts as an edge
-    metallic_prior  weight of a texel's metallic being 0 or 1
+    smooth          float [C], weight of each channel's smoothness for a texel's step (the fit's objective sets it)
+    edge            the difference between neighboring texels that counts as an edge
+    metallic_prior  weight of the prior that pulls a texel's metallic to 0 or 1
     fitted          bool [C], the channels that are changed
 
     Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step.
@@ -45,7 +45,7 @@ class TexelSteps:
         self._fill()
 
     def step(self, gradient: torch.Tensor) -> None:
-        """A step by the gradient [T, C] of the rows, which is spoilt; afterwards the rows are those of the new maps."""
+        """Take a step with the gradient [T, C] of the rows, which is overwritten; then the rows are those of the new maps."""
         from render.material.kernels.texel_steps_triton import fold_level, step_texels
 
         channels, size = self._texels.shape[2], self._sizes[0]

@@ -1,4 +1,4 @@
-"""Triton: what the fit does with the maps in an iteration besides sampling them; maps are [R, R, C], contiguous."""
+"""Triton: everything that a fit's iteration does with the maps except sampling; maps are [R, R, C], contiguous."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def halve_texels(
     source, half, quarter, copy, size, values,
     TWICE: tl.constexpr, COPY: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """half = the means of 2 x 2 texels of the source, `size` wide; with TWICE quarter = those of half; with COPY the source too.
+    """half = the means of 2 x 2 texels of the source, `size` wide; with TWICE, quarter = the means of half.
 
-    A lane does one of the `values` values of the last of them.
+    With COPY, copy = the source. A lane does one of the `values` values of the last level.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < values
@@ -55,7 +55,7 @@ def _clamped(index, size):
 
 @triton.jit
 def _enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid):
-    """A quarter of a map `width` wide, bilinearly enlarged to twice its size, at (row, column) of that."""
+    """A quarter of a map `width` wide, bilinearly enlarged to twice its size, at (row, column) of the enlarged map."""
     other_row = _clamped(row // 2 + tl.where(row % 2 == 1, 1, -1), width)
     other_column = _clamped(column // 2 + tl.where(column % 2 == 1, 1, -1), width)
     near, far = (row // 2) * width, other_row * width
@@ -68,7 +68,7 @@ def _enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid
 
 @triton.jit(do_not_specialize=["values"])
 def fold_level(fine, coarse, width, values, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """fine += the smooth gradient of its means: a quarter of `coarse`, which is `width` wide, enlarged; a lane a value."""
+    """fine += the smooth gradient of its means: a quarter of `coarse`, `width` wide, enlarged; one value a lane."""
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < values
     channel, texel = lane % CHANNELS, lane // CHANNELS
@@ -90,10 +90,10 @@ def step_texels(
     ROUGHNESS: tl.constexpr, METALLIC: tl.constexpr, NORMAL: tl.constexpr, MIN_ROUGHNESS: tl.constexpr,
     MIN_UP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """new = what a step of Adam makes of the texels `old`, brought back to what a material can be; the moments in place.
+    """new = the texels `old` after a step of Adam and the projection to valid materials; changes the moments in place.
 
-    The gradient is that of the finest level, with that of the coarser ones folded in here, and of the priors.
-    smooth  [CHANNELS] weights of the smoothness; fitted [CHANNELS], 0 for channels that stay as they are
+    The gradient is that of the finest level; the kernel adds the coarser levels' gradient and the priors' gradients.
+    smooth  [CHANNELS] weights of the smoothness; fitted [CHANNELS], 0 for channels that do not change
     """
     texel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, LANES)[None, :]

@@ -1,9 +1,9 @@
-"""Triton: which triangle each sample of some views sees, by the smallest (depth, triangle) that an atomic leaves there.
+"""Triton: the triangle that each sample of some views sees; an atomic minimum keeps the smallest (depth, triangle).
 
-Two kernels. `set_up_triangles`, a triangle a lane, fills those of a few samples itself and notes the others in a list;
-`fill_tiles` fills these, a tile of samples at a time, each program as many tiles, so that one triangle over the whole
-image is as evenly spread over the machine as a thousand. Edges, their tolerance, the place of samples and the order of
-depths are those of `render.raster.portable`, in float64 as there.
+Two kernels. `set_up_triangles`, one triangle a lane, fills triangles of few samples itself and lists the others.
+`fill_tiles` fills the listed ones, a tile of samples at a time. Each of its programs has equally many tiles, so the work for
+one triangle over the whole image is spread over the machine as evenly as that for a thousand. Edges, their tolerance, the
+place of samples and the order of depths are those of `render.raster.portable`, in float64 as there.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import triton.language as tl
 from render.raster.portable import _SAMPLE_X, _SAMPLE_Y
 
 EMPTY = tl.constexpr(2**63 - 1)
-# A key holds z/w + 1 in these steps, above the number of the triangle.
+# A key holds z/w + 1 in these steps in its high bits, and the number of the triangle in its low bits.
 DEPTHS = tl.constexpr(2.0**30 - 1)
-# float64 values of a camera: the matrix from world to clip space, the eye and the axis, see `compose_cameras`.
+# The number of float64 values of a camera: the matrix from world to clip space, the eye and the axis, see `compose_cameras`.
 CAMERA = tl.constexpr(24)
 SAMPLE_X = tl.constexpr(_SAMPLE_X)
 SAMPLE_Y = tl.constexpr(_SAMPLE_Y)
-# Pixels along a side of the groups that are marked where anything is seen.
+# Pixels along a side of a group; a group that sees anything is marked.
 GROUP = tl.constexpr(8)
-# Float64 values of an entry of the list, see `set_up_triangles`.
+# The number of float64 values of an entry of the list, see `set_up_triangles`.
 RECORD = tl.constexpr(16)
-# The counter of the list: entries in the low bits, their tiles above, so that one addition draws both.
+# The counter of the list: entries in the low bits, their tiles in the high bits, so that one addition counts both.
 _ENTRY_BITS = tl.constexpr(30)
 _ENTRIES = tl.constexpr(2**30 - 1)
 _ROW_BITS = tl.constexpr(16)
 _COLUMNS = tl.constexpr(2**16 - 1)
 _TOLERANCE = tl.constexpr(1e-9)
-# A row of tiles starts at a multiple of this, where a sector of memory does.
+# A row of tiles starts at a multiple of this, as a sector of memory does.
 _ALIGNED = tl.constexpr(4)
 
 
 @triton.jit
 def _clip_position(positions, cameras, vertex, view, vertices, valid, CLIP: tl.constexpr):
-    """x, y, z, w in float64. CLIP: `positions` holds them, [N, V, 4]; else they are the world's, [V, 3]."""
+    """x, y, z, w in float64. With CLIP, `positions` [N, V, 4] holds them; else it holds world positions [V, 3]."""
     if CLIP:
         at = positions + (view.to(tl.int64) * vertices + vertex) * 4
         x = tl.load(at, mask=valid, other=0.0).to(tl.float64)
@@ -58,7 +58,7 @@ def _clip_position(positions, cameras, vertex, view, vertices, valid, CLIP: tl.c
 
 @triton.jit
 def _edge(j, k, inverse, width, height):
-    """The edge function of the corner opposite to j and k over (column, row): slopes and value at the first sample."""
+    """The edge function of the corner opposite j and k over (column, row): slopes, and the value at the first sample."""
     a = (j[1] * k[3] - j[3] * k[1]) * inverse
     b = (j[3] * k[0] - j[0] * k[3]) * inverse
     c = (j[0] * k[1] - j[1] * k[0]) * inverse
@@ -73,7 +73,7 @@ def _with_tolerance(edge):
 
 @triton.jit
 def _reach(box, x, y, w, is_seen):
-    """The box (left, right, top, bottom, whether it has no bounds) with one more point where `is_seen`."""
+    """The box (left, right, top, bottom, whether it has no bounds), enlarged by one more point where `is_seen`."""
     left, right, top, bottom, boundless = box
     is_bounded = is_seen & (w > 0)
     inverse = 1 / tl.where(is_bounded, w, 1.0)
@@ -89,7 +89,7 @@ def _reach(box, x, y, w, is_seen):
 
 @triton.jit
 def _reach_near_plane(box, a, b):
-    """The same with the point of the side from a to b on the near plane, z = -w, where it passes that."""
+    """The same, enlarged by the point where the side from a to b crosses the near plane, z = -w, if it does."""
     before, behind = a[2] + a[3], b[2] + b[3]
     is_cut = (before < 0) != (behind < 0)
     share = before / tl.where(is_cut, before - behind, 1.0)
@@ -99,7 +99,7 @@ def _reach_near_plane(box, a, b):
 
 @triton.jit
 def _samples_between(low, high, size, offset):
-    """First and last of `size` samples within a stretch of device coordinates; none where the first is the greater."""
+    """First and last of `size` samples within a range of device coordinates; there are none if the first is greater."""
     first = tl.ceil((low + 1) * (0.5 * size) - 0.5 - offset - _TOLERANCE)
     last = tl.floor((high + 1) * (0.5 * size) - 0.5 - offset + _TOLERANCE)
     first = tl.minimum(tl.maximum(first, 0.0), size)
@@ -111,8 +111,8 @@ def _samples_between(low, high, size, offset):
 def _set_up(
     positions, cameras, triangles, triangle, view, vertices, fine_width, fine_height, valid, CLIP: tl.constexpr
 ):
-    """Of triangles: three edges, at least 0 inside, and the plane of z/w, each (slope over columns, over rows, value at the
-    first sample), and their box: first column and row, columns and rows; no columns where nothing is seen.
+    """For triangles: three edges, at least 0 inside, and the plane of z/w, each (slope over columns, over rows, value at the
+    first sample); and their box: first column and row, number of columns and rows; 0 columns for an invisible triangle.
     """
     at = triangles + triangle.to(tl.int64) * 3
     first = tl.load(at, mask=valid, other=0)
@@ -138,7 +138,7 @@ def _set_up(
         one[2] * a[2] + two[2] * b[2] + three[2] * c[2],
     )
 
-    # What is nearer than the near plane is not seen, so the box is that of the rest: six points at most.
+    # The part before the near plane is not visible, so the box is that of the rest: six points at most.
     zero = tl.zeros_like(determinant)
     box = zero + float("inf"), zero - float("inf"), zero + float("inf"), zero - float("inf"), zero > 0
     box = _reach(box, a[0], a[1], a[3], a[2] + a[3] >= 0)
@@ -160,7 +160,7 @@ def _set_up(
 
 @triton.jit
 def _sample_number(row, column, width, SPP: tl.constexpr):
-    """Where a sample's key lies within its view: the SPP * SPP of a pixel follow each other."""
+    """The place of a sample's key within its view: the SPP * SPP samples of a pixel follow each other."""
     return (row // SPP * width + column // SPP) * (SPP * SPP) + row % SPP * SPP + column % SPP
 
 
@@ -174,8 +174,10 @@ def _draw(
     keys, previous, marks, one, two, three, depth, triangle, column, row, width, valid,
     PEEL: tl.constexpr, SPP: tl.constexpr,
 ):  # fmt: skip
-    """Leaves in a view's keys the nearest of what is there and the triangles, where they cover the sample, and marks the
-    pixel's group; with PEEL only of what lies behind `previous`."""
+    """Where the triangles cover the sample, keep the nearer of them and the view's key there, and mark the pixel's group.
+
+    With PEEL, only surfaces behind `previous` count.
+    """
     x, y = column.to(tl.float64), row.to(tl.float64)
     z = depth[0] * x + (depth[1] * y + depth[2])
     is_covered = _is_inside(one, x, y) & _is_inside(two, x, y) & _is_inside(three, x, y) & (z >= -1) & (z <= 1) & valid
@@ -190,7 +192,7 @@ def _draw(
 
 @triton.jit
 def groups_before(view, width, height):
-    """How many groups the views before one have."""
+    """The number of groups in the views before this one."""
     return view.to(tl.int64) * ((height + GROUP - 1) // GROUP) * ((width + GROUP - 1) // GROUP)
 
 
@@ -201,16 +203,16 @@ def set_up_triangles(
     CLIP: tl.constexpr, PEEL: tl.constexpr, SPP: tl.constexpr, SMALL: tl.constexpr, WIDE: tl.constexpr,
     HIGH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Programs [ceil((last - first) / BLOCK), views]: fills triangles whose box has at most SMALL samples, and lists the
+    """Programs [ceil((last - first) / BLOCK), views]: fill triangles whose box has at most SMALL samples, and list the
     others with their tiles of WIDE x HIGH samples.
 
-    keys      int64 [N * height * width * SPP^2], to begin with EMPTY
-    previous  with PEEL the keys of the layer in front
-    marks     int8 [N * ceil(height / 8) * ceil(width / 8)], to begin with 0: 1 for each group of pixels that sees something
-    starts    int64 [entries]: of each entry of the list its first tile, ascending
+    keys      int64 [N * height * width * SPP^2], EMPTY at first
+    previous  with PEEL, the keys of the layer in front
+    marks     int8 [N * ceil(height / 8) * ceil(width / 8)], 0 at first: becomes 1 for each group of pixels that sees something
+    starts    int64 [entries]: for each entry of the list its first tile, ascending
     records   float64 [entries, 16]: three edges and the plane of z/w, the box's row and column, its tiles in a row, the
               view and the triangle
-    counter   int64 [1], to begin with 0: the entries of the list and their tiles, see _ENTRY_BITS
+    counter   int64 [1], 0 at first: the entries of the list and their tiles, see _ENTRY_BITS
     """
     triangle = first + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     view = first_view + tl.program_id(1)
@@ -247,7 +249,7 @@ def set_up_triangles(
             tl.store(record + 3 + part, two[part], mask=is_large)
             tl.store(record + 6 + part, three[part], mask=is_large)
             tl.store(record + 9 + part, depth[part], mask=is_large)
-        # Whole numbers that float64 holds exactly.
+        # These are whole numbers that float64 holds exactly.
         tl.store(record + 12, ((top << _ROW_BITS) + (left - shift)).to(tl.float64), mask=is_large)
         tl.store(record + 13, across.to(tl.float64), mask=is_large)
         tl.store(record + 14, (across * 0 + view).to(tl.float64), mask=is_large)
@@ -256,7 +258,7 @@ def set_up_triangles(
 
 @triton.jit
 def _entry_of(starts, entries, item, SEARCH: tl.constexpr):
-    """The last entry that starts at the item or before: a digit of base 32 at a time, of SEARCH digits."""
+    """The last entry that starts at the item or before; the search finds its SEARCH digits of base 32 one by one."""
     entry = item * 0
     digit = tl.arange(0, 32)
     for place in range(SEARCH):
@@ -277,7 +279,7 @@ def fill_tiles(
     keys, previous, marks, starts, records, counter, width, height,
     PEEL: tl.constexpr, SPP: tl.constexpr, SEARCH: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
 ):  # fmt: skip
-    """Any number of programs: each fills its share of the tiles of the list; arguments as of `set_up_triangles`."""
+    """Any number of programs: each fills its share of the tiles of the list; arguments as for `set_up_triangles`."""
     noted = tl.load(counter)
     entries, tiles = noted & _ENTRIES, noted >> _ENTRY_BITS
     share = (tiles + tl.num_programs(0) - 1) // tl.num_programs(0)
@@ -310,8 +312,8 @@ def fill_tiles(
 def compose_cameras(matrices, cameras):
     """Programs [views]: cameras [N, 24] of world-to-camera and projection matrices [N, 2, 4, 4], all float64.
 
-    The eye is a point, (x, y, z, 1), or for an orthographic camera the unit vector towards it, (x, y, z, 0). Last comes the
-    row of the first matrix that gives z in the camera's axes.
+    The eye is a point, (x, y, z, 1), or for an orthographic camera the unit vector towards it, (x, y, z, 0). The last four
+    values are the row of the first matrix that gives z in the camera's axes.
     """
     view = matrices + tl.program_id(0) * 32
     projection, result = view + 16, cameras + tl.program_id(0) * CAMERA

@@ -1,8 +1,8 @@
-"""Visibility on a GPU without any other library: a provider as `render.raster.portable.visible_fragments`, by Triton's kernels.
+"""Visibility on a GPU without any other library: the provider that does `render.raster.portable.visible_fragments` in Triton.
 
-All views of a call are drawn together, a million triangles at a time, layer by layer. Which triangle is nearest is
-decided in float64 by the same edges, samples and order of depths, so the triangles are the same save where surfaces tie to
-the last digit.
+It draws all views of a call together, a million triangles at a time, layer by layer. It finds the nearest triangle in
+float64, with the same edges, samples and order of depths as the portable provider, so the triangles are the same except
+where surfaces agree to the last digit.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from render.core.kernels import has_triton, passes_tuples
 from render.raster.portable import Fragments, fragments_of_triangles, visible_fragments
 
 EMPTY = torch.iinfo(torch.int64).max
-# Triangles whose box holds at most so many samples are filled by the lane that set them up.
+# The lane that sets a triangle up also fills it if its box holds at most this many samples.
 _SMALL = 16
 _BLOCK = 64
-# The others are filled by tiles of so many samples, columns and rows.
+# Larger triangles are filled by tiles of this many columns and rows of samples.
 _TILE = (16, 8)
 _WARPS = 1
 _PROGRAMS_PER_PROCESSOR = 32
-# Of one launch, all views together: 136 bytes each.
+# The most triangles of one launch, all views together: 136 bytes each.
 _TRIANGLES_AT_A_TIME = 1 << 20
-# Of the views of a provider that are drawn together: 8 bytes each.
+# The most samples of the views that are drawn together: 8 bytes each.
 _SAMPLES_AT_A_TIME = 1 << 26
-# Of a camera, see `compose_cameras`.
+# The number of values of a camera, see `compose_cameras`.
 CAMERA_VALUES = 24
 # Rows and columns are kept in 16 bits, samples of a view in 31.
 _LARGEST_SIDE = 2**16 - 1
@@ -34,7 +34,7 @@ _MOST_SAMPLES = 2**31 - 1
 
 
 def can_rasterize(device: torch.device | str, resolution: tuple[int, int] = (1, 1), spp: int = 1) -> bool:
-    """Whether the kernels run on tensors of this device, and for pictures of this size."""
+    """Whether the kernels run on tensors of this device, and for images of this size."""
     height, width = resolution[0] * spp, resolution[1] * spp
     is_small = max(height, width) <= _LARGEST_SIDE and height * width <= _MOST_SAMPLES
     return is_small and has_triton(torch.device(device)) and passes_tuples()
@@ -43,11 +43,11 @@ def can_rasterize(device: torch.device | str, resolution: tuple[int, int] = (1, 
 class VisibilityBuffer:
     """What some views of one size see of one mesh; allocated once, drawn any number of times.
 
-    keys      int64 [layers, views * height * width * spp^2]: of each sample the depth in steps of 2^-30 above the triangle's
-              number, or EMPTY. The samples of a pixel follow each other
+    keys      int64 [layers, views * height * width * spp^2]: for each sample EMPTY, or the depth in steps of 2^-30 in the high
+              bits and the triangle's number in the low bits. The samples of a pixel follow each other
     marks     int8 [views * ceil(height / 8) * ceil(width / 8)]: 1 for each 8 x 8 pixels that see anything
-    counters  int64, of each launch
-    Whoever reads the keys makes them EMPTY again, and the marks and counters 0, before the next drawing.
+    counters  int64, for each launch
+    The reader of the keys sets them to EMPTY again, and the marks and counters to 0, before the next drawing.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class VisibilityBuffer:
         entries = max((part[1] * (part[3] - part[2]) for part in self._launches), default=1)
         self._starts = torch.empty(entries, dtype=torch.int64, device=device)
         self._records = torch.empty(entries, 16, dtype=torch.float64, device=device)
-        # Every second is used: so all are aligned alike, and the kernels are compiled once.
+        # Every second counter is used: all have the same alignment then, so the kernels are compiled only once.
         self.counters = torch.zeros(layers, 2 * len(self._launches), dtype=torch.int64, device=device)
 
     def draw(self, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor) -> None:
         """Leave the nearest triangles of each sample in the keys, layer by layer.
 
-        positions  float64 [N, V, 4] in clip space, or with cameras the world's, float32 [V, 3]
-        cameras    float64 [N, 24], of `compose_cameras`
+        positions  float64 [N, V, 4] in clip space; or, with cameras, float32 [V, 3] in world space
+        cameras    float64 [N, 24], from `compose_cameras`
         triangles  int32 [T, 3]
-        No host synchronisation, and nothing is allocated.
+        It does not wait for the device and allocates nothing.
         """
         for layer in range(self.layers if self.keys.numel() else 0):
             self._draw_layer(layer, positions, cameras, triangles)
@@ -104,7 +104,7 @@ class VisibilityBuffer:
 
 
 def _launches(views: int, triangles: int) -> Iterator[tuple[int, int, int, int]]:
-    """First view, views, first and last triangle of launches that hold as many triangles as are drawn at a time."""
+    """First view, number of views, first and last triangle of each launch; a launch has as many triangles as fit."""
     if triangles == 0:
         return
     together = max(1, _TRIANGLES_AT_A_TIME // triangles)
@@ -114,7 +114,7 @@ def _launches(views: int, triangles: int) -> Iterator[tuple[int, int, int, int]]
 
 
 def _programs(device: torch.device) -> int:
-    """As many as run at the same time; the interpreter runs one after another."""
+    """As many programs as run at the same time; the interpreter runs one after the other."""
     if device.type != "cuda":
         return 2
     return _PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
@@ -123,7 +123,7 @@ def _programs(device: torch.device) -> int:
 def triton_fragments(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
-    """As `visible_fragments`, which does it where the kernels do not run."""
+    """The same as `visible_fragments`, which does the work where the kernels do not run."""
     if not can_rasterize(position_clip.device, resolution):
         return visible_fragments(position_clip, triangles, resolution, layers)
     height, width = resolution
@@ -135,7 +135,7 @@ def triton_fragments(
     for first in range(0, len(clip), at_a_time):
         part = clip[first : first + at_a_time]
         buffer = VisibilityBuffer(len(part), len(corners), resolution, 1, clip.device, layers)
-        with torch.cuda.device_of(clip):
+        with torch.cuda.device(clip.get_device()):  # -1, a tensor on the CPU, changes nothing
             buffer.draw(part, None, corners)
         layer, pixel = (buffer.keys != EMPTY).nonzero().unbind(1)
         triangle = buffer.keys[layer, pixel] & 0xFFFFFFFF
