@@ -13,7 +13,7 @@ import bpy
 from ..common.errors import PbrFitError
 from ..common.names import DEFAULT_SCHEME, RECORD, material_name
 from ..common.node_layout import build_material_nodes, build_world_nodes
-from ..export.plan import JobPlan, MapSet, objects_of
+from ..export.plan import GroupPlan, MapSet, objects_of
 from ..settings.properties import scene_values
 from .images import FILES, PACKED, ImageMaker, WantedImage, file_folder
 from .memory import put_fitted, put_world, remembered, remove_unused
@@ -72,7 +72,7 @@ class NewMaterial:
 
 
 def assignment_steps(
-    plan: JobPlan, files: dict[str, bytes], record: dict, options: AssignOptions
+    plan: GroupPlan, files: dict[str, bytes], record: dict, options: AssignOptions
 ) -> Generator[bool, None, Assignment]:
     """Create a material for each set of a plan from the result files, and put it into the slots of the set.
 
@@ -102,7 +102,7 @@ def assignment_steps(
         raise
 
 
-def new_materials(plan: JobPlan, scheme: str) -> list[NewMaterial]:
+def new_materials(plan: GroupPlan, scheme: str) -> list[NewMaterial]:
     """The materials of a plan: one for each set, save that the UDIM tiles of one set share one."""
     found: dict[tuple, NewMaterial] = {}
     names = {item.uid: item.name for item in plan.objects}
@@ -128,7 +128,7 @@ def seen_and_unseen(materials: list[NewMaterial], record: dict) -> tuple[list[Ne
 
 
 def wanted_images(
-    materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: JobPlan, options: AssignOptions
+    materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: GroupPlan, options: AssignOptions
 ) -> dict[tuple[int, str], WantedImage]:
     """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
     wanted = {}
@@ -146,7 +146,7 @@ def wanted_images(
     return wanted
 
 
-def check_targets(plan: JobPlan) -> list[str]:
+def check_targets(plan: GroupPlan) -> list[str]:
     """What is missing of the plan's objects, sentences; PbrFitError where none is left, or a slot of those left is."""
     objects = objects_of(plan)
     gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
@@ -163,7 +163,7 @@ def check_targets(plan: JobPlan) -> list[str]:
 
 
 def put_in_place(
-    plan: JobPlan,
+    plan: GroupPlan,
     materials: list[NewMaterial],
     maker: ImageMaker,
     record: dict,
@@ -206,7 +206,7 @@ def new_material(
     return material
 
 
-def put_learned_world(plan: JobPlan, maker: ImageMaker, fit: str, options: AssignOptions) -> str:
+def put_learned_world(plan: GroupPlan, maker: ImageMaker, fit: str, options: AssignOptions) -> str:
     """Give the scene of the options a new world that shows the learned light, if there is any; returns its name."""
     image = maker.image((-1, "environment"))
     scene = next((item for item in bpy.data.scenes if item.session_uid == options.world_scene_uid), None)

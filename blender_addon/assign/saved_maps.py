@@ -12,7 +12,7 @@ import bpy
 from ..common.errors import PbrFitError
 from ..common.names import RECORD, file_stem, free_path
 from ..common.node_trees import images_of
-from ..export.plan import JobPlan
+from ..export.plan import GroupPlan
 
 LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
 
@@ -67,7 +67,7 @@ def save_images(owners: Iterable[bpy.types.Material | bpy.types.World], folder: 
     return written
 
 
-def save_results(plan: JobPlan, files: dict[str, bytes], folder: Path) -> list[Path]:
+def save_results(plan: GroupPlan, files: dict[str, bytes], folder: Path) -> list[Path]:
     """Save the files of a job's result that has not been assigned; returns the files."""
     written = []
     for name, data in files.items():

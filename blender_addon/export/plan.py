@@ -48,15 +48,15 @@ class MapSet:
 
 
 @dataclass(frozen=True)
-class JobPlan:
+class GroupPlan:
     """Objects that are fitted together, and the sets of maps that they get."""
 
     objects: tuple[ObjectUse, ...]
     sets: tuple[MapSet, ...]
 
-    def rebound(self, uids: dict[int, int]) -> JobPlan:
+    def rebound(self, uids: dict[int, int]) -> GroupPlan:
         """The plan for the same objects under other numbers (old to new), as after loading the file again."""
-        return JobPlan(
+        return GroupPlan(
             tuple(replace(item, uid=uids[item.uid]) for item in self.objects),
             tuple(
                 replace(
@@ -70,7 +70,7 @@ class JobPlan:
 
 
 @dataclass(frozen=True)
-class JobExport:
+class GroupExport:
     """The wire arrays of a job (renderer's axes), and its world positions float32 [N, 3] in Blender's axes."""
 
     arrays: dict[str, np.ndarray]
@@ -87,7 +87,7 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return sorted(chosen, key=lambda item: item != active)
 
 
-def objects_of(plan: JobPlan) -> dict[int, bpy.types.Object | None]:
+def objects_of(plan: GroupPlan) -> dict[int, bpy.types.Object | None]:
     """The mesh objects of a plan by number, None for those that are gone."""
     present = {item.session_uid: item for item in bpy.data.objects if item.type == "MESH"}
     return {use.uid: present.get(use.uid) for use in plan.objects}
@@ -151,7 +151,7 @@ def has_wide(reading: MeshReading, chosen: np.ndarray) -> bool:
     return False
 
 
-def plan_jobs(context: bpy.types.Context, readings: Readings | None = None) -> list[JobPlan]:
+def plan_groups(context: bpy.types.Context, readings: Readings | None = None) -> list[GroupPlan]:
     """The jobs that fitting the targets of `context` takes, by the setting `map_sets` of the scene; changes nothing.
 
     "SLOT": one set of maps for each material, and objects that share a material form one job; faces without a material
@@ -174,7 +174,7 @@ def plan_jobs(context: bpy.types.Context, readings: Readings | None = None) -> l
         if not per_object:
             slots = [slot for slot in slots if slot.material is not None]
         jobs = joined(jobs, slots, per_object)
-    return [job_plan(job, per_object, settings.use_udim) for job in jobs]
+    return [group_plan(job, per_object, settings.use_udim) for job in jobs]
 
 
 def joined(jobs: list[list[UsedSlot]], slots: list[UsedSlot], per_object: bool) -> list[list[UsedSlot]]:
@@ -191,7 +191,7 @@ def joined(jobs: list[list[UsedSlot]], slots: list[UsedSlot], per_object: bool) 
     return others
 
 
-def job_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> JobPlan:
+def group_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> GroupPlan:
     """The plan of one job. Raises PbrFitError where it has more than 256 sets."""
     groups: dict[object, list[UsedSlot]] = {}
     for slot in slots:
@@ -208,7 +208,7 @@ def job_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> JobPlan
             "Select fewer objects, or choose one set per object or no UDIM tiles in the settings.",
         )
     objects = {slot.scene_object.session_uid: slot.scene_object.name for slot in slots}
-    return JobPlan(tuple(ObjectUse(name, uid) for uid, name in objects.items()), tuple(sets))
+    return GroupPlan(tuple(ObjectUse(name, uid) for uid, name in objects.items()), tuple(sets))
 
 
 def set_name(owner: bpy.types.Object | bpy.types.Material) -> str:
@@ -229,9 +229,9 @@ def tiles_of(group: Iterable[UsedSlot]) -> tuple[int, ...]:
 # Exporting ----------------------------------------------------------------------------------------------------------
 
 
-def export_job(
-    plan: JobPlan, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None
-) -> JobExport:
+def export_group(
+    plan: GroupPlan, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None
+) -> GroupExport:
     """The objects of a plan as one mesh in world space, as `depsgraph` (that of `context`) evaluates them.
 
     Arrays are those of `export_mesh`; materials are numbered over all slots of all objects. Where there are several
@@ -259,7 +259,7 @@ def export_job(
     triangle_set = joined_rows(sets)
     if triangle_set.any():
         arrays["triangle_set"] = triangle_set
-    return JobExport(arrays, joined_rows([part.world_positions for part in parts]))
+    return GroupExport(arrays, joined_rows([part.world_positions for part in parts]))
 
 
 def joined_rows(arrays: list[np.ndarray]) -> np.ndarray:
@@ -268,7 +268,7 @@ def joined_rows(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def export_part(
-    plan: JobPlan, scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph, readings: Readings
+    plan: GroupPlan, scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph, readings: Readings
 ) -> MeshExport:
     """One object of a plan, with the UV map and the tiles that its sets have."""
     uid = scene_object.session_uid
@@ -277,7 +277,7 @@ def export_part(
     return export_mesh(scene_object, depsgraph, mine[0].uv_maps[uid], frozenset(tiled), readings)
 
 
-def triangle_sets(plan: JobPlan, uid: int, part: MeshExport) -> np.ndarray:
+def triangle_sets(plan: GroupPlan, uid: int, part: MeshExport) -> np.ndarray:
     """The set of each triangle of one object, int32 [T]; -1 where its slot has none."""
     material, tile = part.arrays["triangle_material"], part.triangle_tile
     chosen = np.full(len(material), -1, dtype=np.int32)

@@ -18,7 +18,7 @@ from ..common.errors import PbrFitError
 from ..common.names import material_name
 from ..common.node_trees import images_of, missing_file, tree_of
 from ..export.mesh_reading import Readings
-from ..export.plan import plan_jobs, target_objects
+from ..export.plan import plan_groups, target_objects
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..setup.backend_process import backend_command
@@ -96,7 +96,7 @@ def forget_check() -> None:
 def plan_findings(context: bpy.types.Context, layouts: dict, readings: Readings) -> Iterator[Finding]:
     """Whether the targets can be planned, and how their faces lie in the sets of maps."""
     try:
-        plans = plan_jobs(context, readings)
+        plans = plan_groups(context, readings)
     except PbrFitError as error:
         yield Finding(ERROR, error.cause, error.cure)
         return

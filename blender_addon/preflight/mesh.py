@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from ..export.mesh_reading import Readings
-from ..export.plan import JobPlan, MapSet
+from ..export.plan import GroupPlan, MapSet
 from ..export.uv_layout import BLOCK, BORDER, find_overlap
 from .finding import ERROR, WARNING, Finding
 
@@ -145,7 +145,7 @@ def uv_areas(corners: np.ndarray) -> np.ndarray:
     return areas
 
 
-def layout_findings(plan: JobPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
+def layout_findings(plan: GroupPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
     """Where faces of one set of maps share places in it; `layouts` by object number."""
     for map_set in plan.sets:
         yield from set_findings(map_set, layouts, per_object)

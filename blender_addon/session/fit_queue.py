@@ -11,7 +11,7 @@ import numpy as np
 
 from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
-from ..export.plan import JobPlan
+from ..export.plan import GroupPlan
 from ..protocol.settings import FitSettings
 from ..references.views import View
 from .session_status import SessionResult
@@ -43,7 +43,7 @@ class FitJob:
     came to nothing.
     """
 
-    plan: JobPlan
+    plan: GroupPlan
     settings: FitSettings
     options: AssignOptions
     arrays: dict[str, np.ndarray]

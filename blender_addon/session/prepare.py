@@ -16,7 +16,7 @@ import bpy
 from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
 from ..export.mesh_reading import Readings
-from ..export.plan import JobPlan, export_job, plan_jobs
+from ..export.plan import GroupPlan, export_group, plan_groups
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..references.process import save_copy
@@ -53,7 +53,7 @@ def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float]
         raise PbrFitError(errors[0].cause, errors[0].cure + others)
     warnings = [str(finding) for finding in findings]
     environment = export_world(context.scene)
-    plans = plan_jobs(context, readings)
+    plans = plan_groups(context, readings)
     jobs = []
     for number, plan in enumerate(plans):
         progress((number + 1) / (len(plans) + 2))
@@ -72,13 +72,13 @@ def _job(
     context: bpy.types.Context,
     depsgraph: bpy.types.Depsgraph,
     readings: Readings,
-    plan: JobPlan,
+    plan: GroupPlan,
     folder: Path,
     warnings: list[str],
 ) -> FitJob:
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
-    export = export_job(plan, context, depsgraph, readings)
+    export = export_group(plan, context, depsgraph, readings)
     centre, radius = bounding_sphere(export.world_positions)
     views = plan_views(centre, radius, chosen.views, chosen.held_out_views, chosen.seed)
     render_plan = {

@@ -19,7 +19,7 @@ import bpy
 import numpy as np
 
 from ..common.errors import PbrFitError, own_fault
-from ..export.plan import JobPlan
+from ..export.plan import GroupPlan
 from ..protocol.client import events
 from ..settings.preferences import addon_preferences
 from . import prepare as job_files
@@ -74,7 +74,7 @@ class OptimizeSession:
         self._to_send: deque[tuple[int, np.ndarray | None]] = deque()
 
     @property
-    def plans(self) -> list[JobPlan]:
+    def plans(self) -> list[GroupPlan]:
         """What is fitted, one plan for each job."""
         return [job.plan for job in self._queue]
 

@@ -211,7 +211,7 @@ def test_map_files_mean_in_blender_what_they_mean_to_us(addon, tmp_path) -> None
     files = encode_maps(maps, openness=torch.full((resolution, resolution), 0.3))
     for item in bpy.context.view_layer.objects:
         item.select_set(item == ball)
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     for _ in addon.assign.materials.assignment_steps(plan, files, {}, addon.assign.materials.AssignOptions()):
         pass
     direction_world(tmp_path)

@@ -225,7 +225,7 @@ def test_naming_scheme_that_cannot_be_used(addon, scheme) -> None:
 def test_a_fitted_material_is_named_after_the_original_when_fitted_again(addon, files) -> None:
     paint(add_cube())
     assign(addon, files)
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     assert plan.sets[0].name == "Paint"
 
 

@@ -32,22 +32,22 @@ def new_materials(*names: str) -> list:
 
 
 def plan_of(addon) -> list:
-    return addon.export.plan.plan_jobs(bpy.context)
+    return addon.export.plan.plan_groups(bpy.context)
 
 
 def export(addon, plan):
-    return addon.export.plan.export_job(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
+    return addon.export.plan.export_group(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
 
 
-def described(job) -> tuple:
-    """Object names of a job, and for each set its name and slots as (object, slot)."""
-    names = {item.uid: item.name for item in job.objects}
+def described(group) -> tuple:
+    """Object names of a group, and for each set its name and slots as (object, slot)."""
+    names = {item.uid: item.name for item in group.objects}
     return tuple(names.values()), [
-        (item.name, [(names[slot.object_uid], slot.slot_index) for slot in item.slots]) for item in job.sets
+        (item.name, [(names[slot.object_uid], slot.slot_index) for slot in item.slots]) for item in group.sets
     ]
 
 
-def test_objects_that_share_a_material_are_one_job(addon) -> None:
+def test_objects_that_share_a_material_are_one_group(addon) -> None:
     wood, steel, glass, gold = new_materials("Wood", "Steel", "Glass", "Gold")
     cubes([wood, steel], [glass], [steel, gold])
     first, second = plan_of(addon)
@@ -58,11 +58,11 @@ def test_objects_that_share_a_material_are_one_job(addon) -> None:
     assert described(second) == (("Cube.001",), [("Glass", [("Cube.001", 0)])])
 
 
-def test_an_object_that_joins_two_jobs(addon) -> None:
+def test_an_object_that_joins_two_groups(addon) -> None:
     a, b = new_materials("A", "B")
     cubes([a], [b], [b, a])
-    (job,) = plan_of(addon)
-    assert described(job)[1] == [
+    (group,) = plan_of(addon)
+    assert described(group)[1] == [
         ("A", [("Cube", 0), ("Cube.002", 1)]),
         ("B", [("Cube.001", 0), ("Cube.002", 0)]),
     ]
@@ -71,8 +71,8 @@ def test_an_object_that_joins_two_jobs(addon) -> None:
 def test_slots_of_one_object_with_one_material_share_a_set(addon) -> None:
     (wood,) = new_materials("Wood")
     cubes([wood, wood])
-    (job,) = plan_of(addon)
-    assert described(job)[1] == [("Wood", [("Cube", 0), ("Cube", 1)])]
+    (group,) = plan_of(addon)
+    assert described(group)[1] == [("Wood", [("Cube", 0), ("Cube", 1)])]
 
 
 def test_one_set_for_each_object(addon) -> None:
@@ -89,15 +89,15 @@ def test_the_active_object_comes_first(addon) -> None:
     a, b = new_materials("A", "B")
     _, second = cubes([a], [b])
     bpy.context.view_layer.objects.active = second
-    assert [job.objects[0].name for job in plan_of(addon)] == ["Cube.001", "Cube"]
+    assert [group.objects[0].name for group in plan_of(addon)] == ["Cube.001", "Cube"]
 
 
 def test_faces_without_a_material_have_no_set(addon) -> None:
     (wood,) = new_materials("Wood")
     cubes([wood, None])
-    (job,) = plan_of(addon)
-    assert described(job)[1] == [("Wood", [("Cube", 0)])]
-    arrays = export(addon, job).arrays
+    (group,) = plan_of(addon)
+    assert described(group)[1] == [("Wood", [("Cube", 0)])]
+    arrays = export(addon, group).arrays
     assert np.array_equal(arrays["triangle_set"], np.where(arrays["triangle_material"] == 0, 0, -1))
     assert (arrays["triangle_set"] == -1).sum() == 6
 
@@ -115,8 +115,8 @@ def test_several_objects_are_one_mesh_in_world_space(addon) -> None:
     objects[1].data.uv_layers.active.name = "Other"
     bpy.context.view_layer.update()
     before = snapshot()
-    (job,) = plan_of(addon)
-    exported = export(addon, job)
+    (group,) = plan_of(addon)
+    exported = export(addon, group)
     assert snapshot() == before
     depsgraph = bpy.context.evaluated_depsgraph_get()
     alone = [addon.export.mesh.export_mesh(item, depsgraph) for item in objects]
@@ -133,7 +133,7 @@ def test_several_objects_are_one_mesh_in_world_space(addon) -> None:
     assert np.bincount(arrays["triangle_material"]).tolist() == [6, 6, 12]
     assert len(exported.world_positions) == 16
     assert exported.world_positions[:, 0].max() > 3.0
-    steel_set = job.sets[1]
+    steel_set = group.sets[1]
     assert set(steel_set.uv_maps.values()) == {"UVMap", "Other"}
 
 
@@ -145,16 +145,16 @@ def test_udim_tiles_have_sets_of_their_own(addon) -> None:
             for corner in polygon.loop_indices:
                 cube.data.uv_layers.active.uv[corner].vector += bpy_vector(1.0, 2.0)
     cube.data.polygons[3].material_index = 0
-    (job,) = plan_of(addon)
-    assert [(item.name, item.tile) for item in job.sets] == [("Wood", 1001), ("Wood", 1022), ("Steel", 0)]
-    arrays = export(addon, job).arrays
+    (group,) = plan_of(addon)
+    assert [(item.name, item.tile) for item in group.sets] == [("Wood", 1001), ("Wood", 1022), ("Steel", 0)]
+    arrays = export(addon, group).arrays
     assert np.bincount(arrays["triangle_set"]).tolist() == [4, 4, 4]
     assert arrays["vertex_uv"].min() >= 0.0
     assert arrays["vertex_uv"].max() <= 1.0
     bpy.context.scene.pbrfit.use_udim = False
-    (job,) = plan_of(addon)
-    assert [item.tile for item in job.sets] == [0, 0]
-    assert export(addon, job).arrays["vertex_uv"].max() > 2.0
+    (group,) = plan_of(addon)
+    assert [item.tile for item in group.sets] == [0, 0]
+    assert export(addon, group).arrays["vertex_uv"].max() > 2.0
 
 
 def bpy_vector(*values):
@@ -168,8 +168,8 @@ def test_faces_across_the_border_of_a_tile_are_no_udim(addon) -> None:
     (cube,) = cubes([wood])
     for entry in cube.data.uv_layers.active.uv:
         entry.vector *= 3.0
-    (job,) = plan_of(addon)
-    assert [item.tile for item in job.sets] == [0]
+    (group,) = plan_of(addon)
+    assert [item.tile for item in group.sets] == [0]
 
 
 def test_too_many_sets(addon, monkeypatch) -> None:
@@ -190,40 +190,40 @@ def test_a_face_without_area_on_a_border_makes_no_tile(addon) -> None:
                 layer.uv[corner].vector = (1.0, 1.0)
             elif polygon.index == 1:
                 layer.uv[corner].vector.y += 1.0
-    (job,) = plan_of(addon)
-    assert [item.tile for item in job.sets] == [1001, 1011]
-    arrays = export(addon, job).arrays
+    (group,) = plan_of(addon)
+    assert [item.tile for item in group.sets] == [1001, 1011]
+    arrays = export(addon, group).arrays
     assert np.bincount(arrays["triangle_set"]).tolist() == [10, 2]
     for entry in layer.uv:
         entry.vector = (1.0, 1.0)
-    (job,) = plan_of(addon)
-    assert "triangle_set" not in export(addon, job).arrays
+    (group,) = plan_of(addon)
+    assert "triangle_set" not in export(addon, group).arrays
 
 
 def test_plan_for_the_same_objects_after_loading(addon) -> None:
     wood, steel = new_materials("Wood", "Steel")
     cubes([wood], [wood, steel])
-    (job,) = plan_of(addon)
-    uids = {item.uid: item.uid + 1000 for item in job.objects}
-    moved = job.rebound(uids)
-    assert [item.uid for item in moved.objects] == [item.uid + 1000 for item in job.objects]
+    (group,) = plan_of(addon)
+    uids = {item.uid: item.uid + 1000 for item in group.objects}
+    moved = group.rebound(uids)
+    assert [item.uid for item in moved.objects] == [item.uid + 1000 for item in group.objects]
     assert [slot.object_uid for item in moved.sets for slot in item.slots] == [
-        slot.object_uid + 1000 for item in job.sets for slot in item.slots
+        slot.object_uid + 1000 for item in group.sets for slot in item.slots
     ]
     assert set(moved.sets[0].uv_maps) == set(uids.values())
 
 
 def test_object_that_went_away_before_the_export(addon) -> None:
     (cube,) = cubes(new_materials("Wood"))
-    (job,) = plan_of(addon)
+    (group,) = plan_of(addon)
     bpy.data.objects.remove(cube)
     with pytest.raises(addon.common.errors.PbrFitError, match='"Cube" is gone'):
-        export(addon, job)
+        export(addon, group)
 
 
 def test_an_export_of_an_unselected_active_object(addon) -> None:
     cube = add_cube()
     paint(cube)
     cube.select_set(False)
-    (job,) = plan_of(addon)
-    assert described(job)[0] == ("Cube",)
+    (group,) = plan_of(addon)
+    assert described(group)[0] == ("Cube",)

@@ -124,8 +124,8 @@ def test_references_show_the_objects_of_the_job_and_no_others(addon, tmp_path) -
     left, middle, right = (sphere(name, x, green) for name, x in (("Left", -2.5), ("Middle", 0.0), ("Right", 2.5)))
     select(left, right)
     hdri_world()
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
-    exported = addon.export.plan.export_job(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
+    exported = addon.export.plan.export_group(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
     centre, radius = addon.references.views.bounding_sphere(exported.world_positions)
     views = addon.references.views.plan_views(centre, radius, 12, 0, 0)
     copy = tmp_path / "copy.blend"

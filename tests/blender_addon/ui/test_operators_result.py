@@ -19,7 +19,7 @@ def files() -> dict[str, bytes]:
 
 def assign(addon, files, **options) -> None:
     """Assign files to the selection as a session does, with the settings of the scene."""
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     options = {"scene_settings": addon.settings.properties.scene_values(bpy.context.scene.pbrfit)} | options
     for _ in addon.assign.materials.assignment_steps(plan, files, {}, addon.assign.materials.AssignOptions(**options)):
         pass
@@ -217,7 +217,7 @@ def test_save_maps_that_could_not_be_assigned(addon, tmp_path) -> None:
         paint(cube, name)
     for polygon in cube.data.polygons:
         polygon.material_index = polygon.index % 2
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     data = {"0/kd.png": b"a", "1/kd.png": b"b", "1/orm.png": b"c", "environment.exr": b"d"}
     addon.assign.saved_maps.save_results(plan, data, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {

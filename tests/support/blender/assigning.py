@@ -34,7 +34,7 @@ def of_sets(files: dict[str, bytes], count: int) -> dict[str, bytes]:
 
 def assign(addon, files: dict[str, bytes], record: dict | None = None, **options):
     """Plan for the selection and assign the files as a session does; returns the assignment."""
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     return run(
         addon.assign.materials.assignment_steps(
             plan, files, record or {}, addon.assign.materials.AssignOptions(**options)
@@ -75,7 +75,7 @@ def pixel(image, x: int, row_from_top: int) -> np.ndarray:
 
 
 def steps_of(addon, files, **options):
-    (plan,) = addon.export.plan.plan_jobs(bpy.context)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
     return plan, addon.assign.materials.assignment_steps(
         plan, files, {}, addon.assign.materials.AssignOptions(**options)
     )
