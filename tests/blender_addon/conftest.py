@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -27,13 +27,24 @@ os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="pbrfit_blender_u
 _exit_status = 0
 
 
+class WithoutBlender(pytest.File):
+    """A file of tests that is not imported, since bpy, which it or its helpers import, is not installed."""
+
+    def collect(self) -> NoReturn:
+        pytest.skip("the Blender module bpy is not installed")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> WithoutBlender | None:
+    if importlib.util.find_spec("bpy") is None:
+        return WithoutBlender.from_parent(parent, path=module_path)
+    return None  # pytest's own
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.blender)
-            if importlib.util.find_spec("bpy") is None:
-                item.add_marker(pytest.mark.skip(reason="the Blender module bpy is not installed"))
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:
