@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+from backend.cli.inferno import INFERNO
+from backend.cli.picture_text import draw_text
 from backend.cli.report import object_pixels, srgb_from_linear
+from render.core.image_io import decode_image
+
+Picture = NDArray[np.uint8]
+"""uint8 [H, W, 3], sRGB."""
+
+Color = tuple[int, int, int]
 
 TILE = 288
 GAP = 10
 LABELS = 150
 ERROR_SCALE = 8.0
-"""An error of 1/8 of the range from black to white has the brightest colour."""
+"""An error of 1/8 of the range from black to white has the brightest color."""
 
-PAGE = (30, 30, 32)
+PAGE = (32, 30, 30)
 BACKDROP = 0.035
 INK = (235, 235, 235)
-FAINT = (160, 160, 165)
+FAINT = (165, 160, 160)
+FONT_SIZE = 15.0
+"""Of a text of size 1, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +43,13 @@ class Comparison:
     """
 
     title: str
-    originals: Sequence[np.ndarray]
-    fitted: Sequence[np.ndarray]
+    originals: Sequence[NDArray[np.floating[Any]]]
+    fitted: Sequence[NDArray[np.floating[Any]]]
     captions: Sequence[str]
 
 
-def contact_sheet(
-    title: str, subtitle: str, comparisons: Sequence[Comparison], maps: dict[str, np.ndarray]
-) -> np.ndarray:
-    """The whole picture, uint8 BGR. ``maps``: title and uint8 BGR image of each map, in order."""
+def contact_sheet(title: str, subtitle: str, comparisons: Sequence[Comparison], maps: dict[str, Picture]) -> Picture:
+    """The whole picture. ``maps``: title and picture of each map, in order."""
     blocks = [_comparison_block(comparison) for comparison in comparisons if comparison.originals]
     width = max(sum(block.shape[1] for block in blocks) + GAP * 3 * max(len(blocks) - 1, 0), 900)
     rows = [_heading(title, subtitle, width)]
@@ -47,34 +57,32 @@ def contact_sheet(
         rows.append(_pad(_beside(blocks, GAP * 3), width))
     rows.append(_pad(_map_row(maps, width), width))
     sheet = np.concatenate([part for row in rows for part in (row, _empty(GAP, width))])
-    return cv2.copyMakeBorder(sheet, 2 * GAP, GAP, 2 * GAP, 2 * GAP, cv2.BORDER_CONSTANT, value=PAGE)
+    return _on_page(sheet, above=2 * GAP, below=GAP, left=2 * GAP, right=2 * GAP)
 
 
-def read_maps(files: dict[str, bytes]) -> dict[str, np.ndarray]:
-    """The maps of a result as pictures, uint8 BGR by title; ``files`` are the result's PNG files."""
+def read_maps(files: dict[str, bytes]) -> dict[str, Picture]:
+    """The maps of a result as pictures by title; ``files`` are the result's PNG files. Raises ImageError."""
     pictures = {}
     if "kd.png" in files:
-        colour = _decode(files["kd.png"])
-        pictures["Base colour (kd)"] = colour[..., :3]
-        if colour.shape[2] == 4:
-            pictures["Alpha"] = np.repeat(colour[..., 3:], 3, axis=2)
+        color = _decode(files["kd.png"])
+        pictures["Base color (kd)"] = color[..., :3]
+        if color.shape[2] == 4:
+            pictures["Alpha"] = np.repeat(color[..., 3:], 3, axis=2)
     if "orm.png" in files:
         orm = _decode(files["orm.png"])
-        for channel, name in ((2, "Openness"), (1, "Roughness"), (0, "Metallic")):
+        for channel, name in enumerate(("Openness", "Roughness", "Metallic")):
             pictures[name] = np.repeat(orm[..., channel : channel + 1], 3, axis=2)
     if "normal.png" in files:
         pictures["Normal"] = _decode(files["normal.png"])[..., :3]
     return pictures
 
 
-def _decode(data: bytes) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image.dtype == np.uint16:
-        image = (image / 257.0 + 0.5).astype(np.uint8)
-    return image
+def _decode(data: bytes) -> Picture:
+    image = decode_image(data)
+    return image if image.dtype == np.uint8 else (image / 257.0 + 0.5).astype(np.uint8)
 
 
-def _comparison_block(comparison: Comparison) -> np.ndarray:
+def _comparison_block(comparison: Comparison) -> Picture:
     """Three labelled rows (original, fitted, error) of all views, cut to the part of the picture the object takes."""
     top, left, edge = _common_square(comparison.originals)
     names = ("Cycles, original", "Cycles, fitted", f"Error x {ERROR_SCALE:.0f}")
@@ -93,7 +101,7 @@ def _comparison_block(comparison: Comparison) -> np.ndarray:
     return np.concatenate([header, _empty(GAP // 2, width), _pad(block, width), _pad(legend, width)])
 
 
-def _common_square(images: Sequence[np.ndarray]) -> tuple[int, int, int]:
+def _common_square(images: Sequence[NDArray[np.floating[Any]]]) -> tuple[int, int, int]:
     """Top, left and edge of the smallest square that holds the object in all images, with a little air."""
     seen = np.any([image[..., 3] > 0.0 for image in images], axis=0)
     height, width = seen.shape
@@ -107,25 +115,25 @@ def _common_square(images: Sequence[np.ndarray]) -> tuple[int, int, int]:
     return top, left, int(edge)
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
-    """Over a dark backdrop, sRGB, uint8 BGR."""
-    colour = image[..., :3] + (1.0 - image[..., 3:].clip(0.0, 1.0)) * BACKDROP
-    return (srgb_from_linear(colour)[..., ::-1] * 255.0 + 0.5).astype(np.uint8)
+def _picture(image: NDArray[np.floating[Any]]) -> Picture:
+    """A render [h, w, 4] over a dark backdrop."""
+    color = image[..., :3] + (1.0 - image[..., 3:].clip(0.0, 1.0)) * BACKDROP
+    return (srgb_from_linear(color) * 255.0 + 0.5).astype(np.uint8)
 
 
-def _error_picture(original: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """Mean absolute sRGB error of the object's pixels in colours from black over red to yellow; elsewhere the page."""
+def _error_picture(original: NDArray[np.floating[Any]], fit: NDArray[np.floating[Any]]) -> Picture:
+    """Mean absolute sRGB error of the object's pixels in colors from black over red to yellow; elsewhere the page."""
     inside = object_pixels([original])
     error = np.abs(srgb_from_linear(fit[..., :3]) - srgb_from_linear(original[..., :3])).mean(axis=2)
-    colours = cv2.applyColorMap((np.clip(error * ERROR_SCALE, 0.0, 1.0) * 255.0).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    colours[~inside] = PAGE
-    return colours
+    colors: Picture = INFERNO[(np.clip(error * ERROR_SCALE, 0.0, 1.0) * 255.0).astype(np.uint8)]
+    colors[~inside] = PAGE
+    return colors
 
 
-def _error_scale() -> np.ndarray:
-    """The colours of the error picture with their values, sRGB steps of 255."""
+def _error_scale() -> Picture:
+    """The colors of the error picture with their values, sRGB steps of 255."""
     ramp = np.repeat(np.linspace(0, 255, TILE // 2).astype(np.uint8)[None], 12, axis=0)
-    bar = cv2.copyMakeBorder(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), 6, 6, 0, 0, cv2.BORDER_CONSTANT, value=PAGE)
+    bar = _on_page(INFERNO[ramp], above=6, below=6)
     most = f"{255.0 / ERROR_SCALE:.0f} of 255 sRGB steps"
     return _beside(
         [_text_line("0", 20, FAINT, size=1.2, height=24), bar, _text_line(most, 320, FAINT, size=1.2, height=24)],
@@ -133,7 +141,7 @@ def _error_scale() -> np.ndarray:
     )
 
 
-def _map_row(maps: dict[str, np.ndarray], width: int) -> np.ndarray:
+def _map_row(maps: dict[str, Picture], width: int) -> Picture:
     if not maps:
         return _empty(1, width)
     edge = min((width - GAP * (len(maps) - 1)) // len(maps), 640)
@@ -144,12 +152,12 @@ def _map_row(maps: dict[str, np.ndarray], width: int) -> np.ndarray:
     return _beside(columns, GAP)
 
 
-def _heading(title: str, subtitle: str, width: int) -> np.ndarray:
+def _heading(title: str, subtitle: str, width: int) -> Picture:
     first = _text_line(title, width, INK, size=2.6, height=62)
     return np.concatenate([first, _text_line(subtitle, width, FAINT, size=1.4, height=38)])
 
 
-def _row_label(text: str) -> np.ndarray:
+def _row_label(text: str) -> Picture:
     """The words of a row's name below each other, right of nothing and centred on the row."""
     lines = [_text_line(word, LABELS, INK, size=1.3, height=30) for word in text.replace(", ", ",\n").split("\n")]
     block = np.concatenate(lines)
@@ -157,32 +165,37 @@ def _row_label(text: str) -> np.ndarray:
     return np.concatenate([_empty(above, LABELS), block, _empty(TILE - above - block.shape[0], LABELS)])
 
 
-def _text_line(text: str, width: int, colour: tuple, size: float = 1.0, height: int = 0) -> np.ndarray:
-    """One line of text on the page; drawn four times as large and reduced, since OpenCV's strokes are coarse."""
-    height = height or int(26 * size)
-    line = np.full((height * 4, width * 4, 3), PAGE, np.uint8)
-    scale = 0.5 * size * 4
-    cv2.putText(line, text, (4, int(height * 4 * 0.7)), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 5, cv2.LINE_AA)
-    return cv2.resize(line, (width, height), interpolation=cv2.INTER_AREA)
+def _text_line(text: str, width: int, color: Color, size: float = 1.0, height: int = 0) -> Picture:
+    """One line of text on the page."""
+    line = _empty(height or int(26 * size), width)
+    draw_text(line, text, 1, int(line.shape[0] * 0.7), FONT_SIZE * size, color)
+    return line
 
 
-def _resize(image: np.ndarray, edge: int = TILE) -> np.ndarray:
-    smaller = image.shape[0] > edge
-    return cv2.resize(image, (edge, edge), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
+def _resize(image: Picture, edge: int = TILE) -> Picture:
+    way = Image.Resampling.BOX if image.shape[0] > edge else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(image).resize((edge, edge), way))
 
 
-def _empty(height: int, width: int) -> np.ndarray:
+def _empty(height: int, width: int) -> Picture:
     return np.full((max(height, 0), width, 3), PAGE, np.uint8)
 
 
-def _beside(blocks: Sequence[np.ndarray], gap: int) -> np.ndarray:
+def _beside(blocks: Sequence[Picture], gap: int) -> Picture:
     height = max(block.shape[0] for block in blocks)
     parts = []
     for block in blocks:
-        parts += [cv2.copyMakeBorder(block, 0, height - block.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=PAGE)]
-        parts += [_empty(height, gap)]
+        parts += [_on_page(block, below=height - block.shape[0]), _empty(height, gap)]
     return np.concatenate(parts[:-1], axis=1)
 
 
-def _pad(block: np.ndarray, width: int) -> np.ndarray:
-    return cv2.copyMakeBorder(block, 0, 0, 0, max(width - block.shape[1], 0), cv2.BORDER_CONSTANT, value=PAGE)
+def _pad(block: Picture, width: int) -> Picture:
+    return _on_page(block, right=max(width - block.shape[1], 0))
+
+
+def _on_page(block: Picture, above: int = 0, below: int = 0, left: int = 0, right: int = 0) -> Picture:
+    """The block with so many pixels of the empty page around it."""
+    height, width = block.shape[:2]
+    page = _empty(above + height + below, left + width + right)
+    page[above : above + height, left : left + width] = block
+    return page

@@ -230,9 +230,8 @@ def _write_picture(
     errors: dict[str, list[ViewError | None]],
     report: dict,
 ) -> None:
-    import cv2
-
     from backend.cli.contact_sheet import Comparison, contact_sheet, read_maps
+    from render.core.image_io import encode_image
 
     titles = {"heldout": "Held-out views, own world", "relit": f"The same views relit by {RELIT_HDRI}.exr"}
     comparisons = [
@@ -253,7 +252,7 @@ def _write_picture(
         comparisons,
         maps,
     )
-    (out / "report.png").write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+    (out / "report.png").write_bytes(encode_image(".png", sheet))
 
 
 def summary_text(report: dict) -> str:
