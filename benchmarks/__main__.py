@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|plot`, from the root of the repository."""
+"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|image_files|plot`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from pathlib import Path
 
 from backend.cli.errors import CommandError
 from backend.job.model import JobError
-from benchmarks import fit, kernels, live, ops, preview, sizes
+from benchmarks import fit, image_files, kernels, live, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.core.image_io import ImageError
 from render.geometry.mesh import MeshError
+
+_COMMANDS = (
+    ("fit", fit, "nvdiffrec's two cases: quality against time, with its recorded curve"),
+    ("ops", ops, "the time of each operation against the bytes it must move"),
+    ("kernels", kernels, "what an iteration on a GPU is made of, each kernel against the roofline"),
+    ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
+    ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
+    ("live", live, "a fit that is watched beside one that is not"),
+    ("image_files", image_files, "the time to write and read the maps' files"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = result.add_subparsers(dest="command", required=True)
-    for name, module, about in (
-        ("fit", fit, "nvdiffrec's two cases: quality against time, with its recorded curve"),
-        ("ops", ops, "the time of each operation against the bytes it must move"),
-        ("kernels", kernels, "what an iteration on a GPU is made of, each kernel against the roofline"),
-        ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
-        ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
-        ("live", live, "a fit that is watched beside one that is not"),
-    ):
+    for name, module, about in _COMMANDS:
         module.add_arguments(commands.add_parser(name, help=about, description=module.__doc__))
     plot = commands.add_parser("plot", help="draw the records of several fits beside nvdiffrec's")
     plot.add_argument("records", type=Path, nargs="+", help="files that `fit --json` wrote")
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "fit" and options.first_run:
             fit.first_run(options)
         else:
-            modules = {"fit": fit, "ops": ops, "kernels": kernels, "sizes": sizes, "preview": preview, "live": live}
+            modules = {name: module for name, module, _ in _COMMANDS}
             modules[options.command].run(options)
     except (CommandError, JobError, MeshError, ImageError) as error:
         print(f"error: {error}", file=sys.stderr)

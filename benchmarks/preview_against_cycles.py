@@ -18,11 +18,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 import build_addon
+from backend.cli.picture_text import draw_text
 from benchmarks.measure import check_output, circumstances, write_json
 from render.core.color import linear_to_srgb, psnr
 from render.core.image_io import read_image, write_image
@@ -159,7 +159,7 @@ def _picture(rows: list[dict[str, torch.Tensor]], measured: list[dict[str, float
 
 
 def _write(sheet: np.ndarray, text: str, x: int, y: int) -> None:
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+    draw_text(sheet, text, x, y, 15, (235, 235, 235))
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 
+from backend.cli.picture_text import draw_text
 from render.core.color import linear_to_srgb, psnr
 
 ERROR_GAIN = 5
@@ -24,12 +24,12 @@ def picture(rows: list[tuple[str, list[torch.Tensor]]], names: tuple[str, ...], 
     width = _MARGIN + len(columns) * (size + _GAP)
     sheet = np.full((height, width, 3), _BACKGROUND, np.uint8)
     for index, name in enumerate(columns):
-        _write(sheet, name, _MARGIN + index * (size + _GAP), 28, 0.36)
+        _write(sheet, name, _MARGIN + index * (size + _GAP), 28, 12)
     for number, (name, images) in enumerate(rows):
         top = _HEADER + number * (size + _GAP)
         kind, roughness = name.split()
-        _write(sheet, kind, 10, top + size // 2 - 8, 0.45)
-        _write(sheet, f"roughness {roughness}", 10, top + size // 2 + 12, 0.4)
+        _write(sheet, kind, 10, top + size // 2 - 8, 14)
+        _write(sheet, f"roughness {roughness}", 10, top + size // 2 + 12, 13)
         shown = [linear_to_srgb(image).clamp(max=1) for image in images]
         errors = [((image - shown[0]).abs() * ERROR_GAIN).clamp(max=1) * compared[..., None] for image in shown[1:]]
         decibels = [psnr(image[compared], images[0][compared]) for image in images[1:]]
@@ -37,9 +37,9 @@ def picture(rows: list[tuple[str, list[torch.Tensor]]], names: tuple[str, ...], 
             left = _MARGIN + index * (size + _GAP)
             sheet[top : top + size, left : left + size] = (image * 255).round().byte().numpy()
             if index >= len(shown):
-                _write(sheet, f"{decibels[index - len(shown)]:.1f} dB", left + 2, top + size - 4, 0.36)
+                _write(sheet, f"{decibels[index - len(shown)]:.1f} dB", left + 2, top + size - 4, 12)
     return sheet
 
 
-def _write(sheet: np.ndarray, text: str, x: int, y: int, scale: float) -> None:
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), 1, cv2.LINE_AA)
+def _write(sheet: np.ndarray, text: str, x: int, y: int, size: float) -> None:
+    draw_text(sheet, text, x, y, size, (235, 235, 235))
