@@ -214,7 +214,7 @@ def put_learned_world(plan: GroupPlan, maker: ImageMaker, fit: str, options: Ass
         return ""
     world = bpy.data.worlds.new(f"{plan.objects[0].name} PBRfit")
     world[RECORD] = fit
-    build_world_nodes(world, image)
+    build_world_nodes(world, image, "Learned Environment")
     put_world(scene, world, fit)
     return world.name
 

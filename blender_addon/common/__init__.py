@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every folder of the add-on uses."""
+"""What every folder of the add-on may use."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong, said so that an artist can act on it."""
+"""Errors that tell an artist what to do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class PbrFitError(CauseAndCure):
 
 
 def own_fault(error: Exception) -> PbrFitError:
-    """What to say of an exception that nobody foresaw."""
+    """The error to show for an exception that nobody expected."""
     return PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault.")
 
 
 def log_tail(path: Path, lines: int = 12) -> str:
-    """The last lines of a log file that hold anything; empty where there is no log."""
+    """The last lines of a log file that are not blank; empty if there is no log."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work that only Blender's main thread may do, asked for by the thread of a render."""
+"""Work for Blender's main thread, requested by the thread of a render."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 def in_main_thread(function: Callable[[], Result], while_waiting: Callable[[], object] = lambda: None) -> Result:
     """Call a function in Blender's main thread, wait for it, and return what it returns or raise what it raises.
 
-    while_waiting: called meanwhile; what it raises ends the waiting, and a function that was not begun is left undone.
-    A render with F12 has a thread of its own where Blender has a window; only there timers run, and are needed.
+    while_waiting: called while the caller waits. If it raises, the wait ends, and a function that has not started yet
+    is not called. A render with F12 has its own thread if Blender has a window; timers run only then.
     """
     if threading.current_thread() is threading.main_thread():
         return function()
@@ -41,7 +41,7 @@ def in_main_thread(function: Callable[[], Result], while_waiting: Callable[[], o
             while_waiting()
     except BaseException:
         given_up.set()
-        with contextlib.suppress(ValueError):  # it has begun
+        with contextlib.suppress(ValueError):  # it has started
             bpy.app.timers.unregister(call)
         raise
     if errors:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node trees that PBRfit makes, laid out to be read from left to right by a person."""
+"""The node trees that PBRfit makes, laid out so that a person can read them from left to right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROW_HEIGHT = 310.0
 
 
 def fresh_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
-    """The node tree of a new material or world, emptied."""
+    """The node tree of a new material or world, without nodes."""
     if bpy.app.version < (5, 0, 0):
         owner.use_nodes = True
     owner.node_tree.nodes.clear()
@@ -18,7 +18,7 @@ def fresh_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTre
 
 
 def add_node(tree: bpy.types.NodeTree, kind: str, label: str, x: float, y: float) -> bpy.types.Node:
-    """A new node with a name and label at a place."""
+    """A new node at (x, y); `label` is also its name."""
     node = tree.nodes.new(kind)
     node.name = node.label = label
     node.location = (x, y)
@@ -28,10 +28,10 @@ def add_node(tree: bpy.types.NodeTree, kind: str, label: str, x: float, y: float
 def build_material_nodes(
     material: bpy.types.Material, images: dict[str, bpy.types.Image], uv_map: str, alpha: bool
 ) -> None:
-    """Principled BSDF with the maps that there are (kd, orm, normal), read through the UV map `uv_map`.
+    """Build a Principled BSDF with the given maps (of kd, orm, normal), read through the UV map `uv_map`.
 
-    ORM is glTF's: its red is openness (ambient occlusion), which no input of Principled BSDF takes; it stays in the
-    tree, labelled and unconnected.
+    ORM is glTF's: its red is openness (ambient occlusion). No input of Principled BSDF takes it, so it stays in the
+    tree with a label and without a link.
     """
     tree = fresh_tree(material)
     output = add_node(tree, "ShaderNodeOutputMaterial", "Material Output", OUTPUT_X, 0.0)
@@ -72,12 +72,12 @@ def build_material_nodes(
         tree.links.new(normal.outputs["Normal"], shader.inputs["Normal"])
 
 
-def build_world_nodes(world: bpy.types.World, image: bpy.types.Image) -> None:
-    """World Output <- Background <- Environment Texture with `image`."""
+def build_world_nodes(world: bpy.types.World, image: bpy.types.Image, label: str) -> None:
+    """Build World Output <- Background <- Environment Texture with `image`; `label` is that of the texture."""
     tree = fresh_tree(world)
     output = add_node(tree, "ShaderNodeOutputWorld", "World Output", 300.0, 0.0)
     background = add_node(tree, "ShaderNodeBackground", "Background", 80.0, 0.0)
-    texture = add_node(tree, "ShaderNodeTexEnvironment", "Learned Environment", -260.0, 0.0)
+    texture = add_node(tree, "ShaderNodeTexEnvironment", label, -260.0, 0.0)
     texture.image = image
     tree.links.new(texture.outputs["Color"], background.inputs["Color"])
     tree.links.new(background.outputs["Background"], output.inputs["Surface"])

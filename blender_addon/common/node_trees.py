@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading shader node trees, without changing them."""
+"""Read shader node trees, without changing them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import bpy
 
 
-def images_of(node_tree: bpy.types.NodeTree | None, seen: set | None = None) -> Iterator[bpy.types.Image]:
+def images_of(
+    node_tree: bpy.types.NodeTree | None, seen: set[bpy.types.NodeTree] | None = None
+) -> Iterator[bpy.types.Image]:
     """Every image that a node of the tree, or of a group in it, refers to; each tree is visited once."""
     seen = set() if seen is None else seen
     if node_tree is None or node_tree in seen:
@@ -24,7 +26,7 @@ def images_of(node_tree: bpy.types.NodeTree | None, seen: set | None = None) -> 
 
 
 def tree_of(owner: bpy.types.Material | bpy.types.World | None) -> bpy.types.NodeTree | None:
-    """The node tree that a material or world shows, or None where it uses no nodes."""
+    """The node tree that a material or world shows, or None if it uses no nodes."""
     if owner is None or owner.node_tree is None:
         return None
     # use_nodes is deprecated (and always true) from Blender 5.0 on.
@@ -44,7 +46,7 @@ def missing_file(image: bpy.types.Image) -> str | None:
 
 
 def linked_from(socket: bpy.types.NodeSocket) -> tuple[bpy.types.Node, bpy.types.NodeSocket] | None:
-    """The node and output socket that feed an input socket, through reroutes; None where nothing does."""
+    """The node and output socket that feed an input socket, through reroutes; None if nothing does."""
     while socket.is_linked:
         link = next((link for link in socket.links if link.is_valid and not link.is_muted), None)
         if link is None:
@@ -63,13 +65,13 @@ def output_node(node_tree: bpy.types.NodeTree, kind: str) -> bpy.types.Node | No
 
 
 def has_plain_mapping(texture: bpy.types.Node) -> bool:
-    """Whether a texture node leaves coordinates and colours as they are (the old panels that only scripts still reach)."""
-    mapping, colour = texture.texture_mapping, texture.color_mapping
+    """Whether a texture node changes neither coordinates nor colors (by old settings that only scripts can still reach)."""
+    mapping, color = texture.texture_mapping, texture.color_mapping
     return (
         tuple(mapping.translation) == (0.0, 0.0, 0.0)
         and tuple(mapping.rotation) == (0.0, 0.0, 0.0)
         and tuple(mapping.scale) == (1.0, 1.0, 1.0)
         and (mapping.mapping_x, mapping.mapping_y, mapping.mapping_z) == ("X", "Y", "Z")
-        and (colour.brightness, colour.contrast, colour.saturation, colour.blend_factor) == (1.0, 1.0, 1.0, 0.0)
-        and not colour.use_color_ramp
+        and (color.brightness, color.contrast, color.saturation, color.blend_factor) == (1.0, 1.0, 1.0, 0.0)
+        and not color.use_color_ramp
     )

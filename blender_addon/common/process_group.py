@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that start others (pip, venv), ended together with them."""
+"""Start programs that start others (pip, venv), and end all of them together."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .processes import clean_environment
+from .processes import NO_WINDOW, clean_environment
 
 DROPPED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "VIRTUAL_ENV")
-"""Variables of the user's that would lead pip elsewhere than into its own environment."""
+"""Variables of the user that would make pip install outside its own environment."""
 
 
 def start_group(command: list[str], directory: Path) -> subprocess.Popen[str]:
-    """Start a program that reads nothing and whose output, with its errors, is read line by line.
+    """Start a program without input; its output, errors included, is text.
 
-    directory: where it runs and puts its temporary files. Raises OSError where it cannot be started.
+    directory: where it runs and puts its temporary files. Raises OSError if it cannot start.
     """
     environment = {name: value for name, value in clean_environment(directory).items() if name not in DROPPED}
     environment |= {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-    group: dict = {"start_new_session": True}
+    flags = 0
     if sys.platform == "win32":
-        group = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+        flags = NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         command,
         cwd=directory,
@@ -36,17 +36,18 @@ def start_group(command: list[str], directory: Path) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         errors="replace",
-        **group,
+        start_new_session=sys.platform != "win32",
+        creationflags=flags,
     )
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a program started by `start_group` and all that it started. Does not wait for them."""
+    """Kill a program started by `start_group` and all programs that it started. Does not wait for them."""
     if process.poll() is not None:
         return
     if sys.platform == "win32":
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, creationflags=subprocess.CREATE_NO_WINDOW)
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, creationflags=NO_WINDOW)
     else:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

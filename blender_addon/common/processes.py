@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starting other programs from Blender."""
+"""Start and end other programs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from pathlib import Path
 from typing import IO
 
 TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
+if sys.platform == "win32":
+    NO_WINDOW = subprocess.CREATE_NO_WINDOW
+else:
+    NO_WINDOW = 0
+"""The creation flags of a program that opens no console window."""
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
     """This process's environment without Python's own variables, which may point into Blender's Python.
 
-    What the program writes as temporary files goes to `directory`: so nothing of it stays when it is killed.
+    The program's temporary files go to `directory`, so that none is left behind if the program is killed.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return kept | dict.fromkeys(TEMPORARY_VARIABLES, str(directory))
 
 
-def start_process(command: list[str], directory: Path, stdout: IO | int, stderr: IO | int) -> subprocess.Popen:
+def start_process(
+    command: list[str], directory: Path, stdout: IO[bytes] | int, stderr: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
     """Start `command` in `directory`, without input, without a console window and with a clean environment.
 
-    Its temporary files are in `directory` too. Raises OSError where the program cannot be started.
+    Its temporary files go to `directory` too. Raises OSError if the program cannot start.
     """
     return subprocess.Popen(
         command,
@@ -34,12 +41,12 @@ def start_process(command: list[str], directory: Path, stdout: IO | int, stderr:
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+        creationflags=NO_WINDOW,
     )
 
 
-def end_process(process: subprocess.Popen, patience: float) -> None:
-    """End a process: ask, and after `patience` seconds (0: at once) kill; it is gone when this returns."""
+def end_process(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Ask a process to end, kill it after `patience` seconds (0: at once), and wait until it is gone."""
     if process.poll() is None and patience > 0.0:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have parts of Blender's windows drawn again."""
+"""Make Blender draw parts of its windows again."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 from mathutils import Euler
 
+from ..common.color import linear_from_srgb
 from ..common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
 
 MAXIMUM_WIDTH = 2048
@@ -145,7 +146,7 @@ def read_image(image: bpy.types.Image) -> np.ndarray | None:
         return radiance  # Blender converts float images to its linear space when it loads them
     space = image.colorspace_settings.name
     if space == "sRGB":
-        return np.where(radiance <= 0.04045, radiance / 12.92, ((radiance + 0.055) / 1.055) ** 2.4)
+        return linear_from_srgb(radiance)
     return radiance if space in {"Non-Color", "Linear Rec.709"} else None
 
 

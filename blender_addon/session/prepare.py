@@ -19,14 +19,12 @@ from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, export_group, plan_groups
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
+from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.process import save_copy
 from ..references.views import bounding_sphere, plan_views
 from ..settings.properties import fit_settings
 from .fit_queue import FitJob, FitQueue
 from .session_status import SessionResult
-
-# Held-out views measure: at the fit's few samples their noise alone would floor the PSNR shown (8 samples: 27 dB).
-HELD_OUT_SAMPLES = 4
 
 
 def new_folder() -> Path:

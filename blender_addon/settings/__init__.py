@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist sets: scene properties, presets and preferences."""
+"""The artist's settings: scene properties, presets and preferences."""

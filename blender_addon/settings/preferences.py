@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the backend is, kept with the user's preferences; what was found, and the buttons that check it and set it up."""
+"""Where the backend is, kept with the user's preferences; what was found, and buttons to check it and set it up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
 
     backend_python: StringProperty(
         name="Backend Python",
-        description="A Python with the package pbrfit installed. Empty: the environment that was set up here, or else "
+        description="A Python that has the package pbrfit. Empty: the environment that was set up here, or else "
         "the command pbrfit on the search path",
         subtype="FILE_PATH",
         default="",
@@ -42,19 +42,19 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
     )
     torch_choice: EnumProperty(
         name="PyTorch",
-        description="Which build of PyTorch the backend gets. With an NVIDIA GPU a fit takes seconds, without minutes",
+        description="Which build of PyTorch to install. With an NVIDIA GPU a fit takes seconds, else minutes",
         items=(
-            (AUTO, "Automatic", "With CUDA where there is an NVIDIA GPU, else the small one"),
-            (CPU, "Without CUDA", "Small; computes on the processor"),
-            (CUDA, "With CUDA", "Large; computes on an NVIDIA GPU"),
+            (AUTO, "Automatic", "With CUDA if there is an NVIDIA GPU, else without"),
+            (CPU, "Without CUDA", "Small; runs on the processor"),
+            (CUDA, "With CUDA", "Large; runs on an NVIDIA GPU"),
             (CONFIGURED, "As pip Finds It", "From where pip is configured to look, such as a company's own mirror"),
         ),
         default=AUTO,
     )
     base_python: StringProperty(
         name="Build On",
-        description="A Python from 3.11 on that the environment is made with. Empty: one of the system's is found, or "
-        "else Blender's own is used, in which nothing changes",
+        description="A Python, 3.11 or newer, to make the environment with. Empty: find one on this system, or else use "
+        "Blender's own, which does not change",
         subtype="FILE_PATH",
         default="",
     )
@@ -73,7 +73,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         self.draw_remote(context, layout.box())
 
     def draw_found(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
-        """Which backend will be used, and what the check of it found."""
+        """Show which backend PBRfit will use, and what the check of it found."""
         try:
             draw_text(context, box, setup_state.backend_found(self), "LINKED")
         except PbrFitError as error:
@@ -87,10 +87,10 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         box.operator("pbrfit.check_backend", icon="VIEWZOOM")
 
     def draw_setup(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
-        """What would be set up, how far it is, or how it ended."""
+        """Show what a setup would install, how far it is, or how it ended."""
         box.label(text="Set Up on This Machine", icon="IMPORT")
         status = setup_state.setup_status()
-        if setup_state.setting_up():
+        if status is not None and not status.finished:
             box.progress(factor=status.fraction, type="BAR", text=f"{status.fraction:.0%}")
             draw_text(context, box, status.message)
             box.operator("pbrfit.cancel_setup", icon="X")
@@ -113,7 +113,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
             draw_text(context, box, f"Log: {setup_state.setup_log()}")
 
     def draw_remote(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
-        """The address of a backend on another machine, and who each end is."""
+        """Show the address of a backend on another machine, and the public key of each end."""
         box.label(text="A Backend on Another Machine", icon="URL")
         box.prop(self, "backend_address")
         box.prop(self, "backend_key")
@@ -128,7 +128,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
 
 
 def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: CheckReport) -> None:
-    """What a check found: the troubles first, with their cures."""
+    """Show what a check found: problems first, with their cures."""
     draw_text(context, layout, "It works" if report.works else "It does not work", ICONS[GOOD if report.works else BAD])
     for level in (BAD, NOTE):
         for line in report.lines:
@@ -139,7 +139,7 @@ def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: 
 
 
 def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """A paragraph, wrapped to the width of the preferences; nothing for an empty one."""
+    """Show a paragraph, wrapped to the width of the preferences; nothing for an empty one."""
     if not text:
         return
     width = context.region.width / context.preferences.system.ui_scale - 110.0
@@ -153,7 +153,8 @@ def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str,
 
 def addon_preferences(context: bpy.types.Context) -> PBRFIT_AddonPreferences:
     """The add-on's preferences."""
-    return context.preferences.addons[ADDON].preferences
+    preferences: PBRFIT_AddonPreferences = context.preferences.addons[ADDON].preferences
+    return preferences
 
 
 def register() -> None:

@@ -1,25 +1,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Presets: settings that go together. Nothing is stored: which preset is shown follows from the settings."""
+"""Presets: settings that go together. A preset is not stored: the settings tell which one is shown."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-CUSTOM = ("CUSTOM", "Custom", "Settings of your own")
+from ..protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION
+
+
+class Preset(NamedTuple):
+    """A preset: its identifier, label and description in Blender, and its values by the names of the settings."""
+
+    identifier: str
+    label: str
+    description: str
+    values: dict[str, int | str]
+
+
+CUSTOM = ("CUSTOM", "Custom", "Your own settings")
 PRESETS = (
-    (
+    Preset(
         "DRAFT",
         "Draft",
         "A first look: 60 views and maps of 512 pixels",
         {"resolution": 512, "views": 60, "view_size": 192, "samples": 8, "quality": "draft"},
     ),
-    (
+    Preset(
         "STANDARD",
         "Standard",
-        "Good maps in reasonable time: 120 views and maps of 1024 pixels",
-        {"resolution": 1024, "views": 120, "view_size": 256, "samples": 8, "quality": "standard"},
+        f"Good maps in reasonable time: {DEFAULT_REFERENCES.views} views and maps of {DEFAULT_RESOLUTION} pixels",
+        {
+            "resolution": DEFAULT_RESOLUTION,
+            "views": DEFAULT_REFERENCES.views,
+            "view_size": DEFAULT_REFERENCES.view_size,
+            "samples": DEFAULT_REFERENCES.samples,
+            "quality": DEFAULT_QUALITY,
+        },
     ),
-    (
+    Preset(
         "HIGH",
         "High",
         "The best maps, slowly: 200 views of twice the size and maps of 2048 pixels",
@@ -29,15 +47,15 @@ PRESETS = (
 
 
 def shown(settings: Any) -> int:
-    """The number of the preset whose values the settings have; that of Custom where none has."""
-    for number, (_, _, _, values) in enumerate(PRESETS):
-        if all(getattr(settings, name) == value for name, value in values.items()):
+    """The number of the preset whose values the settings have, or that of Custom if none has."""
+    for number, preset in enumerate(PRESETS):
+        if all(getattr(settings, name) == value for name, value in preset.values.items()):
             return number
     return len(PRESETS)
 
 
 def choose(settings: Any, number: int) -> None:
-    """Give the settings the values of the preset of that number; Custom changes nothing."""
+    """Give the settings the values of the preset with that number; Custom changes nothing."""
     if number < len(PRESETS):
-        for name, value in PRESETS[number][3].items():
+        for name, value in PRESETS[number].values.items():
             setattr(settings, name, value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of the preview: what the viewport shows and how it is drawn, kept with the scene; passes with the view layer."""
+"""The settings of the preview: what the viewport shows and how, kept with the scene; and passes, kept with the view layer."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CHANNELS = {
     "NORMAL": "normal",
     "LIGHT": "light",
 }
-"""The channel of a frame for everything that can be shown, save reference and error."""
+"""The frame's channel for everything that can be shown, except reference and error."""
 
 SAMPLES = {"1": 1, "4": 2, "16": 4, "64": 8}
-"""Samples of a pixel, and along each of its sides."""
+"""Samples of a pixel by name, as samples along each of its sides."""
 
 
-def draws_preview(scene: bpy.types.Scene) -> bool:
-    """Whether a scene is rendered by the preview."""
-    return scene is not None and scene.render.engine == ENGINE
+def draws_preview(scene: bpy.types.Scene | None) -> bool:
+    """Whether the preview renders a scene."""
+    return scene is not None and bool(scene.render.engine == ENGINE)
 
 
 def preview_regions() -> list[tuple[bpy.types.SpaceView3D, bpy.types.Region]]:
-    """The regions of all windows in which the preview is drawn."""
-    found = []
+    """The regions of all windows that show the preview."""
+    found: list[tuple[bpy.types.SpaceView3D, bpy.types.Region]] = []
     for window in bpy.context.window_manager.windows:
         if not draws_preview(window.scene):
             continue
@@ -43,7 +43,7 @@ def preview_regions() -> list[tuple[bpy.types.SpaceView3D, bpy.types.Region]]:
 
 
 def redraw_previews(_settings: object = None, _context: object = None) -> None:
-    """Have every preview drawn anew. The arguments are those of a property's update."""
+    """Draw every preview again. The arguments are those of a property's update."""
     for _, region in preview_regions():
         region.tag_redraw()
 
@@ -58,17 +58,17 @@ class PBRFIT_PreviewSettings(bpy.types.PropertyGroup):
             (
                 AUTOMATIC,
                 "Automatic",
-                "Blender's own GPU, where it can; renders with F12 by the backend, where there is one",
+                "Blender's own GPU, if it can; the backend for renders with F12, if there is one",
             ),
             (GPU, "Blender's GPU", "Blender's own GPU, at once and without a backend"),
-            (BACKEND, "Backend", "The frames of the backend: to the bit what the fit sees"),
+            (BACKEND, "Backend", "The frames of the backend: exactly what the fit sees"),
         ],
         default=AUTOMATIC,
         update=redraw_previews,
     )
     show: EnumProperty(
         name="Show",
-        description="What of the objects is shown",
+        description="What to show of the objects",
         items=[
             (SHADED, "Shaded", "The material in its light, as the fit sees it"),
             (REFERENCE, "Reference", "The reference render of the fit whose camera is nearest to the view"),
@@ -86,7 +86,7 @@ class PBRFIT_PreviewSettings(bpy.types.PropertyGroup):
     )
     viewport_samples: EnumProperty(
         name="Viewport",
-        description="Samples of each pixel once the view stands still. While it moves there is one",
+        description="Samples of each pixel when the view stands still. While it moves, one",
         items=[(name, name, f"{name} samples a pixel") for name in ("1", "4", "16")],
         default="16",
         update=redraw_previews,
@@ -106,7 +106,7 @@ class PBRFIT_PreviewSettings(bpy.types.PropertyGroup):
 
 
 def update_passes(_settings: PBRFIT_PreviewPasses, context: bpy.types.Context) -> None:
-    """Have the compositor know of a pass that has come or gone."""
+    """Tell the compositor that a pass was added or removed."""
     context.view_layer.update_render_passes()
 
 
@@ -131,7 +131,7 @@ CLASSES = (PBRFIT_PreviewSettings, PBRFIT_PreviewPasses)
 
 
 def register() -> None:
-    """Register the settings and hang them on scene and view layer."""
+    """Register the settings and add them to scene and view layer."""
     for item in CLASSES:
         bpy.utils.register_class(item)
     bpy.types.Scene.pbrfit_preview = PointerProperty(type=PBRFIT_PreviewSettings, name="PBRfit Preview")
@@ -139,7 +139,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take the settings off again."""
+    """Remove the settings from scene and view layer."""
     del bpy.types.ViewLayer.pbrfit_preview
     del bpy.types.Scene.pbrfit_preview
     for item in reversed(CLASSES):

@@ -11,15 +11,21 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 
 from ..common.errors import PbrFitError
 from ..common.names import DEFAULT_SCHEME
+from ..protocol.quality import (
+    DEFAULT_REFERENCES,
+    FEWEST_REFERENCES,
+    LARGEST_RESOLUTION,
+    MOST_REFERENCES,
+    SMALLEST_RESOLUTION,
+)
 from ..protocol.settings import FitSettings, SettingsError
 from . import presets
 
-SMALLEST_RESOLUTION = 16
-LARGEST_RESOLUTION = 8192
+DEFAULTS = FitSettings()
 
 
 def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) -> None:
-    """Maps are a power of two wide: take the nearest."""
+    """Set the nearest power of two, which the width of maps must be."""
     nearest = 2 ** round(math.log2(settings.resolution))
     if nearest != settings.resolution:
         settings.resolution = nearest
@@ -30,112 +36,120 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
 
     preset: EnumProperty(
         name="Preset",
-        description="Views, samples, resolution and quality together. Custom: they were set one by one",
-        items=[(name, label, description) for name, label, description, _ in presets.PRESETS] + [presets.CUSTOM],
+        description="Views, samples, resolution and quality together. Custom: you set them one by one",
+        items=[preset[:3] for preset in presets.PRESETS] + [presets.CUSTOM],
         get=presets.shown,
         set=presets.choose,
     )
     map_sets: EnumProperty(
         name="Map Sets",
-        description="How many sets of maps there will be",
+        description="How many sets of maps to make",
         items=[
-            ("SLOT", "One per Material", "Each material gets maps of its own; objects that share it share them"),
+            (
+                "SLOT",
+                "One per Material",
+                "Each material gets its own maps; objects that share the material share its maps",
+            ),
             ("OBJECT", "One per Object", "All faces of an object share one set of maps and one new material"),
         ],
         default="SLOT",
     )
     use_udim: BoolProperty(
         name="UDIM Tiles",
-        description="Where faces lie in several whole tiles of the UV map, fit one set of maps for each tile. "
+        description="If faces lie in several whole tiles of the UV map, fit one set of maps for each tile. "
         "Off: the tiles show the same maps",
         default=True,
     )
     material_name: StringProperty(
         name="Material Name",
-        description="Names of new materials. {object} and {material} stand for what is fitted",
+        description="Names of new materials. {object} and {material} stand for the names of what is fitted",
         default=DEFAULT_SCHEME,
     )
     image_storage: EnumProperty(
         name="Images",
-        description="Where the maps are kept",
+        description="Where to keep the maps",
         items=[
-            ("PACKED", "Packed", "Within the .blend file"),
-            ("FILES", "Files", "As files in the folder textures beside the .blend. No file is ever overwritten"),
+            ("PACKED", "Packed", "In the .blend file"),
+            (
+                "FILES",
+                "Files",
+                "As files in the folder textures beside the .blend file. PBRfit never overwrites a file",
+            ),
         ],
         default="PACKED",
     )
 
     reference: EnumProperty(
         name="Reference",
-        description="What the fitted material shall look like",
+        description="What the fitted material must look like",
         items=[("CYCLES", "Cycles Renders", "Cycles renders of the object with its own material, in its world")],
         default="CYCLES",
     )
     resolution: IntProperty(
         name="Resolution",
         description="Width and height of the maps in pixels, rounded to a power of two",
-        default=1024,
+        default=DEFAULTS.resolution,
         min=SMALLEST_RESOLUTION,
         max=LARGEST_RESOLUTION,
         update=round_resolution,
     )
     views: IntProperty(
         name="Views",
-        description="How many renders, from all around the object, the material is fitted to. Many views at few samples "
-        "tell more than few views at many",
-        default=120,
-        min=1,
-        max=1000,
+        description="How many renders, from all around the object, to fit the material to. Many views with few samples "
+        "tell more than few views with many",
+        default=DEFAULT_REFERENCES.views,
+        min=FEWEST_REFERENCES.views,
+        max=MOST_REFERENCES.views,
     )
     held_out_views: IntProperty(
         name="Held-Out Views",
-        description="How many further renders only measure how good the fit is",
-        default=4,
-        min=0,
-        max=100,
+        description="How many more renders to make that only measure how good the fit is",
+        default=DEFAULT_REFERENCES.held_out_views,
+        min=FEWEST_REFERENCES.held_out_views,
+        max=MOST_REFERENCES.held_out_views,
     )
     view_size: IntProperty(
         name="View Size",
         description="Width and height of the reference renders in pixels",
-        default=256,
-        min=16,
-        max=4096,
+        default=DEFAULT_REFERENCES.view_size,
+        min=FEWEST_REFERENCES.view_size,
+        max=MOST_REFERENCES.view_size,
     )
     samples: IntProperty(
         name="Samples",
-        description="Cycles samples for each pixel of a reference render. Few are enough: the fit averages noise away",
-        default=8,
-        min=1,
-        max=65536,
+        description="Cycles samples for each pixel of a reference render. A few are enough: the fit averages the noise",
+        default=DEFAULT_REFERENCES.samples,
+        min=FEWEST_REFERENCES.samples,
+        max=MOST_REFERENCES.samples,
     )
     use_kd: BoolProperty(
         name="Base Color",
         description="Fit the base color. Every fit needs it",
-        default=True,
+        default="kd" in DEFAULTS.maps,
     )
     use_ks: BoolProperty(
         name="Roughness and Metallic",
         description="Fit roughness and metallic, in one map",
-        default=True,
+        default="ks" in DEFAULTS.maps,
     )
     use_normal: BoolProperty(
         name="Normal",
         description="Fit a tangent-space normal map",
-        default=True,
+        default="normal" in DEFAULTS.maps,
     )
     use_alpha: BoolProperty(
         name="Alpha",
-        description="Fit opacity, in the base color map's alpha",
-        default=False,
+        description="Fit opacity, in the alpha of the base color map",
+        default="alpha" in DEFAULTS.maps,
     )
     learn_light: BoolProperty(
         name="Learn Light",
-        description="Fit the environment too, instead of taking the world's light as known",
-        default=False,
+        description="Fit the environment too, instead of using the world's light as it is",
+        default=DEFAULTS.learn_light,
     )
     apply_world: BoolProperty(
         name="Apply to World",
-        description="Give the scene a new world with the learned environment. The old world is kept",
+        description="Give the scene a new world with the learned environment. The old world stays in the file",
         default=False,
     )
     quality: EnumProperty(
@@ -146,29 +160,29 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
             ("standard", "Standard", "Good maps in reasonable time"),
             ("high", "High", "The best maps, slowly"),
         ],
-        default="standard",
+        default=DEFAULTS.quality,
     )
     device: StringProperty(
         name="Device",
-        description="Where the fit computes: auto, cpu, cuda, or cuda:N for the GPU of that number",
-        default="auto",
+        description="Where the fit runs: auto, cpu, cuda, or cuda:N for the GPU with that number",
+        default=DEFAULTS.device,
     )
     seed: IntProperty(
         name="Seed",
         description="Start of the random numbers. The same seed gives the same references",
-        default=0,
+        default=DEFAULTS.seed,
         min=0,
     )
 
 
 def scene_values(settings: PBRFIT_FitSettings) -> dict[str, bool | int | str]:
-    """Every setting by name, save the preset, which follows from the others."""
+    """Every setting by name, except the preset, which follows from the others."""
     names = [item.identifier for item in settings.bl_rna.properties if not item.is_readonly]
     return {name: getattr(settings, name) for name in names if name not in {"name", "preset"}}
 
 
 def use_values(settings: PBRFIT_FitSettings, values: dict[str, bool | int | str]) -> None:
-    """Set what `scene_values` gave; what this version does not know, or no longer allows, is left as it is."""
+    """Set what `scene_values` gave. Settings that this version does not know, or values that it no longer allows, are skipped."""
     for name, value in values.items():
         if name in settings.bl_rna.properties and name != "preset":
             with contextlib.suppress(TypeError, ValueError):
@@ -176,7 +190,7 @@ def use_values(settings: PBRFIT_FitSettings, values: dict[str, bool | int | str]
 
 
 def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
-    """The settings as the backend takes them. Raises PbrFitError where a value is not allowed."""
+    """The settings as the backend takes them. Raises PbrFitError if a value is not allowed."""
     chosen = {
         "kd": settings.use_kd,
         "ks": settings.use_ks,
@@ -197,12 +211,12 @@ def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
 
 
 def register() -> None:
-    """Register the settings and hang them on the scene."""
+    """Register the settings and add them to the scene."""
     bpy.utils.register_class(PBRFIT_FitSettings)
     bpy.types.Scene.pbrfit = PointerProperty(type=PBRFIT_FitSettings, name="PBRfit")
 
 
 def unregister() -> None:
-    """Take the settings off the scene again."""
+    """Remove the settings from the scene."""
     del bpy.types.Scene.pbrfit
     bpy.utils.unregister_class(PBRFIT_FitSettings)

@@ -13,12 +13,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..protocol.quality import HELD_OUT_SAMPLES, QUALITIES
+
 COVERED = 0.23  # part of a view's pixels that show the object
-HELD_OUT_SAMPLES = 4
 CYCLES_CORE_SECONDS = 2.6e-6  # a path sample
 START_SECONDS = 6.0
-ITERATIONS = {"draft": 160, "standard": 400, "high": 1000}
-SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
 ITERATION_CORE_SECONDS = 0.16
 LEARNED_FACTOR = 1.7
 SHADOW_CORE_SECONDS = (0.1, 1.5e-6)  # a direction; each triangle of it
@@ -51,12 +50,12 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
     paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
     seconds = START_SECONDS + paths * CYCLES_CORE_SECONDS / cores
     samples = COVERED * pixels * settings.views
-    iterations = ITERATIONS[settings.quality]
+    quality = QUALITIES[settings.quality]
     if on_gpu:
-        seconds += GPU_SECONDS + 2 * iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
+        seconds += GPU_SECONDS + 2 * quality.iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
     else:
-        shadows = SHADOW_DIRECTIONS[settings.quality] * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
-        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
+        shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
+        fit = quality.iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
         seconds += (shadows + fit + samples * TABLE_CORE_SECONDS) / cores
     memory = BASE_BYTES + samples * SAMPLE_BYTES + sets * settings.resolution**2 * TEXEL_BYTES
     memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if settings.learn_light and on_gpu else 0.0)

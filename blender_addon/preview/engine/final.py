@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import bpy
 import numpy as np
 
+from ...common.axes import rotate_to_blender
 from ...common.errors import PbrFitError
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
 from ..scene.cameras import ImageCamera, render_camera
@@ -157,7 +158,7 @@ def pass_of(item: Pass, frames: list[np.ndarray]) -> np.ndarray:
     if item is NORMAL:
         # From 0..1 in the renderer's axes, times coverage, to -1..1 in Blender's.
         values = 2.0 * frames[0][..., :3] - frames[0][..., 3:]
-        return np.stack([-values[..., 2], -values[..., 0], values[..., 1]], axis=-1)
+        return rotate_to_blender(values)
     if item is ORM:
         return np.concatenate([frame[..., :1] for frame in frames], axis=-1)
     return frames[0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
+from ...common.color import linear_from_srgb
 from ..scene.collector import PreviewCollector
 from ..scene.images import image_pixels
 from ..scene.scene import NEUTRAL, Look, Texture
@@ -70,7 +71,7 @@ def value_of(value: Texture | float | tuple[float, float, float], uv: np.ndarray
     if pixels.dtype == np.uint8:
         found /= 255.0
         if value.encoding == "srgb" and value.channel != 3:
-            found[..., :3] = np.where(found <= 0.04045, found / 12.92, ((found + 0.055) / 1.055) ** 2.4)[..., :3]
+            found[..., :3] = linear_from_srgb(found)[..., :3]
     return found[..., :3] if value.channel is None else np.repeat(found[..., value.channel, None], 3, axis=-1)
 
 

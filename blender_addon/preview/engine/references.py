@@ -9,6 +9,7 @@ import gpu
 import numpy as np
 
 from ...common.axes import view_matrix
+from ...common.color import linear_from_srgb, srgb_from_linear
 from ...common.errors import PbrFitError
 from ...protocol.client.preview_events import PreparedLight
 from ...references.views import View
@@ -82,20 +83,9 @@ def drawn(scene: PreviewScene, light: PreparedLight | None, reference: View, siz
 
 def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """How far two linear, premultiplied images [h, w, 4] are apart in sRGB values: as an image, opaque where either is."""
-    values = np.abs(to_srgb(image[..., :3]) - to_srgb(reference[..., :3]))
+    values = np.abs(srgb_from_linear(image[..., :3]) - srgb_from_linear(reference[..., :3]))
     alpha = np.maximum(image[..., 3:], reference[..., 3:])
-    return np.concatenate([to_linear(values) * alpha, alpha], axis=-1)
-
-
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """sRGB values of linear ones, both 0..1; what is outside is cut off."""
-    linear = np.clip(linear, 0.0, 1.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
-
-
-def to_linear(values: np.ndarray) -> np.ndarray:
-    """Linear values of sRGB ones, both 0..1."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return np.concatenate([linear_from_srgb(values) * alpha, alpha], axis=-1)
 
 
 def fitted(image: tuple[int, int], region: tuple[int, int]) -> Window:

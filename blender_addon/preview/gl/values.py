@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...common.color import linear_from_srgb
 from .sources import CHANNELS, MOST_LEVELS, MOST_MAPS
 
 SMALLEST_LEVEL = 4  # as `render.texture.fixed_lookup.mip_count`
@@ -28,7 +29,7 @@ def table_pixels() -> np.ndarray:
 def srgb_table() -> np.ndarray:
     """Linear values, float32 [256], of bytes in sRGB."""
     values = np.arange(256, dtype=np.float64) / 255
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return linear_from_srgb(values).astype(np.float32)
 
 
 def linear_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:

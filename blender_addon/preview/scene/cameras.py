@@ -9,10 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ...common.axes import RENDERER_FROM_BLENDER
-
-# The image's row 0 is the top.
-FLIP = np.diag([1.0, -1.0, 1.0, 1.0])
+from ...common.axes import TOP_ROW_FIRST, renderer_view
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,6 @@ class ImageCamera:
         return self.view.tobytes(), self.projection.tobytes(), self.window
 
 
-def renderer_view(matrix: np.ndarray) -> np.ndarray:
-    """The renderer's world-to-camera matrix of Blender's, [4, 4]."""
-    rotation = np.eye(4)
-    rotation[:3, :3] = RENDERER_FROM_BLENDER.T
-    return np.asarray(matrix, dtype=np.float64) @ rotation
-
-
 def windowed(projection: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
     """The projection (y flipped) of a window of the image of `size` that the projection shows."""
     share_x, share_y = window.width / size[0], window.height / size[1]
@@ -78,7 +68,7 @@ def viewport_camera(context: bpy.types.Context, scene: bpy.types.Scene) -> Image
         window = Window(left, bottom, right - left, top - bottom)
     if min(window.width, window.height) < 1:
         return None
-    projection = FLIP @ np.array(data.window_matrix, dtype=np.float64)
+    projection = TOP_ROW_FIRST @ np.array(data.window_matrix, dtype=np.float64)
     if window.width != size[0] or window.height != size[1]:
         projection = windowed(projection, window, size)
     return ImageCamera(renderer_view(np.array(data.view_matrix)), projection, window)
@@ -122,7 +112,7 @@ def render_camera(depsgraph: bpy.types.Depsgraph) -> ImageCamera | None:
     camera = camera.evaluated_get(depsgraph)
     size = render_size(render)
     window = Window(0, 0, *size)
-    projection = FLIP @ np.array(
+    projection = TOP_ROW_FIRST @ np.array(
         camera.calc_matrix_camera(
             depsgraph, x=size[0], y=size[1], scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
         ),

@@ -24,9 +24,6 @@ LOOKED_AT = (bpy.types.Material, bpy.types.NodeTree, bpy.types.Image)
 LIT_BY = (bpy.types.World, bpy.types.NodeTree, bpy.types.Image)
 WAITING = "The world's light is being rendered."
 
-_TO_RENDERER = np.eye(4)
-_TO_RENDERER[:3, :3] = RENDERER_FROM_BLENDER
-
 Making = dict[tuple[int, int], list[SetInTheMaking]]
 
 
@@ -88,7 +85,8 @@ class PreviewCollector:
             evaluated = instance.object
             if not isinstance(evaluated.data, bpy.types.Mesh) or not is_shown(instance, viewport):
                 continue
-            matrix = _TO_RENDERER @ np.array(instance.matrix_world, dtype=np.float64) @ _TO_RENDERER.T
+            placed = np.array(instance.matrix_world, dtype=np.float64)
+            matrix = RENDERER_FROM_BLENDER @ placed @ RENDERER_FROM_BLENDER.T
             if np.linalg.det(matrix[:3, :3]) == 0.0:
                 continue  # scaled to nothing: no area, and no normals
             parts += self._parts_of(evaluated, matrix, making, kept, notes)

@@ -14,7 +14,7 @@ def test_error_is_the_difference_of_srgb_values(addon) -> None:
     one = np.array([[[0.214041, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]], np.float32)
     other = np.array([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]], np.float32)
     error = references.difference(one, other)
-    assert references.to_srgb(error[0, 0, :3]) == pytest.approx((0.5, 0.0, 0.0), abs=1e-4)
+    assert addon.common.color.srgb_from_linear(error[0, 0, :3]) == pytest.approx((0.5, 0.0, 0.0), abs=1e-4)
     assert error[..., 3].tolist() == [[1.0, 0.0]]  # nothing is shown where neither has anything
 
 
