@@ -16,13 +16,13 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
-import pygltflib
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from render.files.gltf_materials import GltfMaterial, GltfScene, add_material, read_material
 from render.files.gltf_nodes import placed_meshes
+from render.files.gltf_package import pygltflib
 from render.geometry.mesh import Mesh, MeshError, validate
 from render.geometry.tangents import compute_tangents
 

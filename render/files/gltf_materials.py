@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
-import pygltflib
 import torch
 from numpy.typing import NDArray
 
-from render.core.image_io import ImageError, encode_image
+from render.core.image_io import ImageError, decode_image, encode_image
+from render.files.gltf_package import pygltflib
 from render.files.mtl import MaterialTextures
 from render.geometry.mesh import Mesh
 
@@ -133,12 +132,10 @@ def _number(value: float | None) -> float:
 
 def _decoded(data: bytes, name: str) -> IntegerImage:
     """The pixels of an image file in RGB(A) order, uint8 or uint16 [H, W, 3 or 4]."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{name} cannot be decoded: use PNG or JPEG")
-    pixels: NDArray[Any] = image if image.ndim == 3 else image[..., None]
-    order = {1: [0, 0, 0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[-1]]
-    return pixels[..., order]
+    image = decode_image(data, name)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{name} holds {image.dtype}: use PNG or JPEG")
+    return image if image.shape[-1] > 1 else image.repeat(3, -1)
 
 
 def _with_occlusion(orm: IntegerImage | None, occlusion: IntegerImage | None, name: str) -> IntegerImage | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,3 +311,10 @@ def test_a_failed_save_leaves_what_was_there(tmp_path):
         save_gltf(tmp_path / "out.gltf", plane())
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == ["out.glb"]
+
+
+def test_a_missing_package_is_named_with_its_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygltflib", None)
+    monkeypatch.delitem(sys.modules, "render.files.gltf_package")
+    with pytest.raises(ImportError, match=r'glTF files need pygltflib: pip install "pbrfit\[gltf\]"'):
+        importlib.import_module("render.files.gltf_package")

@@ -1,0 +1,10 @@
+"""pygltflib, which only glTF files need: an extra of PBRfit."""
+
+from __future__ import annotations
+
+try:
+    import pygltflib
+except ImportError as error:
+    raise ImportError('glTF files need pygltflib: pip install "pbrfit[gltf]"') from error
+
+__all__ = ["pygltflib"]
