@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from backend.job.device import resolve_device
 from backend.job.map_previews import Snapshot, preview_images
@@ -23,17 +24,16 @@ from render.light.environment import EnvironmentLight
 from render.light.prefiltered import PrefilteredLight
 from render.material.material import MaterialMaps
 
-# What encrypting, sending and receiving a byte costs, both ends on one machine: seconds of a core.
+# The cost of encrypting, sending and receiving a byte where both ends are on one machine: seconds of a core.
 _SECONDS_PER_BYTE = 2e-9
 
-# A frame travels in bands: encrypting, sending and decrypting then go on at the same time.
+# A frame travels in bands, so that encrypting, sending and decrypting overlap.
 BAND_BYTES = 1 << 19
 LEAST_BAND_ROWS = 32
 
 
-
 class Scene(Protocol):
-    """What is needed of `backend.preview.scene.LoadedScene`."""
+    """The part of `backend.preview.scene.LoadedScene` that a `Drawing` needs."""
 
     def updated(self, description: SceneDescription, arrays: Arrays) -> Scene: ...
 
@@ -46,12 +46,14 @@ class Scene(Protocol):
 
 @dataclass(frozen=True)
 class DrawnFrame:
-    """The rows of a frame that are not empty, [h, w, 4] in the main memory, which nobody writes to any more; rect: their
-    top, left, height and width; bands: first row, end, first column and end of what each band of the rows shows; timing:
-    seconds `render` and `copy`; cost: seconds that a fit beside it may have lost.
+    """A frame in the main memory; nobody writes to it any more.
+
+    rows: the part that is not empty, float16 or float32 [h, w, 4]. rect: its top, left, height and width. bands: of each
+    band of the rows, the first row, the end row, the first column and the end column that show something. timing: seconds
+    `render` and `copy`. cost: seconds that a fit beside it may have lost.
     """
 
-    rows: np.ndarray
+    rows: NDArray[Any]
     rect: tuple[int, int, int, int]
     bands: tuple[tuple[int, int, int, int], ...]
     timing: dict[str, float]
@@ -59,24 +61,28 @@ class DrawnFrame:
 
 
 class Drawing:
-    """Belongs to the preview thread. On CUDA all is done on a stream of its own, which does not wait for a fit's."""
+    """Belongs to the preview thread. On CUDA it uses a stream of its own, which does not wait for a fit's."""
 
     def __init__(
-        self, load_scene: Callable[..., Scene] = LoadedScene, device: torch.device | str | None = None
+        self,
+        load_scene: Callable[[SceneDescription, Arrays, torch.device], Scene] = LoadedScene,
+        device: torch.device | str | None = None,
     ) -> None:
-        """load_scene: called with description, arrays and device. device: where frames are drawn; that of fits without."""
+        """device: where frames are drawn; None: where fits run."""
         self.device = resolve_device("auto") if device is None else torch.device(device)
         self._load_scene = load_scene
-        self._stream = torch.cuda.Stream(self.device, priority=-1) if self.device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]  # torch's gap
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """What is called within goes to the device as it should."""
+        """Sends the work of the code within to the stream of previews, without gradients."""
         with torch.no_grad(), torch.cuda.stream(self._stream) if self._stream else contextlib.nullcontext():
             yield
 
     def scene(self, known: Scene | None, description: SceneDescription, arrays: Arrays) -> Scene:
-        """The scene of a description; one that is known is changed. Raises `PreviewError`."""
+        """The scene of a description; a known scene is changed. Raises `PreviewError`."""
         if known is not None:
             return known.updated(description, arrays)
         return self._load_scene(description, arrays, self.device)
@@ -96,18 +102,17 @@ class Drawing:
         return DrawnFrame(rows, (top, left, height, width), bands, timing, cost)
 
     def show_maps(self, scene: Scene, job: str, set_index: int, snapshot: Snapshot) -> None:
-        """Gives a scene the maps of a job as they are."""
-        texels, openness = self._here(snapshot.texels, snapshot), self._here(snapshot.openness, snapshot)
-        scene.set_job_maps(job, set_index, MaterialMaps(texels), openness)
+        """Gives a scene the maps of a job as they are now."""
+        scene.set_job_maps(job, set_index, *self._maps(snapshot))
 
     def show_light(self, scene: Scene, snapshot: Snapshot) -> None:
-        """Gives a scene the light that a job learns, as it is."""
-        scene.set_light(self._learned(snapshot))
+        """Gives a scene the light that a job learns, as it is now. The snapshot must have one."""
+        scene.set_light(self._learned(_base(snapshot), snapshot))
 
-    def previews(self, snapshot: Snapshot, size: int) -> tuple[dict[str, np.ndarray], float]:
-        """The maps of a job as `job_preview.preview_images` has them, and seconds that the fit may have lost by it."""
+    def previews(self, snapshot: Snapshot, size: int) -> tuple[dict[str, NDArray[Any]], float]:
+        """The maps of a job as `preview_images` shows them, and the seconds that the fit may have lost."""
         began = time.perf_counter()
-        maps, openness = MaterialMaps(self._here(snapshot.texels, snapshot)), self._here(snapshot.openness, snapshot)
+        maps, openness = self._maps(snapshot)
         with self._measured() as mark:
             images = preview_images(maps, openness, size)
         gpu_s = mark()
@@ -115,56 +120,65 @@ class Drawing:
         return images, time.perf_counter() - began + sent if gpu_s is None else gpu_s
 
     def learned_light(self, snapshot: Snapshot) -> dict[str, Any]:
-        """The fields of `PreparedLight` of the light that a job learns, as it is."""
-        key = content_hash(np.ascontiguousarray(snapshot.base.cpu().numpy()))
-        return _fields(key, self._learned(snapshot))
+        """The fields of `PreparedLight` of the light that a job learns, as it is now. The snapshot must have one."""
+        base = _base(snapshot)
+        key = content_hash(np.ascontiguousarray(base.cpu().numpy()))
+        return _fields(key, self._learned(base, snapshot))
 
-    def prepared_light(self, key: str, environment: np.ndarray) -> dict[str, Any]:
+    def prepared_light(self, key: str, environment: NDArray[np.float32]) -> dict[str, Any]:
         """The fields of `PreparedLight` of an environment float32 [H, W, 3]. Raises `JobError`."""
         return _fields(key, known_light(environment, self.device).build_mips())
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[Callable[[], float | None]]:
-        """Measures what is done within. What it gives is to be called afterwards: it waits for the GPU and tells the seconds
-        that it worked; None on a CPU. A fit beside it on the GPU loses those, one on the CPU the whole time.
+        """Measures the code within. Gives a function to call afterwards: it waits for the GPU and returns the seconds that
+        the GPU worked; None on a CPU. A fit beside it loses these seconds on the GPU, and the whole time on a CPU.
         """
         if self._stream is None:
             yield lambda: None
             return
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first, last = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's gap
+            for _ in range(2)
+        )
         first.record()
 
         def seconds() -> float:
             last.synchronize()
-            return first.elapsed_time(last) / 1000
+            return float(first.elapsed_time(last)) / 1000
 
         yield seconds
         last.record()
 
-    def _learned(self, snapshot: Snapshot) -> PrefilteredLight:
-        return EnvironmentLight(self._here(snapshot.base, snapshot)).build_mips()
+    def _maps(self, snapshot: Snapshot) -> tuple[MaterialMaps, torch.Tensor | None]:
+        openness = None if snapshot.openness is None else self._here(snapshot.openness, snapshot)
+        return MaterialMaps(self._here(snapshot.texels, snapshot)), openness
 
-    def _here(self, tensor: torch.Tensor | None, snapshot: Snapshot) -> torch.Tensor | None:
-        """A tensor of a fit, on this device and when it is there."""
-        if tensor is None or not tensor.is_cuda:
-            return tensor if tensor is None else tensor.to(self.device)
+    def _learned(self, base: torch.Tensor, snapshot: Snapshot) -> PrefilteredLight:
+        return EnvironmentLight(self._here(base, snapshot)).build_mips()
+
+    def _here(self, tensor: torch.Tensor, snapshot: Snapshot) -> torch.Tensor:
+        """A tensor of a fit, on this device, to be used once the fit has written it."""
+        if not tensor.is_cuda:
+            return tensor.to(self.device)
         stream = torch.cuda.current_stream(tensor.device)
         if snapshot.ready is not None:
             stream.wait_event(snapshot.ready)
         tensor.record_stream(stream)
         return tensor.to(self.device)
 
-    def _in_main_memory(self, part: torch.Tensor) -> np.ndarray:
+    def _in_main_memory(self, part: torch.Tensor) -> NDArray[Any]:
         part = part.contiguous()
         host = torch.empty(part.shape, dtype=part.dtype, pin_memory=part.is_cuda)
         host.copy_(part, non_blocking=True)
         if part.is_cuda:
             torch.cuda.current_stream(part.device).synchronize()
-        return host.numpy()
+        rows: NDArray[Any] = host.numpy()
+        return rows
 
 
 def covered(frame: SceneFrame) -> tuple[tuple[int, int, int, int], tuple[tuple[int, int, int, int], ...]]:
-    """What a frame shows, within its own rectangle, which is that of the scene's bounds: rect and bands of `DrawnFrame`.
+    """The rect and the bands of a `DrawnFrame`: what a frame shows within its own rectangle, that of the scene's bounds.
 
     A band has about `BAND_BYTES`.
     """
@@ -175,7 +189,7 @@ def covered(frame: SceneFrame) -> tuple[tuple[int, int, int, int], tuple[tuple[i
     step = min(height, max(LEAST_BAND_ROWS, BAND_BYTES // (4 * image.element_size() * width)))
     count = -(-height // step)
     shown = F.pad(image[..., 3] > 0, (0, 0, 0, count * step - height))
-    # Both in one copy, since each makes the host wait for the device.
+    # Both in one copy, since each copy makes the host wait for the device.
     found = torch.cat([shown.any(1), shown.view(count, step, width).any(1).flatten()]).cpu().numpy()
     by_band = found[count * step :].reshape(count, width)
     rows, columns = np.flatnonzero(found[: count * step]), np.flatnonzero(by_band.any(0))
@@ -190,6 +204,12 @@ def covered(frame: SceneFrame) -> tuple[tuple[int, int, int, int], tuple[tuple[i
         bands.append((*rows_of_band, *across))
     width = int(columns[-1]) + 1 - first_column
     return (top + first_row, left + first_column, end_row - first_row, width), tuple(bands)
+
+
+def _base(snapshot: Snapshot) -> torch.Tensor:
+    base = snapshot.base
+    assert base is not None  # the caller has looked whether the job learns its light
+    return base
 
 
 def _fields(key: str, light: PrefilteredLight) -> dict[str, Any]:

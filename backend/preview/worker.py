@@ -1,6 +1,6 @@
 """The thread that draws previews beside the fit's: scenes, the latest frame of each viewport, lights, a fit's maps.
 
-Frames and maps of a machine on which a fit runs are held back so that it loses no more than `backend.job.live_maps` allows.
+While a fit runs on the machine, frames and maps wait, so that the fit loses no more time than `backend.job.live_maps` allows.
 """
 
 from __future__ import annotations
@@ -11,20 +11,29 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from backend.job.live_maps import LEARNED_LIGHT, JobLive, LiveMaps
 from backend.job.model import Job
-from backend.protocol.frames import FrameRequest
+from backend.preview.tasks import (
+    Changed,
+    Failure,
+    FrameDone,
+    FrameTask,
+    LightDone,
+    LightTask,
+    PreviewReport,
+    SceneDone,
+    SceneTask,
+)
+from backend.protocol.errors import CauseAndCure
 from backend.protocol.scene_description import JobLight, SceneDescription
 
 if TYPE_CHECKING:
-    from backend.preview.drawing import Drawing, DrawnFrame, Scene
+    from backend.preview.drawing import Drawing, Scene
 
 _LONGEST_WAIT_S = 1.0
 _HELD_BACK_S = 0.25
@@ -34,61 +43,13 @@ _REPORT = "This is a fault of PBRfit; please report it with the end of the backe
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FrameTask:
-    """A frame to draw; name: of the request that asked for it."""
-
-    name: str
-    request: FrameRequest
-
-
-@dataclass(frozen=True)
-class SceneTask:
-    """A scene to load: its JSON, its arrays, and the jobs whose maps it may show."""
-
-    number: int
-    description: bytes
-    arrays: Mapping[str, np.ndarray]
-    jobs: Mapping[str, JobLive]
-
-
-@dataclass(frozen=True)
-class LightTask:
-    """A light to prefilter; key: the hash of the environment."""
-
-    key: str
-    environment: np.ndarray
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that could not be done."""
-
-    task: FrameTask | SceneTask | LightTask
-    code: str
-    cause: str
-    cure: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """A task that is done: `what` is a `DrawnFrame`, None for a scene, or the fields of a `PreparedLight`."""
-
-    task: FrameTask | SceneTask | LightTask
-    what: Any = None
-
-
-@dataclass(frozen=True)
-class Changed:
-    """There are newer maps (set -1: a newer light) of a job in a scene than its frames show."""
-
-    job: str
-    set_index: int
-
-
 @dataclass
 class _Client:
-    """What a session wants, and its scene. shown: serials of the maps that it has; told: of those it was told of."""
+    """What a session wants, and its scene.
+
+    on_their_way: the frame that each viewport has not confirmed yet. shown: the serials of the maps that the scene has.
+    told: the maps of which the client knows that they are newer.
+    """
 
     name: str
     next_scene: SceneTask | None = None
@@ -104,7 +65,7 @@ class _Client:
     told: set[tuple[str, int]] = field(default_factory=set)
 
     def newer(self) -> list[tuple[str, LiveMaps]]:
-        """The maps of its jobs that it does not show yet."""
+        """The maps of its jobs that the scene does not show yet."""
         return [
             (job, maps)
             for job, live in self.jobs.items()
@@ -113,7 +74,7 @@ class _Client:
         ]
 
     def frame_to_draw(self, held_back: bool) -> FrameTask | None:
-        """The frame that waits longest of those whose viewport has seen the one before; held_back: only a final one."""
+        """The frame that has waited longest, of the viewports that have seen the one before. held_back: only a final one."""
         if self.scene is None and self.failure is None:
             return None
         ready = (task for viewport, task in self.frames.items() if viewport not in self.on_their_way)
@@ -121,16 +82,16 @@ class _Client:
 
 
 class PreviewWorker:
-    """Runs in a thread of its own, which begins with the first task. All methods are for the I/O thread.
+    """Draws in a thread of its own, which starts with the first task. Its methods are for the I/O thread.
 
-    report: called in that thread with a session's name and `Done`, `Failure` or `Changed`. running: the job that runs
-    now and does not rest, or None.
+    report: called in the preview thread with a session's name and what there is to report. running: the job that runs now
+    and does not rest, or None.
     """
 
     def __init__(
         self,
         make_drawing: Callable[[], Drawing],
-        report: Callable[[str, Done | Failure | Changed], None],
+        report: Callable[[str, PreviewReport], None],
         running: Callable[[], Job | None],
     ) -> None:
         self._make_drawing = make_drawing
@@ -144,22 +105,22 @@ class PreviewWorker:
         self._thread: threading.Thread | None = None
 
     def set_scene(self, session: str, task: SceneTask) -> None:
-        """Loads a scene, in place of one that has not been begun."""
+        """Loads a scene. It replaces one that has not been started."""
         with self._client(session) as client:
             client.next_scene = task
 
     def draw(self, session: str, task: FrameTask) -> FrameTask | None:
-        """Draws a frame when its time comes; returns the one that waited and makes way for it."""
+        """Draws a frame when its turn comes. Returns the waiting frame that it replaces."""
         with self._client(session) as client:
             viewport = task.request.viewport
             if client.on_their_way.get(viewport) == task.name:
-                del client.on_their_way[viewport]  # it was lost with a connection, and is asked for again
+                del client.on_their_way[viewport]  # it was lost with a connection, and the client asks for it again
             before = client.frames.get(viewport)
             client.frames[viewport] = task
             return before if before is not None and before.name != task.name else None
 
     def seen(self, session: str, viewport: str, name: str) -> None:
-        """A frame has arrived: the viewport's next may be drawn."""
+        """Notes that a frame has arrived: the next of its viewport may be drawn."""
         with self._client(session) as client:
             if client.on_their_way.get(viewport) == name:
                 del client.on_their_way[viewport]
@@ -170,7 +131,7 @@ class PreviewWorker:
             client.lights.append(task)
 
     def watch(self, job: Job) -> None:
-        """Makes previews of the copies that a job leaves, as long as its client watches."""
+        """Makes previews of the copies that a job leaves, while its client watches."""
         job.control.live.changed = self.wake
         with self._condition:
             self._watched[job.id] = job
@@ -184,13 +145,13 @@ class PreviewWorker:
             live.unfollow(session)
 
     def wake(self) -> None:
-        """There may be something to do. For any thread."""
+        """Has the preview thread look for something to do. For any thread."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()
 
     def close(self, timeout_s: float) -> bool:
-        """Ends the thread after what it does now; False if that took too long."""
+        """Ends the thread after its present task. Returns False where that took too long."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -200,7 +161,7 @@ class PreviewWorker:
 
     @contextlib.contextmanager
     def _client(self, session: str) -> Iterator[_Client]:
-        """A session's wishes, to be changed; afterwards the preview thread looks."""
+        """Gives what a session wants, to change it; afterwards the preview thread looks for something to do."""
         with self._condition:
             yield self._clients.setdefault(session, _Client(session))
             self._start()
@@ -215,7 +176,7 @@ class PreviewWorker:
     # The thread
 
     def _run(self) -> None:
-        drawing: Drawing | None = None
+        drawing = _LazyDrawing(self._make_drawing)
         while True:
             with self._condition:
                 while not self._closing:
@@ -225,22 +186,17 @@ class PreviewWorker:
                         break
                     if not self._woken:
                         self._condition.wait(patience)
-                if self._closing:
+                if self._closing or action is None:
                     return
             try:
-                if drawing is None:
-                    try:
-                        drawing = self._make_drawing()
-                    except Exception as error:  # those who wait for an answer get one
-                        drawing = _NoDrawing(error)
                 with drawing.at_work():
                     action(drawing)
             except Exception:  # what a client or a fit sends must not end the others' previews
                 logger.exception("a preview failed")
                 time.sleep(0.05)
 
-    def _next(self) -> tuple[Callable[[Drawing], None] | None, float | None]:
-        """What to do now; else how long to wait at most, None: until there is something new."""
+    def _next(self) -> tuple[Callable[[_LazyDrawing], None] | None, float | None]:
+        """What to do now; else how long to wait at most, in seconds, where None means until something new comes."""
         for job in list(self._watched.values()):
             taken = job.control.live.take_to_show()
             if taken is not None:
@@ -257,7 +213,7 @@ class PreviewWorker:
             for job_id, maps in client.newer():
                 self._tell(client, job_id, maps)
         running = self._running()
-        patience = _LONGEST_WAIT_S if self._watched else None  # a job that is watched may end without a word
+        patience = _LONGEST_WAIT_S if self._watched else None  # a watched job may end without a report
         lives = [job.control.live for job in self._watched.values()]
         lives += [live for client in self._clients.values() for live in client.jobs.values()]
         if any(live.is_awaited for live in lives):
@@ -269,7 +225,7 @@ class PreviewWorker:
                 viewport = frame.request.viewport
                 del client.frames[viewport]
                 client.on_their_way[viewport] = frame.name
-                self._clients.move_to_end(client.name)  # the others have their turn
+                self._clients.move_to_end(client.name)  # the others get their turn
                 return partial(self._draw, client, frame), None
             if client.frames:
                 held_s = min(wait_s, _HELD_BACK_S) or _LONGEST_WAIT_S  # the job may rest or end meanwhile
@@ -283,7 +239,8 @@ class PreviewWorker:
                 client.told.add(place)
                 self._report(client.name, Changed(*place))
 
-    def _show(self, job: Job, maps: LiveMaps, size: int, shows_light: bool, drawing: Drawing) -> None:
+    def _show(self, job: Job, maps: LiveMaps, size: int, shows_light: bool, lazy: _LazyDrawing) -> None:
+        drawing = lazy.get()
         images, cost = drawing.previews(maps.snapshot, size)
         job.control.show(maps.set_index, images)
         began = time.monotonic()
@@ -291,12 +248,15 @@ class PreviewWorker:
             job.control.show_light(drawing.learned_light(maps.snapshot))
         job.control.live.spend(cost + time.monotonic() - began)
 
-    def _prefilter(self, client: _Client, task: LightTask, drawing: Drawing) -> None:
-        self._attempt(client, task, "light", lambda: drawing.prepared_light(task.key, task.environment))
+    def _prefilter(self, client: _Client, task: LightTask, lazy: _LazyDrawing) -> None:
+        def prefiltered() -> LightDone:
+            return LightDone(task, lazy.get().prepared_light(task.key, task.environment))
 
-    def _load(self, client: _Client, task: SceneTask, drawing: Drawing) -> None:
+        self._attempt(client, task, "light", prefiltered)
+
+    def _load(self, client: _Client, task: SceneTask, lazy: _LazyDrawing) -> None:
         client.failure = None
-        if not self._attempt(client, task, "scene", lambda: self._arrange(drawing, client, task)):
+        if not self._attempt(client, task, "scene", lambda: self._arrange(lazy.get(), client, task)):
             return
         client.told.clear()
         for name in set(client.jobs) - set(task.jobs):
@@ -307,16 +267,16 @@ class PreviewWorker:
                 live.changed = self.wake
                 live.follow(client.name)
 
-    def _arrange(self, drawing: Drawing, client: _Client, task: SceneTask) -> None:
+    def _arrange(self, drawing: Drawing, client: _Client, task: SceneTask) -> SceneDone:
         try:
             values = json.loads(task.description)
         except (ValueError, RecursionError):
-            values = None  # which is refused
+            values = None  # it is refused below
         described = SceneDescription.from_dict(values)
         light_job = described.light.job if isinstance(described.light, JobLight) else ""
         light_job = light_job if light_job in task.jobs else ""
         light = None if isinstance(described.light, JobLight) else described.light
-        # A job that is not there is over, or another client's.
+        # A job that is missing has ended, or belongs to another client.
         parts = tuple(
             part if part.job is None or part.job.id in task.jobs else replace(part, job=None)
             for part in described.parts
@@ -324,46 +284,54 @@ class PreviewWorker:
         places = {(part.job.id, str(part.job.set)) for part in parts if part.job is not None}
         client.scene = drawing.scene(client.scene, SceneDescription(parts, light), task.arrays)
         if not places <= client.places or light_job != client.light_job:
-            client.shown.clear()  # what is of a job now and was not before has none of its maps
+            client.shown.clear()  # parts that show a job from now on have none of its maps yet
         client.places, client.light_job = places, light_job
+        return SceneDone(task)
 
-    def _draw(self, client: _Client, task: FrameTask, drawing: Drawing) -> None:
-        if client.scene is None:
+    def _draw(self, client: _Client, task: FrameTask, lazy: _LazyDrawing) -> None:
+        scene = client.scene
+        if scene is None:
             failure = client.failure
+            assert failure is not None  # before a scene is loaded or refused, no frame is drawn
             self._fail(client, Failure(task, "scene", failure.cause, failure.cure))
             return
-        self._attempt(client, task, "frame", lambda: self._drawn(drawing, client, task))
+        self._attempt(client, task, "frame", lambda: self._drawn(lazy.get(), client, scene, task))
 
-    def _drawn(self, drawing: Drawing, client: _Client, task: FrameTask) -> DrawnFrame:
+    def _drawn(self, drawing: Drawing, client: _Client, scene: Scene, task: FrameTask) -> FrameDone:
         began = time.monotonic()
         for job_id, maps in client.newer():
-            drawing.show_maps(client.scene, job_id, maps.set_index, maps.snapshot)
+            drawing.show_maps(scene, job_id, maps.set_index, maps.snapshot)
             if client.light_job == job_id and maps.snapshot.base is not None:
-                drawing.show_light(client.scene, maps.snapshot)
+                drawing.show_light(scene, maps.snapshot)
             client.shown[job_id, maps.set_index] = maps.serial
             client.jobs[job_id].take(maps)
         client.told.clear()
         prepared = time.monotonic() - began
-        frame = drawing.frame(client.scene, task.request)
+        frame = drawing.frame(scene, task.request)
         running = self._running()
         if running is not None:
             running.control.live.preview_share.spend(prepared + frame.cost)
-        return frame
+        return FrameDone(task, frame)
 
     def _attempt(
-        self, client: _Client, task: FrameTask | SceneTask | LightTask, code: str, function: Callable[[], Any]
+        self,
+        client: _Client,
+        task: FrameTask | SceneTask | LightTask,
+        code: str,
+        function: Callable[[], FrameDone | SceneDone | LightDone],
     ) -> bool:
-        """Does a task and reports what comes of it; whether it could be done."""
+        """Does a task and reports the result. Returns whether it could be done."""
         try:
-            what = function()
-        except Exception as error:
-            cause, cure = getattr(error, "cause", ""), getattr(error, "cure", "")
-            if not cause:
-                logger.exception("a %s of the preview failed", code)
-                cause, cure = f"The {code} failed with {type(error).__name__}: {error}.", _REPORT
-            self._fail(client, Failure(task, code, cause, cure))
+            done = function()
+        except CauseAndCure as error:
+            self._fail(client, Failure(task, code, error.cause, error.cure))
             return False
-        self._report(client.name, Done(task, what))
+        except Exception as error:
+            logger.exception("a %s of the preview failed", code)
+            cause = f"The {code} failed with {type(error).__name__}: {error}."
+            self._fail(client, Failure(task, code, cause, _REPORT))
+            return False
+        self._report(client.name, done)
         return True
 
     def _fail(self, client: _Client, failure: Failure) -> None:
@@ -375,14 +343,24 @@ class PreviewWorker:
         self._report(client.name, failure)
 
 
-class _NoDrawing:
-    """Stands for a `Drawing` that could not be made: whatever is asked of it fails for that reason."""
+class _LazyDrawing:
+    """A `Drawing`, made for the first task. Where that fails, every task fails for the same reason."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def __init__(self, make: Callable[[], Drawing]) -> None:
+        self._make = make
+        self._made: Drawing | Exception | None = None
 
-    def at_work(self) -> contextlib.AbstractContextManager:
-        return contextlib.nullcontext()
+    def at_work(self) -> contextlib.AbstractContextManager[None]:
+        """What is called within goes to the device as it should."""
+        if self._made is None:
+            try:
+                self._made = self._make()
+            except Exception as error:  # the clients that wait for an answer get one
+                self._made = error
+        return contextlib.nullcontext() if isinstance(self._made, Exception) else self._made.at_work()
 
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"the backend cannot draw: {self._error}") from self._error
+    def get(self) -> Drawing:
+        """The drawing, within `at_work`. Raises RuntimeError where it could not be made."""
+        if self._made is None or isinstance(self._made, Exception):
+            raise RuntimeError(f"the backend cannot draw: {self._made}") from self._made
+        return self._made

@@ -1,6 +1,6 @@
-"""Who may connect: answers libzmq's question about each client's key, and counts those that are turned away.
+"""Who may connect: answers libzmq's question about each client's key, and counts the clients that are refused.
 
-libzmq asks over a socket of the same context (ZAP, RFC 27) before it lets a client speak; the server's I/O thread
+libzmq asks over a socket of the same context (ZAP, RFC 27) before it lets a client send messages; the server's I/O thread
 answers, so there is no further thread.
 """
 
@@ -19,24 +19,24 @@ from backend.protocol.keys import KeyPair, is_key
 
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _ZAP_FRAMES = 7  # version, request, domain, address, identity, mechanism, the client's public key
-_REFUSED = {
+_REFUSED: dict[int, str] = {
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: "key",
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "handshake",
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshake",
 }
-_NO_HANDSHAKE = "a client that speaks without encryption, or expects another backend's key"
+_NO_HANDSHAKE = "a client that does not encrypt, or expects another backend's key"
 
 logger = logging.getLogger(__name__)
 
 
 class AuthorizedKeys:
-    """The public keys of the clients that may connect: given ones, and those of a file, which is read again when it
-    changes.
+    """The public keys of the clients that may connect: those given, and those of a file.
 
-    The file has a key at the start of each line; what follows after a space, empty lines and lines with # are for people.
+    The file is read again when it changes. Each line starts with a key; empty lines, lines that start with # and text after
+    a space are for people.
     """
 
-    def __init__(self, keys: Iterable[str] = (), file: str | os.PathLike | None = None) -> None:
+    def __init__(self, keys: Iterable[str] = (), file: str | os.PathLike[str] | None = None) -> None:
         self._keys = frozenset(keys)
         self._file = Path(file) if file is not None else None
         self._stamp: tuple[int, int] | None = None
@@ -71,18 +71,22 @@ class AuthorizedKeys:
 
 
 class Gatekeeper:
-    """Makes a socket speak CURVE only, and lets only authorised keys in. Belongs to the thread that owns the socket.
+    """Makes a socket accept CURVE only, and only authorized keys. Belongs to the thread that owns the socket.
 
-    refused: called with a code, "key" (not authorised) or "handshake" (no CURVE, or another backend's key), and a text.
+    refused: called with a code, "key" (not authorized) or "handshake" (no CURVE, or another backend's key), and a text.
     """
 
     def __init__(
-        self, socket: zmq.Socket, keys: KeyPair, authorized: AuthorizedKeys, refused: Callable[[str, str], None]
+        self,
+        socket: zmq.Socket[bytes],
+        keys: KeyPair,
+        authorized: AuthorizedKeys,
+        refused: Callable[[str, str], None],
     ) -> None:
         self._authorized = authorized
         self._refused = refused
-        self._last_refused = "a client whose key is not authorised"
-        # Bound before the socket is: without an answer at that address libzmq would let everyone in.
+        self._last_refused = "a client whose key is not authorized"
+        # Bound before the socket: if nobody answered at this address, libzmq would let everyone in.
         self._questions = socket.context.socket(zmq.ROUTER)
         self._questions.linger = 0
         self._questions.bind(_ZAP_ADDRESS)
@@ -94,7 +98,7 @@ class Gatekeeper:
         self.sockets = (self._questions, self._monitor)
 
     def work(self) -> None:
-        """Answers what libzmq asks and counts who was turned away. Never waits."""
+        """Answers libzmq's questions and counts the clients that were refused. Never waits."""
         while self._questions.poll(0):
             route, empty, *question = self._questions.recv_multipart()
             self._questions.send_multipart([route, empty, *self._answer(question)])
@@ -109,5 +113,5 @@ class Gatekeeper:
         if key and key in self._authorized:
             return [version, request, b"200", b"OK", key.encode(), b""]
         if key:
-            self._last_refused = f"a client at {question[3].decode(errors='replace')}: its key {key} is not authorised"
-        return [version, request, b"400", b"not authorised", b"", b""]
+            self._last_refused = f"a client at {question[3].decode(errors='replace')}: its key {key} is not authorized"
+        return [version, request, b"400", b"not authorized", b"", b""]

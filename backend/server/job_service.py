@@ -1,7 +1,7 @@
-"""What the server does with a message: jobs, their arrays and views. Knows no socket.
+"""What the server does with messages about jobs, their arrays and their views. Knows no socket.
 
-All of it runs in the server's I/O thread. Each request gets one reply; what happens to a job later are events, each
-with the job's next sequence number.
+All of it runs in the server's I/O thread. Each request gets one reply; later, events tell what happens to a job, each with
+the job's next sequence number.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.job import model as jobs
 from backend.job.checkpoints import CheckpointFolder
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobService:
-    """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes what the worker reports."""
+    """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes the worker's reports."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class JobService:
         checkpoints: CheckpointFolder | None = None,
         watch_job: Callable[[Job], None] = lambda _job: None,
     ) -> None:
-        """watch_job: called with a job whose client watches its maps."""
+        """watch_job: called with a job when its client starts to watch its maps."""
         self._queue_job = queue_job
         self._limits = limits
         self._capacity = capacity
@@ -62,7 +63,7 @@ class JobService:
         self.store = ArrayStore(capacity.store_bytes)
         self._jobs: dict[str, Job] = {}
         self._events: deque[Message] = deque()
-        self._requests = {
+        self._requests: dict[str, Callable[[Message], Message]] = {
             "hello": self._hello,
             "ping": self._ping,
             "submit": self._submit,
@@ -81,7 +82,7 @@ class JobService:
         }
 
     def handle(self, message: Message, owner: str = "") -> Message:
-        """The reply to a request; an error reply when it cannot be done. Drain `take_events` after sending it.
+        """The reply to a request; an error reply where it cannot be carried out. Drain `take_events` after sending it.
 
         owner: the client's public key.
         """
@@ -109,7 +110,7 @@ class JobService:
     def worker_says(
         self, job: Job, what: str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled
     ) -> None:
-        """Takes a report of the worker. What it says of a job that ended meanwhile (by a cancel) is ignored."""
+        """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
         if job.is_final:
@@ -133,7 +134,7 @@ class JobService:
             self._finish(job, jobs.CANCELLED, {})
 
     def client_is_silent(self, session: str) -> bool:
-        """Fails this client's jobs that wait for arrays, views or to go on; returns whether any job of it is left."""
+        """Fails this client's jobs that wait for arrays, for views or to be resumed. Returns whether it has any jobs left."""
         mine = [job for job in self._jobs.values() if job.session == session]
         for job in mine:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
@@ -143,17 +144,17 @@ class JobService:
         return bool(mine)
 
     def live_of(self, job: str, owner: str) -> JobLive | None:
-        """The maps in the making of a job, for clients with the key of its own; None where there is no such job."""
+        """The live maps of a job, for clients with its own client's key; None where there is no such job."""
         known = self._jobs.get(job)
         return known.control.live if known is not None and known.owner == owner and not known.is_final else None
 
     def stop_all(self) -> None:
-        """Stops every job, as the server ends."""
+        """Stops every job, because the server ends."""
         for job in self._jobs.values():
             job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message) -> Message:
-        # A client that connects anew has forgotten its job: whoever waits for the worker need not wait for that one.
+        # A client that connects again has forgotten its job: other clients need not wait for that job.
         for job in list(self._jobs.values()):
             if job.session == message.session and not job.is_final:
                 self._end_early(job, JobCancelled(), keep_checkpoint=True)
@@ -215,7 +216,7 @@ class JobService:
             cause = f"The views that wait would take more than {self._capacity.view_bytes / 2**20:.0f} MiB."
             raise JobError("views_too_large", cause, "Use fewer or smaller views.")
         job.view_indices.add(view.index)
-        if not job.views.ended:  # a job that is to finish early takes no more
+        if not job.views.ended:  # a job that finishes early takes no more views
             job.views.put(view)
         self._end_complete_views(job)
         return Message("ok", {"state": job.state})
@@ -306,8 +307,8 @@ class JobService:
         return job
 
     def _end_complete_views(self, job: Job) -> None:
-        """Ends the views when all are there, in whatever order a retry brought them and their end, or when those that
-        are there must do.
+        """Ends the views when all have arrived, whatever order a retry has brought them in, or when the job finishes early
+        with those that have arrived.
         """
         if len(job.view_indices) == job.views_sent or (job.control.finishing and job.view_indices):
             job.views.end()
@@ -337,7 +338,7 @@ class JobService:
         self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
 
     def _end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
-        """Ends a job from this side: its client hears at once, the worker drops it as soon as it looks."""
+        """Ends a job from this side: its client is told at once; the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
             self._release(job)
         job.stop(reason, keep_checkpoint)
@@ -362,14 +363,14 @@ class JobService:
             del self._jobs[oldest.id]
 
     def _say_whether_paused(self, job: Job) -> None:
-        """Tells the client when a running job has become a paused one, or the other way round."""
+        """Tells the client when a running job has been paused, or a paused one resumed."""
         state = jobs.PAUSED if job.control.paused else jobs.RUNNING
         if job.state in (jobs.RUNNING, jobs.PAUSED) and job.state != state and job.progress is not None:
             job.state = state
             self._progress(job, job.progress)
 
     def _send_preview(self, job: Job) -> None:
-        """Sends the latest previews once the client has confirmed those before, so that a slow link holds no others."""
+        """Sends the next preview once the client has confirmed the one before, so that none pile up on a slow link."""
         if not job.previews or job.preview_sent or job.is_final:
             return
         preview = job.previews.pop(next(iter(job.previews)))
@@ -384,7 +385,7 @@ class JobService:
         job.progress = progress
         self._event(job, "progress", {"state": job.state, **asdict(progress)}, {})
 
-    def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
+    def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
         job.seq += 1
         event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
         self._events.append(event)

@@ -1,21 +1,22 @@
-"""Whether the process that started this one still lives."""
+"""A watch on the process that started this one."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def parent_watch(parent_pid: int) -> Callable[[], bool]:
     """A function that says whether process `parent_pid` lives.
 
-    For the process that started this one the answer is certain; for any other, a process that has taken over its
-    number counts as alive.
+    For the process that started this one the answer is certain. For any other, a new process that has got its number
+    counts as alive.
     """
     if sys.platform == "win32":
         return lambda: _lives_on_windows(parent_pid)
-    if os.getppid() == parent_pid:  # an orphan is adopted by another process at once, even while its parent is a zombie
+    if os.getppid() == parent_pid:  # an orphan gets another parent at once, even while the old one is a zombie
         return lambda: os.getppid() == parent_pid
     return lambda: _lives_on_posix(parent_pid)
 
@@ -35,12 +36,12 @@ def _lives_on_windows(pid: int) -> bool:
     import ctypes
 
     synchronize, timed_out = 0x00100000, 0x102
-    kernel = ctypes.windll.kernel32
+    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]  # typed on Windows only
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = kernel.OpenProcess(synchronize, False, pid)
     if not handle:
         return False
     try:
-        return kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == timed_out
+        return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == timed_out)
     finally:
         kernel.CloseHandle(ctypes.c_void_p(handle))

@@ -1,7 +1,7 @@
 """What the server does with messages about previews: scenes, frames and lights of all clients. Knows no socket.
 
-All of it runs in the server's I/O thread; what is to be drawn goes to the preview thread (`backend.preview.worker`). A
-request for a frame has no reply but its pieces, which come when it is drawn.
+All of it runs in the server's I/O thread; the preview thread (`backend.preview.worker`) draws. The only reply to a request
+for a frame is the frame's pieces, which come when it is drawn.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
-from backend.preview.worker import Changed, Done, Failure, FrameTask, LightTask, PreviewWorker, SceneTask
+from backend.preview.tasks import (
+    Changed,
+    Failure,
+    FrameDone,
+    FrameTask,
+    LightDone,
+    LightTask,
+    PreviewReport,
+    SceneDone,
+    SceneTask,
+)
+from backend.preview.worker import PreviewWorker
 from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
-from backend.protocol.wire import ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
+from backend.protocol.wire import LONGEST_NAME, ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.job_service import error_reply
 from backend.server.store import ArrayStore, StoreError
 from backend.server.view_message import SEND_AS_DESCRIBED
@@ -33,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Wanted:
-    """A scene or a light whose arrays are on their way; they are pinned until it makes way for another, or is done."""
+    """A scene or a light whose arrays are on their way; they stay pinned until it is replaced or done."""
 
     arrays: dict[str, ArrayDescription]
     number: int = 0
@@ -48,22 +60,24 @@ class _Wanted:
 
 @dataclass
 class _Viewer:
-    """A session: its scene, the number of the latest that is ready, its lights by hash, the arrays of its scene by hash,
-    dtype and shape, and its viewports' names.
+    """A session that sees a preview.
+
+    ready: the number of the latest scene that is ready. lights: by hash. arrays: those of its scene, by hash, dtype and
+    shape. viewports: their names.
     """
 
     scene: _Wanted | None = None
     ready: int = 0
     lights: dict[str, _Wanted] = field(default_factory=dict)
-    arrays: dict[tuple[Any, ...], np.ndarray] = field(default_factory=dict)
+    arrays: dict[tuple[Any, ...], NDArray[Any]] = field(default_factory=dict)
     viewports: set[str] = field(default_factory=set)
 
 
 class PreviewService:
     """The previews of all clients.
 
-    store: of the arrays, shared with the jobs. worker: draws. live_of: gives the maps in the making of a job for a client's
-    key, or None.
+    store: keeps the arrays, shared with the jobs. worker: draws. live_of: returns the live maps of a job for a client's key,
+    or None.
     """
 
     def __init__(
@@ -79,7 +93,7 @@ class PreviewService:
         self._live_of = live_of
         self._viewers: dict[str, _Viewer] = {}
         self._events: deque[Message] = deque()
-        self._requests = {
+        self._requests: dict[str, Callable[[Message, str], Message | None]] = {
             "scene": self._scene,
             "light": self._light,
             "frame": self._frame,
@@ -89,11 +103,11 @@ class PreviewService:
 
     @property
     def sessions(self) -> list[str]:
-        """Those who see a preview."""
+        """The sessions that see a preview."""
         return list(self._viewers)
 
     def ready_scene(self, session: str) -> int:
-        """The number of a session's latest scene that is ready, 0 without."""
+        """The number of a session's latest scene that is ready; 0 where there is none."""
         viewer = self._viewers.get(session)
         return 0 if viewer is None else viewer.ready
 
@@ -102,7 +116,7 @@ class PreviewService:
         return kind in self._requests
 
     def handle(self, message: Message, owner: str) -> Message | None:
-        """The reply to a request, None where it comes later. owner: the client's public key. Drain `take_events` after it."""
+        """The reply to a request, None where it comes later. Drain `take_events` after it. owner: the client's public key."""
         try:
             reply = self._requests[message.type](message, owner)
         except ProtocolError as error:
@@ -120,7 +134,7 @@ class PreviewService:
         return events
 
     def contents_changed(self) -> None:
-        """There is more in the store: what was waiting for it begins."""
+        """Begins the scenes and lights whose arrays are now in the store."""
         for session, viewer in self._viewers.items():
             for wanted in [viewer.scene, *viewer.lights.values()]:
                 if wanted is not None and not wanted.begun and all(digest in self._store for digest in wanted.sizes):
@@ -136,40 +150,51 @@ class PreviewService:
                 self._store.unpin(wanted.sizes)
         self._worker.drop(session)
 
-    def worker_says(self, session: str, what: Done | Failure | Changed) -> None:
-        """Takes what the preview thread reports."""
+    def worker_says(self, session: str, report: PreviewReport) -> None:
+        """Takes a report of the preview thread."""
         viewer = self._viewers.get(session)
         if viewer is None:
             return
-        if isinstance(what, Changed):
-            self._tell(session, Message("maps_changed", {"job": what.job, "set": what.set_index}))
-        elif isinstance(what.task, FrameTask):
-            self._answer_frame(session, what)
-        elif isinstance(what.task, SceneTask):
-            number = {"scene": what.task.number}
-            if isinstance(what, Failure):
-                self._tell(session, _failed("scene_failed", number, what))
-            else:
-                viewer.ready = what.task.number
-                self._tell(session, Message("scene_ready", number))
+        if isinstance(report, Changed):
+            self._tell(session, Message("maps_changed", {"job": report.job, "set": report.set_index}))
+        elif isinstance(report, FrameDone):
+            for piece in _pieces(report):
+                self._tell(session, piece)
+        elif isinstance(report, SceneDone):
+            viewer.ready = report.task.number
+            self._tell(session, Message("scene_ready", {"scene": report.task.number}))
+        elif isinstance(report, LightDone):
+            self._forget_light(viewer, report.task)
+            self._tell(session, light_message("light_ready", report.light))
         else:
-            wanted = viewer.lights.pop(what.task.key, None)
-            if wanted is not None:
-                self._store.unpin(wanted.sizes)
-            key = {"key": what.task.key}
-            failed = isinstance(what, Failure)
-            self._tell(
-                session, _failed("light_failed", key, what) if failed else light_message("light_ready", what.what)
-            )
+            self._take_failure(session, viewer, report)
+
+    def _take_failure(self, session: str, viewer: _Viewer, failure: Failure) -> None:
+        if isinstance(failure.task, FrameTask):
+            reply = error_reply(failure.code, failure.cause, failure.cure)
+            reply.request = failure.task.name
+            self._tell(session, reply)
+        elif isinstance(failure.task, SceneTask):
+            self._tell(session, _failed("scene_failed", {"scene": failure.task.number}, failure))
+        else:
+            self._forget_light(viewer, failure.task)
+            self._tell(session, _failed("light_failed", {"key": failure.task.key}, failure))
+
+    def _forget_light(self, viewer: _Viewer, task: LightTask) -> None:
+        wanted = viewer.lights.pop(task.key, None)
+        if wanted is not None:
+            self._store.unpin(wanted.sizes)
 
     def _scene(self, message: Message, owner: str) -> Message:
         body, description = message.body, message.arrays.get("description")
         described, names, number = body.get("arrays"), body.get("jobs"), body.get("scene")
-        good = description is not None and description.dtype == np.uint8 and description.ndim == 1
-        if not good or not isinstance(described, dict) or type(number) is not int or not _are_names(names):
-            raise ProtocolError(
-                "malformed", "The scene lacks its description, arrays, jobs or number.", SEND_AS_DESCRIBED
-            )
+        lacks = "The scene lacks its description, arrays, jobs or number."
+        if description is None or description.dtype != np.uint8 or description.ndim != 1:
+            raise ProtocolError("malformed", lacks, SEND_AS_DESCRIBED)
+        if not isinstance(described, dict) or not isinstance(number, int) or isinstance(number, bool):
+            raise ProtocolError("malformed", lacks, SEND_AS_DESCRIBED)
+        if not _are_names(names):
+            raise ProtocolError("malformed", lacks, SEND_AS_DESCRIBED)
         if description.nbytes > LARGEST_DESCRIPTION:
             cause = f"The scene's description has {description.nbytes} bytes; allowed are {LARGEST_DESCRIPTION}."
             raise ProtocolError("oversized", cause, "Hide some of the scene's instances.")
@@ -224,7 +249,7 @@ class PreviewService:
 
     def _frame_seen(self, message: Message, owner: str) -> Message:
         viewport, name = message.body.get("viewport"), message.body.get("request")
-        if not _are_names([viewport, name]):
+        if not _is_name(viewport) or not _is_name(name):
             raise ProtocolError("malformed", "The message does not say which frame was seen.", SEND_AS_DESCRIBED)
         if message.session in self._viewers:
             self._worker.seen(message.session, viewport, name)
@@ -262,7 +287,7 @@ class PreviewService:
         known, viewer.arrays = viewer.arrays, {}
         arrays = {}
         for name, description in wanted.arrays.items():
-            # The same content is the same object from scene to scene: by that the preview thread tells what is new.
+            # The same content stays the same object from scene to scene: so the preview thread sees what is new.
             place = (description.hash, description.dtype, description.shape)
             array = known.get(place, viewer.arrays.get(place))
             if array is None:
@@ -270,28 +295,18 @@ class PreviewService:
             viewer.arrays[place] = arrays[name] = array
         self._worker.set_scene(session, SceneTask(wanted.number, wanted.description, arrays, wanted.jobs))
 
-    def _answer_frame(self, session: str, what: Done | Failure) -> None:
-        task = what.task
-        if isinstance(what, Done):
-            for piece in _pieces(what):
-                self._tell(session, piece)
-            return
-        reply = error_reply(what.code, what.cause, what.cure)
-        reply.request = task.name
-        self._tell(session, reply)
-
     def _tell(self, session: str, message: Message) -> None:
         message.session = session
         self._events.append(message)
 
 
-def _pieces(done: Done) -> Iterator[Message]:
-    """A frame's bands, of each the columns that show something; at least one piece, the last with the timing."""
-    frame = done.what
+def _pieces(done: FrameDone) -> Iterator[Message]:
+    """A frame's bands, each with the columns that show something: at least one piece, the last with the timing."""
+    frame = done.frame
     bands = frame.bands or ((0, 0, 0, 0),)
     for number, (first, end, left, right) in enumerate(bands, 1):
         part = np.ascontiguousarray(frame.rows[first:end, left:right])
-        body = {
+        body: dict[str, Any] = {
             "rect": list(frame.rect),
             "row": first,
             "count": end - first,
@@ -307,5 +322,9 @@ def _failed(kind: str, body: dict[str, Any], failure: Failure) -> Message:
     return Message(kind, {**body, "code": failure.code, "cause": failure.cause, "cure": failure.cure})
 
 
-def _are_names(names: object) -> bool:
-    return isinstance(names, list) and all(isinstance(name, str) and len(name) <= 64 for name in names)
+def _are_names(names: object) -> TypeGuard[list[str]]:
+    return isinstance(names, list) and all(map(_is_name, names))
+
+
+def _is_name(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and len(name) <= LONGEST_NAME

@@ -1,7 +1,7 @@
 """The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread, previews in another.
 
-The I/O thread never computes, so pings and cancels are answered while a fit runs. A message that cannot be
-understood is dropped, answered with an error where its sender can be told, counted and logged; the server lives on.
+The I/O thread never computes, so it answers pings and cancels while a fit runs. It drops, counts and logs a message that
+cannot be understood, answers it with an error where the sender is known, and goes on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -32,8 +33,9 @@ from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
+from backend.server.capacity import Capacity
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
-from backend.server.job_service import Capacity, JobService, error_reply
+from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
 from backend.server.preview_service import PreviewService
 from backend.server.threads import yield_idle_threads
@@ -46,12 +48,12 @@ MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
-# A client that sees a preview says something every two seconds.
+# A client that sees a preview sends something every two seconds.
 PREVIEW_SILENCE_S = 30.0
-# What is sent again is carried out again: it changes nothing, or its replies are large, or come later.
+# Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
 _NOT_KEPT = ("ping", "fetch", "frame")
 _OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
-# Whole messages wait in libzmq's queue before they are looked at: few, since each may be as large as the limits allow.
+# Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 
 logger = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def software_version() -> str:
 
 @dataclass
 class _Session:
-    """A client: its public key, where its connection is now, when it was last heard, and its last replies by request."""
+    """A client. key: its public key. route: where its connection is now. replies: its last ones, by request."""
 
     key: str
     route: bytes
@@ -82,8 +84,8 @@ class _Session:
 class Server:
     """Binds on construction (raises `ServerError`), serves in `run`; `stop` may be called from any thread.
 
-    address: where it listens, with the port that was chosen. dropped: how many messages were dropped, and connections
-    refused ("key", "handshake"), by code. keys: its own. authorized: the keys of the clients it serves.
+    address: where it listens, with the port that was chosen. dropped: by code, how many messages were dropped and how many
+    connections were refused ("key", "handshake"). keys: its own. authorized: the keys of the clients that it serves.
     """
 
     def __init__(
@@ -98,15 +100,15 @@ class Server:
         device: dict[str, str] | None = None,
         make_drawing: Callable[[], Drawing] | None = None,
     ) -> None:
-        """device: `device` and `device_name` that jobs run on by default, for the welcome; None while not known.
+        """device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
 
-        make_drawing: called in the preview thread when the first preview is asked for; the installed one without.
+        make_drawing: called in the preview thread for the first preview; None: the installed one.
         """
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._reports: queue.SimpleQueue = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._logged_drop = 0.0
         self._context = zmq.Context()
@@ -121,12 +123,12 @@ class Server:
             self._context.destroy(linger=0)
             cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
-        self.address: str = self._socket.last_endpoint.decode().rstrip("\0")
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._wakeup = Wakeup()
-        self._worker = Worker(run_job, lambda job, what: self._report(self._service.worker_says, job, what))
+        self._worker = Worker(run_job, lambda job, what: self._report(partial(self._service.worker_says, job, what)))
         self._drawer = PreviewWorker(
             installed_drawing if make_drawing is None else make_drawing,
-            lambda session, what: self._report(self._previews.worker_says, session, what),
+            lambda session, report: self._report(partial(self._previews.worker_says, session, report)),
             lambda: self._worker.running,
         )
         self.worker_ended = False
@@ -136,7 +138,7 @@ class Server:
         self._previews = PreviewService(self._service.store, self._drawer, limits, self._service.live_of)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Serves until `stop`, or until `should_stop`, asked twice a second, says so; then closes everything."""
+        """Serves until `stop`, or until `should_stop`, called twice a second, returns True; then closes everything."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
@@ -145,7 +147,7 @@ class Server:
         next_housekeeping = 0.0
         try:
             while not self._stopping.is_set():
-                poller.poll(HOUSEKEEPING_INTERVAL_S * 1000)
+                poller.poll(int(HOUSEKEEPING_INTERVAL_S * 1000))
                 self._wakeup.clear()
                 self._gatekeeper.work()
                 self._take_reports()
@@ -159,9 +161,9 @@ class Server:
             self.close()
 
     def close(self) -> None:
-        """Stops all jobs and closes everything; `run` does so itself.
+        """Stops all jobs and closes everything; `run` calls it at its end.
 
-        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not let go.
+        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not stop.
         """
         self._service.stop_all()
         self._context.destroy(linger=0)
@@ -173,20 +175,20 @@ class Server:
         self._stopping.set()
         self._wakeup.set()
 
-    def _report(self, take: Callable[[Any, Any], None], of: object, what: object) -> None:
-        """Called in the workers' threads: has the I/O thread take what they say of a job or a session."""
-        self._reports.put((take, of, what))
+    def _report(self, take: Callable[[], None]) -> None:
+        """Called in the workers' threads: has the I/O thread take a report on a job or a session."""
+        self._reports.put(take)
         self._wakeup.set()
 
     def _take_reports(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                take, of, what = self._reports.get_nowait()
-                take(of, what)
+                take = self._reports.get_nowait()
+                take()
         self._send_events()
 
     def _receive(self) -> None:
-        for _ in range(RECEIVE_QUEUE_LENGTH):  # then the worker's reports have their turn
+        for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
             try:
                 route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -210,7 +212,7 @@ class Server:
         if reply is None:
             try:
                 reply = self._handled(message, key)
-            except Exception as error:  # a fault of ours must not end the other clients' jobs
+            except Exception as error:  # our fault must not end the other clients' jobs
                 logger.exception("request %s failed", message.type)
                 cause = f"The backend could not handle {message.type}: {error}."
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
@@ -225,7 +227,7 @@ class Server:
         self._send_events()
 
     def _handled(self, message: Message, key: str) -> list[Buffer]:
-        """The reply's frames; none where it comes later."""
+        """The reply's frames; none where the reply comes later."""
         if self._previews.handles(message.type):
             reply = self._previews.handle(message, key)
             return [] if reply is None else pack(reply)
@@ -267,7 +269,7 @@ class Server:
                 self._send(session.route, pack(event))
 
     def _send(self, route: bytes, frames: list[Buffer]) -> None:
-        # A client that is gone or does not read: the message is dropped; its results wait until it asks for them.
+        # Where a client is gone or does not read, the message is dropped; results wait until it asks for them.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
@@ -288,23 +290,23 @@ def run_installed_fit(
     report: Callable[[FitProgress], None],
     cancelled: Callable[[], bool],
 ) -> FitResult:
-    """The fit itself, imported when the first job runs, so that the server starts at once."""
+    """Runs the fit, which is imported for the first job, so that the server starts at once."""
     from backend.job.run import run_fit_job
 
     return run_fit_job(inputs, settings, report, cancelled)
 
 
 def installed_drawing() -> Drawing:
-    """What draws previews, imported when the first is asked for."""
+    """The drawing of previews, imported for the first preview."""
     from backend.preview.drawing import Drawing
 
     return Drawing()
 
 
 def find_installed_device() -> dict[str, str]:
-    """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; nothing where that cannot be found out.
+    """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; empty where that cannot be found out.
 
-    Imports what a fit needs, which can take long, and holds up all threads: better before clients wait for answers.
+    Imports what a fit needs. That can take long and stops all threads, so it is done before clients wait for answers.
     """
     try:
         from backend.job import run as fit_job  # noqa: F401
@@ -312,14 +314,14 @@ def find_installed_device() -> dict[str, str]:
 
         device = resolve_device("auto")
         return {"device": device.type, "device_name": device_description(device)}
-    except Exception:  # the first job will say it again, to whom it concerns
+    except Exception:  # the first job's client will be told again
         logger.exception("the fit cannot be imported")
         return {}
 
 
 def serve(
     address: str = "tcp://127.0.0.1:*",
-    address_file: str | os.PathLike | None = None,
+    address_file: str | os.PathLike[str] | None = None,
     parent_pid: int | None = None,
     run_job: RunJob = run_installed_fit,
     *,
@@ -331,12 +333,12 @@ def serve(
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
 
-    address: tcp address to listen at; port `*` is any free one. address_file: JSON with address, public_key, pid and
-    version is written there once the server listens, whole or not at all, readable by this user only, and removed at
-    the end. run_job: what a job runs. find_device: asked before it listens. A job that does not let go is ended with the process.
-    keys: the server's, new ones without. authorized: the clients that may connect. checkpoints: for what
-    jobs need to go on after a crash. listening: called with the address
-    and the public key once it listens. Raises `ServerError` with cause and cure.
+    address: tcp address to listen at; port `*` is any free one. address_file: once the server listens, JSON with address,
+    public_key, pid and version is written there, whole or not at all, readable by this user only, and removed at the end.
+    run_job: what a job runs; a job that does not stop is ended with the process. find_device: called before the server
+    listens. keys: the server's; None: new ones. authorized: the clients that may connect. checkpoints: where to keep what
+    jobs need to go on after a crash. listening: called with the address and the public key once the server listens. Raises
+    `ServerError`.
     """
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
@@ -359,7 +361,7 @@ def serve(
             written.unlink(missing_ok=True)
     if not server.worker_ended:
         logging.shutdown()
-        os._exit(0)  # torch in the middle of a computation would hold up the interpreter's own end
+        os._exit(0)  # a running computation of torch would delay the interpreter's end
 
 
 def _write_address_file(path: Path, address: str, public_key: str) -> None:

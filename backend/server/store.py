@@ -14,7 +14,7 @@ class StoreError(CauseAndCure):
 
 
 class _Partial:
-    """Content that is on its way."""
+    """Content of which a part has arrived."""
 
     def __init__(self, data: bytearray) -> None:
         self.data = data
@@ -30,27 +30,27 @@ class _Partial:
 class ArrayStore:
     """Content by hash, at most `capacity_bytes` of it. Not thread-safe: the server's I/O thread owns it.
 
-    A job pins what it needs before the first byte arrives, so capacity is promised in advance, and content that
-    nobody announced is refused. What no job pins stays as long as there is room; the least recently used goes first.
+    A job pins what it needs before the first byte arrives: so capacity is promised in advance, and content that nobody
+    announced is refused. Content without pins stays while there is room; the least recently used goes first.
     """
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity = capacity_bytes
         self._content: OrderedDict[str, Buffer] = OrderedDict()
-        self._content_bytes = 0  # of that, and of what is on its way
+        self._content_bytes = 0  # whole content and partial content together
         self._partial: dict[str, _Partial] = {}
         self._pinned: dict[str, tuple[int, int]] = {}  # hash -> size in bytes, number of pins
 
     @property
     def content_bytes(self) -> int:
-        """Bytes held now."""
+        """The bytes held now."""
         return self._content_bytes
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._content
 
     def pin(self, sizes: Mapping[str, int]) -> None:
-        """Keeps, or promises room for, content of these sizes until `unpin`; all or nothing.
+        """Keeps content of these sizes, or promises room for it, until `unpin`; all or nothing.
 
         Raises `StoreError` when the pinned content would exceed the capacity, or a size contradicts a known one.
         """
@@ -74,7 +74,7 @@ class ArrayStore:
                 self._content.move_to_end(digest)
 
     def unpin(self, digests: Mapping[str, int]) -> None:
-        """Takes back one `pin` of each; content without pins may be evicted from then on."""
+        """Takes back one `pin` of each; from then on, content without pins may be removed."""
         for digest in digests:
             size, count = self._pinned.pop(digest)
             if count > 1:
@@ -83,10 +83,10 @@ class ArrayStore:
                 self._forget_partial(digest)
 
     def put(self, digest: str, offset: int, total: int, data: Buffer) -> int:
-        """Keeps a piece of a content of `total` bytes; returns how much of it is there, from its start, without gaps.
+        """Keeps a piece of content of `total` bytes; returns how many bytes are there, from its start, without gaps.
 
-        What is there already, and what does not follow on it, is left aside. Raises `StoreError` unless the content is
-        pinned with this size, or when it does not match its hash once it is whole; then it is to be sent again.
+        Ignores a piece that is there already or that would leave a gap. Raises `StoreError` unless the content is pinned
+        with this size, and where the whole content does not match its hash; then it must be sent again.
         """
         if digest not in self._pinned:
             raise StoreError(f"Content {digest[:12]} belongs to no job.", "Submit the job first.")
@@ -112,7 +112,7 @@ class ArrayStore:
         return partial.received
 
     def get(self, digest: str) -> Buffer:
-        """The content of this hash; KeyError where it is absent."""
+        """The content of this hash. Raises KeyError where it is absent."""
         self._content.move_to_end(digest)
         return self._content[digest]
 

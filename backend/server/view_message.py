@@ -1,10 +1,11 @@
-"""The view that a `view` message brings: everything about it is checked before a job sees it."""
+"""The view of a `view` message, checked before a job sees it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.job.model import ViewInput
 from backend.protocol.wire import Message, ProtocolError
@@ -26,9 +27,9 @@ def read_view(message: Message) -> ViewInput:
     return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content)
 
 
-def _read_matrix(body: dict[str, Any], name: str) -> np.ndarray:
+def _read_matrix(body: dict[str, Any], name: str) -> NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+        with np.errstate(over="ignore"):  # numbers too large become infinite and are refused below
             matrix = np.array(body.get(name), dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
         raise ProtocolError("malformed", f"{name} is not a 4x4 matrix of numbers.", SEND_AS_DESCRIBED) from error

@@ -19,8 +19,8 @@ from backend.protocol.client.link import Timing
 from backend.protocol.keys import new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Buffer, Limits, Message, content_hash, describe, pack, unpack
+from backend.server.capacity import Capacity
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.job_service import Capacity
 from backend.server.server import Server
 
 FIT_PATIENCE_S = 90.0
