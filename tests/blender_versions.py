@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests" / "blender_addon"
 # Each Blender's own Python: the module bpy exists for that one alone.
 PYTHON_OF = {"4.2.23": "3.11", "4.5.15": "3.11", "5.0.1": "3.11", "5.2.3": "3.13"}
-NEEDED = ("numpy", "opencv-python-headless", "pytest")
+NEEDED = ("numpy", "pytest")
+NEEDED_BY_THE_RENDERER = ("torch", "imageio", "OpenImageIO", "pillow", "pygltflib", "pyzmq")
 LONGEST_SECONDS = 1500.0
 
 
@@ -115,7 +116,7 @@ def environment_with(version: str, with_torch: bool) -> Path:
     if PYTHON_OF[version] == "3.11":
         requirements.append("numpy<2")  # what Blender 4.2 to 5.0 are built with
     if with_torch:
-        requirements += [pinned["torch"], pinned["pygltflib"], pinned["pyzmq"]]
+        requirements += [pinned[name] for name in NEEDED_BY_THE_RENDERER]
     record = environment / "requirements.json"
     installed = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
     if not set(requirements) <= set(installed):
@@ -169,7 +170,7 @@ def backend_trouble() -> str:
     """Why the backend of this Python cannot be tested with; empty where it can."""
     with tempfile.TemporaryDirectory() as elsewhere:
         answer = subprocess.run(
-            [sys.executable, "-c", "import backend.cli.main, cv2, torch, zmq"],
+            [sys.executable, "-c", "import backend.cli.main, imageio, OpenImageIO, torch, zmq"],
             cwd=elsewhere,
             env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
             capture_output=True,

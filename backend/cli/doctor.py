@@ -15,6 +15,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import backend
+
 OK, NOTE, MISSING = "ok", "note", "MISSING"
 OLDEST_PYTHON = (3, 11)
 OLDEST_BLENDER = (4, 2, 23)
@@ -33,14 +35,14 @@ LIBRARY_PACKAGES = {
     "libEGL.so.1": "libegl1",
     "libgomp.so.1": "libgomp1",
 }
-"""The Debian and Ubuntu package of each system library that some Blender's Python module is linked against."""
+"""The Debian and Ubuntu package of each system library that the module bpy of some Blender is linked against."""
 
 BLENDER_PROBE = "import bpy, numpy, zmq; print('PBRFIT', bpy.app.version_string, flush=True); import os; os._exit(0)"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the answer. level: ok, note (works without) or MISSING; cure: what to do, if there is something."""
+    """One line of the answer. level: ok, note (PBRfit works without it) or MISSING; cure: what to do, or empty."""
 
     level: str
     subject: str
@@ -49,7 +51,7 @@ class Finding:
 
     @property
     def missing(self) -> bool:
-        """Whether PBRfit does not work without."""
+        """Whether PBRfit cannot work without it."""
         return self.level == MISSING
 
     def __str__(self) -> str:
@@ -58,8 +60,10 @@ class Finding:
 
 
 def examine(blender: str | None = None, backend_only: bool = False) -> list[Finding]:
-    """Look at everything. ``blender``: a Blender program to look at instead of the module bpy; ``backend_only``: leave
-    Blender out, which the backend of a Blender that runs already does without.
+    """Check everything.
+
+    ``blender``: a Blender program to check instead of the module bpy. ``backend_only``: check nothing of Blender, since the
+    backend of a running Blender does not need another one.
     """
     findings = [_python(), _pbrfit(), *(_package(*package) for package in PACKAGES)]
     findings += [_device(), *_triton()]
@@ -83,7 +87,7 @@ def as_json(findings: list[Finding]) -> str:
 
 
 def pbrfit_version() -> str:
-    """The version of PBRfit that is installed; empty where it runs from its sources alone."""
+    """The installed version of PBRfit; empty where it runs from its sources without being installed."""
     try:
         return importlib.metadata.version("pbrfit")
     except importlib.metadata.PackageNotFoundError:
@@ -94,8 +98,9 @@ PACKAGES = (
     ("torch", "torch", "Nothing can be fitted without it."),
     ("numpy", "numpy", "Nothing can be fitted without it."),
     ("pyzmq", "zmq", "Blender reaches the backend by it."),
-    ("opencv-python-headless", "cv2", "Maps are written with it."),
-    ("pygltflib", "pygltflib", "glTF files are read and written with it."),
+    ("OpenImageIO", "OpenImageIO", "Maps are written with it."),
+    ("imageio", "imageio", "Some kinds of textures are read with it."),
+    ("pillow", "PIL", "The report's picture is drawn with it."),
 )
 """The packages that are needed: as pip and as Python call them, and what for."""
 
@@ -108,11 +113,16 @@ def _python() -> Finding:
 
 def _pbrfit() -> Finding:
     version = pbrfit_version()
-    return Finding(OK, "PBRfit", version or f"run from its sources in {Path(__file__).parents[2]}")
+    return Finding(OK, "PBRfit", version or f"runs from its sources in {_sources()}")
+
+
+def _sources() -> Path:
+    """The folder that holds the package `backend`."""
+    return Path(next(iter(backend.__path__))).parent
 
 
 def _package(name: str, module: str, use: str) -> Finding:
-    """A package that is needed; imported in a process of its own, so that one that breaks does not take us along."""
+    """A package that is needed. It is imported in a process of its own, so that a crash does not end this one."""
     cure = f"pip install {name}"
     if importlib.util.find_spec(module) is None:
         return Finding(MISSING, name, f"not installed. {use}", cure)
@@ -125,7 +135,7 @@ def _package(name: str, module: str, use: str) -> Finding:
 
 
 def _version_of(module: str, name: str) -> str:
-    # Another distribution (opencv-python, triton-windows) may provide the module.
+    # Another distribution (pillow-simd, triton-windows) may provide the module.
     provider = next(iter(importlib.metadata.packages_distributions().get(module, [name])))
     return importlib.metadata.version(provider)
 
@@ -145,11 +155,11 @@ def _device() -> Finding:
         cure = "This torch is a CPU build. Install PBRfit without constraints.txt, or torch from pytorch.org."
     else:
         cure = f"torch is built for CUDA {torch.version.cuda}; update the NVIDIA driver."
-    return Finding(NOTE, "Device", f"{state}, though there is an NVIDIA GPU", cure)
+    return Finding(NOTE, "Device", f"{state}, although there is an NVIDIA GPU", cure)
 
 
 def _triton() -> list[Finding]:
-    """Whether the fast kernels run; nothing to say without a GPU, where none do."""
+    """Whether the fast kernels run; nothing where there is no GPU to run them."""
     try:
         import torch
     except (ImportError, OSError):
@@ -175,16 +185,16 @@ def _nvdiffrast() -> Finding:
     try:
         version = importlib.metadata.version("nvdiffrast")
     except importlib.metadata.PackageNotFoundError:
-        return Finding(NOTE, "nvdiffrast", "not installed, not needed: PBRfit has a rasteriser of its own")
-    return Finding(OK, "nvdiffrast", f"{version}, not used: PBRfit has a rasteriser of its own")
+        return Finding(NOTE, "nvdiffrast", "not installed, not needed: PBRfit has its own rasterizer")
+    return Finding(OK, "nvdiffrast", f"{version}, not used: PBRfit has its own rasterizer")
 
 
 def _blender_module() -> Finding:
     subject = "Blender (module bpy)"
     spec = importlib.util.find_spec("bpy")
     if spec is None:
-        cure = 'pip install ".[blender]", for `pbrfit demo` and `pbrfit optimize`; or give these --blender PATH.'
-        return Finding(NOTE, subject, "not installed; an installed Blender with the add-on works without", cure)
+        cure = 'pip install ".[blender]", for `pbrfit demo` and `pbrfit optimize`; or give them --blender PATH.'
+        return Finding(NOTE, subject, "not installed; an installed Blender with the add-on does not need it", cure)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     result = subprocess.run(
         [sys.executable, "-c", BLENDER_PROBE],
@@ -197,7 +207,9 @@ def _blender_module() -> Finding:
     version = re.search(r"^PBRFIT (.*)$", result.stdout, re.MULTILINE)
     if version:
         return Finding(OK, subject, version[1])
-    libraries = missing_libraries(Path(spec.origin)) or libraries_of_loader_error(result.stderr)
+    libraries = (missing_libraries(Path(spec.origin)) if spec.origin else []) or libraries_of_loader_error(
+        result.stderr
+    )
     cure = apt_line(libraries) if libraries else "pip install --force-reinstall bpy"
     return Finding(MISSING, subject, f"cannot be imported: {_last_line(result.stderr)}", cure)
 
@@ -217,7 +229,9 @@ def _blender_program(program: str) -> Finding:
     if version is None:
         libraries = libraries_of_loader_error(result.stderr)
         cure = apt_line(libraries) if libraries else "Give --blender the path of a Blender program."
-        return Finding(MISSING, subject, f"{found} is no Blender, or does not start: {_last_line(result.stderr)}", cure)
+        return Finding(
+            MISSING, subject, f"{found} is not a Blender, or does not start: {_last_line(result.stderr)}", cure
+        )
     if tuple(map(int, version.groups())) < OLDEST_BLENDER:
         oldest = ".".join(map(str, OLDEST_BLENDER))
         return Finding(MISSING, subject, version[0], f"Use Blender {oldest} or newer.")
@@ -225,7 +239,7 @@ def _blender_program(program: str) -> Finding:
 
 
 def missing_libraries(module: Path) -> list[str]:
-    """The shared libraries that ``module`` is linked against and the system lacks, by ldd; else those we know of."""
+    """The shared libraries that ``module`` needs and the system lacks: from ldd, or else from a list of known ones."""
     if sys.platform != "linux":
         return []
     if shutil.which("ldd"):
@@ -245,7 +259,7 @@ def libraries_of_loader_error(stderr: str) -> list[str]:
 
 
 def apt_line(libraries: list[str]) -> str:
-    """What to do about missing libraries on Debian and Ubuntu; those of unknown packages are named."""
+    """What to do about missing libraries on Debian and Ubuntu. Libraries of unknown packages are named."""
     packages = sorted({LIBRARY_PACKAGES[name] for name in libraries if name in LIBRARY_PACKAGES})
     unknown = [name for name in libraries if name not in LIBRARY_PACKAGES]
     lines = [f"apt-get install {' '.join(packages)}"] if packages else []
@@ -261,7 +275,7 @@ def _loads(library: str) -> bool:
 
 
 def _import_cure(name: str, stderr: str) -> str:
-    """What to do about a package that is there and cannot be imported."""
+    """What to do about a package that is installed and cannot be imported."""
     libraries = libraries_of_loader_error(stderr)
     if libraries:
         return apt_line(libraries)

@@ -6,10 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from support.window.window_blender import WindowBlender
+
+from render.core.image_io import read_values
 
 FIT_SECONDS = 900.0
 VIEW = np.s_[100:640, 70:600]  # of a screenshot: the 3D view without toolbar, sidebar and header
@@ -18,7 +19,7 @@ VIEW = np.s_[100:640, 70:600]  # of a screenshot: the 3D view without toolbar, s
 def picture(blender: WindowBlender, path: Path) -> np.ndarray:
     """A screenshot, and of it the part of the 3D view that shows the object, as numbers of 0..1."""
     blender.screenshot(path)
-    return cv2.imread(str(path)).astype(np.float32)[VIEW] / 255.0
+    return read_values(path)[VIEW][..., :3]
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:

@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from support.command_line import content_hash, run_python
+
+from render.core.image_io import read_image
 
 COMMAND = [sys.executable, "-m", "backend", "optimize"]
 SMALL = ["--quality", "draft", "--views", "10", "--view-size", "96", "--samples", "8", "--resolution", "128"]
@@ -84,14 +85,14 @@ def test_it_leaves_the_promised_files_and_nothing_else(optimized):
 
 
 def test_the_maps_are_what_they_are_called(optimized):
-    maps = {name: cv2.imread(str(optimized["out"] / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("kd", "orm")}
+    maps = {name: read_image(optimized["out"] / f"{name}.png") for name in ("kd", "orm")}
     assert {name: (image.shape, image.dtype) for name, image in maps.items()} == {
         name: ((128, 128, 3), np.dtype(np.uint8)) for name in maps
     }
-    normal = cv2.imread(str(optimized["out"] / "normal.png"), cv2.IMREAD_UNCHANGED)
+    normal = read_image(optimized["out"] / "normal.png")
     assert normal.dtype == np.uint16
-    assert (normal[..., 0] > 40000).mean() > 0.9  # blue, the way out of the surface
-    metallic = maps["orm"][..., 0]
+    assert (normal[..., 2] > 40000).mean() > 0.9  # blue, the way out of the surface
+    metallic = maps["orm"][..., 2]
     assert metallic.std() > 20  # paint and metal are told apart
 
 
@@ -109,7 +110,7 @@ def test_the_report_measures_what_came_out(optimized):
     assert report["iterations"] > 0
     assert report["device"]
     assert {"pbrfit", "blender", "torch", "python", "numpy"} <= set(report["versions"])
-    assert cv2.imread(str(optimized["out"] / "report.png")).shape[0] > 500
+    assert read_image(optimized["out"] / "report.png").shape[0] > 500
 
 
 def test_the_terminal_shows_the_way_and_ends_with_file_and_psnr(optimized):

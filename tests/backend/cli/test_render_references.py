@@ -12,6 +12,7 @@ import pytest
 from support.command_line import content_hash
 
 from backend.cli.blender_task import addon_file
+from render.core.image_io import write_image
 
 SIZE = 16
 FACING_THE_BOARD = [[1, 0, 0, 0], [0, 0, -1, -5], [0, 1, 0, 0], [0, 0, 0, 1]]
@@ -124,10 +125,8 @@ def test_a_world_that_shows_the_camera_something_else_gives_its_light(blend_file
 
 def test_another_hdri_takes_the_place_of_the_world(blend_files, tmp_path):
     """In a red HDRI the matt quarter is red, and shining ones are as before."""
-    import cv2
-
     red = tmp_path / "red.hdr"
-    cv2.imwrite(str(red), np.full((4, 8, 3), (0.0, 0.0, 0.5), np.float32))
+    write_image(red, np.full((4, 8, 3), (0.5, 0.0, 0.0), np.float32))
     status, _ = run(plan(blend_files["board"], tmp_path, views=[view()], world_hdri=str(red), samples=16), tmp_path)
     assert status == 0
     image = np.load(tmp_path / "view_0000.npy")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +17,7 @@ from backend.protocol.frames import NO_DEPTH
 from backend.protocol.scene_description import SceneDescription
 from backend.protocol.wire import ProtocolError
 from render.core.color import srgb_to_linear
+from render.core.image_io import encode_image
 from render.geometry.camera import Camera, look_at, orthographic, perspective
 from render.geometry.mesh import Mesh
 from render.images.render_mesh import render_mesh
@@ -199,10 +199,9 @@ def test_files_of_images(suffix):
     stored = {".exr": colors, "16": np.rint(colors * 65535).astype(np.uint16)}.get(
         suffix, np.rint(colors * 255).astype(np.uint8)
     )
-    ok, data = cv2.imencode(".png" if suffix == "16" else suffix, stored[..., ::-1].copy())
-    assert ok
+    data = encode_image(".png" if suffix == "16" else suffix, stored)
     build = Scene()
-    ours = build.add(sphere(), {"kd": build.image("file", data.reshape(-1))}).load()
+    ours = build.add(sphere(), {"kd": build.image("file", np.frombuffer(data, np.uint8))}).load()
     pixels = np.concatenate([colors, np.ones_like(colors[..., :1])], -1)
     build = Scene()
     theirs = build.add(sphere(), {"kd": build.image("pixels", pixels)}).load()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from render.core.image_io import read_image
 from render.light.cubemap import CubeAtlas, latlong_to_cubemap, texel_directions, texel_solid_angles
 from render.light.prefilter import (
     SpecularLevel,
@@ -30,11 +31,9 @@ def bumpy(resolution: int, seed: int = 0, dtype: torch.dtype = torch.float64) ->
 
 
 def forest(resolution: int) -> torch.Tensor:
-    cv2 = pytest.importorskip("cv2")
     if not FOREST.exists():
         pytest.skip(f"the forest environment {FOREST} is missing")
-    image = cv2.imread(str(FOREST), cv2.IMREAD_UNCHANGED)[..., ::-1].copy()
-    return latlong_to_cubemap(torch.from_numpy(image), resolution).double()
+    return latlong_to_cubemap(torch.from_numpy(read_image(FOREST)), resolution).double()
 
 
 def relative(ours: torch.Tensor, truth: torch.Tensor) -> float:

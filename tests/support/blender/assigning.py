@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from support.blender.scenes import add_cube, paint, snapshot
@@ -11,11 +13,17 @@ bpy = pytest.importorskip("bpy")
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """RGB or RGBA pixels [h, w, c] as a PNG of their bit depth."""
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    done, data = cv2.imencode(".png", pixels[:, :, order])
-    assert done
-    return data.tobytes()
+    """RGB or RGBA pixels [h, w, c], uint8 or uint16, as a PNG; with no package, which Blender's Python would lack."""
+    height, width, channels = pixels.shape
+    color_type = {3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, color_type, 0, 0, 0)
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
+    unfiltered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(unfiltered.tobytes(), 1)), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def kd_pixels(channels: int = 3) -> np.ndarray:
