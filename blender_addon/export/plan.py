@@ -169,7 +169,7 @@ def plan_groups(context: bpy.types.Context, readings: Readings | None = None) ->
         if all(slot.material is None for slot in slots):
             raise PbrFitError(
                 f'No face of "{scene_object.name}" has a material, so there is no look to fit.',
-                "Give it the material whose look shall be fitted, or take the object out of the selection.",
+                "Give it the material to fit, or deselect the object.",
             )
         if not per_object:
             slots = [slot for slot in slots if slot.material is not None]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in the way of a fit, found before the click, and its one-click fixes."""
+"""Problems that would stop or spoil a fit, found before the click, and their one-click fixes."""

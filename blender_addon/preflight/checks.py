@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in the way of a fit, found before anything starts and without changing anything.
+"""Find what would stop or spoil a fit, before anything starts and without changing anything.
 
-`quick_findings` reads only what is cheap enough for a panel that is redrawn; `all_findings` adds what needs the
-evaluated meshes and the file system, for the click.
+`quick_findings` reads only what is cheap enough for a panel that Blender draws often. `all_findings` is for the click:
+it also reads the evaluated meshes and the file system.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..setup.backend_process import backend_command
 from .finding import ERROR, WARNING, Finding, errors_of
-from .mesh import MeshCheck, layout_findings, transform_findings
+from .mesh import Layout, MeshCheck, layout_findings, transform_findings
 
 __all__ = ["ERROR", "WARNING", "Finding", "all_findings", "errors_of", "quick_findings", "target_objects"]
 
@@ -37,7 +37,7 @@ _checked: tuple[tuple[int, ...], list[Finding]] = ((), [])
 
 
 def quick_findings(context: bpy.types.Context) -> list[Finding]:
-    """What can be seen from the objects, their slots, the scene, the settings and the preferences alone."""
+    """What the objects, their slots, the scene, the settings and the preferences alone can tell."""
     targets = target_objects(context)
     if not targets:
         return [Finding(ERROR, "No object is active.", "Click the object to fit.", quick=True)]
@@ -58,18 +58,19 @@ def all_findings(
 ) -> list[Finding]:
     """Everything that can be found before a fit; `depsgraph` is the evaluated one of `context`.
 
-    readings: takes up what is read of it, for others to use.
+    readings: collects the meshes that this reads, so that the caller can use them again.
     """
     readings = readings or Readings(depsgraph)
     findings = quick_findings(context)
     targets = target_objects(context)
     if not errors_of(findings):
-        layouts = {}
+        layouts: dict[int, Layout] = {}
         for scene_object in targets:
             findings += transform_findings(scene_object, depsgraph)
             check = MeshCheck(scene_object, readings, context.scene.pbrfit)
             findings += check.findings()
-            layouts[scene_object.session_uid] = check.layout
+            if check.layout is not None:
+                layouts[scene_object.session_uid] = check.layout
         if not errors_of(findings):
             findings += plan_findings(context, layouts, readings)
     findings += image_findings_of_scene(context, targets)
@@ -79,22 +80,22 @@ def all_findings(
 
 
 def with_checked(context: bpy.types.Context, quick: list[Finding]) -> list[Finding]:
-    """The quick findings, and those warnings and errors that the last full check of the same objects found besides."""
+    """The quick findings, and what only the last full check of the same objects found."""
     objects, findings = _checked
     if objects != tuple(item.session_uid for item in target_objects(context)):
         return quick
-    # What is quick to find and is not found any more was mended since.
+    # A quick finding of the full check that is not found now has been fixed since.
     return quick + [finding for finding in findings if finding not in quick and not finding.quick]
 
 
 def forget_check() -> None:
-    """Forget the last full check, as after something was mended."""
+    """Forget the last full check, for example after a fix."""
     global _checked
     _checked = (), []
 
 
-def plan_findings(context: bpy.types.Context, layouts: dict, readings: Readings) -> Iterator[Finding]:
-    """Whether the targets can be planned, and how their faces lie in the sets of maps."""
+def plan_findings(context: bpy.types.Context, layouts: dict[int, Layout], readings: Readings) -> Iterator[Finding]:
+    """Whether a fit of the targets can be planned, and how their faces lie in the sets of maps."""
     try:
         plans = plan_groups(context, readings)
     except PbrFitError as error:
@@ -105,17 +106,17 @@ def plan_findings(context: bpy.types.Context, layouts: dict, readings: Readings)
 
 
 def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> Iterator[Finding]:
-    """Kind, owner, mode and basic parts of an object; stops at the first error."""
+    """Type, owner, mode and basic parts of an object; stops at the first error."""
     name = scene_object.name
     if scene_object.type != "MESH":
         kind = scene_object.type.replace("_", " ").lower()
         cure = "Select a mesh, or convert this object with Object > Convert > Mesh."
-        mend = "pbrfit.convert_to_mesh" if scene_object.type in CONVERTIBLE else ""
-        yield Finding(ERROR, f'"{name}" is not a mesh but of the type {kind}.', cure, mend, name)
+        fix = "pbrfit.convert_to_mesh" if scene_object.type in CONVERTIBLE else ""
+        yield Finding(ERROR, f'"{name}" is not a mesh but of the type {kind}.', cure, fix, name)
         return
     if scene_object.library is not None or scene_object.data.library is not None:
         library = scene_object.library or scene_object.data.library
-        cause = f'"{name}" is linked from {library.filepath}, so its material slots cannot be changed here.'
+        cause = f'"{name}" is linked from {library.filepath}, so PBRfit cannot change its material slots here.'
         cure = "Make it local (Object > Relations > Make Local > Selected Objects and Data), or fit it in its own file."
         yield Finding(ERROR, cause, cure, "pbrfit.make_local", name)
         return
@@ -139,19 +140,19 @@ def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) 
 def material_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     """A mesh object must have a material in a slot."""
     if not any(slot.material is not None for slot in scene_object.material_slots):
-        cure = "Give it the material whose look shall be fitted, in the Material properties."
+        cure = "Give it the material to fit, in the Material properties."
         yield Finding(ERROR, f'"{scene_object.name}" has no material to fit.', cure)
 
 
 def world_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
-    """The world's light, and lamps that do not take part."""
+    """The world's light, and lamps that the fit ignores."""
     if scene.world is None:
         cause = "The scene has no world, so nothing lights the object for the fit."
         cure = "Add a world in the World properties, best with an Environment Texture."
         yield Finding(ERROR, cause, cure, "pbrfit.add_world")
     if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
-        cure = "Put the light that matters into the world if the result looks off."
-        yield Finding(WARNING, "Lamps take no part in the fit: the object is seen in the world's light.", cure)
+        cure = "Put the important light into the world if the result looks wrong."
+        yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)
 
 
 def settings_findings(context: bpy.types.Context) -> Iterator[Finding]:
@@ -165,7 +166,7 @@ def settings_findings(context: bpy.types.Context) -> Iterator[Finding]:
 
 
 def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
-    """A local backend must be there, and a remote one needs Blender's leave to go online."""
+    """A local backend must exist, and a remote one needs Blender's permission to go online."""
     address = addon_preferences(context).backend_address.strip()
     if not address:
         yield from local_backend_findings(addon_preferences(context).backend_python.strip())
@@ -181,7 +182,7 @@ def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
 
 
 def local_backend_findings(python: str) -> list[Finding]:
-    """Whether there is a backend on this machine; the file system is asked once in two seconds at most."""
+    """Whether there is a backend on this machine; this reads the file system at most once in two seconds."""
     global _backend
     when, asked, found = _backend
     if asked != python or not 0.0 <= time.monotonic() - when < BACKEND_SECONDS:
@@ -208,10 +209,10 @@ def image_findings_of_scene(context: bpy.types.Context, targets: list[bpy.types.
 
 
 def image_finding(image: bpy.types.Image, user: str) -> Finding | None:
-    """What stops a second Blender from seeing `image` as this one does."""
+    """What would make a second Blender show `image` in another way than this one."""
     path = missing_file(image)
     if path is not None:
-        cause = f'The image "{image.name}" of {user} misses its file {path}.'
+        cause = f'The image "{image.name}" of {user} has no file: {path} does not exist.'
         cure = "Find it with File > External Data > Find Missing Files, or choose another image."
         return Finding(ERROR, cause, cure, "file.find_missing_files")
     if image.is_dirty:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a finding of the preflight is."""
+"""What the preflight reports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ WARNING = "WARNING"
 class Finding:
     """Something that stops a fit (ERROR) or may spoil it (WARNING).
 
-    cause, cure: sentences; mend: the identifier of an operator that mends it with one click, or empty; target: the name
-    of the object that it is about, or empty for all that would be fitted; quick: it is found without a full check.
+    cause, cure: sentences; fix: the identifier of the operator that fixes it with one click, or empty; target: the name
+    of the object that it is about, or empty for all objects to fit; quick: whether a quick check finds it too.
     """
 
     level: str
     cause: str
     cure: str
-    mend: str = ""
+    fix: str = ""
     target: str = ""
     quick: bool = False
 
@@ -29,5 +29,5 @@ class Finding:
 
 
 def errors_of(findings: list[Finding]) -> list[Finding]:
-    """Those findings that stop a fit."""
+    """The findings that stop a fit."""
     return [finding for finding in findings if finding.level == ERROR]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One-click mends of what the preflight finds. Each is one step of undo; mode, selection and active object stay."""
+"""One-click fixes of what the preflight finds. Each is one undo step; mode, selection and active object stay."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import numpy as np
 from bpy.props import StringProperty
 
 from ..common.errors import PbrFitError
-from ..common.node_layout import add_node, fresh_tree
+from ..common.node_layout import build_world_nodes
 from ..common.node_trees import images_of, tree_of
 from ..common.package import ADDON
 from ..export.plan import target_objects
-from . import checks as preflight
+from . import checks
 
 UV_MAP = "PBRfit"
 MARGIN_TEXELS = 4.0
 ISLAND_ANGLE = np.radians(66.0)
-CONVERTIBLE = {"CURVE", "SURFACE", "FONT", "META"}
 ELEMENTS = ("vertices", "edges", "polygons")
 
 
 @contextmanager
 def alone(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
-    """Object Mode with nothing but `objects` selected, the first active; afterwards mode and selection are as before."""
+    """Switch to Object Mode with only `objects` selected and the first one active; afterwards restore mode and selection."""
     layer = context.view_layer
     active = layer.objects.active
     mode = active.mode if active is not None else "OBJECT"
@@ -44,7 +43,7 @@ def alone(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterat
 
 
 def select(layer: bpy.types.ViewLayer, objects: list[bpy.types.Object], active: bpy.types.Object | None) -> None:
-    """Have exactly these objects selected, and one of them active."""
+    """Select exactly these objects, and make one of them active."""
     for item in layer.objects:
         item.select_set(item in objects, view_layer=layer)
     layer.objects.active = active
@@ -52,7 +51,7 @@ def select(layer: bpy.types.ViewLayer, objects: list[bpy.types.Object], active: 
 
 @contextmanager
 def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
-    """Every face shown and selected; afterwards as before."""
+    """Show and select every face; afterwards restore what was hidden and selected."""
     kept = {}
     for name in ELEMENTS:
         elements = getattr(mesh, name)
@@ -69,15 +68,15 @@ def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
 
 
 def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
-    """Smart UV Project of all faces of the objects into a new UV map of each, side by side in one square.
+    """Unwrap all faces of the objects with Smart UV Project, side by side in one square, into a new UV map of each.
 
-    The new map becomes the active one; the one that materials read by default stays, so nothing looks different.
-    Raises PbrFitError where a mesh has no room for another UV map.
+    The new map becomes the active one. Materials still read the same map by default, so nothing looks different.
+    Raises PbrFitError if a mesh has no room for another UV map.
     """
     meshes = list(dict.fromkeys(item.data for item in objects))
     full = next((mesh for mesh in meshes if len(mesh.uv_layers) >= 8), None)
     if full is not None:
-        raise PbrFitError(f'The mesh "{full.name}" has eight UV maps, and more cannot be.', "Remove one of them.")
+        raise PbrFitError(f'The mesh "{full.name}" has eight UV maps, the most that Blender allows.', "Remove one.")
     with alone(context, objects):
         for mesh in meshes:
             shown = next((layer.name for layer in mesh.uv_layers if layer.active_render), None)
@@ -93,28 +92,31 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resoluti
             bpy.ops.uv.smart_project(angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION")
 
 
-class Mend:
-    """A mend of the object that a finding names, or of all that would be fitted."""
+class Fix:
+    """What the operators share that fix the object that a finding names, or all objects to fit.
+
+    It is not an operator itself: Blender reads a base class's properties only if that is no class of Blender's.
+    """
 
     bl_options = {"REGISTER", "UNDO"}
-    target: StringProperty(name="Object", description="Which one; empty: all", options={"HIDDEN", "SKIP_SAVE"})
+    target: StringProperty(name="Object", description="Which object; empty: all", options={"HIDDEN", "SKIP_SAVE"})
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There must be something to mend."""
+    def poll(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+        """There must be something to fix."""
         if not target_objects(context):
             cls.poll_message_set("No object is active")
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Mend it, or say why not."""
+    def execute(self: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
+        """Fix it, or report why not."""
         objects = [item for item in target_objects(context) if self.target in {"", item.name}]
         if not objects:
             self.report({"ERROR"}, f'"{self.target}" is not selected any more')
             return {"CANCELLED"}
         try:
-            self.report({"INFO"}, self.mend(context, objects))
+            self.report({"INFO"}, self.fix(context, objects))
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -122,8 +124,12 @@ class Mend:
             self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
             return {"CANCELLED"}
         finally:
-            preflight.forget_check()
+            checks.forget_check()
         return {"FINISHED"}
+
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Fix these objects and return what was done. Raises PbrFitError, or RuntimeError as Blender's operators do."""
+        raise NotImplementedError
 
 
 def names(objects: list[bpy.types.Object]) -> str:
@@ -132,7 +138,7 @@ def names(objects: list[bpy.types.Object]) -> str:
 
 
 class PBRFIT_OT_check(bpy.types.Operator):
-    """Look for everything that may stand in the way of a fit of the selected objects, without starting it"""
+    """Look for everything that may stop or spoil a fit of the selected objects, without starting it"""
 
     bl_idname = "pbrfit.check"
     bl_label = "Check"
@@ -147,33 +153,33 @@ class PBRFIT_OT_check(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Check; the sidebar shows what was found."""
-        found = preflight.all_findings(context, context.evaluated_depsgraph_get())
-        errors = len(preflight.errors_of(found))
-        text = f"{errors} errors, {len(found) - errors} warnings" if found else "Nothing stands in the way"
+        """Check; the sidebar shows the findings."""
+        found = checks.all_findings(context, context.evaluated_depsgraph_get())
+        errors = len(checks.errors_of(found))
+        text = f"{errors} errors, {len(found) - errors} warnings" if found else "No problems found"
         self.report({"INFO"}, f"PBRfit: {text}")
         return {"FINISHED"}
 
 
-class PBRFIT_OT_unwrap(Mend, bpy.types.Operator):
-    """Unwrap into a new UV map without overlaps, and fit in that one. The old UV maps and the looks stay"""
+class PBRFIT_OT_unwrap(Fix, bpy.types.Operator):
+    """Unwrap into a new UV map without overlaps, for the fit. The old UV maps and the looks stay"""
 
     bl_idname = "pbrfit.unwrap"
     bl_label = "Unwrap"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Unwrap them side by side."""
         unwrap(context, objects, context.scene.pbrfit.resolution)
         return f'{names(objects)}: unwrapped into the UV map "{objects[0].data.uv_layers.active.name}"'
 
 
-class PBRFIT_OT_apply_scale(Mend, bpy.types.Operator):
-    """Apply the object's scale to its mesh. Objects that share the mesh get one of their own"""
+class PBRFIT_OT_apply_scale(Fix, bpy.types.Operator):
+    """Apply the object's scale to its mesh. An object that shares its mesh gets its own"""
 
     bl_idname = "pbrfit.apply_scale"
     bl_label = "Apply Scale"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Apply it."""
         with alone(context, objects):
             bpy.ops.object.transform_apply(location=False, rotation=False, scale=True, isolate_users=True)
@@ -188,26 +194,26 @@ class PBRFIT_OT_apply_scale(Mend, bpy.types.Operator):
         return f"{names(objects)}: scale applied"
 
 
-class PBRFIT_OT_clear_scale(Mend, bpy.types.Operator):
+class PBRFIT_OT_clear_scale(Fix, bpy.types.Operator):
     """Give the object a scale of one on every axis"""
 
     bl_idname = "pbrfit.clear_scale"
     bl_label = "Clear Scale"
 
-    def mend(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Clear it."""
         for item in objects:
             item.scale = item.delta_scale = (1.0, 1.0, 1.0)
         return f"{names(objects)}: scale cleared"
 
 
-class PBRFIT_OT_triangulate(Mend, bpy.types.Operator):
-    """Add a Triangulate modifier for faces of more than four corners, so that every program splits them alike"""
+class PBRFIT_OT_triangulate(Fix, bpy.types.Operator):
+    """Add a Triangulate modifier for faces with more than four corners, so that every program splits them in the same way"""
 
     bl_idname = "pbrfit.triangulate"
     bl_label = "Triangulate"
 
-    def mend(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, _context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Add it at the end."""
         for item in objects:
             modifier = item.modifiers.new("Triangulate", "TRIANGULATE")
@@ -217,13 +223,13 @@ class PBRFIT_OT_triangulate(Mend, bpy.types.Operator):
         return f"{names(objects)}: got a Triangulate modifier"
 
 
-class PBRFIT_OT_object_mode(Mend, bpy.types.Operator):
+class PBRFIT_OT_object_mode(Fix, bpy.types.Operator):
     """Switch to Object Mode"""
 
     bl_idname = "pbrfit.object_mode"
     bl_label = "Object Mode"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Leave the other mode."""
         layer = context.view_layer
         active = layer.objects.active
@@ -235,13 +241,13 @@ class PBRFIT_OT_object_mode(Mend, bpy.types.Operator):
         return "Object Mode"
 
 
-class PBRFIT_OT_show_object(Mend, bpy.types.Operator):
+class PBRFIT_OT_show_object(Fix, bpy.types.Operator):
     """Show the object in the viewport"""
 
     bl_idname = "pbrfit.show_object"
     bl_label = "Show"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Show it."""
         for item in objects:
             item.hide_viewport = False
@@ -251,48 +257,47 @@ class PBRFIT_OT_show_object(Mend, bpy.types.Operator):
         return f"{names(objects)}: shown"
 
 
-class PBRFIT_OT_make_local(Mend, bpy.types.Operator):
+class PBRFIT_OT_make_local(Fix, bpy.types.Operator):
     """Make the linked object and its mesh part of this file"""
 
     bl_idname = "pbrfit.make_local"
     bl_label = "Make Local"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Make them local."""
-        for item in [item.name for item in objects]:
-            found = context.view_layer.objects[item]
-            found.make_local()
-            found = context.view_layer.objects[item]
+        for name in [item.name for item in objects]:
+            context.view_layer.objects[name].make_local()
+            found = context.view_layer.objects[name]
             found.data.make_local()
             if found.library is not None or found.data.library is not None:
                 raise PbrFitError(
-                    f'"{item}" stays linked, since its collection is.',
+                    f'"{name}" stays linked, because its collection is linked.',
                     "Use Object > Relations > Make Local > All, or fit it in its own file.",
                 )
         return "The object is part of this file"
 
 
-class PBRFIT_OT_convert_to_mesh(Mend, bpy.types.Operator):
+class PBRFIT_OT_convert_to_mesh(Fix, bpy.types.Operator):
     """Convert the object to a mesh, with its modifiers applied"""
 
     bl_idname = "pbrfit.convert_to_mesh"
     bl_label = "Convert to Mesh"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
-        """Convert what can be."""
-        objects = [item for item in objects if item.type in CONVERTIBLE]
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Convert those that can be."""
+        objects = [item for item in objects if item.type in checks.CONVERTIBLE]
         with alone(context, objects):
             bpy.ops.object.convert(target="MESH")
         return f"{names(objects)}: converted to a mesh"
 
 
-class PBRFIT_OT_pack_images(Mend, bpy.types.Operator):
+class PBRFIT_OT_pack_images(Fix, bpy.types.Operator):
     """Pack the images with unsaved changes of the object's materials and of the world into the file"""
 
     bl_idname = "pbrfit.pack_images"
     bl_label = "Pack Images"
 
-    def mend(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Pack them."""
         owners = [slot.material for item in objects for slot in item.material_slots] + [context.scene.world]
         images = dict.fromkeys(image for owner in owners for image in images_of(tree_of(owner)) if image.is_dirty)
@@ -311,7 +316,7 @@ class PBRFIT_OT_add_world(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """The scene must have none."""
+        """The scene must have no world."""
         if context.scene.world is not None:
             cls.poll_message_set("The scene has a world")
             return False
@@ -321,19 +326,14 @@ class PBRFIT_OT_add_world(bpy.types.Operator):
         """Add it."""
         folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
         world = bpy.data.worlds.new("Forest")
-        tree = fresh_tree(world)
-        output = add_node(tree, "ShaderNodeOutputWorld", "World Output", 300.0, 0.0)
-        background = add_node(tree, "ShaderNodeBackground", "Background", 80.0, 0.0)
-        texture = add_node(tree, "ShaderNodeTexEnvironment", "Environment Texture", -260.0, 0.0)
-        texture.image = bpy.data.images.load(os.path.join(folder, "forest.exr"), check_existing=True)
-        tree.links.new(texture.outputs["Color"], background.inputs["Color"])
-        tree.links.new(background.outputs["Background"], output.inputs["Surface"])
+        image = bpy.data.images.load(os.path.join(folder, "forest.exr"), check_existing=True)
+        build_world_nodes(world, image, "Environment Texture")
         context.scene.world = world
         return {"FINISHED"}
 
 
 class PBRFIT_OT_open_preferences(bpy.types.Operator):
-    """Open the preferences of PBRfit, where the backend is set up, chosen and checked"""
+    """Open the preferences of PBRfit, to set up, choose and check the backend"""
 
     bl_idname = "pbrfit.open_preferences"
     bl_label = "Open Preferences"
@@ -351,7 +351,8 @@ class PBRFIT_OT_open_preferences(bpy.types.Operator):
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Open them."""
         bpy.ops.screen.userpref_show()
-        return bpy.ops.preferences.addon_show(module=ADDON)
+        result: set[str] = bpy.ops.preferences.addon_show(module=ADDON)
+        return result
 
 
 CLASSES = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be found in evaluated meshes: their transforms, their faces, and how these lie in the UV map."""
+"""Check evaluated meshes: their transforms, their faces, and how the faces lie in the UV map."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, MapSet
@@ -26,8 +27,8 @@ class Layout:
     """How the triangles of an object lie in its UV map: corners float32 [T, 3, 2], and the slot of each, int32 [T]."""
 
     scene_object: bpy.types.Object
-    corners: np.ndarray
-    slots: np.ndarray
+    corners: NDArray[np.float32]
+    slots: NDArray[np.int32]
 
 
 def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[Finding]:
@@ -43,13 +44,13 @@ def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Deps
         cure = "Give it a scale other than zero on every axis (Alt S clears the scale)."
         yield Finding(ERROR, cause, cure, "pbrfit.clear_scale", name)
     elif lengths.max() > 1.001 * lengths.min():
-        cause = f'"{name}" is scaled differently along its axes, which bends normal maps.'
+        cause = f'"{name}" is scaled differently along its axes, which distorts normal maps.'
         cure = "Apply the scale (Object > Apply > Scale) if a normal map is fitted."
         yield Finding(WARNING, cause, cure, "pbrfit.apply_scale", name)
 
 
 class MeshCheck:
-    """The evaluated mesh of an object: `findings`, and its `layout` once they are read without an error."""
+    """Checks the evaluated mesh of an object: `findings`, and after these, if there was no error, its `layout`."""
 
     def __init__(self, scene_object: bpy.types.Object, readings: Readings, settings: bpy.types.PropertyGroup) -> None:
         self.layout: Layout | None = None
@@ -86,41 +87,41 @@ class MeshCheck:
             yield Finding(WARNING, cause, cure, "pbrfit.triangulate", name)
         self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
 
-    def _shape_findings(self, positions: np.ndarray, has_area: bool) -> Iterator[Finding]:
+    def _shape_findings(self, positions: NDArray[np.float32], has_area: bool) -> Iterator[Finding]:
         name = self._object.name
         near = np.abs(positions) < FARTHEST
         broken = 0 if near.all() else int((~near.all(axis=1)).sum())
         if broken:
-            cause = f'"{name}" has {broken} vertices that are nowhere (NaN, infinite or absurdly far).'
+            cause = f'"{name}" has {broken} vertices at invalid positions (NaN, infinite or extremely far).'
             cure = "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers."
             yield Finding(ERROR, cause, cure)
         elif not has_area:
             yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
 
-    def _slot_findings(self, slots: np.ndarray, own: list[str | None]) -> Iterator[Finding]:
+    def _slot_findings(self, slots: NDArray[np.int32], own: list[str | None]) -> Iterator[Finding]:
         empty = [index for index, material in enumerate(own) if material is None]
         faces = int(np.isin(slots, empty).sum()) if empty else 0
         if faces == 0:
             return
         name = self._object.name
         if faces == len(slots):
-            cure = "Give it the material whose look shall be fitted, or take the object out of the selection."
+            cure = "Give it the material to fit, or deselect the object."
             yield Finding(ERROR, f'No face of "{name}" has a material, so there is no look to fit.', cure)
             return
         if self._settings.map_sets == "OBJECT":
-            cure = "They are fitted as Blender shows them; give their slot a material if that is not meant."
+            cure = "PBRfit fits them as Blender shows them. Give their slot a material if you do not want that."
         else:
-            cure = "They are not fitted and stay as they are; give their slot a material if that is not meant."
+            cure = "PBRfit leaves them as they are. Give their slot a material if you do not want that."
         yield Finding(WARNING, f'{faces} faces of "{name}" have no material: their slot is empty.', cure)
 
 
-def triangle_uvs(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def triangle_uvs(uv: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
     """The UVs float32 [C, 2] at the corners of triangles [T, 3]: float32 [T, 3, 2]."""
-    return uv.view(np.int64)[:, 0][triangles].view(np.float32).reshape(-1, 3, 2)  # one number for each pair is faster
+    return uv.view(np.int64)[:, 0][triangles].view(np.float32).reshape(-1, 3, 2)  # faster as one number for each pair
 
 
-def uv_findings(name: str, uv_map: str, uv: np.ndarray, corners: np.ndarray) -> Iterator[Finding]:
-    """UVs [C, 2], and those at the corners of triangles [T, 3, 2]: finite, and with area."""
+def uv_findings(name: str, uv_map: str, uv: NDArray[np.float32], corners: NDArray[np.float32]) -> Iterator[Finding]:
+    """Whether UVs [C, 2] are finite, and those at the corners of triangles [T, 3, 2] have an area."""
     if not np.isfinite(uv).all():
         cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
         yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", name)
@@ -134,7 +135,7 @@ def uv_findings(name: str, uv_map: str, uv: np.ndarray, corners: np.ndarray) -> 
         yield Finding(WARNING, cause, "Unwrap these faces, or they get one color each.", "pbrfit.unwrap", name)
 
 
-def uv_areas(corners: np.ndarray) -> np.ndarray:
+def uv_areas(corners: NDArray[np.float32]) -> NDArray[np.float64]:
     """The areas float64 [T] of triangles float32 [T, 3, 2] in the map."""
     areas = np.empty(len(corners))
     for start in range(0, len(corners), BLOCK):
@@ -146,18 +147,18 @@ def uv_areas(corners: np.ndarray) -> np.ndarray:
 
 
 def layout_findings(plan: GroupPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
-    """Where faces of one set of maps share places in it; `layouts` by object number."""
+    """Where faces share a place in one of the plan's sets of maps; `layouts` by object number."""
     for map_set in plan.sets:
         yield from set_findings(map_set, layouts, per_object)
 
 
 def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
-    """One set: its UVs within the unit square (or a tile), and no two faces in one place.
+    """Whether a set's UVs lie in the unit square (or a tile), and no two faces share a place.
 
-    Objects with one mesh count once: they are the same thing in several places.
+    Objects that share a mesh count once, since their faces share their places on purpose.
     """
-    parts: list[np.ndarray] = []
-    groups: list[np.ndarray] = []
+    parts: list[NDArray[np.float32]] = []
+    groups: list[NDArray[np.int64]] = []
     owners: list[bpy.types.Object] = []
     for uid in map_set.uv_maps:
         layout = layouts[uid]
@@ -170,13 +171,12 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) 
     corners = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if map_set.tile:
         squares = np.floor(corners.mean(axis=1))
-        wanted = [(map_set.tile - 1001) % 10, (map_set.tile - 1001) // 10]
-        chosen = (squares == wanted).all(axis=1)
+        chosen = (squares == [(map_set.tile - 1001) % 10, (map_set.tile - 1001) // 10]).all(axis=1)
         corners, groups = corners[chosen], [np.concatenate(groups)[chosen]]
     elif corners.min() < -BORDER or corners.max() > 1.0 + BORDER:
         names = ", ".join(f'"{owner.name}"' for owner in owners)
         cause = f"The UV map of {names} reaches outside the square from 0 to 1."
-        cure = "The maps repeat there, so faces may share pixels. Unwrap if that is not meant."
+        cure = "The maps repeat there, so faces may share pixels. Unwrap if you do not want that."
         yield Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
     overlap = find_overlap(corners, np.concatenate(groups))
     if overlap is not None:
@@ -185,12 +185,12 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) 
 
 
 def overlap_finding(map_set: MapSet, share: float, owners: list[bpy.types.Object], per_object: bool) -> Finding:
-    """Faces of these objects share a part of a set's maps."""
+    """The finding that faces of these objects share a part of a set's maps."""
     names = " and ".join(f'"{owner.name}"' for owner in owners)
     tile = f" (tile {map_set.tile})" if map_set.tile else ""
     cause = (
         f'Faces of {names} lie over each other in {max(share, 0.01):.0%} of the maps for "{map_set.name}"{tile}. '
-        "A texel has one value, so such faces get one look."
+        "A texel has one value, so these faces look the same."
     )
     copying = next(
         (m for owner in owners for m in owner.modifiers if m.type in COPYING_MODIFIERS and m.show_viewport), None
@@ -205,5 +205,5 @@ def overlap_finding(map_set: MapSet, share: float, owners: list[bpy.types.Object
 
 
 def one_name(owners: list[bpy.types.Object]) -> str:
-    """The name of the only object, or empty: all."""
+    """The name of the only object, or empty if there are several."""
     return owners[0].name if len(owners) == 1 else ""

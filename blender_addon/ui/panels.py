@@ -200,14 +200,14 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             column.label(text=found.text() + place, icon="TIME")
 
     def draw_finding(self, context: bpy.types.Context, finding: Finding) -> None:
-        """A finding, with the button that mends it."""
+        """Show a finding, with the button that fixes it."""
         column = self.layout.column(align=True)
         draw_text(context, column, str(finding), ICONS[finding.level])
-        if finding.mend:
+        if finding.fix:
             row = column.row()
             row.label(text="", icon="BLANK1")
-            button = row.operator(finding.mend)
-            if finding.mend.startswith("pbrfit."):
+            button = row.operator(finding.fix)
+            if finding.fix.startswith("pbrfit."):
                 button.target = finding.target
 
     def draw_result_buttons(self, context: bpy.types.Context) -> None:

@@ -1,4 +1,4 @@
-"""Each finding that Blender can mend: one click, after which it is gone and nothing else has changed."""
+"""Each finding that Blender can fix: after one click it is gone, and nothing else has changed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ bpy = pytest.importorskip("bpy")
 
 
 def find(addon, text: str):
-    """The finding of a full check whose cause holds `text`."""
+    """The finding of a full check with `text` in its cause."""
     bpy.context.view_layer.update()
     findings = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
     (found,) = [finding for finding in findings if text in finding.cause]
     return found
 
 
-def mend(addon, text: str) -> None:
-    """Press the mend of that finding; it must be gone afterwards."""
+def fix(addon, text: str) -> None:
+    """Press the fix of that finding; it must be gone afterwards."""
     finding = find(addon, text)
-    group, name = finding.mend.split(".")
+    group, name = finding.fix.split(".")
     assert getattr(getattr(bpy.ops, group), name)(target=finding.target) == {"FINISHED"}
-    assert not gone(addon, text)
+    assert not remaining(addon, text)
 
 
-def gone(addon, text: str) -> list:
+def remaining(addon, text: str) -> list:
     bpy.context.view_layer.update()
     findings = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
     return [finding for finding in findings if text in finding.cause]
 
 
 def stack_uvs(scene_object) -> None:
-    """All faces over the whole square."""
+    """Make every face cover the whole square."""
     corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
     for polygon in scene_object.data.polygons:
         for corner, place in zip(polygon.loop_indices, corners, strict=True):
@@ -48,7 +48,7 @@ def selection(mesh) -> list:
 def test_unwrap_without_a_uv_map(addon) -> None:
     cube = ready_cube()
     cube.data.uv_layers.remove(cube.data.uv_layers[0])
-    mend(addon, "has no UV map")
+    fix(addon, "has no UV map")
     assert addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get()) == []
 
 
@@ -63,7 +63,7 @@ def test_unwrap_keeps_everything_else(addon) -> None:
     bpy.context.view_layer.objects.active = cube
     before, faces = snapshot(), selection(cube.data)
     old = [tuple(entry.vector) for entry in cube.data.uv_layers["UVMap"].uv]
-    mend(addon, "lie over each other in 100%")
+    fix(addon, "lie over each other in 100%")
     after = snapshot()
     assert after.pop("attributes") == before.pop("attributes") | {"Cube": sorted([*cube.data.attributes.keys()])}
     assert after == before
@@ -81,7 +81,7 @@ def test_unwrap_keeps_the_mode(addon, mode) -> None:
     assert cube.mode == mode
     bpy.ops.object.mode_set(mode="OBJECT")
     assert cube.data.uv_layers.active.name == "PBRfit"
-    assert not gone(addon, "over each other")
+    assert not remaining(addon, "over each other")
 
 
 def test_unwrap_objects_that_share_maps_side_by_side(addon) -> None:
@@ -93,7 +93,7 @@ def test_unwrap_objects_that_share_maps_side_by_side(addon) -> None:
     other.select_set(True)
     finding = find(addon, "lie over each other")
     assert ('"Cube" and "Cube.001"' in finding.cause, finding.target) == (True, "")
-    mend(addon, "lie over each other")
+    fix(addon, "lie over each other")
     both = [[tuple(entry.vector) for entry in item.data.uv_layers.active.uv] for item in (cube, other)]
     assert min(np.ptp(np.array(uv), axis=0).max() for uv in both) < 1.0
 
@@ -111,11 +111,11 @@ def test_linked_copies_do_not_count_as_overlaps(addon) -> None:
     twin = cube.copy()
     bpy.context.scene.collection.objects.link(twin)
     twin.select_set(True)
-    assert not gone(addon, "over each other")
+    assert not remaining(addon, "over each other")
 
 
 def test_overlaps_of_slots(addon) -> None:
-    """Two slots over each other are one matter with maps of their own, and another with one set for the object."""
+    """Slots that lie over each other are a problem if they share one set of maps, but not if each has its own."""
     cube = ready_cube()
     paint(cube, "Trim")
     stack_uvs(cube)
@@ -124,20 +124,20 @@ def test_overlaps_of_slots(addon) -> None:
         if polygon.index > 1:
             for corner in polygon.loop_indices:
                 cube.data.uv_layers.active.uv[corner].vector = (0.5, 0.5)
-    assert not gone(addon, "over each other")
+    assert not remaining(addon, "over each other")
     bpy.context.scene.pbrfit.map_sets = "OBJECT"
     finding = find(addon, "over each other")
     assert "A texel has one value" in finding.cause
     assert "one set of maps for each material" in finding.cure
 
 
-def test_overlap_made_by_a_modifier_has_no_mend(addon) -> None:
+def test_overlap_made_by_a_modifier_has_no_fix(addon) -> None:
     cube = ready_cube()
     cube.modifiers.new("Mirror", "MIRROR").use_axis = (True, False, False)
     cube.location.x = 3.0
     cube.data.transform(cube.matrix_world.Translation((3.0, 0.0, 0.0)))
     finding = find(addon, "over each other")
-    assert finding.mend == ""
+    assert finding.fix == ""
     assert 'apply the modifier "Mirror"' in finding.cure
 
 
@@ -147,7 +147,7 @@ def test_udim_tiles_are_no_findings(addon) -> None:
         cube.data.uv_layers.active.uv[corner].vector.x += 1.0
     assert addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get()) == []
     bpy.context.scene.pbrfit.use_udim = False
-    assert gone(addon, "outside the square")
+    assert remaining(addon, "outside the square")
 
 
 def test_overlap_in_a_tile(addon) -> None:
@@ -172,7 +172,7 @@ def test_a_million_triangles_are_looked_at_in_a_second(addon) -> None:
     for corners, share in ((flat, None), (stacked, 1.0), (np.repeat(flat[:1] * 708.0, 10**6, axis=0), 1.0)):
         began = time.process_time()
         found = addon.export.uv_layout.find_overlap(corners, np.zeros(len(corners), dtype=int))
-        assert time.process_time() - began < 2.0  # 0.5 s where nothing else runs
+        assert time.process_time() - began < 2.0  # 0.5 s if nothing else runs
         assert (found and found.share) == (share and pytest.approx(share, abs=0.01))
 
 
@@ -181,7 +181,7 @@ def test_apply_scale(addon) -> None:
     cube.scale = (1.0, 2.0, 3.0)
     twin = bpy.data.objects.new("Twin", cube.data)
     bpy.context.scene.collection.objects.link(twin)
-    mend(addon, "scaled differently")
+    fix(addon, "scaled differently")
     assert tuple(cube.scale) == (1.0, 1.0, 1.0)
     assert tuple(cube.dimensions) == pytest.approx((2.0, 4.0, 6.0))
     assert tuple(twin.dimensions) == pytest.approx((2.0, 2.0, 2.0))
@@ -193,14 +193,14 @@ def test_a_scale_of_the_parent_cannot_be_applied(addon) -> None:
     bpy.context.scene.collection.objects.link(parent)
     parent.scale = (1.0, 2.0, 1.0)
     cube.parent = parent
-    assert find(addon, "scaled differently").mend == "pbrfit.apply_scale"
+    assert find(addon, "scaled differently").fix == "pbrfit.apply_scale"
     with pytest.raises(RuntimeError, match="its parent or a constraint"):
         bpy.ops.pbrfit.apply_scale(target="Cube")
 
 
 def test_clear_scale(addon) -> None:
     ready_cube().scale = (0.0, 1.0, 1.0)
-    mend(addon, "scaled to zero")
+    fix(addon, "scaled to zero")
 
 
 def test_triangulate(addon) -> None:
@@ -208,32 +208,32 @@ def test_triangulate(addon) -> None:
     paint(bpy.context.object)
     hdri_world()
     assert "2 faces" in find(addon, "more than four corners").cause
-    mend(addon, "more than four corners")
+    fix(addon, "more than four corners")
     bpy.context.object.modifiers.clear()
     bpy.context.scene.pbrfit.use_normal = False
-    assert not gone(addon, "more than four corners")
+    assert not remaining(addon, "more than four corners")
 
 
 def test_object_mode(addon) -> None:
     ready_cube()
     bpy.ops.object.mode_set(mode="EDIT")
-    mend(addon, "is in Edit Mode")
+    fix(addon, "is in Edit Mode")
     assert bpy.context.mode == "OBJECT"
 
 
 def test_show_object(addon) -> None:
     cube = ready_cube()
     cube.hide_set(True)
-    mend(addon, "is hidden")
+    fix(addon, "is hidden")
     cube.hide_viewport = True
     bpy.context.view_layer.objects.active = cube
-    mend(addon, "is hidden")
+    fix(addon, "is hidden")
 
 
 def test_convert_to_mesh(addon) -> None:
     hdri_world()
     bpy.ops.object.text_add()
-    mend(addon, "is not a mesh")
+    fix(addon, "is not a mesh")
     assert bpy.context.object.type == "MESH"
 
 
@@ -242,14 +242,14 @@ def test_pack_images(addon) -> None:
     image = bpy.data.images.new("Sketch", 4, 4)
     cube.active_material.node_tree.nodes.new("ShaderNodeTexImage").image = image
     image.pixels[0] = 0.5
-    mend(addon, "changes that are not saved")
+    fix(addon, "changes that are not saved")
     assert image.packed_file is not None
 
 
 def test_add_world(addon) -> None:
     ready_cube()
     bpy.context.scene.world = None
-    mend(addon, "has no world")
+    fix(addon, "has no world")
     assert not bpy.ops.pbrfit.add_world.poll()
 
 
@@ -264,7 +264,7 @@ def test_make_local(addon, tmp_path) -> None:
     (linked,) = wanted.objects
     bpy.context.scene.collection.objects.link(linked)
     bpy.context.view_layer.objects.active = linked
-    mend(addon, "is linked from")
+    fix(addon, "is linked from")
     cube = bpy.context.view_layer.objects["Cube"]
     assert (cube.library, cube.data.library) == (None, None)
 
@@ -280,7 +280,7 @@ def test_mends_need_an_object(addon) -> None:
         assert not getattr(bpy.ops.pbrfit, name).poll()
 
 
-def test_check_is_remembered_until_something_is_mended(addon) -> None:
+def test_check_is_remembered_until_something_is_fixed(addon) -> None:
     cube = ready_cube()
     stack_uvs(cube)
     cube.scale = (1.0, 2.0, 1.0)
@@ -288,7 +288,7 @@ def test_check_is_remembered_until_something_is_mended(addon) -> None:
 
     def shown() -> list[str]:
         quick = addon.preflight.checks.quick_findings(bpy.context)
-        return [finding.mend for finding in addon.preflight.checks.with_checked(bpy.context, quick)]
+        return [finding.fix for finding in addon.preflight.checks.with_checked(bpy.context, quick)]
 
     assert shown() == []
     assert bpy.ops.pbrfit.check() == {"FINISHED"}
@@ -304,7 +304,7 @@ def test_check_is_remembered_until_something_is_mended(addon) -> None:
 
 def test_uvs_that_are_not_numbers_can_be_unwrapped(addon) -> None:
     ready_cube().data.uv_layers.active.uv[3].vector = (math.nan, 0.5)
-    mend(addon, "not numbers")
+    fix(addon, "not numbers")
 
 
 def test_a_missing_backend_is_found_before_the_click(addon, tmp_path) -> None:
@@ -312,12 +312,12 @@ def test_a_missing_backend_is_found_before_the_click(addon, tmp_path) -> None:
     addon.preferences.backend_python = str(tmp_path / "nowhere")
     (finding,) = addon.preflight.checks.quick_findings(bpy.context)
     assert "does not exist or cannot be run" in finding.cause
-    assert finding.mend == "pbrfit.open_preferences"
-    assert not bpy.ops.pbrfit.open_preferences.poll()  # there is no window here
+    assert finding.fix == "pbrfit.open_preferences"
+    assert not bpy.ops.pbrfit.open_preferences.poll()  # there is no window
 
 
 def test_every_mend_is_an_operator(addon) -> None:
-    """Findings name their operators by identifier: all must be there, with a target where they are ours."""
+    """Findings name operators by identifier: all must exist, and ours must have a target."""
     from pathlib import Path
 
     import bl_ext.user_default.pbrfit as installed
