@@ -1,6 +1,7 @@
-"""Run a script of the add-on in a Blender of its own: found, started, listened to, and ended in any case.
+"""Run a script of the add-on in a Blender of its own: find it, start it, read its events, and end it in any case.
 
-The Blender is either the bpy module of this Python or a binary. Its script prints lines of the word PBRFIT and JSON.
+The Blender is either the bpy module of this Python or a program. Its script prints lines that start with the word PBRFIT,
+followed by JSON.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backend.cli.errors import CommandError
 
@@ -52,9 +54,9 @@ def find_blender(binary: str | None) -> Blender:
 
 
 def addon_file(relative: str) -> Path:
-    """Path of a file of the add-on's sources. Raises CommandError where they are not installed."""
+    """The path of a file of the add-on's sources. Raises CommandError where they are not installed."""
     spec = importlib.util.find_spec("blender_addon")
-    for place in spec.submodule_search_locations if spec else []:
+    for place in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(place) / relative).is_file():
             return path
     raise CommandError("The sources of the Blender add-on are missing.", "Install pbrfit again.")
@@ -63,10 +65,10 @@ def addon_file(relative: str) -> Path:
 class BlenderTask:
     """A script that runs in a Blender; use it with ``with``, so that nothing is left running.
 
-    It runs in a process group of its own, so that Ctrl-C reaches only us and we end it in order: closing its standard
-    input asks it to cancel, which also happens by itself should this process be killed. ``work`` is a folder that the
-    caller removes: Blender's user files, all temporary files and a log of what else it prints go there.
-    ``grace_seconds`` is the time it has to cancel.
+    It runs in a process group of its own: so Ctrl-C reaches only this process, which ends the script in order. Closing the
+    script's standard input asks it to cancel; this happens by itself when this process is killed. ``work`` is a folder
+    that the caller removes; Blender's user files, all temporary files and a log of Blender's other output go there.
+    ``grace_seconds`` is the time that the script has to cancel.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class BlenderTask:
         self._log = log = work / f"{script.stem}.log"
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         environment["BLENDER_USER_RESOURCES"] = str(work / "blender")
-        # Temporary files of every process below this one go when `work` goes, also those of killed ones.
+        # Temporary files of every child process go with `work`, also those of killed ones.
         (work / "temporary").mkdir(exist_ok=True)
         environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work / "temporary")))
         self._script = script
@@ -94,6 +96,10 @@ class BlenderTask:
             raise CommandError(
                 f"Blender cannot be started: {error.strerror}.", "Run `pbrfit doctor` to see what is missing."
             ) from error
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None  # both are pipes
+        assert stdout is not None
+        self._stdin, self._stdout = stdin, stdout
 
     def __enter__(self) -> BlenderTask:
         return self
@@ -101,9 +107,9 @@ class BlenderTask:
     def __exit__(self, *_error: object) -> None:
         self.end()
 
-    def events(self) -> Iterator[dict]:
-        """What the script says, until it is done. Raises CommandError on its errors or when it breaks off."""
-        for raw in self._process.stdout:
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The events of the script, until it is done. Raises CommandError on its errors or when it stops early."""
+        for raw in self._stdout:
             line = raw.decode("utf-8", errors="replace")
             if not line.startswith(LINE_PREFIX):
                 continue
@@ -120,9 +126,9 @@ class BlenderTask:
         )
 
     def end(self) -> None:
-        """Ask the script to cancel, give it time to clean up, then end what is left of its process group."""
+        """Ask the script to cancel, give it time to clean up, then end the rest of its process group."""
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
         try:
             self._process.wait(self._grace_seconds)
         except subprocess.TimeoutExpired:
@@ -137,7 +143,7 @@ class BlenderTask:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
 
 
 def _log_tail(path: Path, lines: int = 12) -> str:

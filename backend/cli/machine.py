@@ -1,4 +1,4 @@
-"""What machine a measurement was made on."""
+"""The machine that a measurement was made on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine_description() -> dict[str, str | int | None]:
-    """The processor's name where the system tells it, the number of its cores, and the system."""
+    """The processor's name where the system gives it, the number of its cores, and the system."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

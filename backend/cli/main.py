@@ -7,23 +7,35 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from backend.cli.errors import CommandError, Interrupted
-from backend.protocol.settings import QUALITY_NAMES, FitSettings, SettingsError
+from backend.protocol.quality import (
+    DEFAULT_MAPS,
+    DEFAULT_QUALITY,
+    DEFAULT_REFERENCES,
+    DEFAULT_RESOLUTION,
+    FEWEST_REFERENCES,
+    MAP_NAMES,
+    MOST_REFERENCES,
+    QUALITY_NAMES,
+)
+from backend.protocol.settings import FitSettings, SettingsError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
-LARGEST_VIEW_SIZE = 4096
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 doctor found something missing, 2 error, 130 Ctrl-C."""
+    """Run the command line. Returns the exit status: 0 done, 1 doctor found something missing, 2 error, 130 Ctrl-C."""
     chosen = argument_parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = chosen.run
     try:
-        return chosen.run(chosen)
+        return run(chosen)
     except CommandError as error:
         print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
         return EXIT_ERROR
@@ -49,21 +61,36 @@ def argument_parser() -> argparse.ArgumentParser:
     optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
     optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     optimize.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
-    optimize.add_argument("--resolution", type=int, default=1024, help="edge of the maps, a power of two (1024)")
-    optimize.add_argument("--views", type=_count(1, 1000), default=120, help="renders to fit to (120)")
-    optimize.add_argument("--view-size", type=_count(16, LARGEST_VIEW_SIZE), default=256, help="their edge (256)")
-    optimize.add_argument("--samples", type=_count(1, 65536), default=8, help="Cycles samples a pixel (8)")
-    optimize.add_argument("--maps", type=_names, default=("kd", "ks", "normal"), help="of kd,ks,normal,alpha (first 3)")
-    optimize.add_argument("--learn-light", action="store_true", help="fit the light too, instead of taking the world's")
-    optimize.add_argument("--seed", type=int, default=0, help="of the random numbers (0)")
-    optimize.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="(default: standard)")
+    optimize.add_argument(
+        "--resolution",
+        type=int,
+        default=DEFAULT_RESOLUTION,
+        help="width and height of the maps in pixels, a power of two (default: %(default)s)",
+    )
+    _add_reference_option(optimize, "views", "number of renders to fit to")
+    _add_reference_option(optimize, "view_size", "width and height of these renders in pixels")
+    _add_reference_option(optimize, "samples", "Cycles samples for each pixel")
+    optimize.add_argument(
+        "--maps",
+        type=_names,
+        default=DEFAULT_MAPS,
+        help=f"some of {','.join(MAP_NAMES)} (default: {','.join(DEFAULT_MAPS)})",
+    )
+    optimize.add_argument("--learn-light", action="store_true", help="fit the light too, instead of using the world's")
+    optimize.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
+    optimize.add_argument(
+        "--quality",
+        choices=QUALITY_NAMES,
+        default=DEFAULT_QUALITY,
+        help="how long the fit works (default: %(default)s)",
+    )
     _add_machine_options(optimize)
     optimize.set_defaults(run=run_optimize)
 
     serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
     serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
     serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
-    serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process has ended")
+    serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     serve.add_argument(
         "--client-key",
         type=_public_key,
@@ -76,24 +103,26 @@ def argument_parser() -> argparse.ArgumentParser:
         "--authorized-keys",
         type=Path,
         metavar="FILE",
-        help="file of the public keys of clients that may connect, one in a line; read again when it changes",
+        help="file with the public keys of clients that may connect, one in a line; read again when it changes",
     )
     serve.add_argument(
         "--key-file",
         type=Path,
         metavar="FILE",
-        help="the backend's own keys, made where there are none (default: with --authorized-keys "
+        help="file of the backend's own keys, made where there is none (default: with --authorized-keys "
         "~/.config/pbrfit/backend-key.json, else new keys each time)",
     )
     serve.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="keep there what jobs need to go on after a crash"
+        "--checkpoints", type=Path, metavar="DIR", help="folder that keeps what jobs need to go on after a crash"
     )
     serve.set_defaults(run=run_serve)
 
-    doctor = commands.add_parser("doctor", help="say what is installed, what will be used and what is missing")
-    doctor.add_argument("--blender", metavar="PATH", help="a Blender program to look at instead of the module bpy")
-    doctor.add_argument("--backend-only", action="store_true", help="leave Blender out: what the backend alone needs")
-    doctor.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+    doctor = commands.add_parser("doctor", help="show what is installed, what will be used and what is missing")
+    doctor.add_argument("--blender", metavar="PATH", help="a Blender program to check instead of the module bpy")
+    doctor.add_argument(
+        "--backend-only", action="store_true", help="check only what the backend needs, without Blender"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON, for programs")
     doctor.set_defaults(run=run_doctor)
     return parser
 
@@ -105,7 +134,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
 
 
 def run_optimize(chosen: argparse.Namespace) -> int:
-    """``pbrfit optimize``. Raises CommandError for what cannot be right before anything is started."""
+    """``pbrfit optimize``. Raises CommandError for wrong arguments before anything starts."""
     if not chosen.blend.is_file():
         raise CommandError(f"{chosen.blend} does not exist.", "Give the path of a saved .blend file.")
     settings = _checked_settings(
@@ -122,7 +151,7 @@ def run_optimize(chosen: argparse.Namespace) -> int:
         "views": chosen.views,
         "view_size": chosen.view_size,
         "samples": chosen.samples,
-        **{f"use_{name}": name in settings.maps for name in ("kd", "ks", "normal", "alpha")},
+        **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
         "learn_light": settings.learn_light,
         "device": settings.device,
         "seed": settings.seed,
@@ -133,7 +162,7 @@ def run_optimize(chosen: argparse.Namespace) -> int:
 
 
 def run_serve(chosen: argparse.Namespace) -> int:
-    """``pbrfit serve``. Raises CommandError where nobody could connect, for unusable keys, or a taken address."""
+    """``pbrfit serve``. Raises CommandError where no client may connect, for unusable keys, or for a taken address."""
     import logging
 
     from backend.job.checkpoints import CheckpointError, CheckpointFolder
@@ -144,7 +173,7 @@ def run_serve(chosen: argparse.Namespace) -> int:
     if not chosen.client_key and chosen.authorized_keys is None:
         raise CommandError(
             "No client may connect: the backend knows no client's public key.",
-            "Give it one with --client-key, or a file of them with --authorized-keys; Blender's preferences of PBRfit "
+            "Give it a key with --client-key, or a file of keys with --authorized-keys; PBRfit's preferences in Blender "
             "show the key of that Blender.",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -180,7 +209,7 @@ def run_doctor(chosen: argparse.Namespace) -> int:
 
 
 def _default_key_file() -> Path:
-    """Where the keys of a backend for other machines are kept, so that Blender need be told its public key once."""
+    """The file that keeps the keys of a backend for other machines: so Blender needs its public key only once."""
     folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
     return (Path(folder) if folder else Path.home() / ".config") / "pbrfit" / "backend-key.json"
 
@@ -197,7 +226,9 @@ def _public_key(text: str) -> str:
     return text
 
 
-def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict) -> int:
+def _optimize(
+    chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict[str, Any]
+) -> int:
     from backend.cli.optimize import OptimizeRequest, optimize, summary_text
     from backend.cli.terminal import ProgressLine
 
@@ -211,7 +242,7 @@ def _optimize(chosen: argparse.Namespace, blend: Path | None, object_name: str, 
     return 0
 
 
-def _checked_settings(**values: object) -> FitSettings:
+def _checked_settings(**values: Any) -> FitSettings:
     try:
         return FitSettings(**values)
     except SettingsError as error:
@@ -219,12 +250,19 @@ def _checked_settings(**values: object) -> FitSettings:
         raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
 
 
+def _add_reference_option(parser: argparse.ArgumentParser, name: str, meaning: str) -> None:
+    """Add an option for a field of `References`."""
+    fewest, default, most = (getattr(limit, name) for limit in (FEWEST_REFERENCES, DEFAULT_REFERENCES, MOST_REFERENCES))
+    option, text = "--" + name.replace("_", "-"), f"{meaning} (default: {default})"
+    parser.add_argument(option, type=_count(fewest, most), default=default, help=text)
+
+
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--blender", metavar="PATH", help="a Blender program (default: the module bpy of this Python)")
 
 
-def _count(lowest: int, highest: int):
+def _count(lowest: int, highest: int) -> Callable[[str], int]:
     """A parser of whole numbers in a range."""
 
     def parse(text: str) -> int:

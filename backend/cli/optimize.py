@@ -1,4 +1,4 @@
-"""``pbrfit demo`` and ``pbrfit optimize``: the fit in a Blender of its own, then the report on what came out."""
+"""``pbrfit demo`` and ``pbrfit optimize``: a fit in a Blender of its own, then the report on the result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import build_addon
-from backend.cli.blender_task import Blender, BlenderTask, addon_file, find_blender
+from backend.cli.blender_task import GRACE_SECONDS, Blender, BlenderTask, addon_file, find_blender
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.machine import machine_description
 from backend.cli.report import ViewError, measure_view, summarise
@@ -24,7 +27,7 @@ from backend.cli.terminal import ProgressLine, duration
 RELIT_HDRI = "sunset"
 REPORT_SAMPLES = {"draft": 16, "standard": 32, "high": 128}
 LARGEST_REPORT_SIZE = 256
-"""Edge of the report's renders in pixels at most: they are many, and noise is lowered by samples, not by pixels."""
+"""The largest width and height of the report's renders in pixels: they are many, and samples lower noise, not pixels."""
 
 REPORT_SEEDS = (900001, 900002)
 PHASES = {
@@ -40,23 +43,24 @@ SHOWN_MESSAGES = ("rendering", "fitting")
 
 @dataclass(frozen=True)
 class OptimizeRequest:
-    """What to fit. ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending.
+    """What to fit.
 
-    ``properties``: of ``scene.pbrfit`` in Blender; ``blender``: path of a Blender program, None for the module bpy.
+    ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
+    ``scene.pbrfit`` in Blender; ``blender``: the path of a Blender program, None for the module bpy.
     """
 
     blend: Path | None
     object_name: str
     out: Path
     name: str
-    properties: dict = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
     blender: str | None = None
 
 
-def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict:
-    """Fit, save and report; returns what report.json holds. Raises CommandError; Interrupted after Ctrl-C.
+def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]:
+    """Fit, save and report. Returns the content of report.json. Raises CommandError; Interrupted after Ctrl-C.
 
-    Ctrl-C and any error leave no process running; files appear in ``request.out`` only as they are finished.
+    After Ctrl-C and any error no process is left running; a file appears in ``request.out`` only when it is finished.
     """
     began = time.monotonic()
     blender = find_blender(request.blender)
@@ -99,8 +103,10 @@ def _output_folder(request: OptimizeRequest) -> Path:
     return out
 
 
-def _fit(request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, progress: ProgressLine) -> dict:
-    """Run the add-on's operator in Blender; returns its result."""
+def _fit(
+    request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, progress: ProgressLine
+) -> dict[str, Any]:
+    """Run the add-on's operator in Blender. Returns its result."""
     try:
         archives = build_addon.build(work / "extension", wheels="none" if blender.binary is None else "bundled")
     except build_addon.BuildError as error:
@@ -116,11 +122,12 @@ def _fit(request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, p
         "maps": str(fitted.parent),
         "relit_hdri": RELIT_HDRI,
     }
+    result: dict[str, Any]
     psnr_db = None
     for event in _run(blender, "command_line/drive.py", instructions, work):
         if "progress" in event:
             state = event["progress"]
-            psnr_db = state["psnr_db"] or psnr_db  # it is measured now and then only
+            psnr_db = state["psnr_db"] or psnr_db  # it is measured only now and then
             phase = PHASES.get(state["state"], state["state"])
             message = state["message"].removeprefix(phase).strip() if state["state"] in SHOWN_MESSAGES else ""
             progress.show(phase, state["fraction"], state["seconds_left"], psnr_db, message)
@@ -131,8 +138,10 @@ def _fit(request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, p
     return result
 
 
-def _run(blender: Blender, script: str, instructions: dict, work: Path, grace_seconds: float = 20.0):
-    """Run a script of the add-on with a JSON file as its argument; yields its events."""
+def _run(
+    blender: Blender, script: str, instructions: dict[str, Any], work: Path, grace_seconds: float = GRACE_SECONDS
+) -> Iterator[dict[str, Any]]:
+    """Run a script of the add-on with a JSON file as its argument. Yields its events."""
     name = Path(script).stem
     argument = work / f"{name}.json"
     argument.write_text(json.dumps(instructions), encoding="utf-8")
@@ -140,12 +149,12 @@ def _run(blender: Blender, script: str, instructions: dict, work: Path, grace_se
         yield from task.events()
 
 
-Renders = dict[str, list[list[np.ndarray]]]
+Renders = dict[str, list[list[NDArray[np.float32]]]]
 """Views under one light: "original" and "fitted", each [seed][view], float32 [h, w, 4], linear, premultiplied."""
 
 
 def _render_for_report(
-    blender: Blender, work: Path, files: dict[str, Path], result: dict, progress: ProgressLine
+    blender: Blender, work: Path, files: dict[str, Path], result: dict[str, Any], progress: ProgressLine
 ) -> dict[str, Renders]:
     """Render the held-out views of both files in Cycles, with two seeds each, in their own world and under an HDRI."""
     views = result["held_out_views"]
@@ -190,7 +199,9 @@ def _measure(renders: Renders) -> list[ViewError | None]:
     return [measure_view(original, fitted) for original, fitted in zip(seeds_of_original, seeds_of_fitted, strict=True)]
 
 
-def _report(request: OptimizeRequest, result: dict, errors: dict[str, list[ViewError | None]]) -> dict:
+def _report(
+    request: OptimizeRequest, result: dict[str, Any], errors: dict[str, list[ViewError | None]]
+) -> dict[str, Any]:
     metrics = dict(result["metrics"])
     fit_seconds = metrics.pop("seconds", {})
     versions = {
@@ -225,10 +236,10 @@ def _report(request: OptimizeRequest, result: dict, errors: dict[str, list[ViewE
 def _write_picture(
     request: OptimizeRequest,
     out: Path,
-    result: dict,
+    result: dict[str, Any],
     renders: dict[str, Renders],
     errors: dict[str, list[ViewError | None]],
-    report: dict,
+    report: dict[str, Any],
 ) -> None:
     from backend.cli.contact_sheet import Comparison, contact_sheet, read_maps
     from render.core.image_io import encode_image
@@ -246,7 +257,7 @@ def _write_picture(
     maps = read_maps({name: (out / name).read_bytes() for name in result["files"]})
     sheet = contact_sheet(
         f"{request.object_name}: {summary_text(report)}",
-        "PSNR in sRGB over the object's pixels, Cycles against Cycles, freed of noise.   "
+        "PSNR in sRGB over the object's pixels, Cycles against Cycles, without noise.   "
         f"Fit {report['seconds']['fit']:.0f} s of {report['seconds']['total']:.0f} s in all, {report['device']}.   "
         f"Blender {result['blender']}.",
         comparisons,
@@ -255,7 +266,7 @@ def _write_picture(
     (out / "report.png").write_bytes(encode_image(".png", sheet))
 
 
-def summary_text(report: dict) -> str:
+def summary_text(report: dict[str, Any]) -> str:
     """One phrase with both PSNRs."""
     parts = [
         f"{report[f'{light}_psnr_db']:.1f} dB {name}"
