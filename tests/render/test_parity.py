@@ -1,8 +1,9 @@
-"""Our renderer against nvdiffrec's recorded outputs, file by file and check by check.
+"""Our renderer against golden outputs, file by file and check by check.
 
-The files are those of `golden/` in the test data; the variable PBRFIT_GOLDEN names another folder of the same layout.
-A file's name up to its letter says what it holds; a file no check knows fails. With `pytest -m cuda` the same runs on an
-NVIDIA GPU, with the portable rasteriser and with nvdiffrast.
+Two kinds of files, read by the same checks: those of `support/golden`, which come with the tests and hold what plain NumPy
+gives (support/golden/make.py), and nvdiffrec's recorded outputs, those of `golden/` in the test data; the variable
+PBRFIT_GOLDEN names another folder of the same layout. A file's name up to its letter says what it holds; a file no check
+knows fails. With `pytest -m cuda` the same runs on an NVIDIA GPU, with the portable rasterizer and with nvdiffrast.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import os
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.data_folder import DATA
+from support.golden import make
 from support.parity import image as parity_image
 from support.parity import light as parity_light
 from support.parity import texture as parity_texture
@@ -21,13 +24,16 @@ from support.parity.golden import Golden
 from render.raster.portable import visible_fragments
 
 MODULES = (parity_light, parity_texture, parity_image)
-FOLDER = Path(os.environ.get("PBRFIT_GOLDEN") or DATA / "golden")
-FILES = sorted(FOLDER.glob("*.npz"))
+RECORDED = Path(os.environ.get("PBRFIT_GOLDEN") or DATA / "golden")
+OURS = sorted(make.FOLDER.glob("*.npz"))
+FILES = [*OURS, *sorted(RECORDED.glob("*.npz"))]
 PROVIDERS = [
     pytest.param("cpu", "portable", id="cpu"),
     pytest.param("cuda", "portable", id="cuda", marks=pytest.mark.cuda),
     pytest.param("cuda", "nvdiffrast", id="cuda-nvdiffrast", marks=pytest.mark.cuda),
 ]
+# The others take half a minute each: they hold BRDF integrals.
+QUICK_TO_MAKE = sorted(set(make.FILES) - {"fg_lut_ours", "shade_ours"})
 
 
 def checks_of(path: Path) -> list:
@@ -48,6 +54,11 @@ CASES = [
     for path in FILES
     for check in checks_of(path)
 ]
+if len(FILES) == len(OURS):
+    missing = (
+        f"nvdiffrec's recorded outputs are missing: no .npz file in {RECORDED} (PBRFIT_GOLDEN names another folder)"
+    )
+    CASES.append(pytest.param(RECORDED, unknown, id="recorded", marks=pytest.mark.skip(reason=missing)))
 
 
 @pytest.mark.parametrize(("device", "provider"), PROVIDERS)
@@ -63,6 +74,15 @@ def test_parity(path, check, device, provider):
 
 
 def test_there_is_golden_data():
-    if not FILES:
-        pytest.skip(f"the golden data are missing: there is no .npz file in {FOLDER} (PBRFIT_GOLDEN names another)")
+    assert {path.stem for path in OURS} == set(make.FILES)
     assert len(CASES) >= len(FILES)
+
+
+@pytest.mark.parametrize("name", QUICK_TO_MAKE)
+def test_our_golden_files_are_what_their_script_makes(name):
+    with np.load(make.FOLDER / f"{name}.npz") as file:
+        stored = dict(file)
+    made = make.FILES[name]()
+    assert made.keys() == stored.keys()
+    for key, values in made.items():
+        np.testing.assert_allclose(stored[key], values, rtol=2e-5, atol=1e-6, err_msg=key)

@@ -69,6 +69,16 @@ def check_single_levels(golden: Golden) -> None:
     assert relative_l2(found, golden.tensor("diffuse")) < PREFILTER_TOLERANCE
 
 
+def check_roughness(golden: Golden) -> None:
+    """One lobe of a cube map for each `roughness_NN`, in hundredths."""
+    names = [name for name in golden.arrays if name.startswith("roughness_")]
+    assert names, f"{golden.path.name} has no roughness_NN"
+    for name in names:
+        roughness = int(name.removeprefix("roughness_")) / 100
+        found = specular_cubemap(golden.tensor("cubemap"), roughness, prefilter="nvdiffrec", cutoff=0.99)
+        assert relative_l2(found, golden.tensor(name)) < PREFILTER_TOLERANCE
+
+
 def check_get_mip(golden: Golden) -> None:
     roughness = golden.tensor("roughness")
     count = _levels(golden, "specular")
@@ -183,4 +193,5 @@ CHECKS: dict[str, list[Callable[[Golden], None]]] = {
     "cube_lookup": [check_cube_lookup],
     "fg_lut": [check_fg_lut],
     "mip_gradients": [check_cubemap_mip],
+    "specular_level": [check_roughness],
 }
