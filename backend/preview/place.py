@@ -1,4 +1,4 @@
-"""Where the parts of a preview are: placed by their matrices, and what of an image they can cover."""
+"""The places of a preview's parts: parts placed by their matrices, and the rectangle of an image that they may cover."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LEAST_W = 1e-6
 
 
 def placed(mesh: Mesh, matrix: NDArray[np.float64]) -> Mesh:
-    """A mesh brought from its own space to the world's by an invertible matrix, as a job's mesh is exported.
+    """A mesh moved from its own space to the world's by an invertible matrix, as a job's mesh is exported.
 
-    Normals and tangents turn by the inverse transpose; a mirroring matrix turns the triangles and the tangents' sign round,
-    so that faces stay front-facing.
+    Normals and tangents are multiplied by the inverse transpose; a mirroring matrix reverses the triangles and the tangents'
+    sign, so that faces stay front-facing.
     """
     linear = torch.from_numpy(matrix[:3, :3]).to(mesh.position.device)
     inverse = torch.from_numpy(np.linalg.inv(matrix[:3, :3])).to(mesh.position.device)
@@ -52,7 +52,7 @@ def world_corners(corners: NDArray[np.float64], matrix: NDArray[np.float64]) -> 
 def seen_rect(
     boxes: NDArray[np.float64], to_clip: NDArray[np.float64], size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the pixels that boxes may cover, a pixel wider; no pixels where none is in sight.
+    """(top, left, height, width) of the pixels that boxes may cover, with a margin of one pixel; empty where none is in sight.
 
     boxes    float64 [N, 8, 3], their corners in the world
     to_clip  [4, 4], from the world to clip space
@@ -76,19 +76,19 @@ def seen_rect(
 def sky_directions(
     view: NDArray[np.float64], projection: NDArray[np.float64], size: tuple[int, int], device: torch.device
 ) -> torch.Tensor:
-    """Directions, float32 [H, W, 3] of any length, from the eye through the centres of an image's pixels."""
+    """Directions, float32 [H, W, 3] of any length, from the eye through the centers of an image's pixels."""
     height, width = size
     rotation = np.eye(4)
     rotation[:3, :3] = view[:3, :3]
     from_clip = np.linalg.inv(projection @ rotation)
-    # From the near plane to the far one, which does for orthographic cameras too. Both are linear over the image, as w is
-    # the same all over each of them.
+    # From the near plane to the far one, which works for orthographic cameras too. Both are linear over the image, as w is
+    # constant on each of them.
     points = np.array([[0, 0, z, 1] for z in (-1, 1)]) @ from_clip.T
     slopes = from_clip[:3, :2] * (1 / points[1, 3] - 1 / points[0, 3])
-    centre = points[1, :3] / points[1, 3] - points[0, :3] / points[0, 3]
+    center = points[1, :3] / points[1, 3] - points[0, :3] / points[0, 3]
     x, y = (2 * np.arange(width) + 1) / width - 1, (2 * np.arange(height) + 1) / height - 1
     across, down = (
         torch.from_numpy(values).float().to(device)
-        for values in (np.outer(x, slopes[:, 0]), np.outer(y, slopes[:, 1]) + centre)
+        for values in (np.outer(x, slopes[:, 0]), np.outer(y, slopes[:, 1]) + center)
     )
     return down[:, None] + across
