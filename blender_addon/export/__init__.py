@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From Blender's data to arrays: meshes, UV maps, the world's light."""
+"""From Blender's data to arrays: meshes, UV maps and the world's light."""

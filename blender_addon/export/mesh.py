@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The object as the backend wants it: the evaluated, triangulated mesh as numpy arrays in world space.
+"""An object for the backend: the evaluated, triangulated mesh as numpy arrays in world space.
 
-Nothing of the file changes, and nothing comes into it: what is read, and where faces have more than four corners is cut
-into triangles for its tangents, is a copy of the evaluated mesh that Blender lends and takes back.
+The file does not change. Blender lends a copy of the evaluated mesh, which is read; if faces have more than four
+corners, that copy is cut into triangles to compute its tangents.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.axes import rotate_to_renderer
 from ..common.errors import PbrFitError
@@ -18,8 +20,10 @@ from .mesh_reading import MeshReading, Readings, evaluated_mesh, read, read_corn
 from .uv_layout import polygon_boxes, polygon_tiles, tile_numbers
 
 FRAME_STEPS = np.float32(2.0**16)  # normals and tangents to 0.0005 degrees
-BLOCK = 1 << 15  # rows that are worked on while they are in the cache
-ROUNDS = 4  # of comparing corners with the first one of their vertex, before the rest is sorted
+BLOCK = 1 << 15  # rows at a time, few enough to stay in the cache
+ROUNDS = 4  # of comparing corners with the first one of their vertex; what is left is sorted
+
+Floats = TypeVar("Floats", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,22 @@ class MeshExport:
     arrays: the wire arrays vertex_position, vertex_normal, vertex_tangent, vertex_uv, triangles, triangle_material
     (renderer's axes); world_positions: float32 [N, 3], Blender's axes, for placing cameras; uv_map: the map's name;
     used_slots: material slot indices that faces use, ascending; triangle_tile: int32 [T], the UDIM tile that a triangle
-    was moved from, 0 for those of slots whose UVs stay.
+    was moved from, 0 in slots whose UVs stay.
     """
 
-    arrays: dict[str, np.ndarray]
-    world_positions: np.ndarray
+    arrays: dict[str, NDArray[Any]]
+    world_positions: NDArray[np.float32]
     uv_map: str
     used_slots: tuple[int, ...]
-    triangle_tile: np.ndarray
+    triangle_tile: NDArray[np.int32]
 
 
-def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> tuple[np.ndarray, np.ndarray]:
+def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """MikkTSpace tangents of every corner of a mesh of triangles and quads, float32 [corners, 3] in object space, and the
     signs of the bitangents, float32 [corners, 1].
 
-    Triangles and quads go to MikkTSpace as they are, as for EEVEE and the glTF exporter. Cycles splits quads first: on a
-    subdivided Suzanne of 7872 quads its tangents differ from these by 0.3 degrees in the mean.
+    MikkTSpace gets triangles and quads as they are, as EEVEE and the glTF exporter do it. Cycles splits quads first: on
+    a subdivided Suzanne of 7872 quads its tangents differ from these by 0.3 degrees in the mean.
     """
     mesh.calc_tangents(uvmap=uv_map)
     try:
@@ -53,24 +57,26 @@ def loop_tangents(mesh: bpy.types.Mesh, uv_map: str) -> tuple[np.ndarray, np.nda
         mesh.free_tangents()
 
 
-def triangle_tangents(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of every triangle corner, [T * 3, 3] and [T * 3, 1], of a mesh that also has larger faces.
+def triangle_tangents(
+    mesh: bpy.types.Mesh, uv_map: str, triangle_loops: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Tangents and signs of every triangle corner, [T * 3, 3] and [T * 3, 1], of a mesh that also has larger faces.
 
-    The mesh, a lent copy, is cut into these triangles.
+    Cuts the mesh, which Blender has lent, into these triangles.
     """
     cut_into_triangles(mesh, uv_map, triangle_loops)
     return loop_tangents(mesh, mesh.uv_layers[0].name)
 
 
-def corner_tangents(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
+def corner_tangents(mesh: bpy.types.Mesh) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Tangent and bitangent sign of every corner after `calc_tangents`, float32 [corners, 3] and [corners, 1]."""
     return read(mesh.loops, "tangent", 3, np.float32), read(mesh.loops, "bitangent_sign", 1, np.float32)
 
 
-def cut_into_triangles(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.ndarray) -> None:
-    """Make a lent mesh one of the given triangles [T, 3] of its corners, with one UV map and the same corner normals.
+def cut_into_triangles(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: NDArray[np.int32]) -> None:
+    """Turn a lent mesh into the given triangles [T, 3] of its corners, with one UV map and the same corner normals.
 
-    The normals go through Blender's 16-bit encoding (0.04 degrees at most); only the tangents see that.
+    Blender stores the normals with 16 bits (0.04 degrees of error at most); this affects only the tangents.
     """
     count = len(triangle_loops)
     loops = triangle_loops.ravel()
@@ -91,7 +97,7 @@ def cut_into_triangles(mesh: bpy.types.Mesh, uv_map: str, triangle_loops: np.nda
     mesh.normals_split_custom_set(normals[loops])
 
 
-def row_hashes(bits: np.ndarray) -> np.ndarray:
+def row_hashes(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One well-mixed hash, uint64 [N], for each row of uint64 [N, K]."""
     hashes = np.zeros(len(bits), dtype=np.uint64)
     for start in range(0, len(bits), BLOCK):
@@ -103,11 +109,11 @@ def row_hashes(bits: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unique_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Distinct rows of float32 [N, K], K even, compared bit by bit: (indices of first occurrences [M], inverse [N]).
 
-    They come in the order in which the rows have them. Sorting one 64-bit hash for each row is ten times as fast as
-    sorting rows; the result is checked, and should two different rows ever share a hash, the slow way is taken.
+    They keep the order of the rows. To sort one 64-bit hash for each row is ten times as fast as to sort rows. The
+    result is checked: if two different rows share a hash, the rows themselves are sorted.
     """
     bits = np.ascontiguousarray(rows).view(np.uint64)
     _, first, inverse = np.unique(row_hashes(bits), return_index=True, return_inverse=True)
@@ -119,26 +125,30 @@ def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first[order], place[inverse.reshape(-1)]
 
 
-def same_rows(bits: np.ndarray, first: np.ndarray, inverse: np.ndarray) -> bool:
+def same_rows(bits: NDArray[np.uint64], first: NDArray[np.intp], inverse: NDArray[np.intp]) -> bool:
     """Whether each row [N, K] equals the first one of its group."""
     blocks = (slice(start, start + BLOCK) for start in range(0, len(bits), BLOCK))
     return all(np.array_equal(bits[first[inverse[block]]], bits[block]) for block in blocks)
 
 
-def equal_corners(vertices: np.ndarray, columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+def equal_corners(
+    vertices: NDArray[np.int32], columns: tuple[NDArray[np.float32], ...]
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Distinct corners, compared bit by bit: (indices of first occurrences [M], ascending; inverse [C]).
 
-    vertices: int32 [C]; columns: what else tells corners apart, float32 [C, K] each. Most corners equal the first one of
-    their vertex, so they are compared with that; those that do not with the first of these, and so on. Only what is left
-    after some rounds is sorted.
+    vertices: int32 [C]; columns: what else must be equal, float32 [C, K] each. Most corners equal the first corner of
+    their vertex, so each is compared with that one. Those that differ are compared with the first of them, and so on.
+    After some rounds, the rest is sorted.
     """
-    bits = tuple(column.view(np.int64 if column.shape[1] % 2 == 0 else np.int32) for column in columns)
+    bits: tuple[NDArray[np.int64] | NDArray[np.int32], ...] = tuple(
+        column.view(np.int32) if column.shape[1] % 2 else column.view(np.int64) for column in columns
+    )
     rest = np.arange(len(vertices))
-    equal = rest  # for each corner the first that equals it
+    equal = rest  # for each corner the first one that equals it
     first_of = np.empty(int(vertices.max()) + 1, dtype=np.intp)
     for turn in range(ROUNDS):
         mine = vertices[rest] if turn else vertices
-        first_of[mine[::-1]] = rest[::-1]  # of several for one vertex, the last one written stays
+        first_of[mine[::-1]] = rest[::-1]  # if a vertex has several, the last one written stays
         first = first_of[mine]
         differs = different_rows(bits, first, rest)
         if turn:
@@ -156,28 +166,31 @@ def equal_corners(vertices: np.ndarray, columns: tuple[np.ndarray, ...]) -> tupl
     return np.flatnonzero(is_first), (np.cumsum(is_first, dtype=np.int32) - 1)[equal]
 
 
-def different_rows(columns: tuple[np.ndarray, ...], some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether the rows of integer columns [N, K] that are numbered by `some` [R] differ from those by `others`: [R]."""
+def different_rows(
+    columns: tuple[NDArray[np.integer[Any]], ...], some: NDArray[np.intp], others: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Whether rows `some` [R] of integer columns [N, K] differ from the rows `others` [R], one by one: bool [R]."""
     differs = np.zeros(len(some), dtype=bool)
     for start in range(0, len(some), BLOCK):
         block = slice(start, start + BLOCK)
         for column in columns:
             different = column.take(some[block], axis=0) != column.take(others[block], axis=0)
-            for place in range(different.shape[1]):  # numpy is slow at reducing so short an axis
+            for place in range(different.shape[1]):  # numpy is slow to reduce an axis that is so short
                 differs[block] |= different[:, place]
     return differs
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: NDArray[Floats]) -> NDArray[Floats]:
     """Rows of [N, 3] scaled to length 1; rows of length 0 stay 0."""
-    x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]  # numpy is slow at reducing an axis of three
+    x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]  # numpy is slow to reduce an axis of three
     lengths = np.sqrt(x * x + y * y + z * z)
     lengths[~(lengths > 0.0)] = 1.0
-    return vectors / lengths[:, None]
+    scaled: NDArray[Floats] = vectors / lengths[:, None]
+    return scaled
 
 
-def perpendicular(normals: np.ndarray) -> np.ndarray:
-    """For each normal [N, 3] some direction of length 1 at right angles to it, float32 [N, 3]."""
+def perpendicular(normals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each normal [N, 3] any direction of length 1 that is perpendicular to it, float32 [N, 3]."""
     across = np.zeros_like(normals)
     upright = np.abs(normals[:, 2]) > 0.9
     across[upright, 0] = 1.0
@@ -185,8 +198,8 @@ def perpendicular(normals: np.ndarray) -> np.ndarray:
     return unit(np.cross(across, normals)).astype(np.float32)
 
 
-def turned(directions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Directions [N, 3] by a matrix [3, 3], of length 1, in the renderer's axes: float32 [N, 3]."""
+def turned(directions: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Directions [N, 3] times a matrix [3, 3], scaled to length 1, in the renderer's axes: float32 [N, 3]."""
     result = np.empty((len(directions), 3), dtype=np.float32)
     for start in range(0, len(directions), BLOCK):
         block = slice(start, start + BLOCK)
@@ -194,9 +207,9 @@ def turned(directions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return result
 
 
-def round_frames(vectors: np.ndarray) -> None:
-    """Round normals or tangents [C, 3], in place, as Blender's sums round differently at corners of one vertex, which
-    would then count twice. -0.0 and 0.0 are one value, and must be one vertex."""
+def round_frames(vectors: NDArray[np.float32]) -> None:
+    """Round normals or tangents [C, 3] in place, since Blender's sums differ a little between corners of one vertex,
+    which would then count twice. Also make -0.0 into 0.0, so that both give one vertex."""
     values = vectors.reshape(-1)
     for block in (values[start : start + BLOCK] for start in range(0, len(values), BLOCK)):
         block *= FRAME_STEPS
@@ -207,22 +220,22 @@ def round_frames(vectors: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class LocalMesh:
-    """A mesh as its object has it, in Blender's axes: local_positions float32 [V, 3]; of the corners: vertices int32 [C],
-    normals and tangents float32 [C, 3], signs (of the bitangents) float32 [C, 1], uv float32 [C, 2]; triangles int32
-    [T, 3] of corners; material and tile int32 [T]."""
+    """A mesh in the space of its object, in Blender's axes: local_positions float32 [V, 3]; of the corners: vertices
+    int32 [C], normals and tangents float32 [C, 3], signs (of the bitangents) float32 [C, 1], uv float32 [C, 2];
+    triangles int32 [T, 3] of corners; material and tile int32 [T]."""
 
-    local_positions: np.ndarray
-    vertices: np.ndarray
-    normals: np.ndarray
-    tangents: np.ndarray
-    signs: np.ndarray
-    uv: np.ndarray
-    triangles: np.ndarray
-    material: np.ndarray
-    tile: np.ndarray
+    local_positions: NDArray[np.float32]
+    vertices: NDArray[np.int32]
+    normals: NDArray[np.float32]
+    tangents: NDArray[np.float32]
+    signs: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    material: NDArray[np.int32]
+    tile: NDArray[np.int32]
 
     def with_shared_corners(self) -> LocalMesh:
-        """The same with one corner for all those that agree in vertex, normal, tangent, sign and UV."""
+        """The same mesh, with one corner in place of all that have the same vertex, normal, tangent, sign and UV."""
         first, inverse = equal_corners(self.vertices, (self.normals, self.tangents, self.signs, self.uv))
         return replace(
             self,
@@ -234,13 +247,13 @@ class LocalMesh:
             triangles=inverse[self.triangles],
         )
 
-    def placed(self, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def placed(self, matrix: NDArray[np.float64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
         """The wire arrays of vertices (its corners) and triangles under a matrix [4, 4], in the renderer's axes, and the
         placed positions float32 [V, 3] in Blender's axes.
 
-        Normals and tangents are transformed as Cycles does it (by the inverse transpose); under non-uniform scale Cycles'
-        bitangent is then not orthogonal to the normal, which a tangent with a sign cannot express. A matrix of negative
-        determinant flips the winding and the tangents' sign, so that faces stay front-facing.
+        Normals and tangents are transformed as Cycles does it (by the inverse transpose). Under non-uniform scale Cycles'
+        bitangent is then not orthogonal to the normal, which a tangent with a sign cannot express. A matrix with a
+        negative determinant flips the winding and the tangents' signs, so that faces stay front-facing.
         """
         linear = matrix[:3, :3]
         mirrored = np.linalg.det(linear) < 0.0
@@ -260,12 +273,12 @@ class LocalMesh:
 def local_mesh(
     mesh: bpy.types.Mesh, reading: MeshReading, uv_map: str, slot_count: int, tiled_slots: frozenset[int]
 ) -> LocalMesh:
-    """Read what `reading` lacks of its evaluated mesh, a lent copy that may be cut into triangles for it.
+    """Read what `reading` lacks of its evaluated mesh, a lent copy, which may be cut into triangles for that.
 
-    Without a UV map all UVs are zero, and tangents are any that are perpendicular to the normals.
-    Raises RuntimeError where Blender cannot compute the tangents.
+    Without a UV map all UVs are zero, and the tangents are any that are perpendicular to the normals.
+    Raises RuntimeError if Blender cannot compute the tangents.
     """
-    # Blender shows faces whose index has no slot with the last slot's material.
+    # If a face's index has no slot, Blender shows the face with the last slot's material.
     material = np.clip(reading.slots, 0, slot_count - 1)
     tile = np.zeros(len(material), dtype=np.int32)
     triangles = reading.triangles
@@ -309,12 +322,12 @@ def export_mesh(
     tiled_slots: frozenset[int] = frozenset(),
     readings: Readings | None = None,
 ) -> MeshExport:
-    """Export `scene_object` as it is evaluated by `depsgraph`, with the UV map named, or its active one.
+    """Export `scene_object` as `depsgraph` evaluates it, with the UV map named, or its active one.
 
-    Faces of `tiled_slots` are moved from their UDIM tile to the first. readings: what was read of `depsgraph` already.
+    Faces of `tiled_slots` are moved from their UDIM tile to the first one. readings: what was read of `depsgraph` already.
 
-    Vertices are corners, deduplicated over position, normal, tangent and UV, placed as `LocalMesh.placed` does.
-    Raises PbrFitError where tangents cannot be computed (preflight finds the known causes before).
+    A vertex stands for all corners with the same position, normal, tangent and UV, placed as `LocalMesh.placed` does.
+    Raises PbrFitError if the tangents cannot be computed (the preflight finds the known causes before).
     """
     uv_map = scene_object.data.uv_layers.active.name if uv_map is None else uv_map
     reading = (readings or Readings(depsgraph)).of(scene_object, uv_map)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the checks, the plan and the export all want to know of an evaluated mesh, read from Blender once.
+"""Read an evaluated mesh from Blender once, for the checks, the plan and the export.
 
-Blender hands out fastest by far what it stores as arrays, so the rest is taken from these where that is possible.
+Blender is by far fastest with what it stores as arrays, so everything else is computed from these if possible.
 """
 
 from __future__ import annotations
@@ -9,33 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def read(collection: bpy.types.bpy_prop_collection, attribute: str, width: int, dtype: type) -> np.ndarray:
+def read(collection: bpy.types.bpy_prop_collection, attribute: str, width: int, dtype: type[Scalar]) -> NDArray[Scalar]:
     """One attribute of every element of a Blender collection, as [len(collection), width] of `dtype`."""
-    values = np.empty(len(collection) * width, dtype=dtype)
+    values: NDArray[Scalar] = np.empty(len(collection) * width, dtype=dtype)
     collection.foreach_get(attribute, values)
     return values.reshape(-1, width)
 
 
-def read_attribute(mesh: bpy.types.Mesh, name: str, field: str, width: int, dtype: type) -> np.ndarray:
-    """A mesh attribute by name, as [elements, width]; an absent one (all zero) as zeros of one row per face."""
+def read_attribute(mesh: bpy.types.Mesh, name: str, field: str, width: int, dtype: type[Scalar]) -> NDArray[Scalar]:
+    """A mesh attribute by name, as [elements, width]; an absent one (all zero) as zeros, one row for each face."""
     attribute = mesh.attributes.get(name)
     if attribute is None:
         return np.zeros((len(mesh.polygons), width), dtype=dtype)
     return read(attribute.data, field, width, dtype)
 
 
-def read_positions(mesh: bpy.types.Mesh) -> np.ndarray:
-    """Where the vertices are, float32 [V, 3], in object space."""
+def read_positions(mesh: bpy.types.Mesh) -> NDArray[np.float32]:
+    """The positions of the vertices, float32 [V, 3], in object space."""
     stored = mesh.attributes.get("position")
     return read(mesh.vertices, "co", 3, np.float32) if stored is None else read(stored.data, "vector", 3, np.float32)
 
 
-def read_corner_vertices(mesh: bpy.types.Mesh) -> np.ndarray:
+def read_corner_vertices(mesh: bpy.types.Mesh) -> NDArray[np.int32]:
     """The vertex of each corner, int32 [C]."""
     stored = mesh.attributes.get(".corner_vert")
     if stored is None:
@@ -56,27 +60,27 @@ def evaluated_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgrap
 
 @dataclass(frozen=True)
 class MeshReading:
-    """The arrays of an evaluated mesh with one UV map; nobody writes to them.
+    """The arrays of an evaluated mesh with one UV map; they must not be changed.
 
-    positions: float32 [V, 3], object space; uv: float32 [C, 2] of the corners, polygon after polygon, or None where the
-    mesh lacks the map; loop_starts, totals: int32 [P], first corner of each polygon and how many it has; slots: int32 [P],
-    material indices as stored; triangles: int32 [T, 3] of corners; triangle_polygons: [T]; has_area: whether any polygon
-    has an area; shown: the names of the mesh's materials.
+    positions: float32 [V, 3], object space; uv: float32 [C, 2] of the corners, polygon after polygon, or None if the
+    mesh lacks the map; loop_starts, totals: int32 [P], first corner of each polygon and number of its corners; slots:
+    int32 [P], material indices as stored; triangles: int32 [T, 3] of corners; triangle_polygons: int64 [T]; has_area:
+    whether any polygon has an area; shown: the names of the mesh's materials.
     """
 
-    positions: np.ndarray
-    uv: np.ndarray | None
-    loop_starts: np.ndarray
-    totals: np.ndarray
-    slots: np.ndarray
-    triangles: np.ndarray
-    triangle_polygons: np.ndarray
+    positions: NDArray[np.float32]
+    uv: NDArray[np.float32] | None
+    loop_starts: NDArray[np.int32]
+    totals: NDArray[np.int32]
+    slots: NDArray[np.int32]
+    triangles: NDArray[np.int32]
+    triangle_polygons: NDArray[np.int64]
     has_area: bool
     shown: tuple[str | None, ...]
 
 
 def read_mesh(mesh: bpy.types.Mesh, uv_map: str) -> MeshReading:
-    """Read an evaluated mesh with one UV map, if it has that."""
+    """Read an evaluated mesh with one of its UV maps; a map that it lacks gives none."""
     starts = read(mesh.polygons, "loop_start", 1, np.int32)[:, 0]
     totals = np.diff(starts, append=np.int32(len(mesh.loops)))
     uv = None
@@ -90,16 +94,16 @@ def read_mesh(mesh: bpy.types.Mesh, uv_map: str) -> MeshReading:
         totals=totals,
         slots=read_attribute(mesh, "material_index", "value", 1, np.int32)[:, 0],
         triangles=read(mesh.loop_triangles, "loops", 3, np.int32),
-        # Blender lays the triangles of polygon after polygon, two fewer than it has corners.
+        # Blender stores the triangles polygon after polygon; each has two fewer triangles than corners.
         triangle_polygons=np.repeat(np.arange(len(totals)), totals - 2),
-        # Mostly the first polygon answers. A sum of areas is zero where all of them are.
+        # Usually the first polygon decides.
         has_area=any(polygon.area != 0.0 for polygon in mesh.polygons),
         shown=tuple(item.name if item is not None else None for item in mesh.materials),
     )
 
 
 class Readings:
-    """The meshes read so far, as one depsgraph evaluates them: each is read once. Valid while the file holds still."""
+    """Evaluated meshes of one depsgraph, each read once. Valid as long as nothing in the file changes."""
 
     def __init__(self, depsgraph: bpy.types.Depsgraph) -> None:
         self._depsgraph = depsgraph

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The world's light as an equirectangular image, where its nodes are simple enough to be read directly.
+"""The world's light as an equirectangular image, if its nodes are simple enough to read directly.
 
 The simple chain is World Output <- Background <- Environment Texture, with or without a Mapping that only rotates.
-Any other world (sky, gradients, mixes) is rendered to an image by the second Blender.
+The second Blender renders any other world (sky, gradients, mixes) to an image.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import bpy
 import numpy as np
 from mathutils import Euler
+from numpy.typing import NDArray
 
 from ..common.color import linear_from_srgb
 from ..common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
@@ -23,21 +25,21 @@ RENDERED_SIZE = (1024, 512)
 
 @dataclass(frozen=True)
 class SimpleWorld:
-    """A world that shows an image. rotation: float64 [3, 3], from a direction to the one looked up in the image."""
+    """A world that shows an image. rotation: float64 [3, 3], from a direction to the direction in the image."""
 
     image: bpy.types.Image
-    rotation: np.ndarray
+    rotation: NDArray[np.float64]
     strength: float
 
     @property
-    def state(self) -> tuple:
-        """What the light follows from, but for the image's pixels."""
+    def state(self) -> Hashable:
+        """What decides the light, except the image's pixels."""
         image = self.image
         space = image.colorspace_settings.name
         return image.session_uid, *image.size, space, image.is_dirty, self.rotation.tobytes(), self.strength
 
-    def radiance(self) -> np.ndarray | None:
-        """The environment float32 [H, W, 3], as `export_world` gives it; None where the image cannot be read."""
+    def radiance(self) -> NDArray[np.float32] | None:
+        """The environment float32 [H, W, 3], as `export_world` gives it; None if the image cannot be read."""
         radiance = read_image(self.image)
         if radiance is None:
             return None
@@ -45,19 +47,19 @@ class SimpleWorld:
         return np.ascontiguousarray(rotate_environment(radiance, self.rotation), dtype=np.float32)
 
 
-def export_world(scene: bpy.types.Scene) -> np.ndarray | None:
-    """The environment float32 [H, W, 3]: row 0 = top, Blender's mapping, linear Rec.709; None: not the simple chain.
+def export_world(scene: bpy.types.Scene) -> NDArray[np.float32] | None:
+    """The environment float32 [H, W, 3]: row 0 = top, Blender's mapping, linear Rec.709; None if the chain is not simple.
 
-    Strength and rotation are applied. Images wider than 2048 are averaged down. A rotation that is not a whole number
-    of texels about Z is resampled bilinearly, which blurs by up to half a texel. The image's pixels are loaded if they
-    were not; nothing else changes.
+    Strength and rotation are applied. Images wider than 2048 are averaged down. Any rotation other than by whole texels
+    about Z is resampled bilinearly, which blurs by up to half a texel. Blender loads the image's pixels if necessary;
+    nothing else changes.
     """
     found = simple_world(scene)
     return found.radiance() if found is not None else None
 
 
 def background_of(scene: bpy.types.Scene) -> bpy.types.Node | None:
-    """The Background node that is all of a scene's world; None where there is none, or something beside it."""
+    """The Background node that alone makes a scene's world; None if there is none, or more than that."""
     tree = tree_of(scene.world)
     output = output_node(tree, "ShaderNodeOutputWorld") if tree is not None else None
     surface = linked_from(output.inputs["Surface"]) if output is not None else None
@@ -67,9 +69,11 @@ def background_of(scene: bpy.types.Scene) -> bpy.types.Node | None:
 
 
 def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
-    """What the simple chain of a scene's world shows; None: not the simple chain."""
+    """What the simple chain of a scene's world shows; None if the chain is not simple."""
     background = background_of(scene)
-    source = linked_from(background.inputs["Color"]) if background is not None else None
+    if background is None:
+        return None
+    source = linked_from(background.inputs["Color"])
     if source is None or background.inputs["Strength"].is_linked:
         return None
     texture = source[0]
@@ -82,20 +86,22 @@ def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
 
 
 def constant_world(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
-    """The radiance of a world that is the same everywhere, black where there is none; None: it is not."""
+    """The radiance of a world that is the same in every direction, black without a world; None for any other world."""
     if scene.world is None:
         return (0.0, 0.0, 0.0)
     if tree_of(scene.world) is None:
-        return tuple(float(value) for value in scene.world.color)
+        red, green, blue = scene.world.color
+        return float(red), float(green), float(blue)
     background = background_of(scene)
     if background is None or background.inputs["Color"].is_linked or background.inputs["Strength"].is_linked:
         return None
     strength = background.inputs["Strength"].default_value
-    return tuple(float(value) * strength for value in background.inputs["Color"].default_value[:3])
+    red, green, blue = background.inputs["Color"].default_value[:3]
+    return float(red) * strength, float(green) * strength, float(blue) * strength
 
 
 def is_plain_texture(texture: bpy.types.Node) -> bool:
-    """Whether an Environment Texture shows its image as it is: equirectangular, a still, no mapping of its own."""
+    """Whether an Environment Texture shows its image as it is: equirectangular, one picture, no mapping of its own."""
     return (
         texture.image is not None
         and texture.image.source in {"FILE", "GENERATED"}
@@ -105,8 +111,8 @@ def is_plain_texture(texture: bpy.types.Node) -> bool:
     )
 
 
-def lookup_rotation(texture: bpy.types.Node) -> np.ndarray | None:
-    """The rotation [3, 3] from a world direction to the direction looked up in the image; None: not a rotation."""
+def lookup_rotation(texture: bpy.types.Node) -> NDArray[np.float64] | None:
+    """The rotation [3, 3] from a world direction to the direction in the image; None if it is no rotation."""
     source = linked_from(texture.inputs["Vector"])
     if source is None:
         return None if texture.inputs["Vector"].is_linked else np.eye(3)
@@ -134,8 +140,8 @@ def is_direction(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
     return node.bl_idname == "ShaderNodeTexCoord" and socket.identifier == "Generated" and not node.mute
 
 
-def read_image(image: bpy.types.Image) -> np.ndarray | None:
-    """Linear radiance float32 [H, W, 3] of an image, row 0 = top; None for a byte image in an unusual colour space."""
+def read_image(image: bpy.types.Image) -> NDArray[np.float32] | None:
+    """Linear radiance float32 [H, W, 3] of an image, row 0 = top; None for a byte image in an unusual color space."""
     width, height = image.size
     if width == 0 or height == 0 or image.channels < 3:
         return None
@@ -150,8 +156,8 @@ def read_image(image: bpy.types.Image) -> np.ndarray | None:
     return radiance if space in {"Non-Color", "Linear Rec.709"} else None
 
 
-def shrink(radiance: np.ndarray, maximum_width: int) -> np.ndarray:
-    """Average whole blocks of texels until the width is at most `maximum_width` (where the size divides evenly)."""
+def shrink(radiance: NDArray[np.float32], maximum_width: int) -> NDArray[np.float32]:
+    """Average whole blocks of texels until the width is at most `maximum_width`, or the size no longer divides evenly."""
     height, width, channels = radiance.shape
     while width > maximum_width and width % 2 == 0 and height % 2 == 0:
         radiance = radiance.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3), dtype=np.float32)
@@ -159,8 +165,8 @@ def shrink(radiance: np.ndarray, maximum_width: int) -> np.ndarray:
     return radiance
 
 
-def rotate_environment(radiance: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """An environment [H, W, 3] whose value in direction d is that of `radiance` in direction rotation @ d."""
+def rotate_environment(radiance: NDArray[np.float32], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+    """An environment [H, W, 3]: its value in direction d is that of `radiance` in direction rotation @ d."""
     height, width = radiance.shape[:2]
     if np.allclose(rotation[2], (0.0, 0.0, 1.0), atol=1e-7):
         # About Z it is a shift along the rows; u falls as the angle about Z grows.
@@ -184,4 +190,5 @@ def rotate_environment(radiance: np.ndarray, rotation: np.ndarray) -> np.ndarray
     top, bottom = np.clip(above, 0, height - 1), np.clip(above + 1, 0, height - 1)
     upper = (1 - part_x) * radiance[top, left % width] + part_x * radiance[top, (left + 1) % width]
     lower = (1 - part_x) * radiance[bottom, left % width] + part_x * radiance[bottom, (left + 1) % width]
-    return (1 - part_y) * upper + part_y * lower
+    rotated: NDArray[np.float32] = (1 - part_y) * upper + part_y * lower
+    return rotated

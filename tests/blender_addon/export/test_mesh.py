@@ -1,4 +1,4 @@
-"""The exported mesh against what Blender and plain geometry say about it."""
+"""The exported mesh agrees with Blender and with plain geometry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def uv_derivatives(arrays: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_frames(arrays: dict, flat: bool) -> None:
-    """Winding, normals, and tangents of a mesh: front faces, unit lengths, handedness from the UVs."""
+    """Check winding, normals and tangents of a mesh: front faces, unit lengths, handedness from the UVs."""
     position, triangles = arrays["vertex_position"], arrays["triangles"]
     normal, tangent = arrays["vertex_normal"], arrays["vertex_tangent"]
     a, b, c = (position[triangles[:, corner]] for corner in range(3))
@@ -189,7 +189,7 @@ def test_export_changes_nothing(addon) -> None:
 
 
 def test_different_rows_with_one_hash_stay_apart(addon, monkeypatch) -> None:
-    """Should two rows ever share a hash, the slow way must take over."""
+    """If two rows share a hash, the rows themselves must be sorted."""
     rows = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32)
     monkeypatch.setattr(addon.export.mesh, "row_hashes", lambda bits: np.zeros(len(bits), dtype=np.uint64))
     first, inverse = addon.export.mesh.unique_rows(rows)
@@ -199,7 +199,7 @@ def test_different_rows_with_one_hash_stay_apart(addon, monkeypatch) -> None:
 
 @pytest.mark.parametrize("kinds", [1, 3, 40])
 def test_equal_corners_are_those_of_one_vertex_with_the_same_bits(addon, kinds) -> None:
-    """Few distinct corners at a vertex are found by comparing, many by sorting: against plain Python."""
+    """Comparing finds few distinct corners at a vertex, sorting finds many; both agree with plain Python."""
     generator = np.random.default_rng(kinds)
     vertices = generator.integers(0, 50, 3000).astype(np.int32)
     normals = generator.integers(0, kinds, (3000, 1)).astype(np.float32) * np.ones((1, 3), dtype=np.float32)
@@ -218,5 +218,5 @@ def test_a_large_mesh_stays_deduplicated(addon) -> None:
     bpy.ops.mesh.primitive_grid_add(x_subdivisions=300, y_subdivisions=300)
     arrays = export(addon, bpy.context.object).arrays
     assert len(arrays["triangles"]) == 2 * 300 * 300
-    # MikkTSpace's sums round differently at some vertices, which then count twice
+    # MikkTSpace's sums differ a little at some vertices, which then count twice
     assert 301 * 301 <= len(arrays["vertex_position"]) < 1.05 * 301 * 301

@@ -1,4 +1,4 @@
-"""The world read from its nodes against the same world rendered by Cycles."""
+"""The world as its nodes say, compared with the same world as Cycles renders it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rendered_world(addon, directory, size: tuple[int, int]) -> np.ndarray:
 
 
 def psnr(found: np.ndarray, expected: np.ndarray) -> float:
-    """Of images clamped to 0..1 and given a gamma of 2.2, in dB."""
+    """PSNR in dB of images clamped to 0..1, with a gamma of 2.2."""
     encoded = [np.clip(image, 0.0, 1.0) ** (1.0 / 2.2) for image in (found, expected)]
     return -10.0 * math.log10(max(1e-12, float(np.mean((encoded[0] - encoded[1]) ** 2))))
 
@@ -60,7 +60,7 @@ def test_read_world_is_the_rendered_world(addon, tmp_path, rotation, vector_type
     assert found.flags["C_CONTIGUOUS"]
     expected = rendered_world(addon, tmp_path, (1024, 512))
     assert psnr(found, expected) > least_psnr
-    # the light as a whole, without what the clamp hides
+    # the total light, without the part that the clamp hides
     assert found.mean() == pytest.approx(expected.mean(), rel=0.02)
 
 
@@ -146,7 +146,7 @@ def test_world_without_nodes_is_left_to_the_renderer(addon) -> None:
 
 
 def test_muted_nodes_are_passed_by(addon) -> None:
-    """Blender sends what a muted Mapping gets straight through."""
+    """Blender passes the input of a muted Mapping through."""
     world = hdri_world((0.0, 0.0, 1.0))
     use_nodes(world)
     world.node_tree.nodes["Mapping"].mute = True
