@@ -159,11 +159,11 @@ def _render_for_report(
     """Render the held-out views of both files in Cycles, with two seeds each, in their own world and under an HDRI."""
     views = result["held_out_views"]
     lights = {"heldout": None, "relit": result["relit_hdri"]}
-    jobs = {}
+    plans = {}
     for light, hdri in lights.items():
         for which, path in files.items():
             for seed in REPORT_SEEDS:
-                jobs[light, which, seed] = {
+                plans[light, which, seed] = {
                     "blend": str(path),
                     "scene": result["scene"],
                     "object": result["object"],
@@ -173,10 +173,10 @@ def _render_for_report(
                     "world_hdri": hdri,
                     "views": [{**view, "seed": seed + 10 * view["index"]} for view in views],
                 }
-    first, *others = jobs.values()
-    began, rendered, count = time.monotonic(), 0, len(jobs) * len(views)
+    first, *others = plans.values()
+    began, rendered, count = time.monotonic(), 0, len(plans) * len(views)
     progress.show("Rendering the report", 0.0)
-    for event in _run(blender, "references/render_references.py", {**first, "jobs": others}, work, grace_seconds=0.0):
+    for event in _run(blender, "references/render_references.py", {**first, "plans": others}, work, grace_seconds=0.0):
         if "view" in event:
             rendered += 1
             left = (time.monotonic() - began) / rendered * (count - rendered) if rendered > 2 else None
@@ -184,7 +184,7 @@ def _render_for_report(
     return {
         light: {
             which: [
-                [np.load(Path(jobs[light, which, seed]["output"]) / f"view_{view['index']:04d}.npy") for view in views]
+                [np.load(Path(plans[light, which, seed]["output"]) / f"view_{view['index']:04d}.npy") for view in views]
                 for seed in REPORT_SEEDS
             ]
             for which in files

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The views that the fit compares with, rendered by a second Blender."""
+"""The reference views of a fit, and the second Blender that renders them."""

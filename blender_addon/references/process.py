@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference renders: a second, windowless Blender works on a copy of the file and hands over finished views.
+"""The reference renders: a second Blender without a window works on a copy of the file and delivers finished views.
 
-This Blender stays free. The copy, the plan and the renders live in one temporary directory, which the caller owns and
-removes; the renders stay in it, so that they can be sent to the backend again.
+This Blender stays free. The copy, the plan and the renders are in one temporary directory, which the caller owns and
+removes. The renders stay there, so that they can be sent to the backend again.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError, log_tail
+from ..common.package import shipped_file
 from ..common.processes import end_process, start_process
 
 LINE_PREFIX = "PBRFIT "
-SCRIPT = Path(__file__).with_name("render_references.py")
+SCRIPT = shipped_file("references/render_references.py")
 
 
 @dataclass(frozen=True)
 class EnvironmentRendered:
     """The world as an equirectangular image float32 [H, W, 3], row 0 = top."""
 
-    radiance: np.ndarray
+    radiance: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class ViewRendered:
     """A finished view: float32 [h, w, 4], premultiplied, linear, row 0 = top, and the seconds its render took."""
 
     index: int
-    image: np.ndarray
+    image: NDArray[np.float32]
     seconds: float
 
 
@@ -45,25 +48,25 @@ Finished = EnvironmentRendered | ViewRendered
 
 
 class RendererDied(PbrFitError):
-    """The second Blender ended without a word: what it has not rendered may be rendered by another."""
+    """The second Blender ended without a message: another one may render what is missing."""
 
 
 def save_copy(path: Path) -> None:
-    """Save the file as it is now to `path`; the open file keeps its path, and stays modified if it was.
+    """Save the file as it is now to `path`; the open file keeps its path, and its unsaved changes if it has any.
 
-    Raises PbrFitError where Blender cannot write it.
+    Raises PbrFitError if Blender cannot write it.
     """
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False, compress=False)
     except RuntimeError as error:
         raise PbrFitError(
-            f"A copy of the file for rendering could not be saved: {error}.",
+            f"PBRfit could not save a copy of the file for rendering: {error}.",
             "Make room in the temporary directory, or choose another one in the preferences.",
         ) from error
 
 
 def second_blender_command(plan: Path) -> list[str]:
-    """The command line of the windowless Blender; where Blender is a Python module, that Python's."""
+    """The command line of the second Blender; if Blender is a Python module, that of this Python."""
     if bpy.app.binary_path:
         start = [bpy.app.binary_path, "--background", "--factory-startup", "--python", str(SCRIPT), "--"]
         return [*start, str(plan)]
@@ -73,8 +76,8 @@ def second_blender_command(plan: Path) -> list[str]:
 class ReferenceRenderer:
     """Renders one plan in a second Blender; see render_references.py for the plan and the files."""
 
-    def __init__(self, plan: dict, directory: Path) -> None:
-        """Write the plan to `directory` and start; returns at once. Raises PbrFitError where it cannot be started."""
+    def __init__(self, plan: dict[str, Any], directory: Path) -> None:
+        """Write the plan to `directory` and start; returns at once. Raises PbrFitError if the program cannot start."""
         self._directory = directory
         self._log = directory / "references.log"
         self._finished: queue.SimpleQueue[Finished | PbrFitError] = queue.SimpleQueue()
@@ -86,8 +89,8 @@ class ReferenceRenderer:
                 self._process = start_process(second_blender_command(plan_file), directory, subprocess.PIPE, log)
         except OSError as error:
             raise PbrFitError(
-                f"The windowless Blender for the references cannot be started: {error.strerror}.",
-                "Check that the Blender you run is still installed where it was started from.",
+                f"The windowless Blender for the references cannot start: {error.strerror}.",
+                "Check that this Blender is still installed where you started it.",
             ) from error
         self._thread = threading.Thread(target=self._read, name="PBRfit references", daemon=True)
         self._thread.start()
@@ -95,9 +98,9 @@ class ReferenceRenderer:
     def poll(self) -> list[Finished]:
         """What has finished since the last call; never blocks.
 
-        Raises PbrFitError when rendering failed, RendererDied when the process ended without saying why.
+        Raises PbrFitError if rendering failed, RendererDied if the process ended without saying why.
         """
-        finished = []
+        finished: list[Finished] = []
         while not self._finished.empty():
             item = self._finished.get()
             if isinstance(item, PbrFitError):
@@ -112,21 +115,23 @@ class ReferenceRenderer:
         self._thread.join()
 
     def _read(self) -> None:
+        output = self._process.stdout
+        assert output is not None  # it was started with a pipe
         done = False
         try:
-            for raw in self._process.stdout:
+            for raw in output:
                 line = raw.decode("utf-8", errors="replace")
                 if line.startswith(LINE_PREFIX):
                     entry = json.loads(line[len(LINE_PREFIX) :])
                     done = done or "done" in entry or "error" in entry
                     self._hand_over(entry)
-        except Exception as error:  # whatever it is, the main thread must hear of it
+        except Exception as error:  # the main thread must know, whatever it is
             done = True
             if not self._stopped.is_set():
-                cause = f"A reference render cannot be read: {error}."
+                cause = f"PBRfit cannot read a reference render: {error}."
                 self._finished.put(PbrFitError(cause, "Make room in the temporary directory and try again."))
         finally:
-            self._process.stdout.close()
+            output.close()
         status = self._process.wait()
         if not done and not self._stopped.is_set():
             cause = f"The windowless Blender for the references ended with status {status}."
@@ -134,7 +139,7 @@ class ReferenceRenderer:
             cause += f" Its last words:\n{tail}\n" if tail else ""
             self._finished.put(RendererDied(cause, "Check that Cycles can render this file: press F12."))
 
-    def _hand_over(self, entry: dict) -> None:
+    def _hand_over(self, entry: dict[str, Any]) -> None:
         if "environment" in entry:
             self._finished.put(EnvironmentRendered(np.load(self._directory / entry["environment"])))
         elif "view" in entry:

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Render objects of a .blend with Cycles, alone in their world, from a list of cameras. Runs in a Blender of its own.
+"""Render objects of a .blend with Cycles, alone in their world, from a list of cameras. Runs in a separate Blender.
 
     python render_references.py plan.json                                      (bpy installed as a Python module)
     blender --background --factory-startup --python render_references.py -- plan.json
 
 The plan is JSON:
 
-- ``blend``, ``scene``, ``objects`` (names; ``object``: a single one): what; ``output``: the folder to write to
+- ``blend``, ``scene``, ``objects`` (names; or ``object``: one name): what to render; ``output``: the folder for files
 - ``views``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians), ``seed``,
-  and optionally ``clip_start``, ``clip_end`` and ``samples`` of its own}
+  and optionally its own ``clip_start``, ``clip_end`` and ``samples``}
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
 - optional ``world_hdri``: an image in place of the world
-- optional ``environment``: [width, height], first render the world itself
-- optional ``world``: the name of a world, in place of ``scene`` and ``objects``, where nothing but that is rendered
-- optional ``jobs``: further plans, done one after the other in this process
+- optional ``environment``: [width, height]: first render the world itself, in this size
+- optional ``world``: the name of a world, in place of ``scene`` and ``objects``, to render only that
+- optional ``plans``: further plans, which this process does afterwards, one after the other
 
-Files, each of which appears whole (written aside, then renamed):
+Files, each of which appears complete (written under another name, then renamed):
 
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
 - ``environment.npy``: float32 [height, width, 3], linear, equirectangular in Blender's mapping, row 0 at the top
 
-Each finished thing is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"view": index, "file": name,
-"seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans carry "job" (1, 2, ...). All else
-that Blender prints goes to stderr.
+Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"view": index, "file": name,
+"seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have "plan" (1, 2, ...). All other
+output of Blender goes to stderr.
 
-The .blend is never saved. The objects are shown at their viewport subdivision level, as they are exported, in a scene
-of their own: other objects and lamps are absent, as are compositing, simplify, render borders and film exposure. Displacement is
+The .blend is never saved. The objects are in a scene of their own, at their viewport subdivision level, as they are
+exported: without other objects and lamps, compositing, simplify, render borders and film exposure. Displacement is
 rendered as bump.
 """
 
@@ -37,11 +37,17 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any, TextIO
 
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
+from numpy.typing import NDArray
+
+Plan = dict[str, Any]
 
 CYCLES_SETTINGS_KEPT = (
     "max_bounces",
@@ -64,10 +70,10 @@ class PlanError(Exception):
         self.cure = cure
 
 
-def render_plan(plan: dict, report) -> None:
-    """Render the environment and the views of one plan; ``report`` is called with a dict for each finished file.
+def render_plan(plan: Plan, report: Callable[[dict[str, Any]], None]) -> None:
+    """Render the environment and the views of one plan; call ``report`` with a dict for each finished file.
 
-    Raises ``PlanError`` when the file, scene, object or HDRI of the plan is not there or the disk refuses.
+    Raises ``PlanError`` if the file, scene, object or HDRI of the plan does not exist, or a file cannot be written.
     """
     _open(plan)
     output = Path(plan["output"])
@@ -92,17 +98,17 @@ def render_plan(plan: dict, report) -> None:
         report({"view": view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
 
 
-def render_world(world: bpy.types.World | None, width: int, height: int) -> np.ndarray:
-    """The world as light sees it, float32 [height, width, 3], equirectangular, row 0 at the top; black without a world.
+def render_world(world: bpy.types.World | None, width: int, height: int) -> NDArray[np.float32]:
+    """The world's light, float32 [height, width, 3], equirectangular, row 0 at the top; black without a world.
 
-    "Is Camera Ray" counts as no, so a world that shows the camera something else than it lights with gives its light.
+    "Is Camera Ray" counts as no: if a world shows one thing to the camera and lights with another, this is the light.
     """
     if world is None:
         return np.zeros((height, width, 3), np.float32)
     stage = bpy.data.scenes.new("PBRfit world")
     try:
         _plain_cycles(stage, samples=1, threads=0)
-        stage.world = _as_light_sees_it(world)
+        stage.world = _world_of_light(world)
         stage.cycles.filter_width = 0.01
         stage.render.film_transparent = False
         stage.render.resolution_x, stage.render.resolution_y = width, height
@@ -116,7 +122,7 @@ def render_world(world: bpy.types.World | None, width: int, height: int) -> np.n
         bpy.data.scenes.remove(stage)
 
 
-def _open(plan: dict) -> None:
+def _open(plan: Plan) -> None:
     if not Path(plan["blend"]).is_file():
         raise PlanError(f"{plan['blend']} does not exist.", "Give the path of a saved .blend file.")
     try:
@@ -128,13 +134,13 @@ def _open(plan: dict) -> None:
         ) from error
 
 
-def _find(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
+def _find(plan: Plan) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
     scene = bpy.data.scenes.get(plan["scene"])
     if scene is None:
         raise PlanError(
             f"There is no scene {plan['scene']!r} in {plan['blend']}.", f"It has: {_names(bpy.data.scenes)}."
         )
-    targets = []
+    targets: list[bpy.types.Object] = []
     for name in plan["objects"] if "objects" in plan else [plan["object"]]:
         target = scene.objects.get(name)
         if target is None:
@@ -145,14 +151,14 @@ def _find(plan: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
     return scene, targets
 
 
-def _names(things) -> str:
+def _names(things: Iterable[bpy.types.ID]) -> str:
     return ", ".join(sorted(thing.name for thing in things)) or "nothing"
 
 
 def _stage(
-    scene: bpy.types.Scene, targets: list[bpy.types.Object], world: bpy.types.World | None, plan: dict
+    scene: bpy.types.Scene, targets: list[bpy.types.Object], world: bpy.types.World | None, plan: Plan
 ) -> bpy.types.Scene:
-    """A new scene that holds only the targets, the world and a camera, with Cycles at plain, unbiased settings."""
+    """A new scene with only the targets, the world and a camera, and plain, unbiased settings of Cycles."""
     stage = bpy.data.scenes.new("PBRfit references")
     _plain_cycles(stage, samples=plan.get("samples", 16), threads=plan.get("threads", 0))
     for name in CYCLES_SETTINGS_KEPT:
@@ -174,7 +180,7 @@ def _stage(
 
 
 def _show_as_exported() -> None:
-    """Make the render geometry equal to the viewport's, which is what the exporter reads."""
+    """Make the render geometry equal to the viewport's, which the exporter reads."""
     for thing in bpy.data.objects:
         for modifier in thing.modifiers:
             modifier.show_render = modifier.show_viewport
@@ -185,7 +191,7 @@ def _show_as_exported() -> None:
 
 
 def _plain_cycles(stage: bpy.types.Scene, samples: int, threads: int) -> None:
-    """Every pixel the mean of ``samples`` paths over its own square: no wider filter, denoiser, clamp or early stop."""
+    """Make every pixel the mean of ``samples`` paths over its own square: no wider filter, denoiser, clamp or early stop."""
     stage.render.engine = "CYCLES"
     cycles = stage.cycles
     cycles.device = "CPU"
@@ -226,7 +232,9 @@ def _camera(stage: bpy.types.Scene) -> bpy.types.Object:
     return camera
 
 
-def _render_view(stage: bpy.types.Scene, targets: list[bpy.types.Object], view: dict, samples: int) -> np.ndarray:
+def _render_view(
+    stage: bpy.types.Scene, targets: list[bpy.types.Object], view: dict[str, Any], samples: int
+) -> NDArray[np.float32]:
     camera = stage.camera
     camera.matrix_world = Matrix(view["matrix_world"])
     camera.data.sensor_fit = "HORIZONTAL"
@@ -240,9 +248,9 @@ def _render_view(stage: bpy.types.Scene, targets: list[bpy.types.Object], view: 
     return _render(stage)
 
 
-def _render(stage: bpy.types.Scene) -> np.ndarray:
+def _render(stage: bpy.types.Scene) -> NDArray[np.float32]:
     """Render the scene's camera to float32 [height, width, 4], linear Rec.709, premultiplied, row 0 at the top."""
-    # The pixels of a "Render Result" cannot be read without a window: go by way of a file.
+    # Without a window the pixels of a "Render Result" cannot be read, so a file carries them.
     with tempfile.TemporaryDirectory(prefix="pbrfit-") as folder:
         path = os.path.join(folder, "render.exr")
         stage.render.filepath = path
@@ -275,8 +283,8 @@ def _hdri_world(path: str) -> bpy.types.World:
     return world
 
 
-def _as_light_sees_it(world: bpy.types.World) -> bpy.types.World:
-    """A copy of the world without ray visibility and with every "Is Camera Ray" fixed at 0."""
+def _world_of_light(world: bpy.types.World) -> bpy.types.World:
+    """A copy of the world that ignores its ray visibility, and in which every "Is Camera Ray" is 0."""
     world = world.copy()
     world.cycles_visibility.camera = True
     if world.use_nodes and world.node_tree is not None:
@@ -298,7 +306,7 @@ def _forget_the_camera(tree: bpy.types.NodeTree) -> None:
             _forget_the_camera(node.node_tree)
 
 
-def _save_array(path: Path, array: np.ndarray) -> None:
+def _save_array(path: Path, array: NDArray[np.float32]) -> None:
     partial = path.with_suffix(".part")
     try:
         with open(partial, "wb") as file:
@@ -310,8 +318,8 @@ def _save_array(path: Path, array: np.ndarray) -> None:
         ) from error
 
 
-def _own_stdout():
-    """Keep stdout for our lines and send what Blender prints to stderr: its buffered lines would cut into ours."""
+def _own_stdout() -> TextIO:
+    """Keep stdout for our lines and send Blender's output to stderr, since its buffered lines would break ours."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout.flush()
     os.dup2(2, 1)
@@ -325,14 +333,14 @@ def main(arguments: list[str]) -> int:
         return 2
     stdout = _own_stdout()
 
-    def say(line: dict) -> None:
-        print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
+    def say(line: dict[str, Any], number: int = 0) -> None:
+        mark = {"plan": number} if number else {}
+        print("PBRFIT " + json.dumps({**line, **mark}), file=stdout, flush=True)
 
     try:
         plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        for number, job in enumerate([plan, *plan.get("jobs", [])]):
-            mark = {"job": number} if number else {}
-            render_plan(job, lambda line, mark=mark: say({**line, **mark}))
+        for number, part in enumerate([plan, *plan.get("plans", [])]):
+            render_plan(part, partial(say, number=number))
         say({"done": True})
         return 0
     except BrokenPipeError:
@@ -341,13 +349,13 @@ def main(arguments: list[str]) -> int:
         say({"error": {"cause": error.cause, "cure": error.cure}})
     except Exception as error:
         cause = f"Rendering the references failed: {type(error).__name__}: {error}"
-        say({"error": {"cause": cause, "cure": "Look at the log of the windowless Blender for what came before it."}})
+        say({"error": {"cause": cause, "cure": "Look at the log of the windowless Blender for what happened before."}})
     return 1
 
 
 if __name__ == "__main__":
     status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
     sys.stderr.flush()
-    # Some Blender versions hang or crash while Python is taken down; the work is done by now.
+    # The work is done, and some versions of Blender hang or crash when Python ends.
     shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
     os._exit(status)

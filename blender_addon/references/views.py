@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the cameras stand: a Fibonacci sphere around the object's bounding sphere."""
+"""The cameras of a fit: on a Fibonacci sphere around the object's bounding sphere."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.axes import projection_matrix, view_matrix
 
 FIELD_OF_VIEW = math.radians(40.0)
-MARGIN = 1.04  # of the bounding sphere's radius, so that silhouettes keep a border of background
+MARGIN = 1.04  # times the bounding sphere's radius, so that some background surrounds the silhouettes
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
 
@@ -19,21 +21,21 @@ GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 class View:
     """One camera of a fit.
 
-    index: position in the plan, 0-based; held_out: only for the report, never fitted to; matrix_world: Blender's
+    index: position in the plan, 0-based; held_out: it only measures, the fit never uses it; matrix_world: Blender's
     camera-to-world matrix [4, 4]; fov: radians, horizontal and vertical (images are square); clip_start, clip_end:
     clip distances; seed: of the renderer's random numbers.
     """
 
     index: int
     held_out: bool
-    matrix_world: np.ndarray
+    matrix_world: NDArray[np.float64]
     fov: float
     clip_start: float
     clip_end: float
     seed: int
 
-    def for_renderer(self) -> dict:
-        """The camera as the backend wants it: nested lists `view`, `projection`, and `index`, `held_out`."""
+    def for_renderer(self) -> dict[str, Any]:
+        """The camera as the backend takes it: nested lists `view`, `projection`, and `index`, `held_out`."""
         projection = projection_matrix(self.fov, 1.0, self.clip_start, self.clip_end)
         return {
             "index": self.index,
@@ -42,8 +44,8 @@ class View:
             "projection": projection.tolist(),
         }
 
-    def for_blender(self) -> dict:
-        """The camera as the second Blender wants it (an entry of `views` in its plan)."""
+    def for_blender(self) -> dict[str, Any]:
+        """The camera as the second Blender takes it (an entry of `views` in its plan)."""
         return {
             "index": self.index,
             "matrix_world": self.matrix_world.tolist(),
@@ -54,10 +56,10 @@ class View:
         }
 
 
-def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
+def look_at(position: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """Camera-to-world matrix [4, 4] of a Blender camera at `position` that looks at `target`, +Z of the world up.
 
-    Straight up and down, where that leaves the roll open, +Y of the world is up in the image.
+    If it looks straight up or down, +Y of the world is up in the image.
     """
     backward = position - target
     backward = backward / np.linalg.norm(backward)
@@ -72,8 +74,8 @@ def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def fibonacci_directions(count: int) -> np.ndarray:
-    """`count` well-spread unit directions [count, 3], from +Z to -Z along a golden spiral."""
+def fibonacci_directions(count: int) -> NDArray[np.float64]:
+    """`count` evenly spread unit directions [count, 3], from +Z to -Z along a golden spiral."""
     steps = np.arange(count)
     height = 1.0 - (2.0 * steps + 1.0) / count
     radius = np.sqrt(1.0 - height * height)
@@ -82,23 +84,23 @@ def fibonacci_directions(count: int) -> np.ndarray:
 
 
 def held_out_indices(count: int, held_out: int) -> frozenset[int]:
-    """Which of `count` views are held out: `held_out` of them, evenly interleaved, never the first."""
+    """The indices of the views that are held out: `held_out` of `count`, evenly spaced, never the first."""
     return frozenset(int((step + 0.5) * count / held_out) for step in range(held_out))
 
 
-def bounding_sphere(positions: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre [3] and radius of a sphere around points [N, 3]: the box's centre, and the farthest point from it.
+def bounding_sphere(positions: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """Center float64 [3] and radius of a sphere around points [N, 3]: the box's center, and the farthest point from it.
 
-    It is not the smallest sphere, but at most sqrt(3) times as wide.
+    It is at most sqrt(3) times as wide as the smallest sphere.
     """
-    planes = np.ascontiguousarray(positions.T)  # numpy is slow at reducing an axis of three
-    centre = 0.5 * (planes.min(axis=1) + planes.max(axis=1)).astype(np.float64)
-    x, y, z = planes - centre[:, None]
-    return centre, float(np.sqrt((x * x + y * y + z * z).max()))
+    planes = np.ascontiguousarray(positions.T)  # numpy is slow to reduce an axis of three
+    center = 0.5 * (planes.min(axis=1) + planes.max(axis=1)).astype(np.float64)
+    x, y, z = planes - center[:, None]
+    return center, float(np.sqrt((x * x + y * y + z * z).max()))
 
 
-def plan_views(centre: np.ndarray, radius: float, training: int, held_out: int, seed: int) -> list[View]:
-    """`training + held_out` cameras around a sphere (Blender's axes) that see all of it, in a fixed order."""
+def plan_views(center: NDArray[np.float64], radius: float, training: int, held_out: int, seed: int) -> list[View]:
+    """`training + held_out` cameras around a sphere (Blender's axes), in a fixed order; each sees all of the sphere."""
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()
     distance = MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
@@ -106,7 +108,7 @@ def plan_views(centre: np.ndarray, radius: float, training: int, held_out: int, 
         View(
             index=index,
             held_out=index in chosen,
-            matrix_world=look_at(centre + distance * direction, centre),
+            matrix_world=look_at(center + distance * direction, center),
             fov=FIELD_OF_VIEW,
             clip_start=0.5 * (distance - radius),
             clip_end=2.0 * (distance + radius),

@@ -49,7 +49,7 @@ def board(blend_files, tmp_path_factory) -> dict:
     blend = blend_files["board"]
     before = content_hash(blend)
     further = plan(blend, folder / "further", views=[view(7), view(8)])
-    instructions = plan(blend, folder / "first", views=[view(3)], environment=[8, 4], jobs=[further])
+    instructions = plan(blend, folder / "first", views=[view(3)], environment=[8, 4], plans=[further])
     status, lines = run(instructions, folder)
     assert status == 0
     assert content_hash(blend) == before
@@ -63,8 +63,8 @@ def test_it_says_what_it_finished_in_order(board):
     assert board["lines"] == [
         {"environment": "environment.npy"},
         {"view": 3, "file": "view_0003.npy"},
-        {"view": 7, "file": "view_0007.npy", "job": 1},
-        {"view": 8, "file": "view_0008.npy", "job": 1},
+        {"view": 7, "file": "view_0007.npy", "plan": 1},
+        {"view": 8, "file": "view_0008.npy", "plan": 1},
         {"done": True},
     ]
 

@@ -99,7 +99,7 @@ def compare(
         }
         for scene_object, planned in zip(objects, cameras, strict=True)
     ]
-    images = _render_with_cycles(addon, {**plans[0], "jobs": plans[1:]}, directory)
+    images = _render_with_cycles(addon, {**plans[0], "plans": plans[1:]}, directory)
     return [
         _comparison(torch.stack([images[view.index] for view in planned]), export, planned, environment, light)
         for export, planned in zip(exports, cameras, strict=True)
@@ -114,7 +114,7 @@ def _views(addon, export, first: int, count: int) -> list:
 
 
 def _render_with_cycles(addon, plan: dict, directory: Path) -> dict[int, torch.Tensor]:
-    wanted = sum(len(job["views"]) for job in [plan, *plan["jobs"]])
+    wanted = sum(len(item["views"]) for item in [plan, *plan["plans"]])
     renderer = addon.references.process.ReferenceRenderer(plan, directory)
     images: dict[int, torch.Tensor] = {}
     try:
