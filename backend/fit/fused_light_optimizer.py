@@ -53,6 +53,7 @@ class FusedLight:
 
     def step(self, atlas: torch.Tensor, irradiance: torch.Tensor) -> None:
         """A step by the gradients of the atlas [H, W, 4], which is spoilt, and of the irradiance [9, 3]."""
+        # Late: Triton is not there on every machine.
         from render.core.kernels.adam_triton import adam_values
         from render.light.kernels.cube_pyramid_triton import enlarge_transposed, to_logarithm
 
@@ -74,6 +75,7 @@ class FusedLight:
 
     def _sum_up(self) -> None:
         """The base anew from its logarithm's levels."""
+        # Late: Triton is not there on every machine.
         from render.light.kernels.cube_pyramid_triton import enlarge_and_add
 
         parts = list(self._values.split(self._counts))

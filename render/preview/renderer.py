@@ -261,6 +261,7 @@ class PreviewRenderer:
         graph.replay()
 
     def _launch(self, kind: _Kind, settings: _Settings) -> None:
+        # Late: Triton is not there on every machine.
         from render.preview.kernels.preview_triton import resolve
         from render.raster.kernels.rasterize_triton import compose_cameras
 

@@ -32,6 +32,7 @@ def _runs_on(device: str) -> bool:
     if importlib.util.find_spec("triton") is None:
         return False
     try:
+        # Late: Triton is not there on every machine.
         from render.core.kernels.row_sums_triton import narrow_sums
 
         source = torch.ones(2, 1, device=device)

@@ -69,6 +69,7 @@ class RowSums:
         return torch.ones(len(self.index), device=self.index.device) if self.weight is None else self.weight.float()
 
     def _wide(self, source: torch.Tensor) -> torch.Tensor:
+        # Late: Triton is not there on every machine.
         from render.core.kernels.row_sums_triton import wide_pieces, wide_totals
 
         begin, end, first = self._pieces
@@ -84,6 +85,7 @@ class RowSums:
         return result
 
     def _narrow(self, source: torch.Tensor) -> torch.Tensor:
+        # Late: Triton is not there on every machine.
         from render.core.kernels.row_sums_triton import narrow_sums
 
         result = source.new_empty(len(self), source.shape[1])

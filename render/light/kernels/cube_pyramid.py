@@ -28,6 +28,7 @@ def fill_pyramid(levels: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]
     levels   float32 [6, R_i, R_i, 3], halving, contiguous
     weights  of each step float32 [R_i, R_i]: the share of a texel in its mean
     """
+    # Late: Triton is not there on every machine.
     from render.light.kernels.cube_pyramid_triton import halve
 
     for first, twice in _pairs(len(levels)):
@@ -41,6 +42,7 @@ def fill_pyramid(levels: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]
 
 def fold_pyramid(gradients: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
     """The transpose of `fill_pyramid`: gradients of all maps, added up in place of the first; every other one is spoilt."""
+    # Late: Triton is not there on every machine.
     from render.light.kernels.cube_pyramid_triton import halve_transposed
 
     for first, twice in reversed(_pairs(len(gradients))):

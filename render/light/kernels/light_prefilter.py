@@ -123,6 +123,7 @@ class LightPrefilter:
 
     def forward(self, pyramid: torch.Tensor) -> FilteredCube:
         """All of a base, which lies in the first rows of `pyramid` [cells, 3]; the others are filled here."""
+        # Late: Triton is not there on every machine.
         from render.light.kernels.light_prefilter_triton import fill_atlas, fill_corners
 
         levels = self.levels_of(pyramid)
@@ -144,6 +145,7 @@ class LightPrefilter:
         atlas       float32 [H, W, 3], or with a fourth channel that is not read; its padding is added to its texels in place
         irradiance  float32 [9, 3]
         """
+        # Late: Triton is not there on every machine.
         from render.light.kernels.light_prefilter_triton import fold_padding, gather_rows, sum_cells
 
         stride = atlas.shape[-1]

@@ -46,6 +46,7 @@ class TexelSteps:
 
     def step(self, gradient: torch.Tensor) -> None:
         """Take a step with the gradient [T, C] of the rows, which is overwritten; then the rows are those of the new maps."""
+        # Late: Triton is not there on every machine.
         from render.material.kernels.texel_steps_triton import fold_level, step_texels
 
         channels, size = self._texels.shape[2], self._sizes[0]
@@ -70,6 +71,7 @@ class TexelSteps:
         return [rows[start:end] for start, end in zip(self._starts, self._starts[1:], strict=False)]
 
     def _fill(self) -> None:
+        # Late: Triton is not there on every machine.
         from render.material.kernels.texel_steps_triton import halve_texels
 
         parts, channels = self._levels_of(self.rows), self._texels.shape[2]

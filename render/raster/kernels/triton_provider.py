@@ -85,6 +85,7 @@ class VisibilityBuffer:
     def _draw_layer(
         self, layer: int, positions: torch.Tensor, cameras: torch.Tensor | None, triangles: torch.Tensor
     ) -> None:
+        # Late: Triton is not there on every machine.
         from render.raster.kernels.rasterize_triton import fill_tiles, set_up_triangles
 
         (height, width), keys = self.resolution, self.keys[layer]

@@ -181,6 +181,7 @@ class _Batch:
 
 
 def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False) -> SampleGradients:
+    # Late: Triton is not there on every machine.
     from render.shading.kernels.fused_samples_triton import fused_samples
 
     uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows

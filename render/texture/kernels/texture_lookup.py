@@ -35,6 +35,7 @@ class _Lookup(torch.autograd.Function):
         resolution: int,
         levels: int,
     ) -> torch.Tensor:
+        # Late: Triton is not there on every machine.
         from render.texture.kernels.texture_lookup_triton import look_up
 
         ctx.save_for_backward(uv, level)
@@ -45,6 +46,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _PyramidContext, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        # Late: Triton is not there on every machine.
         from render.texture.kernels.texture_lookup_triton import spread
 
         uv, level = ctx.saved_tensors
