@@ -159,12 +159,15 @@ def _read(path: Path, name: str) -> NDArray[Any] | None:
     """The pixels of a file, whatever its ending; None where it is no image. Raises ImageError for unknown channels."""
     config = oiio.ImageSpec()
     config.attribute(_ALPHA_STAYS, 1)
-    source = oiio.ImageInput.open(str(path), config)
-    if source is None:
-        oiio.geterror()  # an error that nobody takes is printed when the process ends
-        return _read_by_imageio(path)
-    spec, stored = source.spec(), str(source.spec().format)
-    image = source.read_image("float" if stored == "half" else stored)
+    try:
+        source = oiio.ImageInput.open(str(path), config)
+        if source is None:
+            oiio.geterror()  # an error that nobody takes is printed when the process ends
+            return _read_by_imageio(path)
+        spec, stored = source.spec(), str(source.spec().format)
+        image = source.read_image("float" if stored == "half" else stored)
+    except (ValueError, RuntimeError):  # exceptions of its C++ at some broken files
+        return None
     is_exr = source.format_name() == "openexr"
     source.geterror()
     source.close()
