@@ -142,7 +142,7 @@ def _version_of(module: str, name: str) -> str:
 
 def _device() -> Finding:
     try:
-        import torch
+        import torch  # late: it may be missing, which is what the doctor is to find
     except (ImportError, OSError):
         return Finding(NOTE, "Device", "unknown without torch")
     if torch.cuda.is_available():
@@ -161,7 +161,7 @@ def _device() -> Finding:
 def _triton() -> list[Finding]:
     """Whether the fast kernels run; nothing where there is no GPU to run them."""
     try:
-        import torch
+        import torch  # late: it may be missing, which is what the doctor is to find
     except (ImportError, OSError):
         return []
     if not torch.cuda.is_available():
@@ -170,7 +170,7 @@ def _triton() -> list[Finding]:
         name = "triton-windows" if sys.platform == "win32" else "triton"
         state = "not installed: PyTorch's own kernels are used, several times slower"
         return [Finding(NOTE, "Triton", state, f"pip install {name}")]
-    from render.core.kernels import has_triton
+    from render.core.kernels import has_triton  # late: it imports torch
 
     version = _version_of("triton", "triton")
     if has_triton(torch.device("cuda:0")):

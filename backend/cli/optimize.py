@@ -241,6 +241,7 @@ def _write_picture(
     errors: dict[str, list[ViewError | None]],
     report: dict[str, Any],
 ) -> None:
+    # Late: only the picture at the end needs Pillow and OpenImageIO.
     from backend.cli.contact_sheet import Comparison, contact_sheet, read_maps
     from render.core.image_io import encode_image
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -33,8 +34,6 @@ def _lives_on_posix(pid: int) -> bool:
 
 def _lives_on_windows(pid: int) -> bool:
     # os.kill(pid, 0) would send Ctrl-C there.
-    import ctypes
-
     synchronize, timed_out = 0x00100000, 0x102
     kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]  # typed on Windows only
     kernel.OpenProcess.restype = ctypes.c_void_p

@@ -291,14 +291,14 @@ def run_installed_fit(
     cancelled: Callable[[], bool],
 ) -> FitResult:
     """Runs the fit, which is imported for the first job, so that the server starts at once."""
-    from backend.job.run import run_fit_job
+    from backend.job.run import run_fit_job  # late: it imports torch
 
     return run_fit_job(inputs, settings, report, cancelled)
 
 
 def installed_drawing() -> Drawing:
     """The drawing of previews, imported for the first preview."""
-    from backend.preview.drawing import Drawing
+    from backend.preview.drawing import Drawing  # late: it imports torch
 
     return Drawing()
 
@@ -309,6 +309,7 @@ def find_installed_device() -> dict[str, str]:
     Imports what a fit needs. That can take long and stops all threads, so it is done before clients wait for answers.
     """
     try:
+        # Late: these import torch.
         from backend.job import run as fit_job  # noqa: F401
         from backend.job.device import device_description, resolve_device
 

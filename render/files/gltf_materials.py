@@ -14,6 +14,7 @@ from render.core.image_io import ImageError, decode_image, encode_image
 from render.files.gltf_package import pygltflib
 from render.files.mtl import MaterialTextures
 from render.geometry.mesh import Mesh
+from render.texture.texture import Texture2D, srgb_to_rgb
 
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _REPEAT = 9729, 9987, 10497
 
@@ -60,8 +61,6 @@ def gltf_textures(material: GltfMaterial) -> MaterialTextures:
 
     Raises ImageError where alpha and kd differ in size.
     """
-    from render.texture.texture import Texture2D, srgb_to_rgb
-
     color, opacity = torch.tensor(material.base_color[:3]), material.base_color[3]
     kd = color[None, None, None]
     if material.kd is not None:

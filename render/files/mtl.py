@@ -10,16 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from render.geometry.mesh import MeshError
-
-if TYPE_CHECKING:
-    from render.texture.texture import Texture2D
+from render.texture.texture import Texture2D, load_texture2D, rgb_to_srgb, save_texture2D, srgb_to_rgb
 
 # The number of arguments of each option of a map statement (the file name comes last, and may contain spaces).
 _OPTION_ARGUMENTS = {
@@ -138,8 +135,6 @@ def load_material_textures(material: MtlMaterial, clear_occlusion: bool = True) 
     there than the occluded fraction (glTF's R is openness). An alpha below 1 becomes the 4th channel of kd where the map
     has none. Raises ImageError for a file that is missing or is not an image.
     """
-    from render.texture.texture import Texture2D, load_texture2D, srgb_to_rgb
-
     if material.map_kd is None:
         kd = srgb_to_rgb(Texture2D(torch.tensor(material.kd)))
     else:
@@ -193,8 +188,6 @@ def save_mtl(
 
 def _save_textures(folder: Path, stem: str, textures: MaterialTextures) -> dict[str, str]:
     """Write the images of a material and return their names by the statements that point to them."""
-    from render.texture.texture import rgb_to_srgb, save_texture2D
-
     images = {"map_Kd": ("kd", rgb_to_srgb(textures.kd)), "map_Ks": ("ks", textures.ks)}
     if textures.normal is not None:
         images["norm"] = ("normal", _mapped(textures.normal, lambda mip: F.normalize(mip, dim=-1) * 0.5 + 0.5))

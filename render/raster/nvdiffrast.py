@@ -42,7 +42,7 @@ def nvdiffrast_rasterizer(device: torch.device | str) -> Rasterizer:
 
 @lru_cache(maxsize=8)
 def _context(device: torch.device) -> Any:
-    import nvdiffrast.torch
+    import nvdiffrast.torch  # late: not there on every machine
 
     return nvdiffrast.torch.RasterizeCudaContext(device=device)
 
@@ -51,7 +51,7 @@ def _rasterize(
     position_clip: torch.Tensor, triangles: torch.Tensor, resolution: tuple[int, int], layers: int = 1
 ) -> Fragments:
     """The same as `visible_fragments`."""
-    import nvdiffrast.torch
+    import nvdiffrast.torch  # late: not there on every machine
 
     exact = position_clip.detach().double()
     exact = exact[None] if exact.ndim == 2 else exact
