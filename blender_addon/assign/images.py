@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maps as images of the file, packed or as files beside it, made slice by slice so that Blender stays responsive."""
+"""Make maps into images of the .blend, packed or as files beside it, slice by slice, so that Blender stays responsive."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ FOLDER = "textures"
 SLICE_BYTES = 16 * 2**20
 UDIM = "<UDIM>"
 
+Key = tuple[int, str]
+"""The number of a material and the name of its map."""
+
 
 @dataclass(frozen=True)
 class WantedImage:
@@ -26,7 +29,7 @@ class WantedImage:
 
     name: str
     suffix: str
-    colour_space: str
+    color_space: str
     tiles: dict[int, bytes]
 
     @property
@@ -36,39 +39,40 @@ class WantedImage:
 
 
 def file_folder(storage: str) -> Path | None:
-    """Where maps go as files; None: they are packed, by choice or since the .blend has no place yet."""
+    """The folder for maps as files; None if they are packed, by choice or because the .blend is not saved yet."""
     return Path(bpy.data.filepath).parent / FOLDER if storage == FILES and bpy.data.filepath else None
 
 
 class ImageMaker:
-    """Makes images without users; `discard` takes back all of it. Images that undo or loading took are made again."""
+    """Makes images without users; `discard` removes them all. Images that undo or loading a file removed are made again."""
 
-    def __init__(self, wanted: dict, folder: Path | None, fit: str) -> None:
-        """wanted: WantedImage by any key; folder: for files, None: pack; fit: the mark that the images bear."""
+    def __init__(self, wanted: Mapping[Key, WantedImage], folder: Path | None, fit: str) -> None:
+        """wanted: the images to make; folder: for files, or None to pack; fit: the mark that the images get."""
         self._wanted = wanted
         self._folder = folder
         self._fit = fit
-        self._made: dict[object, int] = {}
-        self._written: dict[object, str] = {}
+        self._made: dict[Key, int] = {}
+        self._written: dict[Key, str] = {}
         self._files: list[Path] = []
         self._new_folder: Path | None = None
 
-    def image(self, key: object) -> bpy.types.Image | None:
-        """The image made for a key, or None where there is none (any more)."""
+    def image(self, key: Key) -> bpy.types.Image | None:
+        """The image made for a key, or None if it was not made or no longer exists."""
         uid = self._made.get(key)
         return next((image for image in bpy.data.images if image.session_uid == uid), None)
 
     def steps(self) -> Iterator[None]:
-        """Make every image that is missing; what one `next` does takes well below 100 ms for a map of 4096 pixels.
+        """Make every image that is missing; one `next` takes much less than 100 ms for a map of 4096 pixels.
 
-        Packing an image of many UDIM tiles is one slice. Raises PbrFitError where files cannot be written.
+        An image of many UDIM tiles is packed in one slice. Raises PbrFitError if files cannot be written.
         """
         for key, wanted in self._wanted.items():
             if self.image(key) is not None:
                 continue
             try:
                 if self._folder is not None:
-                    yield from self._write_beside(key, wanted)
+                    if key not in self._written:
+                        self._written[key] = yield from self._write_beside(self._folder, wanted)
                     image = loaded(self._written[key], wanted)
                 elif wanted.tiled:
                     image = yield from packed_tiles(wanted)
@@ -76,15 +80,15 @@ class ImageMaker:
                     image = packed(wanted)
             except OSError as error:
                 raise PbrFitError(
-                    f'The map "{wanted.name}" cannot be written: {error.strerror}.',
-                    "Make room, choose packed images in the settings, or save the .blend where you may write.",
+                    f'PBRfit cannot write the map "{wanted.name}": {error.strerror}.',
+                    "Make room, choose packed images in the settings, or save the .blend in a folder that you can write to.",
                 ) from error
             image[RECORD] = self._fit
             self._made[key] = image.session_uid
             yield
 
     def discard(self) -> None:
-        """Remove every image and file made; those that are gone already are fine."""
+        """Remove every image and file made, as far as they still exist."""
         images = [self.image(key) for key in self._made]
         bpy.data.batch_remove([image for image in images if image is not None])
         for path in self._files:
@@ -96,23 +100,24 @@ class ImageMaker:
         self._written.clear()
         self._files.clear()
 
-    def _write_beside(self, key: object, wanted: WantedImage) -> Iterator[None]:
-        if key in self._written:
-            return
-        if not self._folder.exists():
-            self._folder.mkdir()
-            self._new_folder = self._folder
+    def _write_beside(self, folder: Path, wanted: WantedImage) -> Generator[None, None, str]:
+        """Write an image's files slice by slice; returns its path for Blender, relative to the .blend."""
+        if not folder.exists():
+            folder.mkdir()
+            self._new_folder = folder
         stem = file_stem(wanted.name)
         if wanted.tiled:
             number = 0
-            while any(self._folder.glob(f"{stem}.*{wanted.suffix}")):
+            while any(folder.glob(f"{stem}.*{wanted.suffix}")):
                 number += 1
                 stem = f"{file_stem(wanted.name)}_{number:03d}"
+        name = f"{stem}.{UDIM}{wanted.suffix}"
         for tile, data in wanted.tiles.items():
-            path = free_path(self._folder, f"{stem}.{tile}" if tile else stem, wanted.suffix)
+            path = free_path(folder, f"{stem}.{tile}" if tile else stem, wanted.suffix)
             yield from self._write(path, data)
-            name = f"{stem}.{UDIM}{wanted.suffix}" if tile else path.name
-        self._written[key] = f"//{FOLDER}/{name}"
+            if not tile:
+                name = path.name
+        return f"//{FOLDER}/{name}"
 
     def _write(self, path: Path, data: bytes) -> Iterator[None]:
         with open(path, "xb") as file:
@@ -128,13 +133,13 @@ def packed(wanted: WantedImage) -> bpy.types.Image:
     image.pack(data=wanted.tiles[0], data_len=len(wanted.tiles[0]))
     image.source = "FILE"
     image.filepath_raw = f"//{FOLDER}/{file_stem(wanted.name)}{wanted.suffix}"
-    # After the data: a colour space set before would be forgotten when the file's type is found.
-    image.colorspace_settings.name = wanted.colour_space
+    # After the data: when Blender finds the file's type, it resets the color space.
+    image.colorspace_settings.name = wanted.color_space
     return image
 
 
-def packed_tiles(wanted: WantedImage) -> Iterator[None]:
-    """Make (and return, as a generator does) a new packed image of UDIM tiles: Blender packs such only from files."""
+def packed_tiles(wanted: WantedImage) -> Generator[None, None, bpy.types.Image]:
+    """Make and return a new packed image of UDIM tiles, slice by slice, by way of files: Blender packs tiles only so."""
     stem = file_stem(wanted.name)
     with tempfile.TemporaryDirectory(prefix="pbrfit_tiles_", dir=bpy.app.tempdir or None) as folder:
         for tile, data in wanted.tiles.items():
@@ -150,7 +155,7 @@ def packed_tiles(wanted: WantedImage) -> Iterator[None]:
 
 
 def loaded(path: str, wanted: WantedImage) -> bpy.types.Image:
-    """A new image that shows a file, or with <UDIM> in its path the files of tiles."""
+    """A new image that shows a file, or the files of tiles if its path has <UDIM>."""
     tiles = list(wanted.tiles)
     image = bpy.data.images.load(bpy.path.abspath(path.replace(UDIM, str(tiles[0]))), check_existing=False)
     image.name = wanted.name
@@ -160,5 +165,5 @@ def loaded(path: str, wanted: WantedImage) -> bpy.types.Image:
         for tile in tiles[1:]:
             image.tiles.new(tile_number=tile)
     image.filepath_raw = path
-    image.colorspace_settings.name = wanted.colour_space
+    image.colorspace_settings.name = wanted.color_space
     return image

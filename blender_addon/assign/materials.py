@@ -7,15 +7,16 @@ import json
 import uuid
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import bpy
 
 from ..common.errors import PbrFitError
 from ..common.names import DEFAULT_SCHEME, RECORD, material_name
 from ..common.node_layout import build_material_nodes, build_world_nodes
-from ..export.plan import GroupPlan, MapSet, objects_of
+from ..export.plan import GroupPlan, MapSet, SlotUse, objects_of
 from ..settings.properties import scene_values
-from .images import FILES, PACKED, ImageMaker, WantedImage, file_folder
+from .images import FILES, PACKED, ImageMaker, Key, WantedImage, file_folder
 from .memory import put_fitted, put_world, remembered, remove_unused
 
 MAPS = {"kd": ("Base Color", "sRGB"), "orm": ("ORM", "Non-Color"), "normal": ("Normal", "Non-Color")}
@@ -24,21 +25,21 @@ ENVIRONMENT = "environment.exr"
 
 @dataclass(frozen=True)
 class AssignOptions:
-    """What the artist chose for the result, as it was at the click.
+    """What the artist chose for the result at the time of the click.
 
-    alpha: connect the base colour's alpha; world_scene_uid: the scene that gets the learned light, None: none;
-    material_name: the scheme; image_storage: "PACKED" or "FILES"; scene_settings: all settings, for fitting again.
+    alpha: connect the base color's alpha; world_scene_uid: the scene that gets the learned light, or None;
+    material_name: the scheme; image_storage: "PACKED" or "FILES"; scene_settings: all settings, for another fit.
     """
 
     alpha: bool = False
     world_scene_uid: int | None = None
     material_name: str = DEFAULT_SCHEME
     image_storage: str = PACKED
-    scene_settings: dict = field(default_factory=dict)
+    scene_settings: dict[str, bool | int | str] = field(default_factory=dict)
 
     @classmethod
     def from_scene(cls, scene: bpy.types.Scene) -> AssignOptions:
-        """The choices of a scene. Raises PbrFitError where the naming scheme cannot be used."""
+        """The choices of a scene. Raises PbrFitError if the naming scheme cannot be used."""
         settings = scene.pbrfit
         material_name(settings.material_name, "Object", "Material")
         return cls(
@@ -52,8 +53,8 @@ class AssignOptions:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What was made. materials: names of the new ones, `material` the first; originals: names by slot of the first
-    object ("": none); world: name of the new one ("": none); notes: what the artist should know, sentences."""
+    """What was made. materials: names of the new ones, `material` is the first; originals: names by slot of the first
+    object ("" if none); world: name of the new one ("" if none); notes: sentences for the artist."""
 
     material: str
     originals: dict[int, str]
@@ -64,7 +65,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class NewMaterial:
-    """A material to make: its sets by UDIM tile (0: no tiles), by number within the plan, and one of them."""
+    """A material to make: the numbers of its sets in the plan, by UDIM tile (0: no tiles), and one of these sets."""
 
     name: str
     sets: dict[int, int]
@@ -72,14 +73,14 @@ class NewMaterial:
 
 
 def assignment_steps(
-    plan: GroupPlan, files: dict[str, bytes], record: dict, options: AssignOptions
+    plan: GroupPlan, files: dict[str, bytes], record: dict[str, Any], options: AssignOptions
 ) -> Generator[bool, None, Assignment]:
     """Create a material for each set of a plan from the result files, and put it into the slots of the set.
 
-    files: as in the result of the job; record: JSON values kept with the materials. Yields False after each slice of
-    preparation and True once before the last slice, which alone changes what the file shows. Closed before that, it
-    removes what it made, also when undo or loading a file has taken some of it.
-    Raises PbrFitError where the objects or slots are gone, or files cannot be written.
+    files: from the result of the fit; record: JSON values to keep with the materials. Yields False after each slice of
+    preparation, and True once before the last slice, the only one that changes what the file shows. If it is closed
+    before that, it removes what it made, even if undo or loading a file has removed a part already.
+    Raises PbrFitError if the objects or slots are gone, or files cannot be written.
     """
     fit = uuid.uuid4().hex
     notes = check_targets(plan)
@@ -93,7 +94,7 @@ def assignment_steps(
         for _ in maker.steps():
             yield False
         yield True
-        for _ in maker.steps():  # what undo took meanwhile
+        for _ in maker.steps():  # what undo has removed since
             pass
         check_targets(plan)
         return put_in_place(plan, materials, maker, {**record, "fit": fit}, options, tuple(notes))
@@ -103,8 +104,8 @@ def assignment_steps(
 
 
 def new_materials(plan: GroupPlan, scheme: str) -> list[NewMaterial]:
-    """The materials of a plan: one for each set, save that the UDIM tiles of one set share one."""
-    found: dict[tuple, NewMaterial] = {}
+    """The materials of a plan: one for each set, except that the UDIM tiles of a material share one."""
+    found: dict[tuple[SlotUse, ...], NewMaterial] = {}
     names = {item.uid: item.name for item in plan.objects}
     for index, map_set in enumerate(plan.sets):
         if map_set.slots not in found:
@@ -114,10 +115,10 @@ def new_materials(plan: GroupPlan, scheme: str) -> list[NewMaterial]:
     return list(found.values())
 
 
-def seen_and_unseen(materials: list[NewMaterial], record: dict) -> tuple[list[NewMaterial], list[str]]:
-    """Those materials of which the fit has seen anything, and the names of the sets of the others.
+def seen_and_unseen(materials: list[NewMaterial], record: dict[str, Any]) -> tuple[list[NewMaterial], list[str]]:
+    """The materials of which any view sees a face, and the set names of the others.
 
-    Raises PbrFitError where it has seen none.
+    Raises PbrFitError if no view sees anything.
     """
     measured = record.get("metrics", {}).get("sets", [])
     unseen = {index for index, values in enumerate(measured) if values["samples"] == 0}
@@ -129,9 +130,9 @@ def seen_and_unseen(materials: list[NewMaterial], record: dict) -> tuple[list[Ne
 
 def wanted_images(
     materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: GroupPlan, options: AssignOptions
-) -> dict[tuple[int, str], WantedImage]:
+) -> dict[Key, WantedImage]:
     """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
-    wanted = {}
+    wanted: dict[Key, WantedImage] = {}
     for number, material in enumerate(materials):
         for key, (label, space) in MAPS.items():
             names = {
@@ -147,12 +148,12 @@ def wanted_images(
 
 
 def check_targets(plan: GroupPlan) -> list[str]:
-    """What is missing of the plan's objects, sentences; PbrFitError where none is left, or a slot of those left is."""
+    """Sentences about missing objects of the plan. Raises PbrFitError if none is left, or if one left lacks a slot."""
     objects = objects_of(plan)
     gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
     if len(gone) == len(plan.objects):
         what = "The object is" if len(gone) == 1 else "The objects are"
-        raise PbrFitError(f"{what} gone, so what was fitted cannot be assigned.", "Fit it again.")
+        raise PbrFitError(f"{what} gone, so the result cannot be assigned.", "Fit it again.")
     for map_set in plan.sets:
         for use in map_set.slots:
             found = objects[use.object_uid]
@@ -166,11 +167,11 @@ def put_in_place(
     plan: GroupPlan,
     materials: list[NewMaterial],
     maker: ImageMaker,
-    record: dict,
+    record: dict[str, Any],
     options: AssignOptions,
     notes: tuple[str, ...],
 ) -> Assignment:
-    """Make the materials (one for each name of UV map among a set's objects) and the world, and show them."""
+    """Make the materials and the world, and show them. A set gets one material for each name of its objects' UV maps."""
     record = {**record, "scene_settings": options.scene_settings, "objects": [item.name for item in plan.objects]}
     objects = objects_of(plan)
     names: list[str] = []
@@ -197,7 +198,7 @@ def put_in_place(
 
 
 def new_material(
-    wanted: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict, alpha: bool
+    wanted: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict[str, Any], alpha: bool
 ) -> bpy.types.Material:
     """A new fitted material with its record."""
     material = bpy.data.materials.new(wanted.name)
@@ -207,7 +208,7 @@ def new_material(
 
 
 def put_learned_world(plan: GroupPlan, maker: ImageMaker, fit: str, options: AssignOptions) -> str:
-    """Give the scene of the options a new world that shows the learned light, if there is any; returns its name."""
+    """Give the scene of the options a new world with the learned light, if there is any; returns its name, or ""."""
     image = maker.image((-1, "environment"))
     scene = next((item for item in bpy.data.scenes if item.session_uid == options.world_scene_uid), None)
     if image is None or scene is None:
@@ -216,12 +217,12 @@ def put_learned_world(plan: GroupPlan, maker: ImageMaker, fit: str, options: Ass
     world[RECORD] = fit
     build_world_nodes(world, image, "Learned Environment")
     put_world(scene, world, fit)
-    return world.name
+    return str(world.name)
 
 
 def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Material]:
     """The fitted materials of an object, shown or not, each once."""
-    seen = set()
+    seen: set[bpy.types.Material] = set()
     for item in remembered(scene_object):
         material = item.entry.get("fitted")
         if material is not None and material not in seen:
@@ -229,6 +230,7 @@ def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Mater
             yield material
 
 
-def record_of(material: bpy.types.Material) -> dict:
+def record_of(material: bpy.types.Material) -> dict[str, Any]:
     """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit."""
-    return json.loads(material[RECORD])
+    record: dict[str, Any] = json.loads(material[RECORD])
+    return record

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was there before a fit, remembered on the object and the scene, so that it can be shown again and put back.
+"""What was there before a fit, remembered on the object and the scene, so that it can be shown again or restored.
 
-For each slot there is a stack: a fitted material can be fitted again. Nothing says which of the two is shown: that
-follows from what the slot holds, so undo cannot make it wrong. The memory is of plain custom properties, which are
-saved with the file and count as users of the materials that they point at.
+Each slot has a stack, since a fitted material can be fitted again. The memory does not store which material is shown:
+the slot tells that, so undo cannot make it wrong. The memory is made of plain custom properties, which Blender saves
+with the file, and which count as users of the materials that they refer to.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Remembered:
     @property
     def shows_fitted(self) -> bool:
         """Whether the slot holds the fitted material (or else what was there before)."""
-        return self.slot.material == self.entry.get("fitted")
+        return bool(self.slot.material == self.entry.get("fitted"))
 
 
 # The stacks ---------------------------------------------------------------------------------------------------------
 
 
 def push(owner: bpy.types.ID, key: str, entry: dict[str, Any]) -> None:
-    """Put an entry on the stack `key` of an object or scene; entries that are None are left out."""
+    """Put an entry on the stack `key` of an object or scene; values that are None are left out."""
     if MEMORY not in owner:
         owner[MEMORY] = {}
     if key not in owner[MEMORY]:
@@ -55,7 +55,7 @@ def top(owner: bpy.types.ID, key: str) -> Any | None:
 
 
 def drop(owner: bpy.types.ID, key: str) -> None:
-    """Take the last entry off the stack `key`; empty stacks go."""
+    """Remove the last entry of the stack `key`, and the stack if it is empty then."""
     stack = owner[MEMORY][key]
     del stack[str(len(stack))]
     if not len(stack):
@@ -70,12 +70,14 @@ def drop(owner: bpy.types.ID, key: str) -> None:
 def remembered(scene_object: bpy.types.Object) -> Iterator[Remembered]:
     """The slots of an object that hold a fitted material, or what was there before it.
 
-    Where slots were moved, the one that holds the fitted material counts; slots into which the artist has put
-    something else since are left out.
+    If slots were moved, the one that holds the fitted material counts. Slots to which the artist has since given another
+    material are left out.
     """
     slots = list(scene_object.material_slots)
     for key in sorted(scene_object.get(MEMORY, {}).keys()):
         entry = top(scene_object, key)
+        if entry is None:
+            continue
         known = {entry.get("original"), entry.get("fitted")}
         index = int(key)
         if index < len(slots) and slots[index].material in known:
@@ -88,16 +90,18 @@ def remembered(scene_object: bpy.types.Object) -> Iterator[Remembered]:
             yield Remembered(slot, key, entry)
 
 
-def put_fitted(scene_object: bpy.types.Object, slot_index: int, fitted: bpy.types.Material, fit: str) -> list:
-    """Put a fitted material into a slot and remember what was there; returns fitted materials that this supersedes.
+def put_fitted(
+    scene_object: bpy.types.Object, slot_index: int, fitted: bpy.types.Material, fit: str
+) -> list[bpy.types.Material]:
+    """Put a fitted material into a slot and remember what was there; returns the fitted materials that this replaces.
 
-    The original gets a fake user where it has none. A slot of a mesh that other objects use too is linked to the
-    object, so that the others keep their look.
+    The original gets a fake user if it has none. If other objects use the mesh too, the slot is linked to the object, so
+    that the others keep their look.
     """
     slot, key = scene_object.material_slots[slot_index], str(slot_index)
     original, link, hidden = slot.material, slot.link, None
     kept = keep(original)
-    superseded = []
+    superseded: list[bpy.types.Material | None] = []
     while (last := top(scene_object, key)) is not None and original != last.get("fitted"):
         superseded.append(last.get("fitted"))
         drop(scene_object, key)
@@ -111,7 +115,7 @@ def put_fitted(scene_object: bpy.types.Object, slot_index: int, fitted: bpy.type
 
 
 def keep(owner: bpy.types.ID | None) -> bool:
-    """Give a datablock of this file a fake user; whether this fit (or a remembered one) is why it has one."""
+    """Give a datablock of this file a fake user; returns whether it has one because of this fit or a remembered one."""
     if owner is None or owner.library is not None:
         return False
     if not owner.use_fake_user:
@@ -122,25 +126,25 @@ def keep(owner: bpy.types.ID | None) -> bool:
 
 def shared(mesh: bpy.types.Mesh) -> bool:
     """Whether more than one object uses the mesh."""
-    return mesh.users - int(mesh.use_fake_user) > 1
+    return bool(mesh.users - int(mesh.use_fake_user) > 1)
 
 
 def all_entries() -> Iterator[Any]:
-    """Every entry of the file."""
+    """Every entry in the file."""
     for owner in (*bpy.data.objects, *bpy.data.scenes):
         for stack in owner.get(MEMORY, {}).values():
             yield from stack.values()
 
 
 def show_fitted(slot: bpy.types.MaterialSlot, entry: Any) -> None:
-    """Have a slot hold its fitted material."""
+    """Put the fitted material into its slot."""
     if entry["own_link"]:
         slot.link = "OBJECT"
     slot.material = entry.get("fitted")
 
 
 def show_original(slot: bpy.types.MaterialSlot, entry: Any) -> None:
-    """Have a slot hold what was there before the fit, in the same way."""
+    """Put what was there before the fit into its slot, linked as it was."""
     if slot.link != entry["link"]:
         slot.material = entry.get("hidden")
         slot.link = entry["link"]  # the mesh's own slot still holds the original
@@ -152,14 +156,14 @@ def show_original(slot: bpy.types.MaterialSlot, entry: Any) -> None:
 
 
 def shown(scene_objects: Iterable[bpy.types.Object]) -> str:
-    """What the objects show: "FITTED" where any fitted material is shown, "ORIGINAL", or "" where none was fitted."""
+    """What the objects show: "FITTED" if any fitted material is shown, else "ORIGINAL", or "" if none was fitted."""
     found = [item.shows_fitted for scene_object in scene_objects for item in remembered(scene_object)]
     return ("FITTED" if any(found) else "ORIGINAL") if found else ""
 
 
 def show(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object], fitted: bool) -> None:
-    """Have all slots of the objects show their fitted materials, or what was there before; and the world with them."""
-    fits = set()
+    """Make all slots of the objects show their fitted materials, or what was there before; and the world with them."""
+    fits: set[str] = set()
     for scene_object in scene_objects:
         for item in list(remembered(scene_object)):
             fits.add(item.entry["fit"])
@@ -178,13 +182,14 @@ def learned_world(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Obje
 
 
 def revert(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) -> list[str]:
-    """Put back what the objects had before their last fit; returns the names of the materials that were taken off.
+    """Restore what the objects had before their last fit; returns the names of the materials that were removed from them.
 
-    Materials, images and worlds that the fit made go where nothing else uses them; fake users that it added go where
-    no other fit needs them. Files that were written stay.
+    Materials, images and worlds that the fit made are removed if nothing else uses them, and fake users that it added if
+    no other fit needs them. Written files stay.
     """
     taken: dict[str, bpy.types.Material] = {}
-    fits, released = set(), []
+    fits: set[str] = set()
+    released: list[bpy.types.ID | None] = []
     for scene_object in scene_objects:
         for item in list(remembered(scene_object)):
             if item.shows_fitted:
@@ -195,7 +200,7 @@ def revert(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) ->
             if item.entry["kept"]:
                 released.append(item.entry.get("original"))
             drop(scene_object, item.key)
-    worlds = []
+    worlds: list[bpy.types.World | None] = []
     light = top(scene, WORLD)
     if light is not None and light["fit"] in fits:
         if scene.world == light.get("fitted"):
@@ -211,7 +216,7 @@ def revert(scene: bpy.types.Scene, scene_objects: Iterable[bpy.types.Object]) ->
 
 
 def put_world(scene: bpy.types.Scene, world: bpy.types.World, fit: str) -> None:
-    """Give the scene a world and remember the old one, which gets a fake user where it has none."""
+    """Give the scene a world and remember the old one, which gets a fake user if it has none."""
     original = scene.world
     kept = keep(original)
     last = top(scene, WORLD)
@@ -222,7 +227,7 @@ def put_world(scene: bpy.types.Scene, world: bpy.types.World, fit: str) -> None:
 
 
 def release(owners: Iterable[bpy.types.ID | None]) -> None:
-    """Take fake users away that fits added, save from what another remembered fit still keeps."""
+    """Remove fake users that fits added, except from what another remembered fit still keeps."""
     needed = {entry.get("original") for entry in all_entries() if entry.get("kept")}
     for owner in owners:
         if owner is not None and owner not in needed:

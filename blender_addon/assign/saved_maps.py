@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maps as files in a folder of the artist's choice; no file is ever overwritten."""
+"""Save maps as files in a folder of the artist's choice, and never overwrite a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
 
 
 def write_new(folder: Path, name: str, suffix: str, data: bytes) -> Path:
-    """Write a file named after `name`, with a number where there is one already. Raises PbrFitError."""
+    """Write a file named after `name`, with a number if that file exists. Raises PbrFitError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = free_path(folder, file_stem(name), suffix)
@@ -26,15 +26,15 @@ def write_new(folder: Path, name: str, suffix: str, data: bytes) -> Path:
             file.write(data)
     except OSError as error:
         raise PbrFitError(
-            f"{folder} cannot be written to: {error.strerror}.", "Choose another folder, or make room."
+            f"PBRfit cannot write to {folder}: {error.strerror}.", "Choose another folder, or make room."
         ) from error
     return path
 
 
 def image_files(image: bpy.types.Image) -> dict[int, bytes]:
-    """The bytes of an image's files by UDIM tile, {0: bytes} without tiles; with changes that are not saved yet.
+    """The bytes of an image's files by UDIM tile, {0: bytes} without tiles, including changes that are not saved yet.
 
-    Raises PbrFitError where a file is missing, or this Blender cannot save such changes without changing the image.
+    Raises PbrFitError if a file is missing, or if this Blender cannot save such changes without changing the image.
     """
     tiles = [tile.number for tile in image.tiles] if image.source == "TILED" else [0]
     if not image.is_dirty and image.packed_file is not None:
@@ -52,14 +52,14 @@ def image_files(image: bpy.types.Image) -> dict[int, bytes]:
             return {tile: Path(place.replace("<UDIM>", str(tile))).read_bytes() for tile in tiles}
         except OSError as error:
             raise PbrFitError(
-                f'The map "{image.name}" misses its file {place}.', "Find it with File > External Data."
+                f'The map "{image.name}" has no file: {place} does not exist.', "Find it with File > External Data."
             ) from error
 
 
 def save_images(owners: Iterable[bpy.types.Material | bpy.types.World], folder: Path) -> list[Path]:
-    """Save the maps of fitted materials and worlds to a folder; returns the files."""
+    """Save the maps of fitted materials and worlds to a folder; returns the paths."""
     images = dict.fromkeys(image for owner in owners for image in images_of(owner.node_tree) if RECORD in image)
-    written = []
+    written: list[Path] = []
     for image in images:
         suffix = Path(image.filepath).suffix or ".png"
         for tile, data in image_files(image).items():
@@ -68,8 +68,8 @@ def save_images(owners: Iterable[bpy.types.Material | bpy.types.World], folder: 
 
 
 def save_results(plan: GroupPlan, files: dict[str, bytes], folder: Path) -> list[Path]:
-    """Save the files of a job's result that has not been assigned; returns the files."""
-    written = []
+    """Save the files of a result that has not been assigned; returns the paths."""
+    written: list[Path] = []
     for name, data in files.items():
         *number, file_name = name.split("/")
         stem, suffix = Path(file_name).stem, Path(file_name).suffix

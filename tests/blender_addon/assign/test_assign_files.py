@@ -1,4 +1,4 @@
-"""What else a result brings: a learned world, files beside the .blend, and what happens when the file changes meanwhile."""
+"""What else a result has: a learned world, files beside the .blend, and changes of the file while it is assigned."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_slice_of_large_maps_is_short(addon) -> None:
     _, steps = steps_of(addon, {f"{key}.png": png(noise) for key in ("kd", "orm", "normal")})
     seconds = []
     while True:
-        began = time.thread_time()  # of the processor: other work on the machine does not count
+        began = time.thread_time()  # processor time, so that other programs do not count
         try:
             next(steps)
         except StopIteration:

@@ -1,4 +1,4 @@
-"""The fitted materials: node trees a person can read, originals kept, and the way back."""
+"""The fitted materials: node trees that a person can read, originals that stay, and the way back."""
 
 from __future__ import annotations
 

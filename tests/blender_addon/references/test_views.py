@@ -1,4 +1,4 @@
-"""The cameras: spread, framing, and that both Blenders and the renderer mean the same camera."""
+"""The cameras: how they spread and frame, and that both Blenders and the renderer mean the same camera."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def to_renderer(points: np.ndarray) -> np.ndarray:
 
 
 def clip(view, points: np.ndarray) -> np.ndarray:
-    """Normalised device coordinates [N, 3] of world points (Blender's axes)."""
+    """Normalized device coordinates [N, 3] of world points (Blender's axes)."""
     camera = view.for_renderer()
     homogeneous = np.concatenate([to_renderer(points), np.ones((len(points), 1))], axis=1)
     projected = homogeneous @ np.array(camera["view"]).T @ np.array(camera["projection"]).T
@@ -52,7 +52,7 @@ def test_cameras_are_well_spread(views) -> None:
     directions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
     cosines = directions @ directions.T - 2.0 * np.eye(len(views))
     nearest = np.degrees(np.arccos(cosines.max(axis=1)))
-    # 28 equal caps have a radius of 21.8 degrees, so neighbours are at best about 40 apart
+    # 28 equal caps have a radius of 21.8 degrees, so neighbors are at best about 40 apart
     assert nearest.min() > 25.0
     gaps = sphere_points(2000) - CENTRE
     farthest = np.degrees(np.arccos((gaps / RADIUS @ directions.T).max(axis=1))).max()
