@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 
@@ -97,6 +97,15 @@ class EnvironmentLight(torch.nn.Module):
     def clamp_(self, minimum: float = 0.0, maximum: float | None = None) -> None:
         """Clamp the base radiance in place."""
         self.base.clamp_(minimum, maximum)
+
+    @overload
+    def build_mips(self, prefilter: Literal["accurate"] = "accurate", cutoff: float = 0.99) -> PrefilteredLight: ...
+
+    @overload
+    def build_mips(self, prefilter: Literal["nvdiffrec"], cutoff: float = 0.99) -> SeedLight: ...
+
+    @overload
+    def build_mips(self, prefilter: Prefilter, cutoff: float = 0.99) -> PrefilteredLight | SeedLight: ...
 
     def build_mips(self, prefilter: Prefilter = "accurate", cutoff: float = 0.99) -> PrefilteredLight | SeedLight:
         """Prefilter the base. The operator is built once per resolution and device and kept for the process.
