@@ -22,7 +22,7 @@ from render.texture.sampling import shrink_axis
 LARGEST_MAPS = 4096
 # Square images of one size are shown as they are where their coarsest level has at most so many texels a side.
 _COARSEST = 64
-# Rec.709: how Blender makes a number of a colour.
+# Rec.709: how Blender makes a number of a color.
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 

@@ -118,8 +118,8 @@ def test_an_update_installs_this_add_ons_backend(addon, setup, nothing_to_downlo
 
     # It is what the preferences lead to now, and it works.
     addon.preferences.backend_python = ""
-    assert setup.local_command(addon.settings.preferences) == [str(python), "-m", "backend"]
-    assert setup.backend_found(addon.settings.preferences) == "The environment that was set up here"
+    assert setup.local_command(addon.preferences) == [str(python), "-m", "backend"]
+    assert setup.backend_found(addon.preferences) == "The environment that was set up here"
     assert (
         setup.environment_found()
         == f"Set up: PBRfit {setup.addon_version()} with PyTorch for the processor, on " + (status.environment.base)
