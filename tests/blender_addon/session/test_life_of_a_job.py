@@ -1,36 +1,27 @@
-"""A fit goes on whatever the artist does meanwhile, and whatever becomes of its processes."""
+"""A fit goes on whatever the artist does meanwhile, and whatever becomes of the second Blender."""
 
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from support.blender.scenes import hdri_world, paint, ready_cube, run_to_end, small_fit, snapshot
+from support.blender.scenes import hdri_world, paint, ready_cube, run_to_end, snapshot
 from support.blender.session_steps import (
-    backend_of,
     failure,
     finish,
     poll_until,
     rendered,
     renderer_of,
     start,
+    tiny_fit,
     warm_backend,
 )
 
 bpy = pytest.importorskip("bpy")
-
-
-def tiny_fit() -> None:
-    """Settings of a fit of seconds."""
-    small_fit()
-    settings = bpy.context.scene.pbrfit
-    settings.resolution, settings.view_size, settings.samples = 16, 24, 1
-    settings.views, settings.held_out_views = 5, 1
 
 
 @pytest.fixture
@@ -325,72 +316,6 @@ def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkey
     assert all(process.poll() is not None for process in processes)
     assert leftovers() == before
     assert list(temporary.iterdir()) == []
-
-
-# The backend ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.any_blender
-def test_resume_after_a_killed_backend_goes_on_from_its_checkpoint(addon, cube) -> None:
-    settings = bpy.context.scene.pbrfit
-    settings.quality, settings.resolution, settings.view_size = "high", 256, 64
-    session = start(addon)
-    kept = addon.setup.backend_process._home / "checkpoints"
-    poll_until(session, lambda status: status.iteration > 0 and any(path.is_file() for path in kept.rglob("*")))
-    backend = backend_of(session)
-    backend.kill()
-    assert "The backend ended with status -9." in failure(session)
-    assert session.status.can_resume
-    assert not addon.session.session.running()
-    assert bpy.ops.pbrfit.resume() == {"FINISHED"}
-    assert not session.status.can_resume
-    poll_until(session, lambda status: status.iteration > 0)
-    bpy.ops.pbrfit.apply_now()
-    finish(session)
-    assert session.result.metrics["resumed_at_iteration"] > 0
-    assert is_fitted("Cube")
-    assert addon.setup.backend_process._local._process.pid != backend.pid
-
-
-@pytest.mark.any_blender
-def test_backend_that_does_not_start_again_is_tried_a_few_times(addon, cube, monkeypatch) -> None:
-    session = start(addon)
-    poll_until(session, lambda status: status.state == "rendering")
-    folder = session._folder
-    backend_of(session).kill()
-    failure(session)
-    addon.preferences.backend_python = "/bin/false"
-    monkeypatch.setattr(addon.session.backend_link, "RESTART_DELAYS", (0.0, 0.1, 0.2))
-    started = []
-    original = addon.session.backend_link.local_backend
-    monkeypatch.setattr(
-        addon.session.backend_link, "local_backend", lambda *arguments: started.append(1) or original(*arguments)
-    )
-    bpy.ops.pbrfit.resume()
-    assert "The backend ended with status 1." in failure(session)
-    assert len(started) == 3
-    assert session.status.can_resume
-    assert folder.exists()
-    assert bpy.ops.pbrfit.dismiss() == {"FINISHED"}
-    assert not folder.exists()
-    assert addon.session.session.current() is None
-
-
-@pytest.mark.any_blender
-def test_backend_that_hangs_is_replaced(addon, cube) -> None:
-    """A stopped process lives but answers nothing: it counts as lost, and is not used again."""
-    session = start(addon)
-    poll_until(session, lambda status: status.state == "rendering")
-    backend = backend_of(session)
-    backend.send_signal(signal.SIGSTOP)
-    deadline = time.monotonic() + 60.0
-    while not session.poll().finished and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert session.status.can_resume
-    assert "The backend is gone" in session.status.message
-    assert backend.poll() is not None
-    bpy.ops.pbrfit.resume()
-    finish(session)
 
 
 @pytest.mark.any_blender

@@ -6,7 +6,15 @@ import time
 from collections.abc import Callable
 
 import bpy
-from support.blender.scenes import TIMEOUT_S, run_to_end
+from support.blender.scenes import TIMEOUT_S, run_to_end, small_fit
+
+
+def tiny_fit() -> None:
+    """Settings of a fit of seconds."""
+    small_fit()
+    settings = bpy.context.scene.pbrfit
+    settings.resolution, settings.view_size, settings.samples = 16, 24, 1
+    settings.views, settings.held_out_views = 5, 1
 
 
 def warm_backend(addon) -> None:
