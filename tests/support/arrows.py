@@ -84,10 +84,15 @@ ARROWS = _read(LIST)
 
 def drawing(arrows: Mapping[str, set[str]]) -> str:
     """The arrows as a mermaid graph, without those that a longer way implies; a room's arrows to `render` are one."""
+    linked = {folder for folder, targets in arrows.items() if targets}.union(*arrows.values())
     lines = ["```mermaid", "graph TD"]
     for room in ROOMS:
         lines.append(f'  subgraph {_name(room)}_room["{room}/"]')
-        lines += [f'    {_name(folder)}["{_label(folder)}"]' for folder in arrows if folder.partition("/")[0] == room]
+        lines += [
+            f'    {_name(folder)}["{_label(folder)}"]'
+            for folder in arrows
+            if _room(folder) == room and folder in linked
+        ]
         lines.append("  end")
     for folder, targets in arrows.items():
         implied = set[str]().union(*(reached(arrows, target) for target in targets))
@@ -100,9 +105,8 @@ def drawing(arrows: Mapping[str, set[str]]) -> str:
 
 
 def _name(folder: str) -> str:
-    return folder.replace("/", "_").strip("_")
+    return folder.replace("/", "_")
 
 
 def _label(folder: str) -> str:
-    room, _, inner = folder.partition("/")
-    return inner or {"render": "the face", "backend": "its name", "blender_addon": "registration"}[room]
+    return folder.partition("/")[2] or "__init__"
