@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend's own Python environment: finding it, making it, starting it."""
+"""The backend on this machine: find it, set up its Python environment, check it and start it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment that "Set Up Backend" makes: where it lies, what is in it, and the one that counts."""
+"""The environment that "Set Up Backend" makes: where it is, what is in it, and which one is in use."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import bpy
 from ..common.package import ADDON
 
 RECORD = "ready.json"
-# Short, and so are the names below it: Windows allows 260 characters for a whole path, of which torch needs half.
+# Short names: Windows allows 260 characters for a whole path, and torch needs half of them.
 SLOTS = ("a", "b")
 
 
 @dataclass(frozen=True)
-class Environment:
-    """An environment. folder: of them all; slot: its own folder's name there; version: of PBRfit in it; build: of torch
-    (see `torch_builds`); base: the Python it was made with.
+class BackendEnvironment:
+    """An environment. folder: of all environments; slot: its own folder's name there; version: of its PBRfit; build: of
+    its torch (see `torch_builds`); base: the Python that made it.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class Environment:
 
 
 def environments_folder() -> Path:
-    """The folder for environments, in the add-on's own folder among the user's files; need not exist. Main thread."""
+    """The folder for environments, in the add-on's folder of the user; it may not exist yet. For the main thread."""
     return Path(bpy.utils.extension_path_user(ADDON, path="env"))
 
 
@@ -46,18 +46,18 @@ def python_in(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def finished_environment(folder: Path) -> Environment | None:
-    """The environment that was set up, or None where none was, or where it or the Python below it has gone."""
+def finished_environment(folder: Path) -> BackendEnvironment | None:
+    """The environment that was set up, or None if none was, or if its Python or the Python below it no longer exists."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        found = Environment(folder, record["slot"], record["version"], record["build"], record["base"])
+        found = BackendEnvironment(folder, record["slot"], record["version"], record["build"], record["base"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.slot in SLOTS and found.python.exists() else None
 
 
-def keep(environment: Environment) -> None:
-    """Make an environment the one that counts, and remove the one before it."""
+def keep(environment: BackendEnvironment) -> None:
+    """Use this environment from now on, and remove the one before it."""
     record = {name: getattr(environment, name) for name in ("slot", "version", "build", "base")}
     temporary = environment.folder / f"{RECORD}.new"
     temporary.write_text(json.dumps(record), encoding="utf-8")
@@ -68,5 +68,5 @@ def keep(environment: Environment) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Let no environment count any more."""
+    """Use no environment any more."""
     (folder / RECORD).unlink(missing_ok=True)

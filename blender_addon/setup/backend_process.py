@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend on this machine: found, started as its own process, watched, and ended with Blender."""
+"""The backend on this machine: find it, start it as its own process, watch it, and end it with Blender."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SET_UP = (
 
 
 def backend_command(python: str) -> list[str]:
-    """The command of the backend, without its arguments: that of `python`, the preference, where it is not empty; else
-    that of the environment which "Set Up Backend" made; else pbrfit on the search path.
+    """The command of the backend, without arguments.
 
-    Raises PbrFitError where there is no such program.
+    It is that of `python`, the preference, if that is not empty; else that of the environment that "Set Up Backend"
+    made; else pbrfit on the search path. Raises PbrFitError if there is no such program.
     """
     if python:
         if shutil.which(python) is None:
@@ -47,25 +47,25 @@ def backend_command(python: str) -> list[str]:
 
 
 def client_keys() -> KeyPair:
-    """Who this user's Blender is to a backend: keys in the add-on's own folder, made when first asked for.
+    """The keys that identify this user's Blender to a backend. They are in the add-on's folder; the first call makes them.
 
-    Raises PbrFitError where they can be neither read nor made.
+    Raises PbrFitError if they can be neither read nor made.
     """
     try:
         folder = bpy.utils.extension_path_user(ADDON, create=True)
         return kept_keys(Path(folder) / "client_keys.json")
     except (KeyFileError, OSError) as error:
-        cause = getattr(error, "cause", f"The add-on's folder cannot be used: {error}.")
+        cause = getattr(error, "cause", f"PBRfit cannot use the add-on's folder: {error}.")
         raise PbrFitError(cause, getattr(error, "cure", "Check who may write to Blender's user folder.")) from error
 
 
 class LocalBackend:
-    """A backend process of this Blender. It ends by itself when Blender is gone."""
+    """A backend process of this Blender. It ends by itself when Blender has ended."""
 
     def __init__(self, command: list[str], home: Path, public_key: str) -> None:
-        """Start it; returns at once. Raises PbrFitError where the program cannot be started.
+        """Start it; returns at once. Raises PbrFitError if the program cannot start.
 
-        home: an existing folder for its log, address, temporary files and checkpoints; public_key: the only client's.
+        home: an existing folder for its log, address, temporary files and checkpoints; public_key: of its only client.
         """
         self.command = command
         self._address_file = home / "address.json"
@@ -79,15 +79,15 @@ class LocalBackend:
             with open(self._log, "wb") as log:
                 self._process = start_process(command + arguments, home, log, subprocess.STDOUT)
         except OSError as error:
-            raise PbrFitError(f'The backend "{command[0]}" cannot be started: {error.strerror}.', SET_UP) from error
+            raise PbrFitError(f'The backend "{command[0]}" cannot start: {error.strerror}.', SET_UP) from error
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def poll_address(self) -> tuple[str, str] | None:
-        """Its address and public key, or None while it starts. Raises PbrFitError when it ended or takes too long."""
+        """Its address and public key, or None while it starts. Raises PbrFitError if it has ended or takes too long."""
         status = self._process.poll()
         if status is not None:
             raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", SET_UP)
@@ -98,29 +98,29 @@ class LocalBackend:
             except FileNotFoundError:
                 if time.monotonic() > self._deadline:
                     cause = f"The backend did not answer within {START_SECONDS:.0f} seconds.{self.last_words()}"
-                    raise PbrFitError(cause, "Try again, and look at what else keeps this machine busy.") from None
+                    raise PbrFitError(cause, "Try again, and look for programs that keep this machine busy.") from None
         return self._address
 
     def stop(self, patience: float) -> None:
-        """End the process: ask, and kill after `patience` seconds (0: at once)."""
+        """Ask the process to end, and kill it after `patience` seconds (0: at once)."""
         end_process(self._process, patience)
 
     def last_words(self) -> str:
-        """The end of its log, to follow a sentence of an error; empty where it said nothing."""
+        """The end of its log, to add to an error's cause; empty if the log is empty."""
         tail = log_tail(self._log)
         return f" Its last words:\n{tail}\n" if tail else ""
 
 
 _local: LocalBackend | None = None
 _home: Path | None = None
-# A render asks in a thread of its own.
+# A render calls from its own thread.
 _lock = threading.RLock()
 
 
 def local_backend(command: list[str], public_key: str) -> LocalBackend:
-    """The backend of this Blender, started where none runs; it is kept warm for the next fit.
+    """The backend of this Blender, started if none runs; it keeps running for the next fit.
 
-    Its folder, with the checkpoints of fits that were cut short, outlives it until `stop_local_backend`.
+    Its folder, with the checkpoints of interrupted fits, stays until `stop_local_backend`.
     """
     global _local, _home
     with _lock:
@@ -134,12 +134,12 @@ def local_backend(command: list[str], public_key: str) -> LocalBackend:
 
 
 def local_backend_runs() -> bool:
-    """Whether this Blender has a backend that lives."""
+    """Whether this Blender has a backend that runs."""
     return _local is not None and _local.running
 
 
 def lose_local_backend() -> None:
-    """Kill this Blender's backend, if it has one; the next one finds its checkpoints."""
+    """Kill this Blender's backend, if it has one; the next one can use its checkpoints."""
     global _local
     if _local is not None:
         _local.stop(patience=0.0)

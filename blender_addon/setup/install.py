@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Setting up the backend: an environment of its own for it, never Blender's Python.
+"""Set up the backend in an environment of its own, never in Blender's Python.
 
-The work is done by a thread that runs venv and pip; Blender's main thread only looks at its status.
+A thread runs venv and pip; Blender's main thread only reads its status.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ import shutil
 import subprocess
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from ..common.errors import PbrFitError
 from ..common.package import shipped_file
 from ..common.process_group import kill_group, start_group
 from .backend_check import doctor_command, doctor_report
-from .backend_environment import SLOTS, Environment, environments_folder, finished_environment, forget, keep
+from .backend_environment import (
+    SLOTS,
+    BackendEnvironment,
+    environments_folder,
+    finished_environment,
+    forget,
+    keep,
+)
 from .pip_output import PipProgress, pip_trouble
 from .system_python import find_python
 from .torch_builds import TorchBuild
@@ -27,9 +34,9 @@ from .torch_builds import TorchBuild
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 LOG = "setup.log"
 COUNTING_PIP = (24, 1)  # the first with --progress-bar raw
-# Parts of the bar; of the time, torch takes most.
+# Parts of the progress bar. Torch takes most of the time.
 FOUND, MADE, UPDATED, TORCH, PACKAGES = 0.02, 0.08, 0.12, 0.75, 0.92
-DOWNLOADING = 0.8  # of the part of a pip run; the rest is for installing
+DOWNLOADING = 0.8  # of the part of one run of pip; the rest is for the installation
 OTHER_PACKAGES = 0.35  # of the download
 
 
@@ -41,47 +48,47 @@ class SetupStatus:
     message: str = "Looking for Python"
     fraction: float = 0.0
     error: PbrFitError | None = None
-    environment: Environment | None = None
+    environment: BackendEnvironment | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the setup has ended."""
         return self.state != RUNNING
 
 
 class _Cancelled(Exception):
-    """The user wants no more of it."""
+    """The user has cancelled the setup."""
 
 
 def environment_python() -> Path | None:
-    """The Python of the environment that "Set Up Backend" made, or None where there is none."""
+    """The Python of the environment that "Set Up Backend" made, or None if there is none."""
     found = finished_environment(environments_folder())
     return found.python if found is not None else None
 
 
 def bundled_wheel() -> Path:
-    """The wheel of the backend that this add-on carries. Raises PbrFitError where there is none."""
+    """The backend's wheel in this add-on. Raises PbrFitError if there is none."""
     wheels = sorted(shipped_file("backend_wheel").glob("pbrfit-*.whl"))
     if len(wheels) != 1:
-        cause = "This add-on carries no backend: it was not installed from a zip that build_addon.py makes."
+        cause = "This add-on contains no backend: it was not installed from a zip that build_addon.py makes."
         raise PbrFitError(cause, "Install PBRfit's zip in Blender again.")
     return wheels[0]
 
 
 class BackendSetup:
-    """One setup, from its creation to its end. Make it in the main thread; nothing of it waits."""
+    """One setup, from its start to its end. Create it in the main thread; no method waits, except `close`."""
 
     def __init__(self, build: TorchBuild, python: str = "") -> None:
-        """Start it. build: of torch; python: the one to make the environment with, empty: one is found.
+        """Start it. build: of torch; python: the one to make the environment with, or empty to find one.
 
-        Raises PbrFitError where the add-on carries no backend, OSError where its folder cannot be made.
+        Raises PbrFitError if the add-on contains no backend, OSError if its folder cannot be made.
         """
         self._build, self._wanted = build, python
         self._wheel = bundled_wheel()
         self.folder = environments_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log_path = self.folder / LOG
-        # What pip has unpacked halfway when it is killed lies there, and goes with it.
+        # If pip is killed, what it has unpacked is here, and is removed with this folder.
         self._temporary = self.folder / "t"
         self._status = SetupStatus()
         self._cancelled = threading.Event()
@@ -92,11 +99,11 @@ class BackendSetup:
 
     @property
     def status(self) -> SetupStatus:
-        """Where it is."""
+        """How far it is, or how it ended."""
         return self._status
 
     def cancel(self) -> None:
-        """End it soon; what it made is removed, and an environment that was there before still counts."""
+        """End it soon. It removes what it made; an environment from before stays in use."""
         self._cancelled.set()
         with self._lock:
             if self._process is not None:
@@ -112,10 +119,10 @@ class BackendSetup:
     def _run(self) -> None:
         outcome = self._outcome()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        self._set(**outcome)
+        self._status = outcome
 
-    def _outcome(self) -> dict[str, object]:
-        """Do it; returns what becomes of the status."""
+    def _outcome(self) -> SetupStatus:
+        """Do the setup; returns the final status."""
         try:
             self._temporary.mkdir(exist_ok=True)
             with open(self.log_path, "w", encoding="utf-8") as self._log:
@@ -124,20 +131,22 @@ class BackendSetup:
                 except PbrFitError as error:
                     self._log.write(f"\n{error}\n")
                     raise
-            return {"state": DONE, "message": "The backend is set up", "fraction": 1.0, "environment": made}
+            return SetupStatus(DONE, "The backend is set up", fraction=1.0, environment=made)
         except _Cancelled:
-            return {"state": CANCELLED, "message": "Cancelled"}
+            return replace(self._status, state=CANCELLED, message="Cancelled")
         except PbrFitError as error:
             failure = error
         except OSError as error:
             cause = f"The environment in {self.folder} could not be made: {error.strerror}."
-            failure = PbrFitError(cause, "Check who may write to Blender's user folder, and the room on its disk.")
+            failure = PbrFitError(
+                cause, "Check who may write to Blender's user folder, and the free space on its disk."
+            )
         except Exception as error:
             traceback.print_exc()
             failure = PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this, with the log.")
-        return {"state": FAILED, "message": "The backend was not set up", "error": failure}
+        return replace(self._status, state=FAILED, message="The backend was not set up", error=failure)
 
-    def _make(self) -> Environment:
+    def _make(self) -> BackendEnvironment:
         kept = finished_environment(self.folder)
         if kept is not None and kept.build == self._build.name and self._wanted in ("", kept.base):
             return self._update(kept)
@@ -145,7 +154,7 @@ class BackendSetup:
         base = find_python(self._wanted, self._temporary)
         self._say(f"With {base}", FOUND)
         slot = next(name for name in SLOTS if kept is None or name != kept.slot)
-        made = Environment(self.folder, slot, self._version(), self._build.name, base.path)
+        made = BackendEnvironment(self.folder, slot, self._version(), self._build.name, base.path)
         shutil.rmtree(self.folder / slot, ignore_errors=True)
         try:
             self._say("Making an environment", FOUND)
@@ -159,10 +168,10 @@ class BackendSetup:
         keep(made)
         return made
 
-    def _update(self, kept: Environment) -> Environment:
-        """Bring an environment to this add-on's version; what torch it has stays."""
+    def _update(self, kept: BackendEnvironment) -> BackendEnvironment:
+        """Update an environment to this add-on's version; its torch stays."""
         made = replace(kept, version=self._version())
-        # Half an update must not count.
+        # An unfinished update must not be used.
         forget(self.folder)
         self._install(str(made.python), again=True)
         self._check(made)
@@ -171,12 +180,12 @@ class BackendSetup:
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.folder).free / 1e6
-        # While pip unpacks, what it has downloaded lies there too.
+        # While pip unpacks files, its downloads are there too.
         needed = self._build.disk_megabytes + self._build.download_megabytes
         if free < needed:
             cause = (
-                f"The disk of {self.folder} has {free / 1000:.1f} GB left; setting up takes {needed / 1000:.1f} GB, of "
-                f"which {self._build.disk_megabytes / 1000:.1f} GB stay."
+                f"The disk of {self.folder} has {free / 1000:.1f} GB left; the setup needs {needed / 1000:.1f} GB, of "
+                f"which {self._build.disk_megabytes / 1000:.1f} GB stay in use."
             )
             cure = "Make room on it, or install the backend elsewhere (docs/install.md) and choose that Python."
             raise PbrFitError(cause, cure)
@@ -185,8 +194,8 @@ class BackendSetup:
         return self._wheel.name.split("-")[1]
 
     def _install(self, python: str, again: bool = False) -> None:
-        """Install everything; `again`: PBRfit too where this version of it is there, since it may be another build."""
-        # An older pip does too, with a coarser bar: going on without is no failure.
+        """Install everything; `again`: also PBRfit if this version is there, since it may be another build."""
+        # If this fails, the setup goes on: an older pip works too, with a coarser progress bar.
         self._say("Updating pip", MADE)
         self._pip(python, ["--upgrade", "pip"], counts_bytes=False, part=(MADE, UPDATED, 5.0), required=False)
         version = self._run_command([python, "-m", "pip", "--version"], "pip does not run")
@@ -201,7 +210,7 @@ class BackendSetup:
         if again:
             self._pip(python, ["--force-reinstall", "--no-deps", str(self._wheel)], counts, (PACKAGES, PACKAGES, 1.0))
 
-    def _check(self, environment: Environment) -> None:
+    def _check(self, environment: BackendEnvironment) -> None:
         self._say("Checking", PACKAGES)
         backend = [str(environment.python), "-m", "backend"]
         output = self._run_command(doctor_command(backend), "The backend does not run", statuses=(0, 1))
@@ -217,7 +226,7 @@ class BackendSetup:
         part: tuple[float, float, float],
         required: bool = True,
     ) -> None:
-        """Run pip install. part: from where to where the bar goes meanwhile, and how many megabytes are expected."""
+        """Run pip install. part: where the progress bar starts and ends meanwhile, and how many megabytes are expected."""
         first, last, expected = part
         progress = PipProgress(counts_bytes)
 
@@ -235,7 +244,7 @@ class BackendSetup:
             raise pip_trouble(progress.lines)
 
     def _run_command(self, command: list[str], failure: str, statuses: tuple[int, ...] = (0,)) -> str:
-        """Run a program and return what it said. Raises PbrFitError, with its last line, for another status."""
+        """Run a program and return its output. Raises PbrFitError, with the last line, for any other status."""
         lines: list[str] = []
 
         def take(line: str) -> bool:
@@ -248,8 +257,8 @@ class BackendSetup:
             raise PbrFitError(f"{failure}: {last}", "Choose another Python to build on, then set up again.")
         return "\n".join(lines)
 
-    def _read(self, command: list[str], take) -> int:
-        """Run a program, hand each line to `take`, log those it wants kept, and return the status."""
+    def _read(self, command: list[str], take: Callable[[str], bool]) -> int:
+        """Run a program, give each line to `take`, log the line if that returns True, and return the status."""
         self._stop_where_cancelled()
         self._log.write(f"$ {' '.join(command)}\n")
         process = start_group(command, self._temporary)
@@ -257,7 +266,8 @@ class BackendSetup:
             self._process = process
         if self._cancelled.is_set():
             kill_group(process)
-        output: IO[str] = process.stdout
+        output = process.stdout
+        assert output is not None  # start_group opens a pipe
         with output:
             for line in output:
                 if take(line.rstrip("\n")):
@@ -274,7 +284,4 @@ class BackendSetup:
             raise _Cancelled
 
     def _say(self, message: str, fraction: float) -> None:
-        self._set(message=message, fraction=max(fraction, self._status.fraction))
-
-    def _set(self, **changes: object) -> None:
-        self._status = replace(self._status, **changes)
+        self._status = replace(self._status, message=message, fraction=max(fraction, self._status.fraction))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pip says, line by line, as progress and as causes and cures that an artist can act on."""
+"""Turn pip's output, line by line, into progress, causes and cures for an artist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
 SIZE = re.compile(r"\((\d+(?:\.\d+)?) (kB|MB|GB)\)")
 SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
-ONLINE = "Check the network, and that nothing (a firewall, a proxy) keeps Python from it; then set up again."
+ONLINE = "Check the network, and that no firewall or proxy blocks Python; then set up again."
 TROUBLES: tuple[tuple[str, str, str], ...] = (
     (
         r"No space left on device|There is not enough space on the disk|Disk quota exceeded",
@@ -24,7 +24,7 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"Long Path support|\[WinError 206\]|filename or extension is too long",
-        "A path became too long for Windows.",
+        "A path is too long for Windows.",
         'Enable long paths in Windows (search its settings for "long paths"), then set up again.',
     ),
     (
@@ -42,7 +42,7 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
     (
         r"DO NOT MATCH THE HASHES|IncompleteRead|incomplete-download|Connection broken|ConnectionResetError",
         "A download was cut off or damaged.",
-        "Set up again; what has arrived whole is not fetched a second time.",
+        "Set up again; complete downloads are not repeated.",
     ),
     (
         r"No matching distribution found for torch\b"
@@ -52,12 +52,12 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"ResolutionImpossible|conflicting dependencies",
-        "The packages that PBRfit needs contradict each other, or a constraint that pip was given (PIP_CONSTRAINT).",
-        "Look at the log for which; take the constraint away, then set up again.",
+        "The packages that PBRfit needs conflict with each other, or with a constraint given to pip (PIP_CONSTRAINT).",
+        "The log tells which. Remove the constraint, then set up again.",
     ),
     (
         r"No matching distribution found",
-        "The package index has not all that PBRfit needs.",
+        "The package index does not have all packages that PBRfit needs.",
         "Choose another Python to build on (3.11 to 3.13), then set up again; the log names the package.",
     ),
     (
@@ -66,14 +66,14 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
         "End other Blenders that use this backend, check who may write to Blender's user folder, then set up again.",
     ),
 )
-"""What pip's words mean: a pattern in them, the cause, and the cure. The first that is found counts."""
+"""What pip's output means: a pattern in it, the cause, and the cure. The first pattern that is found counts."""
 
 
 class PipProgress:
     """What pip does, from its output. message: a line for people; megabytes: downloaded so far; installing: whether
-    everything has arrived; lines: the last that it said.
+    all downloads are complete; lines: the last lines of the output.
 
-    counts_bytes: whether pip runs with `--progress-bar raw` (24.1 and later); else each file counts as it begins.
+    counts_bytes: whether pip runs with `--progress-bar raw` (24.1 and later); else each file counts when it starts.
     """
 
     def __init__(self, counts_bytes: bool) -> None:
@@ -86,7 +86,7 @@ class PipProgress:
         self._file = ""
 
     def take(self, line: str) -> bool:
-        """Take the next line; returns whether it is worth keeping in a log, which thousands of raw counts are not."""
+        """Take the next line; returns whether a log should keep it (not the thousands of raw counts)."""
         raw = RAW_PROGRESS.match(line)
         if raw:
             done, total = int(raw[1]) / MEGABYTE, int(raw[2]) / MEGABYTE
@@ -117,12 +117,12 @@ class PipProgress:
 
 
 def package_of(file: str) -> str:
-    """The name of the package in a wheel's file name, path or address."""
+    """The package name in a wheel's file name, path or address."""
     return re.split(r"[/\\]", file)[-1].split("-")[0]
 
 
 def pip_trouble(lines: list[str]) -> PbrFitError:
-    """Why pip failed, by what it said."""
+    """Why pip failed, from its output."""
     text = "\n".join(lines)
     for pattern, cause, cure in TROUBLES:
         if re.search(pattern, text):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one check and the one setup of the backend in this Blender, for the preferences to show."""
+"""The check and the setup of the backend that run in this Blender, at most one of each, for the preferences to show."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Protocol
 
 import bpy
 
@@ -27,14 +28,22 @@ _setup: BackendSetup | None = None
 _public_key = ""
 
 
+class BackendChoice(Protocol):
+    """What the add-on's preferences say of the backend: its Python, or the address and public key of a remote one."""
+
+    backend_python: str
+    backend_address: str
+    backend_key: str
+
+
 def addon_version() -> str:
     """This add-on's version."""
     with open(shipped_file("blender_manifest.toml"), "rb") as manifest:
-        return tomllib.load(manifest)["version"]
+        return str(tomllib.load(manifest)["version"])
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address such as tcp://127.0.0.1:5555 is of this machine."""
+    """Whether an address such as tcp://127.0.0.1:5555 means this machine."""
     host = address.split("://", 1)[-1].rsplit(":", 1)[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -43,19 +52,19 @@ def is_loopback(address: str) -> bool:
 
 
 def public_key() -> str:
-    """This Blender's public key, which a backend on another machine must know. Raises PbrFitError."""
+    """This Blender's public key, which a backend on another machine must know. Raises PbrFitError if there is none."""
     global _public_key
     _public_key = _public_key or client_keys().public
     return _public_key
 
 
-def local_command(preferences) -> list[str]:
-    """The command of the backend on this machine that the preferences lead to. Raises PbrFitError."""
+def local_command(preferences: BackendChoice) -> list[str]:
+    """The command of the backend on this machine, by the preferences. Raises PbrFitError if there is none."""
     return backend_command(bpy.path.abspath(preferences.backend_python.strip()))
 
 
-def backend_found(preferences) -> str:
-    """Which backend the preferences lead to, for people. Raises PbrFitError where there is none."""
+def backend_found(preferences: BackendChoice) -> str:
+    """Which backend the preferences choose, for people. Raises PbrFitError if there is none."""
     address, python = preferences.backend_address.strip(), preferences.backend_python.strip()
     if address:
         return f"Remote backend at {address}"
@@ -68,7 +77,7 @@ def backend_found(preferences) -> str:
 
 
 def environment_found() -> str:
-    """What the environment that was set up holds, for people; empty where there is none."""
+    """What the environment that was set up contains, for people; empty if there is none."""
     found = finished_environment(environments_folder())
     if found is None:
         return ""
@@ -76,27 +85,27 @@ def environment_found() -> str:
 
 
 def command_found() -> str:
-    """The command pbrfit on the search path; empty where there is none."""
+    """The command pbrfit on the search path; empty if there is none."""
     return shutil.which("pbrfit") or ""
 
 
 def check() -> LocalCheck | RemoteCheck | None:
-    """The check that runs."""
+    """The check that runs, or None."""
     return _check
 
 
 def report() -> CheckReport | None:
-    """What the last check found."""
+    """What the last check found, or None."""
     return _report
 
 
 def setup_status() -> SetupStatus | None:
-    """Where the running setup is, or how the last one ended."""
+    """How far the running setup is, or how the last one ended; None if there was none."""
     return _setup.status if _setup is not None else None
 
 
 def setup_log() -> Path | None:
-    """The log of the running or last setup."""
+    """The log of the running or last setup; None if there was none."""
     return _setup.log_path if _setup is not None else None
 
 
@@ -105,8 +114,8 @@ def setting_up() -> bool:
     return _setup is not None and not _setup.status.finished
 
 
-def start_check(preferences) -> None:
-    """Check the backend that the preferences lead to; what cannot even be started is a report too."""
+def start_check(preferences: BackendChoice) -> None:
+    """Check the backend that the preferences choose; if the check cannot start, the report says why."""
     global _check, _report
     close_check()
     try:
@@ -116,7 +125,7 @@ def start_check(preferences) -> None:
             _check = LocalCheck(where, command, Path(bpy.app.tempdir or tempfile.gettempdir()), addon_version())
             return
         if not is_loopback(address) and not bpy.app.online_access:
-            cause = "Blender may not go online, so a backend on another machine is out of reach."
+            cause = "Blender may not go online, so it cannot reach a backend on another machine."
             raise PbrFitError(cause, "Turn on Allow Online Access in Preferences > System > Network.")
         _check = RemoteCheck(address, preferences.backend_key.strip(), client_keys(), addon_version())
     except PbrFitError as error:
@@ -124,12 +133,12 @@ def start_check(preferences) -> None:
 
 
 def start_setup(build: TorchBuild, python: str) -> None:
-    """Set up the backend. Raises PbrFitError where that cannot even begin."""
+    """Start to set up the backend. Raises PbrFitError if the setup cannot start."""
     global _setup, _report
     try:
         _setup = BackendSetup(build, python)
     except OSError as error:
-        cause = f"The add-on's folder cannot be used: {error}."
+        cause = f"PBRfit cannot use the add-on's folder: {error}."
         raise PbrFitError(cause, "Check who may write to Blender's user folder.") from error
     _report = None
 
@@ -141,7 +150,7 @@ def cancel_setup() -> None:
 
 
 def poll() -> bool:
-    """Take over what has finished; returns whether something still runs."""
+    """Take over the report of a check that has finished; returns whether a check or a setup still runs."""
     global _check, _report
     if _check is not None:
         _report = _check.poll()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finding a Python to make an environment with: one of the system's, or else Blender's own, in which nothing changes."""
+"""Find a Python to make an environment with: one of the system, or else Blender's own, which does not change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import PbrFitError
-from ..common.processes import clean_environment
+from ..common.processes import NO_WINDOW, clean_environment
 
 OLDEST = (3, 11)
-# Of these there is a torch for every system; newer ones are taken only where none of these is found.
+# Torch supports these on every system. Others are used only if none of these is found.
 PREFERRED = ((3, 12), (3, 13), (3, 11), (3, 14))
 PROBE_SECONDS = 20.0
 PROBE = (
@@ -38,9 +38,9 @@ class SystemPython:
 
 
 def find_python(wanted: str, directory: Path) -> SystemPython:
-    """The Python to make an environment with; `wanted`: one that the user named, or empty. Runs programs: takes a while.
+    """The Python to make an environment with; `wanted`: the one that the user chose, or empty. Slow: it runs programs.
 
-    directory: where programs may leave temporary files. Raises PbrFitError where there is none.
+    directory: for the temporary files of these programs. Raises PbrFitError if there is no usable Python.
     """
     if wanted:
         found = probe(wanted, directory)
@@ -48,7 +48,7 @@ def find_python(wanted: str, directory: Path) -> SystemPython:
             cure = "Choose another one, or leave the field empty to have one found."
             raise PbrFitError(f'The Python "{wanted}" {found}.', cure)
         return found
-    pythons = {}
+    pythons: dict[tuple[int, int], SystemPython] = {}
     for candidate in candidates():
         found = probe(candidate, directory)
         if isinstance(found, SystemPython):
@@ -62,13 +62,13 @@ def find_python(wanted: str, directory: Path) -> SystemPython:
     if isinstance(own, SystemPython):
         return own
     raise PbrFitError(
-        "There is no Python 3.11 or newer on this machine that can make an environment, and Blender's own cannot either.",
+        "No Python 3.11 or newer on this machine can make an environment, and Blender's own cannot either.",
         "Install Python 3.12 from python.org (on Debian and Ubuntu: sudo apt install python3-venv), then set up again.",
     )
 
 
 def probe(python: str, directory: Path) -> SystemPython | str:
-    """What a program is: a usable Python, or why it is none, as the end of a sentence."""
+    """A usable Python, or the end of a sentence that says why the program is none."""
     try:
         answer = subprocess.run(
             [python, "-I", "-c", PROBE],
@@ -78,32 +78,32 @@ def probe(python: str, directory: Path) -> SystemPython | str:
             check=False,
             timeout=PROBE_SECONDS,
             env=clean_environment(directory),
-            creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+            creationflags=NO_WINDOW,
         )
         told = json.loads(answer.stdout)
         version, bits, whole = tuple(told["version"]), told["bits"], told["venv"]
     except OSError as error:
         return f"cannot be run: {error.strerror}"
     except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
-        return "is no Python that runs"  # a shim of a version that is not there, say, or a shop's advertisement
+        return "is no Python that runs"  # such as a shim without its version, or the link to Windows' store
     if version[:2] < OLDEST:
         return f"is {'.'.join(map(str, version))}; 3.11 or newer is needed"
     if bits != 64:
-        return "is a 32-bit one; torch needs 64 bits"
+        return "is a 32-bit Python; torch needs 64 bits"
     if not whole:
         return "cannot make environments: it lacks venv, ensurepip or ssl (on Debian and Ubuntu: python3-venv)"
     return SystemPython(python, version)
 
 
 def candidates() -> Iterator[str]:
-    """Where a Python may be, the likely ones first; each once, and only what exists.
+    """Programs that may be a usable Python, the most likely first; each once, and only those that exist.
 
-    Blender started from a desktop sees a short search path, so the usual folders are looked through too.
+    A Blender that was started from a desktop has a short search path, so this also searches the usual folders.
     """
-    seen = set()
+    seen: set[str] = set()
     for path in _places():
         found = shutil.which(path)
-        # Blender's own is asked last: an environment on it breaks when that Blender is removed.
+        # Blender's own comes last: an environment made with it breaks when that Blender is removed.
         if found is not None and found not in seen and not _same_file(found, sys.executable):
             seen.add(found)
             yield found

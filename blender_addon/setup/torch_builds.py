@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which build of PyTorch the backend gets: how large it is, and where pip finds it."""
+"""The build of PyTorch for the backend: how large it is, and where pip finds it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 AUTO, CPU, CUDA, CONFIGURED = "AUTO", "CPU", "CUDA", "CONFIGURED"
 INDEX = "https://download.pytorch.org/whl"
-# For drivers from 2022 on; the builds of CUDA 13 ask for newer ones.
+# Works with drivers from 2022 on; the builds of CUDA 13 need newer ones.
 WINDOWS_CUDA = "cu128"
 
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """A build of torch. index: where pip finds it, empty: where pip is configured to look; megabytes: of all that is
-    downloaded, and that it takes on the disk with everything else the backend needs, on Linux.
+    """A build of torch. index: where pip finds it, or empty for pip's own configuration; download_megabytes and
+    disk_megabytes: sizes on Linux, of torch and everything else that the backend needs.
     """
 
     name: str
@@ -27,7 +27,7 @@ class TorchBuild:
 
     @property
     def sizes(self) -> str:
-        """Both sizes for people."""
+        """Both sizes, for people."""
         download, disk = (f"{value / 1000:.1f} GB" for value in (self.download_megabytes, self.disk_megabytes))
         return f"downloads about {download} and takes {disk} on the disk"
 
@@ -40,9 +40,9 @@ def has_nvidia_gpu() -> bool:
 
 
 def torch_build(choice: str, platform: str = sys.platform, nvidia: bool | None = None) -> TorchBuild:
-    """The build for a choice of AUTO, CPU, CUDA and CONFIGURED.
+    """The build for a choice: AUTO, CPU, CUDA or CONFIGURED.
 
-    Without an index, pip brings the CUDA build on Linux, and the CPU's on Windows and macOS (there with Metal).
+    Without an index, pip installs the CUDA build on Linux, and the CPU build on Windows and macOS (there with Metal).
     """
     if choice == AUTO:
         choice = CUDA if (has_nvidia_gpu() if nvidia is None else nvidia) else CPU

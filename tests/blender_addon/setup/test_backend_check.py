@@ -1,4 +1,4 @@
-"""Checking the backend: what each kind of trouble is called, and what to do about it."""
+"""Check the backend: what each kind of problem is called, and what to do about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def backend_python() -> str:
 
 
 def check(addon):
-    """Press the button and wait as the timer does; returns the report."""
+    """Press the button and poll as the timer does; return the report."""
     state = addon.setup.state
     assert bpy.ops.pbrfit.check_backend() == {"FINISHED"}
     deadline = time.monotonic() + TIMEOUT_S
@@ -35,7 +35,7 @@ def check(addon):
 
 @pytest.fixture
 def server(addon, tmp_path):
-    """A backend that serves on this machine and knows this Blender; yields its address and public key."""
+    """A backend that serves on this machine and knows this Blender; yield its address and public key."""
     address_file = tmp_path / "address.json"
     keys = tmp_path / "authorized_keys"
     keys.write_text(addon.setup.state.public_key() + "\n")
@@ -99,7 +99,7 @@ def test_a_python_without_pbrfit(addon, bare_python) -> None:
 
 
 def test_a_python_with_pbrfit_and_without_its_packages(addon, bare_python, extension_zip, tmp_path) -> None:
-    """Installed without the rest: each package is named, with the command for that very Python."""
+    """PBRfit alone is installed: the report names each missing package, with the command for that Python."""
     (wheel,) = (addon.common.package.shipped_file("backend_wheel")).glob("*.whl")
     folder = tmp_path / "venv"
     subprocess.run([backend_python(), "-m", "venv", "--without-pip", str(folder)], check=True)
@@ -120,7 +120,7 @@ def test_a_program_that_is_something_else(addon, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     addon.preferences.backend_python = ""
     report = check(addon)
-    assert report.error.cause == f'"{program}" is no backend, or does not run. It said: a lamp for oil'
+    assert report.error.cause == f'"{program}" is not a backend, or it does not run. It said: a lamp for oil'
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_a_program_that_is_something_else(addon, monkeypatch, tmp_path) -> None:
     [
         ("pbrfit: error: unrecognized arguments: --json --backend-only", "is older than this add-on"),
         ('{"version": "0.0.1", "findings": []}', "The backend is PBRfit 0.0.1, this add-on is 0.1.0."),
-        ('{"version": "0.1.0", "findings": [{"level": "odd"}]}', "is no backend, or does not run"),
-        ("", "is no backend, or does not run"),
+        ('{"version": "0.1.0", "findings": [{"level": "odd"}]}', "is not a backend, or it does not run"),
+        ("", "is not a backend, or it does not run"),
     ],
 )
 def test_answers_of_other_versions(addon, output, cause) -> None:

@@ -1,4 +1,4 @@
-"""Setting up the backend: real environments and real runs of pip, of packages that lie on this machine already."""
+"""Set up the backend: real environments and real runs of pip, with packages that are on this machine already."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def online():
 
 @pytest.fixture
 def setup(addon, online):
-    """The state of setting up, and no environment before and after."""
+    """The setup state, with no environment before and after."""
 
     def remove():
         if bpy.ops.pbrfit.remove_backend.poll():
@@ -46,7 +46,7 @@ def setup(addon, online):
 
 @pytest.fixture
 def nothing_to_download(monkeypatch, tmp_path):
-    """pip finds no package but those that are installed."""
+    """Let pip find no packages except those that are installed."""
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -59,7 +59,7 @@ def backend_python() -> str:
 
 
 def run_to_end(setup) -> list:
-    """Poll as the timer does; returns all that was shown."""
+    """Poll as the timer does; return every status that was shown."""
     deadline = time.monotonic() + TIMEOUT_S
     seen = [setup.setup_status()]
     while setup.poll():
@@ -71,13 +71,13 @@ def run_to_end(setup) -> list:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of the processes that name a folder."""
+    """The command lines of processes that contain the path of a folder."""
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if str(folder) in line]
 
 
 def make_environment(addon, build: str) -> Path:
-    """An environment as a setup leaves it, whose packages (pip too) are those of the tests' backend; returns its Python."""
+    """Make an environment as a setup leaves it, with the packages (and pip) of the tests' backend; return its Python."""
     folder = addon.setup.backend_environment.environments_folder()
     folder.mkdir(parents=True)
     subprocess.run([backend_python(), "-m", "venv", "--without-pip", str(folder / "a")], check=True)
@@ -85,7 +85,7 @@ def make_environment(addon, build: str) -> Path:
     packages = subprocess.run([backend_python(), "-c", code], capture_output=True, text=True, check=True).stdout
     (site,) = (folder / "a").glob("[Ll]ib/**/site-packages")
     (site / "borrowed.pth").write_text(packages)
-    environment = addon.setup.backend_environment.Environment(folder, "a", "0.0.1", build, backend_python())
+    environment = addon.setup.backend_environment.BackendEnvironment(folder, "a", "0.0.1", build, backend_python())
     addon.setup.backend_environment.keep(environment)
     assert addon.setup.install.environment_python() == environment.python
     return environment.python
@@ -98,7 +98,7 @@ def test_offline_it_is_refused(addon) -> None:
 
 
 def test_an_update_installs_this_add_ons_backend(addon, setup, nothing_to_download) -> None:
-    """What is there already stays, and PBRfit's own wheel, which the add-on carries, comes beside it."""
+    """What is installed stays, and the wheel of PBRfit that the add-on contains is added."""
     python = make_environment(addon, addon.setup.torch_builds.torch_build("CPU").name)
     addon.preferences.torch_choice = "CPU"
     assert bpy.ops.pbrfit.setup_backend() == {"FINISHED"}
@@ -194,7 +194,7 @@ def test_disabling_the_add_on_ends_a_setup(addon, setup, nothing_to_download) ->
 
 
 def test_a_folder_that_cannot_be_written_to(addon, setup) -> None:
-    """A folder stands where the log should be."""
+    """A folder is in the place of the log."""
     folder = addon.setup.backend_environment.environments_folder()
     (folder / addon.setup.install.LOG).mkdir(parents=True)
     bpy.ops.pbrfit.setup_backend()
@@ -216,7 +216,7 @@ def test_a_disk_without_room(addon, setup) -> None:
     setup.start_setup(huge, "")
     status = run_to_end(setup)[-1]
     assert status.state == "failed"
-    assert "setting up takes 11000000.0 GB, of which 10000000.0 GB stay" in status.error.cause
+    assert "the setup needs 11000000.0 GB, of which 10000000.0 GB stay" in status.error.cause
 
 
 def test_an_environment_whose_python_has_gone_does_not_count(addon, setup) -> None:
@@ -232,7 +232,7 @@ def test_an_environment_whose_python_has_gone_does_not_count(addon, setup) -> No
     reason="downloads 300 MB and takes 2 minutes: PBRFIT_TEST_SETUP=1 runs it",
 )
 def test_the_whole_way(addon, setup, monkeypatch) -> None:
-    """From nothing to a backend that works, with every package from where pip finds it."""
+    """From nothing to a backend that works, with every package from the place where pip finds it."""
     monkeypatch.setenv("PIP_CONSTRAINT", str(CONSTRAINTS))
     monkeypatch.setenv("PIP_RETRIES", "0")
     addon.preferences.torch_choice = "CPU"

@@ -1,4 +1,4 @@
-"""What setting up the backend is made of: finding a Python, choosing a torch, and reading what pip says."""
+"""Parts of the setup: find a Python, choose a torch, and read the output of pip."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_progress_by_bytes(addon) -> None:
 
 
 def test_progress_by_files(addon) -> None:
-    """An older pip does not count bytes: a file counts when it begins."""
+    """An older pip does not count bytes: a file counts when it starts."""
     progress = addon.setup.pip_output.PipProgress(counts_bytes=False)
     for line in RAW.splitlines():
         if not line.startswith("Progress"):
@@ -83,7 +83,11 @@ def test_progress_by_files(addon) -> None:
             "no torch for this Python",
             "another Python",
         ),
-        ("ERROR: No matching distribution found for torchvision", "not all that PBRfit needs", "another Python"),
+        (
+            "ERROR: No matching distribution found for torchvision",
+            "not have all packages that PBRfit needs",
+            "another Python",
+        ),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", "not trusted", "PIP_CERT"),
         (
             "HINT: This error might have occurred since this system does not have Windows Long Path support",
@@ -125,7 +129,7 @@ def test_which_torch(addon, choice, platform, nvidia, name, index) -> None:
 
 
 def test_blenders_own_python_can_make_environments(addon, tmp_path) -> None:
-    """The last resort, where the system has none: it must have venv and ensurepip."""
+    """The last choice, if the system has no Python: it must have venv and ensurepip."""
     own = addon.setup.system_python.probe(sys.executable, tmp_path)
     assert not isinstance(own, str), own
     assert own.version == sys.version_info[:3]
@@ -139,7 +143,7 @@ def test_a_python_is_found(addon, tmp_path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
 def test_what_is_no_python_is_passed_over(addon, monkeypatch, tmp_path) -> None:
-    """A shim of a version that is not installed, and one that is too old, before one that is good."""
+    """A shim of a version that is not installed, and two unusable Pythons, before a good one."""
     script(tmp_path / "python3.12", "echo 'python3.12: command not found' >&2; exit 127\n")
     script(tmp_path / "python3.13", """echo '{"version": [3, 10, 1], "bits": 64, "venv": true}'\n""")
     script(tmp_path / "python3.11", """echo '{"version": [3, 11, 9], "bits": 64, "venv": false}'\n""")
