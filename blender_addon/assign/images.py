@@ -25,7 +25,7 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class WantedImage:
-    """An image to make. tiles: the bytes of its file by UDIM tile, {0: bytes} where it has no tiles."""
+    """An image to make. tiles: the bytes of its file by UDIM tile, {0: bytes} without tiles."""
 
     name: str
     suffix: str

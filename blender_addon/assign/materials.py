@@ -177,16 +177,16 @@ def put_in_place(
     names: list[str] = []
     originals: dict[int, str] = {}
     superseded: list[bpy.types.Material] = []
-    for number, wanted in enumerate(materials):
+    for number, new in enumerate(materials):
         images = {key: image for key in MAPS if (image := maker.image((number, key))) is not None}
         by_uv_map: dict[str, bpy.types.Material] = {}
-        for use in wanted.map_set.slots:
+        for use in new.map_set.slots:
             scene_object = objects[use.object_uid]
             if scene_object is None:
                 continue
-            uv_map = wanted.map_set.uv_maps[use.object_uid]
+            uv_map = new.map_set.uv_maps[use.object_uid]
             if uv_map not in by_uv_map:
-                by_uv_map[uv_map] = new_material(wanted, images, uv_map, record, options.alpha)
+                by_uv_map[uv_map] = new_material(new, images, uv_map, record, options.alpha)
                 names.append(by_uv_map[uv_map].name)
             if use.object_uid == plan.objects[0].uid:
                 original = scene_object.material_slots[use.slot_index].material
@@ -198,12 +198,12 @@ def put_in_place(
 
 
 def new_material(
-    wanted: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict[str, Any], alpha: bool
+    new: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict[str, Any], alpha: bool
 ) -> bpy.types.Material:
     """A new fitted material with its record."""
-    material = bpy.data.materials.new(wanted.name)
+    material = bpy.data.materials.new(new.name)
     build_material_nodes(material, images, uv_map, alpha)
-    material[RECORD] = json.dumps({**record, "set": wanted.map_set.name, "uv_map": uv_map})
+    material[RECORD] = json.dumps({**record, "set": new.map_set.name, "uv_map": uv_map})
     return material
 
 
