@@ -1,12 +1,14 @@
-"""From fitted texels to map files: fill what no view saw, bake openness, encode."""
+"""From fitted texels to map files: fill the texels that no view saw, bake openness, encode."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from render.core.color import linear_to_srgb
 from render.core.image_io import encode_image
@@ -14,10 +16,12 @@ from render.geometry.mesh import Mesh
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps, project_
 from render.raster.portable import visible_fragments
 
+_Level = TypeVar("_Level", np.uint8, np.uint16)
+
 
 @dataclass(frozen=True)
 class UvCharts:
-    """The mesh laid out in its texture: covered bool [R, R]; corner int64 [N, 3] and barycentric [N, 3] of its texels."""
+    """The mesh laid out in its texture: covered bool [R, R]; corner int64 [N, 3] and barycentric [N, 3] of the covered texels."""
 
     covered: torch.Tensor
     corner: torch.Tensor
@@ -31,7 +35,7 @@ class UvCharts:
 
 
 def uv_charts(mesh: Mesh, resolution: int) -> UvCharts:
-    """Rasterise the mesh in texture space; each triangle is moved to the first tile by whole tiles."""
+    """Rasterize the mesh in texture space; each triangle moves by whole tiles into the first tile."""
     corners = mesh.uv[mesh.triangles]
     corners = corners - corners.mean(1, keepdim=True).floor()
     flat = corners.reshape(-1, 2) * 2 - 1
@@ -44,24 +48,24 @@ def uv_charts(mesh: Mesh, resolution: int) -> UvCharts:
 
 
 def seen_texels(read: torch.Tensor, resolution: int, levels: int) -> torch.Tensor:
-    """Texels [R, R] that a sample reads, directly or through a coarser level; `read` bool [rows of the pyramid]."""
-    seen = None
+    """The texels that a sample reads, directly or through a coarser level, bool [R, R]; `read` bool [rows of the pyramid]."""
+    coarsest = resolution >> (levels - 1)
+    seen = torch.zeros(coarsest, coarsest, dtype=torch.bool, device=read.device)
     end = len(read)
     for level in range(levels - 1, -1, -1):
         size = resolution >> level
         own = read[end - size * size : end].reshape(size, size)
         end -= size * size
-        if seen is not None:
-            own = own | seen.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        seen = own
+        wide = seen if len(seen) == size else seen.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        seen = own | wide
     return seen
 
 
 def fill_unknown(texture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Fill the texels [R, R, C] that are not `known` [R, R] from their known neighbours, near ones first (push-pull).
+    """Fill the texels [R, R, C] that are not `known` [R, R] from their known neighbors, near ones first (push-pull).
 
-    Coarser and coarser means of the known texels are made, then holes are filled from the next coarser level
-    (Gortler et al., "The Lumigraph", 1996). Also what carries colours past the edges of UV islands.
+    It takes coarser and coarser means of the known texels, then fills holes from the next coarser level
+    (Gortler et al., "The Lumigraph", 1996). This also carries colors past the edges of UV islands.
     """
     image = (texture * known[..., None]).permute(2, 0, 1)[None]
     weight = known[None, None].to(texture)
@@ -79,7 +83,7 @@ def fill_unknown(texture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def finish_maps(maps: MaterialMaps, seen: torch.Tensor) -> MaterialMaps:
-    """The maps with every texel no view saw filled from its neighbours, normals of unit length again."""
+    """The maps with each texel that no view saw filled from its neighbors, and normals of unit length again."""
     if not bool(seen.any()):
         return maps
     texels = fill_unknown(maps.texels, seen)
@@ -90,7 +94,7 @@ def finish_maps(maps: MaterialMaps, seen: torch.Tensor) -> MaterialMaps:
 def encode_maps(maps: MaterialMaps, openness: torch.Tensor) -> dict[str, bytes]:
     """The PNG files of a material: `kd.png`, `orm.png`, `normal.png`.
 
-    openness  [R, R], 1 where nothing occludes; the red channel of ORM as glTF wants it
+    openness  [R, R], 1 where nothing occludes; it becomes the red channel of ORM, as glTF wants it
     """
     texels = maps.texels
     kd = linear_to_srgb(texels[..., KD])
@@ -105,6 +109,8 @@ def encode_maps(maps: MaterialMaps, openness: torch.Tensor) -> dict[str, bytes]:
     }
 
 
-def _quantize(values: torch.Tensor, dtype: type[np.integer]) -> np.ndarray:
+def _quantize(values: torch.Tensor, dtype: type[_Level]) -> NDArray[_Level]:
+    """Values, cut to 0..1, in all levels of a whole-number type."""
     largest = np.iinfo(dtype).max
-    return (values.clamp(0, 1).cpu().double().numpy() * largest + 0.5).astype(dtype)
+    levels: NDArray[np.float64] = values.clamp(0, 1).cpu().double().numpy() * largest + 0.5
+    return levels.astype(dtype)

@@ -1,4 +1,4 @@
-"""`backend.fit.light_optimizer.LightOptimizer` for Triton: the same steps of the same pyramid of logarithms, in a few kernels."""
+"""`backend.fit.light_optimizer.LightOptimizer` in Triton: the same steps of the same pyramid of logarithms, in a few kernels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _WIDE = 1024
 
 
 class FusedLight:
-    """Prefilters a learned light, and steps it by the gradients of what shading read; no host synchronisation.
+    """Prefilters a learned light and steps it by the gradients of what shading read, without host synchronization.
 
-    `light.base` becomes a view of the pyramid that the prefilter reads, so it is always the light as it is now.
+    `light.base` becomes a view of the pyramid that the prefilter reads, so it always holds the current light.
     Attribute ``rate``: a float on the device, the learning rate of the next step.
     """
 
@@ -37,7 +37,7 @@ class FusedLight:
         while self._sizes[0] % 2 == 0 and self._sizes[0] // 2 >= COARSEST:
             self._sizes.insert(0, self._sizes[0] // 2)
         counts = [6 * size * size for size in self._sizes]
-        # All levels of the logarithm one after another, coarsest first; so their gradients and moments.
+        # All levels of the logarithm one after another, coarsest first; gradients and moments lie in the same order.
         self._values = torch.zeros(sum(counts), 3, device=device)
         self._values[-texels:].copy_(self._pyramid[:texels].log())
         self._first, self._second = torch.zeros_like(self._values), torch.zeros_like(self._values)
@@ -46,13 +46,13 @@ class FusedLight:
         self.rate, self._count = torch.zeros((), device=device), torch.zeros((), device=device)
 
     def prefiltered(self) -> PrefilteredLight:
-        """The light as it is now, without gradients."""
+        """The current light, without gradients."""
         filtered = self._prefilter.forward(self._pyramid)
         atlas = filtered.atlas.permute(2, 0, 1)[None]
         return PrefilteredLight(filtered.irradiance, atlas, self._layout, self._levels_of_light)
 
     def step(self, atlas: torch.Tensor, irradiance: torch.Tensor) -> None:
-        """A step by the gradients of the atlas [H, W, 4], which is spoilt, and of the irradiance [9, 3]."""
+        """Take a step by the gradients of the atlas [H, W, 4], which it overwrites, and of the irradiance [9, 3]."""
         # Late: Triton is not there on every machine.
         from render.core.kernels.adam_triton import adam_values
         from render.light.kernels.cube_pyramid_triton import enlarge_transposed, to_logarithm
@@ -61,7 +61,7 @@ class FusedLight:
         texels = self._counts[-1]
         to_logarithm[grid(texels)](fine, self._pyramid, texels, self._balance, BRIGHTEST, BLOCK=_BLOCK)
         gradient = torch.empty_like(self._values)
-        parts = list(gradient.split(self._counts))
+        parts = torch.split(gradient, self._counts)
         parts[-1].copy_(fine[:texels])
         for level in range(len(parts) - 1, 0, -1):
             count = self._counts[level - 1]
@@ -74,11 +74,11 @@ class FusedLight:
         self._sum_up()
 
     def _sum_up(self) -> None:
-        """The base anew from its logarithm's levels."""
+        """Write the base again from the levels of its logarithm."""
         # Late: Triton is not there on every machine.
         from render.light.kernels.cube_pyramid_triton import enlarge_and_add
 
-        parts = list(self._values.split(self._counts))
+        parts = torch.split(self._values, self._counts)
         total = parts[0]
         if len(parts) == 1:
             self._pyramid[: self._counts[-1]] = total.exp().clamp(max=BRIGHTEST)
@@ -92,7 +92,7 @@ class FusedLight:
 
 
 def can_fuse_light(light: EnvironmentLight) -> bool:
-    """Whether `FusedLight` serves."""
+    """Whether `FusedLight` can learn this light."""
     operator, _, _ = prefilter_parts(light)
     return light.rotation is None and can_prefilter(light.base, operator)
 

@@ -1,14 +1,13 @@
 """An iteration of the fit in kernels from end to end, for opaque maps on a GPU with Triton.
 
-Sixty launches with the light learned where the plain way takes 280, twenty where it takes 118 with the light known, and what
-one kernel makes the next reads once (docs/performance.md has their times).
+With the light learned it takes 60 launches instead of 280; with the light known, 20 instead of 118. What one kernel
+writes, the next reads once (docs/performance.md has the times).
 """
 
 from __future__ import annotations
 
 import torch
 
-from backend.fit.fused_light_optimizer import FusedLight
 from backend.fit.objective import EDGE, HUBER, prior_texels
 from backend.fit.sample_table import StepRows
 from backend.fit.state import FitState
@@ -17,11 +16,11 @@ from render.shading.kernels.fused_samples import fused_sample_gradients
 
 
 class FusedIteration:
-    """Iterations over `size` rows of the table from row `first`, int64 on the device; `level` of detail of each row."""
+    """Iterations over `size` rows of the table from row `first`, int64 on the device; `level`: each row's level of detail."""
 
     def __init__(self, state: FitState, table: StepRows, level: torch.Tensor, first: torch.Tensor, size: int) -> None:
         self._state, self._table, self._level, self._first, self._size = state, table, level, first, size
-        self._light = state.light_optimizer if isinstance(state.light_optimizer, FusedLight) else None
+        self._light = state.fused_light
         texels = state.texels.detach()
         count = texels.shape[0] * texels.shape[1]
         self._texels = TexelSteps(
@@ -34,16 +33,16 @@ class FusedIteration:
         )
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Of the next iteration: for the maps, and for the light in proportion."""
+        """Set the learning rate of the next iteration: for the maps, and in proportion for the light."""
         self._texels.rate.fill_(learning_rate)
         if self._light is not None:
             self._light.rate.fill_(learning_rate * self._state.plan.light_learning_rate)
 
     @torch.no_grad()
     def run(self) -> torch.Tensor:
-        """One iteration; the loss of its samples, without priors, on the device."""
+        """Run one iteration. Returns the loss of its samples, without priors, a scalar on the device."""
         state, table = self._state, self._table
-        light = state.known_light if self._light is None else self._light.prefiltered()
+        light = state.prefiltered() if self._light is None else self._light.prefiltered()
         found = fused_sample_gradients(
             self._texels.rows,
             table.uv,
@@ -66,6 +65,9 @@ class FusedIteration:
             learn_light=self._light is not None,
         )
         if self._light is not None:
+            # `learn_light` asks for both.
+            assert found.atlas is not None
+            assert found.irradiance is not None
             self._light.step(found.atlas, found.irradiance)
         self._texels.step(found.texels)
         return found.loss

@@ -1,4 +1,4 @@
-"""The held-out error during a fit: worked out on the device, read when it is there, so that nothing waits for it."""
+"""The held-out error during a fit: computed on the device and read when it is there, so that nothing waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass(frozen=True)
 class Measured:
-    """The error after an iteration, in dB, and what was kept of the fit at that time."""
+    """The error after an iteration, as PSNR in dB, and the tensors that were kept of the fit at that time."""
 
     iteration: int
     psnr_db: float
@@ -28,9 +28,9 @@ class _Pending:
 
 
 class HeldOutMeter:
-    """Measures at most `ahead` errors ahead of what it has told: on a GPU the host hands out iterations faster than they run.
+    """Measures errors, at most `ahead` of which are still unread: on a GPU the host queues iterations faster than they run.
 
-    error  gives the mean squared error as a scalar on the device
+    error  computes the mean squared error, a scalar on the device
     """
 
     def __init__(self, error: Callable[[], torch.Tensor], ahead: int = 1) -> None:
@@ -38,24 +38,23 @@ class HeldOutMeter:
         self._pending: deque[_Pending] = deque()
 
     def measure(self, iteration: int, kept: tuple[torch.Tensor, ...] = ()) -> None:
-        """Have the error worked out; `kept` comes back with it."""
+        """Start to compute the error; `finished` returns `kept` with it."""
         error = self._error()
         event = None
         if error.device.type == "cuda":
             error = error.to("cpu", non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
+            event = _recorded_event()
         self._pending.append(_Pending(iteration, error, event, kept))
 
     def finished(self, every: bool = False) -> list[Measured]:
-        """What is known by now, oldest first; waits for those beyond `ahead`, or for every one."""
-        done = []
+        """The errors that are known now, oldest first; waits for those beyond `ahead`, or for all with `every`."""
+        done: list[Measured] = []
         while self._pending:
             oldest = self._pending[0]
             if oldest.event is not None:
                 if every or len(self._pending) > self._ahead:
                     oldest.event.synchronize()
-                elif not oldest.event.query():
+                elif not oldest.event.query():  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
                     break
             self._pending.popleft()
             error = float(oldest.error)
@@ -64,18 +63,23 @@ class HeldOutMeter:
 
 
 class Pace:
-    """Keeps the host at most two strides of iterations ahead of a GPU, so that progress and a cancel mean something."""
+    """Keeps the host at most two strides of iterations ahead of a GPU: progress and cancelling stay close to it."""
 
     def __init__(self, device: torch.device, stride: int) -> None:
         self._is_ahead, self._stride = device.type == "cuda", stride
         self._marks: deque[torch.cuda.Event] = deque()
 
     def keep(self, iteration: int) -> None:
-        """To be called in each iteration; waits where the host is too far ahead, while the GPU has a stride to do."""
+        """Call this in each iteration: it waits where the host is too far ahead. The GPU keeps a stride of work."""
         if not self._is_ahead or iteration % self._stride:
             return
-        mark = torch.cuda.Event()
-        mark.record()
-        self._marks.append(mark)
+        self._marks.append(_recorded_event())
         if len(self._marks) > 1:
             self._marks.popleft().synchronize()
+
+
+def _recorded_event() -> torch.cuda.Event:
+    """An event that passes when the GPU has done what is queued now."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
+    event.record()
+    return event

@@ -1,12 +1,14 @@
 """How a fit learns its light: in logarithms, and at all sizes at once.
 
-A texel of a fine cube map is seen by few samples, and by itself takes hundreds of steps to reach the radiance of a sky.
-The light is therefore the exponential of a sum of cube maps, from 4 x 4 texels a face to the finest: coarse ones learn
-in a few steps what is common to their texels, fine ones what is left, and a step is a share of the radiance, whether of
-a sun or a shadow.
+Few samples see a texel of a fine cube map. Alone, it takes hundreds of steps to reach the radiance of a sky.
+The light is therefore the exponential of a sum of cube maps, from 4 x 4 texels a face to the finest. The coarse ones
+learn in a few steps what their texels have in common; the fine ones learn the rest. A step is a share of the radiance,
+for a sun as for a shadow.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ DARKEST, BRIGHTEST = 1e-4, 6e4
 
 
 class LightOptimizer:
-    """Adam on the pyramid of a light's logarithm; changes `light.base` in place, by its gradient."""
+    """Adam on the pyramid of a light's logarithm. It changes `light.base` in place, by the gradient of it."""
 
     def __init__(self, light: EnvironmentLight) -> None:
         self._light = light
@@ -33,16 +35,19 @@ class LightOptimizer:
         self._adam = torch.optim.Adam(self.levels, lr=rate, betas=(0.9, 0.99), fused=True, capturable=on_gpu)
 
     @property
-    def param_groups(self) -> list[dict]:
-        """As those of a torch optimiser."""
+    def param_groups(self) -> list[dict[str, Any]]:
+        """As those of a PyTorch optimizer."""
         return self._adam.param_groups
 
     def zero_grad(self) -> None:
+        """Forget the gradient of `light.base`."""
         self._light.base.grad = None
 
     def step(self) -> None:
-        """A step by `light.base.grad`."""
+        """Take a step by `light.base.grad`. Raises ValueError where there is none."""
         base = self._light.base
+        if base.grad is None:
+            raise ValueError("the light has no gradient: call backward on a loss that reads it first")
         with torch.enable_grad():
             logarithm = _sum_of(self.levels)
         gradients = torch.autograd.grad(logarithm, self.levels, base.grad * base.detach())
@@ -54,7 +59,7 @@ class LightOptimizer:
 
 
 def _sum_of(levels: list[torch.Tensor]) -> torch.Tensor:
-    """Cube maps [6, R, R, C] of doubling size, coarsest first, enlarged and added: the finest's size."""
+    """The sum of cube maps [6, R, R, C] whose sizes double, coarsest first, each enlarged to the size of the finest."""
     total = levels[0].permute(0, 3, 1, 2)
     for level in levels[1:]:
         wide = F.interpolate(total, scale_factor=2, mode="bilinear", align_corners=False)

@@ -1,16 +1,17 @@
-"""The sample table: what each reference pixel sees, worked out once.
+"""The sample table: what each reference pixel sees, computed once.
 
-Geometry and cameras are fixed during a fit, so visibility, interpolation and texture footprints are too. The table holds
-one row for every pixel of a reference that shows the object's inside; an iteration of the fit then reads rows and never
-rasterises. Pixels at silhouettes and at edges between a near and a far part are left out: their reference colour is a
-blend of what lies on both sides. Where alpha is fitted, the table holds the surfaces behind as well, up to a number of
-depth layers.
+Geometry and cameras do not change during a fit, so visibility, interpolation and texture footprints do not either. The
+table holds one row for every reference pixel that shows the object away from its edges. An iteration of the fit reads
+rows and never rasterizes. The table leaves out pixels at silhouettes and at edges between a near and a far part: their
+reference color blends what lies on both sides. Where alpha is fitted, the table also holds the surfaces behind, up to a
+number of depth layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from render.raster.portable import Rasterizer
 from render.raster.surface import ShadingPoints, surface_points
 from render.shading.visibility import LightCells, ShadowFactors, shadow_factors
 
-# A neighbour pixel further than this many pixel footprints from the tangent plane belongs to another part.
+# A neighbor pixel further than this many pixel footprints from the tangent plane belongs to another part.
 _DISCONTINUITY_FOOTPRINTS = 3.0
 _OPAQUE = 0.999
 _ALPHA_LAYERS = 4
@@ -57,18 +58,18 @@ class SampleTable(ShadingPoints):
 
     def rows(self, index: torch.Tensor) -> SampleTable:
         """The table of the given pixels, int64 [N]."""
-        shadow = None if self.shadow is None else self.shadow.rows(index)
-        return SampleTable(*(getattr(self, name)[index] for name in _COLUMNS), shadow)
+        return _rows_of(self, index)
 
     @property
     def bytes(self) -> int:
+        """Bytes of all columns."""
         shadow = 0 if self.shadow is None else self.shadow.diffuse.nbytes + self.shadow.specular.nbytes
-        return shadow + sum(getattr(self, name).nbytes for name in _COLUMNS)
+        return shadow + sum(column.nbytes for column in _columns_of(self).values())
 
 
 @dataclass(frozen=True)
 class StepRows(ShadingPoints):
-    """What an iteration of the fit reads of a `SampleTable`: 73 bytes a row, 48 more with shadows; fields as there."""
+    """What an iteration of the fit reads of a `SampleTable`, with the same fields: 73 bytes a row, 48 more with shadows."""
 
     valid: torch.Tensor
     color: torch.Tensor
@@ -80,20 +81,30 @@ class StepRows(ShadingPoints):
         return len(self.color)
 
     def rows(self, index: torch.Tensor) -> StepRows:
-        """Some pixels, int64 [N]."""
-        shadow = None if self.shadow is None else self.shadow.rows(index)
-        return StepRows(*(getattr(self, name)[index] for name in _STEP_COLUMNS), shadow)
+        """The rows of the given pixels, int64 [N]."""
+        return _rows_of(self, index)
 
 
 def step_rows(table: SampleTable | StepRows) -> StepRows:
     """The part of a table that the iterations read."""
     if isinstance(table, StepRows):
         return table
-    return StepRows(*(getattr(table, name) for name in _STEP_COLUMNS), table.shadow)
+    columns = _columns_of(table)
+    return StepRows(**{name: columns[name] for name in _COLUMNS[StepRows]}, shadow=table.shadow)
 
 
-_STEP_COLUMNS = [f.name for f in fields(StepRows) if f.name != "shadow"]
-_COLUMNS = [f.name for f in fields(SampleTable) if f.name != "shadow"]
+_Rows = TypeVar("_Rows", SampleTable, StepRows)
+_COLUMNS = {kind: [f.name for f in fields(kind) if f.name != "shadow"] for kind in (SampleTable, StepRows)}
+
+
+def _columns_of(table: SampleTable | StepRows) -> dict[str, torch.Tensor]:
+    """All fields except the shadow factors, by name."""
+    return {name: getattr(table, name) for name in _COLUMNS[type(table)]}
+
+
+def _rows_of(table: _Rows, index: torch.Tensor) -> _Rows:
+    shadow = None if table.shadow is None else table.shadow.rows(index)
+    return type(table)(**{name: column[index] for name, column in _columns_of(table).items()}, shadow=shadow)
 
 
 def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
@@ -109,11 +120,11 @@ def sample_views(
     layers: int = 1,
     rasterizer: Rasterizer = triton_fragments,
 ) -> SampleTable:
-    """The rows of some references, ordered by view, then pixel.
+    """The rows of several references, ordered by view, then pixel.
 
     images       float [N, H, W, 4], linear, premultiplied, row 0 at the top
     first_index  view_index of the first; the others follow
-    layers       depth layers to keep; with more than one, pixels need not be opaque in the reference
+    layers       depth layers to keep; with more than one, the rows include pixels that the reference does not fully cover
     """
     views, height, width = images.shape[:3]
     clip = torch.stack([camera.to_clip(mesh.position) for camera in cameras])
@@ -134,7 +145,7 @@ def sample_views(
     pixel = interior.nonzero()[:, 0]
     row = slot[:, pixel].T
     chosen = row.clamp(min=0)
-    values = {name: getattr(points, name)[chosen] for name in vars(points) if name in _COLUMNS}
+    values = {name: getattr(points, name)[chosen] for name in vars(points) if name in _COLUMNS[SampleTable]}
     in_view = pixel % (height * width)
     return SampleTable(
         valid=row >= 0,
@@ -148,11 +159,10 @@ def sample_views(
     )
 
 
-def concatenate(tables: Sequence[SampleTable] | Sequence[StepRows]) -> SampleTable | StepRows:
-    """One table of several views, not shadowed yet."""
-    kind = type(tables[0])
-    columns = _STEP_COLUMNS if kind is StepRows else _COLUMNS
-    return kind(*(torch.cat([getattr(table, name) for table in tables]) for name in columns))
+def concatenate(tables: Sequence[_Rows]) -> _Rows:
+    """One table of several tables whose shadow factors are not computed yet."""
+    parts = [_columns_of(table) for table in tables]
+    return type(tables[0])(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, shadow=None)
 
 
 def with_self_shadowing(
@@ -163,7 +173,7 @@ def with_self_shadowing(
     ggx: GgxTable,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> SampleTable:
-    """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (`vertex_visibility`)."""
+    """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (see `vertex_visibility`)."""
     chosen, shared = _representatives(table)
     corner, barycentric = table.corner.reshape(-1, 3)[chosen].long(), table.barycentric.reshape(-1, 3)[chosen] / 255
 
@@ -193,9 +203,9 @@ def with_self_shadowing(
 
 
 def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
-    """One row for each 2 x 2 block of pixels of a view, and for each row the block's: shadows are smooth over a pixel.
+    """One row for each 2 x 2 block of pixels of a view, and for each row its block's: shadows change little over a pixel.
 
-    Where several layers are kept every row stands for itself.
+    Where the table keeps several layers, every row stands for itself.
     """
     pixels, layers = table.valid.shape
     if layers > 1:
@@ -210,9 +220,10 @@ def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def blocker_radiance(table: SampleTable, direction: torch.Tensor) -> torch.Tensor:
-    """What the object itself sends against each direction [D, 3]: the mean reference colour of the surfaces facing it.
+    """The light that the object itself sends against each direction [D, 3], [D, 3].
 
-    A ray along d that is blocked ends on a surface turned against d; its colour is taken as the mean over all of those.
+    A blocked ray along d ends on a surface that faces against d. Its color is taken to be the mean reference color of all
+    surfaces that do.
     """
     total = torch.zeros(len(direction), 4).to(direction)
     colors = F.pad(table.color, (0, 1), value=1.0)
@@ -223,16 +234,16 @@ def blocker_radiance(table: SampleTable, direction: torch.Tensor) -> torch.Tenso
 
 
 def layers_for(maps: Sequence[str]) -> int:
-    """Depth layers a fit of these maps needs."""
+    """How many depth layers a fit of these maps needs."""
     return _ALPHA_LAYERS if "alpha" in maps else 1
 
 
 def _interior(covered: torch.Tensor, position: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Pixels bool [N, H, W] whose eight neighbours are covered too and lie on about the same surface.
+    """The pixels whose eight neighbors are covered too and lie on about the same surface, bool [N, H, W].
 
     covered bool [N, H, W]; position, normal [N, H, W, 3], anything where not covered
     """
-    # World size of a pixel across the line of sight: the median step to the right neighbour is robust and cheap.
+    # World size of a pixel across the line of sight: the median step to the right neighbor is robust and cheap.
     step = (position[:, :, 1:] - position[:, :, :-1]).norm(dim=-1)
     known = torch.where(covered[:, :, :-1] & covered[:, :, 1:], step, torch.nan)
     footprint = known.flatten(1).nanmedian(dim=1).values.nan_to_num()[:, None, None]

@@ -1,4 +1,4 @@
-"""What the iterations of a fit change and weigh, and the plain way of one iteration."""
+"""What the iterations of a fit change and weigh, and one iteration in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from render.texture.fixed_lookup import pyramid
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What an iteration weighs and changes; see `backend.fit.table_fit.FitPlan`."""
+    """What an iteration weighs and changes. `backend.fit.table_fit.FitPlan` explains the fields."""
 
     model: ShadingModel
     smooth_kd: float
@@ -36,9 +36,11 @@ class StepPlan:
 
 @dataclass
 class FitState:
-    """What the iterations change: the maps, the light and their optimisers. `levels` of the maps' pyramid.
+    """What the iterations change: the maps, the light and their optimizers.
 
-    `fuses`: the iterations are `backend.fit.fused_steps.FusedIteration`s; then the light's optimiser is a `FusedLight`.
+    levels  of the maps' pyramid
+    fuses   whether the iterations are `backend.fit.fused_steps.FusedIteration`s
+    light_optimizer, fused_light  of a light that is learned: the second one where the iterations fuse, else the first one
     """
 
     texels: torch.Tensor
@@ -48,7 +50,8 @@ class FitState:
     ggx: GgxTable
     plan: StepPlan
     optimizer: torch.optim.Optimizer
-    light_optimizer: LightOptimizer | FusedLight | None
+    light_optimizer: LightOptimizer | None
+    fused_light: FusedLight | None = None
     fuses: bool = False
 
     @property
@@ -56,13 +59,13 @@ class FitState:
         return self.texels.shape[0]
 
     def prefiltered(self) -> PrefilteredLight:
-        """The light as it is now."""
+        """The current light."""
         return self.light.build_mips() if self.known_light is None else self.known_light
 
     def iterate(self, loss_of: Callable[[torch.Tensor, PrefilteredLight], torch.Tensor]) -> torch.Tensor:
-        """Loss and its gradient, priors, and a step of the optimisers, whose learning rates are set before.
+        """Compute the loss and its gradient, add the priors, and step the optimizers. Set their learning rates before.
 
-        loss_of  gives the loss of a batch from the rows of the maps' pyramid, and the light
+        loss_of  computes the loss of a batch from the rows of the maps' pyramid and the light
         """
         plan = self.plan
         if self.light_optimizer is not None:
@@ -71,11 +74,13 @@ class FitState:
         loss = loss_of(pyramid(self.texels, self.levels), self.prefiltered())
         if self.light_optimizer is not None and plan.white_balance > 0:
             loss = loss + plan.white_balance * self.light.regularizer()
-        loss.backward()
+        torch.autograd.backward(loss)
         if self.light_optimizer is not None:
             self.light_optimizer.step()
-        self._add_priors_()
-        self._freeze_unfitted_()
+        gradient = self.texels.grad
+        assert gradient is not None  # `backward` has made it
+        self._add_priors_(gradient)
+        self._freeze_unfitted_(gradient)
         self.optimizer.step()
         project_(self.texels.data)
         return loss.detach()
@@ -85,7 +90,7 @@ class FitState:
         return sample_loss(read.reshape(*rows.valid.shape, -1), rows, light, self.ggx, self.plan.model)
 
     def smoothness(self) -> torch.Tensor:
-        """Weight of each channel's smoothness, [C]."""
+        """The weight of each channel's smoothness, [C]."""
         plan = self.plan
         weights = self.texels.new_full((self.texels.shape[2],), plan.smooth_kd)
         weights[ROUGHNESS.start : METALLIC.stop] = plan.smooth_ks
@@ -93,33 +98,33 @@ class FitState:
         return weights
 
     def fitted(self) -> torch.Tensor:
-        """Which channels are changed, bool [C]."""
+        """Which channels the fit changes, bool [C]."""
         channels = torch.ones(self.texels.shape[2], dtype=torch.bool, device=self.texels.device)
         channels[NORMAL] = self.plan.fit_normal
         channels[ROUGHNESS.start : METALLIC.stop] = self.plan.fit_ks
         return channels
 
     @torch.no_grad()
-    def _add_priors_(self) -> None:
-        gradient, texels, plan = self.texels.grad, self.texels.data, self.plan
+    def _add_priors_(self, gradient: torch.Tensor) -> None:
+        texels, plan = self.texels.data, self.plan
         add_smoothness_gradient_(gradient, texels, self.smoothness())
         scale = plan.metallic_prior / (texels.shape[0] * texels.shape[1])
         gradient[..., METALLIC] += scale * (1 - 2 * texels[..., METALLIC])
 
-    def _freeze_unfitted_(self) -> None:
+    def _freeze_unfitted_(self, gradient: torch.Tensor) -> None:
         if not self.plan.fit_normal:
-            self.texels.grad[..., NORMAL] = 0
+            gradient[..., NORMAL] = 0
         if not self.plan.fit_ks:
-            self.texels.grad[..., ROUGHNESS.start : METALLIC.stop] = 0
+            gradient[..., ROUGHNESS.start : METALLIC.stop] = 0
 
 
 def level_of_detail(rows: SampleTable | StepRows, resolution: int) -> torch.Tensor:
-    """The pyramid's level each sample reads, [P * K]."""
+    """The pyramid's level that each sample reads, [P * K]."""
     return torch.log2((rows.footprint * resolution).clamp(min=1e-6)).reshape(-1)
 
 
 def set_learning_rates(state: FitState, learning_rate: float) -> None:
-    """For the maps, and for the light in proportion; into tensors on CUDA, which the captured optimisers read."""
+    """Set the rate of the maps, and in proportion that of the light; on CUDA in tensors, which captured optimizers read."""
     light_rate = learning_rate * state.plan.light_learning_rate
     for optimizer, rate in ((state.optimizer, learning_rate), (state.light_optimizer, light_rate)):
         if optimizer is None:
@@ -132,7 +137,7 @@ def set_learning_rates(state: FitState, learning_rate: float) -> None:
 
 
 def adam(parameter: torch.Tensor) -> torch.optim.Adam:
-    """Adam as the fit uses it, its learning rate a tensor where a graph is to read it."""
+    """Adam as the fit uses it. On a GPU its learning rate is a tensor, so that a captured graph can read it."""
     on_gpu = parameter.device.type == "cuda"
     rate = torch.zeros((), device=parameter.device) if on_gpu else 0.0
     return torch.optim.Adam([parameter], lr=rate, betas=(0.9, 0.99), fused=True, capturable=on_gpu)

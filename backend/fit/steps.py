@@ -1,9 +1,9 @@
-"""The iterations of a fit at one size of the maps, in the two forms that fit the hardware.
+"""The iterations of a fit at one size of the maps, in two forms for different hardware.
 
-On a CPU, and on a GPU without Triton, the texel taps of every batch are worked out once and stored with their transpose
-(`TapSteps`). On CUDA they are worked out as they are read, by one kernel that shades, compares and differentiates too, and
-the whole iteration, optimiser and schedule included, is captured in one graph that runs without the host
-(`CapturedSteps`): launching its kernels one by one takes several times as long as they run.
+On a CPU, and on a GPU without Triton, the fit computes the texel taps of every batch once and stores them with their
+transpose (`TapSteps`). On CUDA one kernel computes the taps as it reads them, and also shades, compares and
+differentiates. The whole iteration, with optimizer and schedule, is captured in one graph that runs without the host
+(`CapturedSteps`): to launch its kernels one by one takes several times as long as they run.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ class Steps(Protocol):
     """Iterations at one size."""
 
     def step(self, learning_rate: float) -> torch.Tensor:
-        """One iteration; returns the loss, not synchronised."""
+        """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
         ...
 
     def read_texels(self) -> torch.Tensor:
-        """Which rows of the pyramid any sample reads, bool [rows]."""
+        """The rows of the pyramid that any sample reads, bool [rows]."""
         ...
 
 
 def taps_of(rows: SampleTable | StepRows, resolution: int, levels: int) -> Taps:
+    """The texels that each sample reads of maps of this size, and their weights."""
     return trilinear_taps(rows.uv.reshape(-1, 2), level_of_detail(rows, resolution), resolution, levels)
 
 
 def sorted_by_texel(table: StepRows, index: torch.Tensor) -> torch.Tensor:
-    """The pixels `index` in the order of their place in the texture, so that neighbours read the same cache lines."""
+    """The pixels `index`, int64 [N], sorted by their place in the texture, so that neighbors read the same cache lines."""
     uv = table.uv[index, 0]
     cell = (torch.remainder(uv[:, 1], 1) * 1024).long() * 1024 + (torch.remainder(uv[:, 0], 1) * 1024).long()
     return index[torch.argsort(cell)]
 
 
 def arranged(table: StepRows, order: torch.Tensor, chunk: int) -> StepRows:
-    """The table in the given order of its pixels, each `chunk` of it by place in the texture."""
-    return table.rows(torch.cat([sorted_by_texel(table, part) for part in order.split(chunk)]))
+    """The table with its pixels in the order given, but sorted by place in the texture within each `chunk` pixels."""
+    return table.rows(torch.cat([sorted_by_texel(table, part) for part in torch.split(order, chunk)]))
 
 
 class TapSteps:
-    """Batches with stored taps. `order` is a permutation of the table's pixels; a batch has about `batch` of them."""
+    """Iterations over batches with stored taps. `order` permutes the table's pixels; a batch has about `batch` of them."""
 
     def __init__(self, state: FitState, table: StepRows, order: torch.Tensor, batch: int) -> None:
         self.state = state
@@ -76,15 +77,15 @@ class TapSteps:
 
 @lru_cache(maxsize=8)
 def _side_stream(device: str) -> torch.cuda.Stream:
-    """The one on which iterations are warmed up and captured: cuBLAS keeps 32 MiB for each stream it ever worked on."""
-    return torch.cuda.Stream(device)
+    """The stream that warms up and captures iterations: one only, since cuBLAS keeps 32 MiB for each it ever worked on."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
 
 
 class CapturedSteps:
-    """Batches that are one run of rows after another of an `arranged` table, an iteration being a CUDA graph's replay.
+    """Iterations over batches of consecutive rows of an `arranged` table; each iteration replays a CUDA graph.
 
-    All batches have the same size, so that one graph serves them; at the table's end fewer pixels than there are batches
-    are left over. On another device, or with `capture` False, the same without a graph.
+    All batches have the same size, so that one graph serves them. It leaves out the last rows of the table, fewer than
+    there are batches. On another device, or with `capture` False, the same iterations run without a graph.
     """
 
     def __init__(self, state: FitState, table: StepRows, batch: int, capture: bool = True) -> None:
@@ -96,7 +97,7 @@ class CapturedSteps:
         self._first = torch.zeros((), dtype=torch.int64, device=device)
         self._level = level_of_detail(table, state.resolution)
         self._loss = torch.zeros((), device=device)
-        self._graph = None
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._capture = capture and device.type == "cuda"
         self._warm_ups = 0
         self._fused = FusedIteration(state, table, self._level, self._first, self._size) if state.fuses else None
@@ -111,7 +112,7 @@ class CapturedSteps:
         elif not self._capture:
             self._iterate()
         elif self._warm_ups < _WARM_UPS:
-            # Kernels are compiled and buffers made before the capture, on a stream of its own as capturing wants it.
+            # Compile kernels and make buffers before the capture, on a side stream as capturing demands.
             self._warm_ups += 1
             stream = _side_stream(str(self.state.texels.device))
             stream.wait_stream(torch.cuda.current_stream(self.state.texels.device))
@@ -119,12 +120,12 @@ class CapturedSteps:
                 self._iterate()
             torch.cuda.current_stream(self.state.texels.device).wait_stream(stream)
         else:
-            self._graph = torch.cuda.CUDAGraph()
-            # Another thread may draw previews meanwhile: only this one must do nothing that cannot be captured.
+            self._graph = graph = torch.cuda.CUDAGraph()
+            # Another thread may draw previews meanwhile. "thread_local" forbids only this thread what cannot be captured.
             stream = _side_stream(str(self.state.texels.device))
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._iterate()
-            self._graph.replay()
+            graph.replay()
         return self._loss
 
     def _iterate(self) -> None:
@@ -142,9 +143,10 @@ class CapturedSteps:
     def read_texels(self) -> torch.Tensor:
         state = self.state
         rows = torch.zeros_like(pyramid(state.texels.detach(), state.levels)[:, :1]).requires_grad_(True)
-        for part in torch.arange(len(self._table), device=rows.device).split(1 << 20):
+        for part in torch.split(torch.arange(len(self._table), device=rows.device), 1 << 20):
             chosen = self._table.rows(part)
             level = level_of_detail(chosen, state.resolution)
             read = lookup_at(rows, chosen.uv.reshape(-1, 2), level, state.resolution, state.levels)
-            read.sum().backward()
+            torch.autograd.backward(read.sum())
+        assert rows.grad is not None  # `backward` has made it: a fit has samples
         return rows.grad[:, 0] > 0

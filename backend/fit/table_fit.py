@@ -1,7 +1,8 @@
 """The fit: textures that make the split-sum render of every sample match its reference.
 
-Coarse to fine: the maps start small and double; at each size Adam steps through a few fixed batches of the samples, whose
-rows are sorted by texel (`backend.fit.steps`). No rasteriser, no new tables. `backend.fit.objective` is what is minimised.
+Coarse to fine: the maps start small and double. At each size Adam steps through a few fixed batches of the samples, whose
+rows are sorted by texel (`backend.fit.steps`). The iterations use no rasterizer and make no new tables.
+`backend.fit.objective` says what the fit minimizes.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from render.texture.fixed_lookup import Taps, lookup, mip_count, pyramid
 from render.texture.kernels.texture_lookup import lookup_at
 
 _MEASURE_EVERY = 20
-# Launched by the host, a measure takes longer than the few iterations that it is about.
+# The host launches a measurement kernel by kernel; it takes longer than a few iterations.
 _MEASURE_EVERY_ON_GPU = 50
-# Iterations between the marks by which the host waits for a GPU.
+# Iterations between two marks at which the host waits for a GPU.
 _STRIDE = 32
-# Working out the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
-_PREPARATION = 0.7
+# To compute the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
+PREPARATION = 0.7
 _LEAST_GAIN_DB = 0.02
-# Of the plan's iterations; the learning rate must have time to fall.
+# This share of the plan's iterations may pass without a gain: the learning rate must have time to fall.
 _PATIENCE = 0.2
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How a fit goes: `iterations` at most over all sizes, learning rate decaying from first to last.
+    """How a fit goes: at most `iterations` over all sizes; the learning rate decays from the first to the last.
 
-    The last size draws `batch` pixels an iteration and each smaller one half of the next: a coarse texel is read by
-    more samples, so fewer tell as much and many quick steps settle what kind of surface it is. The light learns at
+    The last size draws `batch` pixels an iteration, and each smaller size half as many as the next. More samples read a
+    coarse texel, so fewer are enough, and many quick steps decide what kind of surface it is. The light learns at
     `light_learning_rate` times the rate of the maps.
     """
 
@@ -83,12 +84,12 @@ class FitStatus:
 
 
 class TableFit:
-    """State of one fit: the maps, the light, and the iterations at the current size."""
+    """One fit: the maps, the light, and the iterations at the current size."""
 
     def __init__(self, table: SampleTable | StepRows, light: EnvironmentLight, plan: FitPlan, seed: int = 0) -> None:
         self.plan, self.light, self.table = plan, light, step_rows(table)
         device = table.color.device
-        # Taps that are worked out as they are read want a kernel.
+        # To compute the taps as they are read needs a kernel.
         self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
         with torch.no_grad():
@@ -112,7 +113,7 @@ class TableFit:
         self.iteration = 0
 
     def set_resolution(self, resolution: int, batch: int) -> None:
-        """Bring the maps to a size, and prepare iterations of about `batch` pixels each."""
+        """Resize the maps, and prepare iterations of about `batch` pixels each."""
         if resolution != self.maps.resolution:
             self.maps = self.maps.resized(resolution)
         texels = self.maps.texels.requires_grad_(True)
@@ -125,7 +126,8 @@ class TableFit:
             ggx=self.ggx,
             plan=step_plan,
             optimizer=adam(texels),
-            light_optimizer=self._light_optimizer,
+            light_optimizer=self._light_optimizer if isinstance(self._light_optimizer, LightOptimizer) else None,
+            fused_light=self._light_optimizer if isinstance(self._light_optimizer, FusedLight) else None,
             fuses=self._fuses,
         )
         self.steps: Steps = (
@@ -135,22 +137,23 @@ class TableFit:
         )
 
     def step(self, learning_rate: float) -> torch.Tensor:
-        """One iteration; returns the loss (not synchronised)."""
+        """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
         self.iteration += 1
         return self.steps.step(learning_rate)
 
     def run(self, held_out: SampleTable | None, on_step: Callable[[FitStatus], None]) -> list[FitStatus]:
-        """Run the whole plan; `on_step` hears of every iteration; returns the states at which the error was measured.
+        """Run the whole plan, and call `on_step` after every iteration. Returns the states at which the error was measured.
 
-        The last size ends early when the held-out error has stopped falling, and leaves the maps at which it was lowest.
-        On a GPU errors are told some iterations after they were measured.
+        The last size ends early when the held-out error has stopped falling, and keeps the maps with the lowest error.
+        On a GPU an error is known only some iterations after it was measured.
         """
-        plan, history, started = self.plan, [], time.perf_counter()
+        plan, started = self.plan, time.perf_counter()
+        history: list[FitStatus] = []
         lengths = stage_lengths(plan.iterations, plan.stages)
         total = sum(lengths)
         decay = math.log(plan.final_learning_rate / plan.learning_rate)
         batches = [plan.batch >> (plan.stages - 1 - stage) for stage in range(plan.stages)]
-        preparation = _PREPARATION * len(self.table)
+        preparation = PREPARATION * len(self.table)
         work = sum(preparation + length * batch for length, batch in zip(lengths, batches, strict=True))
         pace = Pace(self.table.color.device, _STRIDE)
         every = _MEASURE_EVERY_ON_GPU if self._captures else _MEASURE_EVERY
@@ -189,20 +192,20 @@ class TableFit:
         return history
 
     def _copies(self) -> tuple[torch.Tensor, ...]:
-        """The maps as they are, and the light where it is learned."""
+        """The current maps, and the current light where it is learned."""
         texels = self.state.texels.detach().clone()
         return (texels, self.light.base.detach().clone()) if self.plan.learn_light else (texels,)
 
     @torch.no_grad()
     def _restore(self, best: _Best) -> None:
-        """Go back to the best of the measured states, where the last was worse."""
+        """Go back to the best of the measured states where the last one is worse."""
         if best.lead > _LEAST_GAIN_DB:
             self.state.texels.copy_(best.kept[0])
             if self.plan.learn_light:
                 self.light.base.copy_(best.kept[1])
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
-        """What gives the mean squared error of the held-out rows at the current size of the maps."""
+        """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
         rows, taps = self._prepared(held_out)
         if not self._fuses:
             return lambda: self.error(rows, taps).mean()
@@ -220,7 +223,7 @@ class TableFit:
         return error
 
     def _prepared(self, rows: SampleTable | StepRows) -> tuple[SampleTable | StepRows, Taps | None]:
-        """Rows with their taps, where those are worth keeping."""
+        """The rows, and their taps where those are worth keeping."""
         return rows, None if self._captures else taps_of(rows, self.state.resolution, self.state.levels)
 
     def values(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
@@ -236,19 +239,19 @@ class TableFit:
 
     @torch.no_grad()
     def error(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
-        """Squared sRGB error of each pixel, [P, 3], colours clipped to 0..1."""
+        """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
         prediction = shade_samples(self.values(rows, taps), rows, self.state.prefiltered(), self.ggx, self.plan.model)
         return (linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(rows.color).clamp(max=1)).square()
 
     def psnr_by_view(self, rows: SampleTable | StepRows) -> list[float]:
-        """sRGB PSNR in dB over the rows' pixels, one for each view among them, in order of the views."""
+        """The sRGB PSNR in dB of each view over its pixels among the rows, in order of the views."""
         error = self.error(rows).mean(-1)
         views = torch.unique(rows.view_index)
         return [float(-10 * torch.log10(error[rows.view_index == view].mean())) for view in views]
 
 
 class _Best:
-    """The best of the states that were measured, and since which iteration it is the best."""
+    """The best of the measured states, and the iteration at which it was measured."""
 
     def __init__(self) -> None:
         self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
@@ -260,6 +263,7 @@ class _Best:
         return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
 
     def take(self, measured: list[Measured]) -> None:
+        """Compare new measurements with the best."""
         for item in measured:
             self.latest_db = item.psnr_db
             if item.psnr_db > self.psnr_db + _LEAST_GAIN_DB:
@@ -267,6 +271,6 @@ class _Best:
 
 
 def stage_lengths(iterations: int, stages: int) -> list[int]:
-    """Iterations at each size: early ones are cheap and settle metallic and roughness, so they get more."""
+    """Iterations at each size. Early sizes are cheap and decide metallic and roughness, so they get more."""
     weights = [1.25**-stage for stage in range(stages)]
     return [max(1, round(iterations * weight / sum(weights))) for weight in weights]
