@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from backend.fit.light_optimizer import BRIGHTEST, COARSEST, DARKEST
+from render.core.kernels.launch import grid
 from render.light.cube_atlas import CubeAtlas
 from render.light.environment import EnvironmentLight, prefilter_parts
-from render.light.kernels.cube_pyramid import grid
 from render.light.kernels.light_prefilter import LightPrefilter, can_prefilter, light_prefilter
 from render.light.prefilter import SpecularLevel
 from render.light.prefiltered import PrefilteredLight

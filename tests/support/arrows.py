@@ -27,7 +27,7 @@ render/bsdf
 render/texture   core
 render/raster    core geometry
 render/light     core bsdf
-render/material  core light raster texture
+render/material  core raster texture
 render/shading   core geometry bsdf light material raster
 render/files     core geometry texture
 render/images    core geometry bsdf light material raster shading

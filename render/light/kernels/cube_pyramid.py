@@ -1,6 +1,6 @@
-"""Cube maps halved to a pyramid of solid-angle weighted means, and the transpose: two sizes in each launch.
+"""Halve cube maps to a pyramid of means weighted by solid angle, and the transpose: two sizes in each launch.
 
-The plain way is `SparseRows.pyramid` of `render.light.specular_operator` and its transpose.
+The plain PyTorch way is `SparseRows.pyramid` of `render.light.specular_operator` and its transpose.
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ from collections.abc import Sequence
 
 import torch
 
+from render.core.kernels.launch import grid
+
 _BLOCK = 128
 
 
-def grid(count: int, block: int = _BLOCK) -> tuple[int]:
-    """The programs for `count` lanes."""
-    return ((count + block - 1) // block,)
-
-
 def _pairs(count: int) -> list[tuple[int, bool]]:
-    """The steps from each of `count` maps to the next, by twos: (index of the finer map, whether two steps at a time)."""
+    """The steps from each of `count` maps to the next, two at a time where possible: (index of the finer map, whether it is two)."""
     return [(first, first + 2 < count) for first in range(0, count - 1, 2)]
 
 
 def fill_pyramid(levels: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
-    """Fill all maps but the first, each with the means of 2 x 2 texels of the one before it.
+    """Fill all maps except the first, each with the means of 2 x 2 texels of the one before it.
 
-    levels   float32 [6, R_i, R_i, 3], halving, contiguous
-    weights  of each step float32 [R_i, R_i]: the share of a texel in its mean
+    levels   float32 [6, R_i, R_i, 3], each half of the one before it, contiguous
+    weights  for each step float32 [R_i, R_i]: the share of a texel in its mean
     """
     # Late: Triton is not there on every machine.
     from render.light.kernels.cube_pyramid_triton import halve
@@ -41,7 +38,7 @@ def fill_pyramid(levels: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]
 
 
 def fold_pyramid(gradients: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
-    """The transpose of `fill_pyramid`: gradients of all maps, added up in place of the first; every other one is spoilt."""
+    """The transpose of `fill_pyramid`: gradients of all maps, added up in the first one; the others are overwritten."""
     # Late: Triton is not there on every machine.
     from render.light.kernels.cube_pyramid_triton import halve_transposed
 

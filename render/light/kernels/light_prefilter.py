@@ -15,8 +15,9 @@ import torch
 
 from render.core.kernels import has_triton
 from render.core.kernels.blocked_rows import BlockedRows
+from render.core.kernels.launch import grid
 from render.light.cube_atlas import CubeAtlas
-from render.light.kernels.cube_pyramid import fill_pyramid, fold_pyramid, grid
+from render.light.kernels.cube_pyramid import fill_pyramid, fold_pyramid
 from render.light.prefilter import IRRADIANCE_RESOLUTION, SpecularPrefilter, irradiance_matrix
 
 _BLOCK = 128

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from render.light.kernels.cube_pyramid import grid
+from render.core.kernels.launch import grid
 from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
 
 _BLOCK = 256
