@@ -62,7 +62,7 @@ def load_case(
     data: Path = DATA,
     resolution: int = 512,
     light_resolution: int = 512,
-    model: str = "seed",
+    model: str = "nvdiffrec",
     device: torch.device | str = "cpu",
 ) -> Case:
     """One of `CASES` from the folder that holds spot/ and forest_1k.hdr. Raises CommandError where they are not there."""

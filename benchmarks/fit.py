@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--light", choices=("known", "learned"), default="learned", help="whether the light is fitted too"
     )
-    parser.add_argument("--model", choices=("seed", "principled"), default="seed", help="shading model of both sides")
+    parser.add_argument(
+        "--model", choices=("nvdiffrec", "principled"), default="nvdiffrec", help="shading model of both sides"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--views", type=int, default=32, help="training views")
     parser.add_argument("--cameras", choices=("spread", "random"), default="spread", help="where they are seen from")

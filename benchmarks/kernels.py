@@ -35,7 +35,7 @@ _NAME = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--device", default="auto", help="auto, cuda or cuda:N")
-    parser.add_argument("--model", choices=("seed", "principled"), default="seed", help="shading model")
+    parser.add_argument("--model", choices=("nvdiffrec", "principled"), default="nvdiffrec", help="shading model")
     parser.add_argument("--resolution", type=int, default=512, help="edge of the maps in texels")
     parser.add_argument("--light-resolution", type=int, default=512, help="edge of a face of the light")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of spot/ and forest_1k.hdr")

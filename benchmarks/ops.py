@@ -35,8 +35,8 @@ from benchmarks.measure import (
 from render.geometry.camera import rotating_cameras
 from render.geometry.mesh import Mesh
 from render.images.render_mesh import render_mesh
-from render.light.environment import EnvironmentLight, PrefilteredLight, SeedLight, create_trainable_env_rnd
-from render.light.nvdiffrec_prefilter import build_seed_prefilter
+from render.light.environment import EnvironmentLight, NvdiffrecLight, PrefilteredLight, create_trainable_env_rnd
+from render.light.nvdiffrec_prefilter import build_nvdiffrec_prefilter
 from render.light.prefilter import build_specular_operator
 from render.preview.renderer import PreviewRenderer
 
@@ -47,7 +47,7 @@ _ADAM_PASSES = 7
 # nvdiffrec's batch: 8 views of 512 x 512, about 570 k covered pixels.
 _ANCHOR_VIEWS = 8
 # nvdiffrec's operator has 16 times the weights at twice the resolution: 61 M at 512.
-_LARGEST_SEED_BASE = 512
+_LARGEST_NVDIFFREC_BASE = 512
 _CPU_SAMPLES = 20_000_000
 _FRAMES = {"512": (512, 512), "1080p": (1080, 1920), "4K": (2160, 3840)}
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bases", type=int, nargs="+", default=[512], metavar="R", help="bases of the prefilter, 64..1024"
     )
-    parser.add_argument("--model", choices=("seed", "principled"), default="seed", help="shading model")
+    parser.add_argument("--model", choices=("nvdiffrec", "principled"), default="nvdiffrec", help="shading model")
     parser.add_argument("--view-size", type=int, default=512, help="edge of a reference in pixels")
     parser.add_argument("--resolution", type=int, default=512, help="edge of the maps in texels")
     parser.add_argument("--light-resolution", type=int, default=512, help="edge of a face of the light")
@@ -154,7 +154,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def prefilter_outputs(light: PrefilteredLight | SeedLight) -> list[torch.Tensor]:
+def prefilter_outputs(light: PrefilteredLight | NvdiffrecLight) -> list[torch.Tensor]:
     """What shading looks a light up in."""
     return [light.atlas, light.irradiance if isinstance(light, PrefilteredLight) else light.diffuse_atlas]
 
@@ -162,7 +162,7 @@ def prefilter_outputs(light: PrefilteredLight | SeedLight) -> list[torch.Tensor]
 def operator_bytes(resolution: int, prefilter: str, device: torch.device) -> int:
     """Bytes of the stored weights of a prefilter."""
     if prefilter == "nvdiffrec":
-        return _WEIGHT_BYTES * build_seed_prefilter(resolution, device=str(device)).weights
+        return _WEIGHT_BYTES * build_nvdiffrec_prefilter(resolution, device=str(device)).weights
     return _WEIGHT_BYTES * build_specular_operator(resolution, device=str(device)).weights
 
 
@@ -171,7 +171,7 @@ def _prefilter(bench: Bench) -> None:
         for prefilter in ("accurate", "nvdiffrec"):
             about = {"base": resolution, "prefilter": prefilter}
             name = f"prefilter {resolution} {prefilter}"
-            if prefilter == "nvdiffrec" and resolution > _LARGEST_SEED_BASE:
+            if prefilter == "nvdiffrec" and resolution > _LARGEST_NVDIFFREC_BASE:
                 bench.skip(name, "nvdiffrec's operator would not fit into memory", **about)
                 continue
             light = create_trainable_env_rnd(resolution, device=bench.device)

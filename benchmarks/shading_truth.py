@@ -40,7 +40,7 @@ BRIGHTEST = 20.0
 LIGHT_RESOLUTION = 256
 LEAST_N_DOT_V = 0.15
 SAMPLE_COUNTS = (8, 16, 24, 32, 64, 256)
-MODELS = ("seed", "plain", "principled", *(f"sampled_{count}" for count in SAMPLE_COUNTS))
+MODELS = ("nvdiffrec", "plain", "principled", *(f"sampled_{count}" for count in SAMPLE_COUNTS))
 PICTURE_GRID = SphereGrid(roughness=(0.2, 0.5, 0.8), metallic=(0.0, 1.0), pixels=112)
 PICTURE_HDRI = "forest"
 
@@ -134,7 +134,7 @@ def measure(grid: SphereGrid, samples: int, furnace_samples: int, folder: Path |
         start = time.perf_counter()
         reference = reference_of(folder, f"furnace_{distribution}", grid, None, distribution, furnace_samples)
         middle = time.perf_counter()
-        names = ("seed", "principled", "sampled_32")
+        names = ("nvdiffrec", "principled", "sampled_32")
         result["furnace"][energy] = compare(grid, reference, white, names, energy=energy)
         _add_seconds(result, start, middle)
     for name in HDRIS:
@@ -176,14 +176,14 @@ def draw(path: Path, samples: int, folder: Path | None) -> None:
     for row, metallic in enumerate(PICTURE_GRID.metallic):
         for column, roughness in enumerate(PICTURE_GRID.roughness):
             images = [cells[row, column, ..., :3]]
-            for model in ("seed", "principled", "sampled_32"):
+            for model in ("nvdiffrec", "principled", "sampled_32"):
                 image = torch.zeros(*seen.shape, 3)
                 points = normal[seen].float(), view[seen].float()
                 image[seen] = models.shade(model, PICTURE_GRID.base_color, roughness, metallic, points)
                 images.append(image)
             kind = "metal" if metallic == 1 else "dielectric"
             rows.append((f"{kind} {roughness}", images))
-    write_image(path, picture(rows, ("Cycles", "seed", "principled", "sampled, K = 32"), n_dot_v > LEAST_N_DOT_V))
+    write_image(path, picture(rows, ("Cycles", "nvdiffrec", "principled", "sampled, K = 32"), n_dot_v > LEAST_N_DOT_V))
 
 
 def main() -> None:

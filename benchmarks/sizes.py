@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=int, default=_RESOLUTION, help="edge of the maps where they stand still")
     parser.add_argument("--light-resolution", type=int, default=_LIGHT, help="of the light where it stands still")
     parser.add_argument("--base-views", type=int, default=_VIEWS, help="views where they stand still")
-    parser.add_argument("--model", choices=("seed", "principled"), default="seed", help="shading model")
+    parser.add_argument("--model", choices=("nvdiffrec", "principled"), default="nvdiffrec", help="shading model")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each sweep; larger sizes are left out")
     parser.add_argument("--memory", type=float, default=math.inf, metavar="GIB", help="of a GPU to use at most")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of spot/ and forest_1k.hdr")

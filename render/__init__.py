@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _NAMES_OF = {
+    "render.bsdf.nvdiffrec_shading": "nvdiffrec_radiance",
     "render.core.color": "linear_to_srgb log_srgb psnr srgb_to_linear",
     "render.core.image_io": "ImageError read_image write_image",
     "render.files.gltf": "load_gltf read_gltf save_gltf",
@@ -29,7 +30,7 @@ _NAMES_OF = {
     "render.light.cubemap": "cubemap_to_latlong latlong_to_cubemap",
     "render.light.environment": "EnvironmentLight create_trainable_env_rnd env_from_latlong load_env save_env_map",
     "render.light.prefilter": "diffuse_cubemap specular_cubemap",
-    "render.light.prefiltered": "PrefilteredLight",
+    "render.light.prefiltered": "NvdiffrecLight PrefilteredLight",
     "render.material.field": "MLPTexture3D",
     "render.material.hash_grid": "HashGridConfig",
     "render.material.material": "FieldMaterial Material MaterialMaps MaterialSample TextureMaterial initial_maps",
@@ -40,7 +41,7 @@ _NAMES_OF = {
     "render.raster.portable": "Fragments Rasterizer visible_fragments",
     "render.raster.surface": "ShadingPoints SurfacePoints interpolate surface_points",
     "render.shading.normal_map": "prepare_shading_normal shading_normal",
-    "render.shading.shade": "Shading shade",
+    "render.shading.shade": "NVDIFFREC_SHADING PRINCIPLED_SHADING Shading shade",
     "render.texture.texture": "Texture2D create_trainable load_texture2D rgb_to_srgb save_texture2D srgb_to_rgb",
 }
 """The names that each module gives to the face. The imports below tell them to type checkers and editors."""
@@ -50,6 +51,7 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in na
 __all__ = sorted(_MODULE_OF)
 
 if TYPE_CHECKING:
+    from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance as nvdiffrec_radiance
     from render.core.color import linear_to_srgb as linear_to_srgb
     from render.core.color import log_srgb as log_srgb
     from render.core.color import psnr as psnr
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from render.light.environment import save_env_map as save_env_map
     from render.light.prefilter import diffuse_cubemap as diffuse_cubemap
     from render.light.prefilter import specular_cubemap as specular_cubemap
+    from render.light.prefiltered import NvdiffrecLight as NvdiffrecLight
     from render.light.prefiltered import PrefilteredLight as PrefilteredLight
     from render.material.field import MLPTexture3D as MLPTexture3D
     from render.material.hash_grid import HashGridConfig as HashGridConfig
@@ -128,6 +131,8 @@ if TYPE_CHECKING:
     from render.raster.surface import surface_points as surface_points
     from render.shading.normal_map import prepare_shading_normal as prepare_shading_normal
     from render.shading.normal_map import shading_normal as shading_normal
+    from render.shading.shade import NVDIFFREC_SHADING as NVDIFFREC_SHADING
+    from render.shading.shade import PRINCIPLED_SHADING as PRINCIPLED_SHADING
     from render.shading.shade import Shading as Shading
     from render.shading.shade import shade as shade
     from render.texture.texture import Texture2D as Texture2D

@@ -36,7 +36,7 @@ def safe_normalize(vector: torch.Tensor) -> torch.Tensor:
     return torch.where(is_long, vector * inverse, 0.0)
 
 
-def seed_radiance(
+def nvdiffrec_radiance(
     kd: torch.Tensor,
     ks: torch.Tensor,
     normal: torch.Tensor,

@@ -17,7 +17,12 @@ import torch
 from render.core.image_io import ImageError, read_image, write_image
 from render.light.cubemap import CubeAtlas, cubemap_to_latlong, latlong_to_cubemap
 from render.light.kernels.light_prefilter import can_prefilter, filter_light, light_prefilter
-from render.light.nvdiffrec_prefilter import build_seed_prefilter, cubemap_mip, seed_mip, seed_resolutions
+from render.light.nvdiffrec_prefilter import (
+    build_nvdiffrec_prefilter,
+    cubemap_mip,
+    nvdiffrec_mip,
+    nvdiffrec_resolutions,
+)
 from render.light.prefilter import (
     SpecularLevel,
     SpecularPrefilter,
@@ -26,13 +31,13 @@ from render.light.prefilter import (
     irradiance_sh,
     roughness_to_level,
 )
-from render.light.prefiltered import PrefilteredLight, SeedLight, rotation_part
+from render.light.prefiltered import NvdiffrecLight, PrefilteredLight, rotation_part
 
 __all__ = [
     "EnvironmentLight",
+    "NvdiffrecLight",
     "Prefilter",
     "PrefilteredLight",
-    "SeedLight",
     "create_trainable_env_rnd",
     "env_from_latlong",
     "load_env",
@@ -54,8 +59,8 @@ def _operator(
 
 
 @lru_cache(maxsize=4)
-def _seed_layouts(resolution: int, device: str) -> tuple[CubeAtlas, CubeAtlas]:
-    resolutions = seed_resolutions(resolution)
+def _nvdiffrec_layouts(resolution: int, device: str) -> tuple[CubeAtlas, CubeAtlas]:
+    resolutions = nvdiffrec_resolutions(resolution)
     return CubeAtlas(resolutions, device), CubeAtlas(resolutions[-1:], device)
 
 
@@ -102,12 +107,12 @@ class EnvironmentLight(torch.nn.Module):
     def build_mips(self, prefilter: Literal["accurate"] = "accurate", cutoff: float = 0.99) -> PrefilteredLight: ...
 
     @overload
-    def build_mips(self, prefilter: Literal["nvdiffrec"], cutoff: float = 0.99) -> SeedLight: ...
+    def build_mips(self, prefilter: Literal["nvdiffrec"], cutoff: float = 0.99) -> NvdiffrecLight: ...
 
     @overload
-    def build_mips(self, prefilter: Prefilter, cutoff: float = 0.99) -> PrefilteredLight | SeedLight: ...
+    def build_mips(self, prefilter: Prefilter, cutoff: float = 0.99) -> PrefilteredLight | NvdiffrecLight: ...
 
-    def build_mips(self, prefilter: Prefilter = "accurate", cutoff: float = 0.99) -> PrefilteredLight | SeedLight:
+    def build_mips(self, prefilter: Prefilter = "accurate", cutoff: float = 0.99) -> PrefilteredLight | NvdiffrecLight:
         """Prefilter the base. The operator is built once per resolution and device and kept for the process.
 
         prefilter  "accurate": `render.light.prefilter`; "nvdiffrec": its levels, cutoff and gradient, for parity
@@ -119,14 +124,14 @@ class EnvironmentLight(torch.nn.Module):
         resolution, device = self.base.shape[1], str(self.base.device)
         rotation = None if self.rotation is None else self.rotation.to(self.base)
         if prefilter == "nvdiffrec":
-            operator = build_seed_prefilter(resolution, cutoff, device, self.base.dtype)
+            operator = build_nvdiffrec_prefilter(resolution, cutoff, device, self.base.dtype)
             mips = [self.base]
             while len(mips) < len(operator.resolutions):
                 mips.append(cubemap_mip(mips[-1]))
             *specular, diffuse = operator.apply(mips)
-            layout, diffuse_layout = _seed_layouts(resolution, device)
+            layout, diffuse_layout = _nvdiffrec_layouts(resolution, device)
             atlases = (layout.pack(specular), layout, diffuse_layout.pack([diffuse]), diffuse_layout)
-            return SeedLight(tuple(specular), diffuse, *atlases, rotation)
+            return NvdiffrecLight(tuple(specular), diffuse, *atlases, rotation)
         operator, layout, levels = _operator(resolution, device, self.base.dtype)
         if can_prefilter(self.base, operator):
             irradiance, atlas = filter_light(self.base, light_prefilter(operator, layout))
@@ -138,7 +143,7 @@ class EnvironmentLight(torch.nn.Module):
         """Perceptual roughness [...] -> level [...] of what `build_mips` gives, 0..levels - 1."""
         _check_prefilter(prefilter)
         if prefilter == "nvdiffrec":
-            return seed_mip(roughness, len(seed_resolutions(self.base.shape[1])))
+            return nvdiffrec_mip(roughness, len(nvdiffrec_resolutions(self.base.shape[1])))
         return roughness_to_level(roughness, default_levels(self.base.shape[1]))
 
     def shade(

@@ -35,7 +35,7 @@ MIN_ROUGHNESS = 0.08
 MAX_ROUGHNESS = 0.5
 
 
-def seed_resolutions(base_resolution: int) -> list[int]:
+def nvdiffrec_resolutions(base_resolution: int) -> list[int]:
     """Resolutions of nvdiffrec's levels: the base's, halved until 16 or less.
 
     Raises ValueError where one of them is odd and cannot be halved (nvdiffrec would fail in the gradient).
@@ -51,7 +51,7 @@ def seed_resolutions(base_resolution: int) -> list[int]:
     return resolutions
 
 
-def seed_roughness(level: int, levels: int) -> float:
+def nvdiffrec_roughness(level: int, levels: int) -> float:
     """Perceptual roughness of a level: evenly from 0.08 to 0.5, and 1 for the last.
 
     With two levels (a base of 17 to 32) nvdiffrec divides by zero; here the first of two has roughness 0.08.
@@ -61,7 +61,7 @@ def seed_roughness(level: int, levels: int) -> float:
     return (level / max(levels - 2, 1)) * (MAX_ROUGHNESS - MIN_ROUGHNESS) + MIN_ROUGHNESS
 
 
-def seed_mip(roughness: Tensor, levels: int) -> Tensor:
+def nvdiffrec_mip(roughness: Tensor, levels: int) -> Tensor:
     """nvdiffrec's `get_mip`: perceptual roughness [...] -> level [...], 0..levels - 1, constant outside 0.08..1.
 
     With a single level the values lie in -1..0, as nvdiffrec's do; lookups clamp them.
@@ -110,8 +110,8 @@ class _Lobe:
     roughness: float | None
 
 
-class SeedPrefilter:
-    """nvdiffrec's prefilter as a constant linear operator on a chain of mips; build it with `build_seed_prefilter`.
+class NvdiffrecPrefilter:
+    """nvdiffrec's prefilter as a constant linear operator on a chain of mips; build it with `build_nvdiffrec_prefilter`.
 
     Attributes: ``resolutions`` of the mips, ``weights``, how many weights are stored.
     """
@@ -155,7 +155,7 @@ class SeedPrefilter:
                 f"the prefilter was built for the resolutions {list(self.resolutions)}, these are {shapes}"
             )
         channels = mips[0].shape[-1]
-        texels = _SeedPrefilter.apply(torch.cat([mip.reshape(-1, channels) for mip in mips]), self)
+        texels = _NvdiffrecPrefilter.apply(torch.cat([mip.reshape(-1, channels) for mip in mips]), self)
         resolutions = (self.resolutions[lobe.source] for lobe in self._lobes)
         return [part.view(6, r, r, channels) for part, r in zip(texels.split(self._sizes()), resolutions, strict=True)]
 
@@ -173,9 +173,9 @@ class SeedPrefilter:
         return sum(part.multiply_transposed(given) for part, given in zip(self._parts, split, strict=True)) * self._area
 
 
-class _SeedPrefilter(torch.autograd.Function):
+class _NvdiffrecPrefilter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, texels: Tensor, operator: SeedPrefilter) -> Tensor:
+    def forward(ctx, texels: Tensor, operator: NvdiffrecPrefilter) -> Tensor:
         ctx.operator = operator
         return operator._forward(texels)
 
@@ -187,8 +187,8 @@ class _SeedPrefilter(torch.autograd.Function):
 @lru_cache(maxsize=8)
 def _build(
     resolutions: tuple[int, ...], lobes: tuple[_Lobe, ...], cutoff: float, device: str, dtype: torch.dtype
-) -> SeedPrefilter:
-    return SeedPrefilter(resolutions, lobes, cutoff, torch.device(device), dtype)
+) -> NvdiffrecPrefilter:
+    return NvdiffrecPrefilter(resolutions, lobes, cutoff, torch.device(device), dtype)
 
 
 def _check_cutoff(cutoff: float) -> None:
@@ -196,24 +196,24 @@ def _check_cutoff(cutoff: float) -> None:
         raise ValueError(f"the cutoff is the share of a lobe's sum to keep, above 0 and at most 1, not {cutoff}")
 
 
-def build_seed_prefilter(
+def build_nvdiffrec_prefilter(
     base_resolution: int,
     cutoff: float = 0.99,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> SeedPrefilter:
+) -> NvdiffrecPrefilter:
     """The operator of a whole light: reads its mips, gives the specular levels and then the diffuse cube map.
 
     Kept for the process. Raises ValueError for a cutoff outside 0..1 or a base that cannot be halved to 16 or less.
     """
     _check_cutoff(cutoff)
-    resolutions = tuple(seed_resolutions(base_resolution))
+    resolutions = tuple(nvdiffrec_resolutions(base_resolution))
     count = len(resolutions)
-    lobes = [_Lobe(level, seed_roughness(level, count)) for level in range(count)]
+    lobes = [_Lobe(level, nvdiffrec_roughness(level, count)) for level in range(count)]
     return _build(resolutions, (*lobes, _Lobe(count - 1, None)), cutoff, str(device), dtype)
 
 
-def seed_diffuse_cubemap(cube: Tensor) -> Tensor:
+def nvdiffrec_diffuse_cubemap(cube: Tensor) -> Tensor:
     """nvdiffrec's `diffuse_cubemap`: irradiance / pi [6, R, R, C] around each texel of a cube map of the same shape.
 
     The sum over all texels with the cosine clamped at 0.999; white light of radiance 1 gives 1.05 to 1.12 at
@@ -223,7 +223,7 @@ def seed_diffuse_cubemap(cube: Tensor) -> Tensor:
     return _build((cube.shape[1],), lobes, 1.0, str(cube.device), cube.dtype).apply([cube])[0]
 
 
-def seed_specular_cubemap(cube: Tensor, roughness: float, cutoff: float = 0.99) -> Tensor:
+def nvdiffrec_specular_cubemap(cube: Tensor, roughness: float, cutoff: float = 0.99) -> Tensor:
     """nvdiffrec's `specular_cubemap`: a cube map under the lobe of a roughness in 0..1, above 0, shape kept.
 
     At resolutions that are not multiples of 32 nvdiffrec drops whole tiles of 16 x 16 texels by mistake; here none is.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from render.light.cube_geometry import texel_directions, texel_solid_angles
-from render.light.nvdiffrec_prefilter import seed_diffuse_cubemap, seed_specular_cubemap
+from render.light.nvdiffrec_prefilter import nvdiffrec_diffuse_cubemap, nvdiffrec_specular_cubemap
 from render.light.specular_operator import SparseRows, mean_of_fours
 from render.light.specular_rows import build_rows, pyramid_resolutions
 
@@ -266,8 +266,8 @@ def diffuse_cubemap(base: Tensor, resolution: int = 16, prefilter: str = "accura
 
     prefilter "nvdiffrec": its sum over the texels, at the base's own resolution; ``resolution`` is not used.
     """
-    if _is_seed(prefilter):
-        return seed_diffuse_cubemap(base)
+    if _is_nvdiffrec(prefilter):
+        return nvdiffrec_diffuse_cubemap(base)
     return evaluate_irradiance(irradiance_sh(base), texel_directions(resolution, base.device, base.dtype))
 
 
@@ -284,15 +284,15 @@ def specular_cubemap(
     one has no cutoff. Raises ValueError for a roughness outside 0..1 and what the prefilter cannot do.
     """
     own = base.shape[1] if resolution is None else resolution
-    if _is_seed(prefilter):
+    if _is_nvdiffrec(prefilter):
         if own != base.shape[1]:
             raise ValueError(f"nvdiffrec's prefilter keeps the base's resolution {base.shape[1]}, it cannot give {own}")
-        return seed_specular_cubemap(base, roughness, cutoff)
+        return nvdiffrec_specular_cubemap(base, roughness, cutoff)
     level = SpecularLevel(own, roughness)
     return build_specular_operator(base.shape[1], (level,), base.device, base.dtype).apply(base)[0]
 
 
-def _is_seed(prefilter: str) -> bool:
+def _is_nvdiffrec(prefilter: str) -> bool:
     if prefilter not in ("accurate", "nvdiffrec"):
         raise ValueError(f"prefilter is {prefilter!r}; it must be 'accurate' or 'nvdiffrec'")
     return prefilter == "nvdiffrec"

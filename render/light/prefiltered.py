@@ -1,6 +1,6 @@
 """What shading looks a light up in: its prefiltered levels and its irradiance, differentiable in the base they are from.
 
-`PrefilteredLight` is the accurate one, `SeedLight` is nvdiffrec's. Both answer `diffuse`, `specular`, `get_mip`, `shade`
+`PrefilteredLight` is the accurate one, `NvdiffrecLight` is nvdiffrec's. Both answer `diffuse`, `specular`, `get_mip`, `shade`
 and `xfm`, so that any shading model works with either.
 """
 
@@ -11,9 +11,9 @@ from typing import Self
 
 import torch
 
-from render.bsdf.nvdiffrec_shading import safe_normalize, seed_radiance
+from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance, safe_normalize
 from render.light.cube_atlas import CubeAtlas
-from render.light.nvdiffrec_prefilter import seed_mip
+from render.light.nvdiffrec_prefilter import nvdiffrec_mip
 from render.light.prefilter import SpecularLevel, evaluate_irradiance, roughness_to_level
 
 
@@ -69,7 +69,7 @@ class _Shading:
         position, normal (world), kd (linear base colour), ks (occluded fraction, roughness, metallic)  [..., 3];
         view_position  [..., 3], broadcast. `specular` False: Lambertian, without the metallic factor.
         """
-        return seed_radiance(kd, ks, normal, safe_normalize(view_position - position), self, specular)
+        return nvdiffrec_radiance(kd, ks, normal, safe_normalize(view_position - position), self, specular)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PrefilteredLight(_Shading):
 
 
 @dataclass(frozen=True)
-class SeedLight(_Shading):
+class NvdiffrecLight(_Shading):
     """nvdiffrec's light, for parity, see `render.light.nvdiffrec_prefilter`.
 
     specular_cubes  its prefiltered levels, [6, R_i, R_i, C]
@@ -130,4 +130,4 @@ class SeedLight(_Shading):
 
     def get_mip(self, roughness: torch.Tensor) -> torch.Tensor:
         """Perceptual roughness [...] -> level [...], 0..levels - 1."""
-        return seed_mip(roughness, len(self.specular_cubes))
+        return nvdiffrec_mip(roughness, len(self.specular_cubes))

@@ -32,7 +32,7 @@ from render.raster.kernels.triton_provider import CAMERA_VALUES, VisibilityBuffe
 from render.texture.fixed_lookup import mip_count
 
 Channel = Literal["shaded", "kd", "occlusion", "roughness", "metallic", "normal", "light", "depth", "distance"]
-PreviewModel = Literal["principled", "seed"]
+PreviewModel = Literal["principled", "nvdiffrec"]
 
 _NEEDS_LIGHT = ("shaded", "light")
 _OF_GEOMETRY = ("depth", "distance")
@@ -210,12 +210,12 @@ class PreviewRenderer:
             return False
         return not settings.is_lit or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
 
-    def _table(self, is_seed: bool) -> tuple[torch.Tensor, int]:
+    def _table(self, is_nvdiffrec: bool) -> tuple[torch.Tensor, int]:
         """The model's table with its terms innermost, kept for the graphs, and its size."""
-        if is_seed not in self._tables:
-            table = fg_lut(_FG_SIZE, self.device) if is_seed else ggx_table(self.device).values[0].permute(1, 2, 0)
-            self._tables[is_seed] = table.contiguous()
-        return self._tables[is_seed], self._tables[is_seed].shape[0]
+        if is_nvdiffrec not in self._tables:
+            table = fg_lut(_FG_SIZE, self.device) if is_nvdiffrec else ggx_table(self.device).values[0].permute(1, 2, 0)
+            self._tables[is_nvdiffrec] = table.contiguous()
+        return self._tables[is_nvdiffrec], self._tables[is_nvdiffrec].shape[0]
 
     def _kind(self, settings: _Settings) -> _Kind:
         """The buffers of frames of a kind; those of the kinds used longest ago are given up."""
@@ -270,15 +270,15 @@ class PreviewRenderer:
         compose_cameras[(views,)](kind.uploaded, kind.cameras, num_warps=1)
         parts, light, lit = self.parts, self._light, settings.is_lit
         visibility.draw(parts.positions, kind.cameras, parts.triangles)
-        is_seed = settings.model == "seed" and settings.channel == "shaded"
-        table, table_size = self._table(is_seed)
+        is_nvdiffrec = settings.model == "nvdiffrec" and settings.channel == "shaded"
+        table, table_size = self._table(is_nvdiffrec)
         grid = ((width + 7) // 8, (height + 7) // 8, views)
         resolve[grid](
             visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
             parts.vertices, parts.triangles, parts.material, parts.table, parts.texels, parts.alphas, parts.openness,
             parts.resolution(0), mip_count(parts.resolution(0)), table, self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
-            SPP=settings.spp, CHANNEL=settings.channel, SEED=is_seed, SEVERAL=parts.count > 1,
+            SPP=settings.spp, CHANNEL=settings.channel, NVDIFFREC=is_nvdiffrec, SEVERAL=parts.count > 1,
             HAS_ALPHA=parts.has_alpha, HAS_OPENNESS=parts.has_openness,
             HAS_BACKDROP=settings.has_backdrop, LAYERS=settings.layers, TABLE_SIZE=table_size,
             PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,

@@ -1,28 +1,28 @@
-"""Shading: a light and a Principled surface make a colour, by one of three models.
+"""Shading: the color that a Principled surface has under a light, by one of three models.
 
-`principled`  what Blender's Principled BSDF shows (IOR 1.5, white specular tint), as far as split-sum can: the node's
-              energy (`render.bsdf.energy`) and a leaning lobe (`render.bsdf.ggx`); one lookup of the prefiltered light
+`principled`  what Blender's Principled BSDF shows (IOR 1.5, white specular tint), as far as split-sum can show it: the
+              node's energy (`render.bsdf.energy`) and a leaning lobe (`render.bsdf.ggx`); one lookup of the prefiltered light
 `sampled`     the same surface with its true lobe, sampled (`render.shading.sampled`); K lookups of a `SampledLight`
-`seed`        nvdiffrec's formula, kept to compare with it: no energy terms, lookup along R; with rough metals it is up
-              to 33% too dark for Blender's node
+`nvdiffrec`   nvdiffrec's formula, kept to compare with it: no energy terms, lookup along R; it makes rough metals up to 33%
+              too dark for Blender's node
 
-docs/shading-models.md says how far each is from Cycles.
+docs/shading-models.md says how far each model is from Cycles.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from render.bsdf.energy import Energy, surface_energy
 from render.bsdf.ggx import DIELECTRIC_F0, GgxTable
-from render.bsdf.nvdiffrec_shading import ShadingLight, seed_radiance
-from render.light.prefiltered import PrefilteredLight, SeedLight
-from render.shading.sampled import DEFAULT_SAMPLES, SampledLight, Visibility, sampled_radiance
+from render.bsdf.nvdiffrec_shading import ShadingLight, nvdiffrec_radiance
+from render.light.prefiltered import NvdiffrecLight, PrefilteredLight
+from render.shading.sampled import DEFAULT_SAMPLES, LobeLight, SampledLight, Visibility, sampled_radiance
 
-ShadingModel = Literal["principled", "seed", "sampled"]
+ShadingModel = Literal["principled", "nvdiffrec", "sampled"]
 MIN_N_DOT_V = 1e-3
 
 
@@ -31,7 +31,7 @@ def outgoing_radiance(
     ks: torch.Tensor,
     normal: torch.Tensor,
     view: torch.Tensor,
-    light: PrefilteredLight | SeedLight | SampledLight,
+    light: PrefilteredLight | NvdiffrecLight | SampledLight,
     table: GgxTable,
     model: ShadingModel = "principled",
     irradiance: torch.Tensor | None = None,
@@ -43,23 +43,29 @@ def outgoing_radiance(
 ) -> torch.Tensor:
     """Outgoing radiance [..., 3], linear. Differentiable in kd, ks, normal and the light.
 
-    kd      [..., 3] linear base colour, 0..1
+    kd      [..., 3] linear base color, 0..1
     ks      [..., 3] occluded fraction, roughness, metallic, 0..1; the result is multiplied by 1 - occluded
     normal  [..., 3] unit shading normal; view [..., 3] unit vector towards the eye
-    light   from `EnvironmentLight.build_mips` for "principled" and "seed", from `sampled_light` for "sampled"
+    light   from `EnvironmentLight.build_mips` for "principled" and "nvdiffrec", from `sampled_light` for "sampled"
     irradiance           [..., 3] irradiance / pi to use instead of the light's own (self-shadowing), or None
     specular_visibility  [..., 1 or 3] factor on the light of the specular lobe as a whole, or None
-    energy               "multi": as Blender's node by default (MULTI_GGX); "single": as its GGX. "seed" has neither
-    samples, visibility, seed   of "sampled" alone: see `sampled_radiance`
+    energy               "multi": as Blender's node by default (MULTI_GGX); "single": as its GGX. "nvdiffrec" has neither
+    samples, visibility, seed   for "sampled" only: see `sampled_radiance`
 
-    Raises ValueError for an unknown model or energy, and where the light is of the other kind.
+    Raises ValueError for an unknown model or energy, and where the light is not of the kind that the model needs.
     """
-    _check(model, light)
+    if model not in get_args(ShadingModel):
+        raise ValueError(f"there is no shading model {model!r}: use 'principled', 'nvdiffrec' or 'sampled'")
     if model == "sampled":
-        lit = light if specular_visibility is None else _Dimmed(light, specular_visibility)
-        return sampled_radiance(kd, ks, normal, view, lit, table, samples, energy, irradiance, visibility, seed)
-    if model == "seed":
-        return seed_radiance(kd, ks, normal, view, _Shadowed(light, irradiance, specular_visibility))
+        if not isinstance(light, SampledLight):
+            raise _wrong_light(model, light, "sampled_light(base)")
+        dimmed = light if specular_visibility is None else _Dimmed(light, specular_visibility)
+        return sampled_radiance(kd, ks, normal, view, dimmed, table, samples, energy, irradiance, visibility, seed)
+    if isinstance(light, SampledLight):
+        raise _wrong_light(model, light, "EnvironmentLight(base).build_mips()")
+    lit = _Shadowed(light, irradiance, specular_visibility)
+    if model == "nvdiffrec":
+        return nvdiffrec_radiance(kd, ks, normal, view, lit)
     roughness, metallic = ks[..., 1], ks[..., 2:3]
     n_dot_v = (normal * view).sum(-1, keepdim=True).clamp(min=MIN_N_DOT_V)
     terms = table.lookup(roughness, n_dot_v[..., 0])
@@ -68,26 +74,21 @@ def outgoing_radiance(
     dielectric = terms.dielectric[..., None] * surface.dielectric_gain
     specular = metallic * metal + (1 - metallic) * dielectric
 
-    # One lookup serves all channels: the lobe is that of the mean colour.
+    # One lookup serves all channels: the lobe is that of the mean color.
     f0 = DIELECTRIC_F0 + (kd.mean(-1) - DIELECTRIC_F0).clamp(min=0) * metallic[..., 0]
     lean, lobe_roughness = terms.lobe_of(f0)
     reflected = 2 * n_dot_v * normal - view
-    lit = _Shadowed(light, irradiance, specular_visibility)
     lobe_light = lit.specular(torch.lerp(normal, reflected, lean[..., None]), lobe_roughness)
     return (surface.diffuse * lit.diffuse(normal) + specular * lobe_light) * (1 - ks[..., :1])
 
 
-def _check(model: str, light: object) -> None:
-    if model not in ("principled", "seed", "sampled"):
-        raise ValueError(f"there is no shading model {model!r}: use 'principled', 'seed' or 'sampled'")
-    if (model == "sampled") != isinstance(light, SampledLight):
-        cure = "sampled_light(base)" if model == "sampled" else "EnvironmentLight(base).build_mips()"
-        raise ValueError(f"the model {model!r} cannot be lit by a {type(light).__name__}: build the light with {cure}")
+def _wrong_light(model: ShadingModel, light: object, cure: str) -> ValueError:
+    return ValueError(f"the model {model!r} cannot be lit by a {type(light).__name__}: build the light with {cure}")
 
 
 @dataclass(frozen=True)
 class _Shadowed:
-    """A light as a shadowed point sees it: another irradiance, and a factor on what its lobes meet."""
+    """A light as a shadowed point sees it: another irradiance, and a factor on the light that its lobe meets."""
 
     light: ShadingLight
     irradiance: torch.Tensor | None
@@ -103,9 +104,9 @@ class _Shadowed:
 
 @dataclass(frozen=True)
 class _Dimmed:
-    """A sampled light whose samples at a point share a factor."""
+    """A light for sampling; all samples at a point are multiplied by one factor."""
 
-    light: SampledLight
+    light: LobeLight
     specular_visibility: torch.Tensor
 
     def diffuse(self, normal: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The pixel shader: surface points, a material and a light make the buffers of an image."""
+"""The pixel shader: make the buffers of an image from surface points, a material and a light."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from render.bsdf.energy import Energy
 from render.bsdf.ggx import GgxTable, ggx_table
 from render.light.environment import PrefilteredLight
 from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, Material, MaterialSample
@@ -24,15 +25,15 @@ class Shading:
 
     model         see `render.shading.models`
     energy        "multi" for multiple scattering (Blender's default), "single" for a single-scattering GGX node
-    normal_map    whether the material's normals are used
+    normal_map    use the material's normals
     opengl        normal maps point up (+Y, OpenGL, Blender); False for DirectX (-Y)
-    two_sided     faces seen from behind are turned to the eye; else they are shaded as seen from in front
-    bend_normals  nvdiffrec's frame: unit tangents, and normals bent to the triangle's own where they would turn away
-                  from the eye; else MikkTSpace's, which Blender's Normal Map node shows
+    two_sided     turn faces that are seen from behind to the eye; else they are shaded as seen from in front
+    bend_normals  use nvdiffrec's frame: unit tangents, and normals bent to the triangle's own where they would turn away
+                  from the eye; else MikkTSpace's frame, which Blender's Normal Map node shows
     """
 
     model: ShadingModel = "principled"
-    energy: Literal["multi", "single"] = "multi"
+    energy: Energy = "multi"
     normal_map: bool = True
     opengl: bool = True
     two_sided: bool = True
@@ -40,7 +41,7 @@ class Shading:
 
 
 PRINCIPLED_SHADING = Shading()
-SEED_SHADING = Shading(model="seed", bend_normals=True)
+NVDIFFREC_SHADING = Shading(model="nvdiffrec", bend_normals=True)
 
 
 def shade(
@@ -53,15 +54,16 @@ def shade(
     kd_grad: bool = False,
     generator: torch.Generator | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The buffers at points [...], each with alpha as its last channel.
+    """Make the buffers at points [...], each with alpha as its last channel.
 
-    shaded     [..., 4]: by `bsdf` "pbr" the outgoing radiance; "diffuse" kd as a Lambertian surface; "white" the
-               irradiance / pi on a white one, for checking a light; "normal" and "tangent" mapped to 0..1; "kd"; "ks"
+    shaded     [..., 4]: with `bsdf` "pbr" the outgoing radiance; "diffuse" kd as a Lambertian surface; "white" the
+               irradiance / pi on a white one, to check a light; "normal" and "tangent" mapped to 0..1; "kd"; "ks"
     occlusion  [..., 2]: the occluded fraction
-    kd_grad    [..., 2], on request: mean change of kd a little way off in a random direction (`generator` draws it)
+    kd_grad    [..., 2], on request: mean change of kd over a small step in a random direction (`generator` draws it)
 
-    light may be None where the bsdf needs none; table saves looking it up. Raises ValueError for an unknown bsdf, or
-    where a light is missing.
+    light may be None where the bsdf needs none; table None is looked up.
+
+    Raises ValueError for an unknown bsdf, or where a light is missing.
     """
     sample = material.sample(points)
     normal = surface_normal(points, sample.normal, shading)
@@ -78,7 +80,7 @@ def shade(
 
 
 def surface_normal(points: SurfacePoints, normal_map: torch.Tensor | None, shading: Shading) -> torch.Tensor:
-    """Unit shading normals [..., 3] of points, with decoded tangent-space normals [..., 3] or None for flat ones."""
+    """Unit shading normals [..., 3] of points, from decoded tangent-space normals [..., 3]; None: flat ones."""
     turn = 1.0 if shading.two_sided else points.facing
     if normal_map is None or not shading.normal_map:
         normal_map = torch.tensor([0.0, 0.0, 1.0]).to(points.normal).expand_as(points.normal)
@@ -89,7 +91,7 @@ def surface_normal(points: SurfacePoints, normal_map: torch.Tensor | None, shadi
     if not shading.bend_normals:
         return shading_normal(normal_map, *frame, sign)
 
-    # The frame is turned to the eye already, and the bitangent's sign is a flip of the map's y.
+    # The frame is turned to the eye already, and a negative sign of the bitangent flips the map's y.
     handed = torch.cat([normal_map[..., :1], normal_map[..., 1:2] * sign, normal_map[..., 2:]], dim=-1)
     eye = points.position + points.view
     return prepare_shading_normal(
@@ -136,7 +138,7 @@ def shade_texels(
     model: ShadingModel,
     shadow: ShadowFactors | None = None,
 ) -> torch.Tensor:
-    """Radiance [..., 3] of points with material values [..., C] (channels as in `MaterialMaps`): the fit's inner step."""
+    """Radiance [..., 3] of points with material values [..., C], whose channels are those of `MaterialMaps`, as the fit sees it."""
     normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
     ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
     irradiance = specular_factor = None

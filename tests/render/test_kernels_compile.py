@@ -55,7 +55,7 @@ def test_cameras():
 
 
 @pytest.mark.parametrize(
-    ("channel", "seed", "spp", "layers", "several", "image"),
+    ("channel", "nvdiffrec", "spp", "layers", "several", "image"),
     [
         ("shaded", False, 1, 1, False, "*fp16"),
         ("shaded", True, 2, 1, False, "*fp32"),
@@ -68,15 +68,15 @@ def test_cameras():
         ("distance", False, 1, 1, True, "*fp32"),
     ],
 )
-def test_frames(channel, seed, spp, layers, several, image):
+def test_frames(channel, nvdiffrec, spp, layers, several, image):
     from render.preview.kernels.preview_triton import resolve
 
     levels = default_levels(64)
     layout = CubeAtlas([level.resolution for level in levels])
     constants = {
-        "SPP": spp, "CHANNEL": channel, "SEED": seed, "SEVERAL": several,
+        "SPP": spp, "CHANNEL": channel, "NVDIFFREC": nvdiffrec, "SEVERAL": several,
         "HAS_OPENNESS": several, "HAS_ALPHA": layers > 1, "HAS_BACKDROP": layers > 1, "LAYERS": layers,
-        "TABLE_SIZE": 256 if seed else ggx_table().values.shape[2], "PLACES": layout.places,
+        "TABLE_SIZE": 256 if nvdiffrec else ggx_table().values.shape[2], "PLACES": layout.places,
         "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),
     }  # fmt: skip
     assert "st.global" in compiled(

@@ -27,14 +27,14 @@ from render.shading.kernels.shading_triton import (
     ggx_lookup,
     lobe_of,
     lookup_fg,
+    nvdiffrec_albedo,
     principled_albedo,
     safe_normalize,
-    seed_albedo,
     shading_normal,
 )
 
 _MIN_N_DOT_V = tl.constexpr(1e-3)
-_SEED_MIN_N_DOT_V = tl.constexpr(1e-4)
+_NVDIFFREC_MIN_N_DOT_V = tl.constexpr(1e-4)
 _SMALLEST_SQUARE = tl.constexpr(1e-20)
 _SHORTEST = tl.constexpr(1e-12)
 _NO_TRIANGLE = tl.constexpr(2**31 - 1)
@@ -115,14 +115,14 @@ def _weights(a, b, c):
 @triton.jit
 def _radiance(
     kd, roughness, metallic, normal, view, table, irradiance, atlas,
-    SEED: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
+    NVDIFFREC: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`outgoing_radiance` by the model "seed" or "principled"."""
+    """`outgoing_radiance` by the model "nvdiffrec" or "principled"."""
     seen = dot(normal, view)
-    if SEED:
-        scale, bias = lookup_fg(table, roughness, tl.maximum(seen, _SEED_MIN_N_DOT_V), TABLE_SIZE)
-        diffuse, specular = seed_albedo(kd, metallic, scale[0], bias[0])
+    if NVDIFFREC:
+        scale, bias = lookup_fg(table, roughness, tl.maximum(seen, _NVDIFFREC_MIN_N_DOT_V), TABLE_SIZE)
+        diffuse, specular = nvdiffrec_albedo(kd, metallic, scale[0], bias[0])
         lobe_roughness = roughness
         reflected = minus(scaled(normal, 2 * seen), view)
         direction = where_three(dot(reflected, reflected) > _SMALLEST_SQUARE, reflected)
@@ -134,7 +134,7 @@ def _radiance(
         lean, lobe_roughness = lobe_of(kd, metallic, terms)
         reflected = minus(scaled(normal, 2 * seen), view)
         direction = plus(normal, scaled(minus(reflected, normal), lean))
-    diffuse_light = _diffuse_light(normal, irradiance, SEED)
+    diffuse_light = _diffuse_light(normal, irradiance, NVDIFFREC)
     if len(KNOWN) > 1:
         level, _ = roughness_to_level(lobe_roughness, KNOWN)
     else:
@@ -144,8 +144,8 @@ def _radiance(
 
 
 @triton.jit
-def _diffuse_light(normal, irradiance, SEED: tl.constexpr):
-    if SEED:
+def _diffuse_light(normal, irradiance, NVDIFFREC: tl.constexpr):
+    if NVDIFFREC:
         normal, _ = safe_normalize(normal)
     sky = evaluate_irradiance(irradiance, normal)
     return tl.maximum(sky[0], 0.0), tl.maximum(sky[1], 0.0), tl.maximum(sky[2], 0.0)
@@ -155,7 +155,7 @@ def _diffuse_light(normal, irradiance, SEED: tl.constexpr):
 def _shade(
     triangle, column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas, openness,
     resolution, levels, table, irradiance, atlas, width, height,
-    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
+    SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
     HAS_OPENNESS: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -236,7 +236,7 @@ def _shade(
         if CHANNEL == "shaded":
             color = _radiance(
                 kd, low[3], high[0], normal, view, table, irradiance, atlas,
-                SEED, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                NVDIFFREC, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
             if HAS_OPENNESS:
                 color = scaled(color, open_share)
@@ -253,7 +253,7 @@ def _least_above(numbers, bound):
 def resolve(
     keys, marks, counters, launches, cameras, vertices, triangles, parts, part_table, texels, alphas, openness,
     resolution, levels, table, irradiance, atlas, background, image, width, height,
-    SPP: tl.constexpr, CHANNEL: tl.constexpr, SEED: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
+    SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
     HAS_OPENNESS: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     LAYERS: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
 ):  # fmt: skip
@@ -305,7 +305,7 @@ def resolve(
             color, alpha = _shade(
                 key.to(tl.int32), column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas,
                 openness, resolution, levels, table, irradiance, atlas, width, height,
-                SPP, CHANNEL, SEED, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
             coverage = tl.where(valid, alpha, 0.0)
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
@@ -332,7 +332,7 @@ def resolve(
                         triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
                         triangles, parts, part_table, texels, alphas, openness, resolution, levels, table, irradiance,
                         atlas, width, height,
-                        SPP, CHANNEL, SEED, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                        SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
                     )  # fmt: skip
                     share *= alpha
                     red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]

@@ -30,7 +30,7 @@ _MOST = 2**31
 def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int = 1, samples: int = 1) -> bool:
     """Whether `fused_sample_gradients` serves; else the caller takes the plain way.
 
-    It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "seed", one depth layer
+    It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "nvdiffrec", one depth layer
     and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
     one sample, and up to 200 million texels and samples.
     """
@@ -41,7 +41,7 @@ def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int 
         return False
     is_opaque = layers == 1 and pyramid_rows.shape[1] == _CHANNELS
     is_small = pyramid_rows.numel() < _MOST and 0 < samples < _MOST // 10
-    return is_opaque and is_small and pyramid_rows.dtype == torch.float32 and model in ("principled", "seed")
+    return is_opaque and is_small and pyramid_rows.dtype == torch.float32 and model in ("principled", "nvdiffrec")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: boo
         normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
         uv if batch.first is None else batch.first, batch.samples,
         table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
-        SEED=batch.model == "seed", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
+        NVDIFFREC=batch.model == "nvdiffrec", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
         MEASURE=measure,
                 TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
         KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
@@ -217,7 +217,7 @@ def _compiling() -> dict[str, int]:
 
 def _table(batch: _Batch, like: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The model's table with its terms innermost, and its size."""
-    if batch.model == "seed":
+    if batch.model == "nvdiffrec":
         lut = fg_lut(256, like.device, like.dtype)
         return lut, lut.shape[0]
     values = batch.table.values

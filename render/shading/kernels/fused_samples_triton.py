@@ -35,18 +35,18 @@ from render.shading.kernels.shading_triton import (
     lobe_of,
     lobe_of_transposed,
     lookup_fg,
+    nvdiffrec_albedo,
+    nvdiffrec_albedo_transposed,
     principled_albedo,
     principled_albedo_transposed,
     safe_normalize,
-    seed_albedo,
-    seed_albedo_transposed,
     shading_normal,
     shading_normal_transposed,
     shadow_specular_at,
 )
 
 _MIN_N_DOT_V = tl.constexpr(1e-3)
-_SEED_MIN_N_DOT_V = tl.constexpr(1e-4)
+_NVDIFFREC_MIN_N_DOT_V = tl.constexpr(1e-4)
 _SMALLEST_SQUARE = tl.constexpr(1e-20)
 
 
@@ -121,7 +121,7 @@ def fused_samples(
     texels, texel_gradient, uv, level, resolution, levels,
     normals, tangents, signs, views, colors, alphas, shadow_diffuse, shadow_specular, first, samples,
     table, irradiance, atlas, atlas_gradient, partial, delta,
-    SEED: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr, MEASURE: tl.constexpr,
+    NVDIFFREC: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr, MEASURE: tl.constexpr,
     TABLE_SIZE: tl.constexpr, SHADOW_NODES: tl.constexpr,
     ATLAS_WIDTH: tl.constexpr, PLACES: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -151,10 +151,10 @@ def fused_samples(
     normal, length = shading_normal((map_x, map_y, map_z), smooth, tangent, sign)
     seen = dot(normal, view)
 
-    if SEED:
+    if NVDIFFREC:
         n_dot_v = seen
-        scale, bias = lookup_fg(table, roughness, tl.maximum(seen, _SEED_MIN_N_DOT_V), TABLE_SIZE)
-        diffuse, specular = seed_albedo(kd, metallic, scale[0], bias[0])
+        scale, bias = lookup_fg(table, roughness, tl.maximum(seen, _NVDIFFREC_MIN_N_DOT_V), TABLE_SIZE)
+        diffuse, specular = nvdiffrec_albedo(kd, metallic, scale[0], bias[0])
         lobe_roughness = roughness
         reflected = minus(scaled(normal, 2 * n_dot_v), view)
         # Its length does not matter to a lookup, save where it is none.
@@ -170,7 +170,7 @@ def fused_samples(
         direction = plus(normal, scaled(minus(reflected, normal), lean))
 
     # nvdiffrec's formula makes the normal unit once more, save where shadows bring their own irradiance.
-    if SEED and not SHADOWED:
+    if NVDIFFREC and not SHADOWED:
         upward, upward_scale = safe_normalize(normal)
     else:
         upward = normal
@@ -214,7 +214,7 @@ def fused_samples(
             tl.where(sky[2] >= 0, to_sky[2], 0.0),
         )
         to_normal = irradiance_to_direction(irradiance, upward, to_sky)
-        if SEED and not SHADOWED:
+        if NVDIFFREC and not SHADOWED:
             to_normal = scaled(minus(to_normal, scaled(upward, dot(upward, to_normal))), upward_scale)
         if LEARN_LIGHT:
             store_sums(partial + tl.program_id(0) * 28, loss, upward, to_sky, BLOCK)
@@ -224,14 +224,14 @@ def fused_samples(
         to_lobe_roughness = dot(to_light, light_level) * level_slope
         to_direction = dir_to_cube_transposed(direction, dot(to_light, light_x), dot(to_light, light_y))
 
-        if SEED:
-            to_kd, to_metallic, to_scale, to_bias = seed_albedo_transposed(
+        if NVDIFFREC:
+            to_kd, to_metallic, to_scale, to_bias = nvdiffrec_albedo_transposed(
                 kd, metallic, scale[0], to_diffuse, to_specular
             )
             to_roughness = to_lobe_roughness + to_scale * scale[1] + to_bias * bias[1]
             to_reflected = where_three(is_long, to_direction)
             to_looked_up = to_scale * scale[2] + to_bias * bias[2]
-            to_seen = tl.where(seen >= _SEED_MIN_N_DOT_V, to_looked_up, 0.0) + 2 * dot(to_reflected, normal)
+            to_seen = tl.where(seen >= _NVDIFFREC_MIN_N_DOT_V, to_looked_up, 0.0) + 2 * dot(to_reflected, normal)
         else:
             to_kd, to_metallic, to_scale, to_bias, to_dielectric, to_mean = principled_albedo_transposed(
                 kd, metallic, terms, to_diffuse, to_specular

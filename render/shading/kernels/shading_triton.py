@@ -216,8 +216,8 @@ def lobe_of_transposed(kd, metallic, terms, to_lean, to_roughness):
 
 
 @triton.jit
-def seed_albedo(kd, metallic, scale, bias):
-    """Factors [3] on the diffuse and the lobe's light of `seed_radiance`."""
+def nvdiffrec_albedo(kd, metallic, scale, bias):
+    """Factors [3] on the diffuse and the lobe's light of `nvdiffrec_radiance`."""
     fixed = (1 - metallic) * _DIELECTRIC_F0
     specular = (
         (fixed + kd[0] * metallic) * scale + bias,
@@ -228,7 +228,7 @@ def seed_albedo(kd, metallic, scale, bias):
 
 
 @triton.jit
-def seed_albedo_transposed(kd, metallic, scale, to_diffuse, to_specular):
+def nvdiffrec_albedo_transposed(kd, metallic, scale, to_diffuse, to_specular):
     """Gradients to kd [3], metallic, scale and bias."""
     any_specular = to_specular[0] + to_specular[1] + to_specular[2]
     tinted = dot(to_specular, kd)

@@ -19,7 +19,7 @@ from render.light.environment import create_trainable_env_rnd
 PLAN = FitPlan(resolution=8, stages=1, smooth_normal=0.05, smooth_ks=0.02, white_balance=0.01)
 STEPS = 3
 # Texels along a face of the light, by shading model: of one size, and of two.
-LIGHT = {"seed": 4, "principled": 8}
+LIGHT = {"nvdiffrec": 4, "principled": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def trajectory(table: StepRows, plan: FitPlan, device: str, fuse: bool) -> list[
         {},
         {"learn_light": True},
         {"fit_normal": False, "fit_ks": False},
-        {"model": "seed", "learn_light": True, "resolution": 4},
+        {"model": "nvdiffrec", "learn_light": True, "resolution": 4},
     ],
 )
 def test_it_takes_the_same_way(device, table, changes):

@@ -49,7 +49,7 @@ def agree_on_texels(read: torch.Tensor, stored: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"learn_light": True}, {"fit_normal": False, "fit_ks": False}, {"model": "seed"}]
+    "changes", [{}, {"learn_light": True}, {"fit_normal": False, "fit_ks": False}, {"model": "nvdiffrec"}]
 )
 def test_both_forms_take_the_same_way(table, changes):
     plan = replace(PLAN, **changes)
@@ -63,7 +63,7 @@ def test_both_forms_take_the_same_way(table, changes):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("changes", [{}, {"learn_light": True}, {"fit_ks": False}, {"model": "seed"}])
+@pytest.mark.parametrize("changes", [{}, {"learn_light": True}, {"fit_ks": False}, {"model": "nvdiffrec"}])
 def test_a_captured_iteration_is_the_iteration(table, changes):
     plan = replace(PLAN, **changes)
     expected = trajectory(table, TapSteps, plan)

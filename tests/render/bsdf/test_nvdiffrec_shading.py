@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from render.bsdf.fg_lut import fg_lut, lookup_fg
-from render.bsdf.nvdiffrec_shading import safe_normalize, seed_radiance
+from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance, safe_normalize
 from render.geometry.camera import fibonacci_directions
 from render.light.environment import EnvironmentLight, create_trainable_env_rnd
 
@@ -30,8 +30,8 @@ def test_an_even_light_gives_the_tables_albedo(kind: str, device: str):
     mips = light.build_mips(kind)
     scale, bias = lookup_fg(fg_lut(256, device), ks[:, 1], (normal * view).sum(-1))
     expected = 0.75 * 2 * (kd * scale[:, None] + bias[:, None])
-    torch.testing.assert_close(seed_radiance(kd, ks, normal, view, mips), expected, rtol=1e-4, atol=0)
-    diffuse = seed_radiance(kd, ks, normal, view, mips, specular=False)
+    torch.testing.assert_close(nvdiffrec_radiance(kd, ks, normal, view, mips), expected, rtol=1e-4, atol=0)
+    diffuse = nvdiffrec_radiance(kd, ks, normal, view, mips, specular=False)
     torch.testing.assert_close(diffuse, 0.75 * kd * mips.diffuse(normal))
     # nvdiffrec's diffuse sum over 16 x 16 texels does not quite keep white white.
     torch.testing.assert_close(diffuse, 0.75 * 2 * kd, rtol=0.13 if kind == "nvdiffrec" else 1e-4, atol=0)
@@ -45,7 +45,7 @@ def test_shade_takes_positions_on_both_classes(kind: str):
     kd, ks = torch.rand(2, 1, 4, 5, 3)
     with torch.no_grad():
         mips = light.build_mips(kind)
-        expected = seed_radiance(kd, ks, normal, safe_normalize(eye - position), mips)
+        expected = nvdiffrec_radiance(kd, ks, normal, safe_normalize(eye - position), mips)
         torch.testing.assert_close(mips.shade(position, normal, kd, ks, eye), expected)
         torch.testing.assert_close(light.shade(position, normal, kd, ks, eye, prefilter=kind), expected)
         torch.testing.assert_close(light.get_mip(ks[..., 1], kind), mips.get_mip(ks[..., 1]))
@@ -108,7 +108,7 @@ def test_gradients(kind: str):
         del light.base
         light.base = base
         light.xfm(matrix)
-        return seed_radiance(kd, ks, normal, view, light.build_mips(kind))
+        return nvdiffrec_radiance(kd, ks, normal, view, light.build_mips(kind))
 
     assert torch.autograd.gradcheck(shaded, (base, kd, ks, normal.requires_grad_(), view), eps=1e-7, atol=2e-5)
 

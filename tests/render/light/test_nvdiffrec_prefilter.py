@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from render.light.cubemap import texel_directions
-from render.light.environment import EnvironmentLight, SeedLight, create_trainable_env_rnd
+from render.light.environment import EnvironmentLight, NvdiffrecLight, create_trainable_env_rnd
 from render.light.nvdiffrec_prefilter import (
-    build_seed_prefilter,
+    build_nvdiffrec_prefilter,
     cubemap_mip,
-    seed_diffuse_cubemap,
-    seed_mip,
-    seed_resolutions,
-    seed_roughness,
-    seed_specular_cubemap,
+    nvdiffrec_diffuse_cubemap,
+    nvdiffrec_mip,
+    nvdiffrec_resolutions,
+    nvdiffrec_roughness,
+    nvdiffrec_specular_cubemap,
 )
 from render.light.nvdiffrec_rows import cutoff_cosine, texel_areas
 from render.light.prefilter import diffuse_cubemap, specular_cubemap
@@ -44,7 +44,7 @@ def dense_specular(cube: torch.Tensor, roughness: float, cutoff: float) -> torch
 @pytest.mark.parametrize("roughness", [0.02, 0.08, 0.3, 1.0])
 def test_one_level_is_the_sum_over_all_texels(resolution: int, roughness: float):
     cube = bumpy(resolution)
-    found = seed_specular_cubemap(cube, roughness, 0.9)
+    found = nvdiffrec_specular_cubemap(cube, roughness, 0.9)
     # Between 0.05 and 0.15 the weights are float32's.
     torch.testing.assert_close(
         found, dense_specular(cube, roughness, 0.9), rtol=5e-3 if roughness == 0.08 else 1e-9, atol=0
@@ -58,7 +58,7 @@ def test_diffuse_is_the_clamped_cosine(resolution: int):
     area = torch.from_numpy(texel_areas(resolution)).reshape(-1).repeat(6)
     weight = (direction @ direction.t()).clamp(0, 0.999) * area / 3.141592
     expected = (weight @ cube.reshape(-1, 3)).reshape(cube.shape)
-    torch.testing.assert_close(seed_diffuse_cubemap(cube), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(nvdiffrec_diffuse_cubemap(cube), expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(diffuse_cubemap(cube, prefilter="nvdiffrec"), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -77,28 +77,28 @@ def test_the_texel_areas_are_off_on_one_half():
 @pytest.mark.parametrize("resolution", [24, 32])
 def test_the_operator_of_a_light_is_its_single_levels(resolution: int):
     mips = [bumpy(resolution)]
-    while len(mips) < len(seed_resolutions(resolution)):
+    while len(mips) < len(nvdiffrec_resolutions(resolution)):
         mips.append(cubemap_mip(mips[-1]))
-    *specular, diffuse = build_seed_prefilter(resolution, dtype=torch.float64).apply(mips)
+    *specular, diffuse = build_nvdiffrec_prefilter(resolution, dtype=torch.float64).apply(mips)
     assert len(specular) == len(mips)
     for level, (mip, cube) in enumerate(zip(mips, specular, strict=True)):
-        single = specular_cubemap(mip, seed_roughness(level, len(mips)), prefilter="nvdiffrec")
+        single = specular_cubemap(mip, nvdiffrec_roughness(level, len(mips)), prefilter="nvdiffrec")
         torch.testing.assert_close(cube, single)
-    torch.testing.assert_close(diffuse, seed_diffuse_cubemap(mips[-1]))
+    torch.testing.assert_close(diffuse, nvdiffrec_diffuse_cubemap(mips[-1]))
 
 
 def test_gradients_of_the_operator():
     for cube in (bumpy(2), bumpy(3)):
         given = cube[..., :2].clone().requires_grad_()
         for roughness in (0.09, 0.4, 1.0):
-            assert torch.autograd.gradcheck(lambda c, r=roughness: seed_specular_cubemap(c, r), given)
-        assert torch.autograd.gradcheck(seed_diffuse_cubemap, given)
+            assert torch.autograd.gradcheck(lambda c, r=roughness: nvdiffrec_specular_cubemap(c, r), given)
+        assert torch.autograd.gradcheck(nvdiffrec_diffuse_cubemap, given)
 
 
 def test_the_transpose_is_that_of_the_operator():
     base, weight = bumpy(18).requires_grad_(), None
     mips = [base, bumpy(9, 1).requires_grad_()]
-    found = build_seed_prefilter(18, dtype=torch.float64).apply(mips)
+    found = build_nvdiffrec_prefilter(18, dtype=torch.float64).apply(mips)
     weight = [torch.randn(cube.shape, dtype=torch.float64) for cube in found]
     total = sum((w * cube).sum() for w, cube in zip(weight, found, strict=True))
     total.backward()
@@ -127,8 +127,8 @@ def test_the_mip_gradient_is_smooth():
 def test_any_base_that_can_be_halved_gives_a_light(resolution: int, device: str):
     light = create_trainable_env_rnd(resolution, device=device)
     mips = light.build_mips(prefilter="nvdiffrec")
-    assert isinstance(mips, SeedLight)
-    assert [cube.shape[1] for cube in mips.specular_cubes] == seed_resolutions(resolution)
+    assert isinstance(mips, NvdiffrecLight)
+    assert [cube.shape[1] for cube in mips.specular_cubes] == nvdiffrec_resolutions(resolution)
     direction = torch.nn.functional.normalize(torch.randn(100, 3, device=device), dim=-1)
     value = mips.diffuse(direction) + mips.specular(direction, torch.linspace(0, 1, 100, device=device))
     value.sum().backward()
@@ -146,13 +146,13 @@ def test_a_base_that_cannot_be_halved_is_refused_with_a_cure(resolution: int):
 def test_wrong_arguments_are_named():
     cube = bumpy(4)
     with pytest.raises(ValueError, match="roughness above 0"):
-        seed_specular_cubemap(cube, 0.0)
+        nvdiffrec_specular_cubemap(cube, 0.0)
     with pytest.raises(ValueError, match=r"not 1\.5"):
-        seed_specular_cubemap(cube, 0.5, cutoff=1.5)
+        nvdiffrec_specular_cubemap(cube, 0.5, cutoff=1.5)
     with pytest.raises(ValueError, match="even R"):
         cubemap_mip(bumpy(3))
     with pytest.raises(ValueError, match=r"\[18, 9\]"):
-        build_seed_prefilter(18).apply([cube])
+        build_nvdiffrec_prefilter(18).apply([cube])
     with pytest.raises(ValueError, match="'karis'"):
         specular_cubemap(cube, 0.5, prefilter="karis")
     with pytest.raises(ValueError, match="'karis'"):
@@ -163,11 +163,11 @@ def test_wrong_arguments_are_named():
 
 def test_roughness_and_level_agree():
     levels = 4
-    known = torch.tensor([seed_roughness(level, levels) for level in range(levels)])
-    torch.testing.assert_close(seed_mip(known, levels), torch.arange(levels).float())
-    assert seed_mip(torch.tensor([0.0, 2.0]), levels).tolist() == [0, levels - 1]
-    assert seed_roughness(0, 1) == 1.0
-    assert [seed_roughness(level, 2) for level in range(2)] == [0.08, 1.0]
+    known = torch.tensor([nvdiffrec_roughness(level, levels) for level in range(levels)])
+    torch.testing.assert_close(nvdiffrec_mip(known, levels), torch.arange(levels).float())
+    assert nvdiffrec_mip(torch.tensor([0.0, 2.0]), levels).tolist() == [0, levels - 1]
+    assert nvdiffrec_roughness(0, 1) == 1.0
+    assert [nvdiffrec_roughness(level, 2) for level in range(2)] == [0.08, 1.0]
 
 
 def test_black_light_stays_black_and_suns_stay_finite():

@@ -84,7 +84,7 @@ def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     torch.testing.assert_close(ours.cpu().float(), theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 @pytest.mark.parametrize("spp", [1, 2])
 def test_shaded(device, model, spp):
     """From inside the sphere, whose triangles are seen from behind and cross the near plane, and from outside."""
@@ -101,8 +101,8 @@ def test_alpha_over_a_picture(device, spp, layers):
     """And over what is seen through it."""
     backdrop = torch.rand(1, *SIZE, 3, generator=torch.Generator().manual_seed(2))
     maps = some_maps(alpha=True)
-    frame = renderer(device, maps).frame(camera(), SIZE, spp, "seed", background=backdrop, layers=layers)
-    theirs = expected([camera()], maps, spp, model="seed", background=backdrop, layers=layers)
+    frame = renderer(device, maps).frame(camera(), SIZE, spp, "nvdiffrec", background=backdrop, layers=layers)
+    theirs = expected([camera()], maps, spp, model="nvdiffrec", background=backdrop, layers=layers)
     assert_same(frame, theirs["shaded"])
     assert float(frame[..., 3].max()) < 1
 
@@ -200,7 +200,7 @@ def test_openness_darkens_what_is_shaded(device):
     assert_same(preview.frame(camera(), SIZE, channel="occlusion"), expected([camera()], grey, bsdf="kd")["shaded"])
     flat = torch.full((1, 1), 0.25)
     preview.set_maps(maps, flat)
-    for model in ("principled", "seed"):
+    for model in ("principled", "nvdiffrec"):
         theirs = expected([camera()], maps, model=model)["shaded"] * torch.tensor([0.25, 0.25, 0.25, 1.0])
         assert_same(preview.frame(camera(), SIZE, model=model), theirs)
 
@@ -242,10 +242,10 @@ def test_cameras_and_backgrounds_of_any_device(device):
 def test_half_floats(device):
     bright = some_maps()
     bright.texels[..., :3] *= 1e7
-    ours = renderer(device).frame(camera(), SIZE, model="seed", dtype=torch.float16)
+    ours = renderer(device).frame(camera(), SIZE, model="nvdiffrec", dtype=torch.float16)
     assert ours.dtype == torch.float16
-    assert_same(ours, expected([camera()], some_maps(), model="seed")["shaded"])
-    dazzling = renderer(device, bright).frame(camera(), SIZE, model="seed", dtype=torch.float16)
+    assert_same(ours, expected([camera()], some_maps(), model="nvdiffrec")["shaded"])
+    dazzling = renderer(device, bright).frame(camera(), SIZE, model="nvdiffrec", dtype=torch.float16)
     assert float(dazzling.max()) == torch.finfo(torch.float16).max
 
 
@@ -258,8 +258,10 @@ def test_what_changes_between_frames(device):
         assert_same(ours, expected([camera(-1.0)], maps, bsdf="kd")["shaded"])
     for light in (some_light(seed=3), some_light(8)):
         preview.set_light(light)
-        ours = preview.frame(camera(), SIZE, model="seed")
-        theirs = render_mesh(sphere(), camera(), maps, light, SIZE, shading=Shading(model="seed"), antialiased=False)
+        ours = preview.frame(camera(), SIZE, model="nvdiffrec")
+        theirs = render_mesh(
+            sphere(), camera(), maps, light, SIZE, shading=Shading(model="nvdiffrec"), antialiased=False
+        )
         assert_same(ours, theirs["shaded"])
 
 

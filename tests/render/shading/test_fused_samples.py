@@ -165,7 +165,7 @@ def assert_same(ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance:
 
 
 @pytest.mark.parametrize("shadowed", [False, True])
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 def test_loss_and_gradients(device, model, shadowed):
     scene = some_texels(), some_samples(shadowed=shadowed), some_light(), model
     assert_same(fused(*scene, device), plain(*scene))
@@ -207,13 +207,13 @@ def corner_cases() -> tuple[torch.Tensor, dict]:
     return texels.reshape(RESOLUTION, RESOLUTION, 8), samples
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 def test_corner_cases(device, model):
     scene = *corner_cases(), some_light(), model
     assert_same(fused(*scene, device), plain(*scene))
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 @pytest.mark.parametrize("brightest", [0.0, 5e5])
 def test_nothing_is_not_a_number(device, model, brightest):
     texels, samples = corner_cases()
@@ -232,7 +232,7 @@ def test_nothing_is_not_a_number(device, model, brightest):
 
 def test_a_known_light_has_no_gradient(device):
     texels, samples, light = some_texels(), some_samples(60), some_light()
-    loss, once, *_ = fused(texels, samples, light, "seed", device)
+    loss, once, *_ = fused(texels, samples, light, "nvdiffrec", device)
     table = GgxTable(ggx_table().values.to(device))
     found = fused_sample_gradients(
         pyramid(texels, LEVELS).to(device),
@@ -240,7 +240,7 @@ def test_a_known_light_has_no_gradient(device):
         levels=LEVELS,
         light=moved_light(light, device),
         table=table,
-        model="seed",
+        model="nvdiffrec",
         huber=HUBER,
         **moved(samples, device=device),
     )
@@ -250,7 +250,7 @@ def test_a_known_light_has_no_gradient(device):
     torch.testing.assert_close(found.texels.cpu(), once, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 def test_the_error_of_samples(device, model):
     texels, samples, light = some_texels(), some_samples(70, shadowed=True), some_light(brightest=1.5)
     rows = pyramid(texels, LEVELS).to(device)
@@ -275,16 +275,16 @@ def test_the_error_of_samples(device, model):
 
 def test_what_cannot_be_fused(device):
     rows, light = torch.zeros(20, 8, device=device), moved_light(some_light(), device)
-    if not can_fuse(rows, light, "seed"):
+    if not can_fuse(rows, light, "nvdiffrec"):
         pytest.skip("no Triton for this device")
     assert not can_fuse(rows, light, "sampled")
-    assert not can_fuse(rows.double(), light, "seed")
-    assert not can_fuse(torch.zeros(20, 9, device=device), light, "seed")
-    assert not can_fuse(rows, light.xfm(torch.eye(3)), "seed")
-    assert not can_fuse(rows, light, "seed", layers=2)
-    assert not can_fuse(rows, light, "seed", samples=0)
+    assert not can_fuse(rows.double(), light, "nvdiffrec")
+    assert not can_fuse(torch.zeros(20, 9, device=device), light, "nvdiffrec")
+    assert not can_fuse(rows, light.xfm(torch.eye(3)), "nvdiffrec")
+    assert not can_fuse(rows, light, "nvdiffrec", layers=2)
+    assert not can_fuse(rows, light, "nvdiffrec", samples=0)
     samples = moved(some_samples(5), device=device)
-    options = {"resolution": 4, "levels": 1, "light": light, "table": None, "model": "seed", "huber": HUBER}
+    options = {"resolution": 4, "levels": 1, "light": light, "table": None, "model": "nvdiffrec", "huber": HUBER}
     with pytest.raises(ValueError, match="normal has 3 float32"):
         fused_sample_gradients(rows, **samples | {"normal": torch.zeros(4, 3, device=device)}, **options)
     with pytest.raises(ValueError, match="first row and its count"):
@@ -328,4 +328,4 @@ def test_in_a_cuda_graph():
 
 @pytest.mark.skipif(INTERPRETED, reason="this is about the plain way")
 def test_the_plain_way_where_there_is_no_triton():
-    assert not can_fuse(torch.zeros(20, 8), some_light(), "seed")
+    assert not can_fuse(torch.zeros(20, 8), some_light(), "nvdiffrec")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from support.shapes import studio
 
 from render.bsdf.ggx import GgxTable, ggx_table
-from render.bsdf.nvdiffrec_shading import seed_radiance
+from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance
 from render.core.color import psnr
 from render.light.cubemap import latlong_to_cubemap
 from render.light.environment import EnvironmentLight, PrefilteredLight, env_from_latlong
@@ -74,11 +74,11 @@ def test_a_black_dielectric_only_reflects_at_its_surface(furnace):
     assert bool((radiance[:-1] >= radiance[1:] - 1e-4).all())
 
 
-def test_the_seed_model_loses_energy_on_rough_metal(furnace):
+def test_nvdiffrecs_model_loses_energy_on_rough_metal(furnace):
     """That is what `principled` mends."""
-    rough = in_furnace(furnace, 1.0, 1.0, 1.0, model="seed")
+    rough = in_furnace(furnace, 1.0, 1.0, 1.0, model="nvdiffrec")
     assert float(rough.mean()) < 0.75
-    smooth = in_furnace(furnace, 1.0, 0.05, 1.0, model="seed")
+    smooth = in_furnace(furnace, 1.0, 0.05, 1.0, model="nvdiffrec")
     torch.testing.assert_close(smooth, torch.ones(20), rtol=0, atol=0.01)
 
 
@@ -113,14 +113,14 @@ def test_a_mirror_shows_the_light_it_points_at():
     torch.testing.assert_close(radiance, torch.tensor([[5.0, 0, 0]]), rtol=0.01, atol=0.01)
 
 
-def test_the_seed_model_is_nvdiffrecs_and_takes_shadowing_too(studio_light):
+def test_nvdiffrecs_model_is_its_formula_and_takes_shadowing_too(studio_light):
     normal, view = directions_at(torch.linspace(0.1, 1, 5))
     arguments = (*material(5, 0.5, 0.4, 0.3, occluded=0.2), normal, view, studio_light)
-    ours = outgoing_radiance(*arguments, ggx_table(), "seed")
-    torch.testing.assert_close(ours, seed_radiance(*arguments))
-    dark = outgoing_radiance(*arguments, ggx_table(), "seed", irradiance=torch.zeros(5, 3))
+    ours = outgoing_radiance(*arguments, ggx_table(), "nvdiffrec")
+    torch.testing.assert_close(ours, nvdiffrec_radiance(*arguments))
+    dark = outgoing_radiance(*arguments, ggx_table(), "nvdiffrec", irradiance=torch.zeros(5, 3))
     halved = outgoing_radiance(
-        *arguments, ggx_table(), "seed", irradiance=torch.zeros(5, 3), specular_visibility=torch.full((5, 1), 0.5)
+        *arguments, ggx_table(), "nvdiffrec", irradiance=torch.zeros(5, 3), specular_visibility=torch.full((5, 1), 0.5)
     )
     torch.testing.assert_close(halved, 0.5 * dark)
 
@@ -163,7 +163,7 @@ def test_the_fitted_lobe_is_nearer_the_truth_than_the_mirror_direction(roughness
     assert ours > 26
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 @pytest.mark.parametrize("energy", ["multi", "single"])
 def test_nothing_makes_a_nan(device, model, energy):
     generator = torch.Generator().manual_seed(9)
@@ -182,7 +182,7 @@ def test_nothing_makes_a_nan(device, model, energy):
     assert all(bool(gradient.isfinite().all()) for gradient in torch.autograd.grad(color.sum(), inputs))
 
 
-@pytest.mark.parametrize("model", ["principled", "seed"])
+@pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 def test_gradients_are_those_of_finite_differences(studio_light, model):
     light = replace(studio_light, irradiance=studio_light.irradiance.double(), atlas=studio_light.atlas.double())
     table: GgxTable = ggx_table(dtype=torch.float64)

@@ -12,7 +12,7 @@ from support.shapes import studio
 from render.light.environment import EnvironmentLight, env_from_latlong
 from render.material.material import FieldMaterial, MaterialMaps, TextureMaterial, initial_maps
 from render.raster.surface import SurfacePoints
-from render.shading.shade import SEED_SHADING, Shading, shade, surface_normal
+from render.shading.shade import NVDIFFREC_SHADING, Shading, shade, surface_normal
 from render.texture.texture import Texture2D
 
 
@@ -84,7 +84,7 @@ def test_modes_show_what_they_say(light):
 def test_a_directx_map_is_an_opengl_map_with_green_turned(light):
     p, m = points(), material()
     turned = TextureMaterial(m.kd, m.ks, Texture2D(m.normal.mips[0].detach() * torch.tensor([1.0, -1.0, 1.0])))
-    for shading in (Shading(), SEED_SHADING):
+    for shading in (Shading(), NVDIFFREC_SHADING):
         ours = shade(p, m, light, shading=shading)["shaded"]
         torch.testing.assert_close(shade(p, turned, light, shading=replace(shading, opengl=False))["shaded"], ours)
         assert not torch.allclose(shade(p, turned, light, shading=shading)["shaded"], ours)
@@ -158,7 +158,9 @@ def test_errors_name_the_cure(light):
         shade(points(), material(), None)
 
 
-@pytest.mark.parametrize("shading", [Shading(), Shading(energy="single"), SEED_SHADING, Shading(bend_normals=True)])
+@pytest.mark.parametrize(
+    "shading", [Shading(), Shading(energy="single"), NVDIFFREC_SHADING, Shading(bend_normals=True)]
+)
 def test_gradients_reach_every_texture(light, shading):
     m = material()
     shade(points(200), m, light, shading=shading)["shaded"].sum().backward()
@@ -167,7 +169,7 @@ def test_gradients_reach_every_texture(light, shading):
         assert bool(torch.isfinite(texture.mips[0].grad).all())
 
 
-@pytest.mark.parametrize("shading", [Shading(), Shading(energy="single"), SEED_SHADING])
+@pytest.mark.parametrize("shading", [Shading(), Shading(energy="single"), NVDIFFREC_SHADING])
 @pytest.mark.parametrize("radiance", [0.0, 1.0, 5e5])
 def test_no_nan_or_infinity_from_what_a_user_can_make(shading, radiance):
     base = torch.zeros(6, 16, 16, 3)

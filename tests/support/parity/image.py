@@ -23,7 +23,7 @@ from render.light.environment import EnvironmentLight, PrefilteredLight
 from render.material.material import FieldMaterial, TextureMaterial
 from render.raster.portable import visible_fragments
 from render.raster.surface import surface_points
-from render.shading.shade import SEED_SHADING
+from render.shading.shade import NVDIFFREC_SHADING
 from render.texture.texture import Texture2D
 
 IMAGE_PSNR_DB = 45.0
@@ -74,7 +74,7 @@ def render(golden: Golden, view: int = 0, material=None, light=None, camera=None
     if light is None and options.get("bsdf", "pbr") in ("pbr", "diffuse"):
         light = prefiltered(golden.path, golden.device)
     height, width = golden.arrays["pbr_0"].shape[1:3]
-    options.setdefault("shading", SEED_SHADING)
+    options.setdefault("shading", NVDIFFREC_SHADING)
     return render_mesh(
         golden_mesh(golden),
         golden_camera(golden, view) if camera is None else camera,

@@ -11,10 +11,10 @@ import torch
 from support.parity.golden import Golden, relative_l2
 
 from render.bsdf.fg_lut import fg_lut, lookup_fg
-from render.bsdf.nvdiffrec_shading import safe_normalize, seed_radiance
+from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance, safe_normalize
 from render.light.cubemap import CubeAtlas, cubemap_to_latlong, latlong_to_cubemap
-from render.light.environment import EnvironmentLight, SeedLight
-from render.light.nvdiffrec_prefilter import cubemap_mip, seed_mip, seed_roughness
+from render.light.environment import EnvironmentLight, NvdiffrecLight
+from render.light.nvdiffrec_prefilter import cubemap_mip, nvdiffrec_mip, nvdiffrec_roughness
 from render.light.prefilter import diffuse_cubemap, specular_cubemap
 from render.shading.normal_map import prepare_shading_normal
 
@@ -45,7 +45,7 @@ def _light(golden: Golden) -> EnvironmentLight:
 def check_prefilter(golden: Golden) -> None:
     light = _light(golden)
     mips = light.build_mips(prefilter="nvdiffrec")
-    assert isinstance(mips, SeedLight)
+    assert isinstance(mips, NvdiffrecLight)
     count = _levels(golden, "specular")
     assert len(mips.specular_cubes) == count
     total = (mips.diffuse_cube * golden.tensor("weight_diffuse")).sum()
@@ -63,7 +63,7 @@ def check_single_levels(golden: Golden) -> None:
     while len(mips) < count:
         mips.append(cubemap_mip(mips[-1]))
     for level, mip in enumerate(mips):
-        found = specular_cubemap(mip, seed_roughness(level, count), prefilter="nvdiffrec", cutoff=0.99)
+        found = specular_cubemap(mip, nvdiffrec_roughness(level, count), prefilter="nvdiffrec", cutoff=0.99)
         assert relative_l2(found, golden.tensor(f"specular_{level}")) < PREFILTER_TOLERANCE
     found = diffuse_cubemap(mips[-1], prefilter="nvdiffrec")
     assert relative_l2(found, golden.tensor("diffuse")) < PREFILTER_TOLERANCE
@@ -82,7 +82,7 @@ def check_roughness(golden: Golden) -> None:
 def check_get_mip(golden: Golden) -> None:
     roughness = golden.tensor("roughness")
     count = _levels(golden, "specular")
-    assert relative_l2(seed_mip(roughness, count), golden.tensor("miplevel")) < LOOKUP_TOLERANCE
+    assert relative_l2(nvdiffrec_mip(roughness, count), golden.tensor("miplevel")) < LOOKUP_TOLERANCE
     found = _light(golden).get_mip(roughness, prefilter="nvdiffrec")
     assert relative_l2(found, golden.tensor("miplevel")) < LOOKUP_TOLERANCE
 
@@ -110,7 +110,7 @@ def _shade_errors(golden: Golden, name: str, specular: bool, lut: torch.Tensor |
     inputs = {key: golden.tensor(key).requires_grad_() for key in ("normal", "kd", "ks")}
     view = safe_normalize(golden.tensor("view_position") - golden.tensor("position"))
     mips = light.build_mips("nvdiffrec")
-    color = seed_radiance(inputs["kd"], inputs["ks"], inputs["normal"], view, mips, specular, lut)
+    color = nvdiffrec_radiance(inputs["kd"], inputs["ks"], inputs["normal"], view, mips, specular, lut)
     (color * golden.tensor(f"weight_{name}")).sum().backward()
     gradients = {key: value.grad for key, value in (*inputs.items(), ("base", light.base))}
     errors = {key: relative_l2(value, golden.tensor(f"grad_{key}_{name}")) for key, value in gradients.items()}
