@@ -1,4 +1,4 @@
-"""Whole images: the mesh with its material under its light, as cameras see it. The truth the fit is checked by."""
+"""Whole images: the mesh with its material under its light, as cameras see it. The fit is checked against them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def render_layer(
     kd_grad: bool = False,
     generator: torch.Generator | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Shade one depth layer: the buffers of `shade`, one row a fragment [F, C].
+    """Shade one depth layer: the buffers of `shade`, one row [F, C] for each fragment.
 
     fragments   of one layer, at (height * spp, width * spp)
     resolution  (height, width) of the image
-    msaa        shade once for each pixel and triangle, where the sample nearest the pixel's centre hits it, at the
+    msaa        shade once for each pixel and triangle, at the sample nearest to the pixel's center that hits it, with the
                 pixel's own footprint; else once for each sample
 
-    nvdiffrec shades a pixel once, at its top left sample, also where that sample misses the surface the others hit:
-    its images are shifted by up to half a pixel and dark at silhouettes. Here every triangle in a pixel has its colour.
+    nvdiffrec shades a pixel once, at its top left sample, even where that sample misses the surface that the others hit:
+    its images are shifted by up to half a pixel and dark at silhouettes. Here every triangle in a pixel has its color.
     """
     shared = None
     if msaa and spp > 1:
@@ -60,13 +60,13 @@ def render_layer(
 
 
 def _shaded_once(fragments: Fragments, resolution: tuple[int, int], spp: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One fragment for each (pixel of the image, triangle), the most central one, and for each fragment its number."""
+    """The most central fragment for each pixel of the image and triangle; and for each fragment, which of them it shares."""
     width = resolution[1]
     fine_row, fine_column = fragments.pixel // (width * spp), fragments.pixel % (width * spp)
     pixel = fine_row // spp * width + fine_column // spp  # rows count over all views
     _, shared = torch.unique(torch.stack([pixel, fragments.triangle]), dim=1, return_inverse=True)
-    off_centre = (2 * (fine_row % spp) + 1 - spp).abs() + (2 * (fine_column % spp) + 1 - spp).abs()
-    rank = (off_centre << 40) | torch.arange(len(shared), device=shared.device)
+    off_center = (2 * (fine_row % spp) + 1 - spp).abs() + (2 * (fine_column % spp) + 1 - spp).abs()
+    rank = (off_center << 40) | torch.arange(len(shared), device=shared.device)
     best = torch.full_like(rank, torch.iinfo(torch.int64).max).scatter_reduce(0, shared, rank, "amin")
     count = int(shared.max()) + 1 if len(shared) else 0
     return best[:count] & ((1 << 40) - 1), shared
@@ -93,13 +93,14 @@ def render_mesh(
     """Render views of a mesh -> buffers [N, H, W, C], row 0 at the top; differentiable in the material and the light.
 
     cameras     of the N views; one camera is a batch of one
-    light       as made by `EnvironmentLight.build_mips`; None where the bsdf needs none
-    spp         samples along each side of a pixel (2 means 4 samples); msaa shades once a pixel and triangle
-    layers      depth layers composited near to far where the material has alpha
-    background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black. Alpha stays the coverage
+    light       as `EnvironmentLight.build_mips` makes it; None where the bsdf needs none
+    spp         samples along each side of a pixel (2 means 4 samples)
+    msaa        shade once for each pixel and triangle, see `render_layer`
+    layers      depth layers, composited near to far where the material has alpha
+    background  linear color behind, [3], [H, W, 3] or [N, H, W, 3]; None is black. Alpha stays the coverage
     rasterizer  the provider of visibility
-    antialiased blends silhouettes by their exact edges (`render.raster.antialias`)
-    buffers     which to give: "shaded" [4], linear and premultiplied; "kd_grad" [2]; "occlusion" [2]; and of the nearest
+    antialiased blend silhouettes by their exact edges (`render.raster.antialias`)
+    buffers     the wanted ones: "shaded" [4], linear and premultiplied; "kd_grad" [2]; "occlusion" [2]; and of the nearest
                 surface, unfiltered: "depth" [1], z/w, 1 where nothing is; "id" [1] int64, triangle + 1 or 0; "uv" [2]
     generator   draws the jitter of kd_grad
 
@@ -118,7 +119,7 @@ def render_mesh(
     clip = torch.stack([camera.to_clip(mesh.position) for camera in cameras])
     fragments = rasterizer(clip, mesh.triangles, fine, layers)
     wanted = [name for name in buffers if name in COMPOSITED]
-    images = {name: None for name in wanted}
+    images: dict[str, torch.Tensor] = {}
     if "shaded" in wanted:
         images["shaded"] = _behind(background, len(cameras), resolution, spp).to(mesh.position)
     opposite = opposite_vertices(mesh) if antialiased and "shaded" in wanted else None
@@ -129,19 +130,20 @@ def render_mesh(
         )
         for name in wanted:
             color, alpha = rows[name][:, :-1], rows[name][:, -1:]
-            if images[name] is None:
+            if name not in images:
                 images[name] = color.new_zeros(len(cameras), *fine, color.shape[1] + 1)
             shape = images[name].shape
-            images[name] = composite_over(images[name].reshape(-1, shape[-1]), part.pixel, color, alpha).reshape(shape)
+            image = composite_over(images[name].reshape(-1, shape[-1]), part.pixel, color, alpha).reshape(shape)
             if name == "shaded" and opposite is not None:
-                images[name] = antialias(images[name], clip, mesh.triangles, opposite, part)
+                image = antialias(image, clip, mesh.triangles, opposite, part)
+            images[name] = image
     result = {name: _reduced(images[name], spp) for name in wanted}
     nearest = [name for name in buffers if name in NEAREST]
     return result | _nearest_buffers(mesh, fragments, len(cameras), resolution, spp, nearest)
 
 
 def _behind(background: torch.Tensor | None, views: int, resolution: tuple[int, int], spp: int) -> torch.Tensor:
-    """What lies behind at every sample, alpha 0: [N, H * spp, W * spp, 4]."""
+    """The background at every sample, with alpha 0: [N, H * spp, W * spp, 4]."""
     if background is None:
         return torch.zeros(views, resolution[0] * spp, resolution[1] * spp, 4)
     shape = tuple(background.shape)
@@ -161,7 +163,7 @@ def _reduced(image: torch.Tensor, spp: int) -> torch.Tensor:
 def _nearest_buffers(
     mesh: Mesh, fragments: Fragments, views: int, resolution: tuple[int, int], spp: int, names: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """Buffers of the nearest surface at the sample nearest below and right of each pixel's centre."""
+    """Buffers of the nearest surface, at the sample just below and right of each pixel's center."""
     if not names:
         return {}
     part = fragments.rows(fragments.layer == 0)

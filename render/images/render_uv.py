@@ -1,4 +1,4 @@
-"""Baking a material into textures: the mesh laid out in its uv space."""
+"""Bake a material into textures: draw the mesh in its uv space."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import torch.nn.functional as F
 
 from render.geometry.mesh import Mesh
 from render.material.material import Material
-from render.raster.portable import Rasterizer, visible_fragments
+from render.raster.portable import Fragments, Rasterizer, visible_fragments
 from render.raster.surface import SurfacePoints, interpolate
 
 
 def render_uv(
     mesh: Mesh, resolution: tuple[int, int], material: Material, rasterizer: Rasterizer = visible_fragments
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sample a material at every texel of the mesh's uv layout, as for turning a field into textures.
+    """Sample a material at every texel of the mesh's uv layout, for example to turn a field into textures.
 
     resolution  (height, width) of the textures; row 0 is v = 0, at the top
+
     Returns mask [1, H, W, 1] (1 inside the charts), kd [1, H, W, 3 or 4], ks [1, H, W, 3], both 0 outside, and unit
-    tangent-space normals [1, H, W, 3], (0, 0, 1) outside. Texels count by their centres: charts are not dilated. uvs
-    beyond 0..1 are cut off; where charts overlap the triangle that comes first counts.
+    tangent-space normals [1, H, W, 3], (0, 0, 1) outside. A texel is inside where its center is: charts are not dilated.
+    uvs beyond 0..1 are cut off; where charts overlap, the triangle that comes first counts.
     """
     position_clip = torch.cat([mesh.uv * 2 - 1, torch.zeros_like(mesh.uv[:, :1]), torch.ones_like(mesh.uv[:, :1])], -1)
     fragments = rasterizer(position_clip[None], mesh.triangles, resolution, 1)
@@ -37,7 +38,7 @@ def render_uv(
     return mask, laid_out(kd, zero), laid_out(sample.ks, zero), laid_out(normal, flat)
 
 
-def _texel_points(mesh: Mesh, fragments, resolution: tuple[int, int]) -> SurfacePoints:
+def _texel_points(mesh: Mesh, fragments: Fragments, resolution: tuple[int, int]) -> SurfacePoints:
     """Points seen from straight above, one texel a pixel."""
     height, width = resolution
     position = interpolate(mesh.position, mesh.triangles, fragments)

@@ -1,1 +1,1 @@
-"""Frames of a scene as fast as a viewport wants them, without gradients."""
+"""Frames of a scene, fast enough for a viewport, without gradients."""

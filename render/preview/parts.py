@@ -1,7 +1,8 @@
-"""What a preview draws: the meshes of its parts and their maps, joined in a few buffers, so that one drawing shows them all.
+"""The buffers of a preview: the meshes of its parts and their maps, joined so that one drawing shows them all.
 
-A part is a mesh that has one material; parts may share one. Triangles count over all parts, so that visibility, layers and
-samples are decided among them all; of a triangle its material is known, and of a material where its texels lie.
+A part is a mesh that has one material; parts may share a material. Triangles are numbered over all parts, so visibility,
+layers and samples are decided among all of them. The buffers tell the material of each triangle, and where the texels of
+each material lie.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ UV = slice(3, 8, 4)
 
 @dataclass(frozen=True)
 class MapRows:
-    """Maps as previews look them up: the texels of all levels, finest first, row by row.
+    """Maps in the form that previews look up: the texels of all levels, finest first, row by row.
 
     texels    float32 [n, 8], the channels of `MaterialMaps` without alpha
     alpha     float32 [n], or None: opaque
@@ -41,14 +42,14 @@ class MapRows:
         return mip_count(self.resolution)
 
     def fits(self, other: MapRows) -> bool:
-        """Whether the other's values can take the place of these."""
+        """Whether the other's values fit into the place of these."""
         kinds = [(rows.resolution, rows.alpha is None, rows.openness is None) for rows in (self, other)]
         return kinds[0] == kinds[1]
 
 
 @torch.no_grad()
 def map_rows(maps: MaterialMaps, openness: torch.Tensor | None, device: torch.device) -> MapRows:
-    """Maps, and their openness [r, r] of any size or None, with coarser levels; copied to the device."""
+    """Copy maps, and their openness ([r, r] of any size, or None), to the device, and add coarser levels."""
     texels = maps.texels.detach().to(device, torch.float32)
     levels = mip_count(maps.resolution)
     rows = pyramid(texels, levels)
@@ -62,28 +63,31 @@ def map_rows(maps: MaterialMaps, openness: torch.Tensor | None, device: torch.de
 
 
 def _fitted(image: torch.Tensor, resolution: int) -> torch.Tensor:
-    """An image [r, r] at another resolution: means of what it covers, or bilinear."""
+    """An image [r, r] at another resolution: means where that is coarser, else bilinear."""
     if image.shape[0] >= resolution:
         return shrink_axis(shrink_axis(image, 0, resolution), 1, resolution)
     return F.interpolate(image[None, None], size=(resolution, resolution), mode="bilinear", align_corners=False)[0, 0]
 
 
 class PreviewParts:
-    """The buffers, float32 where nothing else is said; V vertices, T triangles, M materials, n texels of all their levels.
+    """The buffers, float32 except where another type is named; V vertices, T triangles, M materials, n texels of all levels.
 
     vertices   [V, 12]: position and u, normal and v, tangent and sign
     positions  [V, 3]
     triangles  int32 [T, 3]
     material   int32 [T], the number of each triangle's material
-    table      int32 [M, 3], of each material its first texel, its resolution and its levels
+    table      int32 [M, 3]: each material's first texel, resolution and number of levels
     texels     [n, 8]
-    alphas     [n], or [1] where all are opaque; openness likewise, where nothing occludes anywhere
+    alphas     [n], or [1] where all are opaque
+    openness   [n], or [1] where nothing is occluded anywhere
     """
 
     def __init__(self, meshes: Sequence[Mesh], device: torch.device, materials: Sequence[int] | None = None) -> None:
-        """materials: the number of each part's, from 0 without gaps; without, each part has one of its own.
+        """Join meshes, one for each part.
 
-        Raises ValueError where there is no mesh, or one without triangles.
+        materials  the number of each part's material, from 0 without gaps; None: each part has a material of its own
+
+        Raises ValueError where there is no mesh, or a mesh has no triangles.
         """
         if not meshes or not all(len(mesh.triangles) for mesh in meshes):
             raise ValueError("a preview needs meshes with triangles: leave out those without")
@@ -116,14 +120,14 @@ class PreviewParts:
         return self._maps[number].resolution
 
     def place(self, number: int, mesh: Mesh) -> None:
-        """Another form of a part's mesh: as many vertices, the same triangles."""
+        """Give a part's mesh another form: as many vertices, and the same triangles."""
         start, end = self._ends[number : number + 2]
         rows = _vertex_rows(mesh.to(self.device))
         self.vertices[start:end] = rows
         self.positions[start:end] = rows[:, POSITION]
 
     def set_maps(self, maps: Mapping[int, MapRows]) -> bool:
-        """Maps of some materials; whether the buffers stayed where they are."""
+        """Set the maps of some materials; returns whether the buffers stayed where they are."""
         if self.is_complete and all(self._maps[number].fits(rows) for number, rows in maps.items()):
             for number, rows in maps.items():
                 self._write(number, rows)
@@ -160,7 +164,7 @@ class PreviewParts:
             )
 
     def _joined(self, values: list[torch.Tensor | None], lengths: list[int]) -> torch.Tensor:
-        """One channel of all maps, 1 where some have none; a single 1 where none have it."""
+        """One channel of all maps, 1 where a map has none; a single 1 where no map has it."""
         if all(value is None for value in values):
             return torch.ones(1, device=self.device)
         filled = [

@@ -1,4 +1,4 @@
-"""Preview frames in plain PyTorch: what `render.preview.kernels.preview_triton` draws, where Triton does not run."""
+"""Preview frames in plain PyTorch: they replace `render.preview.kernels.preview_triton` where Triton does not run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from render.shading.models import ShadingModel, outgoing_radiance
 from render.shading.normal_map import shading_normal
 from render.texture.sampling import wrapped
 
-# Fragments that are shaded at a time: what is computed of them stays in the caches.
+# Fragments that are shaded at a time: their values stay in the caches.
 _AT_A_TIME = 1 << 15
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn of some parts: see `PreviewRenderer.frame`."""
+    """A frame of some parts, to be drawn: see `PreviewRenderer.frame`. `light` may be None where the channel needs none."""
 
     parts: PreviewParts
     cameras: Sequence[Camera]
@@ -37,7 +37,7 @@ class Drawing:
 
     @torch.no_grad()
     def draw(self, background: torch.Tensor) -> torch.Tensor:
-        """The frame, float32 [N, H, W, 4], over a background [3] or [N, H, W, 3]."""
+        """Draw the frame, float32 [N, H, W, 4], over a background [3] or [N, H, W, 3]."""
         (height, width), spp, views = self.resolution, self.spp, len(self.cameras)
         fine = (height * spp, width * spp)
         clip = torch.stack([camera.to_clip(self.parts.positions) for camera in self.cameras])
@@ -52,7 +52,7 @@ class Drawing:
             if clear is not None:
                 clear[part.pixel] -= share[:, 0]
             if spp == 1:
-                # Further layers are added to those before.
+                # Add a further layer to those before it.
                 image[part.pixel] = values if layer == 0 else image[part.pixel] + values
             else:
                 image.index_add_(0, _coarse(part.pixel, width, spp), values, alpha=1 / spp**2)
@@ -62,7 +62,7 @@ class Drawing:
         return image
 
     def _shaded(self, fragments: Fragments) -> torch.Tensor:
-        """Colour (not premultiplied) and alpha of fragments of one layer, [F, 4]."""
+        """Color (not premultiplied) and alpha [F, 4] of fragments of one layer."""
         if self.channel == "depth":
             return F.pad(fragments.depth[:, None].expand(-1, 3), (0, 1), value=1.0)
         shared = None
@@ -107,7 +107,7 @@ class Drawing:
         values: torch.Tensor,
         openness: torch.Tensor,
     ) -> torch.Tensor:
-        """What depends on the normal."""
+        """Color [F, 3] by a channel that depends on the normal."""
         view = self._view_direction(fragments, point[:, POSITION])
         a, b, c = corners[..., POSITION].unbind(1)
         front = (torch.linalg.cross(b - a, c - a) * view).sum(1, keepdim=True) >= 0
@@ -116,6 +116,8 @@ class Drawing:
         normal = shading_normal(values[:, NORMAL], smooth, facing * point[:, TANGENT], facing * corners[:, 0, SIGN])
         if self.channel == "normal":
             return (normal + 1) * 0.5
+        # `PreviewRenderer.frame` refuses a lit channel without a light.
+        assert self.light is not None
         if self.channel == "light":
             return self.light.diffuse(normal)
         ks = torch.cat([1 - openness, values[:, ROUGHNESS], values[:, METALLIC]], dim=1)
@@ -125,7 +127,7 @@ class Drawing:
     def _view_direction(self, fragments: Fragments, position: torch.Tensor) -> torch.Tensor:
         if len(self.cameras) == 1:
             return self.cameras[0].view_direction(position).to(position)
-        # Towards w * eye - position: a point for a perspective camera, a direction at infinity for an orthographic one.
+        # Towards w * eye - position: a perspective camera is at a point (w 1), an orthographic one in a direction (w 0).
         eyes = [c.position if c.is_perspective else F.normalize(c.view[2, :3], dim=0) for c in self.cameras]
         is_point = torch.tensor([[float(camera.is_perspective)] for camera in self.cameras]).to(position)
         return F.normalize(torch.stack(eyes).to(position)[fragments.view] - is_point[fragments.view] * position, dim=1)
@@ -137,18 +139,18 @@ def _blend(corners: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _coarse(pixel: torch.Tensor, width: int, spp: int) -> torch.Tensor:
-    """The pixel of the image, counted over all views, that a pixel of the finer one is a sample of."""
+    """The pixel of the image, counted over all views, of which a pixel of the finer image is a sample."""
     row, column = pixel // (width * spp), pixel % (width * spp)
     return row // spp * width + column // spp
 
 
 def _shaded_once(fragments: Fragments, width: int, spp: int, triangles: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One fragment for each (pixel of the image, triangle), the most central one, and for each fragment its number."""
+    """The most central fragment for each pixel of the image and triangle; and for each fragment, which of them it shares."""
     row, column = fragments.pixel // (width * spp), fragments.pixel % (width * spp)
     pixel = row // spp * width + column // spp
     found, shared = torch.unique(pixel * triangles + fragments.triangle, return_inverse=True)
-    off_centre = (2 * (row % spp) + 1 - spp).abs() + (2 * (column % spp) + 1 - spp).abs()
-    rank = (off_centre << 40) | torch.arange(len(shared), device=shared.device)
+    off_center = (2 * (row % spp) + 1 - spp).abs() + (2 * (column % spp) + 1 - spp).abs()
+    rank = (off_center << 40) | torch.arange(len(shared), device=shared.device)
     best = torch.full_like(found, torch.iinfo(torch.int64).max).scatter_reduce_(0, shared, rank, "amin")
     return best & ((1 << 40) - 1), shared
 
@@ -156,14 +158,14 @@ def _shaded_once(fragments: Fragments, width: int, spp: int, triangles: int) -> 
 def _look_up(
     parts: PreviewParts, triangle: torch.Tensor, uv: torch.Tensor, footprint: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Values [F, 8], alpha [F, 1] and openness [F, 1], trilinear, of each fragment in the maps of its material."""
+    """Look up, trilinear, values [F, 8], alpha [F, 1] and openness [F, 1] of each fragment in the maps of its material."""
     first, resolution, levels = parts.table[parts.material[triangle].long()].long().unbind(1)
     level = torch.log2((footprint * resolution).clamp(min=1e-6))
     level = torch.minimum(level.clamp(min=0), levels - 1.0)
     finer = torch.minimum(level.floor(), (levels - 2.0).clamp(min=0))
     share = level - finer
     uv, finer = wrapped(uv), finer.long()
-    # Where there is one level only, its coarser one has no share.
+    # Where there is only one level, the share of the coarser one is 0.
     taps = [_bilinear(uv, first, resolution, finer, 1 - share)]
     taps.append(_bilinear(uv, first, resolution, torch.minimum(finer + 1, levels - 1), share))
     index, weight = torch.cat([tap[0] for tap in taps], 1), torch.cat([tap[1] for tap in taps], 1)

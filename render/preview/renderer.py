@@ -1,13 +1,13 @@
 """Preview frames: meshes with their maps under a light, as a viewport shows them. Fast, and without gradients.
 
-`render.images.render_mesh.render_mesh` says what a frame looks like. On a GPU three kernels draw it: the visibility of all
-samples (`render.raster.kernels.triton_provider`, two), and one that shades and composites
+`render.images.render_mesh.render_mesh` defines what a frame looks like. On a GPU three kernels draw it: two find the
+visibility of all samples (`render.raster.kernels.triton_provider`), and one shades and composites
 (`render.preview.kernels.preview_triton`). From the second frame of a kind on they are one CUDA graph, which reads the
 camera from a small buffer; nothing waits for the device. Where Triton does not run, `render.preview.plain` draws.
 
-What differs from `render_mesh`: silhouettes are smoothed by samples alone (`antialiased=False`), as finding their exact
-edges would cost more than the frame; several samples a pixel are shaded once for each triangle among them (`msaa=True`);
-there may be several parts with maps of their own; and maps may have openness, which shading multiplies with.
+What differs from `render_mesh`: only samples smooth silhouettes (`antialiased=False`), because finding the exact edges
+would cost more than the frame; several samples a pixel are shaded once for each triangle among them (`msaa=True`); there
+may be several parts with maps of their own; and maps may have openness, by which shading is multiplied.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _KINDS_KEPT = 4
 
 
 class _Settings(NamedTuple):
-    """What makes a kind of frames."""
+    """What frames of one kind have in common."""
 
     views: int
     resolution: tuple[int, int]
@@ -63,9 +63,9 @@ class _Settings(NamedTuple):
 class _Kind:
     """The buffers of frames of one kind, and their graph from the second frame on.
 
-    uploaded    float64: of each view the matrices from world to camera and from there to clip space, then the background's
-                colour, so that all is copied at once
-    background  that colour, or float32 [N, H, W, 3]
+    uploaded    float64: for each view the matrices from world to camera and from there to clip space, then the background's
+                color, so that one copy brings all
+    background  that color, or float32 [N, H, W, 3]
     """
 
     image: torch.Tensor
@@ -80,14 +80,16 @@ class _Kind:
 class PreviewRenderer:
     """Draws frames of meshes on one device. Set maps (and for shading a light) first; all can change between frames.
 
-    A frame's tensor is written anew by the next frame of the same kind (views, size, samples, channel, model, type):
-    clone what shall last. Use it from one thread and one stream at a time.
+    The next frame of the same kind (views, size, samples, channel, model, type) overwrites a frame's tensor: clone what
+    must last. Use a renderer from one thread and one stream at a time.
     """
 
     def __init__(
         self, mesh: Mesh | Sequence[Mesh], device: torch.device | str, materials: Sequence[int] | None = None
     ) -> None:
-        """mesh: one, or those of several parts. materials: the number of each part's; without, each has one of its own.
+        """Prepare to draw a mesh, or the meshes of several parts.
+
+        materials  the number of each part's material; None: each part has a material of its own
 
         Raises ValueError where a mesh has no triangles.
         """
@@ -99,33 +101,33 @@ class PreviewRenderer:
         self._tables: dict[bool, torch.Tensor] = {}
 
     def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, material: int = 0) -> None:
-        """The maps of a material to show from now on; copied, with their coarser levels.
+        """Show these maps of a material from now on; they are copied, and coarser levels are added.
 
-        openness  [r, r] of any size, 1 where nothing occludes; None: nowhere anything does
+        openness  [r, r] of any size, 1 where nothing is occluded; None: nothing is occluded anywhere
         """
         self.set_rows({material: map_rows(maps, openness, self.device)})
 
     @torch.no_grad()
     def set_rows(self, maps: Mapping[int, MapRows]) -> None:
-        """The same of several parts at once, of `render.preview.parts.map_rows`; not copied where that can be saved."""
+        """Show maps of several materials, made by `render.preview.parts.map_rows`; they are copied only where necessary."""
         if not self.parts.set_maps(maps):
             self._kinds.clear()
 
     @torch.no_grad()
     def place(self, mesh: Mesh, part: int = 0) -> None:
-        """Another place or form of a part: as many vertices, and the same triangles."""
+        """Give a part another place or form: as many vertices, and the same triangles."""
         self.parts.place(part, mesh)
 
     @torch.no_grad()
     def set_light(self, light: PrefilteredLight) -> None:
-        """The light to show from now on, of `EnvironmentLight.build_mips`; copied."""
+        """Show this light, made by `EnvironmentLight.build_mips`, from now on; it is copied."""
         if self._light is not None and (light.layout.places, light.levels) != (
             self._light.layout.places,
             self._light.levels,
         ):
             self._kinds.clear()
         atlas, irradiance = light.atlas.detach().to(self.device), light.irradiance.detach().to(self.device)
-        # Channels innermost, and a fourth, so that a texel is read at once.
+        # Channels are innermost, and there is a fourth, so that one load reads a texel.
         self._atlas = self._kept(self._atlas, F.pad(atlas.permute(0, 2, 3, 1), (0, 1)))
         self._irradiance = self._kept(self._irradiance, irradiance)
         self._light = replace(light, atlas=self._atlas[..., :-1].permute(0, 3, 1, 2), irradiance=self._irradiance)
@@ -142,26 +144,27 @@ class PreviewRenderer:
         dtype: torch.dtype = torch.float32,
         layers: int = 1,
     ) -> torch.Tensor:
-        """Views [N, H, W, 4], row 0 at the top, linear, premultiplied and over the background; alpha is the coverage.
+        """Draw views [N, H, W, 4], row 0 at the top, linear, premultiplied and over the background; alpha is the coverage.
 
-        cameras     of the N views, on any device; those of the CPU are quicker to pass
+        cameras     of the N views, on any device; those on the CPU take less time to pass
         resolution  (height, width)
         spp         samples along each side of a pixel (2 means 4); 1, 2 and 4 are fast
-        channel     "shaded"; "kd"; "occlusion" (openness), "roughness" and "metallic" as grey; "normal", the world's,
-                    mapped to 0..1; "light", the irradiance / pi on a white surface; "depth", z/w as grey (1 is what
-                    `render_mesh` has behind); "distance" along the camera's axis as grey, in the world's units
-        background  linear colour behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
-        dtype       of the result, float32 or float16 (brighter than it holds becomes its largest number)
-        layers      depth layers composited near to far where maps have alpha; of the channels that are of geometry
-                    alone, the nearest surface is seen, however clear
+        channel     "shaded"; "kd"; "occlusion" (openness), "roughness" and "metallic" as gray; "normal", in world space,
+                    mapped to 0..1; "light", the irradiance / pi on a white surface; "depth", z/w as gray (`render_mesh`
+                    has 1 where nothing is); "distance" along the camera's axis as gray, in the world's units
+        background  linear color behind, [3], [H, W, 3] or [N, H, W, 3]; None is black
+        dtype       of the result, float32 or float16 (what is too bright for it becomes its largest number)
+        layers      depth layers, composited near to far where maps have alpha; "depth" and "distance" always show the
+                    nearest surface, even a transparent one
 
-        Raises ValueError for unknown settings, sizes that do not fit, or where maps or a light are missing.
+        Raises ValueError for unknown settings, for sizes that do not fit, and where maps or a light are missing.
         """
         cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
         behind = torch.zeros(3) if background is None else background
-        settings = _Settings(len(cameras), tuple(resolution), spp, layers, channel, model, dtype, behind.ndim > 1)
+        height, width = resolution
+        settings = _Settings(len(cameras), (height, width), spp, layers, channel, model, dtype, behind.ndim > 1)
         self._check(settings)
-        shape = (len(cameras), *resolution, 3)
+        shape = (len(cameras), height, width, 3)
         if settings.has_backdrop:
             if tuple(behind.shape) not in (shape, shape[1:], (1, *shape[1:])):
                 raise ValueError(
@@ -178,7 +181,7 @@ class PreviewRenderer:
             return image if dtype == torch.float32 else image.clamp_(max=torch.finfo(dtype).max).to(dtype)
         kind = self._kind(settings)
         _upload(kind, cameras, behind)
-        with torch.cuda.device_of(kind.image):
+        with torch.cuda.device_of(kind.image):  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
             self._draw(kind, settings)
         return kind.image
 
@@ -194,12 +197,12 @@ class PreviewRenderer:
                 f"{list(get_args(PreviewModel))}"
             )
         if dtype not in (torch.float32, torch.float16):
-            raise ValueError(f"a frame is of float32 or float16, not {dtype}")
+            raise ValueError(f"a frame is float32 or float16, not {dtype}")
         if not self.parts.is_complete or (self._light is None and settings.is_lit):
             raise ValueError(f"{channel!r} needs maps and, where it is lit, a light: call set_maps and set_light first")
 
     def _kept(self, buffer: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """The values in the buffer that graphs know, or in a new one where they do not fit it."""
+        """Put values into the buffer that graphs know, or into a new one where they do not fit."""
         if buffer.shape == values.shape:
             return buffer.copy_(values)
         self._kinds.clear()
@@ -208,17 +211,18 @@ class PreviewRenderer:
     def _is_fast(self, settings: _Settings) -> bool:
         if settings.spp not in _FAST_SAMPLES or not can_rasterize(self.device, settings.resolution, settings.spp):
             return False
-        return not settings.is_lit or (self._light.rotation is None and self._light.atlas.shape[1] == 3)
+        light = self._light
+        return not settings.is_lit or (light is not None and light.rotation is None and light.atlas.shape[1] == 3)
 
     def _table(self, is_nvdiffrec: bool) -> tuple[torch.Tensor, int]:
-        """The model's table with its terms innermost, kept for the graphs, and its size."""
+        """The model's table, terms innermost, and its size. The table is kept, because graphs read it."""
         if is_nvdiffrec not in self._tables:
             table = fg_lut(_FG_SIZE, self.device) if is_nvdiffrec else ggx_table(self.device).values[0].permute(1, 2, 0)
             self._tables[is_nvdiffrec] = table.contiguous()
         return self._tables[is_nvdiffrec], self._tables[is_nvdiffrec].shape[0]
 
     def _kind(self, settings: _Settings) -> _Kind:
-        """The buffers of frames of a kind; those of the kinds used longest ago are given up."""
+        """The buffers of frames of a kind; the kinds that were not used for the longest time lose theirs."""
         if settings in self._kinds:
             self._kinds.move_to_end(settings)
             return self._kinds[settings]
@@ -244,15 +248,16 @@ class PreviewRenderer:
             kind.graph.replay()
             return
         if not kind.drawn or self.device.type != "cuda":
-            # The first also compiles the kernels, which cannot be done while a graph is captured; and a viewport that is
-            # being resized never shows a second.
+            # The first frame also compiles the kernels, which is impossible during the capture of a graph; and a viewport
+            # whose size changes never shows a second frame of a kind.
             self._launch(kind, settings)
             kind.drawn = True
             return
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.device)
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
-            # Not `torch.cuda.graph`, which waits for the device and collects garbage; others may use CUDA meanwhile.
+            # Not `torch.cuda.graph`, which waits for the device and collects garbage; others may use CUDA at the same time.
             graph.capture_begin(capture_error_mode="thread_local")
             self._launch(kind, settings)
             graph.capture_end()
@@ -261,14 +266,14 @@ class PreviewRenderer:
         graph.replay()
 
     def _launch(self, kind: _Kind, settings: _Settings) -> None:
-        # Late: Triton is not there on every machine.
+        # Late: Triton is not installed on every machine.
         from render.preview.kernels.preview_triton import resolve
         from render.raster.kernels.rasterize_triton import compose_cameras
 
         visibility = kind.visibility
         views, (height, width) = visibility.views, visibility.resolution
         compose_cameras[(views,)](kind.uploaded, kind.cameras, num_warps=1)
-        parts, light, lit = self.parts, self._light, settings.is_lit
+        parts, light = self.parts, self._light if settings.is_lit else None
         visibility.draw(parts.positions, kind.cameras, parts.triangles)
         is_nvdiffrec = settings.model == "nvdiffrec" and settings.channel == "shaded"
         table, table_size = self._table(is_nvdiffrec)
@@ -281,14 +286,14 @@ class PreviewRenderer:
             SPP=settings.spp, CHANNEL=settings.channel, NVDIFFREC=is_nvdiffrec, SEVERAL=parts.count > 1,
             HAS_ALPHA=parts.has_alpha, HAS_OPENNESS=parts.has_openness,
             HAS_BACKDROP=settings.has_backdrop, LAYERS=settings.layers, TABLE_SIZE=table_size,
-            PLACES=light.layout.places if lit else (), ATLAS_WIDTH=light.layout.width if lit else 0,
-            KNOWN=tuple(level.roughness for level in light.levels) if lit else (),
+            PLACES=() if light is None else light.layout.places, ATLAS_WIDTH=0 if light is None else light.layout.width,
+            KNOWN=() if light is None else tuple(level.roughness for level in light.levels),
             num_warps=2,
         )  # fmt: skip
 
 
 def _upload(kind: _Kind, cameras: list[Camera], background: torch.Tensor) -> None:
-    """Hand cameras and background to the device; it is not waited for."""
+    """Copy cameras and background to the device, without waiting for it."""
     values = [matrix.reshape(-1) for camera in cameras for matrix in (camera.view, camera.projection)]
     together = kind.background.ndim == 1 and background.device == values[0].device
     if together:

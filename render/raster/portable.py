@@ -53,8 +53,8 @@ class Fragments:
     barycentric_dx: torch.Tensor
     barycentric_dy: torch.Tensor
 
-    def rows(self, index: torch.Tensor) -> Fragments:
-        """Some of the fragments, by index int64 [N] or mask bool [F]."""
+    def rows(self, index: torch.Tensor | slice) -> Fragments:
+        """Some of the fragments, by index int64 [N], mask bool [F] or slice."""
         return Fragments(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 

@@ -1,15 +1,15 @@
-"""Sampled shading: the surface's own lobe, sampled at each point, instead of split-sum's round one.
+"""Sampled shading: sample the surface's own lobe at each point, where split-sum looks up a round one.
 
 K half vectors are drawn from the GGX facets visible to the eye (Heitz, "Sampling the GGX Distribution of Visible
 Normals", 2018; as a spherical cap, Dupuy and Benyoub, 2023; cut to what can reflect above the horizon, Eto and
 Tokuyoshi, "Bounded VNDF Sampling for Smith-GGX Reflections", 2023). Each reflects the eye into a direction of light,
 which is looked up in the light's mean pyramid at the level whose texels are as large as the sample's share of the
 sphere (filtered importance sampling: Krivanek and Colbert, "Real-time Shading with Filtered Importance Sampling",
-2008). The samples move with the surface (roughness, normal) and so do their levels, so the gradient is the exact slope
-of what is computed; with levels held fixed it is no nearer to that of the exact integral.
+2008). The samples and their levels move with the surface (roughness, normal), so the gradient is the exact slope of
+what is computed; with levels held fixed it is no nearer to the gradient of the exact integral.
 
-What it gets wrong: the looked-up patch of the sky is round, the sample's share of the lobe is not, which blurs the
-edges of bright light; docs/shading-models.md has the error against K. It costs K cube lookups a point.
+What it gets wrong: the patch of the sky that is looked up is round, but the sample's share of the lobe is not, which
+blurs the edges of bright light; docs/shading-models.md has the error against K. It costs K cube lookups a point.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,20 +31,31 @@ from render.light.prefiltered import rotation_part, turn
 
 DEFAULT_SAMPLES = 32
 _MIN_N_DOT_V = 1e-3
-# GGX is no function at alpha 0; this is narrower than any cube map resolves.
+# GGX is not a function at alpha 0; this is narrower than any cube map resolves.
 _MIN_ALPHA = 1e-4
 _IRRADIANCE_RESOLUTION = 16
 _GOLDEN = (math.sqrt(5) - 1) / 2
-# Finer by about one level, since the levels are smoothed: with 32 samples 39.0 dB at worst in the forest, 36.1 with plain
-# means at their best, -0.5. Photographed light does best at -1 to -1.25, synthetic noise at -1.3 to -1.6 (by 1 dB).
+# Finer by about one level, since the levels are smoothed: with 32 samples the worst in the forest is 39.0 dB; with plain
+# means at their best bias, -0.5, it is 36.1. Photographed light does best at -1 to -1.25, synthetic noise at -1.3 to -1.6
+# (by 1 dB).
 _LEVEL_BIAS = -1.1
 
 Visibility = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]
 
 
+class LobeLight(Protocol):
+    """A light whose mean over a part of the sphere can be looked up, as `SampledLight` is."""
+
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
+        """Irradiance / pi for normals [..., 3] -> [..., C]."""
+
+    def radiance(self, direction: torch.Tensor, solid_angle: torch.Tensor) -> torch.Tensor:
+        """Mean radiance [..., C] over about `solid_angle` [...] steradian around `direction` [..., 3]."""
+
+
 @dataclass(frozen=True)
 class SampledLight:
-    """A light for sampled shading, differentiable in the base cube it was built from; build it with `sampled_light`.
+    """A light for sampled shading, differentiable in the base cube that it was built from; `sampled_light` builds it.
 
     atlas       [1, C, H, W], the smoothed mean pyramid of the base, down to one texel a face
     irradiance  [1, C, H, W], irradiance / pi around the texels of a small cube
@@ -57,7 +69,7 @@ class SampledLight:
     rotation: torch.Tensor | None = None
 
     def xfm(self, matrix: torch.Tensor | None) -> SampledLight:
-        """The same light whose lookups are turned, as `PrefilteredLight.xfm`: direction v is looked up at matrix v."""
+        """The same light with turned lookups, as `PrefilteredLight.xfm`: direction v is looked up at matrix v."""
         return replace(self, rotation=rotation_part(matrix))
 
     @property
@@ -81,7 +93,7 @@ class SampledLight:
 
 
 def sampled_light(base: torch.Tensor, rotation: torch.Tensor | None = None) -> SampledLight:
-    """Prepare a base cube [6, R, R, C] for sampled shading; any R, differentiable in the base.
+    """Prepare a base cube [6, R, R, C] for sampled shading; R may be any size; differentiable in the base.
 
     rotation  of lookups, see `SampledLight.xfm`, or None
 
@@ -106,7 +118,7 @@ def sampled_radiance(
     ks: torch.Tensor,
     normal: torch.Tensor,
     view: torch.Tensor,
-    light: SampledLight,
+    light: LobeLight,
     table: GgxTable,
     samples: int = DEFAULT_SAMPLES,
     energy: Energy = "multi",
@@ -117,12 +129,12 @@ def sampled_radiance(
     """Outgoing radiance [..., 3], linear, of a Principled surface. Differentiable in light, kd, ks and normal.
 
     kd, ks, normal, view   as for `render.shading.models.outgoing_radiance`
-    samples     K, how many directions the specular lobe is sampled in
+    samples     K, the number of directions in which the specular lobe is sampled
     irradiance  [..., 3] irradiance / pi to use instead of the light's own (self-shadowing), or None
-    visibility  how much of the light is seen along each sample, 0..1: [..., K] or [..., K, 1 or 3], or a function of
-                the unit directions [..., K, 3] that gives it; None: all of it
-    seed        None: the same pattern of samples at every point, which is smooth over the surface. A number: the
-                pattern is shifted at each point at random, which turns what is wrong into noise, other with each seed
+    visibility  how much of the light is seen along each sample, 0..1: [..., K] or [..., K, 1 or 3], or a function that
+                gives it for the unit directions [..., K, 3]; None: all of it
+    seed        None: the same pattern of samples at every point, so that the error is smooth over the surface. A number:
+                the pattern is shifted at random at each point, so that the error becomes noise, which the seed decides
 
     Raises ValueError for less than one sample.
     """
@@ -137,7 +149,7 @@ def sampled_radiance(
     if visibility is not None:
         seen = visibility(direction) if callable(visibility) else visibility
         incoming = incoming * (seen if seen.ndim == incoming.ndim else seen[..., None])
-    # The table knows the lobe's albedo exactly: the samples only say how it is distributed.
+    # The table knows the lobe's albedo exactly: the samples only say how it is spread over the directions.
     albedo = (terms.scale + terms.bias)[..., None]
     weight = weight * (albedo / weight.sum(-1, keepdim=True).clamp(min=1e-12))
     schlick = (1 - v_dot_h) ** 5
@@ -164,19 +176,19 @@ def _pattern(samples: int, like: torch.Tensor, seed: int | None) -> tuple[torch.
 
 def _sample_lobe(
     normal: torch.Tensor, view: torch.Tensor, roughness: torch.Tensor, u: torch.Tensor, v: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Samples of the GGX lobe: unit direction [..., K, 3], weight, V.H and solid angle [..., K].
 
-    The weight is the BRDF without Fresnel times the cosine, over the density, with height-correlated Smith; 0 below the
-    horizon. The solid angle is 1 / (K density).
+    The weight is the BRDF without Fresnel, with height-correlated Smith, times the cosine, divided by the density; it is
+    0 below the horizon. The solid angle is 1 / (K density).
     """
     first, second, local = _frame(normal, view)
     x, y, z = (part[..., None] for part in local)
     alpha = roughness.square().clamp(min=_MIN_ALPHA)[..., None]
-    # Where the eye sees the ellipsoid of facets stretched to a sphere, visible facets fill a cap around the eye.
+    # Stretch the ellipsoid of facets to a sphere: the facets that the eye sees fill a cap around it.
     stretch = 1 / (alpha * alpha * (x * x + y * y) + z * z).sqrt()
     sx, sy, sz = alpha * x * stretch, alpha * y * stretch, z * stretch
-    # Facets near the far rim of the cap reflect below the horizon: the cap is cut where none can do else.
+    # Facets near the far rim of the cap reflect below the horizon: cut the cap where all of them must.
     a2, reach = alpha * alpha, 1 + (x * x + y * y).clamp(min=1e-12).sqrt()
     bound = (1 - a2) * reach * reach / (reach * reach + a2 * z * z)
     height = 1 - u * (1 + bound * sz)
@@ -195,7 +207,7 @@ def _sample_lobe(
     smith_v = (a2 + (1 - a2) * z * z).sqrt()
     smith_l = (a2 + (1 - a2) * n_dot_l * n_dot_l).sqrt()
     weight = (bound * z + smith_v) * n_dot_l / (smith_v * n_dot_l + smith_l * z)
-    # 1 / density = 2 (bound N.V + smith_v) / D, where D = a2 / (pi (hx^2 + hy^2 + a2 hz^2)^2) loses no digits.
+    # 1 / density = 2 (bound N.V + smith_v) / D; D in the form a2 / (pi (hx^2 + hy^2 + a2 hz^2)^2) loses no digits.
     spread = (hx * hx + hy * hy + a2 * hz * hz).square() * (2 * math.pi) * (bound * z + smith_v) / a2
     return direction, weight, v_dot_h, spread / u.shape[-1]
 
@@ -203,9 +215,9 @@ def _sample_lobe(
 def _frame(
     normal: torch.Tensor, view: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Tangents [..., 3] of the normal, and the view in the frame (first, second, normal), facing it.
+    """Two tangents [..., 3] of the normal, and the view in the frame (first, second, normal), on the normal's side.
 
-    A frame around the view, turned by the shortest way to the normal: smooth over everything that faces the eye.
+    The frame is one around the view, turned by the shortest way to the normal: smooth over all that faces the eye.
     """
     x, y, z = view.unbind(-1)
     sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
@@ -218,12 +230,12 @@ def _frame(
     along_first = (normal * first).sum(-1, keepdim=True)
     along_second = (normal * second).sum(-1, keepdim=True)
     facing = torch.cat([-along_first, -along_second, n_dot_v.clamp(min=_MIN_N_DOT_V)], -1)
-    local = F.normalize(facing, dim=-1).unbind(-1)
-    return first - along_first * middle, second - along_second * middle, local
+    local_x, local_y, local_z = F.normalize(facing, dim=-1).unbind(-1)
+    return first - along_first * middle, second - along_second * middle, (local_x, local_y, local_z)
 
 
 def _mean_pyramid(base: torch.Tensor) -> list[torch.Tensor]:
-    """Means over solid angle, each level half the one before, down to one texel a face."""
+    """Means over solid angle; each level is half as large as the one before, down to one texel a face."""
     levels, resolution = [base], base.shape[1]
     area = texel_solid_angles(resolution, base.device, base.dtype)[None, None]
     energy = base.permute(0, 3, 1, 2) * area
@@ -236,14 +248,14 @@ def _mean_pyramid(base: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _smoothed(level: torch.Tensor) -> torch.Tensor:
-    """A cube map [6, R, R, C] under the kernel 1 2 1 both ways, over edges too: squares become round spots."""
+    """A cube map [6, R, R, C] smoothed by the kernel 1 2 1 both ways, across edges too: squares become round spots."""
     resolution, channels = level.shape[1], level.shape[-1]
     layout = _atlas((resolution,), str(level.device))
     line = torch.tensor([0.25, 0.5, 0.25], device=level.device, dtype=level.dtype)
     kernel = (line[:, None] * line).expand(channels, 1, 3, 3)
     image = F.conv2d(layout.pack([level]), kernel, padding=1, groups=channels)
-    centre = _texel_directions(resolution, str(level.device), level.dtype)
-    return layout.sample(image, centre, torch.zeros_like(centre[..., 0]))
+    center = _texel_directions(resolution, str(level.device), level.dtype)
+    return layout.sample(image, center, torch.zeros_like(center[..., 0]))
 
 
 @lru_cache(maxsize=32)
@@ -264,8 +276,9 @@ def _irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> torc
     light = texel_directions(fine, "cpu", torch.float64).view(-1, 3)
     area = texel_solid_angles(fine, "cpu", torch.float64).reshape(-1).repeat(6)
     rows = []
-    for normals in texel_directions(_IRRADIANCE_RESOLUTION, "cpu", torch.float64).view(-1, 3).split(128):
-        weight = (normals @ light.T).clamp(min=0) * area
+    normals = texel_directions(_IRRADIANCE_RESOLUTION, "cpu", torch.float64).view(-1, 3)
+    for start in range(0, len(normals), 128):
+        weight = (normals[start : start + 128] @ light.T).clamp(min=0) * area
         cells = weight.view(-1, 6, resolution, parts, resolution, parts).sum((3, 5)).flatten(1)
         rows.append(cells / cells.sum(1, keepdim=True))
     return torch.cat(rows).to(device=device, dtype=dtype)

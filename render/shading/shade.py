@@ -138,7 +138,7 @@ def shade_texels(
     model: ShadingModel,
     shadow: ShadowFactors | None = None,
 ) -> torch.Tensor:
-    """Radiance [..., 3] of points with material values [..., C], whose channels are those of `MaterialMaps`, as the fit sees it."""
+    """Radiance [..., 3], as the fit sees it, of points with material values [..., C], channels as in `MaterialMaps`."""
     normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
     ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
     irradiance = specular_factor = None

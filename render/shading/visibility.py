@@ -1,16 +1,16 @@
-"""Self-shadowing of a mesh under an environment light, worked out once for fixed samples.
+"""Self-shadowing of a mesh under an environment light, computed once for fixed samples.
 
-Split-sum light reaches a point from everywhere; on a real object its own parts stand in the way, and what they block
-they replace by the light they reflect. For a fixed set of samples (a pixel's surface point, its view direction) this is
-found by shadow maps from a few hundred directions, and kept as factors on the split-sum terms:
+Split-sum light reaches a point from everywhere; on a real object its own parts stand in the way, block light, and send
+the light that they reflect. For a fixed set of samples (a pixel's surface point, its view direction) shadow maps from a
+few hundred directions find this, and it is kept as factors on the split-sum terms:
 
     diffuse   (cosine-weighted light with blockers) / (without), at the smooth normal
-    specular  (light under the true GGX lobe with blockers) / (under the round lobe split-sum looks up),
-              at a few roughnesses, interpolated between
+    specular  (light under the true GGX lobe with blockers) / (light under the round lobe that split-sum looks up),
+              at a few roughnesses, with interpolation between them
 
-The specular factor so also corrects the shape of the lobe (stretch at grazing angles, cut at the horizon) at the
-resolution of the directions (about 9 degrees for 512). What it gets wrong: factors belong to the smooth normal, not to
-the fitted one; detail finer than the directions; light that bounced more than once is what the references show.
+So the specular factor also corrects the shape of the lobe (it stretches at grazing angles, and the horizon cuts it), as
+finely as the directions lie (about 9 degrees apart for 512). What it gets wrong: factors belong to the smooth normal, not
+to the fitted one; detail finer than the directions is lost; light that bounced more than once is what the references show.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from render.light.cubemap import texel_directions, texel_solid_angles
 from render.raster.portable import depth_range
 
 ROUGHNESS_NODES = (0.25, 0.45, 0.75)
-# Rows at a time. 20000 rows on two cores: 0.16 to 0.30 s in chunks of 2048, 0.27 to 1.47 s in chunks of 256, the longer
-# times where idle threads sleep at once.
+# Rows at a time. 20000 rows on two cores take 0.16 to 0.30 s in chunks of 2048, and 0.27 to 1.47 s in chunks of 256; the
+# longer times are with idle threads that sleep at once.
 _CHUNK = 2048
 _GPU_CHUNK = 32768
 _SHADOW_MAP = 256
@@ -46,7 +46,7 @@ class ShadowFactors:
         return ShadowFactors(self.diffuse[index], self.specular[index])
 
     def specular_at(self, roughness: torch.Tensor) -> torch.Tensor:
-        """Specular factor [..., 3] at roughness [..., 1], linear between the nodes, constant beyond; not differentiated."""
+        """Specular factor [..., 3] at roughness [..., 1], linear between the nodes, constant beyond; without a gradient."""
         r = roughness.detach()
         low, middle, high = ROUGHNESS_NODES
         first = ((r - low) / (middle - low)).clamp(0, 1)
@@ -57,7 +57,7 @@ class ShadowFactors:
 
 @dataclass(frozen=True)
 class LightCells:
-    """An environment reduced to directions: direction [D, 3], solid_angle [D], radiance [D, 3] (mean over each cell)."""
+    """An environment as a few directions: direction [D, 3], solid_angle [D], radiance [D, 3] (the mean over each cell)."""
 
     direction: torch.Tensor
     solid_angle: torch.Tensor
@@ -65,17 +65,18 @@ class LightCells:
 
 
 def shadow_directions(count: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """`count` (even) directions [count, 3] spread over the sphere; row i + count / 2 is the opposite of row i."""
+    """Directions [count, 3] spread over the sphere, `count` even; row i + count / 2 is the opposite of row i."""
     upper = fibonacci_directions(count)[: count // 2].to(device)
     return torch.cat([upper, -upper])
 
 
 def light_cells(base: torch.Tensor, direction: torch.Tensor) -> LightCells:
-    """Mean radiance of the cube map [6, R, R, 3] over the Voronoi cell of each direction [D, 3]; energy is kept."""
+    """Mean radiance of a cube map [6, R, R, 3] over the Voronoi cell of each direction [D, 3]; this keeps the energy."""
     resolution = base.shape[1]
     texel = texel_directions(resolution, device=base.device).reshape(-1, 3)
     weight = texel_solid_angles(resolution, device=base.device).expand(6, resolution, resolution).reshape(-1)
-    nearest = torch.cat([(part @ direction.T).argmax(-1) for part in texel.split(8192)])
+    parts = [texel[start : start + 8192] for start in range(0, len(texel), 8192)]
+    nearest = torch.cat([(part @ direction.T).argmax(-1) for part in parts])
     solid_angle = torch.zeros(len(direction)).to(base).index_add_(0, nearest, weight)
     total = torch.zeros(len(direction), 3).to(base).index_add_(0, nearest, base.reshape(-1, 3) * weight[:, None])
     return LightCells(direction, solid_angle, total / solid_angle.clamp(min=1e-12)[:, None])
@@ -84,11 +85,13 @@ def light_cells(base: torch.Tensor, direction: torch.Tensor) -> LightCells:
 def vertex_visibility(
     mesh: Mesh, direction: torch.Tensor, cancelled: Callable[[], bool] = lambda: False
 ) -> torch.Tensor:
-    """Whether the sky is seen from each vertex along each direction, uint8 [V, D], 0 (blocked) to 255, antialiased.
+    """How much of the sky each vertex sees along each direction, uint8 [V, D], 0 (blocked) to 255, antialiased.
 
-    direction  [D, 3] as from `shadow_directions`, opposite pairs. Directions below a vertex's own horizon are blocked.
-    Shadow maps of 256 x 256 with an offset of two texels along the normal: contact shadows thinner than about 2% of the
-    object are lost. Stops early, with what it has, when `cancelled()`.
+    direction  [D, 3], opposite pairs as `shadow_directions` gives them
+
+    Directions below a vertex's own horizon are blocked. Shadow maps have 256 x 256 texels, and vertices are offset by two
+    texels along the normal: contact shadows thinner than about 2% of the object are lost. It stops early, with what it
+    has, when `cancelled()`.
     """
     center, radius = mesh.bounding_sphere()
     offset = mesh.position + mesh.normal * (2 * 2 * radius / _SHADOW_MAP)
@@ -135,12 +138,13 @@ def shadow_factors(
     table: GgxTable,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> ShadowFactors:
-    """The factors of samples.
+    """Compute the factors of samples.
 
     normal, view  [S, 3] unit
-    visibility    gives the float visibility [n, D] of a slice of the samples
-    blocker       [D, 3] radiance that comes from where a direction is blocked
-    Stops early, with fewer rows, when `cancelled()`.
+    visibility    gives the visibility, float [n, D], of a slice of the samples
+    blocker       [D, 3] radiance that comes from a blocked direction
+
+    It stops early, with fewer rows, when `cancelled()`.
     """
     diffuse, specular = [], []
     weighted = cells.solid_angle[:, None] * torch.cat([cells.radiance, torch.ones_like(cells.radiance[:, :1])], -1)
@@ -158,7 +162,7 @@ def shadow_factors(
         diffuse.append(_ratio(open_light + (cosine * blocked) @ difference, open_light))
         n_dot_v = (n * v).sum(-1, keepdim=True).clamp(min=1e-3)
         v_dot_d = v @ cells.direction.T
-        # Where N.V was clamped the half vector is not quite one: without the bound its cosine could pass 1.
+        # Where N.V was clamped the half vector is not quite one: without the bound its cosine could be above 1.
         n_dot_h2 = ((n_dot_d + n_dot_v).square() / (2 + 2 * v_dot_d).clamp(min=1e-6)).clamp(max=1)
         reflected = 2 * n_dot_v * n - v
         nodes = []
@@ -179,7 +183,7 @@ def _ratio(value: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def _true_lobe(n_dot_h2: torch.Tensor, n_dot_l: torch.Tensor, n_dot_v: torch.Tensor, alpha: float) -> torch.Tensor:
-    """GGX BRDF times cosine, without Fresnel, up to a factor of each sample: D(h) G2 (height-correlated Smith)."""
+    """GGX BRDF times cosine, without Fresnel, except for a factor of each sample: D(h) G2 (height-correlated Smith)."""
     a2 = alpha * alpha
     distribution = (n_dot_h2 * (a2 - 1) + 1).square().reciprocal()
     smith = n_dot_v * (a2 + (1 - a2) * n_dot_l.square()).sqrt() + n_dot_l * (a2 + (1 - a2) * n_dot_v.square()).sqrt()
@@ -187,6 +191,6 @@ def _true_lobe(n_dot_h2: torch.Tensor, n_dot_l: torch.Tensor, n_dot_v: torch.Ten
 
 
 def _round_lobe(cosine: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """The kernel of the prefiltered light, D(h) max(N.L, 0) with N = V = R, up to a factor of each sample."""
+    """The kernel of the prefiltered light, D(h) max(N.L, 0) with N = V = R, except for a factor of each sample."""
     a2 = alpha * alpha
     return cosine.clamp(min=0) * ((1 + cosine) * 0.5 * (a2 - 1) + 1).square().reciprocal()

@@ -1,4 +1,4 @@
-"""Triton: what previews look up, for values alone: the texels of maps and of a light's atlas, four channels at a time."""
+"""Triton: lookups of previews, without gradients: the texels of maps and of a light's atlas, four channels at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from render.light.kernels.light_lookup_triton import atlas_taps, dir_to_cube
 
 @triton.jit
 def wrapped(coordinate):
-    # What is not finite counts as 0.
+    # Infinity and NaN count as 0.
     finite = tl.where(tl.abs(coordinate) < 1e30, coordinate, 0.0)
     return finite - tl.floor(finite)
 
 
 @triton.jit
 def _texel(u, v, size, corner):
-    """Row within its level and weight of texel number `corner` of the four that a lookup at u, v in 0..1 reads."""
+    """Row within its level, and weight, of texel number `corner` of the four that a lookup at u, v in 0..1 reads."""
     is_right, is_below = corner % 2, corner // 2
     x, y = u * size - 0.5, v * size - 0.5
     left, top = tl.floor(x), tl.floor(y)
@@ -35,9 +35,9 @@ def look_up(
     texels, alphas, openness, u, v, level, first, resolution, levels, valid,
     HAS_ALPHA: tl.constexpr, HAS_OPENNESS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`MaterialMaps`' eight channels as two tuples of four, alpha or 1, and openness or 1.
+    """The eight channels of `MaterialMaps` as two tuples of four, alpha or 1, and openness or 1.
 
-    first, resolution, levels  of the maps, the same for all or of each lane
+    first, resolution, levels  of the maps, one number for all lanes or one for each
     """
     channel = tl.arange(0, 4)[None, :]
     low, high = tl.zeros([BLOCK, 4], tl.float32), tl.zeros([BLOCK, 4], tl.float32)
@@ -47,7 +47,7 @@ def look_up(
     finer, coarser_share = whole.to(tl.int32), wanted - whole
     for step in range(2):
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
-        # A share of nothing is not read: there may be no coarser level.
+        # A level with share 0 is not read: there may be no coarser level.
         needed = valid & (share != 0)
         size = resolution >> (finer + step)
         # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
@@ -72,7 +72,7 @@ def look_up(
 
 @triton.jit
 def sample_atlas(atlas, direction, level, PLACES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """`CubeAtlas.sample` of an atlas whose texels have a fourth channel, so that each is read at once."""
+    """`CubeAtlas.sample` of an atlas whose texels have a fourth channel, so that one load reads a texel."""
     face, x, y = dir_to_cube(direction)
     lower = tl.minimum(tl.floor(level), max(len(PLACES) - 2.0, 0.0))
     share = level - lower

@@ -1,7 +1,7 @@
-"""Triton: the pixels of a preview, from the triangles that their samples see to colours over the background, in one kernel.
+"""Triton: the pixels of a preview, from the triangles that their samples see to colors over the background, in one kernel.
 
-A pixel a lane; every step mirrors the function of its name in `render`. A program has 8 x 8 pixels, so that lanes that
-work together read the same texels; where these see nothing, it only writes the background.
+Each lane has one pixel; every step mirrors the function of the same name in `render`. A program has 8 x 8 pixels, so that
+lanes that run together read the same texels; where its pixels see nothing, it only writes the background.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LARGEST_HALF = tl.constexpr(65504.0)
 
 @triton.jit
 def _four(values, row, valid, BLOCK: tl.constexpr):
-    """Rows of four floats as four [BLOCK]."""
+    """Rows of four floats, as four [BLOCK]."""
     at = (values + row * 4)[:, None] + tl.arange(0, 4)[None, :]
     return columns_of_four(tl.load(at, mask=valid[:, None], other=0.0), BLOCK)
 
@@ -66,7 +66,7 @@ def _normalized(vector):
 
 @triton.jit
 def _seen_from(corner, row_x, row_y, row_w):
-    """A corner in clip space whose origin is the sample: small numbers near it, so that float32 does from here on."""
+    """A corner in clip space with its origin at the sample: numbers near it are small, so from here on float32 is enough."""
     x, y, z = corner[0].to(tl.float64), corner[1].to(tl.float64), corner[2].to(tl.float64)
     return (
         (row_x[0] * x + row_x[1] * y + row_x[2] * z + row_x[3]).to(tl.float32),
@@ -159,9 +159,9 @@ def _shade(
     HAS_OPENNESS: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Colour (not premultiplied) and alpha of triangles at samples (column, row), each [BLOCK].
+    """Color (not premultiplied) and alpha of triangles at samples (column, row), each [BLOCK].
 
-    parts, part_table, texels, alphas, openness  of `render.preview.parts`; not SEVERAL: all is of one part
+    parts, part_table, texels, alphas, openness  of `render.preview.parts`; without SEVERAL there is one material
     """
     corner = triangles + triangle.to(tl.int64) * 3
     first = tl.load(corner, mask=valid, other=0).to(tl.int64) * 3
@@ -221,7 +221,7 @@ def _shade(
         atx, aty, atz, sign = _four(vertices, first + 2, valid, BLOCK)
         btx, bty, btz, _ = _four(vertices, second + 2, valid, BLOCK)
         ctx, cty, ctz, _ = _four(vertices, third + 2, valid, BLOCK)
-        # Towards w * eye - position: a point for a perspective camera, a direction for an orthographic one.
+        # Towards w * eye - position: a perspective camera is at a point (w 1), an orthographic one in a direction (w 0).
         eye_x, eye_y, eye_z, is_point = _camera_row(camera, 4)
         eye = eye_x.to(tl.float32), eye_y.to(tl.float32), eye_z.to(tl.float32)
         view = _normalized(minus(eye, scaled(position, is_point.to(tl.float32))))
@@ -245,7 +245,7 @@ def _shade(
 
 @triton.jit
 def _least_above(numbers, bound):
-    """Of each row of [BLOCK, S] the least number above the bound [BLOCK], or _NO_TRIANGLE."""
+    """The least number of each row of [BLOCK, S] above the bound [BLOCK], or _NO_TRIANGLE."""
     return tl.min(tl.where(numbers > bound[:, None], numbers, _NO_TRIANGLE), axis=1)
 
 
@@ -259,8 +259,9 @@ def resolve(
 ):  # fmt: skip
     """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
 
-    Samples of a pixel that see the same triangle are shaded once, at the one nearest the pixel's centre; LAYERS of them
-    are composited near to far. Leaves the keys EMPTY and the marks and counters 0 for the next frame.
+    Samples of a pixel that see the same triangle are shaded once, at the sample nearest to the pixel's center; LAYERS of
+    them are composited near to far. The kernel leaves the keys EMPTY, and the marks and counters 0, for the next frame.
+
     background  float64 [3], or with HAS_BACKDROP float32 [N, height, width, 3]
     """
     BLOCK: tl.constexpr = GROUP * GROUP
@@ -286,7 +287,7 @@ def resolve(
     coverage = tl.zeros([BLOCK], tl.float32)
     SAMPLES: tl.constexpr = SPP * SPP
     if sees_anything:
-        # No warp may find the mark gone.
+        # No warp may read the mark after another has cleared it.
         tl.debug_barrier()
         tl.store(mark, 0)
         if CHANNEL == "depth":
@@ -311,7 +312,7 @@ def resolve(
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
         else:
             sample = tl.arange(0, SAMPLES)[None, :]
-            off_centre = tl.abs(2 * (sample // SPP) + 1 - SPP) + tl.abs(2 * (sample % SPP) + 1 - SPP)
+            off_center = tl.abs(2 * (sample // SPP) + 1 - SPP) + tl.abs(2 * (sample % SPP) + 1 - SPP)
             clear = tl.zeros([BLOCK, SAMPLES], tl.float32) + 1 / SAMPLES
             for layer in range(LAYERS):
                 places = (
@@ -327,7 +328,7 @@ def resolve(
                     valid = triangle != _NO_TRIANGLE
                     is_same = valid[:, None] & (numbers == triangle[:, None])
                     share = tl.sum(tl.where(is_same, clear, 0.0), axis=1)
-                    nearest = tl.min(tl.where(is_same, off_centre * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
+                    nearest = tl.min(tl.where(is_same, off_center * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
                     color, alpha = _shade(
                         triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
                         triangles, parts, part_table, texels, alphas, openness, resolution, levels, table, irradiance,

@@ -1,8 +1,8 @@
-"""The sample part of an iteration of the fit in one kernel: texture lookup, shading, loss, and the gradients of all.
+"""The part of a fit's iteration that goes over samples, in one kernel: texture lookup, shading, loss, and all gradients.
 
-Done by operators of PyTorch, an iteration on a GPU spends most of its time writing what every sample makes between one
-operator and the next, a hundred of them. Here a sample is read once (68 bytes with its texel coordinates, 48 more with
-shadows), and its gradient added to the texels and to the light it met.
+With operators of PyTorch, a hundred of them, an iteration on a GPU spends most of its time writing each sample's values
+between one operator and the next. Here a sample is read once (68 bytes with its texel coordinates, 48 more with
+shadows), and its gradient is added to the texels and to the light that it met.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from render.shading.models import ShadingModel
 from render.shading.visibility import ROUGHNESS_NODES, ShadowFactors
 
 _BLOCK = 128
-# Left alone, the compiler takes 127 to 210 registers a lane. With 168 at most none are spilled to memory, with 128 about 40
-# are, but a third more samples are under way at once.
+# Without a bound, the compiler takes 127 to 210 registers a lane. With at most 168 it spills none to memory; with 128 it
+# spills about 40, but a third more samples run at the same time.
 _REGISTERS = 128
 _CHANNELS = 8
 # Addresses within an array are 32 bits wide.
@@ -28,16 +28,17 @@ _MOST = 2**31
 
 
 def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int = 1, samples: int = 1) -> bool:
-    """Whether `fused_sample_gradients` serves; else the caller takes the plain way.
+    """Whether `fused_sample_gradients` can be used; else the caller takes the plain way.
 
-    It serves on CUDA (or where Triton interprets) in float32, for the models "principled" and "nvdiffrec", one depth layer
-    and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least
-    one sample, and up to 200 million texels and samples.
+    It can on CUDA (or where Triton interprets) in float32, for the models "principled" and "nvdiffrec", one depth layer
+    and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least one
+    sample, and up to 200 million texels and samples.
     """
     if not (has_triton(pyramid_rows.device) and passes_tuples()):
         return False
-    is_plain_light = isinstance(light, PrefilteredLight) and light.rotation is None
-    if not is_plain_light or light.atlas.shape[1] != 3 or light.atlas.dtype != torch.float32:
+    if not isinstance(light, PrefilteredLight) or light.rotation is not None:
+        return False
+    if light.atlas.shape[1] != 3 or light.atlas.dtype != torch.float32:
         return False
     is_opaque = layers == 1 and pyramid_rows.shape[1] == _CHANNELS
     is_small = pyramid_rows.numel() < _MOST and 0 < samples < _MOST // 10
@@ -48,9 +49,9 @@ def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int 
 class SampleGradients:
     """The loss of samples, a scalar, and its gradients.
 
-    texels      [T, 8], of the pyramid's rows
-    atlas       [H, W, 4], of the light's atlas, channels innermost, the fourth 0; None where the light is known
-    irradiance  [9, 3], of its irradiance; None where the light is known
+    texels      [T, 8], to the pyramid's rows
+    atlas       [H, W, 4], to the light's atlas, channels innermost, the fourth 0; None where the light is known
+    irradiance  [9, 3], to its irradiance; None where the light is known
     """
 
     loss: torch.Tensor
@@ -80,24 +81,26 @@ def fused_sample_gradients(
     count: int | None = None,
     learn_light: bool = False,
 ) -> SampleGradients:
-    """The fit's loss of samples with its gradients in the texels and, with `learn_light`, in the light.
+    """The fit's loss of samples, and its gradients to the texels and, with `learn_light`, to the light.
 
     pyramid_rows  float32 [T, 8], `render.texture.fixed_lookup.pyramid` of maps [resolution, resolution, 8] with `levels` levels
     uv, level     float32 [N, 2] and [N], level of detail
     normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.raster.surface.ShadingPoints`
     color, alpha  float32 [N, 3] and [N], the reference
-    These may have a layer axis, [N, 1, ...], as the table's columns have; contiguous ones are not copied.
     huber         where the loss of a residual turns from square to linear
     shadow        factors [N, 3] and [N, 3 nodes, 3], or None
     first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
 
-    The loss is the mean over samples and channels of Huber's loss of the residual, in linear radiance, times the slope
-    of log-sRGB at the prediction (held constant), plus the mean of (1 - alpha)^2. The same as `lookup_at`,
-    `shade_texels` and the loss of the fit one after another, up to rounding: the atlas is read within the face, where
-    float32 has more digits than `grid_sample` has across the atlas. Atomics add the gradients, so last digits vary.
-    No host synchronisation, and nothing is allocated by content: fit for a CUDA graph.
+    The columns from uv to alpha may have a layer axis, [N, 1, ...], as the table's columns have; contiguous ones are not
+    copied.
 
-    Raises ValueError where shapes, types or lights are not those that `can_fuse` names.
+    The loss is the mean over samples and channels of Huber's loss of the residual in linear radiance, times the slope
+    of log-sRGB at the prediction (held constant), plus the mean of (1 - alpha)^2. Except for rounding it is what
+    `lookup_at`, `shade_texels` and the loss of the fit give one after another: the atlas is read within the face, where
+    float32 has more digits than `grid_sample` has across the atlas. Atomics add the gradients, so last digits vary.
+    A CUDA graph can capture it: it does not synchronize with the host, and no allocation depends on values.
+
+    Raises ValueError for shapes, types or lights that `can_fuse` refuses.
     """
     columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
     columns |= {"color": color, "alpha": alpha}
@@ -121,7 +124,10 @@ def fused_sample_error(
     model: ShadingModel,
     shadow: ShadowFactors | None = None,
 ) -> torch.Tensor:
-    """The mean squared error of samples in sRGB, clipped to 0..1, a scalar on the device; arguments and errors as above."""
+    """The mean squared error of samples in sRGB, clipped to 0..1, a scalar on the device.
+
+    Arguments and errors are those of `fused_sample_gradients`.
+    """
     columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
     columns |= {"color": color, "alpha": level}
     batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, 0.0, shadow, None, None)
@@ -141,7 +147,7 @@ def _batch(
     first: torch.Tensor | None,
     count: int | None,
 ) -> _Batch:
-    """Checked; raises ValueError."""
+    """Check what the kernel reads; raises ValueError."""
     rows = len(columns["uv"])
     if not can_fuse(pyramid_rows, light, model, samples=max(1, rows)):
         raise ValueError("these samples cannot be fused: ask can_fuse first, and take the plain way where it says no")
@@ -167,7 +173,7 @@ _WIDTHS |= {"shadow.diffuse": 3, "shadow.specular": 3 * len(ROUGHNESS_NODES)}
 
 @dataclass(frozen=True)
 class _Batch:
-    """What the kernel reads and has no gradient; `rows` in the order of its arguments."""
+    """What the kernel reads and gives no gradient to; `rows` has the columns in the order of its arguments."""
 
     rows: tuple[torch.Tensor, ...]
     resolution: int
@@ -181,13 +187,13 @@ class _Batch:
 
 
 def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False) -> SampleGradients:
-    # Late: Triton is not there on every machine.
+    # Late: Triton is not installed on every machine.
     from render.shading.kernels.fused_samples_triton import fused_samples
 
     uv, level, normal, tangent, sign, view, color, alpha, *shadow = batch.rows
     table, size = _table(batch, texels)
     irradiance = batch.light.irradiance.detach().contiguous()
-    # Channels lie innermost in the atlas already; its gradient has a fourth, see `spread_atlas`.
+    # Channels are innermost in the atlas already; its gradient has a fourth one, see `spread_atlas`.
     inner = batch.light.atlas.detach().permute(0, 2, 3, 1).contiguous()[0]
     texel_gradient = texels if measure else torch.zeros_like(texels, memory_format=torch.contiguous_format)
     atlas_gradient = inner.new_zeros(*inner.shape[:2], 4) if learn_light else None
@@ -198,9 +204,9 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: boo
         normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
         uv if batch.first is None else batch.first, batch.samples,
         table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
-        NVDIFFREC=batch.model == "nvdiffrec", SHADOWED=bool(shadow), OFFSET=batch.first is not None, LEARN_LIGHT=learn_light,
-        MEASURE=measure,
-                TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
+        NVDIFFREC=batch.model == "nvdiffrec", SHADOWED=bool(shadow), OFFSET=batch.first is not None,
+        LEARN_LIGHT=learn_light, MEASURE=measure,
+        TABLE_SIZE=size, SHADOW_NODES=ROUGHNESS_NODES, ATLAS_WIDTH=inner.shape[1], PLACES=batch.light.layout.places,
         KNOWN=tuple(level.roughness for level in batch.light.levels), BLOCK=_BLOCK, **_compiling(),
     )  # fmt: skip
     total = partial.sum(0)
@@ -210,13 +216,13 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: boo
 
 
 def _compiling() -> dict[str, int]:
-    """A sample a lane; AMD's compiler has no bound on registers."""
+    """One sample for each lane; AMD's compiler has no bound on registers."""
     warps = {"num_warps": _BLOCK // 32}
     return warps if torch.version.hip else warps | {"maxnreg": _REGISTERS}
 
 
 def _table(batch: _Batch, like: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The model's table with its terms innermost, and its size."""
+    """The model's table, terms innermost, and its size."""
     if batch.model == "nvdiffrec":
         lut = fg_lut(256, like.device, like.dtype)
         return lut, lut.shape[0]

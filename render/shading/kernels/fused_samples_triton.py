@@ -1,6 +1,7 @@
 """Triton: the loss of samples of opaque surfaces and its gradients, from texels to residuals and back in one kernel.
 
-A sample a lane. Nothing is kept between the way there and the way back but registers; see `fused_samples` for what it does.
+Each lane has one sample. Between the way forward and the way back all values stay in registers; see
+`render.shading.kernels.fused_samples` for what the kernel computes.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ _SMALLEST_SQUARE = tl.constexpr(1e-20)
 
 @triton.jit
 def _wrapped(coordinate):
-    # What is not finite counts as 0.
+    # Infinity and NaN count as 0.
     finite = tl.where(tl.abs(coordinate) < 1e30, coordinate, 0.0)
     return finite - tl.floor(finite)
 
 
 @triton.jit
 def _level_taps(u, v, resolution, number):
-    """Where a lookup at u, v in 0..1 reads a level: its first row of the pyramid, its size, and left and top texel."""
+    """Where a lookup at u, v in 0..1 reads a level: the level's first row in the pyramid, its size, left and top texel."""
     size = resolution >> number
     # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
     start = (resolution * resolution - size * size) // 3 * 4
@@ -68,7 +69,7 @@ def _level_taps(u, v, resolution, number):
 
 @triton.jit
 def _corner(taps, corner):
-    """Row of the pyramid and weight within its level of texel number `corner` of the four."""
+    """Row in the pyramid, and weight within its level, of texel number `corner` of the four."""
     start, size, x, y = taps
     is_right, is_below = corner % 2, corner // 2
     left, top = tl.floor(x), tl.floor(y)
@@ -88,7 +89,7 @@ def _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK: tl.co
     high = tl.zeros([BLOCK, 4], tl.float32)
     for step in range(2):
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
-        # A share of nothing is not read: there may be no coarser level.
+        # A level with share 0 is not read: there may be no coarser level.
         mask = (valid & (share != 0))[:, None] & (channel < 4)[None, :]
         taps = _level_taps(u, v, resolution, finer + step)
         for corner in range(4):
@@ -102,7 +103,7 @@ def _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK: tl.co
 
 @triton.jit
 def _spread(texels, u, v, finer, coarser_share, resolution, low, high, valid, BLOCK: tl.constexpr):
-    """texels += the transpose of `_look_up` times the gradients low and high [BLOCK, 4]; atomic."""
+    """texels += the transpose of `_look_up` times the gradients low and high [BLOCK, 4], by atomics."""
     channel = tl.arange(0, 4)
     for step in range(2):
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
@@ -125,11 +126,11 @@ def fused_samples(
     TABLE_SIZE: tl.constexpr, SHADOW_NODES: tl.constexpr,
     ATLAS_WIDTH: tl.constexpr, PLACES: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """partial[p, 0] = program p's part of the loss; with LEARN_LIGHT partial[p, 1:] that of the gradient to the irradiance.
+    """partial[p, 0] = program p's part of the loss; with LEARN_LIGHT partial[p, 1:] = its part of the irradiance's gradient.
 
-    With MEASURE partial[p] is its part of the mean squared error of the clipped sRGB values instead, and nothing else is done.
-    Adds to texel_gradient and, with LEARN_LIGHT, to atlas_gradient. With OFFSET the samples begin at row `first` of
-    their columns. KNOWN and PLACES are the levels' roughnesses and their (resolution, top, left) in the atlas.
+    It adds to texel_gradient and, with LEARN_LIGHT, to atlas_gradient. With MEASURE it only writes to partial[p] its part of
+    the mean squared error of the clipped sRGB values. With OFFSET the samples begin at row `first` of their columns. KNOWN
+    and PLACES are the levels' roughnesses and their (resolution, top, left) in the atlas.
     """
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = row < samples
@@ -157,7 +158,7 @@ def fused_samples(
         diffuse, specular = nvdiffrec_albedo(kd, metallic, scale[0], bias[0])
         lobe_roughness = roughness
         reflected = minus(scaled(normal, 2 * n_dot_v), view)
-        # Its length does not matter to a lookup, save where it is none.
+        # Its length does not matter to a lookup, except where it is 0.
         is_long = dot(reflected, reflected) > _SMALLEST_SQUARE
         direction = where_three(is_long, reflected)
     else:
@@ -169,7 +170,7 @@ def fused_samples(
         reflected = minus(scaled(normal, 2 * n_dot_v), view)
         direction = plus(normal, scaled(minus(reflected, normal), lean))
 
-    # nvdiffrec's formula makes the normal unit once more, save where shadows bring their own irradiance.
+    # nvdiffrec's formula normalizes the normal once more, except where shadows bring their own irradiance.
     if NVDIFFREC and not SHADOWED:
         upward, upward_scale = safe_normalize(normal)
     else:

@@ -1,6 +1,6 @@
-"""Triton: the shading models and their gradients; each function mirrors the one of its name in `render`.
+"""Triton: the shading models and their gradients; each function mirrors the function of the same name in `render`.
 
-What a function and its `_transposed` both need is written in both: the compiler works it out once where it pays.
+What a function and its `_transposed` both need is written in both: the compiler computes it once where that is faster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SMALLEST_TABLE_INPUT = tl.constexpr(1e-4)
 
 @triton.jit
 def shading_normal(normal_map, normal, tangent, sign):
-    """The unit normal, and the length it had."""
+    """The unit normal, and its length before."""
     bitangent = scaled(cross(normal, tangent), sign)
     world = plus(plus(scaled(tangent, normal_map[0]), scaled(bitangent, normal_map[1])), scaled(normal, normal_map[2]))
     length = tl.sqrt(dot(world, world))
@@ -40,7 +40,7 @@ def shading_normal_transposed(unit, length, normal, tangent, sign, gradient):
 
 @triton.jit
 def safe_normalize(vector):
-    """The unit vector, the factor that made it, 0 for one that is too short."""
+    """The unit vector and the factor that made it; both 0 for a vector that is too short."""
     square = dot(vector, vector)
     is_long = square > _SMALLEST_SQUARE
     inverse = tl.where(is_long, 1 / tl.sqrt(tl.where(is_long, square, 1.0)), 0.0)
@@ -66,16 +66,16 @@ def _ggx_four(at, right, below, SIZE: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def ggx_lookup(table, roughness, n_dot_v, SIZE: tl.constexpr, BLOCK: tl.constexpr):
-    """`GgxTable.lookup` in a table [SIZE * SIZE, 8]: twice four terms with their slopes, and those of the rows and columns.
+    """`GgxTable.lookup` in a table [SIZE * SIZE, 8]: twice four terms with their slopes, then the slopes of row and column.
 
-    Rows run over the roughness, columns over N.V. Slopes vanish at the very border, as those of `grid_sample`.
+    Rows run over the roughness, columns over N.V. Slopes are 0 exactly at the border, as those of `grid_sample`.
     """
     root_x = tl.sqrt(tl.minimum(tl.maximum(n_dot_v, _SMALLEST_TABLE_INPUT), 1.0))
     root_y = tl.sqrt(tl.minimum(tl.maximum(roughness, _SMALLEST_TABLE_INPUT), 1.0))
     x, y = root_x * (SIZE - 1), root_y * (SIZE - 1)
     left, top = tl.minimum(tl.floor(x), SIZE - 2.0), tl.minimum(tl.floor(y), SIZE - 2.0)
     at = table + (top.to(tl.int32) * SIZE + left.to(tl.int32)) * 8
-    # Of x over N.V: (SIZE - 1) / (2 sqrt(N.V)).
+    # The slope of x over N.V is (SIZE - 1) / (2 sqrt(N.V)).
     in_x = (n_dot_v >= _SMALLEST_TABLE_INPUT) & (n_dot_v <= 1) & (x < SIZE - 1)
     in_y = (roughness >= _SMALLEST_TABLE_INPUT) & (roughness <= 1) & (y < SIZE - 1)
     slope_x = tl.where(in_x, (SIZE - 1) * 0.5 / root_x, 0.0)
@@ -95,7 +95,7 @@ def _fg_channel(lut, at, right, below, slope_x, slope_y, SIZE: tl.constexpr):
 
 @triton.jit
 def lookup_fg(lut, roughness, n_dot_v, SIZE: tl.constexpr):
-    """In a table [SIZE, SIZE, 2]: scale and bias, each with its slopes over roughness and N.V."""
+    """Look up scale and bias in a table [SIZE, SIZE, 2], each with its slopes over roughness and N.V."""
     x, y = n_dot_v * SIZE - 0.5, roughness * SIZE - 0.5
     slope_x = tl.where((x > 0) & (x < SIZE - 1), SIZE * 1.0, 0.0)
     slope_y = tl.where((y > 0) & (y < SIZE - 1), SIZE * 1.0, 0.0)
@@ -109,7 +109,7 @@ def lookup_fg(lut, roughness, n_dot_v, SIZE: tl.constexpr):
 
 @triton.jit
 def _multiple_bounces(mean_fresnel, mean_albedo):
-    """And its slopes over both."""
+    """The factor on light that bounces more than once, and its slopes over both arguments."""
     divisor = 1 - mean_fresnel * (1 - mean_albedo)
     square = divisor * divisor
     value = mean_fresnel * mean_albedo / divisor
@@ -123,7 +123,7 @@ def _mean_fresnel(kd):
 
 @triton.jit
 def principled_albedo(kd, metallic, terms):
-    """Factors [3] on the diffuse and the lobe's light: `surface_energy` ("multi") and what `outgoing_radiance` makes of it."""
+    """Factors [3] on the diffuse light and the lobe's: `surface_energy` ("multi"), as `outgoing_radiance` applies it."""
     scale, bias, dielectric, mean = terms[0], terms[1], terms[2], terms[5]
     missing = (1 - (scale + bias)) / (scale + bias)
     bounced, _, _ = _multiple_bounces(tl.zeros_like(mean) + _DIELECTRIC_MEAN_FRESNEL, mean)
@@ -141,7 +141,7 @@ def principled_albedo(kd, metallic, terms):
 
 @triton.jit
 def _metal_transposed(kd, metallic, scale, bias, mean, missing, to_specular):
-    """Of one channel of the metal: gradients to kd, metallic, scale, bias, mean and missing."""
+    """For one channel of the metal: gradients to kd, metallic, scale, bias, mean and missing."""
     bounced, over_fresnel, over_mean = _multiple_bounces(_mean_fresnel(kd), mean)
     base, gain = kd * scale + bias, 1 + missing * bounced
     to_base, to_gain = to_specular * metallic * gain, to_specular * metallic * base
@@ -189,7 +189,7 @@ def _above_dielectric(kd):
 
 @triton.jit
 def lobe_of(kd, metallic, terms):
-    """Lean and roughness of the lobe: `LobeTerms.lobe_of` at the mean colour's f0."""
+    """Lean and roughness of the lobe: `LobeTerms.lobe_of` at the mean color's f0."""
     f0 = tl.maximum(_above_dielectric(kd), 0.0) * metallic + _DIELECTRIC_F0
     whole = f0 * terms[0] + terms[1]
     dielectric = terms[0] * _DIELECTRIC_F0 + terms[1]
@@ -199,7 +199,7 @@ def lobe_of(kd, metallic, terms):
 
 @triton.jit
 def lobe_of_transposed(kd, metallic, terms, to_lean, to_roughness):
-    """Gradients to each channel of kd (the same), metallic, scale, bias, and the share of the dielectric's lobe."""
+    """Gradients to kd (the same for each channel), metallic, scale, bias; and the share of the dielectric's lobe."""
     above = _above_dielectric(kd)
     f0 = tl.maximum(above, 0.0) * metallic + _DIELECTRIC_F0
     whole = f0 * terms[0] + terms[1]
@@ -217,7 +217,7 @@ def lobe_of_transposed(kd, metallic, terms, to_lean, to_roughness):
 
 @triton.jit
 def nvdiffrec_albedo(kd, metallic, scale, bias):
-    """Factors [3] on the diffuse and the lobe's light of `nvdiffrec_radiance`."""
+    """Factors [3] on the diffuse light and the lobe's, of `nvdiffrec_radiance`."""
     fixed = (1 - metallic) * _DIELECTRIC_F0
     specular = (
         (fixed + kd[0] * metallic) * scale + bias,
@@ -260,7 +260,7 @@ def shadow_specular_at(specular, row, roughness, valid, NODES: tl.constexpr):
 
 @triton.jit
 def _log1p(x):
-    # Where 1 + x has lost digits of x, its logarithm has lost as many: the quotient of both losses mends it.
+    # Where 1 + x has lost digits of x, its logarithm has lost as many: the quotient of x and what is left of it corrects this.
     one_more = 1 + x
     lost = one_more - 1
     return tl.where(lost == 0, x, tl.log(one_more) * (x / tl.where(lost == 0, 1.0, lost)))
@@ -277,7 +277,7 @@ def tone_slope(radiance):
 
 @triton.jit
 def huber(prediction, target, delta):
-    """Loss of one weighted residual and its gradient to the prediction."""
+    """The loss of one weighted residual, and its gradient to the prediction."""
     weight = tone_slope(prediction)
     residual = weight * (prediction - target)
     size = tl.abs(residual)
@@ -287,7 +287,7 @@ def huber(prediction, target, delta):
 
 @triton.jit
 def clipped_srgb(linear):
-    """The sRGB encoding of a value, cut to 0..1."""
+    """The sRGB encoding of a value, clipped to 0..1."""
     low = tl.minimum(tl.maximum(linear, 0.0), 1.0)
     high = 1.055 * tl.exp(tl.log(tl.maximum(low, 0.0031308)) * (1 / 2.4)) - 0.055
     return tl.where(low <= 0.0031308, low * 12.92, high)

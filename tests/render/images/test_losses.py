@@ -1,4 +1,4 @@
-"""Image losses against their formulas written out, by hand and in numpy, and their gradients."""
+"""Image losses against their formulas in numpy and by hand, and their gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY = [(loss, curve) for loss in LOSSES for curve in TONEMAPPERS]
 
 
 def encoded(x: np.ndarray) -> np.ndarray:
-    """The standard's sRGB curve of log(1 + x)."""
+    """The sRGB standard's curve of log(1 + x)."""
     logarithm = np.log(np.clip(x, 0, 65535) + 1)
     return np.where(logarithm > 0.0031308, 1.055 * np.maximum(logarithm, 1e-9) ** (1 / 2.4) - 0.055, 12.92 * logarithm)
 
@@ -62,7 +62,7 @@ def test_the_tone_curve_by_hand():
 
 @pytest.mark.parametrize(("loss", "curve"), EVERY)
 def test_gradients_are_those_of_finite_differences(loss, curve):
-    # Roots, for a narrower range: among very different summands finite differences lose their digits.
+    # Roots have a narrower range: finite differences lose digits in a sum of very different values.
     image, target = (radiance(seed, (2, 3, 3)).sqrt().requires_grad_() for seed in (2, 3))
     assert torch.autograd.gradcheck(lambda x, y: image_loss(x, y, loss, curve), (image, target), rtol=1e-4)
 
@@ -81,7 +81,7 @@ def test_values_outside_the_range_count_as_its_ends_without_a_gradient(loss, cur
 
 @pytest.mark.parametrize(("loss", "curve"), EVERY)
 def test_a_black_pixel_that_should_be_bright_has_a_gradient(loss, curve):
-    """nvdiffrec's kernels give it none, and it stays black."""
+    """nvdiffrec's kernels give it no gradient, and it stays black."""
     image = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     image_loss(image, torch.full_like(image, 0.5), loss, curve).backward()
     assert bool((image.grad < 0).all())
@@ -109,7 +109,7 @@ def test_half_floats_are_compared_in_single_precision(loss, curve):
     assert bool(torch.isfinite(image.grad).all())
 
 
-def test_nan_shows():
+def test_nan_is_not_hidden():
     assert math.isnan(image_loss(torch.tensor([math.nan, 1.0]), torch.zeros(2)).item())
 
 

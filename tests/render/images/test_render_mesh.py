@@ -93,7 +93,7 @@ def test_a_background_has_the_size_of_the_image(furnace, front):
 
 @pytest.mark.parametrize("msaa", [False, True])
 def test_antialiasing_and_many_samples_agree_at_silhouettes(studio_light, front, msaa):
-    """Where triangles are larger than pixels the blend by exact edges is what very many samples would show."""
+    """Where triangles are larger than pixels, the blend by exact edges is what very many samples would show."""
     truth = render(sphere(5), front, white_metal(), studio_light, (64, 64), spp=10)
     staircase = render(sphere(5), front, white_metal(), studio_light, (64, 64))
     smooth = render(sphere(5), front, white_metal(), studio_light, (64, 64), antialiased=True)
@@ -105,7 +105,7 @@ def test_antialiasing_and_many_samples_agree_at_silhouettes(studio_light, front,
 
 
 def test_msaa_shades_once_a_pixel_and_keeps_every_silhouette(studio_light, front):
-    """Alpha is that of full sampling; colour differs by the shading within a pixel only; no dark rims."""
+    """Alpha is that of full sampling; color differs only by the shading within a pixel; there are no dark rims."""
     maps = white_metal(64)
     maps.texels[..., KD] = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(1))
     full = render(sphere(24), front, maps, studio_light, (48, 48), spp=4)
@@ -171,7 +171,7 @@ def test_one_degenerate_triangle_and_lost_vertices(furnace, front):
 
 
 def test_the_uv_layout_is_baked(furnace):
-    """The field's value at each texel is that of the place on the mesh which the texel belongs to."""
+    """The value at each texel is the field's at the place on the mesh to which the texel belongs."""
     mesh = plane(1.0)
 
     def field(position: torch.Tensor) -> torch.Tensor:
@@ -202,7 +202,7 @@ def test_more_samples_make_soft_silhouettes(furnace, front):
 
 
 def test_transparent_layers_are_composited_near_to_far(furnace, above):
-    """Two white sheets of alpha 0.5: the lower one shows through what the upper one lets pass."""
+    """Two white sheets of alpha 0.5: the lower one shows through the upper one."""
     mesh = joined(plane(2.0, 0.0), plane(2.0, 0.5))
     maps = white_metal(alpha=True)
     maps.texels[..., ALPHA] = 0.5
@@ -218,7 +218,7 @@ def test_compositing_of_known_layers():
 
 
 def test_the_texture_lies_as_its_coordinates_say(furnace, above):
-    """u runs along x, v along z; from above with +Z at the top of the picture, the picture is the texture upside down."""
+    """u runs along x, v along z; from above, with +Z at the top, the picture is the texture upside down."""
     maps = white_metal(8)
     maps.texels[..., METALLIC] = 0
     maps.texels[0, :, 0], maps.texels[:, 0, 1] = 0.0, 0.0

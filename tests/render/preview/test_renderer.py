@@ -1,7 +1,7 @@
-"""Preview frames against `render_mesh`, whose pictures they are.
+"""Preview frames against the pictures of `render_mesh`, which must be the same.
 
-Without Triton the frames are made by `render_mesh` itself; `test_interpreted.py` runs this file through the kernels where
-there is no GPU, and `pytest -m cuda` on one.
+Without Triton, plain PyTorch draws the frames; where there is no GPU, `test_interpreted.py` runs this file again through the
+kernels, and where there is one, `pytest -m cuda` does.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from render.shading.shade import Shading
 
 SIZE = (10, 15)
 TOLERANCE = 1e-3
-GREY_SKY = torch.tensor([0.2, 0.4, 0.6])
+GRAY_SKY = torch.tensor([0.2, 0.4, 0.6])
 
 
 def sphere(across: int = 10, down: int = 5) -> Mesh:
-    """A coarse unit sphere, open at the poles, its uvs beyond 0..1."""
+    """A coarse unit sphere, open at the poles, with uvs beyond 0..1."""
     u, v = torch.meshgrid(torch.linspace(0, 1, across + 1), torch.linspace(0.02, 0.98, down + 1), indexing="ij")
     theta, phi = u * 2 * math.pi, v * math.pi
     normal = torch.stack([theta.cos() * phi.sin(), phi.cos(), theta.sin() * phi.sin()], -1).reshape(-1, 3)
@@ -80,25 +80,25 @@ def expected(
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    assert bool((theirs[..., 3] > 0).any()), "the scene is in sight"
+    assert bool((theirs[..., 3] > 0).any()), "the scene is not in sight"
     torch.testing.assert_close(ours.cpu().float(), theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("model", ["principled", "nvdiffrec"])
 @pytest.mark.parametrize("spp", [1, 2])
 def test_shaded(device, model, spp):
-    """From inside the sphere, whose triangles are seen from behind and cross the near plane, and from outside."""
+    """From inside the sphere, where triangles show their back and cross the near plane, and from outside."""
     inside = Camera(look_at(torch.tensor([0.0, 0.3, 0.7]), torch.zeros(3)), perspective(1.2, 1.5, near=0.5))
     cameras = [inside, flat_camera()] if spp == 1 else [inside]
     assert_same(
-        renderer(device).frame(cameras, SIZE, spp, model, background=GREY_SKY),
-        expected(cameras, some_maps(), spp, model=model, background=GREY_SKY)["shaded"],
+        renderer(device).frame(cameras, SIZE, spp, model, background=GRAY_SKY),
+        expected(cameras, some_maps(), spp, model=model, background=GRAY_SKY)["shaded"],
     )
 
 
 @pytest.mark.parametrize(("spp", "layers"), [(1, 1), (1, 3), (2, 1), (2, 2)])
 def test_alpha_over_a_picture(device, spp, layers):
-    """And over what is seen through it."""
+    """With layers, also over the surface that is seen through it."""
     backdrop = torch.rand(1, *SIZE, 3, generator=torch.Generator().manual_seed(2))
     maps = some_maps(alpha=True)
     frame = renderer(device, maps).frame(camera(), SIZE, spp, "nvdiffrec", background=backdrop, layers=layers)
@@ -108,9 +108,9 @@ def test_alpha_over_a_picture(device, spp, layers):
 
 
 def test_sixteen_samples(device):
-    """At the silhouette some see nothing, inside some see other triangles."""
-    ours = renderer(device).frame(camera(), SIZE, 4, channel="kd", background=GREY_SKY)
-    assert_same(ours, expected([camera()], some_maps(), 4, "kd", background=GREY_SKY)["shaded"])
+    """At the silhouette some samples see nothing; inside, some see other triangles."""
+    ours = renderer(device).frame(camera(), SIZE, 4, channel="kd", background=GRAY_SKY)
+    assert_same(ours, expected([camera()], some_maps(), 4, "kd", background=GRAY_SKY)["shaded"])
     assert len(ours[..., 3].unique()) > 8
 
 
@@ -121,16 +121,16 @@ def test_channels(device, channel, bsdf):
 
 
 @pytest.mark.parametrize(("channel", "column"), [("roughness", 1), ("metallic", 2)])
-def test_grey_channels(device, channel, column):
-    ours = renderer(device).frame(camera(), SIZE, channel=channel, background=GREY_SKY)
+def test_gray_channels(device, channel, column):
+    ours = renderer(device).frame(camera(), SIZE, channel=channel, background=GRAY_SKY)
     ks = expected([camera()], some_maps(), bsdf="ks")["shaded"]
-    behind = (1 - ks[..., 3:]) * GREY_SKY
+    behind = (1 - ks[..., 3:]) * GRAY_SKY
     assert_same(ours, torch.cat([ks[..., column : column + 1] + behind, ks[..., 3:]], dim=-1))
 
 
 @pytest.mark.parametrize("spp", [1, 2])
 def test_depth(device, spp):
-    """That of every sample, whatever the material's alpha; nothing is as far as can be."""
+    """The mean depth of the samples, whatever the material's alpha; an empty sample is at the far end."""
     ours = renderer(device, some_maps(alpha=True)).frame(
         [camera(), flat_camera()], SIZE, spp, channel="depth", background=torch.ones(3)
     )
@@ -149,7 +149,7 @@ def shifted(x: float) -> Mesh:
 
 @pytest.mark.parametrize(("channel", "spp", "layers"), [("kd", 1, 2), ("occlusion", 2, 1), ("shaded", 2, 2)])
 def test_several_parts(device, channel, spp, layers):
-    """Three balls that cut each other, the outer ones of one material; as one mesh whose texture has both in it."""
+    """Three balls cut each other, and the outer ones share a material; they look like one mesh whose texture has both."""
     balls = [shifted(x) for x in (-0.5, 0.0, 0.6)]
     preview = PreviewRenderer(balls, device, [1, 0, 1])
     preview.set_light(some_light())
@@ -166,14 +166,14 @@ def test_several_parts(device, channel, spp, layers):
     openness[:, :8] = 0.25
     whole.set_maps(MaterialMaps(together), openness)
     whole.set_light(some_light())
-    options = {"channel": channel, "spp": spp, "layers": layers, "background": GREY_SKY}
+    options = {"channel": channel, "spp": spp, "layers": layers, "background": GRAY_SKY}
     ours = preview.frame([camera(), flat_camera()], SIZE, **options)
     assert_same(ours, reference_of(whole, **options))
     assert len(ours[..., 0].unique()) > 3
 
 
 def joined_balls(balls: list[Mesh]) -> Mesh:
-    """One mesh; all of the middle one's uvs lie at the centre of the texture's left half, the others' of the right one."""
+    """One mesh; the uvs of the middle ball lie at the center of the texture's left half, the others' in the right half."""
     parts = {name: torch.cat([getattr(ball, name) for ball in balls]) for name in Mesh.__dataclass_fields__}
     starts = torch.tensor([0] + [len(ball.position) for ball in balls[:-1]]).cumsum(0)
     parts["triangles"] = torch.cat([ball.triangles + start for ball, start in zip(balls, starts, strict=True)])
@@ -185,7 +185,7 @@ def joined_balls(balls: list[Mesh]) -> Mesh:
 def reference_of(
     preview: PreviewRenderer, spp: int, layers: int, channel: str, background: torch.Tensor
 ) -> torch.Tensor:
-    """The frame by the path without kernels."""
+    """The frame as it is drawn without kernels."""
     light = preview._light
     drawing = Drawing(preview.parts, [camera(), flat_camera()], light, SIZE, spp, layers, channel, "principled")
     return drawing.draw(background)
@@ -195,9 +195,9 @@ def test_openness_darkens_what_is_shaded(device):
     maps, openness = some_maps(), torch.rand(16, 16, generator=torch.Generator().manual_seed(3))
     preview = renderer(device, maps)
     preview.set_maps(maps, openness)
-    grey = some_maps()
-    grey.texels[..., :3] = openness[..., None]
-    assert_same(preview.frame(camera(), SIZE, channel="occlusion"), expected([camera()], grey, bsdf="kd")["shaded"])
+    gray = some_maps()
+    gray.texels[..., :3] = openness[..., None]
+    assert_same(preview.frame(camera(), SIZE, channel="occlusion"), expected([camera()], gray, bsdf="kd")["shaded"])
     flat = torch.full((1, 1), 0.25)
     preview.set_maps(maps, flat)
     for model in ("principled", "nvdiffrec"):
@@ -206,7 +206,7 @@ def test_openness_darkens_what_is_shaded(device):
 
 
 def test_distance(device):
-    """That along the camera's axis at the pixel's centre, however clear the surface."""
+    """The distance along the camera's axis at the pixel's center, even of a transparent surface."""
     preview = renderer(device, some_maps(alpha=True))
     ours = preview.frame([camera(), flat_camera()], SIZE, channel="distance", background=torch.full((3,), 1e10)).cpu()
     cameras = [camera(), flat_camera()]
@@ -222,7 +222,7 @@ def test_distance(device):
         assert bool((ours[number][seen[number]][:, 3] == 1).all())
 
 
-def test_parts_can_be_placed_anew(device):
+def test_parts_can_be_placed_again(device):
     preview = renderer(device)
     preview.frame(camera(), SIZE, channel="kd")
     moved = replace(sphere(), position=sphere().position * 0.5 + torch.tensor([0.3, 0.2, 0.0]))
@@ -233,9 +233,9 @@ def test_parts_can_be_placed_anew(device):
 
 def test_cameras_and_backgrounds_of_any_device(device):
     preview = renderer(device)
-    theirs = expected([camera()], some_maps(), bsdf="kd", background=GREY_SKY)["shaded"]
+    theirs = expected([camera()], some_maps(), bsdf="kd", background=GRAY_SKY)["shaded"]
     for nearby in (camera(), camera().to(device)):
-        for behind in (GREY_SKY, GREY_SKY.to(device), GREY_SKY.double()):
+        for behind in (GRAY_SKY, GRAY_SKY.to(device), GRAY_SKY.double()):
             assert_same(preview.frame(nearby, SIZE, channel="kd", background=behind), theirs)
 
 
@@ -250,7 +250,7 @@ def test_half_floats(device):
 
 
 def test_what_changes_between_frames(device):
-    """The camera, the maps (of any size, with or without alpha) and the light, in one renderer."""
+    """One renderer; the camera, the maps (of any size, with or without alpha) and the light change."""
     preview = renderer(device)
     for maps in (some_maps(seed=1), some_maps(8, seed=2), some_maps(8, alpha=True, seed=3), some_maps(6, seed=4)):
         preview.set_maps(maps)
@@ -274,16 +274,16 @@ def test_maps_are_copied(device):
 
 
 def test_out_of_sight(device):
-    """Only the background, after a frame that showed something."""
+    """A frame shows only the background, after a frame that showed something."""
     preview = renderer(device)
     preview.frame(camera(), SIZE, channel="kd")
     away = Camera(look_at(torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0.0, 0.0, 9.0])), perspective(0.8))
-    frame = preview.frame(away, SIZE, channel="kd", background=GREY_SKY).cpu()
-    assert torch.equal(frame, torch.cat([GREY_SKY, torch.zeros(1)]).expand(1, *SIZE, 4))
+    frame = preview.frame(away, SIZE, channel="kd", background=GRAY_SKY).cpu()
+    assert torch.equal(frame, torch.cat([GRAY_SKY, torch.zeros(1)]).expand(1, *SIZE, 4))
 
 
 def test_a_turned_light(device):
-    """Lights that the kernels do not know are shown too, by `render_mesh`."""
+    """Lights that the kernels do not know are drawn without kernels."""
     turned = some_light().xfm(torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]))
     preview = renderer(device)
     preview.set_light(turned)
@@ -317,7 +317,7 @@ def test_errors(device):
 
 @pytest.mark.cuda
 def test_frames_of_a_graph_wait_for_nothing():
-    """From the third frame on: the camera moves, the maps change, and nothing synchronises."""
+    """From the third frame on: the camera moves, the maps change, and nothing synchronizes."""
     preview = renderer("cuda")
     assert can_rasterize("cuda")
     for _ in range(2):
@@ -325,10 +325,10 @@ def test_frames_of_a_graph_wait_for_nothing():
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        second = preview.frame(camera(-1.0, 0.5), SIZE, background=GREY_SKY)
+        second = preview.frame(camera(-1.0, 0.5), SIZE, background=GRAY_SKY)
     finally:
         torch.cuda.set_sync_debug_mode(mode)
     assert first.data_ptr() == second.data_ptr()
-    assert_same(second, expected([camera(-1.0, 0.5)], some_maps(), background=GREY_SKY)["shaded"])
+    assert_same(second, expected([camera(-1.0, 0.5)], some_maps(), background=GRAY_SKY)["shaded"])
     preview.set_maps(some_maps(seed=5))
     assert_same(preview.frame(camera(), SIZE), expected([camera()], some_maps(seed=5))["shaded"])

@@ -1,6 +1,6 @@
-"""Samples shaded, compared and differentiated by one kernel, against the plain way in float64.
+"""The kernel that shades, compares and differentiates samples, against the plain way in float64.
 
-Where there is no GPU, Triton interprets its kernels: `test_interpreted.py` runs this file once more in that mode.
+Where there is no GPU, Triton interprets its kernels: `test_interpreted.py` runs this file again in that mode.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 RESOLUTION = 16
 LEVELS = mip_count(RESOLUTION)
 LOSS_TOLERANCE = 1e-5
-# The samples hold some whose slope float32 rounds to the wrong side of a kink.
+# Float32 rounds the slope of some of the samples to the wrong side of a kink.
 GRADIENT_TOLERANCE = 1e-4
 
 
 def some_samples(count: int = 150, seed: int = 0, shadowed: bool = False) -> dict:
-    """Rows of a table: all attitudes to the eye, some facing away; texel coordinates beyond 0..1, all levels."""
+    """Rows of a table: all angles to the eye, some face away; texel coordinates beyond 0..1; all levels."""
     g = torch.Generator().manual_seed(seed)
 
     def unit() -> torch.Tensor:
@@ -127,7 +127,7 @@ def fused(
     light, table = learned(light, device=device), GgxTable(ggx_table().values.to(device))
     if not can_fuse(rows, light, model):
         pytest.skip(
-            "no Triton for this device; tests/render/test_interpreted.py has its turn where Triton is installed"
+            "no Triton for this device; tests/render/test_interpreted.py runs this test where Triton is installed"
         )
     samples = moved(samples, device=device)
     found = fused_sample_gradients(
@@ -188,7 +188,7 @@ def test_a_light_of_one_level(device):
 
 
 def corner_cases() -> tuple[torch.Tensor, dict]:
-    """Each sample on a texel of its own: the ends of every range, the table's and the levels' nodes; the eye anywhere."""
+    """Each sample has its own texel: the ends of every range, the nodes of the table and of the levels; the eye is anywhere."""
     texels, samples = some_texels().reshape(-1, 8), some_samples(256)
     choices = torch.cartesian_prod(
         torch.tensor([0.0, 0.05, 1.0]),
@@ -200,7 +200,7 @@ def corner_cases() -> tuple[torch.Tensor, dict]:
     uv = torch.stack([number % RESOLUTION + 0.5, number // RESOLUTION + 0.5], -1) / RESOLUTION
     samples |= {"uv": uv, "level": torch.full((256,), -2.0)}
     across = F.normalize(torch.linalg.cross(samples["normal"], samples["tangent"]), dim=-1)
-    # Straight on, grazing, and from behind.
+    # The eye is straight in front, at a grazing angle, and behind.
     samples["view"][0:60] = samples["normal"][0:60]
     samples["view"][60:120] = across[60:120]
     samples["view"][120:150] = -samples["normal"][120:150]
@@ -217,7 +217,7 @@ def test_corner_cases(device, model):
 @pytest.mark.parametrize("brightest", [0.0, 5e5])
 def test_nothing_is_not_a_number(device, model, brightest):
     texels, samples = corner_cases()
-    # Normals, tangents and views of no length, and texel coordinates from a broken mesh.
+    # Normals, tangents and views without length, and texel coordinates of a broken mesh.
     texels.view(-1, 8)[0:20, NORMAL] = 0
     samples["normal"][20:30] = 0
     samples["tangent"][25:40] = 0
@@ -255,7 +255,9 @@ def test_the_error_of_samples(device, model):
     texels, samples, light = some_texels(), some_samples(70, shadowed=True), some_light(brightest=1.5)
     rows = pyramid(texels, LEVELS).to(device)
     if not can_fuse(rows, moved_light(light, device), model):
-        pytest.skip("no Triton for this device; test_interpreted.py has its turn where Triton is installed")
+        pytest.skip(
+            "no Triton for this device; tests/render/test_interpreted.py runs this test where Triton is installed"
+        )
     columns = {name: values for name, values in moved(samples, device=device).items() if name != "alpha"}
     table = GgxTable(ggx_table().values.to(device))
     error = fused_sample_error(
@@ -299,7 +301,7 @@ def moved_light(light: PrefilteredLight, device: str) -> PrefilteredLight:
 
 @pytest.mark.cuda
 def test_in_a_cuda_graph():
-    """Captured once, it reads the batch that `first` names at each replay."""
+    """The graph is captured once, and at each replay it reads the batch that `first` names."""
     texels, samples, light = some_texels(), moved(some_samples(300), device="cuda"), some_light()
     rows = pyramid(texels, LEVELS).cuda().requires_grad_(True)
     light, table = learned(light, device="cuda"), GgxTable(ggx_table().values.cuda())

@@ -75,7 +75,7 @@ def test_a_black_dielectric_only_reflects_at_its_surface(furnace):
 
 
 def test_nvdiffrecs_model_loses_energy_on_rough_metal(furnace):
-    """That is what `principled` mends."""
+    """`principled` corrects that."""
     rough = in_furnace(furnace, 1.0, 1.0, 1.0, model="nvdiffrec")
     assert float(rough.mean()) < 0.75
     smooth = in_furnace(furnace, 1.0, 0.05, 1.0, model="nvdiffrec")
@@ -144,7 +144,7 @@ def test_an_unknown_energy_or_model_is_refused(furnace):
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
 @pytest.mark.parametrize("roughness", [0.25, 0.5, 0.75, 1.0])
 def test_the_fitted_lobe_is_nearer_the_truth_than_the_mirror_direction(roughness, metallic):
-    """In light that the fit has not seen; the truth is the sampled model with many samples."""
+    """The light is one that the fit has not seen; the truth is the sampled model with many samples."""
     base = latlong_to_cubemap(torch.from_numpy(studio()), 64)
     generator = torch.Generator().manual_seed(8)
     normal = F.normalize(torch.randn(300, 3, generator=generator), dim=-1)

@@ -1,4 +1,4 @@
-"""nvdiffrec's shading normal: its cases one by one, gradients, and inputs without length."""
+"""nvdiffrec's shading normal: each of its cases, gradients, and inputs without length."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_green_points_up_in_opengl_and_down_in_directx():
     torch.testing.assert_close(up, tilted)
     down = prepare_shading_normal(ORIGIN, EYE, tilted, UP, RIGHT, UP, opengl=False)
     torch.testing.assert_close(down, tilted * torch.tensor([1.0, -1, 1]))
-    # The same as MikkTSpace where its sign is positive; on mirrored uv nvdiffrec turns green over.
+    # It is the same as MikkTSpace's where the sign is positive; on mirrored uv nvdiffrec turns green over.
     torch.testing.assert_close(up, shading_normal(tilted, UP, RIGHT, torch.ones(1, 1)))
     assert not torch.allclose(up, shading_normal(tilted, UP, RIGHT, -torch.ones(1, 1)))
 
@@ -73,7 +73,7 @@ def test_everything_broadcasts(device: str):
 
 @pytest.mark.parametrize("two_sided", [False, True])
 def test_gradients(two_sided: bool):
-    # Points away from the bends: N.V of 0 and 0.1, map z of 0.
+    # These points keep away from the kinks: N.V of 0 and 0.1, map z of 0.
     given = [directions(12, seed) for seed in range(5)]
     given[1] = given[0] + 3 * directions(12, 9)
     given[2][:, 2] = given[2][:, 2].abs() + 0.05

@@ -1,4 +1,4 @@
-"""Sampled shading: energy, the exact integral, gradients, visibility, and that nothing a user gives makes a NaN."""
+"""Sampled shading: energy, the exact integral, gradients, visibility, and no NaN from anything that a user can give."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from render.light.environment import EnvironmentLight
 from render.shading.models import outgoing_radiance
 from render.shading.sampled import SampledLight, sampled_light, sampled_radiance
 
-# 4096 samples against quadrature over 98 304 directions, both in float64: what is left is mostly the table's.
+# 4096 samples against quadrature over 98 304 directions, both in float64: most of the difference is the table's error.
 BRUTE_FORCE_TOLERANCE = 5e-3
 
 
@@ -115,7 +115,7 @@ def test_the_irradiance_is_the_cosine_weighted_mean():
 
 
 def leaves(count: int, seed: int) -> tuple[torch.Tensor, ...]:
-    """kd, ks, normal that want gradients, and views, in float64."""
+    """kd, ks and normals that need gradients, and views, in float64."""
     generator = torch.Generator().manual_seed(seed)
     kd = torch.rand(count, 3, generator=generator, dtype=torch.float64) * 0.8 + 0.1
     ks = torch.rand(count, 3, generator=generator, dtype=torch.float64) * 0.7 + 0.15
@@ -147,7 +147,7 @@ def test_the_gradient_to_the_light_is_that_of_finite_differences(resolution):
 
 
 def test_the_gradients_converge_to_those_of_the_integral():
-    """Not only is it the slope of what is computed: 32 samples' slope is near that of very many."""
+    """The gradient is not only the slope of what is computed: the slope of 32 samples is near that of very many."""
     *inputs, view = leaves(64, 6)
     smooth = F.interpolate(random_light(4, 6).permute(0, 3, 1, 2), scale_factor=8, mode="bilinear").permute(0, 2, 3, 1)
     light, table = sampled_light(smooth), ggx_table(dtype=torch.float64)
@@ -211,7 +211,7 @@ def test_seeds_shift_the_samples_about_the_same_mean():
     assert float((color(8, 3) - color(8, 4)).abs().max()) > 1e-4
     truth = color(1024, None)
     mean = torch.stack([color(8, seed) for seed in range(24)]).mean(0)
-    # The levels blur a little, and more with few samples: the mean has their bias, not their noise.
+    # The levels blur a little, and more with few samples: the mean has this bias, but not the noise.
     assert float((mean - truth).norm() / truth.norm()) < 0.02
 
 
@@ -224,7 +224,7 @@ def test_a_turned_light_is_looked_up_turned():
     torch.testing.assert_close(turned, sampled_light(base).diffuse(normal @ matrix.T))
     ours = sampled_radiance(kd, ks, normal, view, sampled_light(base).xfm(matrix), table, 512)
     same = sampled_radiance(kd, ks, normal @ matrix.T, view @ matrix.T, sampled_light(base), table, 512)
-    # The pattern of samples stands otherwise about the normal.
+    # The pattern of samples has another angle around the normal.
     assert float((ours - same).norm() / same.norm()) < 0.02
 
 
@@ -240,7 +240,7 @@ def test_nothing_makes_a_nan(device, brightness, resolution):
     ks = (torch.rand(count, 3, generator=generator) * 1.4 - 0.2).clamp(0, 1)
     normal = unit(count, generator=generator, dtype=torch.float32)
     view = unit(count, generator=generator, dtype=torch.float32)
-    # Seen straight on, from right behind, at exactly grazing angles; along the axes; and without length.
+    # Seen straight from the front, straight from behind, at exactly grazing angles; along the axes; and without length.
     view[:40], view[40:80] = normal[:40], -normal[40:80]
     view[80:120] = F.normalize(torch.linalg.cross(normal[80:120], view[80:120]), dim=-1)
     axes = torch.cat([torch.eye(3), -torch.eye(3)])
@@ -256,7 +256,7 @@ def test_nothing_makes_a_nan(device, brightness, resolution):
         assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
-def test_no_points_make_no_colours():
+def test_no_points_make_no_colors():
     light, table = sampled_light(torch.ones(6, 4, 4, 3)), ggx_table()
     none = torch.zeros(0, 3)
     assert sampled_radiance(none, none, none, none, light, table).shape == (0, 3)

@@ -1,4 +1,4 @@
-"""The pixel shader: buffers, modes, normal conventions, two-sidedness, jitter, errors, gradients."""
+"""The pixel shader: buffers, modes, conventions of normals, two-sided faces, jitter, errors, gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from render.texture.texture import Texture2D
 
 
 def points(count: int = 40, dtype: torch.dtype = torch.float32, seed: int = 0, device: str = "cpu") -> SurfacePoints:
-    """Points whose frames face the eye, at random."""
+    """Random points whose frames face the eye."""
     generator = torch.Generator().manual_seed(seed)
 
     def unit(n: int = 3) -> torch.Tensor:
@@ -133,7 +133,7 @@ def test_kd_grad_is_the_change_of_kd_and_repeats_with_its_generator(light):
     assert float(of(smooth, 0)[..., 0].detach().abs().max()) < 1e-6
     torch.testing.assert_close(of(material(), 1), of(material(), 1))
     assert not torch.equal(of(material(), 1), of(material(), 2))
-    # A linear field of slope 1 in every direction and channel: the mean change is that of the jitter itself.
+    # A linear field with slope 1 in every direction and channel: the mean change is the mean jitter itself.
     field = FieldMaterial(lambda x: torch.cat([x, torch.zeros(*x.shape[:-1], 5), torch.ones_like(x[..., :1])], -1))
     expected = 0.01 * (2 / torch.pi) ** 0.5
     assert float(of(field, 0)[..., 0].mean()) == pytest.approx(expected, rel=0.05)
@@ -198,7 +198,7 @@ def test_no_nan_or_infinity_from_what_a_user_can_make(shading, radiance):
 
 
 def test_packed_maps_and_separate_textures_agree(light):
-    """Where a pixel sees about one texel, their levels of detail are the same too."""
+    """Here a pixel sees about one texel, so their levels of detail are the same too."""
     maps = initial_maps(32, alpha=True)
     maps.texels[..., :5] = torch.rand(32, 32, 5, generator=torch.Generator().manual_seed(0))
     separate = TextureMaterial(

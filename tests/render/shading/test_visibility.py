@@ -24,7 +24,7 @@ from render.shading.visibility import (
 
 
 def openness(mesh, direction: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Cosine-weighted part of its hemisphere that each vertex sees, [V]."""
+    """The cosine-weighted part of its hemisphere that each vertex sees, [V]."""
     cosine = (mesh.normal @ direction.T).clamp(min=0)
     return (cosine * visible).sum(-1) / (255 * cosine.sum(-1))
 
@@ -50,8 +50,8 @@ def test_a_ball_darkens_the_floor_under_it_as_geometry_says():
     mesh, direction = joined(floor, sphere(32, 0.5, (0.0, 1.0, 0.0))), shadow_directions(512)
     open_part = openness(mesh, direction, vertex_visibility(mesh, direction))[: len(floor.position)]
     distance = floor.position.norm(dim=-1)
-    # A ball of radius r straight above at height h takes (r / h)^2 of the cosine-weighted light; what is probed lies
-    # two texels of the shadow map above the floor.
+    # A ball of radius r straight above at height h takes (r / h)^2 of the cosine-weighted light; the probe lies two texels
+    # of the shadow map above the floor.
     height = 1 - 2 * 2 * mesh.bounding_sphere()[1] / 256
     assert float(open_part[distance.argmin()]) == pytest.approx(1 - (0.5 / height) ** 2, abs=0.02)
     assert float(open_part[distance > 2.2].min()) > 0.95
