@@ -10,6 +10,8 @@ from typing import Any
 from backend.cli.errors import CommandError
 
 _SUFFIXES = (".png", ".svg")
+# What older records call a shading model.
+_OLD_MODEL_NAMES = {"seed": "nvdiffrec"}
 
 
 def require_matplotlib() -> Any:
@@ -35,7 +37,8 @@ def plot_quality(runs: Sequence[dict[str, Any]], anchor: dict[str, list[dict[str
         for run in runs:
             if run["case"] == case and run["history"]:
                 device = run["machine"]["device"]
-                label = f"PBRfit, light {run['light']}, {run['model']}, {device}"
+                model = _OLD_MODEL_NAMES.get(run["model"], run["model"])
+                label = f"PBRfit, light {run['light']}, {model} model, {device}"
                 panel.plot(*_curve(run["history"]), marker=".", label=label)
                 if run.get("image_space", {}).get("history"):
                     label = f"whole images, light {run['light']}, {device}"
@@ -45,7 +48,7 @@ def plot_quality(runs: Sequence[dict[str, Any]], anchor: dict[str, list[dict[str
         panel.axhline(recorded[-1]["psnr_db"], color="black", linewidth=0.7, linestyle=":")
         panel.set(title=case, xlabel="seconds since the references were requested", xscale="log")
         panel.grid(True, which="both", linewidth=0.3)
-        panel.legend(fontsize=7, loc="lower right")
+        panel.legend(fontsize=7, loc="best")
     panels[0][0].set_ylabel("held-out PSNR (dB)")
     return _save(pyplot, figure, stem)
 
