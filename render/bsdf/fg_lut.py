@@ -1,14 +1,14 @@
 """The BRDF integration table of the split sum: what a white sky reflects, as a scale and a bias of F0.
 
 Karis, "Real Shading in Unreal Engine 4", 2013: the directional albedo of a GGX mirror with Schlick's Fresnel is
-F0 * scale + bias. Integrated here with the height-correlated Smith term (Heitz, "Understanding the Masking-Shadowing
-Function in Microfacet-Based BRDFs", 2014), alpha = roughness squared, over visible normals (Heitz, "Sampling the GGX
-Distribution of Visible Normals", 2018). nvdiffrec's table, which it ships as a file, was integrated with the same term:
-measured against it 1.5e-4 relative L2 and 4.2e-4 at most, which is the noise of theirs.
+F0 * scale + bias. This module integrates it with the height-correlated Smith term (Heitz, "Understanding the
+Masking-Shadowing Function in Microfacet-Based BRDFs", 2014), alpha = roughness squared, over visible normals (Heitz,
+"Sampling the GGX Distribution of Visible Normals", 2018). nvdiffrec ships a table as a file, which was integrated with
+the same term. Measured difference: 1.5e-4 relative L2 and 4.2e-4 at most, which is the noise of nvdiffrec's table.
 
-The integrals are taken at 48 x 48 nodes, evenly in the cube root of roughness and the fourth root of N.V, since the lobe
-changes fastest near 0, and interpolated by cubics (2.6e-5 relative L2 and 4e-4 at most against 120 x 120 nodes): 0.4 s
-on one core, kept for the process.
+The integrals are computed at 48 x 48 nodes and interpolated by cubics (2.6e-5 relative L2 and 4e-4 at most against
+120 x 120 nodes). The nodes lie evenly in the cube root of roughness and the fourth root of N.V, since the lobe changes
+fastest near 0. This takes 0.4 s on one core; the table is kept for the process.
 """
 
 import math
@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from render.bsdf.ggx import sample_visible_half_vector
@@ -29,8 +30,8 @@ _BISECTIONS = 12
 def fg_lut(resolution: int = 256, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
     """The table [resolution, resolution, 2]: (scale, bias) by roughness (rows) and N.V (columns).
 
-    Texel (i, j) holds the integral at roughness (i + 1/2) / resolution and N.V (j + 1/2) / resolution. Not to be written to: it
-    is shared. Raises ValueError for a resolution below 1.
+    Texel (i, j) holds the integral at roughness (i + 1/2) / resolution and N.V (j + 1/2) / resolution. Do not write to the
+    table: all callers share it. Raises ValueError for a resolution below 1.
     """
     if resolution < 1:
         raise ValueError(f"the table needs a positive resolution, not {resolution}")
@@ -38,10 +39,10 @@ def fg_lut(resolution: int = 256, device: torch.device | str = "cpu", dtype: tor
 
 
 def lookup_fg(lut: Tensor, roughness: Tensor, n_dot_v: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and bias [...] at roughness and N.V [...], 0..1, of a table [R, R, 2] of the same dtype.
+    """Scale and bias [...] at roughness and N.V [...], 0..1, from a table [R, R, 2] of the same dtype.
 
-    Bilinear between texel centres and constant beyond the outermost, as nvdiffrast's clamped texture. Differentiable in
-    table, roughness and N.V; the slopes jump at texel centres and vanish beyond the outermost.
+    Bilinear between texel centers and constant beyond the outermost, as nvdiffrast's clamped texture. Differentiable in
+    table, roughness and N.V; the slopes jump at texel centers and are 0 beyond the outermost.
     """
     grid = torch.stack([n_dot_v, roughness], dim=-1).reshape(1, 1, -1, 2) * 2 - 1
     values = torch.nn.functional.grid_sample(
@@ -61,13 +62,13 @@ def _table(resolution: int) -> Tensor:
     steps = torch.linspace(0, 1, _NODES, dtype=torch.float64)
     roughness, n_dot_v = ((steps**power).clamp(min=1e-5) for power in _POWERS)
     coarse = torch.stack([_integrals(float(value), n_dot_v) for value in roughness])
-    centres = (np.arange(resolution) + 0.5) / resolution
-    rows, columns = (torch.from_numpy(_cubic_weights(centres ** (1 / power) * (_NODES - 1))) for power in _POWERS)
+    centers = (np.arange(resolution) + 0.5) / resolution
+    rows, columns = (torch.from_numpy(_cubic_weights(centers ** (1 / power) * (_NODES - 1))) for power in _POWERS)
     return torch.einsum("ia,jb,abc->ijc", rows, columns, coarse).contiguous()
 
 
 def _integrals(roughness: float, n_dot_v: Tensor) -> Tensor:
-    """Scale and bias at one roughness for N.V [N]: [N, 2]."""
+    """Scale and bias [N, 2] at one roughness and N.V [N]."""
     alpha = torch.full((1, 1), roughness * roughness, dtype=torch.float64)
     view = torch.stack([(1 - n_dot_v**2).clamp(min=0).sqrt(), torch.zeros_like(n_dot_v), n_dot_v], dim=-1)[:, None]
     (along, share_along), (angle, share_angle) = _gauss(_SAMPLES[0], 0, 1), _gauss(_SAMPLES[1], -0.25, 0.25)
@@ -77,7 +78,7 @@ def _integrals(roughness: float, n_dot_v: Tensor) -> Tensor:
         v_dot_h = (view * half).sum(dim=-1).clamp(0, 1)
         return v_dot_h, 2 * v_dot_h * half[..., 2] - view[..., 2]
 
-    # Where the horizon cuts the lobe off, by bisection: the integrand has a kink there.
+    # Find where the horizon cuts the lobe off by bisection: the integrand has a kink there.
     low, high = torch.zeros(len(n_dot_v), len(angle), dtype=torch.float64), torch.ones(1, len(angle)).double()
     high = high.expand_as(low)
     for _ in range(_BISECTIONS):
@@ -87,7 +88,8 @@ def _integrals(roughness: float, n_dot_v: Tensor) -> Tensor:
     length = (1 - high)[:, :, None]
     rest = (1 - length * along).flatten(1)
     v_dot_h, n_dot_l = reflect(rest, angle[:, None].expand(-1, len(along)).reshape(1, -1))
-    # Of the disc's area, 2 pi^-1 times the shares in angle and radius squared, the half integrated here twice.
+    # A share of the disc's area is 2 / pi times those of angle and radius squared. Only half of the disc is integrated, so it
+    # counts twice.
     share = (8 * share_angle[:, None] * share_along * length).flatten(1) * rest**3
     masking, shadowing = _smith(view[..., 2], alpha), _smith(n_dot_l.clamp(min=1e-9), alpha)
     weight = (1 + masking) / (1 + masking + shadowing) * share
@@ -96,7 +98,7 @@ def _integrals(roughness: float, n_dot_v: Tensor) -> Tensor:
 
 
 def _gauss(count: int, low: float, high: float) -> tuple[Tensor, Tensor]:
-    nodes, shares = np.polynomial.legendre.leggauss(count)
+    nodes, shares = np.polynomial.legendre.leggauss(count)  # type: ignore[no-untyped-call]  # NumPy does not annotate it
     middle, half = (low + high) / 2, (high - low) / 2
     return torch.from_numpy(middle + half * nodes), torch.from_numpy(half * shares)
 
@@ -106,8 +108,8 @@ def _smith(cosine: Tensor, alpha: Tensor) -> Tensor:
     return 0.5 * (torch.sqrt(1 + alpha**2 * tangent_squared) - 1)
 
 
-def _cubic_weights(position: np.ndarray) -> np.ndarray:
-    """Lagrange's cubic through the four nodes around each position [N] among _NODES: [N, _NODES]."""
+def _cubic_weights(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights [N, _NODES] of Lagrange's cubic through the four nodes around each position [N]."""
     first = np.clip(np.floor(position).astype(int) - 1, 0, _NODES - 4)
     at = position - first
     weights = np.zeros((len(position), _NODES))

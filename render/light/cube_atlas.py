@@ -1,10 +1,12 @@
 """Seamless, trilinear, differentiable lookup of cube maps in plain PyTorch."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from render.core.autograd import apply_function
 from render.core.kernels.row_sums import RowSums
 from render.light.cube_geometry import cube_to_dir, dir_to_cube, texel_centres
 
@@ -12,12 +14,12 @@ from render.light.cube_geometry import cube_to_dir, dir_to_cube, texel_centres
 class CubeAtlas:
     """All faces of all levels of a cube map in one image, so that one ``grid_sample`` filters seamlessly.
 
-    Each face is padded by one texel taken from the neighbouring faces; the texel beyond a corner, where three faces
-    meet, is the mean of the three that touch it, as nvdiffrast does. Lookups are bilinear in the face and linear
-    between levels. What it gets wrong: in the plane of a face, texels of the neighbour are taken as if the face went on
-    flat, so filtering is continuous over edges but not smooth.
+    One texel of padding around each face is taken from the neighboring faces. The texel beyond a corner, where three faces
+    meet, is the mean of the three texels that touch it, as in nvdiffrast. Lookups are bilinear in the face and linear
+    between levels. What it gets wrong: it takes a neighbor's texels as if the face went on flat, so filtering is
+    continuous over edges but not smooth.
 
-    resolutions: of the levels, finest first or in any order; levels may share a resolution.
+    resolutions: of the levels, in any order; levels may share a resolution. Raises ValueError for none, or one below 1.
     """
 
     def __init__(self, resolutions: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -26,7 +28,8 @@ class CubeAtlas:
             raise ValueError(f"resolutions must be positive and at least one, these are {list(resolutions)}")
         origins, self.height, self.width = _place_levels(self.resolutions)
         source = torch.full((self.height, self.width), -1, dtype=torch.int64)
-        corners, start = [], 0
+        corners: list[Tensor] = []
+        start = 0
         texels = sum(6 * resolution * resolution for resolution in self.resolutions)
         for resolution, (top, left) in zip(self.resolutions, origins, strict=True):
             side = resolution + 2
@@ -37,7 +40,7 @@ class CubeAtlas:
             corners.append(touching + start)
             start += 6 * resolution * resolution
         source = source.reshape(-1)
-        # Unused parts of the image, never looked up, take the row of zeros that follows the means.
+        # Unused parts of the image, which no lookup reads, take the row of zeros that follows the means.
         self._source = torch.where(source < 0, texels + 8 * self.levels, source).to(device)
         self._corners = torch.cat(corners).to(device)
         order = torch.argsort(source, stable=True)
@@ -56,13 +59,15 @@ class CubeAtlas:
 
     @property
     def places(self) -> tuple[tuple[int, int, int], ...]:
-        """Of each level: its resolution, and top and left (row and column) of its strip of padded faces in the atlas."""
+        """For each level its resolution, and top and left (row and column) of its strip of padded faces in the atlas."""
         return tuple(self._places)
 
     @property
     def source(self) -> Tensor:
-        """Where each texel of the image comes from, int64 [H * W]: texels of all levels one after another, then eight corners
-        a level, then nothing."""
+        """Where each texel of the image comes from, int64 [H * W].
+
+        The numbers count the texels of all levels one after another, then eight corners a level; the last means nothing.
+        """
         return self._source
 
     @property
@@ -73,21 +78,21 @@ class CubeAtlas:
     def pack(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels [6, R_i, R_i, C] -> atlas [1, C, Ha, Wa] (a view whose channels lie innermost); differentiable.
 
-        Raises ValueError where the shapes are not those of the atlas.
+        Raises ValueError if the shapes are not those of the atlas.
         """
         shapes = [tuple(level.shape[:3]) for level in levels]
         if shapes != [(6, resolution, resolution) for resolution in self.resolutions]:
             raise ValueError(f"the atlas holds levels of resolution {list(self.resolutions)}, these are {shapes}")
         channels = levels[0].shape[-1]
         texels = torch.cat([level.reshape(-1, channels) for level in levels])
-        packed = _Pack.apply(texels, self._source, self._corners, self._back)
+        packed: Tensor = apply_function(_Pack, texels, self._source, self._corners, self._back)
         return packed.view(1, self.height, self.width, channels).permute(0, 3, 1, 2)
 
     def sample(self, atlas: Tensor, direction: Tensor, level: Tensor) -> Tensor:
         """Trilinear lookup: atlas of `pack`, direction [..., 3] (any length), level [...] -> [..., C].
 
-        The level is clamped to 0..levels - 1. Differentiable in atlas, direction and level; the gradients to direction
-        and level jump where the lookup passes a texel's centre or a level.
+        The level is clamped to 0..levels - 1. Differentiable in atlas, direction and level. The gradients to direction
+        and level jump where the lookup passes a texel's center or a level.
         """
         shape, channels = direction.shape[:-1], atlas.shape[1]
         face, x, y = dir_to_cube(direction.reshape(-1, 3))
@@ -103,11 +108,11 @@ class CubeAtlas:
         return torch.lerp(values[0], values[1], fraction).reshape(*shape, channels)
 
     def _places_of(self, level: Tensor) -> tuple[Tensor, ...]:
-        """Resolution, top and left of the strips of levels [N], each int64 [N]."""
+        """Resolution, top and left of the strips of levels [N], int64 [N] each."""
         if level.device.type == "cpu":
             return self._place_table[level].unbind(-1)
-        # A gather from so small a table keeps a GPU waiting for the same few words: 0.54 ms for 900 000 lookups on an
-        # H200, where a chain of comparisons is fused into its neighbours.
+        # A gather from so small a table makes a GPU wait for the same few words: 0.54 ms for 900 000 lookups on an
+        # H200. A chain of comparisons is fused into the operations around it.
         places = [torch.full_like(level, value) for value in self._places[0]]
         for number, place in enumerate(self._places[1:], 1):
             places = [torch.where(level == number, new, old) for new, old in zip(place, places, strict=True)]
@@ -125,18 +130,24 @@ class CubeAtlas:
         return values.view(atlas.shape[1], -1).t()
 
 
+class _PackContext(Protocol):
+    corners: Tensor
+    back: RowSums
+    texels: int
+
+
 class _Pack(torch.autograd.Function):
-    """Gather texels [T, C] into the image [P, C], and back with the stored transpose (a scatter is slower)."""
+    """Gather texels [T, C] into the image [P, C]; the gradient goes through the stored transpose (a scatter is slower)."""
 
     @staticmethod
-    def forward(ctx, texels: Tensor, source: Tensor, corners: Tensor, back: RowSums) -> Tensor:
+    def forward(ctx: _PackContext, texels: Tensor, source: Tensor, corners: Tensor, back: RowSums) -> Tensor:
         ctx.corners, ctx.back, ctx.texels = corners, back, texels.shape[0]
         means = texels[corners].mean(dim=1)
         zero = texels.new_zeros(1, texels.shape[1])
         return torch.index_select(torch.cat([texels, means, zero]), 0, source)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: _PackContext, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         sums = ctx.back.apply(gradient.contiguous())
         result = sums[: ctx.texels].clone()
         spread = (sums[ctx.texels :, None] / 3).expand(-1, 3, -1).reshape(-1, sums.shape[1])
@@ -145,7 +156,7 @@ class _Pack(torch.autograd.Function):
 
 
 def _place_levels(resolutions: Sequence[int]) -> tuple[list[tuple[int, int]], int, int]:
-    """Put strips of six padded faces on shelves: their top left corners (row, column), the image's height and width."""
+    """Put strips of six padded faces on shelves: their top left corners (row, column), and the image's height and width."""
     width = 6 * (max(resolutions) + 2)
     origins = [(0, 0)] * len(resolutions)
     top = left = shelf = 0
@@ -160,13 +171,13 @@ def _place_levels(resolutions: Sequence[int]) -> tuple[list[tuple[int, int]], in
 
 
 def _padded_faces(resolution: int) -> tuple[Tensor, Tensor]:
-    """Where the texels of faces padded by one come from.
+    """Where the texels of faces with one texel of padding come from.
 
     Returns int64 [6, R + 2, R + 2], the index of a texel in [6 * R * R] or, beyond a corner, -1 - corner (0..7, one bit
-    per positive axis), and int64 [8, 3], the texels that touch each corner.
+    for each positive axis), and int64 [8, 3], the texels that touch each corner.
     """
     centres = texel_centres(resolution, dtype=torch.float64)
-    # Just beyond the edge, so that the row or column along it does not shift on the neighbouring face.
+    # Just beyond the edge, so that the row or column along it does not shift on the neighboring face.
     beyond = torch.tensor([1 + 1e-6], dtype=torch.float64)
     padded = torch.cat([-beyond, centres, beyond])
     y, x = torch.meshgrid(padded, padded, indexing="ij")
@@ -184,8 +195,8 @@ def _padded_faces(resolution: int) -> tuple[Tensor, Tensor]:
     source = torch.stack(sources)
     touching: list[list[int]] = [[] for _ in range(8)]
     for face in range(6):
-        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
-            corner = -1 - int(source[face, row, column])
-            texel_row, texel_column = row * (resolution - 1) * -1, column * (resolution - 1) * -1
-            touching[corner].append((face * resolution + texel_row) * resolution + texel_column)
+        for bottom, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            number = -1 - int(source[face, -bottom, -right])
+            texel_row, texel_column = bottom * (resolution - 1), right * (resolution - 1)
+            touching[number].append((face * resolution + texel_row) * resolution + texel_column)
     return source, torch.tensor(touching)

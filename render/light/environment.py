@@ -1,9 +1,9 @@
 """Environment light: a cube map at infinity, prefiltered for split-sum shading.
 
-`EnvironmentLight.build_mips` turns the base cube into what shading looks up: nine spherical-harmonic coefficients of
+`EnvironmentLight.build_mips` makes from the base cube what shading looks up: nine spherical-harmonic coefficients of
 the irradiance, and a chain of GGX-prefiltered levels in one seamless atlas (or, for parity, nvdiffrec's cube maps).
-Both are linear in the base, so the same code serves a known light (built once) and a learned one (built in every
-iteration, with gradients).
+Both are linear in the base. So the same code serves a known light, which is built once, and a learned one, which is built
+in every iteration, with gradients.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class EnvironmentLight(torch.nn.Module):
     """A trainable environment light.
 
     base      parameter [6, R, R, 3], linear radiance, OpenGL face order (+x -x +y -y +z -z), world axes (Y up)
-    rotation  [3, 3] or [B, 3, 3] of lookups, or None; set it by `xfm`
+    rotation  [3, 3] or [B, 3, 3] of lookups, or None; `xfm` sets it
 
     Raises ValueError for a base of another shape.
     """
@@ -86,7 +86,7 @@ class EnvironmentLight(torch.nn.Module):
         self.rotation: torch.Tensor | None = None
 
     def clone(self) -> EnvironmentLight:
-        """A light of its own with the same radiance and, unlike nvdiffrec's, the same rotation."""
+        """An independent light with the same radiance and, unlike nvdiffrec's clone, the same rotation."""
         twin = EnvironmentLight(self.base)
         twin.rotation = self.rotation
         return twin
@@ -94,7 +94,8 @@ class EnvironmentLight(torch.nn.Module):
     def xfm(self, matrix: torch.Tensor | None) -> None:
         """Turn the lookups of the lights built from now on: direction v is looked up at matrix v (nvdiffrec).
 
-        [3, 3] or [4, 4], whose translation is ignored, or one per image [B, ...]; None: none. Raises ValueError.
+        [3, 3] or [4, 4], whose translation is ignored, or one per image [B, ...]; None: no rotation. Raises ValueError for
+        another shape.
         """
         self.rotation = rotation_part(matrix)
 
@@ -115,32 +116,32 @@ class EnvironmentLight(torch.nn.Module):
     def build_mips(self, prefilter: Prefilter = "accurate", cutoff: float = 0.99) -> PrefilteredLight | NvdiffrecLight:
         """Prefilter the base. The operator is built once per resolution and device and kept for the process.
 
-        prefilter  "accurate": `render.light.prefilter`; "nvdiffrec": its levels, cutoff and gradient, for parity
-        cutoff     nvdiffrec's share of a lobe's sum to keep, above 0 and at most 1; the accurate one has none
+        prefilter  "accurate": `render.light.prefilter`; "nvdiffrec": nvdiffrec's levels, cutoff and gradient, for parity
+        cutoff     nvdiffrec's share of a lobe's sum to keep, above 0 and at most 1; the accurate prefilter has none
 
-        Raises ValueError for another prefilter, or where nvdiffrec's levels cannot halve the base to 16 or less.
+        Raises ValueError for another prefilter, or if nvdiffrec's levels cannot halve the base to 16 or less.
         """
         _check_prefilter(prefilter)
         resolution, device = self.base.shape[1], str(self.base.device)
         rotation = None if self.rotation is None else self.rotation.to(self.base)
         if prefilter == "nvdiffrec":
-            operator = build_nvdiffrec_prefilter(resolution, cutoff, device, self.base.dtype)
-            mips = [self.base]
-            while len(mips) < len(operator.resolutions):
+            nvdiffrecs = build_nvdiffrec_prefilter(resolution, cutoff, device, self.base.dtype)
+            mips: list[torch.Tensor] = [self.base]
+            while len(mips) < len(nvdiffrecs.resolutions):
                 mips.append(cubemap_mip(mips[-1]))
-            *specular, diffuse = operator.apply(mips)
+            *specular, diffuse = nvdiffrecs.apply(mips)
             layout, diffuse_layout = _nvdiffrec_layouts(resolution, device)
             atlases = (layout.pack(specular), layout, diffuse_layout.pack([diffuse]), diffuse_layout)
-            return NvdiffrecLight(tuple(specular), diffuse, *atlases, rotation)
+            return NvdiffrecLight(tuple(specular), diffuse, *atlases, rotation=rotation)
         operator, layout, levels = _operator(resolution, device, self.base.dtype)
         if can_prefilter(self.base, operator):
             irradiance, atlas = filter_light(self.base, light_prefilter(operator, layout))
         else:
             irradiance, atlas = irradiance_sh(self.base), layout.pack(operator.apply(self.base))
-        return PrefilteredLight(irradiance, atlas, layout, levels, rotation)
+        return PrefilteredLight(irradiance, atlas, layout, levels, rotation=rotation)
 
     def get_mip(self, roughness: torch.Tensor, prefilter: Prefilter = "accurate") -> torch.Tensor:
-        """Perceptual roughness [...] -> level [...] of what `build_mips` gives, 0..levels - 1."""
+        """Perceptual roughness [...] -> level [...] of the light that `build_mips` gives, 0..levels - 1."""
         _check_prefilter(prefilter)
         if prefilter == "nvdiffrec":
             return nvdiffrec_mip(roughness, len(nvdiffrec_resolutions(self.base.shape[1])))
@@ -156,11 +157,11 @@ class EnvironmentLight(torch.nn.Module):
         specular: bool = True,
         prefilter: Prefilter = "accurate",
     ) -> torch.Tensor:
-        """`build_mips` and `PrefilteredLight.shade` in one; to shade several times, build once and keep the result."""
+        """`build_mips` and `PrefilteredLight.shade` in one. To shade several times, build once and keep the result."""
         return self.build_mips(prefilter).shade(position, normal, kd, ks, view_position, specular)
 
     def regularizer(self) -> torch.Tensor:
-        """White balance: mean absolute deviation of the channels from grey, a scalar (nvdiffrec)."""
+        """White balance: mean absolute deviation of the channels from gray, a scalar (nvdiffrec)."""
         white = self.base.mean(dim=-1, keepdim=True)
         return (self.base - white).abs().mean()
 
@@ -174,7 +175,7 @@ def env_from_latlong(
 ) -> EnvironmentLight:
     """Light from an equirectangular image [H, W, 3], linear, row 0 at the top, averaged over each texel of the cube.
 
-    device  of the light; the image's where it is None
+    device  of the light; None means the image's
 
     Raises ValueError for an image of another shape or a resolution below 1.
     """
@@ -188,9 +189,9 @@ def load_env(
 ) -> EnvironmentLight:
     """Light from a .hdr or .exr equirectangular file of any size, radiance times `scale`.
 
-    Grey images become three equal channels, alpha is left out. Negative values and NaN become 0, infinite ones 65504
-    (the largest half float), so that no light spoils what it lights. Raises ImageError when the file cannot be read or
-    is no linear image, ValueError for a resolution below 1 or a scale that is negative or not finite.
+    Gray images become three equal channels, alpha is left out. Negative values and NaN become 0, infinite ones 65504
+    (the largest half float), so that no light makes what it shines on NaN or infinite. Raises ImageError if the file cannot
+    be read or is not a linear image, ValueError for a resolution below 1 or a scale that is negative or not finite.
     """
     if not 0 <= scale < float("inf"):
         raise ValueError(f"the light's scale is a finite factor of at least 0, not {scale}")
@@ -216,7 +217,7 @@ def prefilter_parts(light: EnvironmentLight) -> tuple[SpecularPrefilter, CubeAtl
 def create_trainable_env_rnd(
     resolution: int, scale: float = 0.5, bias: float = 0.25, seed: int = 0, device: torch.device | str = "cpu"
 ) -> EnvironmentLight:
-    """A light to start learning from: radiance uniform in bias .. bias + scale."""
+    """A light to start learning from: random radiance, uniform in bias .. bias + scale."""
     generator = torch.Generator().manual_seed(seed)
     base = torch.rand(6, resolution, resolution, 3, generator=generator) * scale + bias
     return EnvironmentLight(base.to(device))

@@ -1,7 +1,7 @@
-"""Rows of nvdiffrec's prefilter: which texels a lobe reads, with which weights, before these are normalised.
+"""Rows of nvdiffrec's prefilter: which texels a lobe reads, and with which weights before they are normalized.
 
-The kernel is the same under the cube's 48 symmetries, nvdiffrec's texel areas are not: these are left out here and
-multiplied to the light instead, so that rows are needed for an eighth of one face only. The sharpest lobes are an
+The kernel is the same under the cube's 48 symmetries, nvdiffrec's texel areas are not. So the areas are left out here and
+the light is multiplied by them instead: rows are then needed for an eighth of one face only. The sharpest lobes are an
 exception, see `rounded_lobe`.
 """
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from render.light.cube_geometry import cube_to_dir, texel_centres, texel_directions
 from render.light.specular_operator import SYMMETRIES
 from render.light.specular_rows import (
+    Floats,
+    Indices,
     SpecularRows,
     cell_radius,
     children_of_cells,
@@ -29,50 +31,50 @@ _CUTOFF_SAMPLES = 1_000_000
 _PAIRS_AT_A_TIME = 1 << 21
 _ROUNDING = 1e-6
 _REFLECTIONS = 8
-# At these roughnesses float32 leaves nvdiffrec's D(h) fewer than about four digits, but some.
+# At these roughnesses float32 leaves nvdiffrec's D(h) some digits, but fewer than about four.
 _ROUNDED = (0.05, 0.15)
-_Floats = NDArray[np.floating]
-_Indices = NDArray[np.integer]
-Weigh = Callable[[_Indices, _Indices, _Floats], _Floats]
+Weigh = Callable[[Indices, Indices, Floats], Floats]
 
 
-def texel_areas(resolution: int) -> _Floats:
+def texel_areas(resolution: int) -> NDArray[np.float64]:
     """nvdiffrec's areas of the texels of a face, [R, R]: products of angles along the axes.
 
-    A mistake of theirs is kept: texels left of (above) the middle get the width of their left (upper) neighbour, so the
-    areas lean to one side. `render.light.cube_geometry.texel_solid_angles` has the exact ones.
+    This keeps a mistake of nvdiffrec: texels left of (above) the middle get the width of their left (upper) neighbor, so
+    the areas lean to one side. `render.light.cube_geometry.texel_solid_angles` has the exact ones.
     """
     if resolution == 1:
         return np.ones((1, 1))
     half = resolution // 2
     steps = np.abs(np.arange(resolution) - half)
     width = np.arctan((steps + 1) / half) - np.arctan(steps / half)
-    return width[:, None] * width
+    areas: NDArray[np.float64] = width[:, None] * width
+    return areas
 
 
 @lru_cache(maxsize=64)
 def cutoff_cosine(roughness: float, cutoff: float) -> float:
     """The cosine below which nvdiffrec leaves a lobe out.
 
-    It sums D(h) over angles of the half vector, without the sine of the solid angle, up to the share ``cutoff``, and
-    uses the angle found for the light direction, which lies twice as far: 1.24 degrees at roughness 0.08, where 99 % of
-    the energy needs 7.13.
+    It sums D(h) over angles of the half vector, without the sine of the solid angle, up to the share ``cutoff``. It uses
+    the angle that it finds for the light direction, which lies twice as far: 1.24 degrees at roughness 0.08, where 99 %
+    of the energy needs 7.13.
     """
     cosine = np.cos(np.linspace(0, math.pi / 2, _CUTOFF_SAMPLES))
     total = np.cumsum(_distribution(cosine, roughness))
     found = cosine[min(np.searchsorted(total, total[-1] * cutoff), _CUTOFF_SAMPLES - 1)]
-    # A texel's cosine to itself may be rounded below 1.
+    # Rounding may put a texel's cosine to itself below 1.
     return float(min(found, 1 - 1e-12))
 
 
-def _distribution(cosine: _Floats, roughness: float) -> _Floats:
+def _distribution(cosine: Floats, roughness: float) -> Floats:
     """GGX D(h) with alpha = roughness squared, at the cosine N.H."""
     square = max(roughness**4, 1e-30)
-    return square / (math.pi * ((1 - cosine) * (1 + cosine) + square * cosine * cosine) ** 2)
+    distribution: Floats = square / (math.pi * ((1 - cosine) * (1 + cosine) + square * cosine * cosine) ** 2)
+    return distribution
 
 
 def diffuse_rows(resolution: int, start: int) -> SpecularRows:
-    """The cosine over pi, clamped at 0.999 as nvdiffrec does; texels are numbered from ``start``."""
+    """The cosine over pi, clamped at 0.999 as in nvdiffrec; the texels' numbers begin at ``start``."""
     return _cone_rows(
         resolution,
         eighth_of_a_face(resolution),
@@ -83,16 +85,16 @@ def diffuse_rows(resolution: int, start: int) -> SpecularRows:
 
 
 def specular_rows(resolution: int, roughness: float, cutoff: float, start: int) -> SpecularRows:
-    """max(N.L, 0) D(h) / 4 for N = V = R within the cutoff, roughness > 0; texels are numbered from ``start``.
+    """max(N.L, 0) D(h) / 4 for N = V = R within the cutoff, roughness > 0; the texels' numbers begin at ``start``.
 
-    To be used with `symmetries_of` that roughness.
+    Use them with the number of symmetries that `symmetries_of` gives for this roughness.
     """
     smallest = cutoff_cosine(roughness, cutoff)
     if symmetries_of(roughness) == _REFLECTIONS:
         texels = np.flatnonzero((_surface(resolution) >= 0).all(axis=-1))
         return _cone_rows(resolution, texels, smallest, rounded_lobe(resolution, roughness, smallest), start)
 
-    def weigh(row: _Indices, cell: _Indices, cosine: _Floats) -> _Floats:
+    def weigh(row: Indices, cell: Indices, cosine: Floats) -> Floats:
         lobe = np.maximum(cosine, 0) * _distribution(np.sqrt((1 + cosine) * 0.5), roughness)
         return np.where(cosine >= smallest, lobe / 4, 0)
 
@@ -107,18 +109,18 @@ def symmetries_of(roughness: float | None) -> int:
 def rounded_lobe(resolution: int, roughness: float, smallest: float) -> Weigh:
     """The specular kernel as float32 rounds it on the GPU.
 
-    At roughness 0.08 D(h) comes from 1 - cos(h)^2 (1 - alpha^2), which float32 leaves uncertain by half a per cent. Measured
-    against the exact kernel at base 128: 1e-3 in the level, 4e-3 in its gradient; so parity needs nvdiffrec's own order
-    of operations. Rounded thus (a dot product is y y', then fused x x', then fused z z'; the polynomial fused twice),
-    its gradient is met within 4e-7. The order of the axes matters, so only reflections are symmetries of these weights.
-    Below roughness 0.05 float32 leaves no digits that could be met, and the exact kernel serves there as elsewhere.
+    At roughness 0.08 D(h) comes from 1 - cos(h)^2 (1 - alpha^2), which float32 leaves uncertain by half a percent. Measured
+    against the exact kernel at base 128: 1e-3 in the level, 4e-3 in its gradient. So parity needs nvdiffrec's own order of
+    operations: a dot product is y y', then fused x x', then fused z z'; the polynomial is fused twice. With it the gradient
+    agrees within 4e-7. The order of the axes matters, so only reflections are symmetries of these weights. Below roughness
+    0.05 float32 leaves no digits that could agree, and the exact kernel is used there too.
     """
     points = _surface(resolution).astype(np.float32)
     unit = points / np.sqrt(_fused_dot(points, points))[:, None]
     alpha = np.float32(roughness) * np.float32(roughness)
     square = alpha * alpha
 
-    def weigh(row: _Indices, cell: _Indices, cosine: _Floats) -> _Floats:
+    def weigh(row: Indices, cell: Indices, cosine: Floats) -> Floats:
         view, light = unit[row], unit[cell]
         cosine = _fused_dot(light, view)
         half = view + light
@@ -131,27 +133,28 @@ def rounded_lobe(resolution: int, roughness: float, smallest: float) -> Weigh:
     return weigh
 
 
-def _fused(a: _Floats, b: _Floats, c: _Floats) -> _Floats:
+def _fused(a: Floats, b: Floats | np.float32, c: Floats | np.float32) -> NDArray[np.float32]:
     """a b + c of float32 numbers, rounded once."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
 
-def _fused_dot(a: _Floats, b: _Floats) -> _Floats:
+def _fused_dot(a: Floats, b: Floats) -> NDArray[np.float32]:
     first = a[:, 1] * b[:, 1]
     return _fused(a[:, 2], b[:, 2], _fused(a[:, 0], b[:, 0], first))
 
 
-def _surface(resolution: int) -> _Floats:
-    """The centres of all texels on the cube's surface, [6 * R * R, 3]."""
-    centres = texel_centres(resolution, dtype=torch.float64)
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
-    return torch.stack([cube_to_dir(face, x, y) for face in range(6)]).reshape(-1, 3).numpy()
+def _surface(resolution: int) -> NDArray[np.float64]:
+    """The centers of all texels on the cube's surface, [6 * R * R, 3]."""
+    centers = texel_centres(resolution, dtype=torch.float64)
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
+    points: NDArray[np.float64] = torch.stack([cube_to_dir(face, x, y) for face in range(6)]).reshape(-1, 3).numpy()
+    return points
 
 
-def _cone_rows(resolution: int, texels: _Indices, smallest: float, weigh: Weigh, start: int) -> SpecularRows:
+def _cone_rows(resolution: int, texels: Indices, smallest: float, weigh: Weigh, start: int) -> SpecularRows:
     """Rows of these texels over all texels in a cone around each, by ``weigh(texel, cell, cosine)``, sorted by row.
 
-    Coarse cells that cannot touch the cone are discarded first.
+    Coarse cells that cannot touch the cone are left out first.
     """
     pyramid = pyramid_resolutions(resolution)[::-1]
     directions = [texel_directions(r, dtype=torch.float64).reshape(-1, 3).numpy().T.copy() for r in pyramid]

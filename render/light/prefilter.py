@@ -1,21 +1,23 @@
 """The light prefilters: GGX specular levels and the diffuse irradiance of a cube map, both linear in the cube map.
 
-Specular: the split sum's prefiltered light (Karis, "Real Shading in Unreal Engine 4", 2013), the mean of the light
-under the lobe D(h; alpha = roughness^2) max(N.L, 0) of N = V = R. What it gets wrong: the true lobe leans and is
-stretched at grazing angles; here it is round.
+Specular: the split sum's prefiltered light (Karis, "Real Shading in Unreal Engine 4", 2013), which is the mean of the
+light under the lobe D(h; alpha = roughness^2) max(N.L, 0) of N = V = R. What it gets wrong: at grazing angles the true
+lobe leans and is stretched; here it is round.
 
 Diffuse: nine spherical-harmonic coefficients (Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance
-Environment Maps", 2001). What it gets wrong: 1 to 3 % in common light; under a single sun up to a tenth of the peak.
+Environment Maps", 2001). What it gets wrong: 1 to 3 % in common light, up to a tenth of the peak under a single sun.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from render.core.autograd import apply_function
 from render.light.cube_geometry import texel_directions, texel_solid_angles
 from render.light.nvdiffrec_prefilter import nvdiffrec_diffuse_cubemap, nvdiffrec_specular_cubemap
 from render.light.specular_operator import SparseRows, mean_of_fours
@@ -36,11 +38,11 @@ class SpecularLevel:
 def default_levels(base_resolution: int) -> tuple[SpecularLevel, ...]:
     """Levels for a base of this resolution, from the base itself (roughness 0) to roughness 1.
 
-    Where they lie matters as much as each level's accuracy, since between them the lookup only mixes two lobes.
+    Their roughnesses matter as much as each level's accuracy, since between them the lookup only mixes two lobes.
     Measured in the forest with a base of 128 against brute force on a base of 256: 1.5 to 3.4 % between roughness 0.085
-    and 0.21, 7 % at 0.18, the worst above 0.07; below 0.07 the base itself is too coarse for the lobe (7.5 % at 0.05).
-    No level is finer than the base, and levels whose lobe (half width about 2 roughness^2) is narrower than half a
-    texel of the base are left out.
+    and 0.21, 7 % at 0.18, which is the worst above 0.07. Below 0.07 the base itself is too coarse for the lobe (7.5 % at
+    0.05). No level is finer than the base. Levels are left out if their lobe (half width about 2 roughness^2) is narrower
+    than half a texel of the base.
     """
     wanted = ((128, 0.1), (64, 0.15), (32, 0.27), (32, 0.4), (32, 0.6), (16, 1.0))
     levels = [SpecularLevel(base_resolution, 0.0)]
@@ -55,10 +57,10 @@ def default_levels(base_resolution: int) -> tuple[SpecularLevel, ...]:
 def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Tensor:
     """Perceptual roughness [...] -> level [...] to look up, 0..levels - 1.
 
-    Linear between the levels' own, save between a mirror (roughness 0) and the next, where the square follows the
-    lobe's width: in the forest, at roughness 0.05, 7.5 % of error instead of 11, at 0.085 2.3 instead of 4.0; between
-    the other levels it gains nothing. Its slope vanishes at roughness 0. Differentiable; a roughness outside the
-    levels' range is clamped to it.
+    Linear between the levels, except between a mirror (roughness 0) and the next level, where the square follows the
+    lobe's width. In the forest the error is then 7.5 % instead of 11 at roughness 0.05, and 2.3 % instead of 4.0 at 0.085;
+    between the other levels the square gains nothing. Its slope is 0 at roughness 0. Differentiable; a roughness outside
+    the levels' range is clamped to it.
     """
     if len(levels) == 1:
         return torch.zeros_like(roughness)
@@ -66,7 +68,7 @@ def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Te
     clamped = roughness.clamp(known[0], known[-1])
     lower, start = torch.zeros_like(roughness), torch.full_like(roughness, known[0])
     slope = torch.full_like(roughness, 1 / (known[1] - known[0]))
-    # Comparisons with numbers: a small table on the device would be copied there each time, or waited for by all.
+    # Compare with numbers: a small table would have to be copied to the device each time, or every lookup would wait for it.
     for number in range(1, len(levels) - 1):
         above = clamped.detach() >= known[number]
         lower = torch.where(above, float(number), lower)
@@ -81,7 +83,7 @@ def roughness_to_level(roughness: Tensor, levels: Sequence[SpecularLevel]) -> Te
 class SpecularPrefilter:
     """The specular levels of a cube map as a constant linear operator; build it with `build_specular_operator`.
 
-    Attributes: ``levels``, ``base_resolution``, and ``weights``, how many weights are stored.
+    Attributes: ``levels``, ``base_resolution``, and ``weights``, which is how many weights are stored.
     """
 
     def __init__(
@@ -103,18 +105,19 @@ class SpecularPrefilter:
     def apply(self, base: Tensor) -> list[Tensor]:
         """Base [6, R, R, C] -> one cube map [6, R_i, R_i, C] a level; the gradient goes through the stored transpose.
 
-        Raises ValueError where the base has another resolution than the operator.
+        Raises ValueError if the base has another resolution than the operator.
         """
         expected = (6, self.base_resolution, self.base_resolution)
         if tuple(base.shape[:3]) != expected:
             raise ValueError(f"the prefilter was built for a base {expected}, this one is {tuple(base.shape)}")
-        return list(_Prefilter.apply(base, self))
+        cubes: tuple[Tensor, ...] = apply_function(_Prefilter, base, self)
+        return list(cubes)
 
     def _forward(self, base: Tensor) -> tuple[Tensor, ...]:
         pyramid = self._rows.pyramid(base)
         channels = base.shape[-1]
-        means = dict(zip(self._rows.resolutions, pyramid.split(self._cells()), strict=True))
-        rough = iter(self._rows.multiply(pyramid).split(self._rough_sizes()) if self._rough_sizes() else ())
+        means = dict(zip(self._rows.resolutions, torch.split(pyramid, self._cells()), strict=True))
+        rough = iter(torch.split(self._rows.multiply(pyramid), self._rough_sizes()) if self._rough_sizes() else ())
         parts = [next(rough) if level.roughness > 0 else means[level.resolution].clone() for level in self.levels]
         return tuple(
             part.view(6, level.resolution, level.resolution, channels)
@@ -127,7 +130,7 @@ class SpecularPrefilter:
         rough = [part for part, level in zip(flat, self.levels, strict=True) if level.roughness > 0]
         empty = flat[0].new_zeros(self._rows.cells, channels)
         pyramid = self._rows.multiply_transposed(torch.cat(rough)) if rough else empty
-        means = dict(zip(self._rows.resolutions, pyramid.split(self._cells()), strict=True))
+        means = dict(zip(self._rows.resolutions, torch.split(pyramid, self._cells()), strict=True))
         for part, level in zip(flat, self.levels, strict=True):
             if level.roughness == 0:
                 means[level.resolution] += part
@@ -153,14 +156,18 @@ def _check_levels(base_resolution: int, levels: Sequence[SpecularLevel]) -> None
             raise ValueError(f"{level}: a level of roughness 0 copies the base or its means, one of {allowed}")
 
 
+class _PrefilterContext(Protocol):
+    operator: SpecularPrefilter
+
+
 class _Prefilter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, base: Tensor, operator: SpecularPrefilter) -> tuple[Tensor, ...]:
+    def forward(ctx: _PrefilterContext, base: Tensor, operator: SpecularPrefilter) -> tuple[Tensor, ...]:
         ctx.operator = operator
         return operator._forward(base)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _PrefilterContext, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.operator._backward(gradients), None
 
 
@@ -179,7 +186,7 @@ def build_specular_operator(
 ) -> SpecularPrefilter:
     """The operator for a base of this resolution; ``levels`` None means `default_levels`. Kept for the process.
 
-    Raises ValueError for a roughness outside 0..1, or roughness 0 at a resolution that is no halving of the base's.
+    Raises ValueError for a roughness outside 0..1, or for roughness 0 at a resolution that halving the base does not give.
     """
     chosen = default_levels(base_resolution) if levels is None else tuple(levels)
     return _build(base_resolution, chosen, str(device), dtype)
@@ -188,8 +195,8 @@ def build_specular_operator(
 def prefilter_reference(base: Tensor, roughness: float, directions: Tensor, subdivision: int = 1) -> Tensor:
     """Brute force, in float64: the light of every texel under the lobe around each direction.
 
-    base [6, R, R, C]; directions unit [..., 3]; roughness > 0 -> float64 [..., C]. The light is constant over a texel;
-    ``subdivision`` squared points a texel integrate the kernel, which lobes near the size of a texel need.
+    base [6, R, R, C]; directions unit [..., 3]; roughness > 0 -> float64 [..., C]. The light is constant over a texel. The
+    kernel is integrated at ``subdivision`` squared points a texel: lobes near the size of a texel need more than one.
     """
     fine = base.double().repeat_interleave(subdivision, 1).repeat_interleave(subdivision, 2)
     resolution = fine.shape[1]
@@ -198,7 +205,7 @@ def prefilter_reference(base: Tensor, roughness: float, directions: Tensor, subd
     values = fine.reshape(-1, base.shape[-1])
     result = []
     wanted = directions.reshape(-1, 3).double()
-    for part in wanted.split(max(1, _WEIGHTS_AT_A_TIME // len(light))):
+    for part in torch.split(wanted, max(1, _WEIGHTS_AT_A_TIME // len(light))):
         cosine = (part @ light.t()).clamp(min=0)
         half_squared = (1 + cosine) / 2
         kernel = cosine / (half_squared * (roughness**4 - 1) + 1).square() * area
@@ -232,7 +239,7 @@ def spherical_harmonics(direction: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tensor:
-    """Harmonics times solid angle times the cosine lobe's coefficients over pi (1, 2/3, 1/4), by row: [6 * R, 9, R]."""
+    """Harmonics times solid angle times the cosine lobe's coefficients over pi (1, 2/3, 1/4), row by row: [6 * R, 9, R]."""
     basis = spherical_harmonics(texel_directions(resolution, device, torch.float64).reshape(-1, 3))
     area = texel_solid_angles(resolution, device, torch.float64).reshape(-1).repeat(6)
     lobe = torch.tensor([1.0, *[2 / 3] * 3, *[1 / 4] * 5], device=device, dtype=torch.float64)
@@ -243,20 +250,20 @@ def irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tenso
 def irradiance_sh(base: Tensor) -> Tensor:
     """Base [6, R, R, C] -> spherical-harmonic coefficients of irradiance / pi: [9, C]; linear in the base.
 
-    A base finer than 64 is reduced to its means first, in which the nine harmonics do not change: they vary over a
-    radian, and a matrix for 512 texels would be 57 MB to read in every iteration.
+    A base finer than 64 is reduced to its means first. The nine harmonics, which vary over a radian, hardly change within
+    them, and every iteration would have to read 57 MB of a matrix for 512 texels.
     """
     while base.shape[1] > IRRADIANCE_RESOLUTION and base.shape[1] % 2 == 0:
         base = mean_of_fours(base)
     matrix = irradiance_matrix(base.shape[1], str(base.device), base.dtype)
-    # Row by row first: one long float32 sum would lose digits.
+    # Sum row by row first: one long float32 sum would lose digits.
     return torch.bmm(matrix, base.reshape(matrix.shape[0], base.shape[1], -1)).sum(dim=0)
 
 
 def evaluate_irradiance(sh: Tensor, normal: Tensor) -> Tensor:
-    """Irradiance / pi of `irradiance_sh` at unit normals [..., 3] -> [..., C]: light of radiance 1 gives 1.
+    """Irradiance / pi from `irradiance_sh` at unit normals [..., 3] -> [..., C]: light of radiance 1 gives 1.
 
-    May dip below zero opposite a single strong sun, by up to 4 % of the peak it makes.
+    Opposite a single strong sun it may fall below zero, by up to 4 % of the sun's peak.
     """
     return spherical_harmonics(normal) @ sh
 
@@ -264,7 +271,8 @@ def evaluate_irradiance(sh: Tensor, normal: Tensor) -> Tensor:
 def diffuse_cubemap(base: Tensor, resolution: int = 16, prefilter: str = "accurate") -> Tensor:
     """The diffuse light of a base [6, R, R, C], irradiance / pi around each texel: [6, resolution, resolution, C].
 
-    prefilter "nvdiffrec": its sum over the texels, at the base's own resolution; ``resolution`` is not used.
+    prefilter "nvdiffrec": nvdiffrec's sum over the texels, at the base's own resolution; ``resolution`` is not used. Raises
+    ValueError for another prefilter.
     """
     if _is_nvdiffrec(prefilter):
         return nvdiffrec_diffuse_cubemap(base)
@@ -280,8 +288,8 @@ def specular_cubemap(
 ) -> Tensor:
     """One prefiltered level [6, resolution, resolution, C] of a base [6, R, R, C]; as fine as the base by default.
 
-    prefilter "nvdiffrec": its lobe with its energy cutoff, always as fine as the base, roughness above 0. The accurate
-    one has no cutoff. Raises ValueError for a roughness outside 0..1 and what the prefilter cannot do.
+    prefilter "nvdiffrec": nvdiffrec's lobe with its energy cutoff, always as fine as the base, roughness above 0. The
+    accurate one has no cutoff. Raises ValueError for a roughness outside 0..1 and for what the prefilter cannot do.
     """
     own = base.shape[1] if resolution is None else resolution
     if _is_nvdiffrec(prefilter):

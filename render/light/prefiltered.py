@@ -1,12 +1,13 @@
-"""What shading looks a light up in: its prefiltered levels and its irradiance, differentiable in the base they are from.
+"""Prefiltered lights, which shading looks up: specular levels and irradiance, differentiable in the base cube map.
 
-`PrefilteredLight` is the accurate one, `NvdiffrecLight` is nvdiffrec's. Both answer `diffuse`, `specular`, `get_mip`, `shade`
-and `xfm`, so that any shading model works with either.
+`PrefilteredLight` is the accurate one, `NvdiffrecLight` is nvdiffrec's. Both have `diffuse`, `specular`, `get_mip`, `shade`
+and `xfm`, so that every shading model works with both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -32,7 +33,10 @@ def rotation_part(matrix: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def turn(direction: torch.Tensor, rotation: torch.Tensor | None) -> torch.Tensor:
-    """Directions [..., 3] times a rotation [3, 3], or [B, ..., 3] times one per image [B, 3, 3]; None: as they are."""
+    """Directions [..., 3] times a rotation [3, 3], or [B, ..., 3] times one per image [B, 3, 3]; None leaves them.
+
+    Raises ValueError if the matrices are not as many as the images.
+    """
     if rotation is None:
         return direction
     rotation = rotation.to(direction)
@@ -44,14 +48,23 @@ def turn(direction: torch.Tensor, rotation: torch.Tensor | None) -> torch.Tensor
     return direction @ rotation.t()
 
 
-class _Shading:
-    """What both kinds of light share."""
+@dataclass(frozen=True)
+class _Shading(ABC):
+    """What both kinds of light have in common."""
+
+    rotation: torch.Tensor | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def diffuse(self, normal: torch.Tensor) -> torch.Tensor: ...
+
+    @abstractmethod
+    def specular(self, direction: torch.Tensor, roughness: torch.Tensor) -> torch.Tensor: ...
 
     def xfm(self, matrix: torch.Tensor | None) -> Self:
-        """The same light whose lookups are turned: direction v is looked up at matrix v, as nvdiffrec's `xfm`.
+        """The same light with turned lookups: direction v is looked up at matrix v, as in nvdiffrec's `xfm`.
 
-        A matrix that leads from the frame of the directions to the frame of the light (for shading in camera space,
-        the inverse of the view matrix). [3, 3] or [4, 4], whose translation is ignored, or one per image; None: none.
+        The matrix turns the frame of the directions into the frame of the light (for shading in camera space it is the
+        inverse of the view matrix). [3, 3] or [4, 4], whose translation is ignored, or one per image; None: no rotation.
         """
         return replace(self, rotation=rotation_part(matrix))
 
@@ -66,7 +79,7 @@ class _Shading:
     ) -> torch.Tensor:
         """nvdiffrec's `EnvironmentLight.shade`: outgoing radiance [..., 3], linear; see `render.bsdf.nvdiffrec_shading`.
 
-        position, normal (world), kd (linear base colour), ks (occluded fraction, roughness, metallic)  [..., 3];
+        position, normal (world), kd (linear base color), ks (occluded fraction, roughness, metallic)  [..., 3];
         view_position  [..., 3], broadcast. `specular` False: Lambertian, without the metallic factor.
         """
         return nvdiffrec_radiance(kd, ks, normal, safe_normalize(view_position - position), self, specular)
@@ -78,14 +91,13 @@ class PrefilteredLight(_Shading):
 
     irradiance  [9, C], cosine-convolved spherical harmonics, divided by pi: a white furnace of radiance 1 gives 1
     atlas       [1, C, H, W], the specular levels
-    rotation    [3, 3], or [B, 3, 3], of lookups, or None
+    rotation    [3, 3], or [B, 3, 3], of lookups, or None; by keyword
     """
 
     irradiance: torch.Tensor
     atlas: torch.Tensor
     layout: CubeAtlas
     levels: tuple[SpecularLevel, ...]
-    rotation: torch.Tensor | None = None
 
     def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
         """Irradiance / pi for unit normals [..., 3] -> [..., C]."""
@@ -108,8 +120,8 @@ class NvdiffrecLight(_Shading):
 
     specular_cubes  its prefiltered levels, [6, R_i, R_i, C]
     diffuse_cube    irradiance / pi, [6, R, R, C]
-    atlas, layout, diffuse_atlas, diffuse_layout  the same for lookup
-    rotation        [3, 3], or [B, 3, 3], of lookups, or None
+    atlas, layout, diffuse_atlas, diffuse_layout  the same, packed for lookups
+    rotation        [3, 3], or [B, 3, 3], of lookups, or None; by keyword
     """
 
     specular_cubes: tuple[torch.Tensor, ...]
@@ -118,7 +130,6 @@ class NvdiffrecLight(_Shading):
     layout: CubeAtlas
     diffuse_atlas: torch.Tensor
     diffuse_layout: CubeAtlas
-    rotation: torch.Tensor | None = None
 
     def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
         """Irradiance / pi for normals [..., 3] of any length -> [..., C]."""

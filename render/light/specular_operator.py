@@ -1,9 +1,9 @@
 """The GGX prefilter of a cube map as a constant sparse linear operator.
 
 A row is the GGX kernel around one texel's direction. Near the lobe's axis it reads texels of the base, in its tail the
-means of larger and larger cells (a solid-angle weighted mean pyramid of the base). Kernel, texels and cells are
-symmetric under the 48 rotations and reflections of the cube, so rows are built and stored for one eighth of one face
-only; the base is permuted by each symmetry instead, and one short sparse product, 48 colours wide, gives all texels.
+means of larger and larger cells (a pyramid of the base's means, weighted by solid angle). Kernel, texels and cells are
+symmetric under the 48 rotations and reflections of the cube. So rows are built and stored for one eighth of one face
+only. Each symmetry permutes the base instead, and one short sparse product, 48 colors wide, gives all texels.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,18 @@ from itertools import permutations, product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from render.core.kernels.row_sums import RowSums
 from render.light.cube_geometry import FACE_AXIS, FACE_X, FACE_Y, texel_solid_angles
-from render.light.specular_rows import SpecularRows, pyramid_resolutions
+from render.light.specular_rows import Indices, SpecularRows, pyramid_resolutions
 
 SYMMETRIES = 48
 
 
 def _pool_weights(resolution: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Shares of four texels in the mean of their cell: [R / 2, 2, R / 2, 2, 1], solid-angle weighted."""
+    """Shares of four texels in the mean of their cell, by solid angle: [R / 2, 2, R / 2, 2, 1]."""
     area = texel_solid_angles(resolution, dtype=torch.float64).view(resolution // 2, 2, resolution // 2, 2, 1)
     return (area / area.sum(dim=(1, 3), keepdim=True)).to(device, dtype)
 
@@ -33,7 +34,7 @@ def _kept_pool_weights(resolution: int, device: str, dtype: torch.dtype) -> Tens
 
 
 def mean_of_fours(cube: Tensor) -> Tensor:
-    """Cube map [6, R, R, C], R even -> its means over 2 x 2 texels, weighted by solid angle: [6, R / 2, R / 2, C]."""
+    """Cube map [6, R, R, C], R even -> the means of 2 x 2 texels, weighted by solid angle: [6, R / 2, R / 2, C]."""
     resolution, channels = cube.shape[1], cube.shape[-1]
     half = resolution // 2
     weight = _kept_pool_weights(resolution, str(cube.device), cube.dtype)
@@ -43,10 +44,12 @@ def mean_of_fours(cube: Tensor) -> Tensor:
 class SymmetricRows:
     """A sparse linear operator from cells to texels that is the same under the cube's 48 symmetries.
 
-    ``resolutions`` are those of the cube maps which the cells belong to, one after another: [6 * R * R] each. ``levels``
-    hold the rows for one eighth of face 0; with ``symmetries`` 8, the reflections alone, for the octant of positive
-    axes. Attributes: ``weights``, how many weights are stored, ``rows``, how many rows; a full matrix has 48 times as
-    many. Memory: 8 bytes a weight in float32, twice that once the transpose has been needed.
+    resolutions  of the cube maps that the cells belong to, one after another: [6 * R * R] each
+    levels       the rows of each level for one eighth of face 0, or, with 8 symmetries, for the octant of positive axes
+    symmetries   48, or 8 for the reflections alone
+
+    Attributes: ``weights``, how many weights are stored, and ``rows``, how many rows; a full matrix has 48 times as
+    many. Memory: 8 bytes a weight in float32, twice that after the first use of the transpose.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class SymmetricRows:
             _offsets(row, self.rows).to(device),
             torch.from_numpy(weight).to(device, dtype),
         )
-        # Where the base's cells go under each symmetry: [columns, 48].
+        # The cell to which each symmetry moves a column's cell: [columns, symmetries].
         moved, start = np.zeros((len(used), symmetries), np.int32), 0
         for resolution in self.resolutions:
             end = start + 6 * resolution * resolution
@@ -89,7 +92,7 @@ class SymmetricRows:
             moved[within] = _move_texels(used[within] - start, resolution, symmetries) + np.int32(start)
             start = end
         self._moved = torch.from_numpy(moved.reshape(-1)).to(device)
-        # Which (row, symmetry) gives each texel of the levels, in order; some texels have several, all equal.
+        # Which (row, symmetry) gives each texel of the levels, in order. Some texels have several, which are all equal.
         picks = [np.zeros(0, np.int64)]
         for level, first in zip(levels, starts, strict=False):
             target = _move_texels(level.texels, level.resolution, symmetries).reshape(-1)
@@ -101,7 +104,7 @@ class SymmetricRows:
 
     @property
     def columns(self) -> int:
-        """How many of the cells any row reads, symmetry aside."""
+        """How many cells the stored rows read; the symmetries are not counted."""
         return self._columns
 
     @property
@@ -116,22 +119,22 @@ class SymmetricRows:
 
     @property
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Column, where each row begins, and weight: the sparse matrix of rows by columns."""
-        return self._sums.index, self._sums.offset, self._sums.weight
+        """The sparse matrix of rows by columns: column, where each row begins, and weight."""
+        return _parts_of(self._sums)
 
     @property
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, where each column begins, and weight."""
-        return self._transposed_sums.index, self._transposed_sums.offset, self._transposed_sums.weight
+        """Its transpose: row, where each column begins, and weight."""
+        return _parts_of(self._transposed_sums)
 
     @property
     def moved_transposed(self) -> tuple[Tensor, Tensor]:
-        """For each cell the places in `moved` that name it: int32 [K], and where each cell begins and ends, int32 [cells + 1]."""
+        """The places in `moved` that name each cell, int32 [K], and where each cell's begin and end, int32 [cells + 1]."""
         end = torch.tensor([len(self._moved)], dtype=torch.int32, device=self._moved.device)
         return self._moved_sums.index, torch.cat([self._moved_sums.offset, end])
 
     def forget_transposes(self) -> None:
-        """Free what the transposes take; they are made anew when they are needed."""
+        """Free the memory of the transposes; they are made again when they are needed."""
         self.__dict__.pop("_transposed_sums", None)
         self.__dict__.pop("_moved_sums", None)
 
@@ -149,20 +152,22 @@ class SymmetricRows:
         moved = self._transposed_sums.apply(rows.view(self.rows, -1))
         return self._moved_sums.apply(moved.view(-1, channels))
 
-    def _curve(self, cell: np.ndarray) -> np.ndarray:
-        """Keys that sort cells [N] by resolution, face, and place along a curve: neighbours are read by the same rows."""
+    def _curve(self, cell: Indices) -> NDArray[np.int64]:
+        """Keys that sort cells [N] by resolution, face, and place along a curve: the same rows read neighboring cells."""
         starts = np.cumsum([0, *(6 * r * r for r in self.resolutions)])
         depth = np.searchsorted(starts, cell, side="right") - 1
         resolution = np.array(self.resolutions)[depth]
         face, in_face = np.divmod(cell - starts[depth], resolution * resolution)
-        return (depth * 6 + face << 40) | _morton(*np.divmod(in_face, resolution))
+        keys: NDArray[np.int64] = (depth * 6 + face << 40) | _morton(*np.divmod(in_face, resolution))
+        return keys
 
     @cached_property
     def _transposed_sums(self) -> RowSums:
-        column = self._sums.index.cpu().numpy()
+        index, _, weight = self.forward
+        column = index.cpu().numpy()
         order = torch.from_numpy(np.argsort(column, kind="stable")).to(self._row.device)
         offsets = _offsets(column, self._columns).to(self._row.device)
-        return RowSums(self._row[order], offsets, self._sums.weight[order])
+        return RowSums(self._row[order], offsets, weight[order])
 
     @cached_property
     def _moved_sums(self) -> RowSums:
@@ -194,7 +199,7 @@ class SparseRows(SymmetricRows):
     def pyramid_transposed(self, gradient: Tensor) -> Tensor:
         """The transpose of `pyramid`: [cells, C] -> [6, R, R, C]."""
         channels = gradient.shape[1]
-        parts = gradient.split([6 * r * r for r in self.resolutions])
+        parts = torch.split(gradient, [6 * r * r for r in self.resolutions])
         total = parts[-1].view(6, self.resolutions[-1], self.resolutions[-1], channels)
         for part, weight, resolution in zip(parts[-2::-1], self.pool[::-1], self.resolutions[-2::-1], strict=True):
             half = resolution // 2
@@ -203,8 +208,14 @@ class SparseRows(SymmetricRows):
         return total
 
 
-def _morton(row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The place of texels along Morton's curve, int64 [N]: bits of row and column, up to 20, in turns."""
+def _parts_of(sums: RowSums) -> tuple[Tensor, Tensor, Tensor]:
+    """Index, offset and weight of sums that have weights."""
+    assert sums.weight is not None
+    return sums.index, sums.offset, sums.weight
+
+
+def _morton(row: Indices, column: Indices) -> NDArray[np.int64]:
+    """The place of texels along Morton's curve, int64 [N]: up to 20 bits of row and column, alternating."""
     place = np.zeros(len(row), np.int64)
     for bit in range(20):
         place |= ((row >> bit) & 1).astype(np.int64) << (2 * bit + 1) | ((column >> bit) & 1).astype(
@@ -214,7 +225,7 @@ def _morton(row: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def _along_a_curve(level: SpecularRows) -> SpecularRows:
-    """The level with its rows in the order of their texels along a curve, so that neighbouring rows read the same cells."""
+    """The level with its rows in the order of their texels along a curve, so that neighboring rows read the same cells."""
     face, in_face = np.divmod(level.texels, level.resolution**2)
     order = np.argsort((face << 40) | _morton(*np.divmod(in_face, level.resolution)), kind="stable")
     rank = np.empty(len(order), level.row.dtype)
@@ -224,14 +235,14 @@ def _along_a_curve(level: SpecularRows) -> SpecularRows:
     return SpecularRows(row[by_row], level.cell[by_row], level.weight[by_row], level.texels[order], level.resolution)
 
 
-def _offsets(index: np.ndarray, size: int) -> Tensor:
-    """Where each of ``size`` values begins once the index is sorted, as embedding_bag wants it."""
+def _offsets(index: Indices, size: int) -> Tensor:
+    """Where each of ``size`` values begins in the sorted index, as embedding_bag needs it: int32 [size]."""
     counts = np.bincount(index, minlength=size)
     return torch.from_numpy((np.cumsum(counts) - counts).astype(np.int32))
 
 
 @lru_cache(maxsize=1)
-def _symmetry_tables() -> tuple[np.ndarray, np.ndarray]:
+def _symmetry_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """For face and symmetry: the face it becomes [6, 48], and how (x, y) turn, [6, 48, 2, 2] of -1, 0, 1; int32.
 
     The first eight are the reflections of the axes.
@@ -253,12 +264,13 @@ def _symmetry_tables() -> tuple[np.ndarray, np.ndarray]:
     return faces, turns
 
 
-def _move_texels(texel: np.ndarray, resolution: int, symmetries: int) -> np.ndarray:
-    """Where texels [N] of a cube [6 * R * R] go under each of the first symmetries: int32 [N, symmetries]."""
+def _move_texels(texel: Indices, resolution: int, symmetries: int) -> NDArray[np.int32]:
+    """The texels to which the first symmetries move the texels [N] of a cube [6 * R * R]: int32 [N, symmetries]."""
     faces, turns = (table[:, :symmetries] for table in _symmetry_tables())
     face, in_face = np.divmod(texel, resolution * resolution)
     y, x = (part[:, None].astype(np.int32) * 2 + 1 - resolution for part in np.divmod(in_face, resolution))
     turn = turns[face]
     column = (turn[:, :, 0, 0] * x + turn[:, :, 0, 1] * y + resolution - 1) // 2
     row = (turn[:, :, 1, 0] * x + turn[:, :, 1, 1] * y + resolution - 1) // 2
-    return (faces[face] * resolution + row) * resolution + column
+    moved: NDArray[np.int32] = (faces[face] * resolution + row) * resolution + column
+    return moved

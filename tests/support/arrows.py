@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 
 LIST = """
-render           core geometry files raster texture material light shading images preview
+render           core geometry files bsdf raster texture material light shading images preview
 render/core
 render/geometry
 render/bsdf

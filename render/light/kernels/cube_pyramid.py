@@ -15,7 +15,7 @@ _BLOCK = 128
 
 
 def _pairs(count: int) -> list[tuple[int, bool]]:
-    """The steps from each of `count` maps to the next, two at a time where possible: (index of the finer map, whether it is two)."""
+    """The steps from each of `count` maps to the next, two at a time where possible: (index of the finer map, are there two)."""
     return [(first, first + 2 < count) for first in range(0, count - 1, 2)]
 
 

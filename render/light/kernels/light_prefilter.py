@@ -1,7 +1,7 @@
-"""From a cube map to all that shading looks up, and the way back, by a dozen kernels of Triton.
+"""Make from a cube map all that shading looks up, and take gradients back, with a dozen Triton kernels.
 
-The same as `SpecularPrefilter.apply`, `CubeAtlas.pack` and `irradiance_sh` one after another, which are the plain way, but
-each value is written once on each way: rows of the prefilter go straight into the atlas, and the irradiance reads the
+The plain PyTorch way is `SpecularPrefilter.apply`, `CubeAtlas.pack` and `irradiance_sh` one after another. The kernels
+write each value once in each direction: rows of the prefilter go straight into the atlas, and the irradiance reads the
 pyramid that the prefilter makes.
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from render.core.autograd import apply_function
 from render.core.kernels import has_triton
 from render.core.kernels.blocked_rows import BlockedRows
 from render.core.kernels.launch import grid
@@ -25,7 +28,7 @@ _EMPTY = -1
 
 
 def can_prefilter(base: torch.Tensor, operator: SpecularPrefilter) -> bool:
-    """Whether `LightPrefilter` serves: float32 of three channels where Triton runs, the first level alone being the base's."""
+    """Whether `LightPrefilter` can be used: float32, three channels, Triton runs, and only the first level copies the base."""
     rough = [level.roughness > 0 for level in operator.levels]
     is_plain = not rough[0] and all(rough[1:]) and len(rough) > 1
     return is_plain and base.dtype == torch.float32 and base.shape[-1] == 3 and has_triton(base.device)
@@ -41,7 +44,7 @@ class FilteredCube:
 
 
 class LightPrefilter:
-    """The prefilter of one resolution with its atlas; make it by `light_prefilter`, which keeps it for the process."""
+    """The prefilter of one resolution with its atlas; make it with `light_prefilter`, which keeps it for the process."""
 
     def __init__(self, operator: SpecularPrefilter, layout: CubeAtlas) -> None:
         rows = operator.rows
@@ -61,8 +64,8 @@ class LightPrefilter:
         self._irradiance = irradiance_matrix(resolution, str(self.device), torch.float32)
         self._lay_out(rows.pick.cpu().numpy())
 
-    def _lay_out(self, pick: np.ndarray) -> None:
-        """Where each texel of the atlas comes from, and where its gradient goes."""
+    def _lay_out(self, pick: NDArray[np.int64]) -> None:
+        """Find where each texel of the atlas comes from, and where its gradient goes."""
         layout, width = self.layout, self.layout.width
         source = layout.source.cpu().numpy()
         places, texels = [], 6 * sum(place[0] ** 2 for place in layout.places)
@@ -93,29 +96,29 @@ class LightPrefilter:
         row_place[pick] = place[base:]
         self._row_place = self._on_device(row_place)
 
-    def _on_device(self, index: np.ndarray) -> torch.Tensor:
+    def _on_device(self, index: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(index, np.int32)).to(self.device)
 
     @property
     def nbytes(self) -> int:
-        """Of the operator, its transpose and the tables around them."""
+        """Size of the operator, its transpose and their tables."""
         tensors = [value for value in vars(self).values() if isinstance(value, torch.Tensor)]
         return self._forward.nbytes + self._backward.nbytes + sum(tensor.nbytes for tensor in tensors)
 
     @property
     def product_bytes(self) -> int:
-        """What both products must read and write: their blocks once, and rows and columns of each."""
+        """How much both products must read and write: their blocks once, and the rows and columns of each."""
         values = 4 * self._symmetries * 3
         return self._forward.nbytes + self._backward.nbytes + 2 * values * (self._forward.rows + self._backward.rows)
 
     @property
     def sum_bytes(self) -> int:
-        """What the sums over the cells' columns must read."""
+        """How much the sums over the cells' columns must read."""
         return self._cell_index.nbytes + self._cell_offset.nbytes + 12 * len(self._cell_index)
 
     def levels_of(self, pyramid: torch.Tensor) -> list[torch.Tensor]:
         """Views [6, R_i, R_i, 3] of a pyramid [cells, 3], finest first."""
-        parts = pyramid.split([6 * r * r for r in self.resolutions])
+        parts = torch.split(pyramid, [6 * r * r for r in self.resolutions])
         return [part.view(6, r, r, 3) for part, r in zip(parts, self.resolutions, strict=True)]
 
     def empty_pyramid(self) -> torch.Tensor:
@@ -123,7 +126,7 @@ class LightPrefilter:
         return torch.empty(self.cells, 3, device=self.device)
 
     def forward(self, pyramid: torch.Tensor) -> FilteredCube:
-        """All of a base, which lies in the first rows of `pyramid` [cells, 3]; the others are filled here."""
+        """Prefilter a base, which lies in the first rows of `pyramid` [cells, 3]; this fills the other rows."""
         # Late: Triton is not there on every machine.
         from render.light.kernels.light_prefilter_triton import fill_atlas, fill_corners
 
@@ -141,7 +144,7 @@ class LightPrefilter:
         return FilteredCube(pyramid, atlas, torch.bmm(self._irradiance, lines).sum(dim=0))
 
     def backward(self, atlas: torch.Tensor, irradiance: torch.Tensor) -> torch.Tensor:
-        """The transpose: the gradients of atlas and irradiance -> a pyramid [cells, 3] whose first rows are that of the base.
+        """The transpose: gradients of atlas and irradiance -> a pyramid [cells, 3] whose first rows are the base's gradient.
 
         atlas       float32 [H, W, 3], or with a fourth channel that is not read; its padding is added to its texels in place
         irradiance  float32 [9, 3]
@@ -173,13 +176,20 @@ class LightPrefilter:
 
 @lru_cache(maxsize=4)
 def light_prefilter(operator: SpecularPrefilter, layout: CubeAtlas) -> LightPrefilter:
-    """The one of an operator and its atlas."""
+    """The `LightPrefilter` of an operator and its atlas."""
     return LightPrefilter(operator, layout)
+
+
+class _FilterContext(Protocol):
+    prefilter: LightPrefilter
+    shape: torch.Size
 
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, base: torch.Tensor, prefilter: LightPrefilter):
+    def forward(
+        ctx: _FilterContext, base: torch.Tensor, prefilter: LightPrefilter
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.prefilter, ctx.shape = prefilter, base.shape
         pyramid = prefilter.empty_pyramid()
         pyramid[: base.numel() // 3].copy_(base.reshape(-1, 3))
@@ -187,12 +197,13 @@ class _Filter(torch.autograd.Function):
         return filtered.irradiance, filtered.atlas
 
     @staticmethod
-    def backward(ctx, irradiance: torch.Tensor, atlas: torch.Tensor):
+    def backward(ctx: _FilterContext, irradiance: torch.Tensor, atlas: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = ctx.prefilter.backward(atlas.contiguous().clone(), irradiance.contiguous())
         return gradient[: ctx.shape[:3].numel()].view(ctx.shape), None
 
 
 def filter_light(base: torch.Tensor, prefilter: LightPrefilter) -> tuple[torch.Tensor, torch.Tensor]:
     """Base [6, R, R, 3] -> irradiance [9, 3] and atlas [1, 3, H, W], channels innermost; differentiable in the base."""
-    irradiance, atlas = _Filter.apply(base, prefilter)
+    filtered: tuple[torch.Tensor, torch.Tensor] = apply_function(_Filter, base, prefilter)
+    irradiance, atlas = filtered
     return irradiance, atlas.permute(2, 0, 1)[None]
