@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
-from .preflight import fixes as operators_mend
+from .preflight import fixes
 from .preview.engine import engine
-from .preview.scene import light as preview_light
+from .preview.scene import light
 from .session import handlers
 from .session.session import end_session
 from .settings import preferences, properties
-from .settings import preview as engine_settings
+from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
-from .ui import operators, operators_result, operators_setup, panels
-from .ui import preview_panels as engine_panels
+from .ui import operators, operators_result, operators_setup, panels, preview_panels
 
 PARTS = (
     preferences,
     properties,
-    engine_settings,
+    preview_settings,
     operators_setup,
     operators,
-    operators_mend,
+    fixes,
     operators_result,
     panels,
-    preview_light,
+    light,
     engine,
-    engine_panels,
+    preview_panels,
     handlers,
 )
 

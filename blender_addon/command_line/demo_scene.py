@@ -58,7 +58,7 @@ def hdri_world(path: str, name: str = "World") -> bpy.types.World:
 
 
 def chipped_paint_material() -> bpy.types.Material:
-    """Painted dielectric over worn metal, mixed by noise; colour, roughness and bump are procedural.
+    """Painted dielectric over worn metal, mixed by noise; color, roughness and bump are procedural.
 
     No map of the result can be read off one node: the two Principled BSDFs meet in a Mix Shader.
     """
@@ -79,37 +79,37 @@ def chipped_paint_material() -> bpy.types.Material:
         return node.outputs[0]
 
     def ramp(label: str, place: tuple[float, float], factor, stops: list[tuple[float, tuple[float, float, float]]]):
-        """A Color Ramp with the given (position, linear RGB) stops; returns its colour."""
+        """A Color Ramp with the given (position, linear RGB) stops; returns its color."""
         node = _node(nodes, "ShaderNodeValToRGB", label, place)
         elements = node.color_ramp.elements
         while len(elements) < len(stops):
             elements.new(0.5)
-        for element, (position, colour) in zip(elements, stops, strict=True):
+        for element, (position, color) in zip(elements, stops, strict=True):
             element.position = position
-            element.color = (*colour, 1.0)
+            element.color = (*color, 1.0)
         links.new(factor, node.inputs[0])
         return node.outputs["Color"]
 
-    def grey_ramp(label: str, place: tuple[float, float], factor, low: tuple[float, float], high: tuple[float, float]):
+    def gray_ramp(label: str, place: tuple[float, float], factor, low: tuple[float, float], high: tuple[float, float]):
         """A Color Ramp of two (position, value) stops."""
         return ramp(label, place, factor, [(low[0], (low[1],) * 3), (high[0], (high[1],) * 3)])
 
     wear = noise("Where the paint is gone", (-1250, 500), scale=1.7, detail=3.0, distortion=0.5)
-    wear_mask = grey_ramp("Chipped edge", (-950, 500), wear, (0.555, 0.0), (0.60, 1.0))
+    wear_mask = gray_ramp("Chipped edge", (-950, 500), wear, (0.555, 0.0), (0.60, 1.0))
 
     tint = noise("Sun-bleaching", (-1250, 200), scale=2.6, detail=2.0)
-    paint_colour = ramp(
+    paint_color = ramp(
         "Paint",
         (-950, 200),
         tint,
         [(0.32, (0.010, 0.110, 0.160)), (0.52, (0.015, 0.260, 0.300)), (0.70, (0.130, 0.480, 0.400))],
     )
     smudges = noise("Smudges", (-1250, -100), scale=4.0, detail=2.0)
-    paint_roughness = grey_ramp("Paint roughness", (-950, -100), smudges, (0.35, 0.35), (0.65, 0.60))
+    paint_roughness = gray_ramp("Paint roughness", (-950, -100), smudges, (0.35, 0.35), (0.65, 0.60))
 
     tarnish = noise("Tarnish", (-1250, -400), scale=3.2, detail=2.0)
-    metal_colour = ramp("Metal", (-950, -400), tarnish, [(0.36, (0.560, 0.250, 0.110)), (0.62, (0.900, 0.620, 0.380))])
-    metal_roughness = grey_ramp("Metal roughness", (-950, -700), tarnish, (0.36, 0.50), (0.64, 0.30))
+    metal_color = ramp("Metal", (-950, -400), tarnish, [(0.36, (0.560, 0.250, 0.110)), (0.62, (0.900, 0.620, 0.380))])
+    metal_roughness = gray_ramp("Metal roughness", (-950, -700), tarnish, (0.36, 0.50), (0.64, 0.30))
 
     # The views show about 100 pixels per unit: bumps of a tenth of a unit are well resolved.
     dents = noise("Hammered surface", (-1250, -1000), scale=7.0, detail=1.0)
@@ -123,16 +123,16 @@ def chipped_paint_material() -> bpy.types.Material:
     bump.inputs["Distance"].default_value = 0.06
     links.new(height.outputs[0], bump.inputs["Height"])
 
-    def principled(label: str, place: tuple[float, float], colour, roughness, metallic: float):
+    def principled(label: str, place: tuple[float, float], color, roughness, metallic: float):
         node = _node(nodes, "ShaderNodeBsdfPrincipled", label, place)
         node.inputs["Metallic"].default_value = metallic
-        links.new(colour, node.inputs["Base Color"])
+        links.new(color, node.inputs["Base Color"])
         links.new(roughness, node.inputs["Roughness"])
         links.new(bump.outputs["Normal"], node.inputs["Normal"])
         return node.outputs["BSDF"]
 
-    paint = principled("Paint", (-250, 300), paint_colour, paint_roughness, 0.0)
-    metal = principled("Bare metal", (-250, -300), metal_colour, metal_roughness, 1.0)
+    paint = principled("Paint", (-250, 300), paint_color, paint_roughness, 0.0)
+    metal = principled("Bare metal", (-250, -300), metal_color, metal_roughness, 1.0)
     mix = _node(nodes, "ShaderNodeMixShader", "Paint over metal", (100, 100))
     output = _node(nodes, "ShaderNodeOutputMaterial", "Material Output", (300, 100))
     links.new(wear_mask, mix.inputs[0])

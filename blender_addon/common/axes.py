@@ -20,7 +20,7 @@ RENDERER_FROM_BLENDER = np.array(
 )
 """float64 [4, 4], column vectors: point in the renderer = RENDERER_FROM_BLENDER @ point in Blender."""
 
-TOP_ROW_FIRST = np.diag([1.0, -1.0, 1.0, 1.0])
+TOP_ROW_FIRST: NDArray[np.float64] = np.diag([1.0, -1.0, 1.0, 1.0])
 """float64 [4, 4]: the renderer's projection = TOP_ROW_FIRST @ Blender's, so that image row 0 is the top."""
 
 

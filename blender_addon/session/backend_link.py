@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way to the backend: on this machine, started where none runs, or at an address; and what its loss means."""
+"""The link to the backend. It is at an address, or on this machine, where this Blender starts it if none runs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from ..protocol.client.client import BackendClient
 from ..settings.preferences import PBRFIT_AddonPreferences
 from ..setup.backend_process import LocalBackend, backend_command, client_keys, local_backend, lose_local_backend
 
-# Before a backend that was lost is started again, and again where it does not start, in seconds.
+# Seconds to wait before each attempt to start a backend that was lost.
 RESTART_DELAYS = (0.0, 1.0, 2.0, 4.0)
-# The same for all connections of this Blender: so a backend that lives on after a lost link ends the job of the last one.
+# All connections of this Blender use the same one: if the link is lost but the backend lives, it ends the job of the last
+# connection.
 SESSION = uuid.uuid4().hex
 LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "key", "version", "address"})
 
 
 class BackendLost(PbrFitError):
-    """The backend, or the way to it, is gone; the job can go on with another one."""
+    """The backend or the link to it is gone; the fit can go on with another backend."""
 
 
 class BackendLink:
-    """The client and, where the backend is on this machine, its process. Never waits."""
+    """The client and, if the backend is on this machine, its process. Never waits."""
 
     def __init__(self, preferences: PBRFIT_AddonPreferences, again: bool) -> None:
-        """Start to connect to the backend that the preferences name, or to one of this Blender, which is started.
+        """Start to connect to the backend that the preferences name, or start one on this machine.
 
-        again: the last backend was lost, so a new one that does not start is tried again, a few times.
-        Raises PbrFitError where there is no backend to start.
+        again: the last backend was lost; if the new one does not start, try a few more times.
+        Raises PbrFitError if there is no backend to start.
         """
         address = preferences.backend_address.strip()
         self.connected = False
@@ -48,12 +49,12 @@ class BackendLink:
 
     @property
     def message(self) -> str:
-        """What is waited for while there is no connection."""
+        """What the link waits for while there is no connection."""
         wait = self._start_at - time.monotonic()
         return f"Starting the backend again in {wait:.0f} s" if wait > 0.5 else "Starting the backend"
 
     def poll(self) -> list[events.Event]:
-        """What the backend said since the last call. Raises BackendLost where it will say nothing more."""
+        """What the backend said since the last call. Raises BackendLost if it is gone."""
         if not self._command:
             return self._events()
         try:
@@ -74,11 +75,11 @@ class BackendLink:
         return self._events()
 
     def last_words(self) -> str:
-        """The end of a local backend's log, to follow a sentence of an error."""
+        """The end of a local backend's log, to append to a sentence of an error."""
         return self._backend.last_words() if self._backend is not None else ""
 
     def close(self) -> None:
-        """Cancel what runs there and end the connection. A local backend stays, for the next fit."""
+        """Cancel what runs in the backend and end the connection. A local backend stays for the next fit."""
         self.client.close()
 
     def _start(self) -> None:
@@ -88,13 +89,13 @@ class BackendLink:
     def _events(self) -> list[events.Event]:
         if not self._connecting:
             return []
-        taken = []
+        taken: list[events.Event] = []
         for event in self.client.poll():
             if isinstance(event, events.Connected):
                 self.connected = True
             elif isinstance(event, events.Disconnected):
                 if self._command:
-                    lose_local_backend()  # it lives, but is deaf
+                    lose_local_backend()  # it lives, but does not answer
                 raise BackendLost(f"The backend is gone: {event.reason}", "Resume the fit, or start it again.")
             elif isinstance(event, events.Failed) and event.code in LOST_CODES:
                 raise BackendLost(event.cause, event.cure)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist does to the file while a fit runs: undo, redo, save, load. The session is told."""
+"""Tell the session what the artist does to the file while a fit runs: undo, redo, save, load."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from . import session
 @persistent
 def file_will_change(*_arguments: object) -> None:
     """Before undo, redo, save and load."""
-    if session.current() is not None:
-        session.current().file_will_change()
+    current = session.current()
+    if current is not None:
+        current.file_will_change()
 
 
 @persistent
 def file_loaded(*_arguments: object) -> None:
     """After load."""
-    if session.current() is not None:
-        session.current().file_loaded()
+    current = session.current()
+    if current is not None:
+        current.file_loaded()
 
 
 @persistent
 def file_saved(*_arguments: object) -> None:
     """After save."""
-    if session.current() is not None:
-        session.current().file_saved()
+    current = session.current()
+    if current is not None:
+        current.file_saved()
 
 
 HANDLERS = {
@@ -41,12 +44,12 @@ HANDLERS = {
 
 
 def register() -> None:
-    """Have Blender tell."""
+    """Give the handlers to Blender."""
     for name, handler in HANDLERS.items():
         getattr(bpy.app.handlers, name).append(handler)
 
 
 def unregister() -> None:
-    """Tell no longer."""
+    """Take the handlers back."""
     for name, handler in HANDLERS.items():
         getattr(bpy.app.handlers, name).remove(handler)

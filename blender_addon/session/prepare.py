@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the click to jobs: checks, exports, and the copy of the file that the second Blender renders.
+"""From the click to a queue of fits: check, export, and save the copy of the file that the second Blender renders.
 
-All of it runs on the main thread, since only there the file holds still. Afterwards nothing more is read from it.
+All of it runs on the main thread, because the file changes only there. After it, nothing more is read from the file.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.process import save_copy
 from ..references.views import bounding_sphere, plan_views
 from ..settings.properties import fit_settings
-from .fit_queue import FitJob, FitQueue
+from .fit_queue import FitQueue, GroupFit
 from .session_status import SessionResult
 
 
 def new_folder() -> Path:
-    """A folder of its own for a session: beside Blender's temporary files, so that it goes with them at the latest."""
+    """A new folder for a session, among Blender's temporary files, so that it goes when they go."""
     return Path(tempfile.mkdtemp(prefix="pbrfit_", dir=bpy.app.tempdir or None))
 
 
-def keep_views(folder: Path) -> None:
-    """Remove what a session has no more use for once its jobs are over: the copy of the file."""
+def remove_copy(folder: Path) -> None:
+    """Remove the copy of the file, which nobody needs once the fits are over. The rendered views stay."""
     (folder / "copy.blend").unlink(missing_ok=True)
 
 
-def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> FitQueue:
-    """Check and export what `context` has selected; the scene is as before when this returns.
+def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> FitQueue:
+    """Check and export the selection of `context`; the scene is as before when this returns.
 
-    progress: called with 0..1. Raises PbrFitError where something stands in the way.
+    progress: called with 0..1. Raises PbrFitError if the checks find an error or the export fails.
     """
     depsgraph = context.evaluated_depsgraph_get()
     readings = Readings(depsgraph)
@@ -52,33 +52,33 @@ def prepare(context: bpy.types.Context, folder: Path, progress: Callable[[float]
     warnings = [str(finding) for finding in findings]
     environment = export_world(context.scene)
     plans = plan_groups(context, readings)
-    jobs = []
+    fits = []
     for number, plan in enumerate(plans):
         progress((number + 1) / (len(plans) + 2))
-        jobs.append(_job(context, depsgraph, readings, plan, folder / f"job_{number}", warnings))
+        fits.append(_group_fit(context, depsgraph, readings, plan, folder / f"group_{number}", warnings))
         if environment is not None:
-            jobs[-1].set_environment(environment)
-    # One world can be assigned: that of the first job.
-    for job in jobs[1:]:
-        job.options = dataclasses.replace(job.options, world_scene_uid=None)
+            fits[-1].set_environment(environment)
+    # Only one world can be assigned: that of the first fit.
+    for fit in fits[1:]:
+        fit.options = dataclasses.replace(fit.options, world_scene_uid=None)
     progress((len(plans) + 1) / (len(plans) + 2))
     save_copy(folder / "copy.blend")
-    return FitQueue(jobs)
+    return FitQueue(fits)
 
 
-def _job(
+def _group_fit(
     context: bpy.types.Context,
     depsgraph: bpy.types.Depsgraph,
     readings: Readings,
     plan: GroupPlan,
     folder: Path,
     warnings: list[str],
-) -> FitJob:
+) -> GroupFit:
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
     export = export_group(plan, context, depsgraph, readings)
-    centre, radius = bounding_sphere(export.world_positions)
-    views = plan_views(centre, radius, chosen.views, chosen.held_out_views, chosen.seed)
+    center, radius = bounding_sphere(export.world_positions)
+    views = plan_views(center, radius, chosen.views, chosen.held_out_views, chosen.seed)
     render_plan = {
         "blend": str(folder.parent / "copy.blend"),
         "scene": scene.name,
@@ -98,4 +98,4 @@ def _job(
     uv_map = next(item.uv_maps[first.uid] for item in plan.sets if first.uid in item.uv_maps)
     result = SessionResult(first.name, uv_map, render_plan, views, warnings)
     settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
-    return FitJob(plan, settings, options, dict(export.arrays), views, render_plan, folder, result)
+    return GroupFit(plan, settings, options, dict(export.arrays), views, render_plan, folder, result)

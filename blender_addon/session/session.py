@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one session of this Blender: what panels and operators ask for and what handlers tell."""
+"""The one session of this Blender, which panels and operators ask and handlers inform."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _current: OptimizeSession | None = None
 
 
 def current() -> OptimizeSession | None:
-    """The session of this Blender: running, or the last one; None before the first."""
+    """The session that runs, or the last one; None before the first."""
     return _current
 
 
@@ -57,14 +57,14 @@ def running() -> bool:
 
 
 def backend_device() -> str:
-    """The device on which the backend of the current or last session computes; empty while that is not known."""
+    """The device of the backend of the current or last session; empty while it is not known."""
     return _current.device if _current is not None else ""
 
 
 def start_session(
     context: bpy.types.Context, progress: Callable[[float], None] = lambda _fraction: None
 ) -> OptimizeSession:
-    """Start a new session in place of the last one. Raises PbrFitError as `OptimizeSession.start`."""
+    """Start a new session in place of the last one. Raises PbrFitError as `OptimizeSession.start` does."""
     global _current
     if running():
         raise PbrFitError("A fit is running already.", "Wait for it, or cancel it.")
@@ -75,7 +75,7 @@ def start_session(
 
 
 def end_session() -> None:
-    """Close and forget the session, if there is one."""
+    """Close the session, if there is one, and forget it."""
     global _current
     if _current is not None:
         _current.close()

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a session says of itself: where it is, how far, and what it leaves."""
+"""What a session says about itself: its state, its progress, and its results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..common.errors import PbrFitError
+from ..protocol.client import events
 from ..references.views import View
 
 IDLE, EXPORTING, STARTING, RENDERING, FITTING, APPLYING, DONE, FAILED, CANCELLED = (
@@ -15,9 +17,12 @@ FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
 WORKING_STATES = frozenset({STARTING, RENDERING, FITTING})
 CURVE_POINTS = 200
 STARTED, RENDERING_SHARE, ASSIGNING = 0.04, 0.6, 0.99  # of the progress bar
-# The parts of the rest that the phases of a fit take; each phase counts from 0 to 1. "fitting" is by far the longest.
+# Where each phase of a fit begins and ends in the rest of the bar; a phase counts from 0 to 1. "fitting" is by far the
+# longest.
 FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
 LAST_PHASES = (0.94, 1.0)
+
+Curve = tuple[tuple[float, float], ...]  # (seconds, PSNR in dB)
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,10 @@ class SessionStatus:
     """Where a session is.
 
     state: one of the names above; message: a sentence or two for the panel; fraction: 0..1 of the whole; iteration: of
-    the optimiser; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
-    the artist; job, jobs: the number of the group of objects it is at, from 1, and how many there are; curve: (seconds
-    since the fit began, PSNR in dB) of the current job, at most a few hundred points; can_resume: it failed since the
-    backend is gone, but goes on from where it was when resumed.
+    the optimizer; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
+    the artist; fit, fits: the number of the current fit, from 1, and how many there are; curve: (seconds since the fit
+    began, PSNR in dB) of the current fit, at most a few hundred points; can_resume: it failed because the backend is gone,
+    and can go on from where it was.
     """
 
     state: str = IDLE
@@ -39,9 +44,9 @@ class SessionStatus:
     seconds_left: float | None = None
     error: PbrFitError | None = None
     paused: bool = False
-    job: int = 1
-    jobs: int = 1
-    curve: tuple[tuple[float, float], ...] = ()
+    fit: int = 1
+    fits: int = 1
+    curve: Curve = ()
     can_resume: bool = False
 
     def moved(
@@ -53,17 +58,32 @@ class SessionStatus:
         psnr_db: float | None = None,
         seconds_left: float | None = None,
     ) -> SessionStatus:
-        """The status a step further; `fraction`: of the current job while it is worked on, else of all."""
-        whole = (self.job - 1 + fraction) / self.jobs if state in WORKING_STATES else fraction
+        """The status one step further; `fraction`: of the current fit while it runs, else of all."""
+        whole = (self.fit - 1 + fraction) / self.fits if state in WORKING_STATES else fraction
         return replace(
             self,
             state=state,
             message=message,
-            fraction=max(whole, self.fraction),  # a bar that goes back says nothing
+            fraction=max(whole, self.fraction),  # a bar must not go back
             iteration=iteration,
             psnr_db=psnr_db,
             seconds_left=seconds_left,
         )
+
+    def rendering(self, done: int, count: int, seconds: float) -> SessionStatus:
+        """The status after `done` of `count` views of the current fit, rendered in these seconds."""
+        left = seconds / done * (count - done) if done else None
+        message = f"Rendering references {done}/{count}"
+        return self.moved(RENDERING, message, STARTED + RENDERING_SHARE * done / count, seconds_left=left)
+
+    def fitting(self, event: events.Progress, seconds: float) -> SessionStatus:
+        """The status after what the backend reports, these seconds after the fit began."""
+        status = self
+        if event.psnr_db is not None:
+            status = replace(self, curve=with_point(self.curve, seconds, event.psnr_db))
+        fraction = fit_fraction(event.phase, event.fraction)
+        psnr = self.psnr_db if event.psnr_db is None else event.psnr_db
+        return status.moved(FITTING, event.message or event.phase, fraction, event.iteration, psnr, event.seconds_left)
 
     @property
     def finished(self) -> bool:
@@ -72,29 +92,29 @@ class SessionStatus:
 
     @property
     def cause(self) -> str:
-        """Why it failed; empty where it did not."""
+        """Why it failed; empty if it did not."""
         return self.error.cause if self.error is not None else ""
 
     @property
     def cure(self) -> str:
-        """What to do about it; empty where nothing failed."""
+        """What to do about it; empty if nothing failed."""
         return self.error.cure if self.error is not None else ""
 
 
 @dataclass
 class SessionResult:
-    """What a job leaves.
+    """What a fit leaves.
 
-    object_name, uv_map: what was fitted, of several objects the first; materials: names of all that were made;
-    material, original_materials (by slot, "": none) and world: the first object's; notes: what was done otherwise than
+    object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made;
+    material, original_materials (by slot, "": none) and world: the first object's; notes: what differs from what was
     chosen; files: result files by name; metrics: of the fit; seconds: by phase (export, start, render, fit, apply,
-    total), as far as the job had them; plan: of the references as given to the second Blender; views: all, held-out
-    included; warnings: what preflight had to say.
+    total), those that the fit had; plan: of the references, as the second Blender got it; views: all, held-out ones
+    included; warnings: of the preflight.
     """
 
     object_name: str
     uv_map: str
-    plan: dict
+    plan: dict[str, Any]
     views: list[View]
     warnings: list[str]
     material: str = ""
@@ -103,12 +123,12 @@ class SessionResult:
     world: str = ""
     notes: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def with_point(curve: tuple[tuple[float, float], ...], seconds: float, psnr_db: float) -> tuple:
-    """The curve with one more point; where it gets long, every second of the older points goes."""
+def with_point(curve: Curve, seconds: float, psnr_db: float) -> Curve:
+    """The curve with one more point; once it is long, every other one of the older points goes."""
     if curve and curve[-1][1] == psnr_db:
         return curve
     if len(curve) >= CURVE_POINTS:
@@ -117,7 +137,7 @@ def with_point(curve: tuple[tuple[float, float], ...], seconds: float, psnr_db: 
 
 
 def fit_fraction(phase: str, fraction: float) -> float:
-    """Where the progress bar is while the backend fits: 0..1 of a job, from the phase and its own 0..1."""
+    """Where the progress bar is while the backend fits: 0..1 of the current fit, from the phase and its own 0..1."""
     first, last = FIT_PHASES.get(phase, LAST_PHASES)
     start = STARTED + RENDERING_SHARE
     return start + (ASSIGNING - start) * (first + (last - first) * min(1.0, max(0.0, fraction)))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""About how long a fit takes and how much memory the backend needs, from the settings alone.
+"""Estimate how long a fit takes and how much memory the backend needs, from the settings only.
 
 The factors come from the demo on two cores (benchmarks/results/demo_2_cores.json: 71 million path samples in 93 s, an
 iteration 0.08 s, the table of 1.8 million samples 8 s and 0.34 GB) and from fits on an H200 (docs/performance.md). They
-are off by two easily: the artist's shaders and processor decide.
+can be wrong by a factor of two: the artist's shaders and processor decide.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Estimate:
     memory_bytes: float
 
     def text(self) -> str:
-        """In words for the panel."""
+        """The estimate in words, for the panel."""
         return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB"
 
 
 def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Estimate:
-    """Of one job: `settings` of the scene, evaluated triangles, sets of maps, and where the backend computes."""
+    """Estimate one fit from the scene's `settings`, its evaluated triangles, its sets of maps, and the backend's device."""
     cores = cores or os.cpu_count() or 1
     pixels = settings.view_size**2
     paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
@@ -63,7 +63,7 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
 
 
 def rounded_time(seconds: float) -> str:
-    """To one and a half digits: "40 s", "3 min", "1.5 h"."""
+    """A time, rounded: "40 s", "3 min", "1.5 h"."""
     if seconds < 90.0:
         return f"{max(10, round(seconds / 10.0) * 10)} s"
     if seconds < 5400.0:

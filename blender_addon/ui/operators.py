@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist can do, as operators: thin shells around the session."""
+"""Operators that start and control a fit: thin shells around the session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.1
 
 
 def poll_session() -> float | None:
-    """Blender's timer: move the session on; None ends the timer."""
+    """Blender's timer: poll the session; None ends the timer."""
     running = session.current()
     if running is None:
         return None
@@ -29,7 +29,7 @@ def poll_session() -> float | None:
 
 
 def announced(context: bpy.types.Context) -> Callable[[float], None]:
-    """The progress of the export, which Blender waits for: said in the sidebar before, then shown at the mouse."""
+    """A function that shows the progress of the export, while Blender waits: first in the sidebar, then at the mouse."""
     if bpy.app.background:
         return lambda _fraction: None
     manager = context.window_manager
@@ -45,13 +45,13 @@ def announced(context: bpy.types.Context) -> Callable[[float], None]:
 
 
 def start_timer() -> None:
-    """Have the session polled from now on, also when another file is loaded."""
+    """Poll the session from now on, also after another file is loaded."""
     if not bpy.app.timers.is_registered(poll_session):
         bpy.app.timers.register(poll_session, first_interval=POLL_SECONDS, persistent=True)
 
 
 def stop_timer() -> None:
-    """Poll no longer."""
+    """Stop polling."""
     if bpy.app.timers.is_registered(poll_session):
         bpy.app.timers.unregister(poll_session)
 
@@ -81,7 +81,7 @@ class PBRFIT_OT_optimize(bpy.types.Operator):
         finally:
             if not bpy.app.background:
                 context.window_manager.progress_end()
-        for warning in started.result.warnings:
+        for warning in started.results[0].warnings:
             self.report({"WARNING"}, warning)
         if not bpy.app.background:
             start_timer()
@@ -89,7 +89,7 @@ class PBRFIT_OT_optimize(bpy.types.Operator):
 
 
 class PBRFIT_OT_cancel(bpy.types.Operator):
-    """Stop the running fit. Nothing of the file has changed"""
+    """Stop the running fit. The file stays as it was"""
 
     bl_idname = "pbrfit.cancel"
     bl_label = "Cancel"
@@ -106,14 +106,16 @@ class PBRFIT_OT_cancel(bpy.types.Operator):
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Stop the second Blender and the backend's job."""
         stop_timer()
-        session.current().cancel()
+        running = session.current()
+        if running is not None:
+            running.cancel()
         redraw_sidebars()
         self.report({"INFO"}, "The fit was cancelled")
         return {"FINISHED"}
 
 
 class PBRFIT_OT_pause(bpy.types.Operator):
-    """Let the running fit rest, so that the machine is free for other work; or let it go on"""
+    """Pause the running fit, so that the machine is free for other work, or let it go on"""
 
     bl_idname = "pbrfit.pause"
     bl_label = "Pause"
@@ -121,25 +123,27 @@ class PBRFIT_OT_pause(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """There must be work that can rest."""
-        if not session.running() or not session.current().can_pause:
-            cls.poll_message_set("No fit is at work")
+        """There must be work to pause."""
+        running = session.current()
+        if running is None or not running.can_pause:
+            cls.poll_message_set("There is no fit to pause")
             return False
         return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Pause, or go on."""
         running = session.current()
-        if running.status.paused:
-            running.go_on()
-        else:
-            running.pause()
+        if running is not None:
+            if running.status.paused:
+                running.go_on()
+            else:
+                running.pause()
         redraw_sidebars()
         return {"FINISHED"}
 
 
 class PBRFIT_OT_apply_now(bpy.types.Operator):
-    """End the fit early: take the maps as good as they are now"""
+    """End the fit early and take the maps as they are now"""
 
     bl_idname = "pbrfit.apply_now"
     bl_label = "Apply Now"
@@ -148,14 +152,17 @@ class PBRFIT_OT_apply_now(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """The fit must have begun to change the maps."""
-        if not session.running() or not session.current().can_apply_now:
+        running = session.current()
+        if running is None or not running.can_apply_now:
             cls.poll_message_set("There are no maps yet: wait until the fit itself runs")
             return False
         return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        """Ask the backend for what it has."""
-        session.current().apply_now()
+        """Ask the backend for the maps that it has."""
+        running = session.current()
+        if running is not None:
+            running.apply_now()
         redraw_sidebars()
         return {"FINISHED"}
 
@@ -177,9 +184,12 @@ class PBRFIT_OT_resume(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Go on, polled by the timer."""
+        """Resume the session and poll it by the timer."""
+        last = session.current()
+        if last is None:
+            return {"CANCELLED"}
         try:
-            session.current().resume(context)
+            last.resume(context)
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -190,7 +200,7 @@ class PBRFIT_OT_resume(bpy.types.Operator):
 
 
 class PBRFIT_OT_dismiss(bpy.types.Operator):
-    """Put the outcome of the last fit away. What it made stays"""
+    """Remove the outcome of the last fit from the panel. Its materials stay"""
 
     bl_idname = "pbrfit.dismiss"
     bl_label = "Dismiss"

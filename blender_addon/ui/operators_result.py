@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist can do with a result: compare, revert, fit again, save the maps."""
+"""Operators on a result: compare, revert, fit again, save the maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from ..assign import materials as assign
-from ..assign import memory as assign_memory
-from ..assign import saved_maps
+from ..assign import materials, memory, saved_maps
 from ..common.errors import PbrFitError
-from ..export.plan import target_objects
+from ..export.plan import GroupPlan, target_objects
 from ..session import session
 from ..settings.properties import use_values
 
@@ -21,11 +21,13 @@ MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEI
 
 def fitted_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected objects (or the active one) that remember a fit."""
-    return [item for item in target_objects(context) if next(assign_memory.remembered(item), None) is not None]
+    return [item for item in target_objects(context) if next(memory.remembered(item), None) is not None]
 
 
 class ResultOperator:
-    """What needs an object with a fitted material, in a mode in which undo keeps materials."""
+    """An operator that needs an object with a fitted material, in a mode in which undo keeps materials."""
+
+    poll_message_set: Callable[[str], None]  # from `bpy.types.Operator`
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -40,37 +42,37 @@ class ResultOperator:
 
 
 class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
-    """Switch the selected objects between their original and their fitted materials, in place"""
+    """Switch the selected objects between their original and their fitted materials"""
 
     bl_idname = "pbrfit.compare"
     bl_label = "Compare"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Show the other ones."""
+        """Show the other materials."""
         targets = fitted_targets(context)
-        fitted = assign_memory.shown(targets) == "ORIGINAL"
-        assign_memory.show(context.scene, targets, fitted)
+        fitted = memory.shown(targets) == "ORIGINAL"
+        memory.show(context.scene, targets, fitted)
         self.report({"INFO"}, "Fitted materials are shown" if fitted else "Original materials are shown")
         return {"FINISHED"}
 
 
 class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
-    """Put the materials back that the selected objects had before their fit, and remove the fitted ones"""
+    """Give the selected objects back the materials of before their fit, and remove the fitted ones"""
 
     bl_idname = "pbrfit.revert"
     bl_label = "Revert"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put them back."""
-        names = assign_memory.revert(context.scene, fitted_targets(context))
-        self.report({"INFO"}, "Taken off: " + ", ".join(f'"{name}"' for name in names))
+        """Put the original materials back."""
+        names = memory.revert(context.scene, fitted_targets(context))
+        self.report({"INFO"}, "Removed: " + ", ".join(f'"{name}"' for name in names))
         return {"FINISHED"}
 
 
 class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
-    """Show the originals of the selected objects and fit them again with the settings of their last fit"""
+    """Show the originals of the selected objects and fit them again, with the settings of their last fit"""
 
     bl_idname = "pbrfit.fit_again"
     bl_label = "Fit Again"
@@ -78,38 +80,39 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One fit at a time, and there must have been one."""
+        """Only one fit at a time, and there must be a fitted material."""
         if session.running():
             cls.poll_message_set("A fit is running: wait for it, or cancel it")
             return False
         return super().poll(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Take the settings into the scene and start."""
+        """Copy the settings to the scene and start."""
         targets = fitted_targets(context)
-        material = next((item for target in targets for item in assign.fitted_materials(target)), None)
+        material = next((item for target in targets for item in materials.fitted_materials(target)), None)
         if material is None:
             self.report({"ERROR"}, "The fitted material was deleted, and the settings with it")
             return {"CANCELLED"}
-        use_values(context.scene.pbrfit, assign.record_of(material)["scene_settings"])
-        shown = assign_memory.shown(targets)
-        assign_memory.show(context.scene, targets, fitted=False)
+        use_values(context.scene.pbrfit, materials.record_of(material)["scene_settings"])
+        shown = memory.shown(targets)
+        memory.show(context.scene, targets, fitted=False)
         try:
-            return bpy.ops.pbrfit.optimize()
+            started: set[str] = bpy.ops.pbrfit.optimize()
+            return started
         except RuntimeError as error:
-            assign_memory.show(context.scene, targets, fitted=shown == "FITTED")
+            memory.show(context.scene, targets, fitted=shown == "FITTED")
             self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
             return {"CANCELLED"}
 
 
 class PBRFIT_OT_save_maps(bpy.types.Operator):
-    """Save the fitted maps of the selected objects as files in a folder. No file is overwritten"""
+    """Save the fitted maps of the selected objects as files in a folder. It overwrites no file"""
 
     bl_idname = "pbrfit.save_maps"
     bl_label = "Save Maps"
     bl_options = {"REGISTER"}
 
-    directory: StringProperty(name="Folder", description="Where the maps are saved", subtype="DIR_PATH")
+    directory: StringProperty(name="Folder", description="Where to save the maps", subtype="DIR_PATH")
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     @classmethod
@@ -126,11 +129,11 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Save them."""
+        """Save the maps."""
         folder = Path(bpy.path.abspath(self.directory))
         targets = fitted_targets(context)
-        owners = [material for target in targets for material in assign.fitted_materials(target)]
-        light = assign_memory.learned_world(context.scene, targets)
+        owners = [material for target in targets for material in materials.fitted_materials(target)]
+        light = memory.learned_world(context.scene, targets)
         try:
             files = saved_maps.save_images([*owners, *([light] if light is not None else [])], folder)
             for plan, result_files in unassigned(session.current()):
@@ -142,8 +145,8 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def unassigned(current: session.OptimizeSession | None) -> list[tuple]:
-    """Plans and result files of jobs of the session that have maps but no material in the file (as after undo)."""
+def unassigned(current: session.OptimizeSession | None) -> list[tuple[GroupPlan, dict[str, bytes]]]:
+    """Plans and result files of the session's fits that have maps but no material in the file, for example after undo."""
     if current is None:
         return []
     return [
@@ -153,20 +156,20 @@ def unassigned(current: session.OptimizeSession | None) -> list[tuple]:
     ]
 
 
-def draw_object_menu(self, _context: bpy.types.Context) -> None:
-    """The entry of the Object menu, which also brings the operators into the search."""
+def draw_object_menu(self: Any, _context: bpy.types.Context) -> None:
+    """Add an entry to the Object menu; it also makes Blender's search find the operators."""
     self.layout.separator()
     self.layout.menu(PBRFIT_MT_object.bl_idname)
 
 
 class PBRFIT_MT_object(bpy.types.Menu):
-    """Fit materials to the look of objects, and what to do with the result"""
+    """Fit materials to the look of objects, and work with the result"""
 
     bl_idname = "PBRFIT_MT_object"
     bl_label = "PBRfit"
 
     def draw(self, _context: bpy.types.Context) -> None:
-        """Draw it."""
+        """Draw the menu."""
         layout = self.layout
         layout.operator("pbrfit.check", icon="VIEWZOOM")
         layout.operator("pbrfit.optimize", icon="MATERIAL")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Setting up and checking the backend, as operators: thin shells around what works in threads, and the timer that looks."""
+"""Operators that set up and check the backend. The work is done in threads; a timer shows how far it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..common.errors import PbrFitError
 from ..common.redraw import redraw_preferences
 from ..session import session
 from ..settings.preferences import addon_preferences
-from ..setup import state as setup_state
+from ..setup import state
 from ..setup.backend_environment import environments_folder, forget
 from ..setup.backend_process import stop_local_backend
 from ..setup.torch_builds import torch_build
@@ -21,26 +21,26 @@ OFFLINE = "Allow Online Access is off: turn it on in Preferences > System > Netw
 
 
 def poll_setup() -> float | None:
-    """Blender's timer: take over what has finished, and show how far the rest is; None ends the timer."""
-    busy = setup_state.poll()
+    """Blender's timer: take in what has finished, and show how far the rest is; None ends the timer."""
+    busy = state.poll()
     redraw_preferences()
     return POLL_SECONDS if busy else None
 
 
 def start_timer() -> None:
-    """Have the state polled from now on, also when another file is loaded; without a window the caller polls."""
+    """Poll the state from now on, also after another file is loaded; without a window the caller polls."""
     if not bpy.app.background and not bpy.app.timers.is_registered(poll_setup):
         bpy.app.timers.register(poll_setup, first_interval=POLL_SECONDS, persistent=True)
 
 
 def stop_timer() -> None:
-    """Poll no longer."""
+    """Stop polling."""
     if bpy.app.timers.is_registered(poll_setup):
         bpy.app.timers.unregister(poll_setup)
 
 
 class PBRFIT_OT_check_backend(bpy.types.Operator):
-    """Find out whether the backend works, and if not, why and what to do. Takes some seconds, in which Blender goes on"""
+    """Find out whether the backend works, and if not, why and what to do. It takes some seconds; Blender does not wait"""
 
     bl_idname = "pbrfit.check_backend"
     bl_label = "Check Backend"
@@ -48,15 +48,15 @@ class PBRFIT_OT_check_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """One check at a time, and none of what is being set up."""
-        if setup_state.check() is not None or setup_state.setting_up():
+        """Only one check at a time, and none during a setup."""
+        if state.check() is not None or state.setting_up():
             cls.poll_message_set("Wait for the check or the setup that runs")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start it; the preferences show what it finds."""
-        setup_state.start_check(addon_preferences(context))
+        """Start the check; the preferences show what it finds."""
+        state.start_check(addon_preferences(context))
         start_timer()
         return {"FINISHED"}
 
@@ -70,8 +70,8 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """Blender must be allowed online, and nothing may use what is changed."""
-        if setup_state.setting_up():
+        """Online access must be allowed, and nothing may use what the setup changes."""
+        if state.setting_up():
             cls.poll_message_set("The backend is being set up")
             return False
         if session.running():
@@ -83,13 +83,13 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start it; the preferences show how far it is."""
+        """Start the setup; the preferences show how far it is."""
         preferences = addon_preferences(context)
-        setup_state.close_check()
-        stop_local_backend()  # it may hold files that are replaced
+        state.close_check()
+        stop_local_backend()  # it may hold files that the setup replaces
         try:
             build = torch_build(preferences.torch_choice)
-            setup_state.start_setup(build, bpy.path.abspath(preferences.base_python.strip()))
+            state.start_setup(build, bpy.path.abspath(preferences.base_python.strip()))
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -98,7 +98,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
 
 
 class PBRFIT_OT_cancel_setup(bpy.types.Operator):
-    """Stop setting up the backend. What was made so far is removed"""
+    """Stop the setup of the backend, and remove what it has installed so far"""
 
     bl_idname = "pbrfit.cancel_setup"
     bl_label = "Cancel"
@@ -107,19 +107,19 @@ class PBRFIT_OT_cancel_setup(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """There must be something to cancel."""
-        if not setup_state.setting_up():
+        if not state.setting_up():
             cls.poll_message_set("Nothing is being set up")
             return False
         return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        """End pip and what it started."""
-        setup_state.cancel_setup()
+        """End pip and the processes that it started."""
+        state.cancel_setup()
         return {"FINISHED"}
 
 
 class PBRFIT_OT_remove_backend(bpy.types.Operator):
-    """Delete the environment that was set up for the backend, to free its room on the disk"""
+    """Delete the environment of the backend, to free its space on the disk"""
 
     bl_idname = "pbrfit.remove_backend"
     bl_label = "Remove Backend"
@@ -127,8 +127,8 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """It must be there, and not be in use."""
-        if setup_state.setting_up() or session.running():
+        """The environment must exist, and must not be in use."""
+        if state.setting_up() or session.running():
             cls.poll_message_set("The backend is in use")
             return False
         if not environments_folder().is_dir():
@@ -137,12 +137,13 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first: it takes a download to have it back."""
-        return context.window_manager.invoke_confirm(self, event)
+        """Ask first: setting it up again takes a download."""
+        answer: set[str] = context.window_manager.invoke_confirm(self, event)
+        return answer
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """End the backend and remove its files."""
-        setup_state.close()
+        state.close()
         stop_local_backend()
         folder = environments_folder()
         forget(folder)
@@ -153,16 +154,16 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
 
 
 class PBRFIT_OT_copy_public_key(bpy.types.Operator):
-    """Copy this Blender's public key, which a backend on another machine must know before it answers"""
+    """Copy this Blender's public key. A backend on another machine must know it before it answers"""
 
     bl_idname = "pbrfit.copy_public_key"
     bl_label = "Copy"
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Copy it to the clipboard."""
+        """Copy the key to the clipboard."""
         try:
-            context.window_manager.clipboard = setup_state.public_key()
+            context.window_manager.clipboard = state.public_key()
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -188,6 +189,6 @@ def register() -> None:
 def unregister() -> None:
     """End what runs, stop the timer and unregister the operators."""
     stop_timer()
-    setup_state.close()
+    state.close()
     for item in reversed(CLASSES):
         bpy.utils.unregister_class(item)

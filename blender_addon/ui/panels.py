@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import replace
+from typing import Any
 
 import bpy
 
-from ..assign import memory as assign_memory
+from ..assign import memory
 from ..assign.images import FILES
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
@@ -27,7 +28,7 @@ MAP_LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
 
 
 def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """A paragraph, wrapped to the sidebar's width."""
+    """Draw a paragraph, wrapped to the sidebar's width."""
     scale = context.preferences.system.ui_scale
     characters = max(16, int((context.region.width / scale - 60.0) / POINTS_FOR_EACH_CHARACTER))
     column = layout.column(align=True)
@@ -44,7 +45,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_text(status: SessionStatus) -> str:
-    """Part done, time left and PSNR of a running fit, as far as they are known."""
+    """The part done, the time left and the PSNR of a running fit, as far as they are known."""
     parts = [f"{status.fraction:.0%}"]
     if status.paused:
         parts.append("paused")
@@ -56,7 +57,7 @@ def progress_text(status: SessionStatus) -> str:
 
 
 def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> int:
-    """Triangles of a mesh as the viewport shows it; nothing is evaluated for it."""
+    """The triangles of a mesh as the viewport shows it; evaluates nothing."""
     mesh = scene_object.data
     if scene_object.mode == "OBJECT" and layer.depsgraph is not None:
         evaluated = scene_object.evaluated_get(layer.depsgraph).data
@@ -65,7 +66,7 @@ def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -
 
 
 def estimate_for(context: bpy.types.Context) -> Estimate | None:
-    """What fitting the targets takes, all jobs together, the most memory of them at most; None without a mesh."""
+    """What it takes to fit the targets: the time of all fits, the memory of the largest; None without a mesh."""
     settings = context.scene.pbrfit
     targets = [item for item in target_objects(context) if item.type == "MESH"]
     if not targets:
@@ -79,15 +80,15 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
 
 
 def gpu_known(context: bpy.types.Context) -> bool | None:
-    """Whether the next fit computes on a GPU, by the settings or what the last backend said; None while not known."""
-    device = context.scene.pbrfit.device
+    """Whether the next fit runs on a GPU, from the settings or from the last backend; None if unknown."""
+    device: str = context.scene.pbrfit.device
     device = session.backend_device() if device == "auto" else device
     return device.lower().startswith("cuda") if device else None
 
 
-def grouped(targets: list[bpy.types.Object]) -> list[set]:
-    """The materials of the objects, in groups that share one: about as many as there will be jobs."""
-    groups: list[set] = []
+def grouped(targets: list[bpy.types.Object]) -> list[set[Any]]:
+    """The materials of the objects, in groups that share one. There will be about as many fits."""
+    groups: list[set[Any]] = []
     for item in targets:
         mine = {slot.material for slot in item.material_slots} - {None}
         joined = [group for group in groups if group & mine]
@@ -104,7 +105,7 @@ class SidebarPanel:
 
 
 class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
-    """State, what will be fitted, and the button."""
+    """The state, what will be fitted, and the button."""
 
     bl_idname = "PBRFIT_PT_fit"
     bl_label = "PBRfit"
@@ -112,7 +113,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw what applies: a running fit, or the next one and the outcome of the last."""
         current = session.current()
-        if session.running():
+        if current is not None and session.running():
             self.draw_running(context, current)
             return
         self.draw_ready(context)
@@ -120,13 +121,13 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             self.draw_outcome(context, current)
 
     def draw_running(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
-        """Progress, the maps as they grow, and what can be done."""
+        """The progress, the live maps, and the buttons for a running fit."""
         layout, status = self.layout, current.status
-        if not current.plans:  # it is being exported, which nothing can interrupt
+        if not current.plans:  # the export runs, and nothing can interrupt it
             draw_text(context, layout, status.message)
             return
-        if status.jobs > 1:
-            layout.label(text=f"Fit {status.job} of {status.jobs}: {current.plans[status.job - 1].objects[0].name}")
+        if status.fits > 1:
+            layout.label(text=f"Fit {status.fit} of {status.fits}: {current.plans[status.fit - 1].objects[0].name}")
         draw_text(context, layout, status.message)
         layout.progress(factor=status.fraction, type="BAR", text=progress_text(status))
         column = layout.column(align=True)
@@ -137,7 +138,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         column.operator("pbrfit.apply_now", icon="CHECKMARK")
         if len(status.curve) > 1:
             row = layout.row()
-            key = (status.job, len(status.curve), status.curve[-1])
+            key = (status.fit, len(status.curve), status.curve[-1])
             row.template_icon(thumbnails.icon("curve", key, thumbnails.curve_picture(status.curve)), scale=5.0)
             column = row.column(align=True)
             column.label(text=f"{status.psnr_db:.1f} dB" if status.psnr_db is not None else "")
@@ -146,23 +147,23 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         self.draw_thumbnails(current)
 
     def draw_thumbnails(self, current: session.OptimizeSession) -> None:
-        """The maps of the first sets of the running job."""
-        sets = current.plans[current.status.job - 1].sets
-        for number in sorted({number for number, _ in current.maps.previews})[:MOST_THUMBNAIL_SETS]:
+        """The live maps of the first sets of the running fit."""
+        sets = current.plans[current.status.fit - 1].sets
+        for number in sorted({number for number, _ in current.maps.images})[:MOST_THUMBNAIL_SETS]:
             if len(sets) > 1:
                 tile = f", tile {sets[number].tile}" if sets[number].tile else ""
                 self.layout.label(text=f"{sets[number].name}{tile}", icon="MATERIAL")
             row = self.layout.row(align=True)
             for name, label in MAP_LABELS.items():
-                pixels = current.maps.previews.get((number, name))
+                pixels = current.maps.images.get((number, name))
                 if pixels is not None:
                     column = row.column(align=True)
-                    version = (current.status.job, current.maps.version)
+                    version = (current.status.fit, current.maps.version)
                     column.template_icon(thumbnails.icon(f"{number} {name}", version, pixels), scale=4.0)
                     column.label(text=label)
 
     def draw_ready(self, context: bpy.types.Context) -> None:
-        """What will be fitted, what it takes, what stands in the way, and the buttons."""
+        """What will be fitted, what it takes, what prevents it, and the buttons."""
         layout = self.layout
         targets = target_objects(context)
         findings = preflight.quick_findings(context)
@@ -211,13 +212,13 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
                 button.target = finding.target
 
     def draw_result_buttons(self, context: bpy.types.Context) -> None:
-        """What can be done with a result."""
+        """The buttons for a result."""
         targets = fitted_targets(context)
         if not targets and not unassigned(session.current()):
             return
         column = self.layout.column(align=True)
         if targets:
-            fitted = assign_memory.shown(targets) == "FITTED"
+            fitted = memory.shown(targets) == "FITTED"
             column.label(text="Shown: fitted" if fitted else "Shown: original", icon="HIDE_OFF")
             text = "Show Original" if fitted else "Show Fitted"
             column.operator("pbrfit.compare", text=text, icon="UV_SYNC_SELECT")
@@ -238,17 +239,19 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             draw_text(context, box, status.message, "CHECKMARK")
             if status.psnr_db is not None:
                 box.label(text=f"Held-out views: {status.psnr_db:.1f} dB")
-            if "total" in current.result.seconds:
-                box.label(text=f"Took {duration(current.result.seconds['total'])}")
+            total = current.result.seconds.get("total") if current.result is not None else None
+            if total is not None:
+                box.label(text=f"Took {duration(total)}")
         else:
             draw_text(context, box, status.message)
         box.operator("pbrfit.dismiss", icon="X")
 
 
 class SettingsPanel(SidebarPanel):
-    """Settings that wait while a fit runs."""
+    """Settings of the next fit, disabled while a fit runs. A panel says by `draw_settings` which."""
 
     bl_options = {"DEFAULT_CLOSED"}
+    layout: bpy.types.UILayout  # from `bpy.types.Panel`
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the scene's settings."""
@@ -257,6 +260,10 @@ class SettingsPanel(SidebarPanel):
         layout.use_property_decorate = False
         layout.enabled = not session.running()
         self.draw_settings(context, layout)
+
+    def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+        """Draw the settings of this panel."""
+        raise NotImplementedError
 
 
 class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
@@ -267,7 +274,7 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     bl_parent_id = "PBRFIT_PT_fit"
 
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-        """What is fitted to what, and how well."""
+        """Quality, references, light and device."""
         settings = context.scene.pbrfit
         for name in ("quality", "resolution"):
             layout.prop(settings, name)
@@ -284,14 +291,14 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
 
 
 class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
-    """Which maps there will be, what they are called, and where they are kept."""
+    """Which maps there will be, their names, and where they are kept."""
 
     bl_idname = "PBRFIT_PT_maps"
     bl_label = "Maps"
     bl_parent_id = "PBRFIT_PT_fit"
 
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-        """Draw them."""
+        """The maps and where they go."""
         settings = context.scene.pbrfit
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):

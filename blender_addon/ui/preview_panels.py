@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panels of the preview, in the sidebar and in the properties; and Blender's own panels that hold for it too."""
+"""The panels of the preview, in the sidebar and in the properties; and Blender's own panels that the preview uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import bpy
 
-from ..preview.engine import hub as preview_hub
+from ..preview.engine import hub
 from ..settings.preview import ENGINE, draws_preview, redraw_previews
 from .panels import SidebarPanel, draw_text
 
 OTHER_ENGINE = "CYCLES"
 MOST_NOTES = 4
-# Blender's panels for engines that know nodes: they are not marked as those for any engine.
+# Blender's panels for engines that use nodes. Unlike others, they are not marked as panels for any engine.
 NODE_PANELS = frozenset(
     {
         "EEVEE_MATERIAL_PT_context_material",
@@ -22,19 +23,19 @@ NODE_PANELS = frozenset(
         "MATERIAL_PT_preview",
     }
 )
-# Panels for any engine, of things that the preview does not draw.
+# Panels for any engine that are about things the preview does not draw.
 WITHOUT_EFFECT = ("freestyle", "gpencil", "grease_pencil", "greasepencil", "simplify", "stereoscopy", "volume")
 
 
-def subclasses_of(kind: type) -> Iterator[type]:
-    """All classes that come from a class."""
+def subclasses_of(kind: Any) -> Iterator[Any]:
+    """All classes that derive from a class."""
     for below in kind.__subclasses__():
         yield below
         yield from subclasses_of(below)
 
 
-def panels_of_blender() -> list[type]:
-    """Blender's own panels that hold for the preview."""
+def panels_of_blender() -> list[Any]:
+    """Blender's own panels that the preview uses."""
     found = []
     for panel in subclasses_of(bpy.types.Panel):
         engines = vars(panel).get("COMPAT_ENGINES")
@@ -53,7 +54,7 @@ class PBRFIT_PT_preview(SidebarPanel, bpy.types.Panel):
     bl_parent_id = "PBRFIT_PT_fit"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the button that turns it on, or what can be chosen."""
+        """Draw the button that turns the preview on, or its settings."""
         layout = self.layout
         if not draws_preview(context.scene) or context.space_data.shading.type != "RENDERED":
             layout.operator("pbrfit.show_preview", icon="SHADING_RENDERED")
@@ -64,21 +65,21 @@ class PBRFIT_PT_preview(SidebarPanel, bpy.types.Panel):
 
 
 def draw_settings(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-    """The settings of the preview, and what it says."""
+    """The settings of the preview, and its status lines."""
     settings = context.scene.pbrfit_preview
     layout.use_property_split = True
     layout.use_property_decorate = False
     layout.prop(settings, "show")
     layout.prop(settings, "draw_with")
-    for text, icon in preview_hub.lines(context.scene):
+    for text, icon in hub.lines(context.scene):
         draw_text(context, layout, text, icon)
-    if preview_hub.can_connect():
+    if hub.can_connect():
         layout.operator("pbrfit.connect_preview", icon="FILE_REFRESH")
 
 
 def draw_notes(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-    """What is shown otherwise than Blender would."""
-    for note in preview_hub.notes()[:MOST_NOTES]:
+    """How the preview differs from what Blender would show."""
+    for note in hub.notes()[:MOST_NOTES]:
         draw_text(context, layout, note, "INFO")
 
 
@@ -96,13 +97,13 @@ class PropertiesPanel:
 
 
 class PBRFIT_PT_preview_settings(PropertiesPanel, bpy.types.Panel):
-    """What the preview shows, and how it is drawn."""
+    """What the preview shows, and what draws it."""
 
     bl_idname = "PBRFIT_PT_preview_settings"
     bl_label = "Preview"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw them."""
+        """Draw the panel."""
         draw_settings(context, self.layout)
         draw_notes(context, self.layout)
 
@@ -114,7 +115,7 @@ class PBRFIT_PT_preview_sampling(PropertiesPanel, bpy.types.Panel):
     bl_label = "Sampling"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw them."""
+        """Draw the panel."""
         layout, settings = self.layout, context.scene.pbrfit_preview
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -129,20 +130,20 @@ class PBRFIT_PT_preview_film(PropertiesPanel, bpy.types.Panel):
     bl_label = "Film"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw it."""
+        """Draw the panel."""
         self.layout.use_property_split = True
         self.layout.prop(context.scene.render, "film_transparent", text="Transparent")
 
 
 class PBRFIT_PT_preview_passes(PropertiesPanel, bpy.types.Panel):
-    """Passes of a render."""
+    """The passes of a render."""
 
     bl_idname = "PBRFIT_PT_preview_passes"
     bl_label = "Passes"
     bl_context = "view_layer"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw them."""
+        """Draw the panel."""
         layout, layer = self.layout, context.view_layer
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -163,11 +164,11 @@ class PBRFIT_OT_show_preview(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """It is for a 3D view."""
+        """Only for a 3D view."""
         return context.space_data is not None and context.space_data.type == "VIEW_3D"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Choose engine and shading, and remember what they were."""
+        """Choose engine and shading, and remember the previous ones."""
         scene, shading = context.scene, context.space_data.shading
         if not draws_preview(scene):
             scene.pbrfit_preview.engine_before = scene.render.engine
@@ -179,7 +180,7 @@ class PBRFIT_OT_show_preview(bpy.types.Operator):
 
 
 class PBRFIT_OT_end_preview(bpy.types.Operator):
-    """Go back to the render engine and the shading of before"""
+    """Go back to the previous render engine and shading"""
 
     bl_idname = "pbrfit.end_preview"
     bl_label = "End Preview"
@@ -187,15 +188,15 @@ class PBRFIT_OT_end_preview(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """It is for a 3D view with the preview."""
+        """Only for a 3D view with the preview."""
         return context.space_data is not None and context.space_data.type == "VIEW_3D" and draws_preview(context.scene)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Take back what `Show Preview` chose."""
+        """Undo what `Show Preview` chose."""
         scene, settings = context.scene, context.scene.pbrfit_preview
         try:
             scene.render.engine = settings.engine_before or OTHER_ENGINE
-        except TypeError:  # its add-on is gone
+        except TypeError:  # the engine's add-on is gone
             scene.render.engine = OTHER_ENGINE
         context.space_data.shading.type = settings.shading_before or "MATERIAL"
         return {"FINISHED"}
@@ -209,8 +210,8 @@ class PBRFIT_OT_connect_preview(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        """Forget that it was lost; the next frame asks for it."""
-        preview_hub.connect_again()
+        """Forget that the backend was lost; the next frame asks for it."""
+        hub.connect_again()
         redraw_previews()
         return {"FINISHED"}
 
@@ -225,11 +226,11 @@ CLASSES = (
     PBRFIT_PT_preview_film,
     PBRFIT_PT_preview_passes,
 )
-_joined: list[type] = []
+_joined: list[Any] = []
 
 
 def register() -> None:
-    """Register the panels, and have Blender's own shown for the engine."""
+    """Register the panels, and show Blender's own for the engine."""
     for item in CLASSES:
         bpy.utils.register_class(item)
     for panel in panels_of_blender():
@@ -238,7 +239,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take all of it back."""
+    """Undo `register`."""
     for panel in _joined:
         panel.COMPAT_ENGINES.discard(ENGINE)
     _joined.clear()

@@ -65,7 +65,7 @@ def test_a_missing_backend_is_said(blender: WindowBlender, screenshots: Path) ->
     state = blender.next_state()
     assert any("The backend was not found" in finding and "Set Up Backend" in finding for finding in state["findings"])
     blender.screenshot(screenshots / "11_no_backend.png")
-    blender.click("pbrfit.optimize")  # greyed out
+    blender.click("pbrfit.optimize")  # grayed out
     assert blender.next_state()["session"] == ""
 
 

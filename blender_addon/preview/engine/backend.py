@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The preview's own connection to the backend that the preferences name, or to that of this Blender, which is started."""
+"""The preview's own connection to the backend that the preferences name, or to one that this Blender starts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ENDING = frozenset({"unreachable", "address", "key", "version", "internal"})
 
 
 class PreviewBackend:
-    """A client for frames and lights, and the process of the backend where that is on this machine. Never waits."""
+    """A client for frames and lights, and the process of the backend if it is on this machine. Never waits."""
 
     def __init__(self, preferences: PBRFIT_AddonPreferences) -> None:
-        """Start to connect. Raises PbrFitError where there is no backend to start."""
+        """Start to connect. Raises PbrFitError if there is no backend to start."""
         address = preferences.backend_address.strip()
         self.connected = False
         self.device = ""
@@ -37,7 +37,7 @@ class PreviewBackend:
             raise
 
     def poll(self) -> list[events.PreviewEvent]:
-        """What the backend said since the last call. Raises PbrFitError where it will say nothing more."""
+        """What the backend said since the last call. Raises PbrFitError if it will say nothing more."""
         if self._process is not None:
             address = self._process.poll_address()
             if address is not None and not self._connecting:
@@ -57,5 +57,5 @@ class PreviewBackend:
         return taken
 
     def close(self) -> None:
-        """End the connection. A backend of this Blender stays."""
+        """End the connection. A backend that this Blender started stays."""
         self.client.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The preview's connections to the backend: one for all viewports that show the same, and what to do when it is lost."""
+"""The preview's connections to the backend: one for all viewports that show the same; what to do when it is lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..scene.scene import PreviewScene, description
 from .backend import PreviewBackend
 
 CONNECT = 'Press "Connect Again" in the tab PBRfit.'
-# After a backend was lost, wait this long before a new one is tried.
+# After a backend was lost, wait this long before the next attempt.
 AGAIN_SECONDS = 3.0
 
 
 class BackendConnections:
-    """Connections by the group of viewports that they serve. Nothing here waits. For Blender's main thread."""
+    """Connections, each for one group of viewports. Nothing here waits. For Blender's main thread."""
 
     def __init__(self) -> None:
         self.trouble: PbrFitError | None = None  # with the connection
@@ -32,7 +32,7 @@ class BackendConnections:
 
     @property
     def can_stream(self) -> bool:
-        """Whether nothing is known that keeps the backend from drawing."""
+        """Whether the backend can draw, as far as known."""
         return self.trouble is None and self.refusal is None
 
     @property
@@ -42,11 +42,11 @@ class BackendConnections:
 
     @property
     def can_try_again(self) -> bool:
-        """Whether the backend was lost, and a fit has started it again since."""
+        """Whether the backend was lost and a fit has started it again since then."""
         return self.trouble is not None and local_backend_runs() and time.monotonic() > self._lost_at + AGAIN_SECONDS
 
     def backend(self, group: str) -> PreviewBackend | None:
-        """The connection of a group, started where there is none; None where the backend is lost."""
+        """The connection of a group; starts one if there is none. None if the backend is lost."""
         if group not in self._backends and self.trouble is None:
             try:
                 self._backends[group] = PreviewBackend(addon_preferences(bpy.context))
@@ -55,7 +55,7 @@ class BackendConnections:
         return self._backends.get(group)
 
     def show(self, group: str, scene: PreviewScene) -> PreviewBackend | None:
-        """The connection of a group once it has been given this scene to draw; None while it is not there."""
+        """Give this scene to a group's connection and return the connection; None while there is none."""
         backend = self.backend(group)
         if backend is None or not backend.connected:
             return None
@@ -67,7 +67,7 @@ class BackendConnections:
         return backend
 
     def poll(self) -> Iterator[tuple[str, events.PreviewEvent]]:
-        """Each group's events since the last call. Once a backend is lost there is `trouble`, and no more events."""
+        """Each group's events since the last call. Once a backend is lost, `trouble` says so and no more events come."""
         for group, backend in list(self._backends.items()):
             try:
                 polled = backend.poll()
@@ -81,7 +81,7 @@ class BackendConnections:
                 yield group, event
 
     def lose(self, error: PbrFitError) -> None:
-        """The backend is gone: say so, and end all connections."""
+        """Note that the backend is gone, and why; end all connections."""
         self.trouble = error
         self._lost_at = time.monotonic()
         self.disconnect()
@@ -94,12 +94,12 @@ class BackendConnections:
         self._scenes.clear()
 
     def forget_trouble(self) -> None:
-        """End all connections, and forget why there was none: the next frame starts or finds a backend."""
+        """End all connections and forget the trouble: the next frame starts or finds a backend."""
         self.disconnect()
         self.trouble = self.refusal = None
 
 
 def content_of(scene: PreviewScene) -> Hashable:
-    """Equal for scenes that the backend is told of alike; the maps of a running fit it has itself."""
+    """Equal for scenes that are the same for the backend. It has the maps of a running fit itself, so they do not count."""
     parts = tuple((part.key, part.matrix.tobytes(), part.fallback or part.look, part.job) for part in scene.parts)
     return parts, scene.environment, scene.light_job

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The render engine "PBRfit Preview": Rendered shading and F12 with the shading that the fit has."""
+"""The render engine "PBRfit Preview": Rendered shading and F12, shaded as the fit does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...settings.preview import ENGINE
-from . import hub as preview_hub
+from . import hub
 from .final import close_final, render_final, update_passes
 from .icon import render_icon
 from .viewport import Viewport
@@ -18,12 +18,12 @@ TEXT_PLACE = (90.0, 24.0)  # clear of the toolbar
 
 
 class PBRFIT_PreviewEngine(bpy.types.RenderEngine):
-    """Blender makes one for every region in Rendered shading, and one for every render."""
+    """Blender creates one for every region in Rendered shading, and one for every render."""
 
     bl_idname = ENGINE
     bl_label = "PBRfit Preview"
     bl_use_preview = True
-    # With a window the render's thread would keep Blender's main thread from it, and so from everything; that one draws.
+    # In a window, a render's thread with a GPU context would block Blender's main thread; there the main thread draws.
     bl_use_gpu_context = bpy.app.background
     bl_use_eevee_viewport = True
     bl_use_shading_nodes_custom = False
@@ -33,7 +33,7 @@ class PBRFIT_PreviewEngine(bpy.types.RenderEngine):
 
     @property
     def viewport(self) -> Viewport:
-        """What this engine's region keeps."""
+        """What the engine keeps for its region."""
         if self._viewport is None:
             self._viewport = Viewport()
         return self._viewport
@@ -47,7 +47,7 @@ class PBRFIT_PreviewEngine(bpy.types.RenderEngine):
         self.viewport.draw(self, context, depsgraph)
 
     def update_render_passes(self, scene: bpy.types.Scene, renderlayer: bpy.types.ViewLayer) -> None:
-        """Tell which passes there will be."""
+        """Tell Blender which passes there will be."""
         update_passes(self, scene, renderlayer)
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
@@ -59,13 +59,13 @@ class PBRFIT_PreviewEngine(bpy.types.RenderEngine):
 
 
 def draw_text() -> None:
-    """Say in a region of the preview what there is to be said."""
+    """Draw the preview's status lines in a region."""
     context = bpy.context
     region = context.region
-    viewport = preview_hub.viewport_of(region)
+    viewport = hub.viewport_of(region)
     if viewport is None:
         return
-    said = [text for text, icon in preview_hub.lines(context.scene) if icon != "INFO"]
+    said = [text for text, icon in hub.lines(context.scene) if icon != "INFO"]
     said += [viewport.label] if viewport.label else []
     scale = context.preferences.system.ui_scale
     blf.size(0, TEXT_SIZE * scale)
@@ -99,7 +99,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """End what runs for it, and take it off."""
+    """End what runs for the engine, and unregister it."""
     global _text_handler
     if _text_handler is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_text_handler, "WINDOW")
@@ -107,5 +107,5 @@ def unregister() -> None:
     for name in ENDINGS:
         getattr(bpy.app.handlers, name).remove(render_ended)
     close_final()
-    preview_hub.close_hub()
+    hub.close_hub()
     bpy.utils.unregister_class(PBRFIT_PreviewEngine)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""F12: the image and its passes at full quality, from the backend where it can be reached, else from Blender's own GPU.
+"""F12: the image and its passes at full quality, from the backend if it can be reached, else from Blender's own GPU.
 
-Blender calls this in a thread of its own where it has a window; so nothing here is shared with the viewports.
+A Blender with a window calls this in a thread of its own; so the viewports share nothing of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.axes import rotate_to_blender
 from ...common.errors import PbrFitError
@@ -21,13 +23,13 @@ from ..scene.scene import PreviewScene
 from .final_sources import BackendSource, GpuSource, Stopped
 
 _sources: dict[str, BackendSource] = {}
-# Not those of the viewports, which Blender's main thread has.
+# Not those of the viewports, which belong to Blender's main thread.
 _worlds = WorldLights()
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass of the result: its name, channels as Blender names them, kind of value, and the frames it is made of."""
+    """A pass of the result: its name, channels as Blender names them, kind of value, and the frames that make it."""
 
     name: str
     channels: str
@@ -61,7 +63,7 @@ def update_passes(engine: bpy.types.RenderEngine, scene: bpy.types.Scene, layer:
 
 
 def render_final(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
-    """Render a view layer. What stands in the way is said as Blender says it."""
+    """Render a view layer; report an error to Blender."""
     try:
         render_layer(engine, depsgraph)
     except Stopped:
@@ -81,7 +83,7 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
     scene = PreviewCollector().collect(depsgraph)
     environment = _worlds.finish(depsgraph.scene.original, engine.test_break)
     scene = replace(scene, environment=environment, learned=None, light_job="")
-    Progress(engine, 0.0, 0.0)(0.0)
+    RenderProgress(engine, 0.0, 0.0)(0.0)
     source = chosen_source(engine, settings.draw_with, scene)
     passes = wanted_passes(layer)
     for item in passes[1:]:
@@ -99,27 +101,27 @@ def drawn_passes(
     source: BackendSource | GpuSource,
     camera: ImageCamera,
     passes: list[Pass],
-) -> list[np.ndarray]:
-    """The passes' images, each of its frames. Raises Stopped where the artist has stopped the render."""
+) -> list[NDArray[Any]]:
+    """The images of the passes. Raises Stopped if the artist has stopped the render."""
     spp = SAMPLES[scene.pbrfit_preview.render_samples]
     background = "none" if scene.render.film_transparent else "light"
-    images: list[np.ndarray] = []
+    images: list[NDArray[Any]] = []
     count = sum(len(item.frames) for item in passes)
     for item in passes:
         engine.update_stats("", f"{item.name}, drawn by {source.name}")
-        frames = []
+        frames: list[NDArray[Any]] = []
         for channel in item.frames:
             behind = background if channel == "shaded" else "none"
             done = sum(len(other.frames) for other in passes[: len(images)]) + len(frames)
-            progress = Progress(engine, done / count, 1.0 / count)
+            progress = RenderProgress(engine, done / count, 1.0 / count)
             frames.append(source.frame(camera, channel, 1 if channel == "depth" else spp, behind, progress))
         images.append(pass_of(item, frames))
     return images
 
 
 def chosen_source(engine: bpy.types.RenderEngine, draw_with: str, scene: PreviewScene) -> BackendSource | GpuSource:
-    """What draws: the backend where it is wanted and can be reached, else Blender's own GPU."""
-    progress = Progress(engine, 0.0, 0.0)
+    """What draws: the backend if it is wanted and can be reached, else Blender's own GPU."""
+    progress = RenderProgress(engine, 0.0, 0.0)
     if draw_with != GPU:
         try:
             return backend_source(scene, progress)
@@ -130,29 +132,29 @@ def chosen_source(engine: bpy.types.RenderEngine, draw_with: str, scene: Preview
     return GpuSource(scene, progress)
 
 
-def backend_source(scene: PreviewScene, progress: Progress) -> BackendSource:
-    """The connection for renders, with the scene set; it is kept from frame to frame of an animation."""
+def backend_source(scene: PreviewScene, progress: RenderProgress) -> BackendSource:
+    """The connection for renders, with the scene set; it stays for all frames of an animation."""
     source = _sources.get("") or BackendSource()
     _sources[""] = source
     source.show(scene, progress)
     return source
 
 
-class Progress:
-    """How far a render is, and whether it shall go on."""
+class RenderProgress:
+    """Reports a render's progress to Blender, and ends the render if the artist has stopped it."""
 
     def __init__(self, engine: bpy.types.RenderEngine, start: float, share: float) -> None:
         self._engine, self._start, self._share = engine, start, share
 
     def __call__(self, fraction: float) -> None:
-        """So much of this step is done. Raises Stopped where the artist has stopped the render."""
+        """Report the part of this step that is done, 0..1. Raises Stopped if the artist has stopped the render."""
         if self._engine.test_break():
             raise Stopped
         self._engine.update_progress(self._start + self._share * fraction)
 
 
-def pass_of(item: Pass, frames: list[np.ndarray]) -> np.ndarray:
-    """The values of a pass, float32 [h, w, channels], row 0 at the top, of its frames [h, w, 4]."""
+def pass_of(item: Pass, frames: list[NDArray[Any]]) -> NDArray[Any]:
+    """The values of a pass, float32 [h, w, channels], row 0 at the top, from its frames [h, w, 4]."""
     if item is DEPTH:
         return frames[0][..., :1]
     if item is NORMAL:
@@ -165,7 +167,7 @@ def pass_of(item: Pass, frames: list[np.ndarray]) -> np.ndarray:
 
 
 def write_result(
-    engine: bpy.types.RenderEngine, layer: str, camera: ImageCamera, passes: list[Pass], images: list[np.ndarray]
+    engine: bpy.types.RenderEngine, layer: str, camera: ImageCamera, passes: list[Pass], images: list[NDArray[Any]]
 ) -> None:
     """Hand the passes to Blender."""
     result = engine.begin_result(0, 0, *camera.size, layer=layer)
@@ -179,7 +181,7 @@ def write_result(
 
 
 def close_final() -> None:
-    """End the connection that renders keep."""
+    """End the connection that renders use."""
     for source in _sources.values():
         source.close()
     _sources.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the frames of a render come from: the backend, or Blender's own GPU. They wait, and so are not for viewports."""
+"""The sources of a render's frames: the backend, or Blender's own GPU. They wait, so they are not for viewports."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeVar
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.errors import PbrFitError
 from ...common.main_thread import in_main_thread
@@ -26,11 +28,14 @@ from .backend import PreviewBackend
 WAIT_SECONDS = 0.005
 CONNECT_SECONDS = 60.0
 LAYERS = 8
-# What is drawn at a time on Blender's GPU, so that a render can be stopped between: samples.
+# Samples to draw at a time on Blender's GPU. Between two bands, the artist can stop the render.
 BAND_SAMPLES = 4_000_000
 VIEWPORT = "render"
 
 Progress = Callable[[float], None]
+"""Takes the part that is done, 0..1; raises Stopped if the artist has stopped the render."""
+
+Event = TypeVar("Event")
 
 
 class Stopped(Exception):
@@ -38,28 +43,28 @@ class Stopped(Exception):
 
 
 class BackendSource:
-    """Frames of the backend, exact: float32, every sample."""
+    """Exact frames from the backend: float32, all samples."""
 
     name = "the backend"
 
     def __init__(self) -> None:
-        """Start to connect. Raises PbrFitError where there is no backend to start."""
+        """Start to connect. Raises PbrFitError if there is no backend to start."""
         self._backend = PreviewBackend(addon_preferences(bpy.context))
         self._numbers = itertools.count(1)
 
     def show(self, scene: PreviewScene, progress: Progress) -> None:
-        """Set what the frames show. Raises PbrFitError where the backend cannot be reached, or not show it."""
-        self._wait(progress, lambda event: isinstance(event, events.PreviewConnected), self._backend.connected)
+        """Set what the frames show. Raises PbrFitError if the backend cannot be reached, or cannot show it."""
+        self._connect(progress)
         self._backend.client.set_scene(*description(scene))
-        self._wait(progress, lambda event: isinstance(event, events.SceneReady))
+        self._wait(progress, events.SceneReady)
 
     def light(self, environment: Environment, progress: Progress) -> events.PreparedLight:
         """The environment, prefiltered."""
-        self._wait(progress, lambda event: isinstance(event, events.PreviewConnected), self._backend.connected)
+        self._connect(progress)
         self._backend.client.request_light(environment.radiance)
-        return self._wait(progress, lambda event: isinstance(event, events.PreparedLight))
+        return self._wait(progress, events.PreparedLight)
 
-    def frame(self, camera: ImageCamera, channel: str, spp: int, background: str, progress: Progress) -> np.ndarray:
+    def frame(self, camera: ImageCamera, channel: str, spp: int, background: str, progress: Progress) -> NDArray[Any]:
         """A frame, float32 [h, w, 4], row 0 at the top."""
         number = next(self._numbers)
         self._backend.client.request_frame(
@@ -78,25 +83,29 @@ class BackendSource:
                 final=True,
             )
         )
-        frame = self._wait(progress, lambda event: isinstance(event, events.PreviewFrame) and event.number == number)
+        frame = self._wait(progress, events.PreviewFrame, lambda event: event.number == number)
         progress(1.0)
         return frame.image
 
     def end(self) -> None:
-        """A render is done: the connection stays, for an animation's next frame."""
+        """End a render; the connection stays for an animation's next frame."""
 
     def close(self) -> None:
         """End the connection."""
         self._backend.close()
 
+    def _connect(self, progress: Progress) -> None:
+        if not self._backend.connected:
+            self._wait(progress, events.PreviewConnected)
+
     def _wait(
-        self, progress: Progress, is_wanted: Callable[[events.PreviewEvent], bool], is_there: bool = False
-    ) -> events.PreviewEvent | None:
-        """The first event that is wanted. Raises PbrFitError where something failed, Stopped where the artist did."""
+        self, progress: Progress, kind: type[Event], is_wanted: Callable[[Event], bool] = lambda _event: True
+    ) -> Event:
+        """The first wanted event of a kind. Raises PbrFitError if something failed, Stopped if the artist stopped it."""
         until = time.monotonic() + CONNECT_SECONDS
-        while not is_there:
+        while True:
             for event in self._backend.poll():
-                if is_wanted(event):
+                if isinstance(event, kind) and is_wanted(event):
                     return event
                 if isinstance(event, events.FrameFailed | events.PreviewFailed):
                     raise PbrFitError(event.cause, event.cure)
@@ -104,21 +113,20 @@ class BackendSource:
                 raise PbrFitError("The backend does not answer.", "Press Check in the preferences of PBRfit.")
             progress(0.0)
             time.sleep(WAIT_SECONDS)
-        return None
 
 
 class GpuSource:
-    """Frames of Blender's own GPU; the light is prepared by the backend where it was never seen before."""
+    """Frames from Blender's own GPU; the backend prepares the light if it is new."""
 
     name = "Blender's GPU"
 
     def __init__(self, scene: PreviewScene, progress: Progress) -> None:
-        """Raises PbrFitError where the light is not prepared, and there is no backend to do it."""
+        """Raises PbrFitError if the light is not prepared and no backend can do it."""
         self._scene = scene
         self._light = prepared_light(scene.environment, progress) if scene.environment is not None else None
         self._drawing = GlPreview()
 
-    def frame(self, camera: ImageCamera, channel: str, spp: int, background: str, progress: Progress) -> np.ndarray:
+    def frame(self, camera: ImageCamera, channel: str, spp: int, background: str, progress: Progress) -> NDArray[Any]:
         """A frame, float32 [h, w, 4], row 0 at the top."""
         width, height = camera.size
         rows = max(16, min(height, BAND_SAMPLES // (width * spp * spp)))
@@ -129,7 +137,9 @@ class GpuSource:
             window = Window(0, height - top - high, width, high)
             projection = camera.projection if high == height else windowed(camera.projection, window, camera.size)
 
-            def drawn(projection: np.ndarray = projection, size: tuple[int, int] = (width, high)) -> np.ndarray:
+            def drawn(
+                projection: NDArray[np.float64] = projection, size: tuple[int, int] = (width, high)
+            ) -> NDArray[Any]:
                 image = self._drawing.draw(
                     self._scene, self._light, camera.view, projection, size, channel, spp=spp, background=background
                 )
@@ -140,7 +150,7 @@ class GpuSource:
         return np.concatenate(bands)
 
     def end(self) -> None:
-        """Give up what is on the GPU, where it was made."""
+        """Free what is on the GPU, in the thread that created it."""
         in_main_thread(self._drawing.free)
 
 

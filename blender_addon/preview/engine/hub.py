@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all viewports of the preview share: the GPU's textures, prepared lights, connections to the backend, and a timer.
 
-The timer runs while a viewport shows the preview. It takes in what the backend sends and has viewports drawn again: when
-a frame, a light or maps of a running fit have come, and when a view that stands still can be refined.
+The timer runs while a viewport shows the preview. It takes in what the backend sends, and redraws viewports when a frame,
+a light or live maps have come, and when a view that stands still can be refined.
 """
 
 from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Protocol
 
 import bpy
@@ -20,14 +20,14 @@ from ...protocol.client import preview_events as events
 from ...session import session
 from ...settings.preview import BACKEND, preview_regions, redraw_previews
 from ..gl.renderer import GlPreview
-from ..scene.light import worlds
+from ..scene.light import ShownLight, worlds
 from ..scene.scene import PreviewScene
 from .backend import PreviewBackend
 from .connections import BackendConnections
 from .lights import PreparedLights
 
 TICK_SECONDS = 0.02
-# Without a viewport that shows the preview, connections and textures are kept for so long.
+# Keep connections and textures for this time when no viewport shows the preview.
 KEPT_SECONDS = 10.0
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
 
@@ -36,7 +36,7 @@ class ShownViewport(Protocol):
     """What the hub needs of a viewport (`viewport.Viewport`).
 
     name: of its frames; group: viewports of one group show the same scene; region: the pointer of the region it draws;
-    lacks_light: whether its light is still being prepared; label: what the picture is, where that must be said.
+    lacks_light: whether its light is not prepared yet; label: what the picture is, if the artist must be told.
     """
 
     name: str
@@ -47,61 +47,61 @@ class ShownViewport(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is shown otherwise than Blender would."""
+        """How the picture differs from what Blender would show."""
 
     def take_frame(self, frame: events.PreviewFrame) -> None:
-        """The backend has drawn a frame that this viewport asked for."""
+        """Take in a frame that this viewport asked the backend for."""
 
     def ask_again(self) -> None:
-        """There is something newer to be seen than the backend's last frame."""
+        """Note that there is something newer to show than the backend's last frame."""
 
     def scene_changed(self) -> None:
-        """The maps of a running fit have changed."""
+        """Note that the live maps have changed."""
 
     def wants_refining(self, now: float) -> bool:
         """Whether the view stands still and can be drawn more finely."""
 
     def free(self) -> None:
-        """Give up what is on the GPU."""
+        """Free what is on the GPU."""
 
 
 class PreviewHub:
-    """See above. Use it from Blender's main thread."""
+    """See above. For Blender's main thread."""
 
     def __init__(self) -> None:
         self.viewports: weakref.WeakSet[ShownViewport] = weakref.WeakSet()
         self.connections = BackendConnections()
         self._lights = PreparedLights(self.connections)
         self._drawing: GlPreview | None = None
-        self._said: tuple = ()
-        self._previews_seen: tuple = ()
+        self._said: Hashable = ()
+        self._seen: Hashable = ()
         self._shown_at = time.monotonic()
 
     @property
     def drawing(self) -> GlPreview:
-        """What draws on Blender's own GPU; its textures are shared by all viewports."""
+        """The renderer on Blender's own GPU; all viewports share its textures."""
         if self._drawing is None:
             self._drawing = GlPreview()
         return self._drawing
 
     def joined(self, viewport: ShownViewport) -> None:
-        """A viewport is being drawn: keep the timer running for it."""
+        """Note that a viewport is being drawn, and keep the timer running for it."""
         self.viewports.add(viewport)
         self._shown_at = time.monotonic()
         if not bpy.app.background and not bpy.app.timers.is_registered(tick):
             bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
 
-    def light(self, scene: PreviewScene) -> events.PreparedLight | None:
-        """The prepared light of a scene; None while it is made, or where nothing can make it."""
+    def light(self, scene: PreviewScene) -> ShownLight | None:
+        """The prepared light of a scene; None while the backend prepares it, or if nothing can prepare it."""
         return self._lights.of(scene)
 
     @property
     def can_stream(self) -> bool:
-        """Whether nothing is known that keeps the backend from drawing."""
+        """Whether the backend can draw, as far as known."""
         return self.connections.can_stream
 
     def show(self, group: str, scene: PreviewScene) -> PreviewBackend | None:
-        """The connection of a group of viewports once it has been given this scene to draw."""
+        """Give this scene to the connection of a group of viewports and return the connection; None while there is none."""
         return self.connections.show(group, scene)
 
     # Events -----------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class PreviewHub:
             self._redraw(self.viewports)
 
     def _take(self, group: str, event: events.PreviewEvent) -> Iterable[ShownViewport]:
-        """Take an event; returns the viewports that it changes."""
+        """Take in an event; returns the viewports that it changes."""
         of_group = [viewport for viewport in self.viewports if viewport.group == group]
         if isinstance(event, events.PreviewFrame):
             asking = [viewport for viewport in of_group if viewport.name == event.viewport]
@@ -134,7 +134,7 @@ class PreviewHub:
         return list(self.viewports)
 
     def connect_again(self) -> None:
-        """Forget that the backend was lost: the next frame starts it, or connects to it."""
+        """Forget that the backend was lost: the next frame starts it or connects to it."""
         self.connections.forget_trouble()
         self._lights.forget_questions()
         for viewport in self.viewports:
@@ -143,7 +143,7 @@ class PreviewHub:
     # The timer --------------------------------------------------------------------------------------------------
 
     def tick(self) -> bool:
-        """Once in a while; false where it need not be called again."""
+        """Do what is due now; False if there is no need to call it again."""
         now = time.monotonic()
         regions = {region.as_pointer() for _, region in preview_regions()}
         shown = [viewport for viewport in self.viewports if viewport.region in regions]
@@ -160,15 +160,15 @@ class PreviewHub:
         came = worlds().poll()
         current = session.current()
         seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
-        if came or seen != self._previews_seen:
-            self._previews_seen = seen
+        if came or seen != self._seen:
+            self._seen = seen
             for viewport in shown:
                 viewport.scene_changed()
             self._redraw(shown)
         return True
 
     def _say(self) -> None:
-        """Redraw what `lines` and `notes` are shown in, the sidebars too, where they have changed."""
+        """Redraw viewports and sidebars if the `lines` or `notes` that they show have changed."""
         scenes = {window.scene for window in bpy.context.window_manager.windows}
         said = (*(line for scene in scenes for line in self.lines(scene)), *self.notes())
         if said != self._said:
@@ -183,7 +183,7 @@ class PreviewHub:
                 region.tag_redraw()
 
     def free(self) -> None:
-        """Give up connections and everything on the GPU."""
+        """End the connections, and free everything on the GPU."""
         self.connections.disconnect()
         self._lights.forget_questions()
         for viewport in self.viewports:
@@ -196,7 +196,7 @@ class PreviewHub:
     # What it says -----------------------------------------------------------------------------------------------
 
     def lines(self, scene: bpy.types.Scene) -> list[tuple[str, str]]:
-        """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
+        """Status lines about the backend and the light, each with an icon; those with INFO are only for panels."""
         said = []
         wants_backend = scene.pbrfit_preview.draw_with == BACKEND
         preparing = any(viewport.lacks_light for viewport in self.viewports)
@@ -213,7 +213,7 @@ class PreviewHub:
         return said
 
     def notes(self) -> list[str]:
-        """What is shown otherwise than Blender would."""
+        """How the picture differs from what Blender would show."""
         return list({note: None for viewport in self.viewports for note in viewport.notes})
 
 
@@ -221,7 +221,7 @@ _hub: PreviewHub | None = None
 
 
 def hub() -> PreviewHub:
-    """The one of this Blender, made when it is first asked for."""
+    """The only one of this Blender; created on first use."""
     global _hub
     if _hub is None:
         _hub = PreviewHub()
@@ -234,7 +234,7 @@ def tick() -> float | None:
 
 
 def viewport_of(region: bpy.types.Region) -> ShownViewport | None:
-    """The viewport that is drawn in a region; None where that does not show the preview."""
+    """The viewport in a region; None if the region does not show the preview."""
     if _hub is None or region.as_pointer() not in {shown.as_pointer() for _, shown in preview_regions()}:
         return None
     return next((viewport for viewport in _hub.viewports if viewport.region == region.as_pointer()), None)
@@ -246,23 +246,23 @@ def can_connect() -> bool:
 
 
 def connect_again() -> None:
-    """Forget that the backend was lost: the next frame starts it, or connects to it."""
+    """Forget that the backend was lost: the next frame starts it or connects to it."""
     if _hub is not None:
         _hub.connect_again()
 
 
 def lines(scene: bpy.types.Scene) -> list[tuple[str, str]]:
-    """What is to be said of the backend and the light, each with an icon; INFO: in the panels alone."""
+    """Status lines about the backend and the light, each with an icon; those with INFO are only for panels."""
     return _hub.lines(scene) if _hub is not None else []
 
 
 def notes() -> list[str]:
-    """What is shown otherwise than Blender would."""
+    """How the picture differs from what Blender would show."""
     return _hub.notes() if _hub is not None else []
 
 
 def is_software_renderer() -> bool:
-    """Whether there is no GPU and the processor draws: too slow for large frames while the view moves."""
+    """Whether the processor draws because there is no GPU: too slow for large frames while the view moves."""
     import gpu  # late: without a window some Blenders have none before the first render
 
     return any(name in gpu.platform.renderer_get().lower() for name in SOFTWARE_RENDERERS)
@@ -279,7 +279,7 @@ def close_hub() -> None:
 
 
 def register() -> None:
-    """Nothing runs before a viewport is drawn."""
+    """Do nothing: nothing runs before a viewport is drawn."""
 
 
 def unregister() -> None:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The icon of a material: a ball in a studio's light, computed at once and without the GPU, which icons must not wait for."""
+"""The icon of a material: a ball in studio light, computed on the processor, because icons must not wait for the GPU."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.color import linear_from_srgb
 from ..scene.collector import PreviewCollector
@@ -20,7 +23,7 @@ DIELECTRIC = 0.04
 
 
 def render_icon(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
-    """Draw the ball with the material that Blender's scene for icons shows."""
+    """Draw the ball with the material in Blender's scene for icons."""
     scale = depsgraph.scene.render.resolution_percentage
     width = max(1, depsgraph.scene.render.resolution_x * scale // 100)
     height = max(1, depsgraph.scene.render.resolution_y * scale // 100)
@@ -34,7 +37,7 @@ def render_icon(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) 
         engine.end_result(result)
 
 
-def ball(look: Look, width: int, height: int) -> np.ndarray:
+def ball(look: Look, width: int, height: int) -> NDArray[np.float32]:
     """A ball with a look, float32 [h, w, 4], linear, premultiplied, row 0 at the top."""
     wide, high = width * SUPERSAMPLING, height * SUPERSAMPLING
     side = min(wide, high)
@@ -49,17 +52,18 @@ def ball(look: Look, width: int, height: int) -> np.ndarray:
     alpha, roughness, metallic, openness = (
         value_of(value, uv)[..., :1] for value in (look.alpha, look.roughness, look.metallic, look.openness)
     )
-    colour = shaded(normal, kd, roughness, metallic) * openness
-    image = np.concatenate([colour, np.ones_like(alpha)], axis=-1) * alpha * inside[..., None]
+    color = shaded(normal, kd, roughness, metallic) * openness
+    image = np.concatenate([color, np.ones_like(alpha)], axis=-1) * alpha * inside[..., None]
     blocks = image.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 4)
-    return blocks.mean(axis=(1, 3)).astype(np.float32)
+    pixels: NDArray[np.float32] = blocks.mean(axis=(1, 3)).astype(np.float32)
+    return pixels
 
 
-def value_of(value: Texture | float | tuple[float, float, float], uv: np.ndarray) -> np.ndarray:
-    """A property of a look at places uv [h, w, 2]: [h, w, 3]."""
+def value_of(value: Texture | float | tuple[float, float, float], uv: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A property of a look at uv coordinates [h, w, 2]: [h, w, 3]."""
     if not isinstance(value, Texture):
         return np.broadcast_to(np.asarray(value, dtype=np.float64), (*uv.shape[:2], 3))
-    pixels = value.pixels
+    pixels: NDArray[Any] | None = value.pixels
     if pixels is None:
         image = next((item for item in bpy.data.images if item.session_uid == value.image_uid), None)
         if image is None or min(image.size) == 0:
@@ -67,7 +71,7 @@ def value_of(value: Texture | float | tuple[float, float, float], uv: np.ndarray
         pixels = image_pixels(image)
     row = np.clip(((1.0 - uv[..., 1]) * pixels.shape[0]).astype(int), 0, pixels.shape[0] - 1)
     column = np.clip((uv[..., 0] * pixels.shape[1]).astype(int), 0, pixels.shape[1] - 1)
-    found = pixels[row, column].astype(np.float64)
+    found: NDArray[np.float64] = pixels[row, column].astype(np.float64)
     if pixels.dtype == np.uint8:
         found /= 255.0
         if value.encoding == "srgb" and value.channel != 3:
@@ -75,7 +79,9 @@ def value_of(value: Texture | float | tuple[float, float, float], uv: np.ndarray
     return found[..., :3] if value.channel is None else np.repeat(found[..., value.channel, None], 3, axis=-1)
 
 
-def shaded(normal: np.ndarray, kd: np.ndarray, roughness: np.ndarray, metallic: np.ndarray) -> np.ndarray:
+def shaded(
+    normal: NDArray[np.float64], kd: NDArray[np.float64], roughness: NDArray[np.float64], metallic: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Radiance [h, w, 3] of a surface with these normals, seen along z, in a studio: a sky, a floor and one lamp."""
     sky = GROUND + (SKY - GROUND) * (0.5 + 0.5 * normal[..., 1:2])
     facing = np.clip(normal @ KEY_LIGHT, 0.0, 1.0)[..., None]
@@ -88,4 +94,5 @@ def shaded(normal: np.ndarray, kd: np.ndarray, roughness: np.ndarray, metallic: 
     cosine = np.clip(normal @ half, 0.0, 1.0)[..., None] ** 2
     lobe = alpha / (np.pi * (cosine * (alpha - 1.0) + 1.0) ** 2)
     fresnel = specular + (1.0 - specular) * (1.0 - normal[..., 2:]) ** 5 * (1.0 - roughness)
-    return diffuse + fresnel * (reflected + KEY * facing * np.minimum(lobe, 20.0) / 4.0)
+    radiance: NDArray[np.float64] = diffuse + fresnel * (reflected + KEY * facing * np.minimum(lobe, 20.0) / 4.0)
+    return radiance

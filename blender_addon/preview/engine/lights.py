@@ -7,7 +7,7 @@ import contextlib
 from collections import OrderedDict
 
 from ...protocol.client.preview_events import PreparedLight
-from ..scene.light import keep_light, kept_light
+from ..scene.light import ShownLight, keep_light, kept_light
 from ..scene.scene import Environment, PreviewScene
 from .connections import BackendConnections
 
@@ -23,8 +23,8 @@ class PreparedLights:
         self._lights: OrderedDict[str, PreparedLight] = OrderedDict()
         self._asked: set[str] = set()
 
-    def of(self, scene: PreviewScene) -> PreparedLight | None:
-        """The prepared light of a scene; None while the backend makes it, or where nothing can make it."""
+    def of(self, scene: PreviewScene) -> ShownLight | None:
+        """The prepared light of a scene; None while the backend prepares it, or if nothing can prepare it."""
         if scene.learned is not None:
             return scene.learned
         environment = scene.environment
@@ -40,13 +40,13 @@ class PreparedLights:
         return self._lights[environment.key]
 
     def take(self, light: PreparedLight) -> None:
-        """The backend has made a light: keep it, on disk too."""
+        """Keep a light that the backend has prepared, on disk too."""
         self._remember(light)
         with contextlib.suppress(OSError):
             keep_light(light)
 
     def forget_questions(self) -> None:
-        """Connections have ended: what was asked there is not answered any more."""
+        """Forget which lights were asked for: the connections have ended, so no answers will come."""
         self._asked.clear()
 
     def free(self) -> None:

@@ -1,5 +1,5 @@
-// The split-sum shading of `render`, step by step as `render/preview/kernels/preview_triton.py` has it: each function mirrors the
-// one of its name there. `frame`, `part` and the samplers are declared by gl_sources.py.
+// The split-sum shading of `render`. Each function mirrors the one of the same name in
+// `render/preview/kernels/preview_triton.py`. sources.py declares `frame`, `part` and the samplers.
 
 #define SMALLEST_SQUARE 1e-20
 #define SHORTEST 1e-12
@@ -7,7 +7,7 @@
 #define DIELECTRIC_MEAN_FRESNEL (0.5 / (4.08567 + 1.00071 * 1.5))
 #define LARGEST_HALF 65504.0
 #define TABLE_SIZE 48
-// How Blender makes a number of a colour.
+// How Blender converts a color to a number.
 #define LUMINANCE vec3(0.2126, 0.7152, 0.0722)
 
 vec3 safe_normalize(vec3 vector)
@@ -31,7 +31,7 @@ vec3 evaluate_irradiance(vec3 n)
   return max(total, vec3(0.0));
 }
 
-// Of `frame.places`: resolution, top and left of a level's strip of faces, and its roughness.
+// `frame.places` holds the resolution, top and left of each level's strip of faces, and the level's roughness.
 float roughness_to_level(float roughness)
 {
   int last = int(frame.settings.z) - 1;

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import gpu
 import numpy as np
+from numpy.typing import NDArray
 
 _ATTRIBUTES = (("position", 3), ("normal", 3), ("tangent", 4), ("uv", 2))
 
 
-def mesh_batch(arrays: Mapping[str, np.ndarray]) -> gpu.types.GPUBatch | None:
-    """A mesh of the wire arrays (vertex_position, …, triangles), ready to draw; None where there are no triangles."""
+def mesh_batch(arrays: Mapping[str, NDArray[Any]]) -> gpu.types.GPUBatch | None:
+    """A mesh of the wire arrays (vertex_position, …, triangles), ready to draw; None if it has no triangles."""
     triangles = np.ascontiguousarray(arrays["triangles"], dtype=np.int32)
     if not len(triangles):
         return None
@@ -26,7 +28,7 @@ def mesh_batch(arrays: Mapping[str, np.ndarray]) -> gpu.types.GPUBatch | None:
 
 
 def square_batch() -> gpu.types.GPUBatch:
-    """The square from -1 to 1, attribute position."""
+    """The square from -1 to 1, with the attribute `position`."""
     layout = gpu.types.GPUVertFormat()
     layout.attr_add(id="position", comp_type="F32", len=2, fetch_mode="FLOAT")
     vertices = gpu.types.GPUVertBuf(format=layout, len=4)

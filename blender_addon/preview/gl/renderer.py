@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The split-sum preview drawn on Blender's own GPU: the same picture as the backend's, without it.
+"""Draw the preview (split-sum) on Blender's own GPU: the same picture as the backend's, without a backend.
 
 Needs an active GPU context: in a viewport, in `RenderEngine.render` of an engine with `bl_use_gpu_context`, or after
-`gpu.init()`. What is approximate: of surfaces with alpha only those that are drawn before a nearer one show through it.
+`gpu.init()`. One thing is approximate: through a surface with alpha only surfaces show that were drawn before it.
 """
 
 from __future__ import annotations
@@ -10,53 +10,68 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import bpy
 import gpu
 import numpy as np
+from numpy.typing import NDArray
 
 from ...protocol.frames import NO_DEPTH
+from .drawn import DrawnLight, DrawnLook, DrawnPart, DrawnScene, is_texture
 from .image import GlImage
 from .mesh import mesh_batch, square_batch
 from .shader import UniformBlock, compiled
 from .sources import CHANNELS, LookPlan, ShaderSource, mean_source, sky_source, surface_source
-from .textures import GlLight, even_light, light_texture, strip_texture, table_texture
-from .values import frame_values, part_values, window
+from .textures import GlLight, Strip, even_light, light_texture, strip_texture, table_texture
+from .values import Size, frame_values, part_values, window
 
-LARGEST_SCRATCH = 4096  # pixels along a side of what is drawn with several samples at a time
+LARGEST_SCRATCH = 4096  # samples along a side of the image that holds several samples for each pixel
 MOST_IMAGE_LEVELS = 16
-FRAMES_KEPT = 64  # after so many frames a mesh that they did not need is freed
-UPLOADS_KEPT = 6  # the same of maps in the making and lights, of which new ones may come with every frame
+FRAMES_KEPT = 64  # a mesh that no frame needed for so many frames is freed
+UPLOADS_KEPT = 6  # the same for live maps and lights, of which new ones may come with every frame
 PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
 MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
 
 
-class _Kept:
-    """Things by their keys; those that no frame needed for a while are given up."""
+Thing = TypeVar("Thing")
+
+
+@dataclass
+class _Entry(Generic[Thing]):
+    """A thing, and the last frame that needed it."""
+
+    thing: Thing
+    frame: int
+
+
+class _Kept(Generic[Thing]):
+    """Things by their keys; those that no frame needed for a while can be freed."""
 
     def __init__(self) -> None:
-        self._things: dict[Hashable, list] = {}
+        self._things: dict[Hashable, _Entry[Thing]] = {}
 
     def __len__(self) -> int:
         return len(self._things)
 
-    def get(self, key: Hashable, frame: int, make: Callable[[], Any]) -> Any:
-        """The thing of this key, made where there is none."""
+    def get(self, key: Hashable, frame: int, make: Callable[[], Thing]) -> Thing:
+        """The thing with this key; `make` creates it if there is none."""
         if key not in self._things:
-            self._things[key] = [make(), frame]
+            self._things[key] = _Entry(make(), frame)
         entry = self._things[key]
-        entry[1] = frame
-        return entry[0]
+        entry.frame = frame
+        return entry.thing
 
     def give_up(self, before: int) -> None:
         """Free what no frame since `before` needed."""
-        self._things = {key: entry for key, entry in self._things.items() if entry[1] >= before}
+        self._things = {key: entry for key, entry in self._things.items() if entry.frame >= before}
 
 
 @contextlib.contextmanager
 def _drawing_state() -> Iterator[None]:
-    """What drawing sets of the GPU's state is as before at the end."""
+    """Restore the GPU's state that drawing changes."""
     blend, mask, test = gpu.state.blend_get(), gpu.state.depth_mask_get(), gpu.state.depth_test_get()
     try:
         gpu.state.face_culling_set("NONE")
@@ -66,45 +81,51 @@ def _drawing_state() -> Iterator[None]:
         gpu.state.blend_set(blend)
         gpu.state.depth_mask_set(mask)
         gpu.state.depth_test_set(test)
-        # One that is never freed: Blender 5.2 binds the last one anew, also after it was freed, and crashes.
+        # Bind a shader that is never freed: Blender 5.2 binds the last one again, even if it was freed, and crashes.
         gpu.shader.from_builtin("UNIFORM_COLOR").bind()
 
 
 class GlPreview:
-    """Draws scenes. Everything it holds on the GPU is kept between frames by its key; use it from one thread."""
+    """Draws scenes. It keeps everything on the GPU between frames, by its key. Use it from one thread."""
 
     def __init__(self) -> None:
+        self.free()
+
+    def free(self) -> None:
+        """Free everything on the GPU; the next frame creates it again."""
         self._frame = 0
-        self._meshes, self._strips, self._lights = _Kept(), _Kept(), _Kept()
+        self._meshes: _Kept[gpu.types.GPUBatch | None] = _Kept()
+        self._strips: _Kept[Strip] = _Kept()
+        self._lights: _Kept[GlLight] = _Kept()
         self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
-        self._images: OrderedDict[tuple, GlImage] = OrderedDict()
+        self._images: OrderedDict[tuple[str, tuple[int, int], str], GlImage] = OrderedDict()
         self._frame_block = UniformBlock()
         self._part_blocks: list[UniformBlock] = []
         self._fixed: dict[str, Any] = {}
-        # Of this frame: images may be gone in the next.
+        # Only for this frame: images may be gone in the next.
         self._uids: dict[int, bpy.types.Image] | None = None
 
     def draw(
         self,
-        scene: Any,
-        light: Any,
-        view: np.ndarray,
-        projection: np.ndarray,
+        scene: DrawnScene,
+        light: DrawnLight | None,
+        view: NDArray[Any],
+        projection: NDArray[Any],
         size: tuple[int, int],
         channel: str = "shaded",
         spp: int = 1,
         background: str = "none",
     ) -> GlImage:
-        """Draw a `PreviewScene` under a `PreparedLight` (None: an even light) and return the image.
+        """Draw a scene under a light (None: an even light) and return the image.
 
         view, projection  [4, 4], renderer's axes, column vectors, the projection with y flipped
         size              (width, height)
         channel           of CHANNELS; "depth" is the distance along the camera's axis, `NO_DEPTH` where nothing is
         spp               samples along a pixel's side
-        background        "light": the light behind all, and alpha 1; "none"
+        background        "light": the light behind everything, and alpha 1; "none"
 
-        The image is RGBA16F (RGBA32F for depth), linear Rec.709, premultiplied, at most 65504. It lies as Blender's own
-        do: its first row is the picture's lowest. It is drawn over by the next frame of this size.
+        The image is RGBA16F (RGBA32F for depth), linear Rec.709, premultiplied, at most 65504. Its first row
+        is the picture's lowest, as in Blender's own images. The next frame of this size overwrites it.
         Raises ValueError for an unknown channel or background.
         """
         if channel not in CHANNELS or background not in ("none", "light"):
@@ -131,28 +152,27 @@ class GlPreview:
         self._give_up()
         return image
 
-    def read(self, image: GlImage) -> np.ndarray:
-        """The image that was drawn, float32 [h, w, 4], row 0 at the top."""
+    def read(self, image: GlImage) -> NDArray[np.float32]:
+        """The drawn image, float32 [h, w, 4], row 0 at the top."""
         return image.read()
-
-    def free(self) -> None:
-        """Give up everything on the GPU; the next frame makes it anew."""
-        self.__init__()
 
     def _draw_tile(
         self,
         target: GlImage,
-        scene: Any,
+        scene: DrawnScene,
         light: GlLight,
-        view: np.ndarray,
-        projection: np.ndarray,
+        view: NDArray[Any],
+        projection: NDArray[Any],
         size: tuple[int, int],
         tile: tuple[int, int, int, int],
         channel: str,
         spp: int,
         behind: bool,
     ) -> gpu.types.GPUUniformBuf:
-        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target; its block `frame`."""
+        """Draw a tile (left, bottom, width, height) of an image of `size` into all of the target.
+
+        Returns the uniform block `frame`.
+        """
         view, projection = np.asarray(view, np.float64), np.asarray(projection, np.float64)
         eye = np.linalg.inv(view)[:3, 3]
         upright = window(size, tile) @ np.diag([1.0, -1.0, 1.0, 1.0]) @ projection
@@ -189,17 +209,17 @@ class GlPreview:
     def _draw_part(
         self,
         number: int,
-        part: Any,
-        eye: np.ndarray,
-        clip: np.ndarray,
+        part: DrawnPart,
+        eye: NDArray[np.float64],
+        clip: NDArray[np.float64],
         frame: gpu.types.GPUUniformBuf,
         light: GlLight,
     ) -> None:
-        batch = self._meshes.get(part.key, self._frame, lambda: mesh_batch(part.arrays))
+        batch = self._meshes.get(part.key, self._frame, partial(mesh_batch, part.arrays))
         if batch is None:
             return
         plan, constants, textures, sizes = self._look(part.look)
-        shader = self._shader(plan, lambda: surface_source(plan))
+        shader = self._shader(plan, partial(surface_source, plan))
         while len(self._part_blocks) <= number:
             self._part_blocks.append(UniformBlock())
         block = self._part_blocks[number].set(part_values(part.matrix, eye, clip, constants, sizes))
@@ -221,40 +241,38 @@ class GlPreview:
             shader.uniform_sampler("samples", samples.texture_color)
             self._square().draw(shader)
 
-    def _look(self, look: Any) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[tuple]]:
+    def _look(self, look: DrawnLook) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[Size]]:
         """The plan of a look, its constants, and its textures with their sizes."""
-        constants = dict(MISSING)
+        constants: dict[str, Any] = dict(MISSING)
         numbers: dict[Hashable, int] = {}
         kinds: list[str] = []
         textures: list[gpu.types.GPUTexture] = []
-        sizes: list[tuple] = []
-        sources = []
+        sizes: list[Size] = []
+        sources: list[tuple[str, int, int | None]] = []
         premultiplied: dict[int, bool] = {}
         for name in PROPERTIES:
             value = getattr(look, name)
-            if not hasattr(value, "key"):
+            if not is_texture(value):
                 constants[name] = value
                 continue
-            image = None
-            if value.pixels is None:
-                image = self._image_of(value.image_uid)
-                if image is None:
-                    continue
-            key = ("image", value.image_uid) if image is not None else ("strip", value.key, value.encoding)
+            pixels = value.pixels
+            image = self._image_of(value.image_uid) if pixels is None else None
+            if pixels is None and image is None:
+                continue
+            kind = "image" if pixels is None else "strip"
+            key = (kind, value.image_uid) if pixels is None else (kind, value.key, value.encoding)
             if key not in numbers:
-                if image is not None:
+                if pixels is None:
                     try:
-                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, _levels_of(image), 0.0)
+                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, float(_levels_of(image)), 0.0)
                     except (RuntimeError, ValueError):
                         continue
                 else:
-                    strip = self._strips.get(
-                        key, self._frame, lambda given=value: strip_texture(given.pixels, given.encoding)
-                    )
+                    strip = self._strips.get(key, self._frame, partial(strip_texture, pixels, value.encoding))
                     texture, size = strip.texture, strip.size
                 numbers[key] = len(kinds)
-                premultiplied[len(kinds)] = image is not None and _is_premultiplied(image)
-                kinds.append(key[0])
+                premultiplied[len(kinds)] = pixels is None and _is_premultiplied(image)
+                kinds.append(kind)
                 textures.append(texture)
                 sizes.append(size)
             sources.append((name, numbers[key], value.channel))
@@ -268,10 +286,10 @@ class GlPreview:
             self._uids = {image.session_uid: image for image in bpy.data.images}
         return self._uids.get(uid)
 
-    def _light(self, light: Any) -> GlLight:
+    def _light(self, light: DrawnLight | None) -> GlLight:
         if light is None:
             return self._lights.get(None, self._frame, even_light)
-        return self._lights.get(light.key, self._frame, lambda: light_texture(light))
+        return self._lights.get(light.key, self._frame, partial(light_texture, light))
 
     def _shader(self, key: Hashable, make: Callable[[], ShaderSource]) -> gpu.types.GPUShader:
         if key not in self._shaders:
@@ -289,7 +307,7 @@ class GlPreview:
         return self._fixed["square"]
 
     def _image(self, role: str, size: tuple[int, int], image_format: str) -> GlImage:
-        key = (role, tuple(size), image_format)
+        key = (role, size, image_format)
         if key not in self._images:
             while len(self._images) >= 8:
                 self._images.popitem(last=False)
@@ -303,16 +321,16 @@ class GlPreview:
             kept.give_up(self._frame - UPLOADS_KEPT)
 
 
-def _is_opaque(part: Any) -> bool:
+def _is_opaque(part: DrawnPart) -> bool:
     alpha = part.look.alpha
-    return not hasattr(alpha, "key") and alpha >= 1.0
+    return isinstance(alpha, int | float) and alpha >= 1.0
 
 
 def _levels_of(image: bpy.types.Image) -> int:
-    """How many levels Blender's texture of an image may have; that of a DDS file has only the file's own."""
+    """How many levels Blender's texture of an image may have. For a DDS file, it has only the levels of the file."""
     return 1 if image.filepath.lower().endswith(".dds") else MOST_IMAGE_LEVELS
 
 
 def _is_premultiplied(image: bpy.types.Image) -> bool:
-    """Whether the colours of Blender's texture of an image have been multiplied by their alpha."""
-    return image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL")
+    """Whether Blender has multiplied the colors of an image's texture by alpha."""
+    return bool(image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL"))

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shaders and uniform blocks on Blender's own GPU; `GPUShaderCreateInfo` is what every back end of Blender takes."""
+"""Shaders and uniform blocks on Blender's own GPU. Every graphics back end of Blender takes `GPUShaderCreateInfo`."""
 
 from __future__ import annotations
 
 import gpu
 import numpy as np
+from numpy.typing import NDArray
 
 from .sources import BLOCKS, ShaderSource
 
 
 def compiled(source: ShaderSource) -> gpu.types.GPUShader:
-    """The shader of a source."""
+    """Compile a source."""
     info = gpu.types.GPUShaderCreateInfo()
     info.typedef_source("".join(BLOCKS[block] for block in source.blocks))
     for slot, block in enumerate(source.blocks):
@@ -33,14 +34,14 @@ def compiled(source: ShaderSource) -> gpu.types.GPUShader:
 
 
 class UniformBlock:
-    """A uniform block on the GPU, written anew when its values change."""
+    """A uniform block on the GPU, written again only if its values change."""
 
     def __init__(self) -> None:
-        self._values: np.ndarray | None = None
+        self._values: NDArray[np.float32] | None = None
         self._buffer: gpu.types.GPUUniformBuf | None = None
 
-    def set(self, values: np.ndarray) -> gpu.types.GPUUniformBuf:
-        """The block with these float32 values, a multiple of four."""
+    def set(self, values: NDArray[np.float32]) -> gpu.types.GPUUniformBuf:
+        """The block with these float32 values [n]; n is a multiple of four."""
         if self._values is None or not np.array_equal(values, self._values):
             data = gpu.types.Buffer("FLOAT", values.size, values)
             if self._buffer is None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The preview's shaders as data: their interfaces, and GLSL that any OpenGL 3.3 compiles once these are declared.
+"""The preview's shaders as data: their interfaces, and GLSL that any OpenGL 3.3 compiles once the interface is declared.
 
-All that is no texture comes in two uniform blocks, `frame` and `part` (push constants are limited to 128 bytes). A look's
-textures are sampled by lines written for it (`LookPlan`), so that a shader has only the samplers that it needs; there are
-few plans in practice, and each is compiled once. Nothing here needs Blender.
+All values except textures come in two uniform blocks, `frame` and `part` (push constants are limited to 128 bytes). Each
+look gets its own lines that sample its textures (`LookPlan`), so that a shader has only the samplers that it needs. There
+are few plans in practice, and each is compiled once. Nothing here needs Blender.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ FRAME_BLOCK = f"""struct PbrfitFrame {{
   vec4 places[{MOST_LEVELS}];
 }};
 """
-"""settings: number of the channel, samples along a pixel's side, levels of the light; eye: what to subtract a point from for
-the way to the eye, and 1 for a point (0: a direction); axis: that the camera looks along; ray_*: of the sky; tile: its
-lower left pixel; bounds: of the tile in device coordinates, left, bottom, right, top; places: of each level resolution,
-top, left and roughness."""
+"""settings: number of the channel, samples along a pixel's side, levels of the light; eye: the eye's position and 1, or the
+direction to the eye and 0; axis: the camera's viewing direction; ray_*: of the sky; tile: its lower left pixel; bounds: of
+the tile in device coordinates, left, bottom, right, top; places: resolution, top, left and roughness of each level."""
 
 PART_BLOCK = f"""struct PbrfitPart {{
   mat4 clip;
@@ -44,7 +43,7 @@ PART_BLOCK = f"""struct PbrfitPart {{
   vec4 sizes[{MOST_MAPS}];
 }};
 """
-"""clip: local to clip space; place: local to the world, relative to the eye; turn: of normals; color: base colour, alpha;
+"""clip: local to clip space; place: local to the world, relative to the eye; turn: of normals; color: base color, alpha;
 surface: roughness, metallic, openness, -1 for a mirrored part; sizes: width, height (of strips) and
 number of levels of each map."""
 
@@ -53,9 +52,9 @@ BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
 
 @dataclass(frozen=True)
 class LookPlan:
-    """What a look's shader samples. maps: of each texture whether it is an "image" of Blender's or a "strip";
-    sources: (property, number of the map, channel or None for its colour), of properties that are no constants;
-    divided: whether the base colour has been multiplied by its alpha."""
+    """What a look's shader samples. maps: for each texture, whether it is an "image" of Blender's or a "strip";
+    sources: (property, number of the map, channel or None for its color) of each property that is not a constant;
+    divided: whether to divide the base color by alpha, which it was multiplied by."""
 
     maps: tuple[str, ...] = ()
     sources: tuple[tuple[str, int, int | None], ...] = ()
@@ -88,7 +87,7 @@ def _glsl() -> dict[str, str]:
 
 
 def look_up_lines(plan: LookPlan) -> str:
-    """GLSL that samples the look's textures and sets its properties."""
+    """GLSL that samples a look's textures and sets its properties."""
     lines = []
     for number, kind in enumerate(plan.maps):
         arguments = f"map_{number}, seen_uv, footprint, part.sizes[{number}]"
@@ -108,7 +107,7 @@ def look_up_lines(plan: LookPlan) -> str:
 
 
 def surface_source(plan: LookPlan) -> ShaderSource:
-    """The shader of parts with such a look."""
+    """The shader of parts whose look has this plan."""
     attributes = (("VEC3", "position"), ("VEC3", "normal"), ("VEC4", "tangent"), ("VEC2", "uv"))
     glsl = _glsl()
     return ShaderSource(
@@ -124,7 +123,7 @@ def surface_source(plan: LookPlan) -> ShaderSource:
 
 
 def sky_source() -> ShaderSource:
-    """The shader of the light behind all, over the square from -1 to 1."""
+    """The shader of the light behind everything, over the square from -1 to 1."""
     glsl = _glsl()
     return ShaderSource(
         name="pbrfit_sky",

@@ -53,8 +53,8 @@ float level_of(float footprint, vec2 size)
   return log2(max(footprint * sqrt(size.x * size.y), 1e-6));
 }
 
-// Texels are read and mixed here rather than by the texture unit, whose filters (anisotropic, coarse between levels)
-// differ between drivers. The texels lie from `origin` on in a level of the map.
+// Read and mix texels here, not in the texture unit, whose filters (anisotropic, coarse between levels) differ between
+// drivers. In a level of the map, the texels start at `origin`.
 vec4 level_texel(sampler2D map, vec2 uv, ivec2 origin, ivec2 size, int level)
 {
   vec2 at = uv * vec2(size) - 0.5;
@@ -71,7 +71,7 @@ vec4 level_texel(sampler2D map, vec2 uv, ivec2 origin, ivec2 size, int level)
   return mix(mix(a, b, share.x), mix(c, d, share.x), share.y);
 }
 
-// Of an image of Blender's with its own coarser levels, of which it has at most levels.z; row 0 is the bottom row.
+// Sample an image of Blender's, which has its own coarser levels, at most levels.z; row 0 is the bottom row.
 vec4 image_texel(sampler2D image, vec2 uv, float footprint, vec4 levels)
 {
   ivec2 size = textureSize(image, 0);
@@ -87,14 +87,14 @@ vec4 image_texel(sampler2D image, vec2 uv, float footprint, vec4 levels)
   return texel;
 }
 
-// A strip (see gl_values.py) has the coarser levels beside the finest; row 0 is the top row.
+// A strip (see values.py) has the coarser levels beside the finest; row 0 is the top row.
 vec4 strip_level(sampler2D strip, vec2 uv, ivec2 finest, int level)
 {
   ivec2 origin = level == 0 ? ivec2(0) : ivec2(finest.x, finest.y - (finest.y >> (level - 1)));
   return level_texel(strip, uv, origin, ivec2(finest.x >> level, finest.y >> level), 0);
 }
 
-// size: of the finest level, and how many levels there are.
+// size: width and height of the finest level, and the number of levels.
 vec4 strip_texel(sampler2D strip, vec2 uv, float footprint, vec4 size)
 {
   vec2 wrapped = fract(vec2(uv.x, 1.0 - uv.y));
@@ -110,7 +110,7 @@ vec4 strip_texel(sampler2D strip, vec2 uv, float footprint, vec4 size)
 
 void main()
 {
-  // The footprint is a pixel's, which may have several samples.
+  // The footprint is that of a pixel, which may have several samples.
   vec2 uv_dx = dFdx(seen_uv) * frame.settings.y;
   vec2 uv_dy = dFdy(seen_uv) * frame.settings.y;
   float footprint = sqrt(abs(uv_dx.x * uv_dy.y - uv_dx.y * uv_dy.x));
@@ -123,13 +123,13 @@ void main()
   vec3 normal_map = vec3(0.0, 0.0, 1.0);
   LOOK_UP
 
-  // Rather than blended with what is behind, which would be hidden by its depth.
+  // Discard instead of blending: the depth of this fragment would hide what is behind it.
   if (alpha < 1.0 / 255.0) {
     discard;
   }
 
   vec3 view = safe_normalize(frame.eye.xyz - frame.eye.w * seen_position);
-  // A mirrored part turns its triangles round.
+  // A mirrored part reverses its triangles.
   float facing = gl_FrontFacing ? part.surface.w : -part.surface.w;
   float bitangent_sign = (seen_tangent.w < 0.0 ? -1.0 : 1.0) * part.surface.w * facing;
   vec3 smooth_normal = safe_normalize(seen_normal) * facing;
@@ -162,7 +162,7 @@ void main()
     color = evaluate_irradiance(normal);
   }
   else {
-    // Along the camera's axis; opaque, as a mean of distances would be none.
+    // The distance along the camera's axis; opaque, because a mean of distances is not a distance.
     drawn_color = vec4(vec3(dot(frame.axis.xyz, seen_position)), 1.0);
     return;
   }

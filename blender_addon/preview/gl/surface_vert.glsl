@@ -1,4 +1,4 @@
-// Positions relative to the eye, so that float32 does however far from the origin the scene is.
+// Positions are relative to the eye, so that float32 is enough even for a scene far from the origin.
 
 vec3 unit_or_zero(vec3 vector)
 {

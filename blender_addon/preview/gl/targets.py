@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images on the GPU that a viewport keeps: a copy of what was drawn, and what the backend has sent."""
+"""Images on the GPU that a viewport keeps: copies of drawn images, and frames of the backend."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import gpu
 import numpy as np
 from gpu_extras.presets import draw_texture_2d
 from mathutils import Matrix
+from numpy.typing import NDArray
 
 HALF_LARGEST = 65504.0
 
 
 class KeptImage:
-    """A copy of a drawn image, which its next frame, perhaps of another viewport, does not draw over; and what is laid over it.
-    Premultiplied."""
+    """A copy of a drawn image, with what is laid over it; premultiplied. The next frame of any viewport leaves it alone."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -21,14 +23,14 @@ class KeptImage:
         self._framebuffer = gpu.types.GPUFrameBuffer(color_slots=(self.texture,))
 
     def take(self, texture: gpu.types.GPUTexture | None) -> None:
-        """Copy an image of the same size; None: nothing at all."""
+        """Copy an image of the same size; None: make it empty."""
         if texture is None:
             self._framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
         else:
             self._draw(texture, (0, 0, *self.size), "NONE")
 
     def lay_over(self, texture: gpu.types.GPUTexture, left: int, bottom: int) -> None:
-        """Draw a smaller image over this one, its lower left pixel there."""
+        """Draw a smaller image over this one, its lower left pixel at (left, bottom)."""
         self._draw(texture, (left, bottom, texture.width, texture.height), "ALPHA_PREMULT")
 
     def _draw(self, texture: gpu.types.GPUTexture, place: tuple[int, int, int, int], mode: str) -> None:
@@ -43,8 +45,8 @@ class KeptImage:
             gpu.state.blend_set(blend)
 
 
-def texture_of_frame(image: np.ndarray) -> gpu.types.GPUTexture:
-    """A texture of an image [h, w, 4] whose row 0 is the top; as Blender's own lie, its first row is the lowest."""
+def texture_of_frame(image: NDArray[Any]) -> gpu.types.GPUTexture:
+    """A texture of an image [h, w, 4], row 0 at the top. The texture's first row is the lowest, as in Blender's own."""
     height, width = image.shape[:2]
     values = np.ascontiguousarray(image[::-1], dtype=np.float32)
     if image.dtype != np.float16:

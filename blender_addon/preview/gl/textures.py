@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Textures on Blender's own GPU: the light's atlas, the table of the GGX lobe, and maps that are no images of Blender's."""
+"""Textures on Blender's own GPU: the light's atlas, the table of the GGX lobe, and maps that are not images of the file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 import gpu
 import numpy as np
+from numpy.typing import NDArray
 
+from .drawn import DrawnLight
 from .values import linear_pixels, strip_of, table_pixels
 
 EVEN_LIGHT = 0.8
 LARGEST_HALF = 65504.0
 
 
-def texture_of(pixels: np.ndarray, texture_format: str) -> gpu.types.GPUTexture:
-    """A texture of float32 pixels [h, w, 4]; its row 0 is that of the pixels."""
+def texture_of(pixels: NDArray[Any], texture_format: str) -> gpu.types.GPUTexture:
+    """A texture of pixels [h, w, 4], of any floats; its row 0 is that of the pixels."""
     height, width = pixels.shape[:2]
     flat = np.ascontiguousarray(pixels, dtype=np.float32).reshape(-1)
     data = gpu.types.Buffer("FLOAT", flat.size, flat)
@@ -36,8 +38,8 @@ class Strip:
     size: tuple[float, float, float, float]
 
 
-def strip_texture(pixels: np.ndarray, encoding: str) -> Strip:
-    """A map of pixels [h, w, 4], uint8 or float32, row 0 at the top."""
+def strip_texture(pixels: NDArray[Any], encoding: str) -> Strip:
+    """The strip of a map, uint8 or float32 [h, w, 4], row 0 at the top."""
     strip, levels = strip_of(linear_pixels(pixels, encoding))
     return Strip(texture_of(strip, "RGBA16F"), (pixels.shape[1], pixels.shape[0], levels, 0.0))
 
@@ -48,12 +50,12 @@ class GlLight:
     top, left, roughness."""
 
     atlas: gpu.types.GPUTexture
-    irradiance: np.ndarray
-    places: np.ndarray
+    irradiance: NDArray[np.float32]
+    places: NDArray[np.float32]
 
 
-def light_texture(light: Any) -> GlLight:
-    """The light of a `PreparedLight`."""
+def light_texture(light: DrawnLight) -> GlLight:
+    """Put a prefiltered light on the GPU."""
     irradiance = np.zeros((9, 4), dtype=np.float32)
     irradiance[:, :3] = light.irradiance
     places = [(*place, roughness) for place, roughness in zip(light.places, light.roughnesses, strict=True)]
@@ -62,7 +64,7 @@ def light_texture(light: Any) -> GlLight:
 
 
 def even_light() -> GlLight:
-    """What is shown before there is a light: even, but a little brighter from above, so that shapes can be seen."""
+    """The light to use before there is a real one: even, but a little brighter from above, so that shapes can be seen."""
     irradiance = np.zeros((9, 4), dtype=np.float32)
     irradiance[0, :3] = EVEN_LIGHT / 0.28209479177387814
     irradiance[1, :3] = 0.4 * EVEN_LIGHT / 0.4886025119029199

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preview hands to the GPU, as numpy arrays: uniform blocks (see gl_sources.py), maps and the table of the lobe.
+"""What the preview hands to the GPU, as numpy arrays: uniform blocks (see sources.py), maps and the table of the lobe.
 
 `ggx_table.npy` is `render.bsdf.ggx.ggx_table().values[0].permute(1, 2, 0)`, float32 [48, 48, 8], as `numpy.save` wrote it.
 """
@@ -12,27 +12,32 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.color import linear_from_srgb
 from .sources import CHANNELS, MOST_LEVELS, MOST_MAPS
 
-SMALLEST_LEVEL = 4  # as `render.texture.fixed_lookup.mip_count`
+SMALLEST_LEVEL = 4  # as in `render.texture.fixed_lookup.mip_count`
+
+Size = tuple[float, float, float, float]  # of a texture: width and height (of a strip), number of levels, 0
 
 
-def table_pixels() -> np.ndarray:
+def table_pixels() -> NDArray[np.float32]:
     """The table of the GGX lobe, float32 [48, 96, 4]: two texels side by side for the eight terms of a node."""
-    table = np.load(str(importlib.resources.files(__package__) / "ggx_table.npy"), allow_pickle=False)
+    table: NDArray[np.float32] = np.load(
+        str(importlib.resources.files(__package__) / "ggx_table.npy"), allow_pickle=False
+    )
     return table.reshape(table.shape[0], -1, 4)
 
 
 @lru_cache(maxsize=1)
-def srgb_table() -> np.ndarray:
+def srgb_table() -> NDArray[np.float32]:
     """Linear values, float32 [256], of bytes in sRGB."""
     values = np.arange(256, dtype=np.float64) / 255
     return linear_from_srgb(values).astype(np.float32)
 
 
-def linear_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
+def linear_pixels(pixels: NDArray[Any], encoding: str) -> NDArray[np.float32]:
     """Linear float32 [h, w, 4] of pixels, uint8 or float32 [h, w, 4]; alpha is never encoded."""
     if pixels.dtype != np.uint8:
         return pixels.astype(np.float32)
@@ -43,11 +48,13 @@ def linear_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     return linear
 
 
-def strip_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pixels float32 [h, w, 4] with their coarser levels, each of means of four, at their right, [h, w + w // 2, 4], and how
-    many levels that are. Python cannot hand Blender a texture's own levels."""
+def strip_of(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Pixels float32 [h, w, 4] with their coarser levels at their right, [h, w + w // 2, 4], and the number of levels.
+
+    Each texel of a coarser level is the mean of four. A strip is needed because Python cannot give Blender a texture's levels.
+    """
     height, width = pixels.shape[:2]
-    strip = np.empty((height, width + width // 2, 4), dtype=np.float32)  # what is beside the levels is never read
+    strip = np.empty((height, width + width // 2, 4), dtype=np.float32)  # nobody reads what is beside the levels
     strip[:, :width] = pixels
     level, top, count = pixels, 0, 1
     while min(level.shape[:2]) // 2 >= SMALLEST_LEVEL and not any(side % 2 for side in level.shape[:2]):
@@ -59,8 +66,8 @@ def strip_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     return strip, count
 
 
-def window(size: tuple[int, int], tile: tuple[int, int, int, int]) -> np.ndarray:
-    """Device coordinates of an image of `size` to those of a tile (left, bottom, width, height) of it."""
+def window(size: tuple[int, int], tile: tuple[int, int, int, int]) -> NDArray[np.float64]:
+    """The matrix from device coordinates of an image of `size` to those of its tile (left, bottom, width, height)."""
     (width, height), (left, bottom, wide, high) = size, tile
     window = np.diag([width / wide, height / high, 1.0, 1.0])
     window[0, 3] = (width - 2 * left - wide) / wide
@@ -69,15 +76,15 @@ def window(size: tuple[int, int], tile: tuple[int, int, int, int]) -> np.ndarray
 
 
 def frame_values(
-    turn: np.ndarray,
-    upright: np.ndarray,
+    turn: NDArray[np.float64],
+    upright: NDArray[np.float64],
     size: tuple[int, int],
     tile: tuple[int, int, int, int],
     channel: str,
     spp: int,
-    irradiance: np.ndarray,
-    places: np.ndarray,
-) -> np.ndarray:
+    irradiance: NDArray[np.float32],
+    places: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """The uniform block `frame`."""
     values = np.zeros((17 + MOST_LEVELS, 4), dtype=np.float32)
     is_point = upright[3, 3] == 0
@@ -105,14 +112,18 @@ def frame_values(
 
 
 def part_values(
-    matrix: np.ndarray, eye: np.ndarray, clip: np.ndarray, constants: Mapping[str, Any], sizes: Sequence[tuple]
-) -> np.ndarray:
+    matrix: NDArray[Any],
+    eye: NDArray[np.float64],
+    clip: NDArray[np.float64],
+    constants: Mapping[str, Any],
+    sizes: Sequence[Size],
+) -> NDArray[np.float32]:
     """The uniform block `part`."""
     place = np.array(matrix, dtype=np.float64)
     place[:3, 3] -= eye
     turn = np.eye(4)
     determinant = np.linalg.det(place[:3, :3])
-    # The inverse transpose but for its length; a flattened part has none, and any normal will do.
+    # The inverse transpose, except for its length. A flattened part has no inverse; there any normal will do.
     turn[:3, :3] = np.linalg.inv(place[:3, :3]).T if determinant else place[:3, :3]
     values = np.zeros((14 + MOST_MAPS, 4), dtype=np.float32)
     for row, part in ((0, clip @ place), (4, place), (8, turn)):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera of a viewport or of a render, for the renderer: matrices, and the rectangle of the image that is drawn."""
+"""The camera of a viewport or of a render, for the renderer: its matrices, and the rectangle of the image to draw."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import bpy
 import numpy as np
 from mathutils import Vector
+from numpy.typing import NDArray
 
 from ...common.axes import TOP_ROW_FIRST, renderer_view
 
@@ -24,14 +26,14 @@ class Window:
 
 @dataclass(frozen=True)
 class ImageCamera:
-    """A camera, and the pixels it has.
+    """A camera and its pixels.
 
-    view, projection: float64 [4, 4], column vectors, renderer axes, y flipped: of the window's pixels alone; window:
-    which pixels these are of the region, or of the whole render.
+    view, projection: float64 [4, 4], column vectors, renderer axes, y flipped, of the window's pixels only; window: where
+    these pixels are in the region or in the whole render.
     """
 
-    view: np.ndarray
-    projection: np.ndarray
+    view: NDArray[np.float64]
+    projection: NDArray[np.float64]
     window: Window
 
     @property
@@ -40,24 +42,25 @@ class ImageCamera:
         return self.window.width, self.window.height
 
     @property
-    def signature(self) -> tuple:
+    def signature(self) -> Hashable:
         """Equal for cameras that show the same."""
         return self.view.tobytes(), self.projection.tobytes(), self.window
 
 
-def windowed(projection: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
-    """The projection (y flipped) of a window of the image of `size` that the projection shows."""
+def windowed(projection: NDArray[np.float64], window: Window, size: tuple[int, int]) -> NDArray[np.float64]:
+    """The projection (y flipped) of one window of the image of `size` that `projection` shows."""
     share_x, share_y = window.width / size[0], window.height / size[1]
     top = size[1] - window.y - window.height
-    centre_x = 2.0 * window.x / size[0] + share_x - 1.0
-    centre_y = 2.0 * top / size[1] + share_y - 1.0
+    center_x = 2.0 * window.x / size[0] + share_x - 1.0
+    center_y = 2.0 * top / size[1] + share_y - 1.0
     crop = np.diag([1.0 / share_x, 1.0 / share_y, 1.0, 1.0])
-    crop[0, 3], crop[1, 3] = -centre_x / share_x, -centre_y / share_y
-    return crop @ projection
+    crop[0, 3], crop[1, 3] = -center_x / share_x, -center_y / share_y
+    cropped: NDArray[np.float64] = crop @ projection
+    return cropped
 
 
 def viewport_camera(context: bpy.types.Context, scene: bpy.types.Scene) -> ImageCamera | None:
-    """The camera of a region of a 3D view, of the part of it that a border leaves; None where that is nothing."""
+    """The camera of a 3D view's region, cut to its border; None if the border leaves nothing."""
     region, data = context.region, context.region_data
     size = (region.width, region.height)
     window = Window(0, 0, *size)
@@ -75,7 +78,7 @@ def viewport_camera(context: bpy.types.Context, scene: bpy.types.Scene) -> Image
 
 
 def border_of(context: bpy.types.Context, scene: bpy.types.Scene) -> tuple[float, float, float, float] | None:
-    """Left, right, bottom and top of the border as shares of the region; None where there is none."""
+    """Left, right, bottom and top of the border as shares of the region; None without a border."""
     space, data = context.space_data, context.region_data
     if data.view_perspective != "CAMERA":
         if not space.use_render_border:
@@ -104,7 +107,7 @@ def border_of(context: bpy.types.Context, scene: bpy.types.Scene) -> tuple[float
 
 
 def render_camera(depsgraph: bpy.types.Depsgraph) -> ImageCamera | None:
-    """The camera of a render, of the part of the image that a border leaves; None where the scene has no camera."""
+    """The camera of a render, cut to its border; None if the scene has no camera."""
     scene = depsgraph.scene_eval
     render, camera = scene.render, scene.camera
     if camera is None:
@@ -119,7 +122,7 @@ def render_camera(depsgraph: bpy.types.Depsgraph) -> ImageCamera | None:
         dtype=np.float64,
     )
     if render.use_border:
-        # As Blender cuts: towards zero.
+        # Round towards zero, as Blender does.
         left, right = int(render.border_min_x * size[0]), int(render.border_max_x * size[0])
         bottom, top = int(render.border_min_y * size[1]), int(render.border_max_y * size[1])
         window = Window(left, bottom, max(1, right - left), max(1, top - bottom))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of Blender's scene the preview shows: every visible mesh, its place, its look and the world's light."""
+"""What the preview shows of Blender's scene: every visible mesh, its place, its look and the world's light."""
 
 from __future__ import annotations
 
@@ -8,51 +8,52 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.axes import RENDERER_FROM_BLENDER
 from ...protocol.scene_description import LINEAR, SRGB
 from ...session import session
-from ...session.session_maps import SetInTheMaking
+from ...session.session_maps import LiveSet
 from .images import note_change
 from .light import worlds
 from .material_look import MaterialLook, read_look, tile_look
 from .meshes import LocalParts, local_parts
 from .scene import Look, PreviewPart, PreviewScene, Texture
 
-# Datablocks that looks are read from.
+# Looks are read from these datablocks.
 LOOKED_AT = (bpy.types.Material, bpy.types.NodeTree, bpy.types.Image)
 LIT_BY = (bpy.types.World, bpy.types.NodeTree, bpy.types.Image)
 WAITING = "The world's light is being rendered."
 
-Making = dict[tuple[int, int], list[SetInTheMaking]]
+LiveSets = dict[tuple[int, int], list[LiveSet]]
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A material slot of an evaluated object: its look, and the sets of maps that are being made for it."""
+    """A material slot of an evaluated object: its look, and the live sets of maps of a running fit for it."""
 
     shown: MaterialLook
-    making: list[SetInTheMaking]
+    live: list[LiveSet]
 
     @property
     def uv_map(self) -> str:
-        """The UV map that it is seen through."""
-        return self.making[0].uv_map if self.making else self.shown.uv_map
+        """The UV map that reads its textures."""
+        return self.live[0].uv_map if self.live else self.shown.uv_map
 
     @property
     def tiled(self) -> bool:
-        """Whether its faces are parted by UDIM tiles."""
-        return self.shown.tiled or any(item.tile for item in self.making)
+        """Whether its faces are split by UDIM tiles."""
+        return self.shown.tiled or any(item.tile for item in self.live)
 
-    def set_of(self, tile: int) -> SetInTheMaking | None:
-        """The set that is made for the faces in a tile, if there is one."""
-        return next((item for item in self.making if item.tile in (0, tile)), None)
+    def set_of(self, tile: int) -> LiveSet | None:
+        """The live set for the faces in a tile, if there is one."""
+        return next((item for item in self.live if item.tile in (0, tile)), None)
 
 
 class PreviewCollector:
     """Collects the scene of one viewport or render, and reads again only what has changed. For the main thread.
 
-    Tell it of updates in `view_update`, and collect after it.
+    Tell it about updates in `view_update`, and collect after that.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class PreviewCollector:
         self._kept: list[LocalParts] = []
 
     def note_updates(self, depsgraph: bpy.types.Depsgraph) -> None:
-        """Take in what `depsgraph.updates` says has changed."""
+        """Take in what has changed, as `depsgraph.updates` says."""
         for update in depsgraph.updates:
             changed = update.id.original
             if isinstance(changed, LOOKED_AT):
@@ -73,11 +74,11 @@ class PreviewCollector:
     def collect(self, depsgraph: bpy.types.Depsgraph, viewport: bpy.types.SpaceView3D | None = None) -> PreviewScene:
         """The scene as `depsgraph` evaluates it, and as `viewport` (with its local view and hidden kinds) shows it.
 
-        Reads every mesh once until Blender evaluates it anew; an object that moves costs microseconds. With a viewport,
-        the running fit is told that its maps are watched, for the two seconds to come.
+        Reads every mesh once until Blender evaluates it again; an object that moves costs microseconds. With a viewport,
+        tells the running fit that somebody watches its maps, for the next two seconds.
         """
         current = session.current()
-        making: Making = current.maps_in_the_making if current is not None else {}
+        live: LiveSets = current.live_sets if current is not None else {}
         parts: list[PreviewPart] = []
         kept: list[LocalParts] = []
         notes: dict[str, None] = {}
@@ -89,30 +90,33 @@ class PreviewCollector:
             matrix = RENDERER_FROM_BLENDER @ placed @ RENDERER_FROM_BLENDER.T
             if np.linalg.det(matrix[:3, :3]) == 0.0:
                 continue  # scaled to nothing: no area, and no normals
-            parts += self._parts_of(evaluated, matrix, making, kept, notes)
+            parts += self._parts_of(evaluated, matrix, live, kept, notes)
         self._kept = kept
-        if viewport is not None and any(part.job is not None for part in parts):
+        if current is not None and viewport is not None and any(part.job is not None for part in parts):
             current.maps.watch()
         environment = worlds().environment(depsgraph.scene_eval)
         if worlds().waiting:
             notes[WAITING] = None
-        if worlds().error is not None:
-            notes[worlds().error.cause] = None
-        learned, light_job = (current.maps.light, current.maps.light_job) if making else (None, "")
+        error = worlds().error
+        if error is not None:
+            notes[error.cause] = None
+        learned, light_job = (
+            (current.maps.light, current.maps.light_job) if current is not None and live else (None, "")
+        )
         return PreviewScene(tuple(parts), environment, tuple(notes), learned, light_job)
 
     def _parts_of(
         self,
         evaluated: bpy.types.Object,
-        matrix: np.ndarray,
-        making: Making,
+        matrix: NDArray[np.float64],
+        live_sets: LiveSets,
         kept: list[LocalParts],
         notes: dict[str, None],
     ) -> Iterator[PreviewPart]:
         count, default_uv_map = slot_count_of(evaluated), render_uv_map(evaluated.data)
         uid = evaluated.original.session_uid
         slots = [
-            Slot(self._look(slot_material(evaluated, index), default_uv_map), making.get((uid, index), []))
+            Slot(self._look(slot_material(evaluated, index), default_uv_map), live_sets.get((uid, index), []))
             for index in range(count)
         ]
         for uv_map in dict.fromkeys(slot.uv_map for slot in slots):
@@ -123,15 +127,15 @@ class PreviewCollector:
                 slot = slots[index]
                 if slot.uv_map != uv_map:
                     continue
-                (look, told, own_notes), made = tile_look(slot.shown, tile), slot.set_of(tile)
+                (look, told, own_notes), live = tile_look(slot.shown, tile), slot.set_of(tile)
                 key = f"{mesh.key}/{index}.{tile}"
-                grown = look_in_the_making(made) if made is not None else None
-                job = (made.job, made.number) if made is not None and made.job else None
-                if grown is None:
+                shown = live_look(live) if live is not None else None
+                job = (live.job, live.number) if live is not None and live.job else None
+                if shown is None:
                     notes.update(dict.fromkeys(own_notes))
                 else:
                     told = told or look
-                yield PreviewPart(key, arrays, matrix, grown or look, job, told)
+                yield PreviewPart(key, arrays, matrix, shown or look, job, told)
 
     def _look(self, material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
         wanted = material.original.session_uid if material is not None else 0, default_uv_map
@@ -140,31 +144,31 @@ class PreviewCollector:
         return self._looks[wanted]
 
 
-def look_in_the_making(made: SetInTheMaking) -> Look | None:
-    """The look of a set of maps as far as it has come; None where it has not come at all."""
-    if "kd" not in made.maps or "orm" not in made.maps:
+def live_look(live: LiveSet) -> Look | None:
+    """The look of a live set of maps; None before its first maps have come."""
+    if "kd" not in live.maps or "orm" not in live.maps:
         return None
 
     def texture(name: str, channel: int | None, encoding: str = LINEAR) -> Texture:
-        shown = made.maps[name]
+        shown = live.maps[name]
         return Texture(shown.key, 0, shown.image, channel, encoding)
 
     return Look(
         kd=texture("kd", None, SRGB),
-        alpha=texture("kd", 3, SRGB) if made.alpha else 1.0,
+        alpha=texture("kd", 3, SRGB) if live.alpha else 1.0,
         roughness=texture("orm", 1),
         metallic=texture("orm", 2),
         openness=texture("orm", 0),
-        normal=texture("normal", None) if "normal" in made.maps else None,
+        normal=texture("normal", None) if "normal" in live.maps else None,
     )
 
 
 def is_shown(instance: bpy.types.DepsgraphObjectInstance, viewport: bpy.types.SpaceView3D | None) -> bool:
-    """Whether an instance is to be seen: not an instancer that hides itself, not hidden from the camera or viewport."""
+    """Whether an instance is visible: not an instancer that hides itself, and not hidden from the camera or viewport."""
     evaluated = instance.object
     if not instance.show_self or not evaluated.visible_camera:
         return False
-    return viewport is None or evaluated.visible_in_viewport_get(viewport)
+    return viewport is None or bool(evaluated.visible_in_viewport_get(viewport))
 
 
 def slot_count_of(evaluated: bpy.types.Object) -> int:
@@ -173,7 +177,7 @@ def slot_count_of(evaluated: bpy.types.Object) -> int:
 
 
 def slot_material(evaluated: bpy.types.Object, index: int) -> bpy.types.Material | None:
-    """The material that a slot of an evaluated object or instance shows: evaluated, so with the frame's animation."""
+    """The material in a slot of an evaluated object or instance; it is evaluated, so it has the frame's animation."""
     slots, materials = evaluated.material_slots, evaluated.data.materials
     if index < len(slots) and slots[index].link == "OBJECT":
         return slots[index].material
@@ -181,5 +185,5 @@ def slot_material(evaluated: bpy.types.Object, index: int) -> bpy.types.Material
 
 
 def render_uv_map(mesh: bpy.types.Mesh) -> str:
-    """The name of the UV map that renders use where nodes name none; empty where there is none."""
+    """The name of the UV map that renders use if the nodes name none; empty if there is none."""
     return next((layer.name for layer in mesh.uv_layers if layer.active_render), "")

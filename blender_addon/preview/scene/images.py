@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of the file for the preview: what names their pixels, what their values mean, and how they are sent."""
+"""Images of the file for the preview: the names of their pixels, the meaning of their values, and how to send them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
-# Blender's names of colour spaces, from 4.2 to 5.2.
+# Blender's names of color spaces, from 4.2 to 5.2.
 ENCODINGS = {
     "sRGB": "srgb",
     "Non-Color": "linear",
@@ -23,7 +25,7 @@ STILLS = frozenset({"FILE", "GENERATED"})
 
 
 def encoding_of(image: bpy.types.Image) -> str | None:
-    """What the stored values of an image mean, "srgb" or "linear"; None for any other colour space."""
+    """What the stored values of an image mean, "srgb" or "linear"; None for any other color space."""
     return ENCODINGS.get(image.colorspace_settings.name)
 
 
@@ -31,7 +33,7 @@ _changes: Counter[int] = Counter()
 
 
 def note_change(image: bpy.types.Image) -> None:
-    """Blender has said that an image has changed."""
+    """Take in that an image has changed, as Blender says."""
     _changes[image.session_uid] += 1
 
 
@@ -48,7 +50,7 @@ def image_key(image: bpy.types.Image) -> str:
 
 
 def packed_file(image: bpy.types.Image, tile: int) -> bpy.types.PackedFile | None:
-    """The packed file of an image, or of one of its UDIM tiles (0: it has none)."""
+    """The packed file of an image, or of one of its UDIM tiles (0: the image has no tiles)."""
     if not tile:
         return image.packed_file
     return next((entry.packed_file for entry in image.packed_files if entry.tile_number == tile), None)
@@ -67,18 +69,18 @@ def has_file(image: bpy.types.Image, tile: int = 0) -> bool:
 
 
 def file_bytes(image: bpy.types.Image, tile: int = 0) -> bytes | None:
-    """The bytes of the file that an image (or a UDIM tile of it) shows unchanged, packed or on disk; None: there are none."""
+    """The bytes of the file, packed or on disk, that an image (or one of its UDIM tiles) shows; None if it shows no file."""
     if not has_file(image, tile):
         return None
     packed = packed_file(image, tile)
     try:
-        return packed.data if packed is not None else file_path(image, tile).read_bytes()
+        return bytes(packed.data) if packed is not None else file_path(image, tile).read_bytes()
     except OSError:
         return None
 
 
-def sent_image(image: bpy.types.Image, encoding: str, tile: int = 0) -> tuple[np.ndarray, str]:
-    """An image for the backend, and the encoding of its values: the bytes of its file, uint8 [n], else its pixels."""
+def sent_image(image: bpy.types.Image, encoding: str, tile: int = 0) -> tuple[NDArray[Any], str]:
+    """An image for the backend, as the bytes of its file, uint8 [n], or else its pixels; and the encoding of its values."""
     data = file_bytes(image, tile)
     if data is not None:
         return np.frombuffer(data, dtype=np.uint8), encoding
@@ -86,16 +88,17 @@ def sent_image(image: bpy.types.Image, encoding: str, tile: int = 0) -> tuple[np
     return pixels, "linear" if pixels.dtype == np.float32 else encoding
 
 
-def image_pixels(image: bpy.types.Image) -> np.ndarray:
-    """The pixels [h, w, 4], row 0 at the top: uint8 as stored, or of a float image float32, linear."""
+def image_pixels(image: bpy.types.Image) -> NDArray[Any]:
+    """The pixels [h, w, 4], row 0 at the top: uint8 as stored; for a float image float32, linear."""
     width, height = image.size
     values = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(values)
-    pixels = values.reshape(height, width, image.channels)[::-1]
+    pixels: NDArray[np.float32] = values.reshape(height, width, image.channels)[::-1]
     if image.channels < 4:
-        grey = pixels[..., :1] if image.channels < 3 else pixels[..., :3]
+        gray = pixels[..., :1] if image.channels < 3 else pixels[..., :3]
         alpha = pixels[..., 1:2] if image.channels == 2 else np.ones_like(pixels[..., :1])
-        pixels = np.concatenate([np.broadcast_to(grey, (height, width, 3)), alpha], axis=-1)
+        pixels = np.concatenate([np.broadcast_to(gray, (height, width, 3)), alpha], axis=-1)
     if image.is_float:
         return np.ascontiguousarray(pixels)
-    return np.rint(pixels * 255.0).astype(np.uint8)
+    stored: NDArray[np.uint8] = np.rint(pixels * 255.0).astype(np.uint8)
+    return stored

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The world's light for the preview, and prepared lights kept on disk, so that the GPU can draw without a backend.
 
-Simple worlds are read directly. Any other is rendered to an image by a second Blender in the background; until that is
-there the light of before stays. What is prepared (prefiltered) of a light is the backend's work; it is kept in the
-extension's own folder of the user, under the hash of the light, so each light is prepared once.
+Simple worlds are read directly. A second Blender in the background renders any other world to an image; until that is
+there, the last light stays. The backend prepares (prefilters) a light. The result is kept in the extension's own folder
+of the user, under the hash of the light, so each light is prepared once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...common.errors import PbrFitError
 from ...common.main_thread import in_main_thread
 from ...common.package import ADDON
 from ...export.world import RENDERED_SIZE, SimpleWorld, constant_world, simple_world
+from ...protocol.client.events import LightPreview
 from ...protocol.client.preview_events import PreparedLight
 from ...protocol.wire import content_hash
 from ...references.process import EnvironmentRendered, ReferenceRenderer
@@ -33,14 +36,17 @@ from .images import image_changes
 from .scene import Environment
 
 CONSTANT_SIZE = (32, 64)
-SETTLED_SECONDS = 0.5  # a world is rendered when it has not changed for so long
+SETTLED_SECONDS = 0.5  # render a world once it has not changed for this time
 ENVIRONMENTS_KEPT = 4
 LIGHTS_KEPT = 16
-LIGHTS_FOLDER = "lights-1"  # another number where lights are prepared otherwise
+LIGHTS_FOLDER = "lights-1"  # use another number when lights are prepared in another way
 POLL_SECONDS = 0.05
 
+ShownLight = PreparedLight | LightPreview
+"""The light of the world as the backend prepared it, or the light that a running fit learns."""
 
-def environment_of(radiance: np.ndarray) -> Environment:
+
+def environment_of(radiance: NDArray[Any]) -> Environment:
     """Radiance float32 [H, W, 3] with its name."""
     radiance = np.ascontiguousarray(radiance, dtype=np.float32)
     return Environment(content_hash(radiance), radiance)
@@ -49,21 +55,32 @@ def environment_of(radiance: np.ndarray) -> Environment:
 # The world ----------------------------------------------------------------------------------------------------------
 
 
+class _WantedWorld(NamedTuple):
+    """A world to render: its state, its number (session_uid), and when it was first asked for, monotonic seconds."""
+
+    state: Hashable
+    uid: int
+    since: float
+
+
 class WorldLights:
-    """The light of the open file's worlds. For the main thread; `poll` is to be called by a timer."""
+    """The light of the open file's worlds. For the main thread; a timer calls `poll`."""
 
     def __init__(self) -> None:
+        self._rendering: Hashable = None
+        self._renderer: ReferenceRenderer | None = None
+        self._folder: Path | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self.error: PbrFitError | None = None
         self._known: OrderedDict[Hashable, Environment | None] = OrderedDict()
         self._changes: dict[int, int] = {}
         self._shown: dict[int, Environment] = {}
-        self._wanted: tuple[Hashable, int, float] | None = None  # the state of a world, its number, since when
-        self._rendering: Hashable = None
-        self._renderer: ReferenceRenderer | None = None
-        self._folder: Path | None = None
+        self._wanted: _WantedWorld | None = None
 
     def note_change(self, changed: bpy.types.ID) -> None:
-        """A world, node tree or image of the file has changed."""
+        """Take in that a world, node tree or image of the file has changed."""
         trees = {world.node_tree: world for world in bpy.data.worlds if world.node_tree is not None}
         if isinstance(changed, bpy.types.World):
             worlds = [changed]
@@ -75,9 +92,9 @@ class WorldLights:
             self._changes[world.session_uid] = self._changes.get(world.session_uid, 0) + 1
 
     def environment(self, scene: bpy.types.Scene) -> Environment | None:
-        """The light of a scene's world: as it is, or while it has to be rendered that of before, None: nothing yet.
+        """The light of a scene's world; while it is rendered, the world's last light; None if there is none yet.
 
-        scene: of the file, or evaluated, where the world is animated.
+        scene: of the file; evaluated if the world is animated.
         """
         uid = scene.world.original.session_uid if scene.world is not None else 0
         simple, constant = simple_world(scene), constant_world(scene)
@@ -89,14 +106,15 @@ class WorldLights:
             state = (uid, self._changes.get(uid, 0))
         if state not in self._known:
             self._find(state, uid, simple, constant)
-        if self._known.get(state) is not None:
+        known = self._known.get(state)
+        if known is not None:
             self._known.move_to_end(state)
-            self._shown[uid] = self._known[state]
+            self._shown[uid] = known
         return self._shown.get(uid)
 
     @property
     def waiting(self) -> bool:
-        """Whether the light of a world is being rendered, or is to be."""
+        """Whether a second Blender renders the light of a world, or will."""
         return self._wanted is not None or self._renderer is not None
 
     def _find(
@@ -108,25 +126,25 @@ class WorldLights:
         radiance = simple.radiance() if simple is not None else None
         if radiance is not None:
             self._keep(state, radiance)
-        elif self._rendering != state and (self._wanted is None or self._wanted[0] != state):
-            self._wanted = (state, uid, time.monotonic())
+        elif self._rendering != state and (self._wanted is None or self._wanted.state != state):
+            self._wanted = _WantedWorld(state, uid, time.monotonic())
 
-    def _keep(self, state: Hashable, radiance: np.ndarray | None) -> None:
+    def _keep(self, state: Hashable, radiance: NDArray[Any] | None) -> None:
         self._known[state] = environment_of(radiance) if radiance is not None else None
         while len(self._known) > ENVIRONMENTS_KEPT:
             self._known.popitem(last=False)
 
     def poll(self) -> bool:
-        """Go on with rendering a world, where one is to be rendered; whether a light has come. Never waits."""
+        """Go on with rendering a world, if there is one to render; return whether a light has come. Never waits."""
         came = False
         if self._renderer is not None and self._wanted is not None:
-            self._stop()  # the world has changed meanwhile
+            self._stop()  # the world has changed
         if self._renderer is not None:
             try:
                 finished = self._renderer.poll()
             except PbrFitError as error:
                 self.error = error
-                self._keep(self._rendering, None)  # not again before the world changes
+                self._keep(self._rendering, None)  # not again until the world changes
                 self._stop()
                 return True
             for item in finished:
@@ -136,7 +154,7 @@ class WorldLights:
                     came = True
             if came:
                 self._stop()
-        elif self._wanted is not None and time.monotonic() - self._wanted[2] >= SETTLED_SECONDS:
+        elif self._wanted is not None and time.monotonic() - self._wanted.since >= SETTLED_SECONDS:
             state, uid, _ = self._wanted
             self._wanted = None
             world = next((item for item in bpy.data.worlds if item.session_uid == uid), None)
@@ -145,10 +163,10 @@ class WorldLights:
         return came
 
     def finish(self, scene: bpy.types.Scene, stopped: Callable[[], bool] = lambda: False) -> Environment | None:
-        """Wait for the light of a scene as it is now, until `stopped`; for final renders. Raises PbrFitError."""
+        """Wait for the light of a scene as it is now, or until `stopped`; for final renders. Raises PbrFitError."""
         found = self.environment(scene)
         if self._wanted is not None:
-            self._wanted = (*self._wanted[:2], 0.0)
+            self._wanted = self._wanted._replace(since=0.0)
         while self.waiting and not stopped():
             in_main_thread(self.poll)  # it writes a file
             time.sleep(POLL_SECONDS)
@@ -168,14 +186,15 @@ class WorldLights:
         }
         self._rendering = state
         try:
-            # The world alone, with what it needs: the file may be large.
+            # Only the world, with what it needs: the file may be large.
             bpy.data.libraries.write(str(copy), {world}, path_remap="ABSOLUTE", fake_user=True)
             self._renderer = ReferenceRenderer(plan, self._folder)
         except (OSError, RuntimeError, PbrFitError) as error:
-            if not isinstance(error, PbrFitError):
-                cause = f"A copy of the world for rendering could not be saved: {error}."
-                error = PbrFitError(cause, "Make room in the temporary directory.")
-            self.error = error
+            if isinstance(error, PbrFitError):
+                self.error = error
+            else:
+                cause = f"PBRfit could not save a copy of the world for rendering: {error}."
+                self.error = PbrFitError(cause, "Make room in the temporary directory.")
             self._keep(state, None)
             self._stop()
 
@@ -191,7 +210,7 @@ class WorldLights:
     def close(self) -> None:
         """End what runs, and forget everything."""
         self._stop()
-        self.__init__()
+        self._forget()
 
 
 _worlds = WorldLights()
@@ -206,7 +225,7 @@ def worlds() -> WorldLights:
 
 
 def lights_folder(create: bool = False) -> Path | None:
-    """Where prepared lights are kept: in the user's folder of the extension; None where there is no such folder."""
+    """Where prepared lights are kept, in the user's folder of the extension; None if there is no such folder."""
     try:
         return Path(bpy.utils.extension_path_user(ADDON, path=LIGHTS_FOLDER, create=create))
     except (ValueError, OSError):
@@ -225,10 +244,10 @@ def kept_light(key: str) -> PreparedLight | None:
                 key=key,
                 atlas=stored["atlas"],
                 irradiance=stored["irradiance"],
-                places=tuple(tuple(int(number) for number in row) for row in stored["places"]),
+                places=tuple((int(side), int(row), int(column)) for side, row, column in stored["places"]),
                 roughnesses=tuple(float(value) for value in stored["roughnesses"]),
             )
-        os.utime(path)  # those used last are kept
+        os.utime(path)  # the lights used last are kept
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with contextlib.suppress(OSError):
             path.unlink()
@@ -237,7 +256,7 @@ def kept_light(key: str) -> PreparedLight | None:
 
 
 def keep_light(light: PreparedLight) -> None:
-    """Keep a prepared light on disk; the files used last stay, sixteen of them. Raises OSError where that fails."""
+    """Keep a prepared light on disk; the sixteen files used last stay. Raises OSError if it cannot be written."""
     folder = lights_folder(create=True)
     if folder is None:
         return
@@ -261,7 +280,7 @@ def keep_light(light: PreparedLight) -> None:
 
 
 def modified(path: Path) -> float:
-    """When a file was last used; 0 where another Blender has removed it."""
+    """When a file was last used; 0 if another Blender has removed it."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -272,7 +291,7 @@ _parts = itertools.count()
 
 
 def register() -> None:
-    """Nothing runs before a world is shown."""
+    """Do nothing: nothing runs before a world is shown."""
 
 
 def unregister() -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preview can show of a node material: values and images of its Principled BSDF, exactly where that is possible."""
+"""What the preview can show of a node material: values and images of its Principled BSDF, exactly if that is possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import bpy
 
@@ -17,7 +18,7 @@ OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles tha
 OPENNESS_NODE = "Red: Openness (AO)"
 OCCLUSION_INPUT = "Occlusion"
 CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
-# Inputs of Principled BSDF that the preview knows nothing of, and the value at which they do nothing.
+# Inputs of Principled BSDF that the preview does not show if they are not 0, and their labels.
 UNSHOWN = {
     "Subsurface Weight": "Subsurface",
     "Transmission Weight": "Transmission",
@@ -30,8 +31,8 @@ UNSHOWN = {
 
 @dataclass(frozen=True)
 class MaterialLook:
-    """A look and what it needs. uv_map: the UV map that its textures are read through; display: the material's viewport
-    display; tiled: whether images of UDIM tiles are read; notes: what is shown otherwise than in renders, sentences."""
+    """A look and what it needs. uv_map: the UV map that reads its textures; display: the material's viewport display; tiled:
+    whether it reads images with UDIM tiles; notes: how it differs from renders, sentences."""
 
     look: Look
     uv_map: str
@@ -41,7 +42,7 @@ class MaterialLook:
 
 
 class NotShown(Exception):
-    """An input is fed by something else than a value or an image read through a UV map; the message says by what."""
+    """An input gets something else than a value or an image read through a UV map; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ class Source:
 
 
 def read_look(material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
-    """What can be shown of a material; changes nothing.
+    """What the preview can show of a material; changes nothing.
 
-    default_uv_map: the UV map that renders use where the nodes name none.
-    Exact are values and Image Textures (also by Separate Color, Normal Map, UV Map) at a Principled BSDF. What an input is
-    fed by otherwise is replaced by the material's viewport display, with a note.
+    default_uv_map: the UV map that renders use if the nodes name none.
+    Values and Image Textures (also through Separate Color, Normal Map, UV Map) at a Principled BSDF are exact. For any other
+    input, the material's viewport display is shown, with a note.
     """
     if material is None:
         return MaterialLook(NEUTRAL, default_uv_map)
@@ -75,15 +76,16 @@ def read_look(material: bpy.types.Material | None, default_uv_map: str) -> Mater
 
 
 def tile_look(found: MaterialLook, tile: int) -> tuple[Look, Look | None, tuple[str, ...]]:
-    """The look for faces in a UDIM tile: for Blender's GPU, for the backend where that can show more, and notes.
+    """The look for faces in a UDIM tile: for Blender's GPU, for the backend if that can show more (else None), and notes.
 
-    Blender hands out the pixels of the first tile alone; of the others it shows the viewport display.
+    Blender gives access to the pixels of the first tile only; for the others the GPU shows the viewport display.
     """
     if not found.tiled:
         return found.look, None, found.notes
     images = {image.session_uid: image for image in bpy.data.images}
     names = [item.name for item in fields(Look)]
-    there, elsewhere = {}, {}
+    there: dict[str, Any] = {}
+    elsewhere: dict[str, Any] = {}
     for name in names:
         texture = getattr(found.look, name)
         if isinstance(texture, Texture) and texture.tile:
@@ -94,6 +96,10 @@ def tile_look(found: MaterialLook, tile: int) -> tuple[Look, Look | None, tuple[
     if tile == FIRST_TILE:
         return shown, told, found.notes
     return shown, told, (*found.notes, OTHER_TILES)
+
+
+Value = TypeVar("Value")
+Other = TypeVar("Other")
 
 
 class LookReader:
@@ -108,10 +114,10 @@ class LookReader:
         self._notes: list[str] = []
 
     def read(self, tree: bpy.types.NodeTree, shader: bpy.types.Node) -> MaterialLook:
-        """The look of a shader node and of what the tree says beside it."""
+        """The look of a shader node, with the ambient occlusion that the tree holds beside it."""
         inputs = shader.inputs
         look = Look(
-            kd=self._read("Base Color", lambda: self._colour(inputs["Base Color"]), self._display.kd),
+            kd=self._read("Base Color", lambda: self._color(inputs["Base Color"]), self._display.kd),
             alpha=self._read("Alpha", lambda: self._number(inputs["Alpha"]), self._display.alpha),
             roughness=self._read("Roughness", lambda: self._number(inputs["Roughness"]), self._display.roughness),
             metallic=self._read("Metallic", lambda: self._number(inputs["Metallic"]), self._display.metallic),
@@ -126,14 +132,14 @@ class LookReader:
         uv_map = self._uv_map or self._default_uv_map
         return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes))
 
-    def _read(self, name: str, read: Callable, otherwise):
+    def _read(self, name: str, read: Callable[[], Value], otherwise: Other) -> Value | Other:
         try:
             return read()
         except NotShown as reason:
             self._notes.append(f'{name} of "{self._name}" is not shown as rendered: {reason}.')
             return otherwise
 
-    def _colour(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
+    def _color(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
         value = traced(socket, self._default_uv_map)
         if not isinstance(value, Source):
             return value if isinstance(value, tuple) else (value, value, value)
@@ -147,7 +153,7 @@ class LookReader:
             return luminance(value)
         if not isinstance(value, Source):
             return value
-        # A grey image, as those are that hold numbers, has the same in every channel.
+        # An image that holds numbers is gray: every channel has the same.
         return self._texture(replace(value, channel=1) if value.channel is None else value)
 
     def _openness(self, tree: bpy.types.NodeTree) -> Texture | float:
@@ -155,14 +161,14 @@ class LookReader:
             if node.bl_idname == "ShaderNodeGroup" and OCCLUSION_INPUT in node.inputs:
                 socket = node.inputs[OCCLUSION_INPUT]
                 if not socket.is_linked:
-                    return 1.0  # what the group's input says is not ambient occlusion, but its strength elsewhere
+                    return 1.0  # the input's value is not ambient occlusion, but a strength that other tools use
                 value = self._number(socket)
                 return replace(value, channel=0) if isinstance(value, Texture) and value.channel == 1 else value
         node = tree.nodes.get(OPENNESS_NODE)
         if node is None or node.bl_idname != "ShaderNodeSeparateColor":
             return 1.0
-        value = traced(node.inputs["Color"], self._default_uv_map)
-        return self._texture(replace(value, channel=0)) if isinstance(value, Source) else 1.0
+        source = traced(node.inputs["Color"], self._default_uv_map)
+        return self._texture(replace(source, channel=0)) if isinstance(source, Source) else 1.0
 
     def _normal(self, socket: bpy.types.NodeSocket) -> Texture | None:
         source = linked_from(socket)
@@ -202,18 +208,18 @@ class LookReader:
 
 
 def emits(inputs: bpy.types.bpy_prop_collection) -> bool:
-    """Whether a Principled BSDF gives light."""
-    colour = inputs["Emission Color"]
-    return colour.is_linked or any(value > 0.0 for value in colour.default_value[:3])
+    """Whether a Principled BSDF emits light."""
+    color = inputs["Emission Color"]
+    return bool(color.is_linked) or any(value > 0.0 for value in color.default_value[:3])
 
 
-def luminance(colour: tuple[float, float, float]) -> float:
-    """A colour as a number, as Blender converts it."""
-    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+def luminance(color: tuple[float, float, float]) -> float:
+    """A color as a number, converted as Blender does it."""
+    return 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
 
 
 def traced(socket: bpy.types.NodeSocket, default_uv_map: str) -> Source | tuple[float, float, float] | float:
-    """What feeds an input: an image, a colour or a number. Raises NotShown for anything else."""
+    """What an input gets: an image, a color or a number. Raises NotShown for anything else."""
     found = linked_from(socket)
     if found is None:
         return plain(socket.default_value)
@@ -238,13 +244,16 @@ def traced(socket: bpy.types.NodeSocket, default_uv_map: str) -> Source | tuple[
     raise NotShown(f"by the node {node.name}")
 
 
-def plain(value: object) -> tuple[float, float, float] | float:
-    """A socket's value as a colour or a number."""
-    return tuple(float(item) for item in value[:3]) if hasattr(value, "__len__") else float(value)
+def plain(value: Any) -> tuple[float, float, float] | float:
+    """A socket's value as a color or a number."""
+    if not hasattr(value, "__len__"):
+        return float(value)
+    red, green, blue = value[:3]
+    return float(red), float(green), float(blue)
 
 
 def uv_map_of(texture: bpy.types.Node, default_uv_map: str) -> str:
-    """The UV map that an Image Texture is read through. Raises NotShown where it is something else."""
+    """The UV map that an Image Texture reads. Raises NotShown if its coordinates are something else."""
     found = linked_from(texture.inputs["Vector"])
     if found is not None and found[0].bl_idname == "ShaderNodeMapping" and changes_nothing(found[0]):
         found = linked_from(found[0].inputs["Vector"])
@@ -254,7 +263,7 @@ def uv_map_of(texture: bpy.types.Node, default_uv_map: str) -> str:
         return default_uv_map
     node, output = found
     if node.bl_idname == "ShaderNodeUVMap" and not node.from_instancer:
-        return node.uv_map or default_uv_map
+        return str(node.uv_map) or default_uv_map
     if node.bl_idname == "ShaderNodeTexCoord" and output.identifier == "UV" and not node.from_instancer:
         return default_uv_map
     raise NotShown(f"the coordinates of {texture.name} come from {node.name}")

@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evaluated meshes for the preview: each is read once, whoever shows it and wherever it stands.
+"""Evaluated meshes for the preview: each is read once, for all objects that show it, wherever they are.
 
-Blender gives every evaluated mesh a number of its own, and another one whenever it is evaluated anew; objects and
-instances of one mesh share it. So that number says whether a mesh was read already.
+Blender gives every evaluated mesh a number, and a new one each time it evaluates the mesh again; objects and instances of
+one mesh share the number. So the number says whether a mesh was read already.
 """
 
 from __future__ import annotations
 
 import itertools
 import weakref
+from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...export.mesh import local_mesh
 from ...export.mesh_reading import read_mesh
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 
 
 class LocalParts:
-    """A mesh in its own space, the renderer's axes, parted by material slot and UDIM tile (0: not of a tiled slot).
+    """A mesh in its own space, in the renderer's axes, split by material slot and UDIM tile (0: its slot has no tiles).
 
-    parts: the arrays of each, by (slot as the faces have it, tile); key: names the geometry.
+    parts: the arrays by (slot number of the faces, tile); key: names the geometry.
     """
 
     def __init__(self, key: str, parts: dict[tuple[int, int], Arrays]) -> None:
@@ -31,16 +33,16 @@ class LocalParts:
 
 
 _numbers = itertools.count(1)
-_known: weakref.WeakValueDictionary[tuple, LocalParts] = weakref.WeakValueDictionary()
+_known: weakref.WeakValueDictionary[tuple[int, str, int, frozenset[int]], LocalParts] = weakref.WeakValueDictionary()
 
 
 def local_parts(
     evaluated: bpy.types.Object, uv_map: str, slot_count: int, tiled_slots: frozenset[int] = frozenset()
 ) -> LocalParts:
-    """The parts of an evaluated object's (or instance's) mesh with one of its UV maps; read where nobody holds them.
+    """The parts of an evaluated object's (or instance's) mesh with one of its UV maps; reads it only if nobody holds them.
 
-    Faces whose slot number is slot_count or higher belong to the last slot. Faces of `tiled_slots` are moved from their
-    UDIM tile to the first.
+    Faces whose slot number is slot_count or higher belong to the last slot. Faces of `tiled_slots` move from their UDIM
+    tile to the first.
     """
     wanted = (evaluated.data.session_uid, uv_map, slot_count, tiled_slots)
     found = _known.get(wanted)
@@ -54,7 +56,7 @@ def local_parts(
 def read_parts(
     evaluated: bpy.types.Object, uv_map: str, slot_count: int, tiled_slots: frozenset[int]
 ) -> dict[tuple[int, int], Arrays]:
-    """Read a mesh from Blender: arrays by slot and tile; nothing where it has no faces."""
+    """Read a mesh from Blender: arrays by slot and tile; empty if it has no faces."""
     mesh = evaluated.to_mesh()
     try:
         if mesh is None or not len(mesh.polygons):
@@ -71,8 +73,8 @@ def read_parts(
     }
 
 
-def part_of(arrays: Arrays, chosen: np.ndarray) -> Arrays:
-    """Some of the triangles, bool [T], with those vertices alone that they use."""
+def part_of(arrays: Arrays, chosen: NDArray[np.bool_]) -> Arrays:
+    """The chosen triangles, bool [T], with only the vertices that they use."""
     triangles = arrays["triangles"][chosen]
     used = np.zeros(len(arrays["vertex_position"]), dtype=bool)
     used[triangles] = True

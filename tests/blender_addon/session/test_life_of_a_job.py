@@ -104,7 +104,7 @@ def test_a_file_never_saved_cannot_come_back(addon, cube) -> None:
     poll_until(session, lambda _status: rendered(session) >= 1)
     renderer, folder = renderer_of(session), session._folder
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert "closed without ever having been saved" in failure(session)
+    assert "closed without being saved" in failure(session)
     assert not session.status.can_resume
     assert renderer.poll() is not None
     assert not folder.exists()
@@ -158,7 +158,7 @@ def test_two_objects_are_two_jobs_and_one_step(addon, cube) -> None:
     assert len(session.plans) == 2
     seen, fractions, changed = set(), [], []
     while not session.poll().finished:
-        seen.add((session.status.state, session.status.job, session.status.jobs))
+        seen.add((session.status.state, session.status.fit, session.status.fits))
         fractions.append(session.status.fraction)
         changed.append((is_fitted("Cube"), is_fitted("Plane")))
         time.sleep(0.01)
@@ -249,8 +249,8 @@ def test_curve_and_previews_grow(addon, cube) -> None:
     seconds = [point[0] for point in session.status.curve]
     assert len(seconds) >= 2
     assert seconds == sorted(seconds)
-    assert {name for _, name in session.maps.previews} == {"kd", "orm", "normal"}
-    assert all(image.dtype.name == "uint8" and image.shape[2] == 4 for image in session.maps.previews.values())
+    assert {name for _, name in session.maps.images} == {"kd", "orm", "normal"}
+    assert all(image.dtype.name == "uint8" and image.shape[2] == 4 for image in session.maps.images.values())
 
 
 POINTS = {

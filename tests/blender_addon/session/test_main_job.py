@@ -57,9 +57,9 @@ def test_button_to_material(addon) -> None:
     assert record["settings"]["resolution"] == 64
     assert record["settings"]["maps"] == ["kd", "ks", "normal"]
 
-    colour = bpy.data.images["Paint PBRfit Base Color"]
-    assert tuple(colour.size) == (64, 64)
-    encoded = np.median(np.array(colour.pixels[:]).reshape(-1, 4)[:, :3], axis=0)
+    color = bpy.data.images["Paint PBRfit Base Color"]
+    assert tuple(color.size) == (64, 64)
+    encoded = np.median(np.array(color.pixels[:]).reshape(-1, 4)[:, :3], axis=0)
     linear = ((encoded + 0.055) / 1.055) ** 2.4
     np.testing.assert_allclose(linear, [0.8, 0.3, 0.1], atol=0.12)
 

@@ -10,7 +10,7 @@ from support.blender.scenes import TIMEOUT_S, hdri_world, paint, run_to_end, sma
 
 bpy = pytest.importorskip("bpy")
 
-COLOURS = {"Red": (0.7, 0.05, 0.05), "Green": (0.05, 0.6, 0.05), "Blue": (0.05, 0.1, 0.7)}
+COLORS = {"Red": (0.7, 0.05, 0.05), "Green": (0.05, 0.6, 0.05), "Blue": (0.05, 0.1, 0.7)}
 
 
 def sphere(name: str, x: float, *materials: bpy.types.Material) -> bpy.types.Object:
@@ -27,11 +27,11 @@ def sphere(name: str, x: float, *materials: bpy.types.Material) -> bpy.types.Obj
     return scene_object
 
 
-def coloured(name: str) -> bpy.types.Material:
+def colored(name: str) -> bpy.types.Material:
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.object
     material = paint(cube, name)
-    material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (*COLOURS[name], 1.0)
+    material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (*COLORS[name], 1.0)
     bpy.data.meshes.remove(cube.data)
     return material
 
@@ -43,8 +43,8 @@ def select(*objects: bpy.types.Object) -> None:
     bpy.context.view_layer.update()
 
 
-def linear_colour(material: bpy.types.Material) -> np.ndarray:
-    """The median of the fitted base colour, linear."""
+def linear_color(material: bpy.types.Material) -> np.ndarray:
+    """The median of the fitted base color, linear."""
     image = material.node_tree.nodes["Base Color"].image
     encoded = np.median(np.array(image.pixels[:]).reshape(-1, 4)[:, :3], axis=0)
     return ((encoded + 0.055) / 1.055) ** 2.4
@@ -53,7 +53,7 @@ def linear_colour(material: bpy.types.Material) -> np.ndarray:
 @pytest.mark.any_blender
 def test_each_material_gets_its_own_look(addon) -> None:
     """Two objects share Green and are one job; a third is another; faces of an empty slot stay as they are."""
-    red, green, blue = (coloured(name) for name in COLOURS)
+    red, green, blue = (colored(name) for name in COLORS)
     first = sphere("First", 0.0, red, green)
     second = sphere("Second", 2.5, green, None)
     third = sphere("Third", 5.0, blue)
@@ -67,12 +67,12 @@ def test_each_material_gets_its_own_look(addon) -> None:
 
     assert bpy.ops.pbrfit.optimize() == {"FINISHED"}
     session = addon.session.session.current()
-    assert session.status.jobs == 2
+    assert session.status.fits == 2
     assert 'of "Second" have no material' in " ".join(session.result.warnings)
     previews = set()
     deadline = time.monotonic() + TIMEOUT_S
     while not session.poll().finished:
-        previews |= {number for number, _ in session.maps.previews}
+        previews |= {number for number, _ in session.maps.images}
         assert time.monotonic() < deadline, session.status
         time.sleep(0.02)
     assert session.status.state == "done", session.status
@@ -88,8 +88,8 @@ def test_each_material_gets_its_own_look(addon) -> None:
         "Third": ["Blue PBRfit"],
     }
     # Eight small views leave some gloss in the color (0.11 was the most); the materials are 0.5 apart.
-    for name, colour in COLOURS.items():
-        np.testing.assert_allclose(linear_colour(bpy.data.materials[f"{name} PBRfit"]), colour, atol=0.2, err_msg=name)
+    for name, color in COLORS.items():
+        np.testing.assert_allclose(linear_color(bpy.data.materials[f"{name} PBRfit"]), color, atol=0.2, err_msg=name)
     bpy.ops.pbrfit.revert()
     assert snapshot() == before
 
@@ -97,7 +97,7 @@ def test_each_material_gets_its_own_look(addon) -> None:
 @pytest.mark.any_blender
 def test_one_set_for_the_object_and_tiles(addon) -> None:
     """An object in two UDIM tiles with one set for all its slots: one material, whose image has two tiles."""
-    red, green = coloured("Red"), coloured("Green")
+    red, green = colored("Red"), colored("Green")
     only = sphere("Only", 0.0, red, green)
     layer = only.data.uv_layers.active
     for polygon in only.data.polygons:
@@ -120,14 +120,14 @@ def test_one_set_for_the_object_and_tiles(addon) -> None:
 
 
 def test_references_show_the_objects_of_the_job_and_no_others(addon, tmp_path) -> None:
-    green = coloured("Green")
+    green = colored("Green")
     left, middle, right = (sphere(name, x, green) for name, x in (("Left", -2.5), ("Middle", 0.0), ("Right", 2.5)))
     select(left, right)
     hdri_world()
     (plan,) = addon.export.plan.plan_groups(bpy.context)
     exported = addon.export.plan.export_group(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
-    centre, radius = addon.references.views.bounding_sphere(exported.world_positions)
-    views = addon.references.views.plan_views(centre, radius, 12, 0, 0)
+    center, radius = addon.references.views.bounding_sphere(exported.world_positions)
+    views = addon.references.views.plan_views(center, radius, 12, 0, 0)
     copy = tmp_path / "copy.blend"
     addon.references.process.save_copy(copy)
     size = 48
@@ -149,7 +149,7 @@ def test_references_show_the_objects_of_the_job_and_no_others(addon, tmp_path) -
     camera = np.linalg.inv(view.matrix_world)
 
     def at(scene_object) -> float:
-        """Coverage where the object's centre is seen."""
+        """Coverage where the object's center is seen."""
         x, y, z = (camera @ np.append(np.array(scene_object.location), 1.0))[:3]
         half = -z * np.tan(view.fov / 2.0)
         column, row = (0.5 + 0.5 * x / half) * size, (0.5 - 0.5 * y / half) * size

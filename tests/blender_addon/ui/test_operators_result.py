@@ -337,11 +337,11 @@ def test_thumbnails_show_what_they_are_given(addon) -> None:
 def test_curve_goes_up_where_the_fit_gets_better(addon) -> None:
     picture = addon.ui.thumbnails.curve_picture([(0.0, 14.0), (1.0, 24.0), (4.0, 31.0)])
     assert picture.shape == (96, 96, 4)
-    line = (picture == addon.ui.thumbnails.CURVE_COLOUR).all(axis=-1)
+    line = (picture == addon.ui.thumbnails.CURVE_COLOR).all(axis=-1)
     rows = [np.flatnonzero(line[:, column]).mean() for column in (8, 25, 50, 90)]
     assert rows == sorted(rows, reverse=True)
     assert line.any(axis=0).all()
-    assert (picture == addon.ui.thumbnails.GRID_COLOUR).all(axis=-1).any(axis=1).sum() == 2  # 20 and 30 dB
+    assert (picture == addon.ui.thumbnails.GRID_COLOR).all(axis=-1).any(axis=1).sum() == 2  # 20 and 30 dB
     flat = addon.ui.thumbnails.curve_picture([(2.0, 20.0), (2.0, 20.0)])
     assert (flat[..., 3] > 0).any()
 

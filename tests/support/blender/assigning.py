@@ -33,7 +33,7 @@ def kd_pixels(channels: int = 3) -> np.ndarray:
 
 
 def of_sets(files: dict[str, bytes], count: int) -> dict[str, bytes]:
-    """The same files for each of several sets; the base colour's first pixel tells them apart."""
+    """The same files for each of several sets; the base color's first pixel tells them apart."""
     found = {f"{index}/{name}": data for index in range(count) for name, data in files.items()}
     for index in range(count):
         found[f"{index}/kd.png"] = png(np.full((4, 4, 3), (40 * index, 0, 0), dtype=np.uint8))

@@ -108,8 +108,8 @@ def compare(
 
 def _views(addon, export, first: int, count: int) -> list:
     """`count` cameras of the exporter's own plan, numbered from `first`: above and below, none along an axis."""
-    centre, radius = addon.references.views.bounding_sphere(export.world_positions)
-    planned = addon.references.views.plan_views(centre, radius, training=7, held_out=0, seed=1)[1 : 1 + 2 * count : 2]
+    center, radius = addon.references.views.bounding_sphere(export.world_positions)
+    planned = addon.references.views.plan_views(center, radius, training=7, held_out=0, seed=1)[1 : 1 + 2 * count : 2]
     return [dataclasses.replace(view, index=first + number) for number, view in enumerate(planned)]
 
 
@@ -145,7 +145,7 @@ def _comparison(
 
 
 def direction_world(directory: Path, rotation: tuple | None = None) -> None:
-    """The scene's world: an image whose colour is the direction it is looked up in, 0.5 + 0.5 d, x y z as R G B.
+    """The scene's world: an image whose color is the direction it is looked up in, 0.5 + 0.5 d, x y z as R G B.
 
     Smooth, so that neither noise nor filtering shows, and different in every direction. Blender's axes and mapping.
     """
@@ -191,7 +191,7 @@ def add_ball() -> bpy.types.Object:
 def add_mirrored_ball(location: tuple, rotation: tuple, scale: tuple) -> bpy.types.Object:
     """A smooth sphere whose halves share one round UV island: right way round for x > 0, mirrored for x < 0.
 
-    Distances from the island's centre are arcs on the ball, so nothing is stretched at its rim.
+    Distances from the island's center are arcs on the ball, so nothing is stretched at its rim.
     """
     bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=5, location=location, rotation=rotation)
     bpy.ops.object.shade_smooth()
@@ -215,22 +215,22 @@ def add_material(
     scene_object: bpy.types.Object,
     roughness: float,
     metallic: float = 0.0,
-    base_colour: tuple | str = (1.0, 1.0, 1.0),
+    base_color: tuple | str = (1.0, 1.0, 1.0),
     normal_map: str | None = None,
 ) -> None:
-    """A Principled BSDF with all else at its default; `base_colour` may be the path of an sRGB image."""
+    """A Principled BSDF with all else at its default; `base_color` may be the path of an sRGB image."""
     material = bpy.data.materials.new("Material")
     use_nodes(material)
     tree = material.node_tree
     shader = tree.nodes["Principled BSDF"]
     shader.inputs["Roughness"].default_value = roughness
     shader.inputs["Metallic"].default_value = metallic
-    if isinstance(base_colour, str):
+    if isinstance(base_color, str):
         texture = tree.nodes.new("ShaderNodeTexImage")
-        texture.image = bpy.data.images.load(base_colour)
+        texture.image = bpy.data.images.load(base_color)
         tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     else:
-        shader.inputs["Base Color"].default_value = (*base_colour, 1.0)
+        shader.inputs["Base Color"].default_value = (*base_color, 1.0)
     if normal_map is not None:
         texture = tree.nodes.new("ShaderNodeTexImage")
         texture.image = bpy.data.images.load(normal_map)
@@ -244,14 +244,14 @@ def add_material(
 def material_maps(
     roughness: float,
     metallic: float = 0.0,
-    base_colour: tuple | torch.Tensor = (1.0, 1.0, 1.0),
+    base_color: tuple | torch.Tensor = (1.0, 1.0, 1.0),
     normal: torch.Tensor | None = None,
 ) -> MaterialMaps:
-    """The same as textures; `base_colour` linear and `normal` decoded may be [R, R, 3]."""
-    given = [value for value in (base_colour, normal) if isinstance(value, torch.Tensor)]
+    """The same as textures; `base_color` linear and `normal` decoded may be [R, R, 3]."""
+    given = [value for value in (base_color, normal) if isinstance(value, torch.Tensor)]
     resolution = given[0].shape[0] if given else 4
     texels = torch.zeros(resolution, resolution, NORMAL.stop)
-    texels[..., KD] = torch.as_tensor(base_colour)
+    texels[..., KD] = torch.as_tensor(base_color)
     texels[..., ROUGHNESS] = roughness
     texels[..., METALLIC] = metallic
     texels[..., NORMAL] = torch.tensor([0.0, 0.0, 1.0]) if normal is None else normal

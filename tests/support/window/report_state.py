@@ -90,7 +90,7 @@ def make_first_fit(scene, cube):
 
 
 def prepare_preview(scene):
-    """The head is selected, its slot shows a colour that the preview can tell, and a fit takes its time."""
+    """The head is selected, its slot shows a color that the preview can tell, and a fit takes its time."""
     head = bpy.data.objects["Head"]
     head.select_set(True)
     bpy.context.view_layer.objects.active = head

@@ -164,7 +164,7 @@ def encoded(linear: np.ndarray) -> np.ndarray:
 
 
 def psnr(image: np.ndarray, expected: np.ndarray, where: np.ndarray) -> float:
-    """Of encoded colours and alpha, in dB."""
+    """Of encoded colors and alpha, in dB."""
     difference = [encoded(image[..., :3]) - encoded(expected[..., :3]), image[..., 3:] - expected[..., 3:]]
     error = np.mean(np.square(np.concatenate(difference, axis=-1)[where]))
     return float(-10 * np.log10(max(error, 1e-12)))

@@ -163,13 +163,13 @@ def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) ->
     cube = ready_cube()
     small_fit()
     watched = []
-    original = addon.session.session_maps.GrowingMaps.watch
+    original = addon.session.session_maps.LiveMaps.watch
     monkeypatch.setattr(
-        addon.session.session_maps.GrowingMaps, "watch", lambda *arguments: watched.append(1) or original(*arguments)
+        addon.session.session_maps.LiveMaps, "watch", lambda *arguments: watched.append(1) or original(*arguments)
     )
     monkeypatch.setattr(addon.preview.scene.collector, "is_shown", lambda _instance, _viewport: True)
     session = start(addon)
-    poll_until(session, lambda _status: session.maps.previews)
+    poll_until(session, lambda _status: session.maps.images)
     depsgraph = bpy.context.evaluated_depsgraph_get()
     (part,) = addon.preview.scene.collector.PreviewCollector().collect(depsgraph, Viewport()).parts
     assert watched
@@ -184,12 +184,12 @@ def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) ->
     assert not any(name.startswith("making") for name in arrays)
     run_to_end(session)
     assert session.status.state == "done", session.status
-    assert session.maps_in_the_making == {}
+    assert session.live_sets == {}
     (part,) = collect(addon).parts
     assert part.job is None
     assert part.look.kd.image_uid == cube.material_slots[0].material.node_tree.nodes["Base Color"].image.session_uid
     assert part.look.openness.channel == 0
-    views = session.reference_views()
+    views = session.references()
     assert len(views) == 8
     assert views[3].image().shape == (64, 64, 4)
     folder = session._folder
@@ -209,7 +209,7 @@ def test_watching_is_told_once_and_ends_by_itself(addon, monkeypatch) -> None:
         def watch(self, size, interval_s) -> None:
             self.told.append((size, interval_s))
 
-    maps, client = addon.session.session_maps.GrowingMaps(), Client()
+    maps, client = addon.session.session_maps.LiveMaps(), Client()
     maps.tell(client)
     assert client.told == []
     maps.watch()

@@ -54,11 +54,11 @@ def test_values(addon, material) -> None:
     assert found.look.kd == pytest.approx((0.8, 0.3, 0.1))
     assert (found.look.alpha, found.look.metallic, found.look.openness, found.look.normal) == (1.0, 0.0, 1.0, None)
     assert found.notes == ()
-    value, colour = node_of(material, "ShaderNodeValue").outputs[0], node_of(material, "ShaderNodeRGB").outputs[0]
-    value.default_value, colour.default_value = 0.25, (0.1, 0.2, 0.3, 1.0)
+    value, color = node_of(material, "ShaderNodeValue").outputs[0], node_of(material, "ShaderNodeRGB").outputs[0]
+    value.default_value, color.default_value = 0.25, (0.1, 0.2, 0.3, 1.0)
     link(material, value, "Metallic")
-    link(material, colour, "Base Color")
-    link(material, node_of(material, "ShaderNodeSeparateColor", Color=colour).outputs["Blue"], "Roughness")
+    link(material, color, "Base Color")
+    link(material, node_of(material, "ShaderNodeSeparateColor", Color=color).outputs["Blue"], "Roughness")
     shown = look(addon, material).look
     assert shown.metallic == 0.25
     assert shown.kd == pytest.approx((0.1, 0.2, 0.3))
