@@ -1,12 +1,12 @@
 """The GGX microfacet lobe in numbers: directional albedo, multiple scattering, and where a lobe points and how wide it is.
 
 The split-sum approximation (Karis, "Real Shading in Unreal Engine 4", 2013) replaces the integral of light times BRDF by
-prefiltered light times the BRDF's integral. The prefiltered light belongs to the round lobe of N = V = R, while the true
-lobe leans towards the normal and has another width once V leaves the normal. `GgxTable` therefore also says where to
-look the prefiltered light up, and how wide (`render.bsdf.ggx_lobe_table`). What stays wrong: the true lobe is stretched
-at grazing angles, the looked-up one is round (docs/shading-models.md has the error).
+prefiltered light times the BRDF's integral. The prefiltered light belongs to the round lobe of N = V = R. If V is not the
+normal, the true lobe leans towards the normal and has another width. So `GgxTable` also says where to look up the
+prefiltered light, and how wide (`render.bsdf.ggx_lobe_table`). What stays wrong: at grazing angles the true lobe is
+stretched, the looked-up one is round (docs/shading-models.md has the error).
 
-The albedos are integrated here, at start (about 0.3 s on one core), with the height-correlated Smith term and
+This module integrates the albedos at first use (about 0.3 s on one core), with the height-correlated Smith term and
 visible-normal sampling (Heitz, "Sampling the GGX Distribution of Visible Normals", 2018); alpha = roughness^2.
 """
 
@@ -32,9 +32,9 @@ class LobeTerms:
 
     scale, bias        directional albedo of a Schlick mirror is F0 * scale + bias (the split-sum pair)
     dielectric         directional albedo with the exact Fresnel curve of IOR 1.5
-    lean               t: a white metal looks the prefiltered light up along normalize(lerp(N, R, t)), 0..1
-    lobe_roughness     roughness it looks it up at, 0..1
-    dielectric_lean, dielectric_lobe_roughness   the same for a dielectric; `lobe_of` is between
+    lean               t: a white metal looks up the prefiltered light along normalize(lerp(N, R, t)), 0..1
+    lobe_roughness     the roughness of this lookup, 0..1
+    dielectric_lean, dielectric_lobe_roughness   the same for a dielectric; `lobe_of` mixes the two
     mean_albedo        cosine-weighted mean over all N.V of scale + bias, a function of roughness alone
     """
 
@@ -48,10 +48,10 @@ class LobeTerms:
     dielectric_lobe_roughness: torch.Tensor
 
     def lobe_of(self, f0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """t and lookup roughness [...] of a surface that reflects `f0` [...], 0.04..1, straight on.
+        """t and lookup roughness [...] of a surface that reflects `f0` [...], 0.04..1, at normal incidence.
 
-        A Schlick mirror's lobe is a mix of two, F0 * scale parts of one and bias parts of the other; the mix at f0 lies
-        this far from a white metal's to a dielectric's.
+        A Schlick mirror's lobe mixes two lobes, F0 * scale parts of one and bias parts of the other. So the lobe at f0 is
+        a mix of a white metal's and a dielectric's.
         """
         whole = f0 * self.scale + self.bias
         dielectric = DIELECTRIC_F0 * self.scale + self.bias
@@ -70,7 +70,7 @@ class GgxTable:
     values: torch.Tensor
 
     def lookup(self, roughness: torch.Tensor, n_dot_v: torch.Tensor) -> LobeTerms:
-        """Bilinear lookup; `roughness` and `n_dot_v` of any same shape [...], 0..1, differentiable in both."""
+        """Bilinear lookup; `roughness` and `n_dot_v` of the same shape [...], 0..1; differentiable in both."""
         x = n_dot_v.clamp(1e-4, 1.0).sqrt() * 2 - 1
         y = roughness.clamp(1e-4, 1.0).sqrt() * 2 - 1
         grid = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2)
@@ -79,7 +79,7 @@ class GgxTable:
 
 
 def ggx_table(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> GgxTable:
-    """The table on a device; computed once per process in float64."""
+    """The table on a device; the process computes it once, in float64."""
     return GgxTable(_table_values().to(device=device, dtype=dtype))
 
 
@@ -141,7 +141,7 @@ def sample_visible_half_vector(
 
 
 def fresnel_dielectric(cosine: torch.Tensor, ior: float = DIELECTRIC_IOR) -> torch.Tensor:
-    """Unpolarised reflectance of a smooth dielectric, `cosine` 0..1 between the half vector and the view."""
+    """Unpolarized reflectance of a smooth dielectric, `cosine` 0..1 between the half vector and the view."""
     g = (ior**2 - 1 + cosine**2).sqrt()
     a = (g - cosine) / (g + cosine)
     b = ((g + cosine) * cosine - 1) / ((g - cosine) * cosine + 1)

@@ -1,9 +1,9 @@
 """Which round lobe stands for the true one: numbers fitted to synthetic environments.
 
-The mean direction of the true lobe is not the best place to look the prefiltered light up at: what is seen is the light
-after an sRGB curve, Fresnel moves the lobe towards grazing facets, and the round lobe must be as wide as serves best.
-`python -m benchmarks.lobe_fit` derives these numbers, says how, and prints what error is left. Below the first
-roughness they go on unchanged.
+The mean direction of the true lobe is not the best place to look up the prefiltered light: people see the light after an
+sRGB curve, Fresnel moves the lobe towards grazing facets, and the round lobe must have the width that fits best.
+`python -m benchmarks.lobe_fit` derives these numbers, says how, and prints the error that is left. Below the first
+roughness its numbers stay.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 ROUGHNESS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 N_DOT_V = (0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 0.98)
 
-# LEAN: t of normalize(lerp(N, R, t)). WIDTH: roughness of the lookup over the surface's own; the product is at most 1.
-# A row is a roughness, a column an N.V. METAL: a white one. DIELECTRIC: IOR 1.5.
+# LEAN: t of normalize(lerp(N, R, t)). WIDTH: roughness of the lookup over the surface's own; the lookup's is at most 1.
+# A row is a roughness, a column an N.V. METAL: a white metal. DIELECTRIC: IOR 1.5.
 METAL_LEAN = (
     (1.00, 1.00, 1.00, 1.00, 1.00, 1.00, 1.00, 1.00),
     (0.92, 0.97, 1.00, 1.00, 1.00, 1.00, 1.00, 1.00),
@@ -66,7 +66,7 @@ DIELECTRIC_WIDTH = (
 
 
 def lobe_lookup(roughness: torch.Tensor, n_dot_v: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Where to look the prefiltered light up, for roughness and N.V of any same shape [...]: linear between the numbers.
+    """Where to look up the prefiltered light, for roughness and N.V of the same shape [...]: linear between the numbers.
 
     Returns t and roughness of a white metal, then t and roughness of a dielectric, all [...].
     """

@@ -19,7 +19,7 @@ _SMALLEST_SQUARE = 1e-20
 
 
 class ShadingLight(Protocol):
-    """A light that can be shaded with: both directions [..., 3], roughness [...], radiance [..., 3]."""
+    """A light for shading: both directions [..., 3], roughness [...], radiance [..., 3]."""
 
     def diffuse(self, normal: torch.Tensor) -> torch.Tensor:
         """Irradiance / pi."""
@@ -29,7 +29,7 @@ class ShadingLight(Protocol):
 
 
 def safe_normalize(vector: torch.Tensor) -> torch.Tensor:
-    """Unit vectors [..., 3]; one shorter than 1e-10 becomes zero, and so does its gradient."""
+    """Unit vectors [..., 3]; a vector shorter than 1e-10 becomes zero, and so does its gradient."""
     square = (vector * vector).sum(dim=-1, keepdim=True)
     is_long = square > _SMALLEST_SQUARE
     inverse = torch.where(is_long, square, 1.0).rsqrt()
@@ -47,14 +47,14 @@ def nvdiffrec_radiance(
 ) -> torch.Tensor:
     """Outgoing radiance [..., 3], linear, by nvdiffrec's formula; differentiable in everything.
 
-    kd      [..., 3] linear base colour, 0..1
+    kd      [..., 3] linear base color, 0..1
     ks      [..., 3] occluded fraction, roughness, metallic, 0..1; the result is multiplied by 1 - occluded
     normal  [..., 3] shading normal; view [..., 3] unit vector towards the eye; the same frame as the light's lookups
     specular  False: kd times the diffuse light, whatever the metallic value says
     lut     [R, R, 2] of `fg_lut`, None for 256 x 256
 
-    The normal is taken as it is, like nvdiffrec's, which leaves bent normals a little shorter than one; only the diffuse
-    lookup uses its direction alone. A normal or view of zero length gives a finite colour and gradient.
+    The normal is used as it is, as in nvdiffrec, which leaves bent normals a little shorter than one; only the diffuse
+    lookup normalizes it. A normal or view of zero length gives a finite color and gradient.
     """
     diffuse_light = light.diffuse(safe_normalize(normal))
     if not specular:

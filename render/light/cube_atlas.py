@@ -176,10 +176,10 @@ def _padded_faces(resolution: int) -> tuple[Tensor, Tensor]:
     Returns int64 [6, R + 2, R + 2], the index of a texel in [6 * R * R] or, beyond a corner, -1 - corner (0..7, one bit
     for each positive axis), and int64 [8, 3], the texels that touch each corner.
     """
-    centres = texel_centres(resolution, dtype=torch.float64)
+    centers = texel_centres(resolution, dtype=torch.float64)
     # Just beyond the edge, so that the row or column along it does not shift on the neighboring face.
     beyond = torch.tensor([1 + 1e-6], dtype=torch.float64)
-    padded = torch.cat([-beyond, centres, beyond])
+    padded = torch.cat([-beyond, centers, beyond])
     y, x = torch.meshgrid(padded, padded, indexing="ij")
     outside = (x.abs() > 1) & (y.abs() > 1)
     bits = torch.tensor([1, 2, 4])

@@ -1,6 +1,7 @@
 """Cube maps and lat-long (equirectangular) images.
 
-The cube's own geometry is in `render.light.cube_geometry`, its seamless lookup in `render.light.cube_atlas`; both are here too.
+The cube's own geometry is in `render.light.cube_geometry`, its seamless lookup in `render.light.cube_atlas`. This module
+has their names too.
 """
 
 import math
@@ -28,16 +29,16 @@ def latlong_to_cubemap(latlong: Tensor, resolution: int, filter: str = "area") -
     """Lat-long (equirectangular) image [H, W, C] -> cube map [6, R, R, C]; differentiable in the image.
 
     Row 0 of the image is the top (+y); column 0 is the direction +z, the middle column -z. With the renderer's axes
-    this is also Blender's equirectangular mapping, so environment images pass untouched.
+    this is also Blender's equirectangular mapping, so environment images stay as they are.
 
-    filter: ``"area"`` averages the bilinearly interpolated image over the footprint of each cube texel (solid-angle
-    weighted), so that nothing between the texels is missed; ``"linear"`` is a lookup at the centre alone, which aliases
-    where the image is finer than the cube. The average is taken at points less than half a texel of the image apart: the
-    energy of a one-texel sun is met within 7 %, 2 % on average. ``"nvdiffrec"`` is its lookup, for parity: "linear"
-    with a mistake of theirs, by which within half a row of a pole the image wraps round to the other pole, so that the
-    zenith gets half of its light from the ground; here lookups beyond a pole continue on its other side.
+    filter: ``"area"`` averages the bilinearly interpolated image over the footprint of each cube texel, weighted by solid
+    angle, so that it misses nothing between the texels. Its points are less than half a texel of the image apart: it keeps
+    the energy of a one-texel sun within 7 %, 2 % on average. ``"linear"`` is one lookup at the center, which aliases where
+    the image is finer than the cube. ``"nvdiffrec"`` is nvdiffrec's lookup, for parity: "linear" with a mistake. Within
+    half a row of a pole the image wraps round to the other pole, so that the zenith gets half of its light from the
+    ground. The other filters continue on the other side of the pole.
 
-    Raises ValueError for another filter or an image that is not [H, W, C].
+    Raises ValueError for another filter or an image that is not [H, W, C] or is empty.
     """
     if latlong.ndim != 3:
         raise ValueError(f"a lat-long image has the shape [height, width, channels], not {tuple(latlong.shape)}")
@@ -48,14 +49,14 @@ def latlong_to_cubemap(latlong: Tensor, resolution: int, filter: str = "area") -
     samples = 1
     if filter == "area":
         cube_texel = 2.0 / resolution
-        # Whole texels are merged first where many fall on one cube texel: the blur stays below half a cube texel.
+        # Merge whole texels first if many fall on one cube texel: the blur stays below half a cube texel.
         height, width, _ = latlong.shape
         latlong = _reduce_latlong(latlong, cube_texel * height / math.pi, cube_texel * width / math.tau)
         finest = min(math.pi / latlong.shape[0], math.tau / latlong.shape[1])
         samples = max(1, math.ceil(2.2 * cube_texel / finest))
     faces = []
-    centres = texel_centres(resolution * samples, latlong.device, torch.float64)
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    centers = texel_centres(resolution * samples, latlong.device, torch.float64)
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
     weight = None
     if samples > 1:
         area = (1 + x * x + y * y).pow(-1.5).view(resolution, samples, resolution, samples)
@@ -89,12 +90,12 @@ def _largest_divisor(size: int, limit: float) -> int:
 def sample_latlong(latlong: Tensor, direction: Tensor, wrap_poles: bool = False) -> Tensor:
     """Bilinear lookup of a lat-long image [H, W, C] in directions [..., 3] of any length -> [..., C].
 
-    Beyond a pole it continues on the other side, or, with ``wrap_poles``, at the other pole, as nvdiffrec does.
+    Beyond a pole it continues on the pole's other side. With ``wrap_poles`` it continues at the other pole, as in nvdiffrec.
     """
     height, width, channels = latlong.shape
     dx, dy, dz = direction.unbind(-1)
     u = torch.atan2(dx, -dz) / math.tau + 0.5
-    # atan2 keeps its precision near the poles, where acos of a normalised y does not.
+    # atan2 stays precise near the poles, acos of a normalized y does not.
     v = torch.atan2(torch.sqrt(dx * dx + dz * dz), dy) / math.pi
     if wrap_poles:
         rows = torch.cat([latlong[-1:], latlong, latlong[:1]])
@@ -117,10 +118,11 @@ def sample_latlong(latlong: Tensor, direction: Tensor, wrap_poles: bool = False)
 def cubemap_to_latlong(cube: Tensor, size: tuple[int, int], nvdiffrec_rows: bool = False) -> Tensor:
     """Cube map [6, R, R, C] -> lat-long image [H, W, C], size = (H, W); bilinear and seamless.
 
-    One lookup a texel: where the lat-long image is coarser than the cube it aliases.
+    There is one lookup a texel: the image aliases where it is coarser than the cube.
 
-    nvdiffrec's rows run from 1 / H to 1 - 1 / H of the half turn, half a row off at both poles, so that its own
-    `latlong_to_cubemap` does not undo it. Here a row lies at its centre, (i + 1/2) / H; `nvdiffrec_rows` gives theirs.
+    nvdiffrec's rows run from 1 / H to 1 - 1 / H of the half turn, half a row off at both poles, so that nvdiffrec's own
+    `latlong_to_cubemap` does not undo it. Here a row is looked up at its center, (i + 1/2) / H; `nvdiffrec_rows` takes
+    nvdiffrec's rows.
     """
     height, width = size
     rows = (torch.arange(height, device=cube.device, dtype=cube.dtype) + 0.5) / height

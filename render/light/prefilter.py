@@ -250,8 +250,8 @@ def irradiance_matrix(resolution: int, device: str, dtype: torch.dtype) -> Tenso
 def irradiance_sh(base: Tensor) -> Tensor:
     """Base [6, R, R, C] -> spherical-harmonic coefficients of irradiance / pi: [9, C]; linear in the base.
 
-    A base finer than 64 is reduced to its means first. The nine harmonics, which vary over a radian, hardly change within
-    them, and every iteration would have to read 57 MB of a matrix for 512 texels.
+    A base finer than 64 is reduced to its means first. The nine harmonics vary over a radian, so they hardly change within
+    these, and the matrix for 512 texels would be 57 MB, which every iteration would have to read.
     """
     while base.shape[1] > IRRADIANCE_RESOLUTION and base.shape[1] % 2 == 0:
         base = mean_of_fours(base)

@@ -177,7 +177,7 @@ class SymmetricRows:
 
 
 class SparseRows(SymmetricRows):
-    """`SymmetricRows` whose cells are a mean pyramid of the base."""
+    """`SymmetricRows` for the cells of a pyramid of the base's means."""
 
     def __init__(
         self, base_resolution: int, levels: Sequence[SpecularRows], device: torch.device, dtype: torch.dtype

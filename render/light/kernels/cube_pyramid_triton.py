@@ -1,4 +1,4 @@
-"""Triton: cube maps halved, enlarged, and the transposes of both; a texel a lane. Cube maps are [6, R, R, 3], contiguous."""
+"""Triton: halve and enlarge cube maps, and the transposes of both; a lane does a texel. Cube maps: [6, R, R, 3], contiguous."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _texel(face, row, column, resolution):
 
 @triton.jit
 def _mean_of_four(source, weight, face, row, column, resolution, channel, valid):
-    """One channel of the texel (row, column) of half the resolution."""
+    """One channel of the texel (row, column) of the map of half the resolution."""
     total = tl.zeros(row.shape, tl.float32)
     for corner in tl.static_range(4):
         fine_row, fine_column = 2 * row + corner // 2, 2 * column + corner % 2
@@ -34,9 +34,9 @@ def _mean_of_four(source, weight, face, row, column, resolution, channel, valid)
 def halve(
     source, weight, result, further_weight, further, resolution, texels, TWICE: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """result = the means of 2 x 2 texels of the source; with TWICE, further = those of the result too.
+    """result = the means of 2 x 2 texels of the source; with TWICE, further = the means of the result too.
 
-    `resolution` is the source's; a lane does a texel of the last of them, of which there are `texels`.
+    `resolution` is the source's. A lane does a texel of the last map, which has `texels` of them.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < texels
@@ -79,23 +79,23 @@ def halve_transposed(
 
 
 @triton.jit
-def _neighbour(index, size):
-    """Of a texel of a map twice as large: the coarse texel beside its own, held within the map; its own has 3/4 of it."""
+def _neighbor(index, size):
+    """For a texel of a map twice as large, the second coarse texel that it mixes, with share 1/4; it stays within the map."""
     other = index // 2 + tl.where(index % 2 == 1, 1, -1)
     return tl.where(other < 0, 0, tl.where(other >= size, size - 1, other))
 
 
 @triton.jit(do_not_specialize=["texels"])
 def enlarge_and_add(coarse, level, result, resolution, texels, brightest, EXP: tl.constexpr, BLOCK: tl.constexpr):
-    """result = the coarse map enlarged bilinearly to twice its size, face by face, plus the level; a lane a texel of it.
+    """result = the coarse map enlarged bilinearly to twice its size, face by face, plus the level; a lane does a texel of it.
 
-    `resolution` is the result's. With EXP the exponential of that, at most `brightest`.
+    `resolution` is the result's. With EXP, result = the exponential of that, at most `brightest`.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < texels
     face, row, column = _place(lane, resolution)
     size = resolution // 2
-    other_row, other_column = _neighbour(row, size), _neighbour(column, size)
+    other_row, other_column = _neighbor(row, size), _neighbor(column, size)
     here, beside = _texel(face, row // 2, column // 2, size) * 3, _texel(face, row // 2, other_column, size) * 3
     below, across = _texel(face, other_row, column // 2, size) * 3, _texel(face, other_row, other_column, size) * 3
     for channel in tl.static_range(3):
@@ -111,9 +111,9 @@ def enlarge_and_add(coarse, level, result, resolution, texels, brightest, EXP: t
 
 @triton.jit
 def _share(step, index, size):
-    """The share of fine texel 2 index - 1 + step in the gradient of coarse texel `index`; nothing beyond the map's edge."""
+    """The share of fine texel 2 index - 1 + step in the gradient of coarse texel `index`; 0 beyond the map's edge."""
     share = tl.where((step == 0) | (step == 3), 0.25, 0.75)
-    # At the edge the coarse neighbour is the texel itself.
+    # At the edge the coarse neighbor is the texel itself.
     share += tl.where(((index == 0) & (step == 1)) | ((index == size - 1) & (step == 2)), 0.25, 0.0)
     fine = 2 * index - 1 + step
     return tl.where((fine >= 0) & (fine < 2 * size), share, 0.0)
@@ -121,7 +121,7 @@ def _share(step, index, size):
 
 @triton.jit(do_not_specialize=["texels"])
 def enlarge_transposed(fine, coarse, resolution, texels, BLOCK: tl.constexpr):
-    """coarse = the transpose of the enlargement times the gradient fine; a lane a coarse texel, `resolution` the coarse map's."""
+    """coarse = the transpose of the enlargement times the gradient fine; a lane does a coarse texel, `resolution` is coarse's."""
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < texels
     face, row, column = _place(lane, resolution)
@@ -140,9 +140,9 @@ def enlarge_transposed(fine, coarse, resolution, texels, BLOCK: tl.constexpr):
 
 @triton.jit(do_not_specialize=["texels", "balance"])
 def to_logarithm(gradient, radiance, texels, balance, brightest, BLOCK: tl.constexpr):
-    """The gradient of texels' radiance becomes that of their logarithm, in place; none where the radiance is held at `brightest`.
+    """Turn the gradient of texels' radiance into that of its logarithm, in place; 0 where the radiance is limited to `brightest`.
 
-    Adds `balance` times the gradient of each texel's sum of absolute deviations from its mean over the channels.
+    First adds `balance` times the gradient of each texel's sum of absolute deviations from its mean over the channels.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < texels
@@ -150,8 +150,8 @@ def to_logarithm(gradient, radiance, texels, balance, brightest, BLOCK: tl.const
     red = tl.load(radiance + at, mask=valid, other=0.0)
     green = tl.load(radiance + at + 1, mask=valid, other=0.0)
     blue = tl.load(radiance + at + 2, mask=valid, other=0.0)
-    grey = (red + green + blue) / 3
-    sign_red, sign_green, sign_blue = _sign(red - grey), _sign(green - grey), _sign(blue - grey)
+    gray = (red + green + blue) / 3
+    sign_red, sign_green, sign_blue = _sign(red - gray), _sign(green - gray), _sign(blue - gray)
     mean = (sign_red + sign_green + sign_blue) / 3
     for channel in tl.static_range(3):
         value = red if channel == 0 else (green if channel == 1 else blue)

@@ -1,4 +1,4 @@
-"""Triton: a prefiltered light looked up and its gradient; each function mirrors the one of its name in `render`."""
+"""Triton: look up a prefiltered light, and its gradient. Each function does what the one of the same name in `render` does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMALLEST_AXIS = tl.constexpr(1e-20)
 
 @triton.jit
 def roughness_to_level(roughness, KNOWN: tl.constexpr):
-    """The level and its slope over the roughness; KNOWN are the levels' own roughnesses, two or more."""
+    """The level and its slope over the roughness; KNOWN are the roughnesses of the levels, two or more."""
     LAST: tl.constexpr = len(KNOWN) - 1
     clamped = tl.minimum(tl.maximum(roughness, KNOWN[0]), KNOWN[LAST])
     lower = tl.zeros_like(roughness)
@@ -55,7 +55,7 @@ def dir_to_cube(direction):
 
 @triton.jit
 def dir_to_cube_transposed(direction, to_x, to_y):
-    """Gradient to the direction of the gradients to x and y."""
+    """The gradient of the direction from the gradients of x and y."""
     dx, dy, dz = direction
     ax, ay, az = tl.abs(dx), tl.abs(dy), tl.abs(dz)
     is_x = (ax >= ay) & (ax >= az)
@@ -78,7 +78,7 @@ def dir_to_cube_transposed(direction, to_x, to_y):
 def atlas_taps(face, x, y, level, PLACES: tl.constexpr, WIDTH: tl.constexpr):
     """Where a lookup reads a level: its first texel, the shares of the right and lower texels, and texels per unit of x.
 
-    Worked out within the padded face, where float32 has digits to spare; `grid_sample` does it across the whole image.
+    It computes within the padded face, where float32 has digits to spare; `grid_sample` computes across the whole image.
     """
     resolution = tl.zeros_like(level) + PLACES[0][0]
     top = tl.zeros_like(level) + PLACES[0][1]
@@ -89,7 +89,7 @@ def atlas_taps(face, x, y, level, PLACES: tl.constexpr, WIDTH: tl.constexpr):
         top = tl.where(is_level, PLACES[number][1], top)
         left = tl.where(is_level, PLACES[number][2], left)
     half = resolution.to(tl.float32) * 0.5
-    # The bounds only hold back what is not finite: with x in -1..1 the taps lie within the padding.
+    # The bounds only stop values that are not finite: with x in -1..1 the taps lie within the padding.
     column = tl.minimum(tl.maximum(x * half + (half + 0.5), 0.0), 2 * half + 0.5)
     row = tl.minimum(tl.maximum(y * half + (half + 0.5), 0.0), 2 * half + 0.5)
     whole_column, whole_row = tl.floor(column), tl.floor(row)
@@ -118,7 +118,7 @@ def _lower_level(level, PLACES: tl.constexpr):
 def sample_atlas(atlas, direction, level, PLACES: tl.constexpr, WIDTH: tl.constexpr):
     """`CubeAtlas.sample`: radiance, and its slopes over the cube's x and y and over the level, each of three channels.
 
-    Loops instead of unrolled texels: the compiler's work grows with the square of their number.
+    It loops over the texels: unrolled, the compiler's work would grow with the square of their number.
     """
     face, x, y = dir_to_cube(direction)
     lower, share = _lower_level(level, PLACES)
@@ -144,9 +144,9 @@ def sample_atlas(atlas, direction, level, PLACES: tl.constexpr, WIDTH: tl.conste
 def spread_atlas(
     atlas, direction, level, gradient, valid, PLACES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """atlas += the transpose of `sample_atlas` times the gradient to the radiance; atomic.
+    """atlas += the transpose of `sample_atlas` times the gradient of the radiance; atomic.
 
-    Texels of this atlas have a fourth channel, which stays 0: an instruction adds four floats where they are aligned.
+    Texels of this atlas have a fourth channel, which stays 0: one instruction adds four floats if they are aligned.
     """
     channel = tl.arange(0, 4)
     gradient = rows_of_four(gradient[0], gradient[1], gradient[2], tl.zeros_like(level), BLOCK)
@@ -187,7 +187,7 @@ def _coefficient(sh, number: tl.constexpr):
 
 @triton.jit
 def evaluate_irradiance(sh, direction):
-    """Of coefficients [9, 3]; may be negative."""
+    """The irradiance from coefficients [9, 3]; it may be negative."""
     basis = spherical_harmonics(direction)
     total = scaled(_coefficient(sh, 0), basis[0])
     for number in tl.static_range(1, 9):
@@ -197,7 +197,7 @@ def evaluate_irradiance(sh, direction):
 
 @triton.jit
 def irradiance_to_direction(sh, direction, gradient):
-    """Gradient to the direction of the gradient to the irradiance."""
+    """The gradient of the direction from the gradient of the irradiance."""
     x, y, z = direction
     along_y = dot(_coefficient(sh, 1), gradient) * _LINEAR
     along_z = dot(_coefficient(sh, 2), gradient) * _LINEAR

@@ -1,4 +1,4 @@
-"""Triton: what lies between a cube map's pyramid, the rows of its prefilter and the atlas; gathers only, both ways."""
+"""Triton: move values between a cube map's pyramid, the rows of its prefilter and the atlas; both directions only gather."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def sum_cells(
     moved, index, offset, gradient, result, resolution, cells, STRIDE: tl.constexpr, LEFT: tl.constexpr,
     TOP: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """result[c] = sum of moved[index[k]] over k in offset[c] .. offset[c + 1], and for texels of the base their own gradient.
+    """result[c] = sum of moved[index[k]] over k in offset[c] .. offset[c + 1], plus, for texels of the base, their own gradient.
 
-    The base, of this resolution, lies in the atlas' gradient as six padded faces whose first begins at TOP, LEFT.
+    The base has this resolution. It lies in the atlas' gradient as six padded faces; the first begins at TOP, LEFT.
     """
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = cell < cells

@@ -12,7 +12,7 @@ from render.bsdf.ggx import sample_visible_half_vector
 
 
 def brute_force(roughness: float, n_dot_v: float, count: int = 1000) -> tuple[float, float]:
-    """The split-sum pair over a plain grid of visible normals, which knows nothing of the horizon."""
+    """The split-sum pair over a plain grid of visible normals, without a search for the horizon."""
     grid = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     u, v = (part.reshape(-1) for part in torch.meshgrid(grid, grid, indexing="ij"))
     alpha = torch.full_like(u, roughness**2)
@@ -57,8 +57,8 @@ def test_known_limits():
 
 @pytest.mark.parametrize("resolution", [1, 2, 7, 64])
 def test_other_resolutions_sample_the_same_integrals(resolution: int):
-    centres = (torch.arange(resolution) + 0.5) / resolution
-    roughness, n_dot_v = torch.meshgrid(centres, centres, indexing="ij")
+    centers = (torch.arange(resolution) + 0.5) / resolution
+    roughness, n_dot_v = torch.meshgrid(centers, centers, indexing="ij")
     expected = torch.stack(lookup_fg(fg_lut(256), roughness, n_dot_v), dim=-1)
     torch.testing.assert_close(fg_lut(resolution), expected, rtol=0, atol=6e-3)
     with pytest.raises(ValueError, match="positive resolution, not 0"):

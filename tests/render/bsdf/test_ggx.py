@@ -1,4 +1,4 @@
-"""The GGX table against nvdiffrec's lookup texture, brute-force quadrature, and what energy allows."""
+"""The GGX table against nvdiffrec's lookup texture, brute-force quadrature, and the conservation of energy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quadrature(roughness: float, n_dot_v: float, steps: int = 1024) -> dict[str,
     lobe = distribution * 0.5 / (smith_v + smith_l) * cosine
     v_dot_h = (half @ view).clamp(0, 1)
     schlick = (1 - v_dot_h) ** 5
-    # Half the hemisphere stands for both halves: twice pi of azimuth over the steps.
+    # One half of the hemisphere stands for both: 2 pi of azimuth over the steps.
     weight = lobe * 2 * math.pi / steps**2
     mean = torch.einsum("ij,ijk->k", weight, light)
     mean[1] = 0
@@ -48,8 +48,8 @@ def quadrature(roughness: float, n_dot_v: float, steps: int = 1024) -> dict[str,
 
 def test_scale_and_bias_are_those_of_nvdiffrecs_lookup_texture(data):
     golden = torch.tensor(np.load(data / "golden" / "fg_lut.npz")["lut"])
-    centre = (torch.arange(256) + 0.5) / 256
-    roughness, n_dot_v = torch.meshgrid(centre, centre, indexing="ij")
+    center = (torch.arange(256) + 0.5) / 256
+    roughness, n_dot_v = torch.meshgrid(center, center, indexing="ij")
     terms = ggx_table().lookup(roughness, n_dot_v)
     for ours, theirs in ((terms.scale, golden[..., 0]), (terms.bias, golden[..., 1])):
         assert float((ours - theirs).norm() / theirs.norm()) <= 2e-3
@@ -67,7 +67,7 @@ def test_directional_albedo_is_that_of_brute_force(roughness, n_dot_v):
 
 @pytest.mark.parametrize(("roughness", "n_dot_v"), [(0.3, 0.3), (0.5, 0.2), (0.8, 0.5)])
 def test_the_lookup_lies_between_the_lobes_mean_direction_and_the_mirrors(roughness, n_dot_v):
-    """A metal's within a little; Fresnel draws a dielectric's on towards the mirror direction."""
+    """A metal's lies near the mean direction; Fresnel moves a dielectric's on towards the mirror direction."""
     mean = quadrature(roughness, n_dot_v)["direction"]
     terms = ggx_table().lookup(torch.tensor([roughness]), torch.tensor([n_dot_v]))
     normal = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)

@@ -33,7 +33,7 @@ def test_an_even_light_gives_the_tables_albedo(kind: str, device: str):
     torch.testing.assert_close(nvdiffrec_radiance(kd, ks, normal, view, mips), expected, rtol=1e-4, atol=0)
     diffuse = nvdiffrec_radiance(kd, ks, normal, view, mips, specular=False)
     torch.testing.assert_close(diffuse, 0.75 * kd * mips.diffuse(normal))
-    # nvdiffrec's diffuse sum over 16 x 16 texels does not quite keep white white.
+    # With nvdiffrec's diffuse sum over 16 x 16 texels white does not stay quite white.
     torch.testing.assert_close(diffuse, 0.75 * 2 * kd, rtol=0.13 if kind == "nvdiffrec" else 1e-4, atol=0)
 
 
@@ -94,7 +94,7 @@ def test_xfm_takes_one_matrix_per_image(kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients(kind: str):
-    # One level of nvdiffrec's, whose mips' gradient is not the exact one.
+    # So small a base has one level in nvdiffrec: the gradient of its mips is not the exact one.
     torch.manual_seed(2)
     base = torch.rand(6, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     normal = fibonacci_directions(6).double()

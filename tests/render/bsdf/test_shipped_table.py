@@ -1,4 +1,4 @@
-"""What the add-on ships for Blender's own GPU: the table of the GGX lobe, and the shaders."""
+"""The files that the add-on ships for Blender's own GPU code: the table of the GGX lobe, and the shaders."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def test_solid_angles_cover_the_sphere(resolution: int):
     area = texel_solid_angles(resolution, dtype=torch.float64)
     assert float(area.sum()) * 6 == pytest.approx(4 * math.pi, rel=1e-13)
     if resolution == 64:  # a small texel: dx dy / r^3
-        centre = (torch.arange(64, dtype=torch.float64) * 2 + 1) / 64 - 1
-        radius = (1 + centre[:, None] ** 2 + centre**2).sqrt()
+        center = (torch.arange(64, dtype=torch.float64) * 2 + 1) / 64 - 1
+        radius = (1 + center[:, None] ** 2 + center**2).sqrt()
         torch.testing.assert_close(area, (2 / 64) ** 2 / radius**3, rtol=3e-4, atol=0)
 
 
@@ -69,7 +69,7 @@ def test_latlong_matches_nvdiffrec_both_ways():
     assert relative(latlong_to_cubemap(data["latlong"], resolution, filter="linear"), data["base"]) < 1e-5
     size = tuple(data["latlong_back"].shape[:2])
     assert relative(cubemap_to_latlong(data["base"], size, nvdiffrec_rows=True), data["latlong_back"]) < 1e-5
-    # Theirs is half a row off at the poles; ours returns to the image it came from.
+    # nvdiffrec's is half a row off at the poles; ours gives back the image that the cube was made from.
     smooth = sample_latlong(data["latlong"], torch.nn.functional.normalize(torch.randn(4, 3), dim=-1))
     assert smooth.shape == (4, 3)
     rows = torch.cos((torch.arange(64) + 0.5) * math.pi / 64)[:, None, None].expand(64, 128, 1)
@@ -94,7 +94,7 @@ def test_latlong_is_blenders_equirectangular():
 
 @pytest.mark.parametrize(("height", "resolution"), [(64, 32), (128, 16), (256, 8), (96, 24)])
 def test_area_filter_keeps_the_energy_of_one_texel(height: int, resolution: int):
-    """A one-texel sun anywhere: the plain lookup misses or doubles it, the average keeps its energy."""
+    """A one-texel sun anywhere: the plain lookup misses it or counts it twice, the average keeps its energy."""
     generator = torch.Generator().manual_seed(3)
     cube_area = texel_solid_angles(resolution)[..., None]
     errors, plain = [], []
@@ -208,7 +208,7 @@ def test_any_direction_gives_a_finite_result():
 
 
 def test_nvdiffrecs_lookup_wraps_from_pole_to_pole():
-    """Their mistake: half of the zenith's light comes from the ground; elsewhere the lookups are the same."""
+    """nvdiffrec's mistake: half of the zenith's light comes from the ground; elsewhere the lookups are the same."""
     image = torch.zeros(8, 16, 3)
     image[:4] = 1.0
     ours, theirs = (latlong_to_cubemap(image, 64, filter=name) for name in ("linear", "nvdiffrec"))

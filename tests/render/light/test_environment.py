@@ -128,8 +128,8 @@ def test_clamping_acts_in_place_on_both_ends():
 
 
 def test_the_regularizer_measures_colour_and_not_brightness():
-    grey = EnvironmentLight(torch.rand(6, 4, 4, 1).expand(6, 4, 4, 3))
-    assert float(grey.regularizer().detach()) < 1e-7
+    gray = EnvironmentLight(torch.rand(6, 4, 4, 1).expand(6, 4, 4, 3))
+    assert float(gray.regularizer().detach()) < 1e-7
     red = EnvironmentLight(torch.tensor([3.0, 0, 0]).expand(6, 4, 4, 3))
     assert float(red.regularizer().detach()) == pytest.approx(4 / 3)
 

@@ -63,12 +63,12 @@ def test_diffuse_is_the_clamped_cosine(resolution: int):
 
 
 def test_the_cutoff_keeps_much_less_than_it_says():
-    """Their mistake: 1.24 degrees at roughness 0.08, where 99 % of the lobe's energy reach to 7.13."""
+    """nvdiffrec's mistake: 1.24 degrees at roughness 0.08, where 99 % of the lobe's energy need 7.13."""
     assert math.degrees(math.acos(cutoff_cosine(0.08, 0.99))) == pytest.approx(1.24, abs=0.01)
 
 
 def test_the_texel_areas_are_off_on_one_half():
-    """Their mistake: the columns left of the middle have the width of their neighbour further out."""
+    """nvdiffrec's mistake: the columns left of the middle have the width of the next column outwards."""
     width = texel_areas(8)[4]
     assert width[0] < width[7] < width[3] < width[4]
     np.testing.assert_allclose(width[1:4], width[7:4:-1])
@@ -108,7 +108,7 @@ def test_the_transpose_is_that_of_the_operator():
 
 
 def test_the_mip_gradient_is_smooth():
-    """A quarter of the parents' gradient, interpolated; even gradients stay even, and the total is nearly kept."""
+    """A quarter of the parents' gradient, interpolated: even gradients stay even, and the total nearly stays."""
     cube = bumpy(8).requires_grad_()
     mip = cubemap_mip(cube)
     torch.testing.assert_close(mip[2, 1, 3], cube[2, 2:4, 6:8].mean(dim=(0, 1)).detach())
@@ -117,7 +117,7 @@ def test_the_mip_gradient_is_smooth():
     one = torch.zeros_like(mip)
     one[4, 2, 1] = 1
     (spread,) = torch.autograd.grad((mip * one).sum(), cube)
-    # Bilinear weights 9/16, 3/16, 1/16 of a quarter, over 4 x 4 texels; the plain mean would give 1/4 to 2 x 2.
+    # A quarter by the bilinear weights 9/16, 3/16, 1/16, over 4 x 4 texels; the plain mean would give 1/4 to 2 x 2.
     assert float(spread[4, 4, 2, 0]) == pytest.approx(9 / 64)
     assert float(spread[4, 3, 2, 0]) == pytest.approx(3 / 64)
     assert float(spread.sum()) == pytest.approx(3, rel=0.1)

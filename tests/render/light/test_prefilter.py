@@ -148,7 +148,7 @@ def test_turning_the_light_turns_the_levels():
 
 
 def test_diffuse_is_the_cosine_convolution():
-    """Exact for light of degree 2 at most; a few per cent in a real environment."""
+    """Exact for light of degree 2 at most; a few percent off in a real environment."""
     direction = texel_directions(32, dtype=torch.float64)
     normal = random_directions(40)
     light = (2 + direction[..., 1:2] + 0.7 * direction[..., :1] * direction[..., 2:]).contiguous()
