@@ -1,8 +1,8 @@
-"""What a job needs to go on after a crash, in files.
+"""The files that let a job continue after a crash.
 
-Each job has a folder named by what it fits (settings, arrays, views); in it `running.npz` for the set of maps that is
-being fitted, and `set<N>.npz` for each that is finished. Files are replaced as a whole; what cannot be read, or belongs
-to another job, is ignored with a line in the log. Nothing is pickled.
+Each job has a folder, named by what it fits (settings, arrays, views). It holds `running.npz` for the set of maps whose
+fit runs, and `set<N>.npz` for each finished set. Files are replaced as a whole. A file that cannot be read, or belongs to
+another job, is ignored with a line in the log. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.protocol.errors import CauseAndCure
 
 INTERVAL_S = 5.0
-# Taking a snapshot may cost this share of the fit's time.
+# Copying the running set may cost this share of the fit's time.
 MOST_SHARE = 0.02
 MOST_JOBS = 16
 OLDEST_S = 14 * 24 * 3600.0
@@ -39,46 +40,46 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointError(CauseAndCure):
-    """The folder cannot be used."""
+    """The folder for checkpoints cannot be used."""
 
 
 @dataclass(frozen=True)
 class RunningSet:
-    """A set of maps in the middle of its fit: texels float16 [r, r, C] after `iteration` iterations of the plan.
+    """A set of maps whose fit runs: texels float16 [r, r, C] after `iteration` iterations of the plan.
 
-    light: base of a light that is learned with it, float32 [6, R, R, 3].
+    light: base of the light that the job learns, float32 [6, R, R, 3], or None.
     """
 
     set_index: int
     iteration: int
-    texels: np.ndarray
-    light: np.ndarray | None
+    texels: NDArray[Any]
+    light: NDArray[Any] | None
 
 
 @dataclass(frozen=True)
 class FinishedSet:
-    """A set of maps that is done: its files by name, and what was measured (JSON values)."""
+    """A finished set of maps: its files by name, what was measured (JSON values), and a learned light as in `RunningSet`."""
 
     files: dict[str, bytes]
     measured: dict[str, Any]
-    light: np.ndarray | None
+    light: NDArray[Any] | None
 
 
 @dataclass
 class Saved:
-    """All that is left of a job."""
+    """All that an earlier run of a job has left."""
 
     running: RunningSet | None = None
     finished: dict[int, FinishedSet] = field(default_factory=dict)
 
 
 class CheckpointFolder:
-    """Where checkpoints are kept. Makes the folder, and clears away what is old; raises `CheckpointError`.
+    """The folder that keeps checkpoints. Makes it, and removes old ones; raises `CheckpointError`.
 
-    interval_s: least seconds between two snapshots of a job.
+    interval_s: least seconds between two files of a job's running set.
     """
 
-    def __init__(self, path: str | os.PathLike, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, path: str | os.PathLike[str], interval_s: float = INTERVAL_S) -> None:
         self.path = Path(path)
         self.interval_s = interval_s
         try:
@@ -89,7 +90,7 @@ class CheckpointFolder:
             raise CheckpointError(cause, "Choose a folder that can be written to.") from error
 
     def job(self, key: str, most_bytes: int) -> JobCheckpoint:
-        """The checkpoint of a job. key: names what it fits, hexadecimal. most_bytes: what a snapshot of it may take."""
+        """The checkpoint of a job. key: names what it fits, hexadecimal. most_bytes: how large a file of it may be."""
         return JobCheckpoint(self.path / key, self.interval_s, most_bytes)
 
     def _clear(self) -> None:
@@ -106,7 +107,7 @@ class CheckpointFolder:
 
 
 class JobCheckpoint:
-    """The checkpoint of one job. The worker calls; a thread of its own writes, so that the fit need not wait."""
+    """The checkpoint of one job. The worker calls it; a thread of its own writes, so that the fit need not wait."""
 
     def __init__(self, path: Path, interval_s: float, most_bytes: int) -> None:
         self._path = path
@@ -132,43 +133,43 @@ class JobCheckpoint:
         return saved
 
     def ignore(self, reason: str) -> None:
-        """Says that what was read does not fit the job."""
+        """Log why something that was read does not fit the job."""
         logger.warning("ignored the checkpoint in %s: %s", self._path, reason)
 
-    def offer(self, snapshot: Callable[[], RunningSet]) -> None:
-        """Writes a snapshot where it is time to, and the one before has been written."""
+    def offer(self, copy: Callable[[], RunningSet]) -> None:
+        """Write the running set that `copy` returns, if it is time and the one before has been written."""
         began = time.monotonic()
         if began < self._next or (self._writer is not None and self._writer.is_alive()):
             return
-        running = snapshot()
+        running = copy()
         now = time.monotonic()
         self._next = now + max(self._interval_s, (now - began) / MOST_SHARE)
         arrays = {"texels": running.texels} | ({} if running.light is None else {"light": running.light})
         self._write("running.npz", arrays, {"set": running.set_index, "iteration": running.iteration})
 
     def keep(self, set_index: int, finished: FinishedSet) -> None:
-        """Writes a set that is done."""
+        """Write a finished set."""
         arrays = {f"file:{name}": np.frombuffer(data, np.uint8) for name, data in finished.files.items()}
         if finished.light is not None:
             arrays["light"] = finished.light
         self._write(f"set{set_index}.npz", arrays, {"set": set_index, "measured": finished.measured})
 
     def wait(self) -> None:
-        """Returns when all is written."""
+        """Wait until all is written."""
         if self._writer is not None:
             self._writer.join()
 
     def discard(self) -> None:
-        """Removes all of it: the job is over."""
+        """Remove all files: the job is over."""
         self.wait()
         shutil.rmtree(self._path, ignore_errors=True)
 
-    def _write(self, name: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    def _write(self, name: str, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
         self.wait()
         self._writer = threading.Thread(target=self._save, args=(name, arrays, about), name="pbrfit-checkpoint")
         self._writer.start()
 
-    def _save(self, name: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    def _save(self, name: str, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
         about = {"format": _FORMAT, "key": self._path.name, **about}
         text = np.frombuffer(json.dumps(about).encode(), np.uint8)
         temporary = ""
@@ -183,7 +184,7 @@ class JobCheckpoint:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
-    def _load(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _load(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > self._most_bytes + _SLACK_BYTES:

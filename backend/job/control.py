@@ -1,4 +1,4 @@
-"""What the artist wants of a job that runs: pause, go on, finish with what there is, stop. And what the job shows meanwhile."""
+"""What the artist wants of a running job: pause, resume, finish early, stop. And what the job shows meanwhile."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.job.checkpoints import CheckpointFolder, JobCheckpoint
 from backend.job.live_maps import JobLive
 
 
-def _show_nobody(_set_index: int, _images: dict[str, np.ndarray]) -> None:
+def _show_nobody(_set_index: int, _images: dict[str, NDArray[np.uint8]]) -> None:
     pass
 
 
 class JobControl:
-    """One for each job; the I/O thread asks, the worker obeys when it looks.
+    """One for each job. The I/O thread sets what is wanted; the worker obeys when it looks.
 
-    show: called by the job with the index of a set of maps and its previews, uint8 [h, w, 4] by name.
-    show_light: called beside it with the fields of a `protocol.preview_events.PreparedLight`, the light as it is.
+    show: the job calls it with the index of a set of maps and its previews, uint8 [h, w, 4] by name.
+    show_light: the job calls it with the current light, the fields of a `protocol.client.preview_events.PreparedLight`.
     live: who watches the maps meanwhile, and their latest copies.
-    checkpoints: where the job may keep what it needs to go on after a crash, or None; checkpoint: what it keeps.
+    checkpoints: the folder where the job may keep what it needs to continue after a crash, or None. checkpoint: what it keeps.
     """
 
     def __init__(self, checkpoints: CheckpointFolder | None = None) -> None:
         self.checkpoints = checkpoints
         self.checkpoint: JobCheckpoint | None = None
-        self.show: Callable[[int, dict[str, np.ndarray]], None] = _show_nobody
+        self.show: Callable[[int, dict[str, NDArray[np.uint8]]], None] = _show_nobody
         self.show_light: Callable[[dict[str, Any]], None] = lambda _light: None
         self.live = JobLive()
         self._condition = threading.Condition()
@@ -41,50 +42,55 @@ class JobControl:
 
     @property
     def paused(self) -> bool:
+        """Whether the job shall wait."""
         return self._paused
 
     @property
     def finishing(self) -> bool:
-        """Whether the job is to end soon, with the best that it has."""
+        """Whether the job shall end soon, with the best that it has."""
         return self._finishing
 
     @property
     def stopped(self) -> bool:
+        """Whether the job shall end at once, without a result."""
         return self._stopped
 
     @property
     def rested_seconds(self) -> float:
-        """How long the job has been paused in all, while it looked."""
+        """For how long the job has waited in `rest`, in all."""
         return self._rested
 
     def pause(self) -> None:
+        """Let the job wait, until it is resumed, finished or stopped."""
         with self._condition:
             self._paused = not (self._finishing or self._stopped)
 
     def resume(self) -> None:
+        """Let a paused job continue."""
         with self._condition:
             self._paused = False
             self._condition.notify_all()
 
     def finish(self) -> None:
+        """End the job soon, with the best that it has."""
         with self._condition:
             self._finishing, self._paused = True, False
             self._condition.notify_all()
 
     def stop(self, keep_checkpoint: bool = False) -> None:
-        """Ends the job. keep_checkpoint: it may be submitted again, to go on."""
+        """End the job. keep_checkpoint: keep its files, so that it can be submitted again and continue."""
         with self._condition:
             self._keeps_checkpoint = keep_checkpoint
             self._stopped, self._paused = True, False
             self._condition.notify_all()
 
     def discard_checkpoint(self) -> None:
-        """Removes what was kept of a job that is over, unless it was stopped to go on later. For the worker."""
+        """Remove the checkpoint of a job that is over, unless it was stopped to continue later. For the worker."""
         if self.checkpoint is not None and not self._keeps_checkpoint:
             self.checkpoint.discard()
 
     def rest(self) -> bool:
-        """Waits while the job is paused; returns whether it is stopped. For the worker."""
+        """Wait while the job is paused. Returns whether it is stopped. For the worker."""
         if self._paused:
             with self._condition:
                 began = time.monotonic()

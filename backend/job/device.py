@@ -10,9 +10,9 @@ from backend.job.model import JobError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a setting: "auto" is the first CUDA GPU where there is one, else the CPU.
+    """The device of a setting: "auto" is the first CUDA GPU, or the CPU where there is none.
 
-    Raises JobError when a GPU is asked for that is not there.
+    Raises `JobError` for a GPU that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,7 +27,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def device_description(device: torch.device) -> str:
-    """A name for people: the GPU's, or the processor's and its threads."""
+    """A name for people: the GPU's, or the processor's with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,8 +1,8 @@
-"""The maps of a running fit for those who watch it: who wants them, and where the fit leaves its latest. Knows no tensors.
+"""The maps of a running fit for those who watch it: who wants them, and the latest copies. It computes with no tensors.
 
-The fit's thread asks `wanted` in every iteration and leaves copies; the preview thread takes them. A copy is made only when
-the one before has been taken, so that nobody's slowness piles anything up, and no more often than its share of the fit's
-time allows.
+The fit's thread asks `wanted` in every iteration and leaves copies; the preview thread takes them. The fit makes a copy
+only when the one before has been taken, so that a slow reader piles nothing up, and only as often as the share of the
+fit's time allows.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
+from backend.job.snapshot import Snapshot
 from backend.job.time_share import TimeShare
 
-# Of the fit's time: what copying, encoding and sending maps may take, and that with the drawing of frames together.
+# Shares of the fit's time: to copy, encode and send maps, and the same together with drawing frames.
 MAPS_SHARE = 0.03
 PREVIEW_SHARE = 0.045
 SHORTEST_INTERVAL_S = 0.1
@@ -26,22 +26,20 @@ LEARNED_LIGHT = -1
 
 @dataclass(frozen=True)
 class LiveMaps:
-    """A copy of a set's maps: `snapshot` is `backend.job.map_previews.Snapshot`, None where it is not kept any more; serial
-    counts the copies of the job.
-    """
+    """A copy of a set's maps; `serial` counts the copies of the job."""
 
     set_index: int
     serial: int
-    snapshot: Any
+    snapshot: Snapshot
 
     @property
     def is_there(self) -> bool:
-        """Whether nothing need be waited for."""
-        return self.snapshot is None or self.snapshot.is_there
+        """Whether it can be read without waiting."""
+        return self.snapshot.is_there
 
 
 class JobLive:
-    """One for each job; its methods are for any thread."""
+    """One for each job. Any thread may call it."""
 
     def __init__(self) -> None:
         self.maps_share = TimeShare(MAPS_SHARE)
@@ -58,27 +56,28 @@ class JobLive:
 
     @property
     def size(self) -> int:
-        """Height and width at most of the previews that the job's client watches; 0: it does not."""
+        """The largest height and width of the previews that the job's client watches; 0: it watches none."""
         return self._size
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody wants copies of the maps; else the job shows small previews itself."""
+        """Whether anybody wants copies of the maps. If nobody does, the job shows small previews itself."""
         return bool(self._size or self._followers)
 
     def watch(self, size: int, interval_s: float) -> None:
-        """Has previews of this size made every `interval_s` seconds; size 0 ends it."""
+        """Ask for previews of this size every `interval_s` seconds; size 0 ends it."""
         with self._lock:
             self._size, self._interval_s = size, interval_s
             self._to_show.clear()
             self._next_show = 0.0
 
     def follow(self, session: str) -> None:
-        """Has copies made for the scene of a session, until `unfollow`."""
+        """Ask for copies for the scene of a session, until `unfollow`."""
         with self._lock:
             self._followers.add(session)
 
     def unfollow(self, session: str) -> None:
+        """The scene of a session needs no more copies."""
         with self._lock:
             self._followers.discard(session)
             if not self._followers:
@@ -86,7 +85,7 @@ class JobLive:
                 self._untaken.clear()
 
     def wanted(self, set_index: int) -> int:
-        """The size at which the fit is to leave a copy of a set's maps now; 0: none."""
+        """The size at which the fit shall leave a copy of a set's maps now; 0: none."""
         if not self.is_watched:
             return 0
         now = time.monotonic()
@@ -100,8 +99,8 @@ class JobLive:
         is_due = self._size and set_index not in self._to_show and now >= self._next_show
         return self._size if is_due else 0
 
-    def leave(self, set_index: int, snapshot: Any, size: int) -> None:
-        """Leaves a copy at the size that was wanted, in place of one that nobody has taken."""
+    def leave(self, set_index: int, snapshot: Snapshot, size: int) -> None:
+        """Leave a copy at the size that was wanted. It replaces one that nobody has taken."""
         now = time.monotonic()
         with self._lock:
             self._serial += 1
@@ -117,12 +116,12 @@ class JobLive:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether there are copies that are not there yet."""
+        """Whether a GPU has yet to finish a copy."""
         with self._lock:
             return not all(maps.is_there for maps in [*self._to_show.values(), *self._latest.values()])
 
     def take_to_show(self) -> tuple[LiveMaps, int, bool] | None:
-        """The next copy that a preview is to be made of, the size of that, and whether it is time to show the light."""
+        """The next copy to make a preview of, the preview's size, and whether it is time to show the light. None: no copy."""
         with self._lock:
             set_index = next((index for index, maps in self._to_show.items() if maps.is_there), None)
             if set_index is None:
@@ -134,18 +133,18 @@ class JobLive:
             return maps, self._size, shows_light
 
     def latest(self) -> list[LiveMaps]:
-        """The latest copy of each set that is there."""
+        """The latest copy of each set, where it can be read without waiting."""
         with self._lock:
-            return [maps for maps in self._latest.values() if maps.snapshot is not None and maps.is_there]
+            return [maps for maps in self._latest.values() if maps.is_there]
 
     def take(self, maps: LiveMaps) -> None:
-        """A scene shows this copy: a newer one may be made, and nobody else's is kept."""
+        """A scene shows this copy: the fit may make a newer one. A copy that nobody else follows is not kept."""
         with self._lock:
             self._untaken.discard(maps.set_index)
             if len(self._followers) == 1 and self._latest.get(maps.set_index) is maps:
-                self._latest[maps.set_index] = replace(maps, snapshot=None)
+                del self._latest[maps.set_index]
 
     def spend(self, seconds: float) -> None:
-        """Takes note of what maps have cost."""
+        """Count the seconds that maps have cost."""
         self.maps_share.spend(seconds)
         self.preview_share.spend(seconds)

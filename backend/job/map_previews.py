@@ -1,18 +1,19 @@
-"""The maps of a running fit, small and not too often, for the artist to watch; and copies of them for live previews."""
+"""Previews of the maps while their fit runs, small and not too often; and copies of the maps for live previews."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from backend.job.atlas import Atlas
 from backend.job.control import JobControl
 from backend.job.live_maps import FULL_SIZE
+from backend.job.snapshot import Snapshot
 from render.core.color import linear_to_srgb
 from render.light.environment import EnvironmentLight
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
@@ -24,27 +25,10 @@ MOST_SHARE = 0.01
 _SRGB_STEPS = 4096
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of a set's maps in the making: texels float32 [R, R, 8 or 9] as in `MaterialMaps`; openness [r, r] or None,
-    which nobody writes to; base [6, B, B, 3] of a light that is learned, or None. On CUDA they are there after `ready`.
-    """
-
-    texels: torch.Tensor
-    openness: torch.Tensor | None
-    base: torch.Tensor | None
-    ready: torch.cuda.Event | None
-
-    @property
-    def is_there(self) -> bool:
-        """Whether nothing need be waited for: a GPU may be a hundred milliseconds behind the fit's thread."""
-        return self.ready is None or self.ready.query()
-
-
 class MapPreviewer:
-    """Shows the previews of one set of maps through a job's control, at most one in half a second and 1% of the time.
+    """Shows the previews of one set of maps through a job's control, at most one in half a second and for 1% of the time.
 
-    Where somebody watches or follows the job, it leaves copies instead, as `backend.job.live_maps` says.
+    Where somebody watches or follows the job, it leaves copies instead (`backend.job.live_maps`).
     """
 
     def __init__(
@@ -54,7 +38,7 @@ class MapPreviewer:
         openness: torch.Tensor | None,
         light: EnvironmentLight | None = None,
     ) -> None:
-        """openness: [R, R] of any size, 1 where nothing occludes; None: nowhere anything does. light: the learned one."""
+        """openness: [R, R] of any size, 1 where nothing occludes, or None: 1 everywhere. light: the learned one, or None."""
         self._control = control
         self._set_index = set_index
         self._openness = openness
@@ -62,7 +46,7 @@ class MapPreviewer:
         self._next = 0.0
 
     def offer(self, maps: MaterialMaps) -> None:
-        """Shows the maps where it is time to."""
+        """Show the maps if it is time to."""
         live = self._control.live
         if live.is_watched:
             self.leave(maps, live.wanted(self._set_index))
@@ -75,7 +59,7 @@ class MapPreviewer:
         self._next = now + max(INTERVAL_S, (now - began) / MOST_SHARE)
 
     def show(self, maps: MaterialMaps) -> None:
-        """Shows the maps now."""
+        """Show the maps now."""
         live = self._control.live
         if live.is_watched:
             self.leave(maps, FULL_SIZE)
@@ -83,7 +67,7 @@ class MapPreviewer:
             self._control.show(self._set_index, preview_images(maps, self._openness))
 
     def leave(self, maps: MaterialMaps, size: int) -> None:
-        """Leaves a copy at no more than this size; 0: none."""
+        """Leave a copy no larger than this size; 0: none."""
         if not size:
             return
         began = time.monotonic()
@@ -92,14 +76,14 @@ class MapPreviewer:
         base = None if self._light is None else self._light.base.detach().clone()
         ready = None
         if texels.device.type == "cuda":
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
             ready.record()
         self._control.live.leave(self._set_index, Snapshot(copy, self._openness, base, ready), size)
         self._control.live.spend(time.monotonic() - began)
 
 
 class AtlasPreviewer:
-    """Shows the tiles of an atlas, one set after the other, as often as one previewer shows its set."""
+    """Shows the tiles of an atlas, one set after another, as often as one previewer shows its set."""
 
     def __init__(self, control: JobControl, atlas: Atlas, previewers: list[MapPreviewer]) -> None:
         self._live = control.live
@@ -109,7 +93,7 @@ class AtlasPreviewer:
         self._next = 0.0
 
     def offer(self, maps: MaterialMaps) -> None:
-        """Shows one set's tile where it is time to."""
+        """Show the next set's tile if it is time to."""
         if self._live.is_watched:
             size = self._live.wanted(self._turn)
             if size:
@@ -127,8 +111,8 @@ class AtlasPreviewer:
 
 def preview_images(
     maps: MaterialMaps, openness: torch.Tensor | None, size: int = LARGEST_PREVIEW
-) -> dict[str, np.ndarray]:
-    """The previews `kd` (sRGB), `orm` and `normal` of some maps, uint8 [h, w, 4], of at most `size` pixels."""
+) -> dict[str, NDArray[np.uint8]]:
+    """The previews `kd` (sRGB), `orm` and `normal` of maps, uint8 [h, w, 4], at most `size` pixels high and wide."""
     texels = _small(maps.texels.detach(), size)
     edge = texels.shape[0]
     scales, offsets, srgb = _encoding(str(texels.device))
@@ -146,9 +130,9 @@ def preview_images(
 
 @lru_cache(maxsize=4)
 def _encoding(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Factors and summands [8] that take texels to levels, those of kd being rows of the table of sRGB that follows.
+    """Factors [8] and summands [8] that turn texels into levels, and a table of sRGB: the levels of kd are its rows.
 
-    By a table the encoding of 512 x 512 texels takes 6 ms of a core, by the formula 20.
+    To encode 512 x 512 texels takes 6 ms of a core with the table, 20 ms with the formula.
     """
     steps = _SRGB_STEPS - 1
     scales = torch.tensor([steps] * 3 + [255.0] * 2 + [127.5] * 3, device=device)
@@ -162,15 +146,15 @@ def _eight_bits(values: torch.Tensor) -> torch.Tensor:
 
 
 def _small(texels: torch.Tensor, size: int) -> torch.Tensor:
-    """Texels [R, R, C] at no more than `size`: every so manieth, and means of four of those."""
+    """Texels [R, R, C] at no more than `size`: every n-th texel, and means of four of those."""
     step = max(1, texels.shape[0] // (2 * size))
     texels = texels[::step, ::step]
     return _resized(texels, size) if texels.shape[0] > size else texels
 
 
 def _reduced(texels: torch.Tensor, size: int) -> torch.Tensor:
-    """A copy of texels [R, R, C] at no more than `size`: their means, or on a CPU, where those take as long as a step of the
-    fit, every so manieth.
+    """A copy of texels [R, R, C] at no more than `size`: on a GPU as `_small`, on a CPU every n-th texel, since there the
+    means take as long as a step of the fit.
     """
     if texels.device.type == "cuda":
         return _small(texels, size).contiguous()
@@ -182,5 +166,8 @@ def _resized(texture: torch.Tensor, size: int) -> torch.Tensor:
     if texture.shape[0] == size:
         return texture
     image = texture.permute(2, 0, 1)[None]
-    options = {"mode": "area"} if texture.shape[0] > size else {"mode": "bilinear", "align_corners": False}
-    return F.interpolate(image, size=(size, size), **options)[0].permute(1, 2, 0)
+    if texture.shape[0] > size:
+        resized = F.interpolate(image, size=(size, size), mode="area")
+    else:
+        resized = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+    return resized[0].permute(1, 2, 0)

@@ -1,15 +1,17 @@
 """A job's sets of maps: which triangles, and so which rows of the sample table, belong to each.
 
-A mesh may bring the array `triangle_set`; a set is fitted to the rows on its own triangles. Vertices that triangles of
+A mesh may bring the array `triangle_set`. Each set is fitted to the rows on its own triangles. Vertices that triangles of
 several sets share are doubled, so that a row's set is that of its corners.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from backend.fit.sample_table import SampleTable
 from backend.job.model import JobError
@@ -17,7 +19,7 @@ from render.geometry.mesh import Mesh, MeshError, mesh_from_arrays
 
 MOST_SETS = 256
 NO_SET = -1
-# A set of which no more than this share of pixels is less than opaque is one that hides what lies behind it.
+# A set hides what lies behind it if no more than this share of its pixels is less than opaque.
 _STRAY_PIXELS = 1e-3
 _OPAQUE = 0.999
 
@@ -26,7 +28,7 @@ _OPAQUE = 0.999
 class MapSets:
     """The mesh of a job and its sets of maps.
 
-    mesh           all triangles; those of no set only block light and sight
+    mesh           all triangles; those of no set only block light and view
     triangle_set   int64 [T], 0..count-1 or -1
     vertex_set     int64 [V], the set of the triangles that use the vertex, -1 also where none does
     """
@@ -44,10 +46,10 @@ class MapSets:
         return replace(self.mesh, triangles=self.mesh.triangles[own], material=self.mesh.material[own])
 
     def rows(self, table: SampleTable, number: int) -> SampleTable:
-        """The rows of a table that tell of one set.
+        """The rows of a table that show one set: those whose nearest surface belongs to it.
 
-        Those whose nearest surface is of the set; of their further layers those before the first of another set. Where
-        that cuts layers off, the nearer ones must hide them: such rows are left out in a set that lets light through.
+        A row ends before its first layer of another set. Where that cuts layers off, the nearer ones must hide them: a set
+        that lets light through leaves such rows out.
         """
         mine, foreign = self._choose(table, number)
         if bool(mine.all()) and not bool(foreign.any()):
@@ -64,7 +66,7 @@ class MapSets:
         return torch.bincount(nearest - NO_SET, minlength=self.count - NO_SET)[-self.count :].tolist()
 
     def _choose(self, table: SampleTable, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows of a set, bool [P], and which layers are another set's, bool [P, K]."""
+        """The rows of a set, bool [P], and which layers belong to another set, bool [P, K]."""
         foreign = table.valid & (self.vertex_set[table.corner[..., 0].long()] != number)
         mine = ~foreign[:, 0]
         whole = mine & ~foreign.any(1)
@@ -72,7 +74,7 @@ class MapSets:
         return (whole if translucent > _STRAY_PIXELS else mine), foreign
 
 
-def map_sets(arrays: dict[str, np.ndarray]) -> MapSets:
+def map_sets(arrays: dict[str, NDArray[Any]]) -> MapSets:
     """The mesh and the sets of a job's arrays. Raises `JobError` for a mesh or sets that cannot be fitted."""
     try:
         given = arrays.get("triangle_set")
@@ -80,9 +82,9 @@ def map_sets(arrays: dict[str, np.ndarray]) -> MapSets:
             mesh = mesh_from_arrays(arrays)
             triangle_set = torch.zeros(len(mesh.triangles), dtype=torch.int64)
         else:
-            triangle_set = _checked(given, arrays)
-            mesh = mesh_from_arrays(_with_own_vertices(arrays, triangle_set))
-            triangle_set = torch.from_numpy(triangle_set)
+            numbers = _checked(given, arrays)
+            mesh = mesh_from_arrays(_with_own_vertices(arrays, numbers))
+            triangle_set = torch.from_numpy(numbers)
     except MeshError as error:
         raise JobError("mesh", f"The mesh cannot be fitted: {error}.", "Check the mesh in Blender.") from error
     vertex_set = torch.full((len(mesh.position),), NO_SET, dtype=torch.int64)
@@ -91,11 +93,12 @@ def map_sets(arrays: dict[str, np.ndarray]) -> MapSets:
 
 
 def on_device(sets: MapSets, device: torch.device) -> MapSets:
-    """The same on a device."""
+    """The same sets on a device."""
     return MapSets(sets.mesh.to(device), sets.triangle_set.to(device), sets.vertex_set.to(device), sets.count)
 
 
-def _checked(given: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def _checked(given: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """The array `triangle_set`, int64 [T]. Raises `MeshError`."""
     triangles = arrays.get("triangles")
     count = len(triangles) if triangles is not None and triangles.ndim else 0
     if given.shape != (count,) or given.dtype.kind not in "iu":
@@ -109,8 +112,8 @@ def _checked(given: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return given.astype(np.int64)
 
 
-def _with_own_vertices(arrays: dict[str, np.ndarray], triangle_set: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays with vertices that several sets use doubled; unchanged where there are none or the mesh is broken."""
+def _with_own_vertices(arrays: dict[str, NDArray[Any]], triangle_set: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The arrays with a copy of each vertex for every set that uses it; unchanged if none is shared or the mesh is broken."""
     triangles = arrays["triangles"]
     if triangles.ndim != 2 or triangles.shape[1] != 3 or len(triangles) == 0 or triangles.min() < 0:
         return arrays

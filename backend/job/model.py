@@ -1,6 +1,6 @@
 """A job: its inputs, what it reports and returns, and its state.
 
-The fit sees `FitInputs`, `FitProgress`, `FitResult` and the two exceptions; the server keeps a `Job` for each.
+The fit sees `FitInputs`, `FitProgress`, `FitResult` and the two exceptions. The server keeps a `Job` for each.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.job.control import JobControl
 from backend.protocol.errors import CauseAndCure
@@ -29,11 +30,11 @@ FINAL_STATES = (DONE, FAILED, CANCELLED)
 
 
 class JobCancelled(Exception):
-    """Raised inside a job that was cancelled; the job should let it pass."""
+    """Raised inside a job that was cancelled; the job does not catch it."""
 
 
 class JobError(CauseAndCure):
-    """A job failed for a reason that a person can act on. `code` is for programs, `cause` and `cure` are sentences."""
+    """A job failed for a reason that a person can act on. `code` is for programs; `cause` and `cure` are sentences."""
 
     def __init__(self, code: str, cause: str, cure: str) -> None:
         super().__init__(cause, cure)
@@ -44,16 +45,16 @@ class JobError(CauseAndCure):
 class ViewInput:
     """One reference image and its camera (renderer axes, OpenGL camera and clip space, y flipped: row 0 is the top).
 
-    index: the view's number in the plan. held_out: kept from training, for validation.
+    index: the view's number in the plan. held_out: whether it only measures, and the fit does not see it.
     view, projection: float32 [4, 4], of column vectors. image: float16 or float32 [h, w, 4], linear Rec.709,
-    premultiplied alpha, row 0 top. content: the hash of the image's bytes, empty where it is not known yet.
+    premultiplied alpha, row 0 at the top. content: the hash of the image's bytes, empty while unknown.
     """
 
     index: int
     held_out: bool
-    view: np.ndarray
-    projection: np.ndarray
-    image: np.ndarray
+    view: NDArray[Any]
+    projection: NDArray[Any]
+    image: NDArray[Any]
     content: str = ""
 
 
@@ -61,12 +62,12 @@ class ViewInput:
 class FitInputs:
     """What a job fits. The arrays are the job's own copies.
 
-    views: iterating blocks until the next view arrives and ends after the last; it raises `JobCancelled` when the
+    views: iterating blocks until the next view arrives and ends after the last one. It raises `JobCancelled` when the
     job is cancelled and `JobError` when no more views can come. view_count: how many were announced, 0 if unknown.
-    control: whether the artist wants it to finish early, and where previews go.
+    control: whether the artist wants the job to finish early, and where previews go.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, NDArray[Any]]
     views: Iterator[ViewInput]
     view_count: int
     control: JobControl = field(default_factory=JobControl)
@@ -74,7 +75,7 @@ class FitInputs:
 
 @dataclass
 class FitProgress:
-    """Where a job is: see `backend.protocol.client.events.Progress`, which is this with the job's state."""
+    """Where a job is. `backend.protocol.client.events.Progress`, which adds the job's state, explains the fields."""
 
     phase: str
     fraction: float
@@ -86,30 +87,32 @@ class FitProgress:
 
 @dataclass
 class MapPreviews:
-    """A set of maps as it is now: images uint8 [h, w, 4] by name."""
+    """A set of maps now: images uint8 [h, w, 4] by name."""
 
     set_index: int
-    images: dict[str, np.ndarray]
+    images: dict[str, NDArray[np.uint8]]
 
 
 @dataclass
 class LightShown:
-    """The light that a job learns as it is now: the fields of a `protocol.preview_events.PreparedLight`."""
+    """The light that a job learns, now: the fields of a `protocol.client.preview_events.PreparedLight`."""
 
     fields: dict[str, Any]
 
 
 @dataclass
 class FitResult:
-    """What a job leaves: the files' bytes by file name, and JSON values that it measured. The worker adds the hashes."""
+    """What a job leaves: the bytes of its files by file name, and JSON values that it measured. The worker adds the hashes."""
 
     files: dict[str, bytes]
     metrics: dict[str, Any]
     hashes: dict[str, str] = field(default_factory=dict)
 
 
-# Inputs, settings, `report` and `cancelled`; the last two wait while the job is paused.
-RunJob = Callable[[FitInputs, FitSettings, Callable[[FitProgress], None], Callable[[], bool]], FitResult]
+# Both wait while the job is paused.
+ReportProgress = Callable[[FitProgress], None]
+IsCancelled = Callable[[], bool]
+RunJob = Callable[[FitInputs, FitSettings, ReportProgress, IsCancelled], FitResult]
 
 
 class ViewStream:
@@ -124,7 +127,7 @@ class ViewStream:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the images that have arrived and were not taken yet."""
+        """Bytes of the images that have arrived and that nobody has taken yet."""
         with self._condition:
             return self._waiting_bytes
 
@@ -135,19 +138,20 @@ class ViewStream:
             return self._ended
 
     def put(self, view: ViewInput) -> None:
+        """Add a view that has arrived."""
         with self._condition:
             self._waiting.append(view)
             self._waiting_bytes += view.image.nbytes
             self._condition.notify_all()
 
     def end(self) -> None:
-        """No more views follow: iteration ends after those that wait."""
+        """No more views follow: iteration ends after the waiting ones."""
         with self._condition:
             self._ended = True
             self._condition.notify_all()
 
     def stop(self, reason: Exception) -> None:
-        """Makes the iterator raise `reason` at once, also in a worker that waits in it; views that wait are dropped."""
+        """Make the iterator raise `reason` at once, also in a worker that waits in it; drop the waiting views."""
         with self._condition:
             self._stop = reason
             self._waiting.clear()
@@ -159,8 +163,8 @@ class ViewStream:
 
     def __next__(self) -> ViewInput:
         with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._ended or self._stop)
-            if self._stop:
+            self._condition.wait_for(lambda: bool(self._waiting) or self._ended or self._stop is not None)
+            if self._stop is not None:
                 raise self._stop
             if not self._waiting:
                 raise StopIteration
@@ -171,13 +175,13 @@ class ViewStream:
 
 @dataclass
 class Job:
-    """One job as the server keeps it. Its fields belong to the I/O thread, save `views`, `control` and `inputs`,
+    """One job as the server keeps it. Its fields belong to the I/O thread, except `views`, `control` and `inputs`,
     which the worker reads while it runs the job.
 
-    views_sent: how many views the client has sent in all, None until it says. progress: the last that was reported.
-    owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, since the
-    client has not confirmed the one before (`preview_sent`).
-    outcome: the final event, and files: those of the result; kept until the client acknowledges them.
+    views_sent: how many views the client has sent in all, None until it says so. progress: the last that was reported.
+    owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, because
+    the client has not confirmed the one before (`preview_sent`).
+    outcome: the final event. files: those of the result. Both stay until the client acknowledges them.
     """
 
     id: str
@@ -211,9 +215,10 @@ class Job:
 
     @property
     def is_final(self) -> bool:
+        """Whether the job has ended, in any way."""
         return self.state in FINAL_STATES
 
     def stop(self, reason: Exception, keep_checkpoint: bool = False) -> None:
-        """Tells the worker to leave the job as soon as it looks."""
+        """Tell the worker to leave the job as soon as it looks."""
         self.control.stop(keep_checkpoint)
         self.views.stop(reason)

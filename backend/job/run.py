@@ -1,7 +1,7 @@
 """One job from its inputs to its files: the sample tables, self-shadowing, the fits of its sets of maps, the maps.
 
-The order is that of the data: the mesh and the light come first, so shadows are traced while the references are still
-being rendered; each reference becomes rows of the table as it arrives. `backend.job.set_fits` then fits the sets of maps.
+The order is that of the data. The mesh and the light come first, so the job traces shadows while the client still renders
+the references. Each reference becomes rows of the table when it arrives. Then `backend.job.set_fits` fits the sets of maps.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,11 +16,13 @@ import numpy as np
 import torch
 
 from backend.job.checkpoints import FinishedSet
+from backend.job.context import JobContext
 from backend.job.device import device_description, resolve_device
 from backend.job.map_sets import map_sets, on_device
-from backend.job.model import FitInputs, FitProgress, FitResult
+from backend.job.model import FitInputs, FitResult, IsCancelled, ReportProgress
 from backend.job.set_fits import SetFits
-from backend.job.tables import LEARNED_LIGHT_RESOLUTION, job_light, reference_tables, say, shadowed, stop_if
+from backend.job.tables import LEARNED_LIGHT_RESOLUTION, VertexVisibility, job_light, reference_tables, shadowed
+from backend.protocol.quality import QUALITIES
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import array_bytes, content_hash
 from render.core.image_io import encode_image
@@ -29,43 +30,34 @@ from render.geometry.mesh import Mesh
 from render.light.environment import EnvironmentLight
 from render.shading.visibility import shadow_directions, vertex_visibility
 
-SHADOW_DIRECTIONS = {"draft": 128, "standard": 256, "high": 512}
 LEARNED_LIGHT_SIZE = (256, 512)
 _VERTICES_AT_ONCE = 1 << 16
 
 
-def run_fit_job(
-    inputs: FitInputs,
-    settings: FitSettings,
-    report: Callable[[FitProgress], None],
-    cancelled: Callable[[], bool],
-) -> FitResult:
-    """Run a job. Raises JobError for inputs that cannot be fitted, JobCancelled when `cancelled()` turns true."""
+def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress, cancelled: IsCancelled) -> FitResult:
+    """Run a job. Raises `JobError` for inputs that cannot be fitted, `JobCancelled` when `cancelled()` becomes true."""
+    context = JobContext(inputs.control, settings, report, cancelled)
     clock = _Clock()
     device = resolve_device(settings.device)
     sets = on_device(map_sets(inputs.arrays), device)
     light = job_light(inputs.arrays, settings, device)
 
-    say(report, "preparing", 0.0, "Tracing self-shadowing")
-    openness, directions, visibility = None, None, None
-    if settings.self_shadowing:
-        directions = shadow_directions(SHADOW_DIRECTIONS[settings.quality], device)
-        visibility = vertex_visibility(sets.mesh, directions, cancelled)
-        stop_if(cancelled)
-        openness = _openness(sets.mesh, directions, visibility)
+    context.say("preparing", 0.0, "Tracing self-shadowing")
+    seen = _traced(sets.mesh, context) if settings.self_shadowing else None
+    openness = None if seen is None else _openness(sets.mesh, seen)
     clock.lap("shadow_maps")
 
-    train, held_out, view_names = reference_tables(inputs, sets.mesh, settings, report, cancelled)
+    train, held_out, view_names = reference_tables(inputs, sets.mesh, context)
     clock.lap("references")
-    if visibility is not None:
-        say(report, "table", 0.0, "Building the sample table")
-        train, held_out = shadowed((train, held_out), light, settings, directions, visibility, cancelled)
-        del visibility
-    stop_if(cancelled)
+    if seen is not None:
+        context.say("table", 0.0, "Building the sample table")
+        train, held_out = shadowed((train, held_out), light, seen, context)
+        seen = None  # frees it: it may be as large as the table
+    context.stop_if_cancelled()
     clock.lap("table")
 
     _name_checkpoint(inputs, settings, view_names)
-    fits = SetFits(inputs.control, settings, sets, light, openness, report, cancelled)
+    fits = SetFits(context, sets, light, openness)
     finished = fits.run(train, held_out)
     clock.lap("fit")
     clock.laps["bake"] = round(fits.bake_seconds, 3)
@@ -79,17 +71,26 @@ def run_fit_job(
     return _result(finished, light if settings.learn_light else None, shared)
 
 
-def _openness(mesh: Mesh, directions: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+def _traced(mesh: Mesh, context: JobContext) -> VertexVisibility:
+    """Raises `JobCancelled`: what a cancelled tracing leaves is not complete."""
+    directions = shadow_directions(QUALITIES[context.settings.quality].shadow_directions, mesh.position.device)
+    visibility = vertex_visibility(mesh, directions, context.cancelled)
+    context.stop_if_cancelled()
+    return VertexVisibility(directions, visibility)
+
+
+def _openness(mesh: Mesh, seen: VertexVisibility) -> torch.Tensor:
     """The open part of the sky of each vertex, cosine-weighted, [V]."""
     parts = []
-    for normal, seen in zip(mesh.normal.split(_VERTICES_AT_ONCE), visibility.split(_VERTICES_AT_ONCE), strict=True):
-        cosine = (normal @ directions.T).clamp(min=0)
-        parts.append((cosine * seen).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6))
+    normals, visibilities = (torch.split(values, _VERTICES_AT_ONCE) for values in (mesh.normal, seen.visibility))
+    for normal, visibility in zip(normals, visibilities, strict=True):
+        cosine = (normal @ seen.directions.T).clamp(min=0)
+        parts.append((cosine * visibility).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6))
     return torch.cat(parts)
 
 
 def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str]) -> None:
-    """Where the job's checkpoints go: named by all that it is made of, so that another job never takes them."""
+    """Give the job a checkpoint, named by all of its inputs, so that another job never reads it."""
     folder = inputs.control.checkpoints
     if folder is None:
         return
@@ -98,14 +99,13 @@ def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str])
     }
     described = json.dumps([_versions()["pbrfit"], settings.to_dict(), parts, sorted(views)], sort_keys=True)
     texels = settings.resolution**2 * (9 if "alpha" in settings.maps else 8)
-    most_bytes = (
-        8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
-    )  # finished files are the largest: 3 bytes and 6 a texel
+    # Files of finished sets are the largest: 3 bytes and 6 a texel.
+    most_bytes = 8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
     inputs.control.checkpoint = folder.job(content_hash(described.encode())[:32], most_bytes)
 
 
 def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, shared: dict[str, Any]) -> FitResult:
-    """The files and metrics of all sets. light: the learned one."""
+    """The files and metrics of all sets. light: the learned one, or None."""
     measured = [finished[number].measured for number in sorted(finished)]
     prefix = "{}/" if len(finished) > 1 else ""
     files = {
@@ -144,6 +144,7 @@ def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:
 
 
 def _versions() -> dict[str, str]:
+    """The versions that a result depends on."""
     try:
         own = version("pbrfit")
     except PackageNotFoundError:
@@ -152,7 +153,7 @@ def _versions() -> dict[str, str]:
 
 
 class _Clock:
-    """Wall-clock seconds of named laps."""
+    """Seconds of named laps, by the wall clock."""
 
     def __init__(self) -> None:
         self.started = self.last = time.perf_counter()

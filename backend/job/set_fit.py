@@ -1,10 +1,8 @@
-"""The fit of one set of maps within a job: what it shows while it runs, how it ends early and goes on after a crash."""
+"""The fit of one set of maps in a job: what it shows while it runs, how it ends early, and how it continues after a crash."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,30 +10,29 @@ import torch
 
 from backend.fit.dilation import seen_texels
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import FitPlan, FitStatus, TableFit
-from backend.job.checkpoints import JobCheckpoint, RunningSet
-from backend.job.control import JobControl
+from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit
+from backend.job.checkpoints import RunningSet
+from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
 from backend.job.model import FitProgress
-from backend.job.tables import stop_if
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
 
-# What a set gets that the artist's "finish" finds without a fit: iterations, and seconds over all such sets.
+# When the artist says "finish", each set whose fit has not begun gets these iterations; all such sets get these seconds.
 LEAST_ITERATIONS = 10
 SHORT_FIT_S = 1.0
-# The work of preparing a size for one row, in samples of an iteration; as `backend.fit.table_fit` counts it.
-_PREPARATION = 0.7
 
 
 class _FinishEarly(Exception):
-    """Ends a fit from within."""
+    """Ends a fit from inside its own call."""
 
 
 @dataclass(frozen=True)
 class FittedSet:
-    """What a fit leaves: maps of the plan's resolution or smaller, the texels seen bool [r, r], iterations in all and
-    those of them from a checkpoint, and the held-out error: PSNR in dB by view, and rows by view.
+    """What a fit leaves.
+
+    maps: of the plan's resolution or smaller. seen: which texels a view saw, bool [r, r]. iterations: in all, and
+    resumed_at: those of them that an earlier run did. psnr_by_view, rows_by_view: the held-out error, in dB, and its rows.
     """
 
     maps: MaterialMaps
@@ -52,43 +49,42 @@ class JobProgress:
     work: of each fit by its number, in any unit.
     """
 
-    def __init__(self, report: Callable[[FitProgress], None], control: JobControl, work: dict[int, float]) -> None:
-        self._report = report
-        self._control = control
+    def __init__(self, context: JobContext, work: dict[int, float]) -> None:
+        self._context = context
         self._share = {number: part / max(sum(work.values()), 1e-9) for number, part in work.items()}
-        self._started = time.monotonic() - control.rested_seconds
+        self._started = context.worked_seconds
         self._done = 0.0
         self._found = 0.0  # what an earlier run has done
         self._iterations = 0
 
     def skip(self, number: int) -> None:
-        """A fit that is done already."""
+        """An earlier run has done this fit."""
         self._done += self._share[number]
         self._found += self._share[number]
 
     def begin(self, task: SetTask, done_before: float) -> None:
-        """A fit that begins; `done_before`: the share of it that an earlier run has done."""
+        """A fit begins; `done_before`: the share of it that an earlier run has done."""
         self._current = self._share[task.index]
         self._label = task.label
         self._found += done_before * self._current
 
     def end(self, iterations: int) -> None:
-        """The fit at hand has ended, after so many iterations."""
+        """The current fit has ended, after so many iterations."""
         self._done += self._current
         self._iterations += iterations
 
     def step(self, status: FitStatus, fraction: float, iteration: int) -> None:
-        """Tells of an iteration; `fraction` and `iteration` are those of the whole fit."""
-        seconds = time.monotonic() - self._control.rested_seconds - self._started
+        """Report an iteration; `fraction` and `iteration` are those of the whole fit."""
+        seconds = self._context.worked_seconds - self._started
         done = self._done + fraction * self._current
         left = seconds * (1 - done) / max(done - self._found, 1e-6)
         message = f"Fitting {status.resolution} x {status.resolution} maps{self._label}"
-        self._report(FitProgress("fitting", done, self._iterations + iteration, status.psnr_db, left, message))
+        self._context.report(FitProgress("fitting", done, self._iterations + iteration, status.psnr_db, left, message))
 
 
 @dataclass(frozen=True)
 class SetTask:
-    """One set of maps to fit: its rows and its plan. `short_s`: its share of `SHORT_FIT_S`; `label`: for messages."""
+    """One set of maps to fit: its rows and its plan. `short_s`: its share of `SHORT_FIT_S`. `label`: for messages."""
 
     index: int
     train: SampleTable
@@ -101,9 +97,9 @@ class SetTask:
 
 @dataclass(frozen=True)
 class Start:
-    """Maps to begin with instead of grey ones, as good as after some iterations of the plan, at one of its sizes.
+    """Maps to begin with instead of gray ones, as good as after `iteration` iterations of the plan, at one of its sizes.
 
-    of_this_fit: whether an earlier run of this very fit made them, so that its iterations count.
+    of_this_fit: whether an earlier run of the same fit made them, so that its iterations count.
     """
 
     maps: MaterialMaps
@@ -112,25 +108,23 @@ class Start:
 
 
 def work_of(plan: FitPlan, rows: int) -> float:
-    """About how long the fit of a table takes, in samples of iterations."""
+    """About how long the fit of a table with so many rows takes, in samples of iterations."""
     halves = range(plan.stages)
     mean_batch = sum(min(rows, plan.batch >> half) for half in halves) / plan.stages
-    return plan.iterations * mean_batch + _PREPARATION * rows * plan.stages
+    return plan.iterations * mean_batch + PREPARATION * rows * plan.stages
 
 
 def fit_set(
     task: SetTask,
     light: EnvironmentLight,
-    keep_light: bool,
-    control: JobControl,
-    cancelled: Callable[[], bool],
+    start: Start | None,
     progress: JobProgress,
     previewer: MapPreviewer | AtlasPreviewer,
-    checkpoint: JobCheckpoint | None,
-    start: Start | None,
+    context: JobContext,
 ) -> FittedSet:
-    """Fits one set. keep_light: whether checkpoints hold the light, which the job learns. Raises `JobCancelled`."""
-    plan = task.plan
+    """Fit one set of maps. Raises `JobCancelled`."""
+    plan, checkpoint = task.plan, context.checkpoint
+    kept_light = light if context.settings.learn_light else None
     if start is not None:
         plan = remaining_plan(task.plan, start.iteration, start.maps.resolution)
     before = start.iteration if start is not None and start.of_this_fit else 0
@@ -139,17 +133,17 @@ def fit_set(
         fit.maps = start.maps
     # The share of the work that an earlier run has done, by iterations.
     share_before = before / (before + plan.iterations)
-    began = time.monotonic() - control.rested_seconds
+    began = context.worked_seconds
     progress.begin(task, share_before)
 
     def on_step(status: FitStatus) -> None:
-        stop_if(cancelled)
+        context.stop_if_cancelled()
         progress.step(status, share_before + (1 - share_before) * status.fraction, before + status.iteration)
         previewer.offer(MaterialMaps(fit.state.texels.detach()))
         if checkpoint is not None:
-            checkpoint.offer(lambda: _snapshot(fit, task, start, light if keep_light else None))
-        if control.finishing and status.iteration >= LEAST_ITERATIONS:
-            fitted_s = time.monotonic() - control.rested_seconds - began
+            checkpoint.offer(lambda: _running_set(fit, task, start, kept_light))
+        if context.control.finishing and status.iteration >= LEAST_ITERATIONS:
+            fitted_s = context.worked_seconds - began
             if start is not None or fitted_s >= task.short_s:
                 raise _FinishEarly
 
@@ -158,7 +152,8 @@ def fit_set(
     except _FinishEarly:
         fit.maps = MaterialMaps(fit.state.texels.detach())
     progress.end(before + fit.iteration)
-    psnr, rows = {}, {}
+    psnr: dict[int, float] = {}
+    rows: dict[int, int] = {}
     if task.held_out is not None and len(task.held_out):
         views, counts = torch.unique(task.held_out.view_index, return_counts=True)
         psnr = dict(zip(views.tolist(), fit.psnr_by_view(task.held_out), strict=True))
@@ -168,7 +163,7 @@ def fit_set(
 
 
 def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
-    """What is left of a plan after some iterations, the last of them at a size of the maps."""
+    """The rest of a plan after some iterations, the last of them on maps of this resolution."""
     stages = (plan.resolution // resolution).bit_length()
     decay = math.log(plan.final_learning_rate / plan.learning_rate)
     return replace(
@@ -180,7 +175,7 @@ def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
 
 
 def fits_plan(saved: RunningSet, plan: FitPlan) -> bool:
-    """Whether a checkpoint can be of this plan's fit."""
+    """Whether a checkpoint can belong to a fit with this plan."""
     shape, size = saved.texels.shape, saved.texels.shape[0] if saved.texels.ndim == 3 else 0
     return (
         size in [plan.resolution >> stage for stage in range(plan.stages)]
@@ -191,8 +186,8 @@ def fits_plan(saved: RunningSet, plan: FitPlan) -> bool:
     )
 
 
-def _snapshot(fit: TableFit, task: SetTask, start: Start | None, light: EnvironmentLight | None) -> RunningSet:
-    """What the fit needs to go on: at the iteration of its whole plan that it has come to."""
+def _running_set(fit: TableFit, task: SetTask, start: Start | None, light: EnvironmentLight | None) -> RunningSet:
+    """What the fit needs to continue, with the iteration of its whole plan that it has reached."""
     iteration = fit.iteration if start is None else start.iteration + fit.iteration
     texels = fit.state.texels.detach().half().cpu().numpy()
     base = None if light is None else light.base.detach().cpu().numpy().copy()

@@ -1,33 +1,32 @@
-"""The fits of a job's sets of maps, one after the other, and what comes of each: files and measurements.
+"""The fits of a job's sets of maps, one after another, and the results of each: files and measurements.
 
-So the maps of one set are in memory at a time. A light that several sets are to learn is learned first, with all of them
-in one texture (`backend.job.atlas`); the sets are then fitted under it, each from its tile.
+So only the maps of one set are in memory at a time. A light that several sets learn comes first, with all of them in one
+texture (`backend.job.atlas`). Then each set is fitted under that light, from its tile.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from backend.fit.dilation import encode_maps, fill_unknown, finish_maps, uv_charts
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import FitPlan
 from backend.job.atlas import Atlas, atlas_for
-from backend.job.checkpoints import FinishedSet, JobCheckpoint, RunningSet, Saved
-from backend.job.control import JobControl
+from backend.job.checkpoints import FinishedSet, RunningSet, Saved
+from backend.job.context import JobContext
 from backend.job.map_previews import LARGEST_PREVIEW, AtlasPreviewer, MapPreviewer
 from backend.job.map_sets import MapSets
-from backend.job.model import FitProgress
 from backend.job.plan import plan_for, telling_resolution
 from backend.job.set_fit import SHORT_FIT_S, FittedSet, JobProgress, SetTask, Start, fit_set, fits_plan, work_of
-from backend.job.tables import say, stop_if
-from backend.protocol.settings import SMALLEST_RESOLUTION, FitSettings
+from backend.protocol.quality import SMALLEST_RESOLUTION
 from render.geometry.mesh import Mesh
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps, initial_maps
@@ -35,52 +34,42 @@ from render.material.material import MaterialMaps, initial_maps
 MAP_FILES = ("kd.png", "orm.png", "normal.png")
 # The number of the fit of all sets in one texture, among those of the sets.
 TOGETHER = -1
-# The share of a set's plan that its fit together with the others stands for.
+# The share of a set's plan that the fit of all sets together replaces.
 _DONE_TOGETHER = 0.5
-# Openness is smooth, and to lay out a mesh in 4096 x 4096 texels takes four times as long: 30 s on a busy core.
+# Openness is smooth, and laying out a mesh in 4096 x 4096 texels takes four times as long: 30 s on a busy core.
 LARGEST_CHARTS = 2048
 
 logger = logging.getLogger(__name__)
 
 
 class SetFits:
-    """Fits, fills and encodes every set of a job; `bake_seconds` is what the filling and encoding took."""
+    """Fits, fills and encodes every set of a job. `bake_seconds`: how long filling and encoding took."""
 
     def __init__(
-        self,
-        control: JobControl,
-        settings: FitSettings,
-        sets: MapSets,
-        light: EnvironmentLight,
-        openness: torch.Tensor | None,
-        report: Callable[[FitProgress], None],
-        cancelled: Callable[[], bool],
+        self, context: JobContext, sets: MapSets, light: EnvironmentLight, openness: torch.Tensor | None
     ) -> None:
         """openness: of the vertices, [V]; None: nothing occludes."""
-        self._control = control
-        self._settings = settings
+        self._context = context
+        self._settings = context.settings
         self._sets = sets
         self._light = light
-        self._learned = light if settings.learn_light else None
+        self._learned = light if context.settings.learn_light else None
         self._openness = openness
-        self._report = report
-        self._cancelled = cancelled
-        self._checkpoint: JobCheckpoint | None = control.checkpoint
         self._on_gpu = light.base.device.type == "cuda"
         self.bake_seconds = 0.0
 
     def run(self, train: SampleTable, held_out: SampleTable | None) -> dict[int, FinishedSet]:
-        """What comes of each set. Raises `JobCancelled`."""
+        """The results of each set, by its number. Raises `JobCancelled`."""
         count = self._sets.count
         samples = self._sets.row_counts(train)
         order = sorted(range(count), key=lambda number: -samples[number])
         learns, several = self._settings.learn_light, sum(map(bool, samples)) > 1
-        saved = self._usable(Saved() if self._checkpoint is None else self._checkpoint.read())
+        saved = self._saved()
         has_light = bool(saved.finished) or (saved.running is not None and saved.running.set_index != TOGETHER)
         together = learns and several and not has_light
         work = [work_of(plan_for(self._settings, on_gpu=self._on_gpu), rows) for rows in samples]
         shares = {number: part * (_DONE_TOGETHER if together else 1.0) for number, part in enumerate(work)}
-        progress = JobProgress(self._report, self._control, shares | ({TOGETHER: sum(work)} if together else {}))
+        progress = JobProgress(self._context, shares | ({TOGETHER: sum(work)} if together else {}))
         tiles: dict[int, MaterialMaps] = {}
         if together:
             tiles = self._fit_together(train, held_out, saved.running, progress)
@@ -103,27 +92,31 @@ class SetFits:
                 label,
             )
             part = self._sets.part(number)
-            previewer = MapPreviewer(self._control, number, self._small_openness(part), self._learned)
+            previewer = self._previewer(number, part)
             fitted = self._fit(task, saved.running, tiles.get(number), progress, previewer)
             if place == count - 1:
-                say(self._report, "baking", 0.0, "Filling and encoding the maps")
+                self._context.say("baking", 0.0, "Filling and encoding the maps")
             began = time.perf_counter()
             finished[number] = self._finish(fitted, part, len(rows), previewer)
-            if self._checkpoint is not None and count > 1:
-                self._checkpoint.keep(number, finished[number])
+            if self._context.checkpoint is not None and count > 1:
+                self._context.checkpoint.keep(number, finished[number])
             self.bake_seconds += time.perf_counter() - began
-            stop_if(self._cancelled)
+            self._context.stop_if_cancelled()
         return finished
 
-    def _usable(self, saved: Saved) -> Saved:
-        """What an earlier run has left, without what is not of this job; its light is taken over."""
+    def _saved(self) -> Saved:
+        """What an earlier run has left, without what does not belong to this job. The job goes on with its light."""
+        checkpoint = self._context.checkpoint
+        if checkpoint is None:
+            return Saved()
+        saved = checkpoint.read()
         lights = [known.light for known in [*saved.finished.values(), saved.running] if known is not None]
         if any(not self._is_light(light) for light in lights):
-            self._checkpoint.ignore("its light is not of this job")
+            checkpoint.ignore("its light does not belong to this job")
             return Saved()
         for number, known in list(saved.finished.items()):
             if number >= self._sets.count or set(known.files) != set(MAP_FILES):
-                self._checkpoint.ignore(f"set {number} is not of this job")
+                checkpoint.ignore(f"set {number} does not belong to this job")
                 del saved.finished[number]
                 continue
             known.measured["resumed_at"] = known.measured["iterations"]
@@ -132,7 +125,8 @@ class SetFits:
                 self._light.base.copy_(torch.from_numpy(lights[-1]))
         return saved
 
-    def _is_light(self, light: np.ndarray | None) -> bool:
+    def _is_light(self, light: NDArray[Any] | None) -> bool:
+        """Whether a saved light, or None, can belong to this job."""
         if light is None or not self._settings.learn_light:
             return light is None and not self._settings.learn_light
         return light.shape == tuple(self._light.base.shape) and bool(np.isfinite(light).all())
@@ -150,7 +144,7 @@ class SetFits:
     def _fit_together(
         self, train: SampleTable, held_out: SampleTable | None, running: RunningSet | None, progress: JobProgress
     ) -> dict[int, MaterialMaps]:
-        """Learns the light; returns the maps of each set as they are then."""
+        """Learn the light. Returns the maps that each set has at the end, by its number."""
         own = telling_resolution(self._settings.resolution, train.footprint[train.valid])
         atlas: Atlas = atlas_for(self._sets.count, own)
         rows = atlas.table(self._sets, train)
@@ -165,11 +159,8 @@ class SetFits:
             SHORT_FIT_S,
             " to learn the light",
         )
-        openness = [self._small_openness(self._sets.part(number)) for number in range(self._sets.count)]
-        previewers = [
-            MapPreviewer(self._control, number, opened, self._learned) for number, opened in enumerate(openness)
-        ]
-        fitted = self._fit(task, running, None, progress, AtlasPreviewer(self._control, atlas, previewers))
+        previewers = [self._previewer(number, self._sets.part(number)) for number in range(self._sets.count)]
+        fitted = self._fit(task, running, None, progress, AtlasPreviewer(self._context.control, atlas, previewers))
         return {number: atlas.part(fitted.maps, number) for number in range(self._sets.count)}
 
     def _fit(
@@ -181,40 +172,33 @@ class SetFits:
         previewer: MapPreviewer | AtlasPreviewer,
     ) -> FittedSet:
         device = self._light.base.device
-        if len(task.train) == 0:  # nobody sees any of it
+        if len(task.train) == 0:  # no view shows any of it
             maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=device)
             return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
         start = None
         if running is not None and running.set_index == task.index:
             if fits_plan(running, task.plan):
-                logger.info("going on with set %d from iteration %d", task.index, running.iteration)
+                logger.info("continuing set %d from iteration %d", task.index, running.iteration)
                 texels = torch.from_numpy(running.texels.astype(np.float32)).to(device)
                 start = Start(MaterialMaps(texels), running.iteration, of_this_fit=True)
-            else:
-                self._checkpoint.ignore("its maps are not of this job's plan")
+            elif self._context.checkpoint is not None:
+                self._context.checkpoint.ignore("its maps do not belong to this job's plan")
         elif tile is not None:
             size = min(tile.resolution, task.plan.resolution)
             coarsest = task.plan.resolution >> (task.plan.stages - 1)
             maps = tile if tile.resolution == max(size, coarsest) else tile.resized(max(size, coarsest))
             start = Start(maps, round(_DONE_TOGETHER * task.plan.iterations), of_this_fit=False)
-        return fit_set(
-            task,
-            self._light,
-            self._settings.learn_light,
-            self._control,
-            self._cancelled,
-            progress,
-            previewer,
-            self._checkpoint,
-            start,
-        )
+        return fit_set(task, self._light, start, progress, previewer, self._context)
+
+    def _previewer(self, number: int, part: Mesh) -> MapPreviewer:
+        return MapPreviewer(self._context.control, number, self._small_openness(part), self._learned)
 
     def _small_openness(self, part: Mesh) -> torch.Tensor | None:
-        """Openness as a small texture: the mean of the vertices in each texel."""
+        """Openness as a small texture: the mean of the vertices in each texel, or None."""
         if self._openness is None:
             return None
         size = min(LARGEST_PREVIEW, self._settings.resolution)
-        vertex = part.triangles.unique()
+        vertex = torch.unique(part.triangles)
         column, row = (torch.remainder(part.uv[vertex], 1.0) * size).long().clamp(max=size - 1).unbind(-1)
         sums = torch.zeros(size * size, 2).to(self._openness)
         values = torch.stack([self._openness[vertex], torch.ones_like(self._openness[vertex])], dim=-1)
@@ -223,7 +207,7 @@ class SetFits:
         return fill_unknown(mean, (sums[:, 1] > 0).reshape(size, size))[..., 0]
 
     def _finish(self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer) -> FinishedSet:
-        """Fills what no view saw, bakes openness and encodes."""
+        """Fill the texels that no view saw, bake openness, and encode."""
         resolution = self._settings.resolution
         charts = uv_charts(part, min(resolution, LARGEST_CHARTS))
         maps = finish_maps(fitted.maps, fitted.seen)
@@ -249,9 +233,10 @@ class SetFits:
         return FinishedSet(encode_maps(maps, openness), measured, light)
 
 
-def _resized(texture: torch.Tensor, size: int, mode: str) -> torch.Tensor:
+def _resized(texture: torch.Tensor, size: int, mode: Literal["area", "bilinear"]) -> torch.Tensor:
     """A texture [R, R, C] at another size."""
     if len(texture) == size:
         return texture
-    smooth = {} if mode == "area" else {"align_corners": False}
-    return F.interpolate(texture.permute(2, 0, 1)[None], size=(size, size), mode=mode, **smooth)[0].permute(1, 2, 0)
+    image = texture.permute(2, 0, 1)[None]
+    align_corners = None if mode == "area" else False
+    return F.interpolate(image, size=(size, size), mode=mode, align_corners=align_corners)[0].permute(1, 2, 0)

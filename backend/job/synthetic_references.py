@@ -1,13 +1,14 @@
-"""References made by our own renderer from a mesh with known maps: for tests, benchmarks and other sources to come.
+"""References that our own renderer makes from a mesh with known maps, for tests, benchmarks and other sources.
 
-A dataset is a sequence: `len`, `dataset[i]`, iteration and any loader work on it; nothing is rendered before it is asked
-for, and what is asked for twice is rendered twice.
+A dataset is a sequence: `len`, `dataset[i]`, iteration and any loader work on it. It renders a view only when it is asked
+for it, each time again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 import torch
 
@@ -22,7 +23,7 @@ from render.shading.shade import PRINCIPLED_SHADING, Shading
 
 
 @dataclass(frozen=True)
-class ReferenceView:
+class RenderedView:
     """One view: its camera and its image [H, W, 4], linear, premultiplied unless it has a background."""
 
     camera: Camera
@@ -31,7 +32,7 @@ class ReferenceView:
 
 @dataclass(frozen=True)
 class DatasetMesh:
-    """A reference mesh rendered with known maps from some cameras, every `held_out_every`-th of them held out.
+    """A reference mesh rendered with known maps from several cameras; one of every `held_out_every` is held out.
 
     material    the known one; light, already prefiltered; resolution (height, width) of a view
     spp, msaa, layers, background, shading, rasterizer   as `render_mesh` takes them
@@ -53,11 +54,11 @@ class DatasetMesh:
     def __len__(self) -> int:
         return len(self.cameras)
 
-    def __getitem__(self, index: int) -> ReferenceView:
-        return ReferenceView(self.cameras[index], self.image(index))
+    def __getitem__(self, index: int) -> RenderedView:
+        return RenderedView(self.cameras[index], self.image(index))
 
     def is_held_out(self, index: int) -> bool:
-        """Whether a view is for judging a fit instead of for fitting."""
+        """Whether a view only measures a fit."""
         return index % self.held_out_every == self.held_out_every // 2
 
     def image(self, index: int) -> torch.Tensor:
@@ -66,7 +67,7 @@ class DatasetMesh:
 
     @torch.no_grad()
     def images(self, cameras: list[Camera]) -> torch.Tensor:
-        """The reference seen by any cameras, at once: [N, H, W, 4]."""
+        """The reference as any cameras see it, all in one render: [N, H, W, 4]."""
         return render_mesh(
             self.mesh,
             cameras,
@@ -82,13 +83,13 @@ class DatasetMesh:
         )["shaded"]
 
     def validation(self, count: int = 50, radius: float = 3.0) -> DatasetMesh:
-        """The same reference on nvdiffrec's validation orbit (`rotating_cameras`), nothing of it held out from judging."""
+        """The same reference from the cameras of nvdiffrec's validation orbit (`rotating_cameras`), which all may measure."""
         height, width = self.resolution
         device = self.mesh.position.device
         return replace(self, cameras=rotating_cameras(count, radius, aspect=width / height, device=device))
 
     def views(self) -> Iterator[ViewInput]:
-        """The views as a job takes them."""
+        """The views as the inputs of a job."""
         for index, camera in enumerate(self.cameras):
             yield ViewInput(
                 index=index,
@@ -99,8 +100,21 @@ class DatasetMesh:
             )
 
 
+class DatasetOptions(TypedDict, total=False):
+    """The fields of a `DatasetMesh` that have defaults."""
+
+    resolution: tuple[int, int]
+    held_out_every: int
+    spp: int
+    msaa: bool
+    layers: int
+    background: torch.Tensor | None
+    shading: Shading
+    rasterizer: Rasterizer
+
+
 def dataset_around(
-    mesh: Mesh, material: Material, light: PrefilteredLight, views: int = 32, **options: object
+    mesh: Mesh, material: Material, light: PrefilteredLight, views: int = 32, **options: Unpack[DatasetOptions]
 ) -> DatasetMesh:
     """A `DatasetMesh` with a fixed set of `views` cameras, spread evenly over a sphere around the mesh."""
     return DatasetMesh(mesh, material, light, cameras_around(*mesh.bounding_sphere(), views), **options)
@@ -113,7 +127,7 @@ def dataset_at_random(
     views: int = 32,
     radius: float = 3.0,
     seed: int = 0,
-    **options: object,
+    **options: Unpack[DatasetOptions],
 ) -> DatasetMesh:
     """A `DatasetMesh` with `views` random cameras at `radius` from the origin, as nvdiffrec trains (`random_cameras`)."""
     height, width = options.get("resolution", (256, 256))

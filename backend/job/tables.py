@@ -1,12 +1,13 @@
-"""What a job's fits read: the light, and the sample tables of its references with their self-shadowing."""
+"""What the fits of a job read: the light, and the sample tables of its references with their self-shadowing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from backend.fit.sample_table import (
     SampleTable,
@@ -16,7 +17,8 @@ from backend.fit.sample_table import (
     sample_view,
     with_self_shadowing,
 )
-from backend.job.model import FitInputs, FitProgress, JobCancelled, JobError, ViewInput
+from backend.job.context import JobContext
+from backend.job.model import FitInputs, JobError, ViewInput
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import array_bytes, content_hash
 from render.bsdf.ggx import ggx_table
@@ -27,11 +29,19 @@ from render.shading.visibility import LightCells, light_cells
 
 KNOWN_LIGHT_RESOLUTION = 256
 LEARNED_LIGHT_RESOLUTION = 64
-# What a blocked direction sends where the light is not known: a grey object returns about half of what falls on it.
+# What a blocked direction sends while the light is unknown: a gray object returns about half of the light on it.
 _UNKNOWN_BLOCKER = 0.5
 
 
-def job_light(arrays: dict[str, np.ndarray], settings: FitSettings, device: torch.device) -> EnvironmentLight:
+@dataclass(frozen=True)
+class VertexVisibility:
+    """What each vertex of the mesh sees of the sky: directions [D, 3], visibility uint8 [V, D] of them, 0 to 255."""
+
+    directions: torch.Tensor
+    visibility: torch.Tensor
+
+
+def job_light(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: torch.device) -> EnvironmentLight:
     """The known light of the arrays, or one to learn. Raises `JobError` where there is none or it is not finite."""
     if settings.learn_light:
         return create_trainable_env_rnd(LEARNED_LIGHT_RESOLUTION, seed=settings.seed, device=device)
@@ -39,18 +49,18 @@ def job_light(arrays: dict[str, np.ndarray], settings: FitSettings, device: torc
     if environment is None or environment.ndim != 3 or environment.shape[2] < 3:
         raise JobError(
             "environment",
-            "The job has no environment image and is not to learn its light.",
+            "The job has no environment image and does not learn its light.",
             "Give the scene a world with light, or switch on Learn Light.",
         )
     return known_light(environment, device)
 
 
-def known_light(environment: np.ndarray, device: torch.device) -> EnvironmentLight:
-    """The light of an equirectangular image [H, W, 3 or more], as fits take it. Raises `JobError` where it is not finite."""
+def known_light(environment: NDArray[Any], device: torch.device) -> EnvironmentLight:
+    """The light of an equirectangular image [H, W, 3 or more], as fits use it. Raises `JobError` where it is not finite."""
     if not np.isfinite(environment).all():
         raise JobError(
             "environment",
-            "The environment image holds values that are not finite.",
+            "The environment image has values that are not finite.",
             "Clamp the world's image or its strength.",
         )
     image = torch.from_numpy(np.array(environment[..., :3], np.float32)).clamp(min=0)
@@ -58,28 +68,25 @@ def known_light(environment: np.ndarray, device: torch.device) -> EnvironmentLig
 
 
 def reference_tables(
-    inputs: FitInputs,
-    mesh: Mesh,
-    settings: FitSettings,
-    report: Callable[[FitProgress], None],
-    cancelled: Callable[[], bool],
+    inputs: FitInputs, mesh: Mesh, context: JobContext
 ) -> tuple[SampleTable, SampleTable | None, list[str]]:
-    """The rows to fit to, those held out (None without any), and a name of each view by its content where there are
-    checkpoints to name by them.
+    """The rows to fit to, the held-out rows or None, and, where the job keeps checkpoints, a name of each view by its
+    content.
 
     Waits for the views. Raises `JobError` where none of them shows the object, `JobCancelled` when it is cancelled.
     """
-    layers = layers_for(settings.maps)
+    layers = layers_for(context.settings.maps)
     train: list[SampleTable] = []
     held_out: list[SampleTable] = []
     names: list[str] = []
     for count, view in enumerate(inputs.views, 1):
-        stop_if(cancelled)
+        context.stop_if_cancelled()
         rows = _rows(view, mesh, layers)
         (held_out if view.held_out else train).append(rows)
-        if inputs.control.checkpoints is not None:
+        if context.control.checkpoints is not None:
             names.append(_name(view))
-        say(report, "references", count / max(inputs.view_count, count), f"Reference {count} of {inputs.view_count}")
+        fraction = count / max(inputs.view_count, count)
+        context.say("references", fraction, f"Reference {count} of {inputs.view_count}")
     if sum(map(len, train)) == 0:
         raise JobError(
             "references",
@@ -93,24 +100,22 @@ def reference_tables(
 def shadowed(
     tables: tuple[SampleTable, SampleTable | None],
     light: EnvironmentLight,
-    settings: FitSettings,
-    directions: torch.Tensor,
-    visibility: torch.Tensor,
-    cancelled: Callable[[], bool],
+    seen: VertexVisibility,
+    context: JobContext,
 ) -> tuple[SampleTable, SampleTable | None]:
-    """The tables with the self-shadowing of the mesh whose vertices see `visibility` of the `directions`."""
+    """The tables with the self-shadowing of the mesh whose vertices have this visibility. Raises `JobCancelled`."""
     train, held_out = tables
-    cells, blocker = _shadow_light(light, settings, train, directions)
-    ggx = ggx_table(directions.device)
+    cells, blocker = _shadow_light(light, context.settings, train, seen.directions)
+    ggx = ggx_table(seen.directions.device)
 
-    def stop_if_cancelled() -> bool:
-        """Leaves the job at once: a table with shadows for some of its rows is of no use."""
-        stop_if(cancelled)
+    def cancelled() -> bool:
+        """Leave the job at once: a table with shadows for some of its rows has no use."""
+        context.stop_if_cancelled()
         return False
 
-    train = with_self_shadowing(train, visibility, cells, blocker, ggx, stop_if_cancelled)
+    train = with_self_shadowing(train, seen.visibility, cells, blocker, ggx, cancelled)
     if held_out is not None:
-        held_out = with_self_shadowing(held_out, visibility, cells, blocker, ggx, stop_if_cancelled)
+        held_out = with_self_shadowing(held_out, seen.visibility, cells, blocker, ggx, cancelled)
     return train, held_out
 
 
@@ -128,7 +133,7 @@ def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:
 
 
 def _name(view: ViewInput) -> str:
-    """A text that is another for every other view: its number and use, its camera and its image."""
+    """A text that differs for different views: by number and use, camera and image."""
     camera = view.view.astype("<f4").tobytes() + view.projection.astype("<f4").tobytes()
     image = view.content or content_hash(array_bytes(view.image))
     return f"{view.index} {view.held_out} {content_hash(camera)} {view.image.shape} {view.image.dtype} {image}"
@@ -142,14 +147,3 @@ def _shadow_light(
         cells = replace(cells, radiance=torch.ones_like(cells.radiance))
         return cells, torch.full_like(cells.radiance, _UNKNOWN_BLOCKER)
     return cells, blocker_radiance(train, directions)
-
-
-def stop_if(cancelled: Callable[[], bool]) -> None:
-    """Raises `JobCancelled` when the job is cancelled; waits while it is paused."""
-    if cancelled():
-        raise JobCancelled
-
-
-def say(report: Callable[[FitProgress], None], phase: str, fraction: float, message: str) -> None:
-    """Reports a phase without iterations."""
-    report(FitProgress(phase, fraction, 0, None, None, message))

@@ -1,19 +1,19 @@
-"""How much of the time something may take that is done beside a fit."""
+"""How much of the time work beside a fit may take."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-# Of unused time this much may be made up for at once, and of a debt no more than this is remembered.
+# At most this much unused time can be spent at once, and a larger debt than this is forgotten.
 _MOST_SAVED_S = 0.03
 _LARGEST_DEBT_S = 2.0
 
 
 class TimeShare:
-    """Keeps what is spent, over any longer time, at a share of it. For any thread.
+    """Keeps the time that is spent, over any longer time, at a share of it. Any thread may call it.
 
-    What is begun may take as long as it takes; what follows then waits until that has become a small enough part.
+    Work that has begun may take as long as it needs. The next piece then waits until the share is kept again.
     """
 
     def __init__(self, share: float) -> None:
@@ -23,13 +23,13 @@ class TimeShare:
         self._counted = time.monotonic()
 
     def wait_s(self) -> float:
-        """Seconds until something may begin; 0: now."""
+        """Seconds until the next piece of work may begin; 0: now."""
         with self._lock:
             self._count()
             return max(0.0, -self._credit / self._share)
 
     def spend(self, seconds: float) -> None:
-        """Takes note of what something has cost."""
+        """Count the seconds that a piece of work has taken."""
         with self._lock:
             self._count()
             self._credit = max(self._credit - seconds, -_LARGEST_DEBT_S)

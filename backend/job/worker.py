@@ -1,6 +1,6 @@
 """The thread that runs jobs, one after another, so that the I/O thread is always free to answer.
 
-torch lets go of the interpreter's lock while it computes, so a thread is enough; what a job raises ends the job only.
+torch releases the interpreter's lock while it computes, so a thread is enough. What a job raises ends only that job.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from backend.job.model import (
     JobError,
     LightShown,
     MapPreviews,
+    ReportProgress,
     RunJob,
 )
 from backend.protocol.wire import content_hash, plain
@@ -30,17 +31,20 @@ PROGRESS_INTERVAL_S = 0.05
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[Job, "str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled"], None]
+ReportOfJob = Callable[
+    [Job, "str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled"], None
+]
 
 
 class Worker:
     """Runs jobs from a queue in a thread of its own.
 
-    It calls `report(job, what)` from that thread: "started", then `FitProgress` as often as it counts, `MapPreviews`
-    and `LightShown`, and last a `FitResult`, `JobError` or `JobCancelled`, after which it does not touch the job again.
+    It calls `report(job, what)` from that thread: "started", then `FitProgress` at most every `PROGRESS_INTERVAL_S` within
+    a phase, `MapPreviews` and `LightShown`, and last a `FitResult`, `JobError` or `JobCancelled`. After that it does not
+    touch the job again.
     """
 
-    def __init__(self, run_job: RunJob, report: Report) -> None:
+    def __init__(self, run_job: RunJob, report: ReportOfJob) -> None:
         self._run_job = run_job
         self._report = report
         self._running: Job | None = None
@@ -49,17 +53,17 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queues a job whose `inputs` are set."""
+        """Queue a job whose `inputs` are set."""
         self._jobs.put(job)
 
     @property
     def running(self) -> Job | None:
-        """The job that runs now and does not rest. For any thread."""
+        """The job that runs now and is not paused. Any thread may ask."""
         job = self._running
         return None if job is None or job.control.paused else job
 
     def close(self, timeout_s: float) -> bool:
-        """Ends the thread after the job at hand, which the caller has stopped; False if that took too long."""
+        """End the thread after the current job, which the caller has stopped. False if that took too long."""
         self._jobs.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -79,18 +83,16 @@ class Worker:
             self._report(job, "started")
             job.control.show = lambda index, images: self._report(job, MapPreviews(index, images))
             job.control.show_light = lambda light: self._report(job, LightShown(light))
-            inputs = FitInputs(
-                {name: np.array(array) for name, array in job.inputs.arrays.items()},
-                job.inputs.views,
-                job.inputs.view_count,
-                job.control,
-            )
+            given = job.inputs
+            assert given is not None  # `submit` wants them set
+            arrays = {name: np.array(array) for name, array in given.arrays.items()}
+            inputs = FitInputs(arrays, given.views, given.view_count, job.control)
             result = self._run_job(inputs, job.settings, self._throttled(job), job.control.rest)
             files = {name: bytes(data) for name, data in result.files.items()}
             return FitResult(files, plain(result.metrics), {name: content_hash(data) for name, data in files.items()})
         except (JobCancelled, JobError) as error:
             return error
-        except BaseException as error:  # also SystemExit: whatever a job does, the next one gets its turn
+        except BaseException as error:  # also SystemExit: whatever a job does, the next one runs
             logger.exception("job %s failed", job.id)
             return JobError(
                 "internal",
@@ -98,7 +100,7 @@ class Worker:
                 "This is a fault of PBRfit; please report it with the end of the backend's log.",
             )
 
-    def _throttled(self, job: Job) -> Callable[[FitProgress], None]:
+    def _throttled(self, job: Job) -> ReportProgress:
         last_time, last_phase = 0.0, ""
 
         def report(progress: FitProgress) -> None:
@@ -115,7 +117,7 @@ class Worker:
 
 
 def _sendable(progress: FitProgress) -> FitProgress:
-    """The same in plain Python numbers, so that a value that cannot travel fails the job that gave it."""
+    """The same in plain Python numbers, so that a value that cannot be sent fails the job that reported it."""
     numbers = plain([progress.fraction, progress.iteration, progress.psnr_db, progress.seconds_left])
     fraction, iteration, psnr_db, seconds_left = numbers
     fraction = min(max(fraction or 0.0, 0.0), 1.0)

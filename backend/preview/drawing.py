@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from backend.job.device import resolve_device
-from backend.job.map_previews import Snapshot, preview_images
+from backend.job.map_previews import preview_images
+from backend.job.snapshot import Snapshot
 from backend.job.tables import known_light
 from backend.preview.scene import LoadedScene, SceneFrame
 from backend.protocol.frames import FrameRequest

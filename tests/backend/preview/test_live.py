@@ -24,9 +24,10 @@ from support.server_harness import (
 )
 
 from backend.job.live_maps import FULL_SIZE, LEARNED_LIGHT, MAPS_SHARE, JobLive
-from backend.job.map_previews import MapPreviewer, Snapshot, preview_images
+from backend.job.map_previews import MapPreviewer, preview_images
 from backend.job.model import FitResult
 from backend.job.run import run_fit_job
+from backend.job.snapshot import Snapshot
 from backend.job.time_share import TimeShare
 from backend.protocol.client.events import Accepted, Failed, LightPreview, MapPreview, Result
 from backend.protocol.client.preview_events import MapsChanged, PreparedLight, PreviewFailed, PreviewFrame, SceneReady
