@@ -85,7 +85,7 @@ class SampledLight:
     def radiance(self, direction: torch.Tensor, solid_angle: torch.Tensor) -> torch.Tensor:
         """Mean radiance over about `solid_angle` [...] steradian around `direction` [..., 3] (any length) -> [..., C]."""
         direction = turn(direction, self.rotation)
-        # Texels shrink from a face's centre to its corners, where the longest part of a unit vector is 0.58.
+        # Texels shrink from a face's center to its corners, where the longest part of a unit vector is 0.58.
         longest = direction.abs().amax(-1) / direction.norm(dim=-1).clamp(min=1e-20)
         texel = longest.clamp(min=0.5) ** 3 * (4 / self.resolution**2)
         level = 0.5 * torch.log2(solid_angle / texel) + _LEVEL_BIAS

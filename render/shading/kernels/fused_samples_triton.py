@@ -238,10 +238,10 @@ def fused_samples(
                 kd, metallic, terms, to_diffuse, to_specular
             )
             to_lean = dot(to_direction, minus(reflected, normal))
-            to_grey, more_metallic, more_scale, more_bias, dielectric_share = lobe_of_transposed(
+            to_gray, more_metallic, more_scale, more_bias, dielectric_share = lobe_of_transposed(
                 kd, metallic, terms, to_lean, to_lobe_roughness
             )
-            to_kd = to_kd[0] + to_grey, to_kd[1] + to_grey, to_kd[2] + to_grey
+            to_kd = to_kd[0] + to_gray, to_kd[1] + to_gray, to_kd[2] + to_gray
             to_metallic += more_metallic
             to_near = rows_of_four(
                 to_scale + more_scale, to_bias + more_bias, to_dielectric, to_lean * (1 - dielectric_share), BLOCK
