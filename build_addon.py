@@ -2,11 +2,11 @@
 
     python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none]
 
-`bundled` (default) makes two zips, since no one pyzmq wheel suits every Blender: one for 4.2.23 to 5.0 (Python 3.11)
-and one for 5.1 and later (the stable ABI, from Python 3.12 on). Each holds the wheels of all platforms (3 MB), of which
-Blender unpacks its own; `--platform` leaves the others out. pip fetches the wheels, from its cache or from a folder
-(PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR) where there is no network. `none` makes one zip for every version without pyzmq, for
-a Blender whose Python has it already, such as the module bpy.
+`bundled` (default) makes two zips, because no single pyzmq wheel suits every Blender: one for 4.2.23 to 5.0 (Python
+3.11) and one for 5.1 and later (the stable ABI, from Python 3.12 on). Each holds the wheels of all platforms (3 MB), and
+Blender unpacks its own; `--platform` leaves the others out. pip fetches the wheels; without a network, it takes them from
+its cache or from a folder (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR). `none` makes one zip for every version without pyzmq, for
+a Blender whose Python already has it, such as the module bpy.
 
 The same sources and wheels give the same zip, byte for byte.
 """
@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 PYZMQ_VERSION = "27.3.0"
 LEFT_OUT = {"__pycache__"}
@@ -41,44 +42,51 @@ PLATFORMS = {
     "macos-arm64": ("macosx_11_0_arm64",),
     "macos-x64": ("macosx_11_0_x86_64",),
 }
-"""Blender's name of each platform, and what pip calls the newest that Blender 4.2 runs on."""
+"""Blender's name of each platform, and pip's names of the newest that Blender 4.2 runs on."""
 
 THIRD_PARTY = f"""\
-The wheels in this extension hold work of others, under licences of their own, kept in the folder pyzmq beside this file:
+The wheels in this extension hold work of others, under licenses of their own, kept in the folder pyzmq beside this file:
 
 pyzmq {PYZMQ_VERSION}   BSD-3-Clause   https://github.com/zeromq/pyzmq (some lines of Tornado's: Apache-2.0)
-libzmq         MPL-2.0        https://github.com/zeromq/libzmq (its source code can be had there)
+libzmq         MPL-2.0        https://github.com/zeromq/libzmq (its source code is there)
 libsodium      ISC            https://github.com/jedisct1/libsodium
 
-The folder {BACKEND_FOLDER} holds PBRfit's own backend, a program of its own that is installed only where the user asks for
-it: Apache-2.0, but for its copy of this add-on.
+The folder {BACKEND_FOLDER} holds PBRfit's own backend, a separate program that is installed only if the user asks for it:
+Apache-2.0, except for its copy of this add-on.
 """
 
 
 class BuildError(Exception):
-    """The extension cannot be built; the message says why and what to do."""
+    """The extension cannot be built; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """The pyzmq wheels of a zip, as pip chooses them."""
+
+    python_version: str
+    abi: str
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One zip: its name's ending, the versions of Blender it is for, and what of pyzmq it carries."""
+    """One zip: the ending of its name, the versions of Blender that it is for, and the pyzmq wheels in it."""
 
     suffix: str
     version_min: str
     version_max: str | None  # exclusive
-    python_version: str | None  # None: no wheel
-    abi: str | None
+    wheels: Wheels | None
 
 
 BUNDLED = (
-    Variant("blender-4.2", "4.2.23", "5.1.0", "3.11", "cp311"),
-    Variant("blender-5.1", "5.1.0", None, "3.13", "abi3"),
+    Variant("blender-4.2", "4.2.23", "5.1.0", Wheels("3.11", "cp311")),
+    Variant("blender-5.1", "5.1.0", None, Wheels("3.13", "abi3")),
 )
-WITHOUT_WHEELS = (Variant("without-wheels", "4.2.23", None, None, None),)
+WITHOUT_WHEELS = (Variant("without-wheels", "4.2.23", None, None),)
 
 
 def this_platform() -> str:
-    """Blender's name of the platform this runs on, such as linux-x64."""
+    """Blender's name of this platform, such as linux-x64."""
     systems = {"darwin": "macos"}
     machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
     system, machine = platform.system().lower(), platform.machine().lower()
@@ -86,7 +94,7 @@ def this_platform() -> str:
 
 
 def source_directory() -> Path:
-    """The folder of the rooms: that of this file, in the checkout as when installed."""
+    """The folder of the rooms: the folder of this file, in the checkout and when installed."""
     here = Path(__file__).resolve().parent
     for needed in ("blender_addon/blender_manifest.toml", "backend/protocol/wire.py", "render/geometry/mesh.py"):
         if not (here / needed).is_file():
@@ -97,10 +105,10 @@ def source_directory() -> Path:
 # The wheels of pyzmq ------------------------------------------------------------------------------------------------
 
 
-def download_wheel(variant: Variant, platform_name: str, directory: Path) -> None:
-    """Fetch the pyzmq wheel of a variant for a platform into `directory` with pip; does nothing where it is there."""
+def download_wheel(wanted: Wheels, platform_name: str, directory: Path) -> None:
+    """Fetch the pyzmq wheel for a platform into `directory` with pip; does nothing if it is there already."""
     command = [sys.executable, "-m", "pip", "download", f"pyzmq=={PYZMQ_VERSION}", "--no-deps", "--only-binary=:all:"]
-    command += ["--python-version", variant.python_version, "--implementation", "cp", "--abi", variant.abi]
+    command += ["--python-version", wanted.python_version, "--implementation", "cp", "--abi", wanted.abi]
     command += [part for tag in PLATFORMS[platform_name] for part in ("--platform", tag)]
     result = subprocess.run(
         [*command, "--quiet", "--disable-pip-version-check", "--dest", str(directory)],
@@ -110,18 +118,18 @@ def download_wheel(variant: Variant, platform_name: str, directory: Path) -> Non
     )
     if result.returncode != 0:
         raise BuildError(
-            f"pip could not fetch a pyzmq wheel for Python {variant.python_version} on {platform_name}: "
+            f"pip could not fetch a pyzmq wheel for Python {wanted.python_version} on {platform_name}: "
             f"{result.stderr.strip()}\nCheck the network, or build with --wheels none."
         )
 
 
-def download_wheels(variant: Variant, platforms: Sequence[str], directory: Path) -> list[Path]:
-    """Fetch the pyzmq wheels of a variant; one may serve two platforms (macOS), so that there may be fewer."""
+def download_wheels(wanted: Wheels, platforms: Sequence[str], directory: Path) -> list[Path]:
+    """Fetch the pyzmq wheels for some platforms; there may be fewer wheels, because one may serve two platforms (macOS)."""
 
     def fetch(platform_name: str) -> list[Path]:
-        # A folder each: two pips that fetch the same file must not write to one.
+        # One folder for each: two pips that fetch the same file must not write to the same folder.
         folder = directory / platform_name
-        download_wheel(variant, platform_name, folder)
+        download_wheel(wanted, platform_name, folder)
         return sorted(folder.glob("*.whl"))
 
     with ThreadPoolExecutor(len(platforms)) as pool:
@@ -130,16 +138,14 @@ def download_wheels(variant: Variant, platforms: Sequence[str], directory: Path)
 
 
 def licence_files(wheel: Path) -> dict[str, bytes]:
-    """The licences that a pyzmq wheel names, by the path they get in the extension."""
+    """The licenses in a pyzmq wheel, by their path in the extension."""
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if "/licenses/" in name and not name.endswith("/")]
         found = {f"licenses/pyzmq/{name.rsplit('/', 1)[-1]}": archive.read(name) for name in names}
     wanted = ("LICENSE.md", "LICENSE.zeromq.txt", "LICENSE.libsodium.txt")
     missing = [name for name in wanted if f"licenses/pyzmq/{name}" not in found]
     if missing:
-        raise BuildError(
-            f"{wheel.name} lacks the licences {', '.join(missing)}, without which it must not be passed on."
-        )
+        raise BuildError(f"{wheel.name} lacks the licenses {', '.join(missing)}, without which nobody may pass it on.")
     return found | {"licenses/README.txt": THIRD_PARTY.encode()}
 
 
@@ -147,7 +153,7 @@ def licence_files(wheel: Path) -> dict[str, bytes]:
 
 
 def core_metadata(root: Path) -> tuple[str, str]:
-    """The version of PBRfit and the text of its package metadata, from the sources or from what is installed."""
+    """The version of PBRfit and the text of its package metadata, from the sources or the installed package."""
     project_file = root / "pyproject.toml"
     if project_file.is_file():
         project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
@@ -162,7 +168,7 @@ def core_metadata(root: Path) -> tuple[str, str]:
 
 
 def room_files(root: Path, room: str) -> dict[str, bytes]:
-    """The files of a room by their path from `root`, but for those that Python or an editor made."""
+    """The files of a room by their path from `root`, except those that Python or an editor created."""
     wanted = {".py", ".toml", ".cu", ".cpp", ".h", ".glsl", ".npy"}
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
@@ -174,7 +180,7 @@ def room_files(root: Path, room: str) -> dict[str, bytes]:
 def backend_wheel(root: Path) -> tuple[str, bytes]:
     """The name and the bytes of the wheel of PBRfit itself, which "Set Up Backend" installs.
 
-    Made here rather than by a build tool: it is plain Python, and so needs no network, and is the same each time.
+    No build tool makes it: it is plain Python, so this way needs no network and gives the same bytes each time.
     """
     version, metadata = core_metadata(root)
     files = {"build_addon.py": (root / "build_addon.py").read_bytes()}
@@ -204,14 +210,14 @@ def _wheel_hash(content: bytes) -> str:
 # The zip ------------------------------------------------------------------------------------------------------------
 
 
-def write_zip(target, files: dict[str, bytes]) -> None:
-    """Write files to a zip (a path or an open file), in the order of their names and without today's date."""
+def write_zip(target: Path | IO[bytes], files: dict[str, bytes]) -> None:
+    """Write files to a zip (a path or an open file), sorted by name and without today's date."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, TIMESTAMP)
             entry.external_attr = 0o644 << 16
-            entry.create_system = 3  # not the system this runs on
-            # Packed already.
+            entry.create_system = 3  # not the system that runs this
+            # A wheel is compressed already.
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(".whl") else zipfile.ZIP_DEFLATED
             archive.writestr(entry, files[name])
 
@@ -233,11 +239,11 @@ def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], 
 
 def addon_version(manifest: str) -> str:
     """The add-on's version in a manifest's text."""
-    return tomllib.loads(manifest)["version"]
+    return str(tomllib.loads(manifest)["version"])
 
 
 def blender_extension_tool() -> Path | None:
-    """Blender's own extension tool in an installed bpy, or None where there is none."""
+    """Blender's own extension tool in an installed bpy, or None if there is none."""
     specification = importlib.util.find_spec("bpy")
     if specification is None or specification.origin is None:
         return None
@@ -246,7 +252,7 @@ def blender_extension_tool() -> Path | None:
 
 
 def validate(path: Path) -> None:
-    """Have Blender's own tool check a zip, where there is a Blender; raises BuildError with what it says."""
+    """Check a zip with Blender's own tool, if there is a Blender; raises BuildError with the tool's message."""
     tool = blender_extension_tool()
     if tool is None:
         return
@@ -271,7 +277,7 @@ def build_variant(variant: Variant, platforms: Sequence[str], output_directory: 
     wheel_name, wheel_content = backend_wheel(root)
     files[f"{BACKEND_FOLDER}/{wheel_name}"] = wheel_content
     with tempfile.TemporaryDirectory(prefix="pbrfit_build_") as temporary:
-        wheels = [] if variant.python_version is None else download_wheels(variant, platforms, Path(temporary))
+        wheels = [] if variant.wheels is None else download_wheels(variant.wheels, platforms, Path(temporary))
         for wheel in wheels:
             files[f"wheels/{wheel.name}"] = wheel.read_bytes()
             files |= licence_files(wheel)
@@ -284,10 +290,10 @@ def build_variant(variant: Variant, platforms: Sequence[str], output_directory: 
 
 
 def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[str] = tuple(PLATFORMS)) -> list[Path]:
-    """Build the extension zips into `output_dir` (made where absent) and return their paths.
+    """Build the extension zips into `output_dir` (created if needed) and return their paths.
 
-    wheels: "bundled" or "none"; platforms: of PLATFORMS, those whose pyzmq wheels are bundled. Raises BuildError where
-    sources or wheels are missing or Blender refuses the result.
+    wheels: "bundled" or "none"; platforms: names from PLATFORMS, whose pyzmq wheels to bundle. Raises BuildError if sources
+    or wheels are missing, or if Blender refuses the result.
     """
     if wheels not in {"bundled", "none"}:
         raise BuildError(f'wheels is "{wheels}"; allowed are bundled and none.')
@@ -304,12 +310,14 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Build the Blender extension PBRfit.")
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder for the zips (default: dist)")
-    parser.add_argument("--wheels", choices=("bundled", "none"), default="bundled", help="carry pyzmq inside or not")
+    parser.add_argument(
+        "--wheels", choices=("bundled", "none"), default="bundled", help="put pyzmq into the zips, or not"
+    )
     parser.add_argument(
         "--platform",
         action="append",
         choices=tuple(PLATFORMS),
-        help="carry pyzmq for this platform only; may be given several times (default: for all)",
+        help="include pyzmq for this platform only; can be given several times (default: all)",
     )
     chosen = parser.parse_args()
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The scene of ``pbrfit demo``: a subdivided Suzanne in chipped paint under the forest HDRI that ships with Blender.
 
-Nothing here comes from files of this project, so the same scene can be made in any Blender from 4.2 on.
+It uses no files of this project, so any Blender from 4.2 on can build the same scene.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import bpy
 OBJECT_NAME = "Suzanne"
 MATERIAL_NAME = "Chipped paint"
 
+Place = tuple[float, float]  # of a node in the editor
+
 
 def shipped_hdri(name: str) -> str:
     """Path of an HDRI of Blender: city, courtyard, forest, interior, night, studio, sunrise or sunset."""
@@ -23,7 +25,7 @@ def shipped_hdri(name: str) -> str:
 def build_demo_scene() -> bpy.types.Object:
     """Replace the open file by the demo's scene and return its object.
 
-    The UV map is Suzanne's own: five islands, no overlap; the Subdivision Surface modifier stays on and carries it.
+    The UV map is Suzanne's own: five islands without overlap. The Subdivision Surface modifier stays on and keeps it.
     """
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
@@ -58,9 +60,9 @@ def hdri_world(path: str, name: str = "World") -> bpy.types.World:
 
 
 def chipped_paint_material() -> bpy.types.Material:
-    """Painted dielectric over worn metal, mixed by noise; color, roughness and bump are procedural.
+    """Dielectric paint over worn metal, mixed by noise; color, roughness and bump are procedural.
 
-    No map of the result can be read off one node: the two Principled BSDFs meet in a Mix Shader.
+    No single node holds a map of the result: a Mix Shader mixes two Principled BSDFs.
     """
     material = bpy.data.materials.new(MATERIAL_NAME)
     if not material.use_nodes:
@@ -69,7 +71,7 @@ def chipped_paint_material() -> bpy.types.Material:
     nodes.clear()
     coordinates = _node(nodes, "ShaderNodeTexCoord", "Coordinates", (-1500, 0))
 
-    def noise(label: str, place: tuple[float, float], scale: float, detail: float, distortion: float = 0.0):
+    def noise(label: str, place: Place, scale: float, detail: float, distortion: float = 0.0) -> bpy.types.NodeSocket:
         """A Noise Texture over object coordinates; returns its 0..1 factor (about 0.3..0.7 in practice)."""
         node = _node(nodes, "ShaderNodeTexNoise", label, place)
         node.inputs["Scale"].default_value = scale
@@ -78,7 +80,9 @@ def chipped_paint_material() -> bpy.types.Material:
         links.new(coordinates.outputs["Object"], node.inputs["Vector"])
         return node.outputs[0]
 
-    def ramp(label: str, place: tuple[float, float], factor, stops: list[tuple[float, tuple[float, float, float]]]):
+    def ramp(
+        label: str, place: Place, factor: bpy.types.NodeSocket, stops: list[tuple[float, tuple[float, float, float]]]
+    ) -> bpy.types.NodeSocket:
         """A Color Ramp with the given (position, linear RGB) stops; returns its color."""
         node = _node(nodes, "ShaderNodeValToRGB", label, place)
         elements = node.color_ramp.elements
@@ -90,9 +94,11 @@ def chipped_paint_material() -> bpy.types.Material:
         links.new(factor, node.inputs[0])
         return node.outputs["Color"]
 
-    def gray_ramp(label: str, place: tuple[float, float], factor, low: tuple[float, float], high: tuple[float, float]):
+    def gray_ramp(
+        label: str, place: Place, factor: bpy.types.NodeSocket, low: tuple[float, float], high: tuple[float, float]
+    ) -> bpy.types.NodeSocket:
         """A Color Ramp of two (position, value) stops."""
-        return ramp(label, place, factor, [(low[0], (low[1],) * 3), (high[0], (high[1],) * 3)])
+        return ramp(label, place, factor, [(at, (value, value, value)) for at, value in (low, high)])
 
     wear = noise("Where the paint is gone", (-1250, 500), scale=1.7, detail=3.0, distortion=0.5)
     wear_mask = gray_ramp("Chipped edge", (-950, 500), wear, (0.555, 0.0), (0.60, 1.0))
@@ -111,7 +117,7 @@ def chipped_paint_material() -> bpy.types.Material:
     metal_color = ramp("Metal", (-950, -400), tarnish, [(0.36, (0.560, 0.250, 0.110)), (0.62, (0.900, 0.620, 0.380))])
     metal_roughness = gray_ramp("Metal roughness", (-950, -700), tarnish, (0.36, 0.50), (0.64, 0.30))
 
-    # The views show about 100 pixels per unit: bumps of a tenth of a unit are well resolved.
+    # The views show about 100 pixels per unit, enough to resolve bumps of a tenth of a unit.
     dents = noise("Hammered surface", (-1250, -1000), scale=7.0, detail=1.0)
     height = _node(nodes, "ShaderNodeMath", "Paint stands proud", (-650, -900))
     height.operation = "MULTIPLY_ADD"
@@ -123,7 +129,9 @@ def chipped_paint_material() -> bpy.types.Material:
     bump.inputs["Distance"].default_value = 0.06
     links.new(height.outputs[0], bump.inputs["Height"])
 
-    def principled(label: str, place: tuple[float, float], color, roughness, metallic: float):
+    def principled(
+        label: str, place: Place, color: bpy.types.NodeSocket, roughness: bpy.types.NodeSocket, metallic: float
+    ) -> bpy.types.NodeSocket:
         node = _node(nodes, "ShaderNodeBsdfPrincipled", label, place)
         node.inputs["Metallic"].default_value = metallic
         links.new(color, node.inputs["Base Color"])
@@ -161,7 +169,7 @@ def _add_camera(scene: bpy.types.Scene) -> None:
     scene.camera = camera
 
 
-def _node(nodes: bpy.types.Nodes, kind: str, label: str, place: tuple[float, float]) -> bpy.types.Node:
+def _node(nodes: bpy.types.Nodes, kind: str, label: str, place: Place) -> bpy.types.Node:
     node = nodes.new(kind)
     node.label = label
     node.location = place

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Do in a windowless Blender what the artist does: install the extension, open the file, press the button, save.
+"""Do in a windowless Blender what an artist does: install the extension, open the file, press the button, save.
 
     python drive.py request.json                                    (bpy installed as a Python module)
     blender --background --factory-startup --python drive.py -- request.json
@@ -7,16 +7,16 @@
 The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
-- ``extensions``: zips to choose from, of which the first that is made for this version of Blender is installed
-- ``backend_python``: of the add-on's preferences; ``properties``: of ``scene.pbrfit``, by default one set of maps for
+- ``extensions``: zips to choose from; the first that is for this version of Blender is installed
+- ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, by default one set of maps for
   the object
-- ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save it afterwards
+- ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save the file after it
 - ``maps``: folder for the result's files
-- ``relit_hdri``: name of an HDRI that ships with Blender, whose path the result gives
+- ``relit_hdri``: name of an HDRI that ships with Blender; the result gives its path
 
-BLENDER_USER_RESOURCES should name an empty folder: the artist's own preferences are left alone.
+BLENDER_USER_RESOURCES should name an empty folder, so that the artist's own preferences stay as they are.
 
-Each event is a line on stdout, the word PBRFIT and JSON: {"progress": {...}}, {"result": {...}},
+Each event is a line on stdout: the word PBRFIT and JSON, one of {"progress": {...}}, {"result": {...}},
 {"error": {"cause", "cure"}}, {"cancelled": true}, {"done": true}. When standard input ends, the fit is cancelled.
 """
 
@@ -34,19 +34,24 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import bpy
 
-sys.path.insert(0, str(Path(__file__).parent))
+if TYPE_CHECKING:
+    from .demo_scene import build_demo_scene, shipped_hdri
+else:  # this file runs as a script, without its package
+    sys.path.insert(0, str(Path(__file__).parent))
+    from demo_scene import build_demo_scene, shipped_hdri
 
-from demo_scene import build_demo_scene, shipped_hdri
+Json = dict[str, Any]
 
 EXTENSION = "bl_ext.user_default.pbrfit"
 POLL_SECONDS = 0.05
 
 
 class DriveError(Exception):
-    """A request that cannot be carried out, with its cause and its cure."""
+    """The request cannot be carried out; with its cause and its cure."""
 
     def __init__(self, cause: str, cure: str) -> None:
         super().__init__(f"{cause} {cure}")
@@ -58,7 +63,7 @@ class Cancelled(Exception):
     """The fit was cancelled."""
 
 
-def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event) -> dict:
+def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event) -> Json:
     """Carry out a request; returns what {"result": ...} says. Raises DriveError or Cancelled."""
     scene, target = _open_scene(request)
     if request["original"]:
@@ -70,7 +75,7 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
     try:
         bpy.ops.pbrfit.optimize()
     except RuntimeError as error:
-        # An operator that reports an error raises it with Blender's own prefix.
+        # If an operator reports an error, Blender raises it with a prefix of its own.
         raise DriveError(str(error).removeprefix("Error: ").strip(), "") from error
     session = session_module.current()
     try:
@@ -78,7 +83,7 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
         result = session.result
         folder = Path(request["maps"])
         for name, data in result.files.items():
-            (folder / name).parent.mkdir(exist_ok=True)  # "0/kd.png" where there are several sets of maps
+            (folder / name).parent.mkdir(exist_ok=True)  # "0/kd.png" if there are several sets of maps
             (folder / name).write_bytes(data)
         bpy.ops.wm.save_as_mainfile(filepath=request["fitted"], check_existing=False)
         return _summary(request, scene, target, result)
@@ -88,14 +93,14 @@ def drive(request: dict, say: Callable[[dict], None], cancelled: threading.Event
 
 
 def install_extension(archives: list[str], backend_python: str) -> None:
-    """Install and enable the extension made for this Blender, and tell it which Python runs the backend.
+    """Install and enable the extension for this Blender, and tell it which Python runs the backend.
 
-    Raises DriveError where none is made for it or Blender refuses it.
+    Raises DriveError if no zip is for this Blender, or if Blender refuses the zip.
     """
     archive = next((path for path in archives if _is_for_this_blender(path)), None)
     if archive is not None:
         bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
-    # The operator says FINISHED even when it refuses.
+    # The operator returns FINISHED even if it refuses the zip.
     addon = bpy.context.preferences.addons.get(EXTENSION)
     if addon is None or addon.preferences is None:
         raise DriveError(
@@ -115,8 +120,8 @@ def _is_for_this_blender(archive: str) -> bool:
     return lowest <= tuple(bpy.app.version) < beyond
 
 
-def _open_scene(request: dict) -> tuple[bpy.types.Scene, bpy.types.Object]:
-    """The scene and the object of the request, the object selected and active."""
+def _open_scene(request: Json) -> tuple[bpy.types.Scene, bpy.types.Object]:
+    """The scene and the object of the request; the object is selected and active."""
     if request["blend"] is None:
         target = build_demo_scene()
         return bpy.context.scene, target
@@ -151,8 +156,8 @@ def _open_scene(request: dict) -> tuple[bpy.types.Scene, bpy.types.Object]:
     return scene, target
 
 
-def _wait(session, say: Callable[[dict], None], cancelled: threading.Event) -> None:
-    """Poll the session to its end and pass its progress on."""
+def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:
+    """Poll the session (the installed extension's `OptimizeSession`) to its end, and report its progress."""
     last = None
     while True:
         if cancelled.is_set():
@@ -171,7 +176,7 @@ def _wait(session, say: Callable[[dict], None], cancelled: threading.Event) -> N
         time.sleep(POLL_SECONDS)
 
 
-def _progress(status) -> dict:
+def _progress(status: Any) -> Json:
     return {
         "state": status.state,
         "fraction": status.fraction,
@@ -181,7 +186,7 @@ def _progress(status) -> dict:
     }
 
 
-def _summary(request: dict, scene: bpy.types.Scene, target: bpy.types.Object, result) -> dict:
+def _summary(request: Json, scene: bpy.types.Scene, target: bpy.types.Object, result: Any) -> Json:
     return {
         "scene": scene.name,
         "object": target.name,
@@ -198,14 +203,14 @@ def _summary(request: dict, scene: bpy.types.Scene, target: bpy.types.Object, re
     }
 
 
-def _settings(scene: bpy.types.Scene) -> dict:
-    """Every setting of the fit as it was used, by name."""
+def _settings(scene: bpy.types.Scene) -> Json:
+    """Every setting that the fit used, by name."""
     names = [item.identifier for item in scene.pbrfit.bl_rna.properties if not item.is_readonly]
     return {name: getattr(scene.pbrfit, name) for name in names if name != "name"}
 
 
-def _own_stdout():
-    """Keep stdout for our lines and send what Blender prints to stderr: its buffered lines would cut into ours."""
+def _own_stdout() -> TextIO:
+    """Keep stdout for our lines and send what Blender prints to stderr; its buffered lines would cut into ours."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout.flush()
     os.dup2(2, 1)
@@ -222,7 +227,7 @@ def _cancel_at_end_of_input(cancelled: threading.Event) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the request named by the only argument; 0: done, 1: error, 2: usage, 130: cancelled."""
+    """Carry out the request in the file that the only argument names; 0: done, 1: error, 2: usage, 130: cancelled."""
     if len(arguments) != 1:
         print("usage: drive.py request.json", file=sys.stderr)
         return 2
@@ -230,7 +235,7 @@ def main(arguments: list[str]) -> int:
     cancelled = threading.Event()
     _cancel_at_end_of_input(cancelled)
 
-    def say(line: dict) -> None:
+    def say(line: Json) -> None:
         try:
             print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
         except BrokenPipeError:
@@ -256,6 +261,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
     sys.stderr.flush()
-    # Some Blender versions hang or crash while Python is taken down; the work is done by now.
+    # Some versions of Blender hang or crash when Python shuts down; the work is done by now.
     shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
     os._exit(status)

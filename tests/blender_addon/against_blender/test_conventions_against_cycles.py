@@ -94,12 +94,12 @@ def test_rough_balls_are_lit_from_the_right_side(addon, tmp_path, rotation, roug
     grey = (0.5, 0.5, 0.5)
     balls = [add_ball() for _ in roughness]
     for ball, value in zip(balls, roughness, strict=True):
-        add_material(ball, value, base_colour=grey)
+        add_material(ball, value, base_color=grey)
     image_world(shipped_hdri(), rotation)
     scenes = compare(addon, tmp_path, balls)
     mirrored, upside_down = (light_of(scenes[0].environment.flip(axis)) for axis in (1, 0))
     for value, scene in zip(roughness, scenes, strict=True):
-        maps = material_maps(value, base_colour=grey)
+        maps = material_maps(value, base_color=grey)
         # At 64 samples Cycles' noise alone is 34 dB for a pixel; means of 16 pixels leave what is systematic. At 400
         # samples single pixels agree to 37 dB, their means hardly better than at 64.
         found = scene.psnr(scene.ours(maps), block=4)
@@ -133,13 +133,13 @@ def test_textures_lie_the_right_way_round_on_mirrored_uvs(addon, tmp_path) -> No
     write_image(path, picture())
     balls = [add_mirrored_ball(*place) for place in PLACES.values()]
     for ball in balls:
-        add_material(ball, roughness=0.8, base_colour=str(path))
+        add_material(ball, roughness=0.8, base_color=str(path))
     direction_world(tmp_path)
     colour = base_colour()
     for name, scene in zip(PLACES, compare(addon, tmp_path, balls, views=2, samples=32), strict=True):
-        found = scene.psnr(scene.ours(material_maps(0.8, base_colour=colour)))
+        found = scene.psnr(scene.ours(material_maps(0.8, base_color=colour)))
         mirrored, upside_down = (
-            scene.psnr(scene.ours(material_maps(0.8, base_colour=colour.flip(axis)))) for axis in (1, 0)
+            scene.psnr(scene.ours(material_maps(0.8, base_color=colour.flip(axis)))) for axis in (1, 0)
         )
         assert found > LEAST_PSNR, name  # measured: 40.5 to 41; mirrored or upside down 16 to 18
         assert max(mirrored, upside_down) < 20.0, name
@@ -188,7 +188,7 @@ def test_normal_maps_rise_where_they_should_on_mirrored_uvs(addon, tmp_path) -> 
     grey = (0.8, 0.8, 0.8)
     balls = [add_mirrored_ball(*place) for place in PLACES.values()]
     for ball in balls:
-        add_material(ball, roughness=0.0, metallic=1.0, base_colour=grey, normal_map=str(path))
+        add_material(ball, roughness=0.0, metallic=1.0, base_color=grey, normal_map=str(path))
     direction_world(tmp_path)
     maps = material_maps(0.0, 1.0, grey, decoded_bumps())
     # Measured: 50 and 46 dB, broken conventions 21. Stretched 36: under uneven scale Cycles' bitangent is not orthogonal
@@ -203,7 +203,7 @@ def test_normal_maps_rise_where_they_should_on_mirrored_uvs(addon, tmp_path) -> 
 def test_map_files_mean_in_blender_what_they_mean_to_us(addon, tmp_path) -> None:
     """All maps at once, by way of the result files and the node tree that the add-on builds of them."""
     resolution = len(picture())
-    maps = material_maps(0.7, base_colour=base_colour(), normal=decoded_bumps())
+    maps = material_maps(0.7, base_color=base_colour(), normal=decoded_bumps())
     maps.texels[: resolution // 2, :, ROUGHNESS] = 0.9
     maps.texels[:, : resolution * 2 // 5, METALLIC] = 0.8
     ball = add_mirrored_ball(*PLACES["mirrored"])
