@@ -1,4 +1,4 @@
-"""The built extension zips: what is in them, for whom, and that they are the same each time."""
+"""The built extension zips: what they hold, for which Blender, and that they are the same each time."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_backend_wheel_is_whole() -> None:
 
 
 def test_backend_wheel_holds_what_pip_installs() -> None:
-    """Our own wheel and that of the build tool: the same files, where PBRfit is installed from these sources."""
+    """Our own wheel and that of the build tool: the same files, if PBRfit is installed from these sources."""
     root = build_addon.source_directory()
     if (root / "pyproject.toml").is_file():
         pytest.skip("PBRfit is not installed but run from its sources")

@@ -22,13 +22,13 @@ import build_addon
 
 EXTENSION = "bl_ext.user_default.pbrfit"
 
-# Before bpy is imported: no file of the user who runs the tests is read or written.
+# Set before bpy is imported, so that bpy reads and writes no file of the user who runs the tests.
 os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="pbrfit_blender_user_")
 _exit_status = 0
 
 
 class WithoutBlender(pytest.File):
-    """A file of tests that is not imported, since bpy, which it or its helpers import, is not installed."""
+    """A file of tests that is not imported: it or its helpers import bpy, which is not installed."""
 
     def collect(self) -> NoReturn:
         pytest.skip("the Blender module bpy is not installed")
@@ -55,7 +55,7 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     if "bpy" in sys.modules:
-        # Blender 4.2 crashes and 4.5 hangs when Python is taken down with classes registered.
+        # Blender 4.2 crashes and 4.5 hangs when Python shuts down with classes registered.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_exit_status)
@@ -102,7 +102,7 @@ class Addon(Folder):
 
 @pytest.fixture
 def addon(installed_extension: str):
-    """The add-on, enabled in an empty file; its backend is this Python's, or the one named."""
+    """The add-on, enabled in an empty file; its backend is that of this Python, or the given one."""
     import bpy
 
     bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -1,4 +1,4 @@
-"""The installed extension: what runs, and that it comes and goes without a trace."""
+"""The installed extension: what runs, and that installing and removing it leaves no trace."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def window_blender_command() -> str:
-    """The Blender to test with; skips where there is none or no way to give it a display."""
+    """The Blender to test with; skips if there is none, or no way to give it a display."""
     named = os.environ.get("PBRFIT_BLENDER_WINDOW", "")
     command = named or shutil.which("blender-window") or shutil.which("blender")
     if not command or shutil.which(command) is None:
@@ -55,7 +55,7 @@ def display() -> Iterator[str]:
 
 @pytest.fixture
 def screenshots(tmp_path: Path) -> Iterator[Path]:
-    """A folder for screenshots; they are kept in the folder that PBRFIT_SCREENSHOTS names."""
+    """A folder for screenshots; PBRFIT_SCREENSHOTS can name one that keeps them."""
     yield tmp_path
     kept = os.environ.get("PBRFIT_SCREENSHOTS")
     if kept:

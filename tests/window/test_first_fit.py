@@ -1,4 +1,4 @@
-"""A first fit as the page for artists shows it, and that it takes three clicks."""
+"""A first fit as the page for artists shows it: it takes three clicks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_click_fit_look_compare_undo_and_revert(blender: WindowBlender, screensh
     assert (running["file"], running["dirty"]) == (str(blender.file), False)
     blender.screenshot(screenshots / "2_running.png")
 
-    # Blender is free meanwhile: turn the view with the mouse held down, rotate the object, and undo that.
+    # Blender stays free: turn the view with the mouse held down, rotate the object, and undo that.
     blender.drag((200, 600), [(8, 4)] * 25)
     turned = blender.next_state()
     assert turned["view"] != running["view"]
@@ -62,7 +62,7 @@ def test_click_fit_look_compare_undo_and_revert(blender: WindowBlender, screensh
     blender.xdotool("key", "ctrl+shift+z")
     blender.wait_for(lambda state: state["material"] == "Material PBRfit" and len(state["images"]) == 3)
 
-    # The original again, and the fit, without a change of the file's materials.
+    # Show the original and then the fit again; the file's materials do not change.
     blender.click("pbrfit.compare")
     blender.wait_for(lambda state: state["material"] == "Material")
     blender.next_state()

@@ -1,4 +1,4 @@
-"""Another file is opened while a fit runs: the timer lives on, and the maps wait for their file."""
+"""Another file is opened while a fit runs: the timer goes on, and the maps wait for their file."""
 
 from __future__ import annotations
 

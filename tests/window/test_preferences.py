@@ -1,4 +1,4 @@
-"""The add-on's preferences in a real window: drawn without an error in each state, and moved on by the add-on's timer."""
+"""The add-on's preferences in a real window: drawn without an error in each state, and updated by the add-on's timer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 240.0
 
 
 def test_the_check_shows_what_it_finds(display: str, tmp_path: Path) -> None:
-    # The display skips where there is none.
+    # The fixture `display` skips the test if there is none.
     command = os.environ.get("PBRFIT_BLENDER_WINDOW") or shutil.which("blender-window") or shutil.which("blender")
     zips = build_addon.build(tmp_path / "zips", "bundled", [build_addon.this_platform()])
     good = os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable

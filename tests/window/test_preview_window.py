@@ -17,7 +17,7 @@ VIEW = np.s_[100:640, 70:600]  # of a screenshot: the 3D view without toolbar, s
 
 
 def picture(blender: WindowBlender, path: Path) -> np.ndarray:
-    """A screenshot, and of it the part of the 3D view that shows the object, as numbers of 0..1."""
+    """Take a screenshot; returns its part of the 3D view that shows the object, as values 0..1."""
     blender.screenshot(path)
     return read_values(path)[VIEW][..., :3]
 
@@ -44,7 +44,7 @@ def orbit(blender: WindowBlender) -> None:
 def test_the_preview_follows_a_fit(blender: WindowBlender, screenshots: Path) -> None:
     blender.click("pbrfit.show_preview")
     blender.wait_for(lambda state: state["preview"]["engine"] == "PBRFIT_PREVIEW")
-    blender.wait_for(lambda state: state["preview"]["lit"], 120.0)  # the backend is started for it
+    blender.wait_for(lambda state: state["preview"]["lit"], 120.0)  # it starts the backend
     refined(blender)
     original = picture(blender, screenshots / "preview-1-original.png")
     assert original.std() > 0.05
@@ -60,7 +60,7 @@ def test_the_preview_follows_a_fit(blender: WindowBlender, screenshots: Path) ->
     turned = blender.next_state()
     assert turned["session"] == "fitting"
     assert turned["view"] != going["view"]
-    assert turned["preview"]["collected"] > going["preview"]["collected"]  # newer maps have come meanwhile
+    assert turned["preview"]["collected"] > going["preview"]["collected"]  # newer maps have come since then
     during = picture(blender, screenshots / "preview-3-orbited.png")
     assert apart(half, during) > 0.01
 

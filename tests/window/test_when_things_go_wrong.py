@@ -1,4 +1,4 @@
-"""What an artist sees who cancels, has no UV map or no backend, and what is left when Blender is closed."""
+"""What an artist sees after Cancel, without a UV map or without a backend; and what is left after Blender is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GONE_SECONDS = 10.0
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process lives; one that has ended but was not asked after does not."""
+    """Whether a process lives; a zombie does not."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""A fit goes on whatever the artist does meanwhile, and whatever becomes of the second Blender."""
+"""A fit goes on whatever the artist does in the meantime, and whatever happens to the second Blender."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_file_is_loaded_again_without_the_object(addon, saved_cube, tmp_path
 
 
 def start_on(addon, scene_object):
-    """Select one object alone, and press the button."""
+    """Select only this object, and press the button."""
     for item in bpy.context.view_layer.objects:
         item.select_set(item == scene_object)
     bpy.context.view_layer.objects.active = scene_object
@@ -134,7 +134,7 @@ def test_modes_that_keep_all_in_undo_are_not_waited_for(addon, cube, mode) -> No
 
 
 def test_prepared_datablocks_go_before_the_file_changes(addon, saved_cube) -> None:
-    """A save between two slices of the assignment writes nothing half-made, and the assignment begins again."""
+    """A save between two slices of the assignment writes nothing unfinished, and the assignment starts again."""
     session = start(addon)
     poll_until(session, lambda _status: any("PBRfit" in image.name for image in bpy.data.images))
     assert not is_fitted("Cube")
@@ -214,7 +214,7 @@ def test_pause_while_fitting(addon, cube) -> None:
     session = start(addon)
     poll_until(session, lambda status: status.state == "fitting" and status.iteration > 0)
     bpy.ops.pbrfit.pause()
-    for _ in range(50):  # what was under way when it paused
+    for _ in range(50):  # what was still running when it paused
         session.poll()
         time.sleep(0.02)
     iteration = session.status.iteration

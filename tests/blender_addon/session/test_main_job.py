@@ -22,7 +22,7 @@ def test_button_to_material(addon) -> None:
     hdri_world((0.0, 0.0, 1.0))
     small_fit()
     bpy.context.scene.pbrfit.view_size = 96
-    bpy.context.scene.pbrfit.samples = 32  # fewer, and the noise of the held-out views would hide what is measured
+    bpy.context.scene.pbrfit.samples = 32  # with fewer, the noise of the held-out views would hide what is measured
     before = snapshot()
 
     assert bpy.ops.pbrfit.optimize() == {"FINISHED"}
@@ -63,7 +63,7 @@ def test_button_to_material(addon) -> None:
     linear = ((encoded + 0.055) / 1.055) ** 2.4
     np.testing.assert_allclose(linear, [0.8, 0.3, 0.1], atol=0.12)
 
-    # Beside the new material and its images, the original's fake user is all that changed.
+    # Except for the new material and its images, only the original's fake user has changed.
     added = set(datablocks()) - set(before["datablocks"])
     assert added == {
         "materials/Paint PBRfit",
@@ -78,7 +78,7 @@ def test_button_to_material(addon) -> None:
 
 
 def test_rendered_world_and_second_fit_on_the_warm_backend(addon) -> None:
-    """A world of nodes is rendered by the second Blender; the backend serves the next fit too."""
+    """The second Blender renders a world of nodes; the backend serves the next fit too."""
     bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8)
     paint(bpy.context.object)
     world = bpy.data.worlds.new("Gradient")

@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 @pytest.fixture
 def chair(addon, tmp_path):
-    """The object to fit in a complex file, with a fit of seconds."""
+    """The object to fit in a complex file, with settings for a fit that takes seconds."""
     small_fit()
     settings = bpy.context.scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 16, 24, 1
@@ -22,7 +22,7 @@ def chair(addon, tmp_path):
 
 
 def revert_in_object_mode() -> None:
-    """Revert, which is offered in Object Mode only, and go back to the mode of before."""
+    """Revert, which works in Object Mode only, and go back to the previous mode."""
     bpy.ops.object.mode_set(mode="OBJECT")
     assert bpy.ops.pbrfit.revert() == {"FINISHED"}
     bpy.ops.object.mode_set(mode="WEIGHT_PAINT")
@@ -55,7 +55,7 @@ def test_fit_and_revert_leave_everything_as_it_was(addon, chair) -> None:
     assert len(session.result.materials) == 2
     changed = differences(before, fingerprint())
     assert any(line.startswith("new: materials/") for line in changed)
-    # Beside what is new, only the fitted object and its originals (a fake user) have changed, and what counts their users.
+    # Except for what is new, only the fitted object and its originals (a fake user) have changed, and their user counts.
     old = {line.split(" ")[0] for line in changed if not line.startswith("new: ")}
     assert old <= {"objects/Chair", "materials/Varnish", "materials/Library"}, changed
     revert_in_object_mode()
@@ -64,7 +64,7 @@ def test_fit_and_revert_leave_everything_as_it_was(addon, chair) -> None:
 
 @pytest.mark.any_blender
 def test_a_killed_backend_leaves_the_file_as_it_was_at_ten_points(addon, chair) -> None:
-    """The backend is killed again and again at later points of one and the same job, which is resumed each time."""
+    """The backend is killed again and again, at later and later points of the same fit, which is resumed each time."""
     bpy.context.scene.pbrfit.quality = "high"
     bpy.context.scene.pbrfit.resolution = 128
     before = fingerprint()
@@ -78,7 +78,7 @@ def test_a_killed_backend_leaves_the_file_as_it_was_at_ten_points(addon, chair) 
     ]
     reached = []
     for name, point in points:
-        # While it is started again a backend that dies is started once more, so only one that is connected is killed.
+        # A backend that dies while it starts again is started once more; so kill only one that is connected.
         poll_until(session, lambda status, point=point: (session._link.connected or not reached) and point(status))
         backend_of(session).kill()
         assert "The backend ended with status -9." in failure(session), name

@@ -52,7 +52,7 @@ def linear_color(material: bpy.types.Material) -> np.ndarray:
 
 @pytest.mark.any_blender
 def test_each_material_gets_its_own_look(addon) -> None:
-    """Two objects share Green and are one job; a third is another; faces of an empty slot stay as they are."""
+    """Two objects share Green and are one group; a third is another; faces of an empty slot stay as they are."""
     red, green, blue = (colored(name) for name in COLORS)
     first = sphere("First", 0.0, red, green)
     second = sphere("Second", 2.5, green, None)
@@ -69,14 +69,14 @@ def test_each_material_gets_its_own_look(addon) -> None:
     session = addon.session.session.current()
     assert session.status.fits == 2
     assert 'of "Second" have no material' in " ".join(session.result.warnings)
-    previews = set()
+    shown_sets = set()
     deadline = time.monotonic() + TIMEOUT_S
     while not session.poll().finished:
-        previews |= {number for number, _ in session.maps.images}
+        shown_sets |= {number for number, _ in session.maps.images}
         assert time.monotonic() < deadline, session.status
         time.sleep(0.02)
     assert session.status.state == "done", session.status
-    assert previews == {0, 1}
+    assert shown_sets == {0, 1}
 
     shown = {
         item.name: [slot.material.name if slot.material else None for slot in item.material_slots]
@@ -131,7 +131,7 @@ def test_references_show_the_objects_of_the_job_and_no_others(addon, tmp_path) -
     copy = tmp_path / "copy.blend"
     addon.references.process.save_copy(copy)
     size = 48
-    # The view that looks along the Y axis most nearly has the three side by side.
+    # The view nearest to the Y axis shows the three side by side.
     view = min(views, key=lambda item: abs(item.matrix_world[0, 2]) + abs(item.matrix_world[2, 2]))
     request = {
         "blend": str(copy), "scene": bpy.context.scene.name, "objects": [item.name for item in plan.objects],

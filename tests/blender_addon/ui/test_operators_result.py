@@ -90,7 +90,7 @@ def test_revert_keeps_what_the_artist_uses(addon, files) -> None:
 
 
 def test_undo_and_redo_of_every_step(addon, files) -> None:
-    """Through fit, compare and revert and back: what revert removed comes back with its pixels."""
+    """Undo and redo through fit, compare and revert: what revert removed comes back with its pixels."""
     ready_cube()
 
     def fit() -> None:
@@ -279,7 +279,7 @@ def test_values_that_this_version_does_not_know_are_left_out(addon) -> None:
 
 
 def test_estimate_of_the_demo(addon) -> None:
-    """The demo took 135 s for references and fit on two cores; an estimate within a factor of two is what is meant."""
+    """The demo took 135 s for references and fit on two cores; the estimate must be within a factor of two."""
     settings = bpy.context.scene.pbrfit
     found = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     assert 70.0 < found.seconds < 270.0

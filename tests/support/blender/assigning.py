@@ -1,4 +1,4 @@
-"""Results of a fit, assigned as a session does; for the tests of what comes of it."""
+"""Results of a fit, assigned as a session does; for tests of what follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """RGB or RGBA pixels [h, w, c], uint8 or uint16, as a PNG; with no package, which Blender's Python would lack."""
+    """RGB or RGBA pixels [h, w, c], uint8 or uint16, as a PNG; uses no package, because Blender's Python has none."""
     height, width, channels = pixels.shape
     color_type = {3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, color_type, 0, 0, 0)
@@ -51,7 +51,7 @@ def assign(addon, files: dict[str, bytes], record: dict | None = None, **options
 
 
 def run(steps):
-    """All slices; each but the last leaves what the file shows as it is."""
+    """Run all slices; all except the last leave what the file shows as it is."""
     said = []
     before = shown()
     while True:

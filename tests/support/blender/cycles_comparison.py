@@ -1,4 +1,4 @@
-"""The same scene by Cycles and by our renderer: built in Blender, handed over by the installed exporter alone."""
+"""The same scene by Cycles and by our renderer: built in Blender, passed on only by the installed exporter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE = 96
 LIGHT_RESOLUTION = 256
 SAMPLES_ALONG_A_PIXEL = 3
 SILHOUETTE_PX = 3
-"""Pixels within this distance of the background are not compared: there the view is grazing, and edges are blends."""
+"""Pixels within this distance of the background are not compared: there the view is grazing, and edges are mixed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Comparison:
     light: PrefilteredLight
 
     def ours(self, maps: MaterialMaps, mesh: Mesh | None = None, light: PrefilteredLight | None = None) -> torch.Tensor:
-        """Our render of the same views, [N, H, W, 4]; of another mesh or in another light where those are given."""
+        """Our render of the same views, [N, H, W, 4]; of another mesh or in another light if given."""
         with torch.no_grad():
             return render_mesh(
                 self.mesh if mesh is None else mesh,
@@ -59,7 +59,7 @@ class Comparison:
         return (image - self.cycles)[self.inside][:, :3]
 
     def psnr(self, image: torch.Tensor, block: int = 1) -> float:
-        """In sRGB, dB, of all views' inner pixels; of means of `block` x `block` pixels where noise would rule."""
+        """In sRGB, dB, of all views' inner pixels; of means of `block` x `block` pixels if noise would dominate."""
 
         def mean(values: torch.Tensor) -> torch.Tensor:
             return F.avg_pool2d(values.permute(0, 3, 1, 2), block).permute(0, 2, 3, 1)
@@ -161,7 +161,7 @@ def direction_world(directory: Path, rotation: tuple | None = None) -> None:
 
 
 def image_world(path: str, rotation: tuple | None = None) -> None:
-    """The scene's new world: an environment image, turned by a Mapping node where a rotation is given."""
+    """The scene's new world: an environment image, turned by a Mapping node if a rotation is given."""
     world = bpy.data.worlds.new("World")
     use_nodes(world)
     tree = world.node_tree
@@ -218,7 +218,7 @@ def add_material(
     base_color: tuple | str = (1.0, 1.0, 1.0),
     normal_map: str | None = None,
 ) -> None:
-    """A Principled BSDF with all else at its default; `base_color` may be the path of an sRGB image."""
+    """A Principled BSDF with everything else at its default; `base_color` may be the path of an sRGB image."""
     material = bpy.data.materials.new("Material")
     use_nodes(material)
     tree = material.node_tree

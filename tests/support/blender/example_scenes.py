@@ -1,4 +1,4 @@
-"""Preview scenes that use every part of the format, made by hand: always the same."""
+"""Preview scenes that use every part of the format, written by hand, so that they are always the same."""
 
 from __future__ import annotations
 

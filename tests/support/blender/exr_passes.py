@@ -1,4 +1,4 @@
-"""Reads the passes that Blender writes into a multilayer EXR without compression: enough for tests, and no more."""
+"""Reads the passes that Blender writes into a multilayer EXR without compression: only what the tests need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DTYPES = {0: "<u4", 1: "<f2", 2: "<f4"}
 
 
 def write_passes(path: Path) -> None:
-    """Have the next render written as `read_passes` takes it."""
+    """Set up the next render so that `read_passes` can read its file."""
     image = bpy.context.scene.render.image_settings
     if bpy.app.version >= (5, 0, 0):
         image.media_type = "MULTI_LAYER_IMAGE"

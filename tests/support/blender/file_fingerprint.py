@@ -10,7 +10,7 @@ import hashlib
 
 import bpy
 
-# The interface of the program, which redraws change; numbers of the moment; and what points back to where one came from.
+# The program's interface, which redraws change; numbers that change all the time; and pointers back to the owner.
 # all_ids is 5.2's view of all the others together.
 LEFT_OUT_COLLECTIONS = {"window_managers", "screens", "workspaces", "version", "all_ids"}
 LEFT_OUT = {
@@ -18,7 +18,7 @@ LEFT_OUT = {
     "has_data", "bindcode", "tag", "is_library_indirect", "loop_triangles", "loop_triangle_polygons",
     "corner_normals", "vertex_normals", "polygon_normals", "edit_mesh_stats", "execution_time", "runtime",
     "uv_layer_clone", "uv_layer_stencil",
-    "pin", "edge_selection", "vertex_selection",  # reading these makes them
+    "pin", "edge_selection", "vertex_selection",  # reading these creates them
     "storage_type",  # 5.2: an attribute of one value takes another one when its data are read
     "uv_sculpt",  # 4.2 crashes when anything in it is read
 }  # fmt: skip
@@ -41,7 +41,7 @@ def fingerprint() -> dict[str, dict[str, str]]:
 
 
 def state() -> dict[str, str]:
-    """What the artist sees beside the datablocks."""
+    """What the artist sees besides the datablocks."""
     layer = bpy.context.view_layer
     return {
         "file": bpy.data.filepath,
@@ -87,7 +87,7 @@ def own_properties(struct) -> list[tuple]:
 
 
 def plain(value) -> object:
-    """A custom property's value as something that prints the same each time."""
+    """A custom property's value in a form that prints the same each time."""
     if isinstance(value, bpy.types.ID):
         return value.name_full
     return list(value) if hasattr(value, "__len__") and not isinstance(value, str | bytes) else value
@@ -100,7 +100,7 @@ def visit(value, where: str, lines: dict[str, str], seen: set[tuple[int, str]]) 
     elif isinstance(value, bpy.types.ID) and not value.is_embedded_data:
         lines[where] = f"-> {value.name_full}"
     else:
-        place = (value.as_pointer(), value.bl_rna.identifier)  # a struct may lie at the address where its owner begins
+        place = (value.as_pointer(), value.bl_rna.identifier)  # a struct can have the same address as its owner
         if place not in seen:
             seen.add(place)
             walk(value, where, lines, seen)
@@ -117,7 +117,7 @@ def shown(value, is_array: bool) -> str:
 
 
 def differences(before: dict, after: dict) -> list[str]:
-    """What is not as before, a line each; empty where all is."""
+    """What differs, one line each; empty if nothing does."""
     found = [f"gone: {name}" for name in before if name not in after]
     found += [f"new: {name}" for name in after if name not in before]
     for name in before.keys() & after.keys():

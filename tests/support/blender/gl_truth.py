@@ -91,7 +91,7 @@ def textures() -> dict[str, np.ndarray]:
 
 
 def textured_look(kd: str = "kd", alpha: object = 1.0) -> dict:
-    """A look of the textures, as a description has it."""
+    """A description of a look with the textures."""
 
     def one(channel: int) -> dict:
         return {"array": "orm", "channel": channel, "encoding": "linear"}
@@ -107,7 +107,7 @@ def textured_look(kd: str = "kd", alpha: object = 1.0) -> dict:
 
 
 def constant_look(kd: tuple[float, float, float], roughness: float, metallic: float) -> dict:
-    """A look of one value everywhere."""
+    """A description of a look with constant values."""
     return {
         "kd": list(kd),
         "alpha": 1.0,
@@ -176,7 +176,7 @@ def cameras() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def main() -> int:
     """The command line."""
-    # The shipped table, which takes seconds to make: tests/render/test_shipped_table.py compares it with `render`'s.
+    # The shipped table, because computing it takes seconds: tests/render/test_shipped_table.py compares it with `render`'s.
     table = torch.from_numpy(np.load(ROOT / "blender_addon" / "preview" / "gl" / "ggx_table.npy")).permute(2, 0, 1)[
         None
     ]

@@ -35,7 +35,7 @@ def shipped_hdri(name: str = "forest") -> str:
 
 
 def hdri_world(rotation: tuple | None = None, strength: float = 1.0, vector_type: str = "POINT") -> bpy.types.World:
-    """The scene's new world: an environment image, with a Mapping node where a rotation is given."""
+    """The scene's new world: an environment image, with a Mapping node if a rotation is given."""
     world = bpy.data.worlds.new("Forest")
     use_nodes(world)
     tree = world.node_tree

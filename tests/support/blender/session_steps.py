@@ -10,7 +10,7 @@ from support.blender.scenes import TIMEOUT_S, run_to_end, small_fit
 
 
 def tiny_fit() -> None:
-    """Settings of a fit of seconds."""
+    """Settings for a fit that takes seconds."""
     small_fit()
     settings = bpy.context.scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 16, 24, 1
@@ -18,7 +18,7 @@ def tiny_fit() -> None:
 
 
 def warm_backend(addon) -> None:
-    """Start the backend and wait for it: so it is connected before the second Blender has rendered anything."""
+    """Start the backend and wait for it, so that it is connected before the second Blender has rendered anything."""
     process = addon.setup.backend_process
     command = process.backend_command(addon.preferences.backend_python)
     backend = process.local_backend(command, process.client_keys().public)
@@ -35,7 +35,7 @@ def start(addon):
 
 
 def poll_until(session, reached: Callable) -> None:
-    """Poll until `reached(status)`; fails when the session ends before."""
+    """Poll until `reached(status)`; fails if the session ends before that."""
     deadline = time.monotonic() + TIMEOUT_S
     while not reached(session.poll()):
         assert not session.status.finished, session.status
@@ -59,7 +59,7 @@ def failure(session) -> str:
 
 
 def rendered(session) -> int:
-    """How many views of the current job are there."""
+    """How many views of the current fit are rendered."""
     return len(session._queue.current.rendered)
 
 

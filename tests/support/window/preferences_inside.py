@@ -1,4 +1,4 @@
-"""Runs in the Blender with a window: show the add-on's preferences, press Check Backend, and tell what they came to.
+"""Runs in the Blender with a window: show the add-on's preferences, press Check Backend, and report the outcome.
 
 Nothing polls but the add-on's own timer.
 """

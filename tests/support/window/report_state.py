@@ -90,7 +90,7 @@ def make_first_fit(scene, cube):
 
 
 def prepare_preview(scene):
-    """The head is selected, its slot shows a color that the preview can tell, and a fit takes its time."""
+    """Select the head, give its slot a color that the preview can show, and set up a fit that takes a while."""
     head = bpy.data.objects["Head"]
     head.select_set(True)
     bpy.context.view_layer.objects.active = head
@@ -102,7 +102,7 @@ def prepare_preview(scene):
 
 
 def set_preview():
-    """Set what the test outside wants of the preview: settings by name; and part the view in two where wanted."""
+    """Set the preview as the test outside asks: settings by name; split the view in two if asked."""
     with open(request["state"] + ".preview") as file:
         wanted = json.load(file)
     os.remove(request["state"] + ".preview")
@@ -121,12 +121,12 @@ def set_preview():
 
 def preview_state():
     """What the preview says, and how finely its views are drawn."""
-    from bl_ext.user_default.pbrfit.preview.engine import hub as preview_hub
+    from bl_ext.user_default.pbrfit.preview.engine import hub as hub_module
 
-    hub = preview_hub._hub
+    hub = hub_module._hub
     views = list(hub.viewports) if hub is not None else []
     return {
-        "lines": [text for text, _ in preview_hub.lines(bpy.context.scene)],
+        "lines": [text for text, _ in hub_module.lines(bpy.context.scene)],
         "finest": bool(views) and all(view._level + 1 == len(view._levels) for view in views),
         "views": len(views),
         "lit": bool(views) and not any(view.lacks_light for view in views),
@@ -139,7 +139,7 @@ def preview_state():
 
 
 def view_3d():
-    """The 3D view and its sidebar; None and None while another editor is shown in its place."""
+    """The 3D view and its sidebar; None and None while another editor is in its place."""
     areas = bpy.context.window_manager.windows[0].screen.areas
     area = next((item for item in areas if item.type == "VIEW_3D"), None)
     if area is None:
@@ -162,7 +162,7 @@ def open_tab():
 
 
 def show_object(area):
-    """The head fills the view, shown with its material; the tab is left to be clicked."""
+    """Fill the view with the head, shown with its material; the tab still has to be clicked."""
     area.spaces[0].region_3d.view_distance = 5.0
     area.spaces[0].shading.type = "MATERIAL"
 

@@ -1,4 +1,4 @@
-"""Drive a Blender with a window from outside: mouse and keys by xdotool; it tells its state in a file.
+"""Drive a Blender with a window from outside: mouse and keys by xdotool; it writes its state to a file.
 
 Inside, `report_state.py` writes the state of Blender to a file a few times a second, and opens the test's file when it is
 asked to; nothing else is done from inside.
@@ -26,7 +26,7 @@ class WindowBlender:
     def __init__(
         self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], request: dict
     ) -> None:
-        """Start it; request: how many `views`, and where wanted which `scene` and the backend's `python`."""
+        """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`."""
         self.screen = screen
         self.folder = folder
         self.state_file = folder / "state.json"
@@ -34,7 +34,7 @@ class WindowBlender:
             **os.environ,
             "DISPLAY": display,
             "BLENDER_USER_RESOURCES": str(folder / "user"),
-            # Mesa's common one is no place for two versions of Mesa at once: the other's index ends this one with SIGBUS.
+            # Two versions of Mesa cannot share Mesa's common cache: the index of the other one ends this one with SIGBUS.
             "MESA_SHADER_CACHE_DIR": str(folder / "shaders"),
         }
         width, height = screen
@@ -70,14 +70,14 @@ class WindowBlender:
         self.process.wait()
 
     def state(self) -> dict | None:
-        """What Blender said last, or None before its first word."""
+        """The last state that Blender wrote, or None before the first."""
         try:
             return json.loads(self.state_file.read_text())
         except FileNotFoundError:
             return None
 
     def wait_for(self, reached: Callable[[dict], object], seconds: float = ANSWER_SECONDS) -> dict:
-        """The first state for which `reached` is true; fails after some seconds or when Blender ends."""
+        """The first state for which `reached` is true; fails after some seconds or if Blender ends."""
         deadline = time.monotonic() + seconds
         while True:
             state = self.state()
@@ -132,11 +132,11 @@ class WindowBlender:
         self.xdotool("mouseup", button)
 
     def open_file(self) -> None:
-        """Have Blender open the test's file again; the file browser is no way for a test."""
+        """Make Blender open the test's file again, without the file browser."""
         Path(f"{self.state_file}.open").touch()
 
     def set_preview(self, **settings: object) -> None:
-        """Have settings of the preview set by name; `second_view=True` parts the view in two."""
+        """Set settings of the preview by name; `second_view=True` splits the view in two."""
         part = Path(f"{self.state_file}.preview.part")
         part.write_text(json.dumps(settings))
         part.replace(f"{self.state_file}.preview")

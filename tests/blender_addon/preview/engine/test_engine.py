@@ -18,7 +18,7 @@ CLOSE_DB = 40.0
 
 @pytest.fixture
 def scene(addon):
-    """A painted ball and a golden, mirrored head before a forest, seen by a camera."""
+    """A painted ball and a golden, mirrored head in front of a forest, seen by a camera."""
     scene = bpy.context.scene
     bpy.ops.mesh.primitive_uv_sphere_add(radius=1.0, location=(-1.1, 0.0, 0.0))
     bpy.ops.object.shade_smooth()
@@ -53,13 +53,13 @@ def rendered(scene, folder: Path, draw_with: str) -> dict[str, np.ndarray]:
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """Between two images, of their values cut off at 1, in dB."""
+    """The PSNR between two images, with values clipped at 1, in dB."""
     error = np.mean((np.clip(one, -1.0, 1.0) - np.clip(other, -1.0, 1.0)) ** 2)
     return 99.0 if error == 0.0 else float(-10.0 * np.log10(error))
 
 
 def away_from_edges(depth: np.ndarray) -> np.ndarray:
-    """Pixels around which the depth [h, w, 1] is about the same: bool [h, w]."""
+    """Pixels with about the same depth [h, w, 1] all around: bool [h, w]."""
     plane = np.log(np.minimum(depth[..., 0], 1e3))
     padded = np.pad(plane, 1, mode="edge")
     shifts = [padded[y : y + plane.shape[0], x : x + plane.shape[1]] for y in range(3) for x in range(3)]
@@ -68,13 +68,13 @@ def away_from_edges(depth: np.ndarray) -> np.ndarray:
 
 def test_passes_of_the_backend_and_of_blenders_gpu_are_alike(addon, scene, tmp_path) -> None:
     with_all_passes(bpy.context.view_layer)
-    # Of several samples in a pixel the backend shades those on one triangle together, the GPU each.
+    # With several samples in a pixel, the backend shades all on one triangle together; the GPU shades each.
     scene.pbrfit_preview.render_samples = "1"
     before = snapshot()
     backend = rendered(scene, tmp_path, "BACKEND")
     gpu = rendered(scene, tmp_path, "GPU")
     after = snapshot()
-    # Blender's own Render Result is all that is new, and the path of the image what this test has set.
+    # Only Blender's own Render Result is new, and this test has set the path of the image.
     assert set(after["datablocks"]) - set(before["datablocks"]) == {"images/Render Result"}
     for name in ("active", "selected", "mode", "world", "slots", "matrices", "vertices", "attributes"):
         assert after[name] == before[name], name
@@ -100,11 +100,11 @@ def test_values_of_the_passes(addon, scene, tmp_path) -> None:
     assert passes["ORM"][row, column] == pytest.approx((1.0, 0.4, 0.0), abs=2e-3)
     normal = passes["Normal"][row, column]
     assert np.linalg.norm(normal) == pytest.approx(1.0, abs=0.02)
-    assert normal[1] < -0.8  # it faces the camera, which stands at -Y
+    assert normal[1] < -0.8  # it faces the camera, which is at -Y
     assert 5.5 < passes["Depth"][row, column, 0] < 7.0
     assert passes["Depth"][2, 2, 0] == pytest.approx(1e10)
     assert passes["kd"][2, 2].tolist() == [0.0, 0.0, 0.0, 0.0]
-    assert (passes["Combined"][..., 3] == 1.0).all()  # the world is behind all
+    assert (passes["Combined"][..., 3] == 1.0).all()  # the world is behind everything
 
 
 def test_the_backends_render_is_that_of_its_preview_to_the_bit(addon, scene, tmp_path) -> None:
@@ -200,7 +200,7 @@ class StoppedEngine:
 
 
 def test_stopping_ends_the_render(addon, scene) -> None:
-    """Blender asks no Python for it headless, so the engine is another; it has no way to write a result."""
+    """Without a window, Blender does not ask Python whether to stop; so another engine does, which cannot write a result."""
     scene.pbrfit_preview.draw_with = "BACKEND"
     engine = StoppedEngine()
     with pytest.raises(addon.preview.engine.final_sources.Stopped):

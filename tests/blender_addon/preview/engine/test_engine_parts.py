@@ -1,4 +1,4 @@
-"""Parts of the preview that need no window: references, what is said of the backend, buttons."""
+"""Parts of the preview that need no window: references, the status lines about the backend, buttons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_error_is_the_difference_of_srgb_values(addon) -> None:
     other = np.array([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]], np.float32)
     error = references.difference(one, other)
     assert addon.common.color.srgb_from_linear(error[0, 0, :3]) == pytest.approx((0.5, 0.0, 0.0), abs=1e-4)
-    assert error[..., 3].tolist() == [[1.0, 0.0]]  # nothing is shown where neither has anything
+    assert error[..., 3].tolist() == [[1.0, 0.0]]  # nothing is shown if neither image has anything there
 
 
 def test_reference_lies_in_the_middle_of_the_region(addon) -> None:
@@ -35,7 +35,7 @@ def test_nearest_reference_looks_the_same_way(addon) -> None:
 
 
 def test_a_window_of_an_image_has_the_same_pixels(addon) -> None:
-    """A point that lies in the middle of a pixel of the window lies in the middle of that pixel of the image."""
+    """A point in the middle of a pixel of the window is in the middle of the same pixel of the image."""
     cameras, axes = addon.preview.scene.cameras, addon.common.axes
     size, window = (40, 30), addon.preview.scene.cameras.Window(10, 6, 16, 12)
     whole = axes.projection_matrix(0.7, size[0] / size[1], 0.1, 10.0)
@@ -94,7 +94,7 @@ def test_work_for_the_main_thread_is_done_there_or_given_up(addon):
             said.append("given up")
 
     thread = threading.Thread(target=elsewhere)
-    thread.start()  # no timer runs in a Blender without a window, so only giving up ends this
+    thread.start()  # no timer runs in a Blender without a window, so this ends only by giving up
     thread.join(10.0)
     assert not thread.is_alive()
     assert said == ["given up"]

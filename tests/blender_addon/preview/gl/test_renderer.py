@@ -21,7 +21,7 @@ import pytest
 
 TRUTH = Path(__file__).parents[3] / "support" / "blender" / "gl_truth.py"
 ENOUGH_DB = 40.0
-# Of the truth; nothing is asserted of pixels so near an edge.
+# Of the truth; the tests assert nothing about pixels this near to an edge.
 EDGE_PIXELS = 2
 
 
@@ -102,7 +102,7 @@ def blender_image(name: str, pixels: np.ndarray, encoding: str):
 
 
 class Scenes:
-    """The truth's scenes as the add-on has them, with textures as images of the file or as pixels."""
+    """The truth's scenes in the add-on's form, with textures as images of the file or as pixels."""
 
     def __init__(self, addon, truth: SimpleNamespace, as_images: bool) -> None:
         self.types, self.truth, self.as_images = addon.preview.scene.scene, truth, as_images
@@ -142,7 +142,7 @@ def drawn(preview, scene: Any, truth: SimpleNamespace, case: dict, **changes: An
 
 
 def near_edges(depth: np.ndarray) -> np.ndarray:
-    """Which pixels are nearer than EDGE_PIXELS to a jump of the depth."""
+    """Which pixels are nearer than EDGE_PIXELS to a jump in depth."""
     jump = np.zeros(depth.shape, dtype=bool)
     for axis in (0, 1):
         step = np.abs(np.diff(depth, axis=axis)) > 0.15
@@ -164,14 +164,14 @@ def encoded(linear: np.ndarray) -> np.ndarray:
 
 
 def psnr(image: np.ndarray, expected: np.ndarray, where: np.ndarray) -> float:
-    """Of encoded colors and alpha, in dB."""
+    """The PSNR of encoded colors and alpha, in dB."""
     difference = [encoded(image[..., :3]) - encoded(expected[..., :3]), image[..., 3:] - expected[..., 3:]]
     error = np.mean(np.square(np.concatenate(difference, axis=-1)[where]))
     return float(-10 * np.log10(max(error, 1e-12)))
 
 
 def compare(name: str, image: np.ndarray, truth: SimpleNamespace) -> None:
-    """Assert that an image is that of a case; prints how near it is."""
+    """Assert that an image matches that of a case; prints how near it is."""
     expected, case = truth.frames[name], truth.cases[name]
     assert image.shape == expected.shape
     depth = expected[..., 0] if case["channel"] == "depth" else truth.depths[name]
@@ -217,7 +217,7 @@ def test_a_frame_in_tiles_is_the_whole_frame(addon, truth, monkeypatch):
 
     whole, tiles = on_the_gpu(work)
     assert whole[..., :3].max() > 0.5
-    # Quads of pixels over which derivatives are taken lie otherwise in a tile.
+    # The quads of pixels that give derivatives are placed differently in a tile.
     assert np.abs(whole - tiles).mean() < 2e-4
 
 
@@ -229,7 +229,7 @@ def test_what_changes_is_drawn_anew_and_what_is_unused_is_given_up(addon, truth)
     def pixels(value: int) -> np.ndarray:
         return np.full((16, 16, 4), (value, value, value, 255), dtype=np.uint8)
 
-    def in_the_making(key: str, value: int) -> Any:
+    def live_scene(key: str, value: int) -> Any:
         texture = scenes.types.Texture(key, 0, pixels(value), None, "linear")
         part = first.parts[0]
         return replace(first, parts=(replace(part, look=replace(part.look, kd=texture)),))
@@ -240,7 +240,7 @@ def test_what_changes_is_drawn_anew_and_what_is_unused_is_given_up(addon, truth)
         image.pixels.foreach_set(np.full(image.size[0] * image.size[1] * 4, 0.5, dtype=np.float32))
         image.update()
         images.append(drawn(preview, first, truth, case))
-        images += [drawn(preview, in_the_making(key, value), truth, case) for key, value in (("a", 51), ("b", 204))]
+        images += [drawn(preview, live_scene(key, value), truth, case) for key, value in (("a", 51), ("b", 204))]
         assert len(preview._strips) == 2
         for _ in range(addon.preview.gl.renderer.FRAMES_KEPT + 1):
             preview.draw(replace(other, parts=()), truth.light, np.eye(4), np.eye(4), (8, 8))
@@ -262,7 +262,7 @@ def test_bright_light_stays_finite_and_no_light_is_even(addon, truth):
     scene, case = Scenes(addon, truth, False).scene("several"), truth.cases["several"]
     sun = SimpleNamespace(**vars(truth.light))
     sun.key, sun.irradiance = "sun", truth.light.irradiance * 1e5
-    sun.atlas = np.where(truth.light.atlas > 0.5, np.inf, truth.light.atlas)  # what half floats make of a sun
+    sun.atlas = np.where(truth.light.atlas > 0.5, np.inf, truth.light.atlas)  # a sun as half floats have it
 
     def work() -> tuple[np.ndarray, np.ndarray]:
         preview = addon.preview.gl.renderer.GlPreview()

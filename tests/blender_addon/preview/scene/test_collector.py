@@ -1,4 +1,4 @@
-"""What the preview collects of a scene: meshes once, places, looks, maps in the making; and nothing of the file changes."""
+"""What the preview collects of a scene: meshes once, places, looks, live maps; and that the file does not change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 
 class Viewport:
-    """Stands in for a 3D view: `collect` only hands it to Blender, which needs a real one."""
+    """A substitute for a 3D view: `collect` only passes it to Blender, which needs a real one."""
 
 
 def collect(addon, collector=None):
@@ -59,7 +59,7 @@ def test_a_placed_part_is_what_is_exported(addon) -> None:
 
 
 def test_custom_normals_and_modifiers_are_shown(addon) -> None:
-    """The evaluated mesh as it is, without evaluating it again, has what the export has."""
+    """The evaluated mesh, without evaluating it again, has what the export has."""
     cube = add_cube()
     cube.data.normals_split_custom_set([(1 / 3, 2 / 3, 2 / 3)] * 24)
     cube.modifiers.new("Triangulate", "TRIANGULATE")
@@ -181,7 +181,7 @@ def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) ->
     described, arrays = addon.preview.scene.scene.description(collect(addon))
     assert (described.parts[0].job.id, described.parts[0].job.set) == (part.job[0], 0)
     assert described.parts[0].look.kd == pytest.approx([0.8, 0.3, 0.1])
-    assert not any(name.startswith("making") for name in arrays)
+    assert not any(name.startswith("live") for name in arrays)
     run_to_end(session)
     assert session.status.state == "done", session.status
     assert session.live_sets == {}
@@ -228,7 +228,7 @@ def test_watching_is_told_once_and_ends_by_itself(addon, monkeypatch) -> None:
 
 
 def test_an_animated_material_is_shown_as_its_frame_is(addon) -> None:
-    """Renders evaluate a scene of their own, so what is animated stands in its evaluated materials alone."""
+    """Renders evaluate a scene of their own, so only its evaluated materials have the animated values."""
     cube = add_cube()
     roughness = paint(cube).node_tree.nodes["Principled BSDF"].inputs["Roughness"]
     for frame, value in ((1, 0.0), (11, 1.0)):

@@ -16,7 +16,7 @@ bpy = pytest.importorskip("bpy")
 
 @pytest.fixture
 def worlds(addon):
-    """The lights of worlds, with nothing known of them."""
+    """The lights of worlds, before any is known."""
     found = addon.preview.scene.light.worlds()
     found.close()
     yield found
@@ -91,7 +91,7 @@ def test_a_procedural_world_is_rendered_in_the_background(addon, worlds) -> None
     scene = addon.preview.scene.collector.PreviewCollector().collect(bpy.context.evaluated_depsgraph_get())
     assert scene.environment is None
     assert addon.preview.scene.collector.WAITING in scene.notes
-    assert not worlds.poll()  # not before it has settled
+    assert not worlds.poll()  # not before the world has settled
     assert worlds._renderer is None
     poll_until_lit(worlds)
     folder = worlds._folder
@@ -104,7 +104,7 @@ def test_a_procedural_world_is_rendered_in_the_background(addon, worlds) -> None
     assert differences(before, fingerprint()) == []
     background.inputs["Strength"].default_value = 2.0
     worlds.note_change(bpy.context.scene.world.node_tree)
-    assert environment(worlds) is first  # the light of before stays meanwhile
+    assert environment(worlds) is first  # the last light stays until then
     assert worlds.waiting
     brighter = worlds.finish(bpy.context.scene)
     np.testing.assert_allclose(brighter.radiance, 2.0 * first.radiance, atol=1e-3)

@@ -1,4 +1,4 @@
-"""What the preview reads of node materials: exactly what is values and images, and a note for what is not."""
+"""What the preview reads from node materials: values and images exactly, and a note for everything else."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_images_go_as_their_files_or_as_pixels(addon, material) -> None:
 
 
 def test_udim_tiles(addon, material, tmp_path) -> None:
-    """The backend is told of each tile's file; Blender's GPU shows the first tile, and of others the display color."""
+    """The backend gets each tile's file; Blender's GPU shows the first tile, and for others the display color."""
     cube = bpy.context.object
     for tile in (1001, 1002):
         (tmp_path / f"kd.{tile}.png").write_bytes(png(np.full((4, 4, 3), tile - 1000, dtype=np.uint8)))
