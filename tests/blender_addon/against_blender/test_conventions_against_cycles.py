@@ -124,7 +124,7 @@ def picture(resolution: int = 256) -> np.ndarray:
     return pixels
 
 
-def base_colour() -> torch.Tensor:
+def base_color() -> torch.Tensor:
     return srgb_to_linear(torch.from_numpy(picture()).float() / 255)
 
 
@@ -135,7 +135,7 @@ def test_textures_lie_the_right_way_round_on_mirrored_uvs(addon, tmp_path) -> No
     for ball in balls:
         add_material(ball, roughness=0.8, base_color=str(path))
     direction_world(tmp_path)
-    colour = base_colour()
+    colour = base_color()
     for name, scene in zip(PLACES, compare(addon, tmp_path, balls, views=2, samples=32), strict=True):
         found = scene.psnr(scene.ours(material_maps(0.8, base_color=colour)))
         mirrored, upside_down = (
@@ -203,7 +203,7 @@ def test_normal_maps_rise_where_they_should_on_mirrored_uvs(addon, tmp_path) -> 
 def test_map_files_mean_in_blender_what_they_mean_to_us(addon, tmp_path) -> None:
     """All maps at once, by way of the result files and the node tree that the add-on builds of them."""
     resolution = len(picture())
-    maps = material_maps(0.7, base_color=base_colour(), normal=decoded_bumps())
+    maps = material_maps(0.7, base_color=base_color(), normal=decoded_bumps())
     maps.texels[: resolution // 2, :, ROUGHNESS] = 0.9
     maps.texels[:, : resolution * 2 // 5, METALLIC] = 0.8
     ball = add_mirrored_ball(*PLACES["mirrored"])

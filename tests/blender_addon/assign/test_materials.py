@@ -89,7 +89,7 @@ def test_alpha(addon, files) -> None:
     np.testing.assert_allclose(pixel(node.image, 0, 0), np.array([10, 20, 30, 40]) / 255, atol=1e-6)
 
 
-def test_only_base_colour(addon, files) -> None:
+def test_only_base_color(addon, files) -> None:
     scene_object = add_cube()
     paint(scene_object)
     assign(addon, {"kd.png": files["kd.png"]})
