@@ -64,7 +64,7 @@ def fit_loss(prediction: torch.Tensor, rows: SampleTable | StepRows) -> torch.Te
 
 
 def prior_texels(texels: int) -> int:
-    """Among how many texels the weight of the smoothness is shared, for a map of so many."""
+    """The number of texels that share the weight of the smoothness, for a map with `texels` texels."""
     return min(texels, _PRIOR_TEXELS)
 
 

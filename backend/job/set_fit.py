@@ -69,7 +69,7 @@ class JobProgress:
         self._found += done_before * self._current
 
     def end(self, iterations: int) -> None:
-        """The current fit has ended, after so many iterations."""
+        """The current fit has ended after `iterations`."""
         self._done += self._current
         self._iterations += iterations
 
@@ -108,7 +108,7 @@ class Start:
 
 
 def work_of(plan: FitPlan, rows: int) -> float:
-    """About how long the fit of a table with so many rows takes, in samples of iterations."""
+    """About how long the fit of a table with `rows` rows takes, in samples of iterations."""
     halves = range(plan.stages)
     mean_batch = sum(min(rows, plan.batch >> half) for half in halves) / plan.stages
     return plan.iterations * mean_batch + PREPARATION * rows * plan.stages
