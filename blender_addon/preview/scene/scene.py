@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import bpy
-import numpy as np
+from numpy.typing import NDArray
 
 from ...protocol.client.events import LightPreview
 from ...protocol.scene_description import (
@@ -34,7 +34,7 @@ class Texture:
 
     key: str
     image_uid: int
-    pixels: np.ndarray | None = field(compare=False)
+    pixels: NDArray[Any] | None = field(compare=False)
     channel: int | None
     encoding: str
     tile: int = 0
@@ -44,7 +44,7 @@ class Texture:
 class Look:
     """A material as the preview can show it: values, or textures read through the part's UV map.
 
-    kd: linear base colour; openness: 1 is open; normal: a tangent-space map (+Y), None: the mesh's normals.
+    kd: linear base color; openness: 1 is open; normal: a tangent-space map (+Y), None: the mesh's normals.
     """
 
     kd: Texture | tuple[float, float, float]
@@ -70,14 +70,14 @@ class PreviewPart:
 
     key: names the geometry, and changes with it; arrays: vertex_position, vertex_normal [N, 3], vertex_tangent [N, 4],
     vertex_uv [N, 2] float32, triangles [T, 3] int32, of the object's own space in the renderer's axes; matrix: float64
-    [4, 4], from there to the world in the renderer's axes; look: with maps in the making, where a fit makes some for this
-    part; job: identifier of the running job and number of the set that it makes for this part, or None; fallback: what the
-    backend is told instead of `look` where that differs: a look without maps in the making, or with UDIM tiles.
+    [4, 4], from there to the world in the renderer's axes; look: with the live maps of a running fit, where there are some
+    for this part; job: identifier of the running job and number of the set that it fits for this part, or None; fallback:
+    what the backend is told instead of `look` where that differs: a look without live maps, or with UDIM tiles.
     """
 
     key: str
-    arrays: dict[str, np.ndarray] = field(compare=False)
-    matrix: np.ndarray = field(compare=False)
+    arrays: dict[str, NDArray[Any]] = field(compare=False)
+    matrix: NDArray[Any] = field(compare=False)
     look: Look
     job: tuple[str, int] | None = None
     fallback: Look | None = None
@@ -88,15 +88,15 @@ class Environment:
     """The light: radiance float32 [H, W, 3], equirectangular in Blender's mapping, row 0 at the top; key: its hash."""
 
     key: str
-    radiance: np.ndarray = field(compare=False)
+    radiance: NDArray[Any] = field(compare=False)
 
 
 @dataclass(frozen=True)
 class PreviewScene:
     """All that is shown.
 
-    environment: the world's light, None while it is not known; notes: what is shown otherwise than Blender would, or not
-    yet; learned: the light that the running job learns as it is now (with the fields of `PreparedLight`), shown instead of
+    environment: the world's light, None while it is not known; notes: what differs from what Blender would show, or is
+    not shown yet; learned: the light that the running job learns as it is now (with the fields of `PreparedLight`), shown instead of
     the environment, and light_job: that job's identifier.
     """
 
@@ -107,13 +107,13 @@ class PreviewScene:
     light_job: str = ""
 
 
-def description(scene: PreviewScene) -> tuple[SceneDescription, dict[str, np.ndarray]]:
+def description(scene: PreviewScene) -> tuple[SceneDescription, dict[str, NDArray[Any]]]:
     """The scene for the backend, and the arrays that it names. A name never stands for other content later.
 
     The maps of a running fit are not in it: the backend has them, and shows newer ones by itself. Images go as the bytes of
     their files (uint8 [n]) where these are at hand, else as pixels.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     images = {image.session_uid: image for image in bpy.data.images}
 
     def described(value: Any) -> Any:
