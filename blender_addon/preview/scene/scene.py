@@ -96,8 +96,8 @@ class PreviewScene:
     """All that is shown.
 
     environment: the world's light, None while it is not known; notes: what differs from what Blender would show, or is
-    not shown yet; learned: the light that the running job learns as it is now (with the fields of `PreparedLight`), shown instead of
-    the environment, and light_job: that job's identifier.
+    not shown yet; learned: the light that the running job learns as it is now (with the fields of `PreparedLight`), shown
+    instead of the environment, and light_job: that job's identifier.
     """
 
     parts: tuple[PreviewPart, ...]
