@@ -16,17 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
-from backend.preview.tasks import (
-    Changed,
-    Failure,
-    FrameDone,
-    FrameTask,
-    LightDone,
-    LightTask,
-    PreviewReport,
-    SceneDone,
-    SceneTask,
-)
+from backend.preview import tasks
 from backend.preview.worker import PreviewWorker
 from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
@@ -150,37 +140,37 @@ class PreviewService:
                 self._store.unpin(wanted.sizes)
         self._worker.drop(session)
 
-    def worker_says(self, session: str, report: PreviewReport) -> None:
+    def worker_says(self, session: str, report: tasks.PreviewReport) -> None:
         """Takes a report of the preview thread."""
         viewer = self._viewers.get(session)
         if viewer is None:
             return
-        if isinstance(report, Changed):
+        if isinstance(report, tasks.Changed):
             self._tell(session, Message("maps_changed", {"job": report.job, "set": report.set_index}))
-        elif isinstance(report, FrameDone):
+        elif isinstance(report, tasks.FrameDone):
             for piece in _pieces(report):
                 self._tell(session, piece)
-        elif isinstance(report, SceneDone):
+        elif isinstance(report, tasks.SceneDone):
             viewer.ready = report.task.number
             self._tell(session, Message("scene_ready", {"scene": report.task.number}))
-        elif isinstance(report, LightDone):
+        elif isinstance(report, tasks.LightDone):
             self._forget_light(viewer, report.task)
             self._tell(session, light_message("light_ready", report.light))
         else:
             self._take_failure(session, viewer, report)
 
-    def _take_failure(self, session: str, viewer: _Viewer, failure: Failure) -> None:
-        if isinstance(failure.task, FrameTask):
+    def _take_failure(self, session: str, viewer: _Viewer, failure: tasks.Failure) -> None:
+        if isinstance(failure.task, tasks.FrameTask):
             reply = error_reply(failure.code, failure.cause, failure.cure)
             reply.request = failure.task.name
             self._tell(session, reply)
-        elif isinstance(failure.task, SceneTask):
+        elif isinstance(failure.task, tasks.SceneTask):
             self._tell(session, _failed("scene_failed", {"scene": failure.task.number}, failure))
         else:
             self._forget_light(viewer, failure.task)
             self._tell(session, _failed("light_failed", {"key": failure.task.key}, failure))
 
-    def _forget_light(self, viewer: _Viewer, task: LightTask) -> None:
+    def _forget_light(self, viewer: _Viewer, task: tasks.LightTask) -> None:
         wanted = viewer.lights.pop(task.key, None)
         if wanted is not None:
             self._store.unpin(wanted.sizes)
@@ -241,7 +231,7 @@ class PreviewService:
         if len(viewer.viewports) > MOST_VIEWPORTS:
             viewer.viewports.discard(request.viewport)
             raise ProtocolError("busy", f"There are {MOST_VIEWPORTS} viewports already.", "Use fewer viewports.")
-        replaced = self._worker.draw(message.session, FrameTask(message.request, request))
+        replaced = self._worker.draw(message.session, tasks.FrameTask(message.request, request))
         if replaced is not None:
             reply = error_reply("replaced", "A later request has taken this frame's place.", "")
             reply.request = replaced.name
@@ -282,7 +272,7 @@ class PreviewService:
         if wanted is not viewer.scene:
             (description,) = wanted.arrays.values()
             environment = array_from_bytes(self._store.get(description.hash), description)
-            self._worker.prefilter(session, LightTask(description.hash, environment))
+            self._worker.prefilter(session, tasks.LightTask(description.hash, environment))
             return
         known, viewer.arrays = viewer.arrays, {}
         arrays = {}
@@ -293,14 +283,14 @@ class PreviewService:
             if array is None:
                 array = array_from_bytes(self._store.get(description.hash), description)
             viewer.arrays[place] = arrays[name] = array
-        self._worker.set_scene(session, SceneTask(wanted.number, wanted.description, arrays, wanted.jobs))
+        self._worker.set_scene(session, tasks.SceneTask(wanted.number, wanted.description, arrays, wanted.jobs))
 
     def _tell(self, session: str, message: Message) -> None:
         message.session = session
         self._events.append(message)
 
 
-def _pieces(done: FrameDone) -> Iterator[Message]:
+def _pieces(done: tasks.FrameDone) -> Iterator[Message]:
     """A frame's bands, each with the columns that show something: at least one piece, the last with the timing."""
     frame = done.frame
     bands = frame.bands or ((0, 0, 0, 0),)
@@ -318,7 +308,7 @@ def _pieces(done: FrameDone) -> Iterator[Message]:
         yield Message("frame_piece", body, {"rows": part} if part.size else {}, request=done.task.name)
 
 
-def _failed(kind: str, body: dict[str, Any], failure: Failure) -> Message:
+def _failed(kind: str, body: dict[str, Any], failure: tasks.Failure) -> Message:
     return Message(kind, {**body, "code": failure.code, "cause": failure.cause, "cure": failure.cure})
 
 

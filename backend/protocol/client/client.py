@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from ..keys import KeyPair
 from ..settings import FitSettings
-from ..wakeup import Wakeup
 from ..watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
 from ..wire import check_dtype
 from .connection import Connection
 from .events import Event, LightPreview, MapPreview
-from .link import Destination, Timing
-from .link_loop import Commands
+from .link import Timing
+from .link_loop import LoopSetup
 from .polled_client import PolledClient, check_arrays
 
 
@@ -105,8 +104,8 @@ class BackendClient(PolledClient[Event]):
             )
         self._command("watch", {"size": int(size), "interval_s": float(interval_s)})
 
-    def _new_loop(self, destination: Destination, commands: Commands, wakeup: Wakeup) -> Connection:
-        return Connection(destination, self._session, self._timing, commands, wakeup, self._emit)
+    def _new_loop(self, setup: LoopSetup) -> Connection:
+        return Connection(setup, self._emit)
 
     def _place_of(self, event: Event) -> Hashable | None:
         if isinstance(event, MapPreview):

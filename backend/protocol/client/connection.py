@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from ..light_message import read_light
 from ..settings import FitSettings
 from ..transfer import Download, Uploads
-from ..wakeup import Wakeup
 from ..wire import Limits, Message, ProtocolError, describe
 from . import events
-from .link import Destination, Timing
-from .link_loop import Commands, LinkLoop, failure_of
+from .link_loop import LinkLoop, LoopSetup, failure_of
 
 # Requests that name a job and nothing else.
 _WISHES = ("pause", "resume", "finish", "preview_seen")
@@ -44,16 +42,8 @@ class _ClientJob:
 class Connection(LinkLoop[events.Event]):
     """The link of a `BackendClient`: jobs, one at a time."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        session: str,
-        timing: Timing,
-        commands: Commands,
-        wakeup: Wakeup,
-        emit: Callable[[events.Event], None],
-    ) -> None:
-        super().__init__(destination, session, timing, commands, wakeup, emit)
+    def __init__(self, setup: LoopSetup, emit: Callable[[events.Event], None]) -> None:
+        super().__init__(setup, emit)
         self._largest_image = Limits().frame_bytes
         self._job: _ClientJob | None = None
         self._watch: dict[str, Any] = {"size": 0, "interval_s": 0.0}

@@ -8,6 +8,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import zmq
@@ -29,27 +30,32 @@ EventT = TypeVar("EventT")
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class LoopSetup:
+    """What a loop begins with: whom it connects to under which session name, and how the main thread's commands reach it.
+
+    commands: (name, value) pairs, each followed by `wakeup.set()`; carried out once the backend has answered.
+    """
+
+    destination: Destination
+    session: str
+    timing: Timing
+    commands: Commands
+    wakeup: Wakeup
+
+
 class LinkLoop(Generic[EventT]):
     """Connects, carries out the commands and hands what comes back to `emit`, until `close` or a failure.
 
-    commands: (name, value) pairs, each followed by `wakeup.set()`; carried out once the backend has answered. A subclass
-    decides what commands and messages do.
+    A subclass decides what commands and messages do.
     """
 
-    def __init__(
-        self,
-        destination: Destination,
-        session: str,
-        timing: Timing,
-        commands: Commands,
-        wakeup: Wakeup,
-        emit: Callable[[EventT | events.Failed | events.Disconnected], None],
-    ) -> None:
-        self._destination = destination
-        self._session = session
-        self._timing = timing
-        self._commands = commands
-        self._wakeup = wakeup
+    def __init__(self, setup: LoopSetup, emit: Callable[[EventT | events.Failed | events.Disconnected], None]) -> None:
+        self._destination = setup.destination
+        self._session = setup.session
+        self._timing = setup.timing
+        self._commands = setup.commands
+        self._wakeup = setup.wakeup
         self._emit = emit
         self._closing_until = math.inf
         self._waiting: deque[tuple[str, Any]] = deque()

@@ -14,7 +14,7 @@ from ..keys import KeyPair, new_keys
 from ..wakeup import Wakeup
 from ..wire import LONGEST_NAME, ProtocolError, check_dtype
 from .link import Destination, Timing
-from .link_loop import Commands, LinkLoop
+from .link_loop import Commands, LinkLoop, LoopSetup
 
 CLOSING_WAIT_S = 1.0
 
@@ -77,7 +77,7 @@ class PolledClient(Generic[EventT]):
         self._commands = queue.SimpleQueue()
         self._wakeup = Wakeup()
         destination = Destination(address, server_key, self._keys)
-        loop = self._new_loop(destination, self._commands, self._wakeup)
+        loop = self._new_loop(LoopSetup(destination, self._session, self._timing, self._commands, self._wakeup))
         self._thread = threading.Thread(target=loop.run, name=self._thread_name, daemon=True)
         self._thread.start()
 
@@ -98,7 +98,7 @@ class PolledClient(Generic[EventT]):
                 return
         self._events.put(event)
 
-    def _new_loop(self, destination: Destination, commands: Commands, wakeup: Wakeup) -> LinkLoop[Any]:
+    def _new_loop(self, setup: LoopSetup) -> LinkLoop[Any]:
         """The loop of a new connection."""
         raise NotImplementedError
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from ..frames import FrameRequest
 from ..keys import KeyPair
 from ..scene_description import SceneDescription
-from ..wakeup import Wakeup
 from ..wire import ProtocolError
 from .events import Disconnected, Failed
-from .link import Destination, Timing
-from .link_loop import Commands
+from .link import Timing
+from .link_loop import LoopSetup
 from .polled_client import PolledClient, check_arrays
 from .preview_connection import PreviewConnection
 from .preview_events import (
@@ -80,8 +79,8 @@ class PreviewClient(PolledClient[PreviewEvent]):
             )
         self._command("light", environment)
 
-    def _new_loop(self, destination: Destination, commands: Commands, wakeup: Wakeup) -> PreviewConnection:
-        return PreviewConnection(destination, self._session, self._timing, commands, wakeup, self._take)
+    def _new_loop(self, setup: LoopSetup) -> PreviewConnection:
+        return PreviewConnection(setup, self._take)
 
     def _take(self, event: PreviewEvent | Failed | Disconnected) -> None:
         """Called in the I/O thread. The link tells of its end by events of its own."""

@@ -15,11 +15,9 @@ from ..frames import FrameRequest, empty_frame
 from ..light_message import read_light
 from ..scene_description import SceneDescription
 from ..transfer import Uploads
-from ..wakeup import Wakeup
 from ..wire import ArrayDescription, Message, ProtocolError, describe, plain
 from .events import Disconnected, Failed
-from .link import Destination, Timing
-from .link_loop import Commands, LinkLoop, failure_of
+from .link_loop import LinkLoop, LoopSetup, failure_of
 from .preview_events import (
     FrameFailed,
     MapsChanged,
@@ -66,16 +64,8 @@ class _ArrivingFrame:
 class PreviewConnection(LinkLoop[PreviewEvent]):
     """The link of a `PreviewClient`."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        session: str,
-        timing: Timing,
-        commands: Commands,
-        wakeup: Wakeup,
-        emit: Callable[[PreviewEvent | Failed | Disconnected], None],
-    ) -> None:
-        super().__init__(destination, session, timing, commands, wakeup, emit)
+    def __init__(self, setup: LoopSetup, emit: Callable[[PreviewEvent | Failed | Disconnected], None]) -> None:
+        super().__init__(setup, emit)
         self._scenes = self._told = 0  # how many scenes were set, and the latest that was reported as ready
         self._next_scene: _Scene | None = None
         self._offered: Message | None = None  # the latest request `scene`
