@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from backend.fit.dilation import encode_maps, fill_unknown, finish_maps, uv_charts
+from backend.fit.dilation import fill_unknown, finish_maps, uv_charts
+from backend.fit.map_files import encode_maps
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import FitPlan
 from backend.job.atlas import Atlas, atlas_for

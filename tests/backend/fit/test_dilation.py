@@ -7,7 +7,8 @@ import pytest
 import torch
 from support.shapes import plane
 
-from backend.fit.dilation import encode_maps, fill_unknown, finish_maps, seen_texels, uv_charts
+from backend.fit.dilation import fill_unknown, finish_maps, seen_texels, uv_charts
+from backend.fit.map_files import encode_maps
 from render.core.color import srgb_to_linear
 from render.core.image_io import read_image
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, initial_maps

@@ -29,7 +29,7 @@ from support.blender.cycles_comparison import (  # noqa: E402
     material_maps,
 )
 
-from backend.fit.dilation import encode_maps  # noqa: E402
+from backend.fit.map_files import encode_maps  # noqa: E402
 from render.core.color import srgb_to_linear  # noqa: E402
 from render.core.image_io import write_image  # noqa: E402
 from render.material.material import METALLIC, NORMAL, ROUGHNESS, MaterialMaps  # noqa: E402

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.data_folder import DATA
 
 from render.light.cubemap import (
     CubeAtlas,
@@ -19,7 +20,7 @@ from render.light.cubemap import (
     texel_solid_angles,
 )
 
-GOLDEN = Path(os.environ.get("PBRFIT_GOLDEN", Path(__file__).parents[3] / "shared" / "data" / "golden"))
+GOLDEN = Path(os.environ.get("PBRFIT_GOLDEN") or DATA / "golden")
 
 
 def golden(name: str) -> dict[str, torch.Tensor]:

@@ -2,10 +2,10 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from support.data_folder import DATA
 
 from render.core.image_io import read_image
 from render.light.cubemap import CubeAtlas, latlong_to_cubemap, texel_directions, texel_solid_angles
@@ -21,7 +21,7 @@ from render.light.prefilter import (
     specular_cubemap,
 )
 
-FOREST = Path(__file__).parents[3] / "shared" / "data" / "forest_1k.hdr"
+FOREST = DATA / "forest_1k.hdr"
 
 
 def bumpy(resolution: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
