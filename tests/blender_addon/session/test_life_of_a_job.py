@@ -310,7 +310,7 @@ def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkey
     else:
         poll_until(session, lambda _status: POINTS[point](session))
     processes = [addon.setup.backend_process._local._process]
-    if session._references is not None:
+    if session._open_references is not None:
         processes.append(renderer_of(session))
     bpy.ops.preferences.addon_disable(module=addon.name)
     assert all(process.poll() is not None for process in processes)
