@@ -176,7 +176,8 @@ def cameras() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def main() -> int:
     """The command line."""
-    # The shipped table, because computing it takes seconds: tests/render/test_shipped_table.py compares it with `render`'s.
+    # The shipped table, because computing it takes seconds. tests/render/bsdf/test_shipped_table.py compares it with
+    # `render`'s.
     table = torch.from_numpy(np.load(ROOT / "blender_addon" / "preview" / "gl" / "ggx_table.npy")).permute(2, 0, 1)[
         None
     ]
