@@ -5,6 +5,6 @@ from __future__ import annotations
 try:
     import pygltflib
 except ImportError as error:
-    raise ImportError('glTF files need pygltflib: pip install "pbrfit[gltf]"') from error
+    raise ImportError('glTF files need the package pygltflib: run `pip install "pygltflib<2"`.') from error
 
 __all__ = ["pygltflib"]
