@@ -203,7 +203,7 @@ def report():
     if material is not None and material.node_tree is not None:
         links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
     backend = backend_process._local
-    references = current._references if current is not None else None
+    references = current._open_references if current is not None else None
     renderer = references._renderer if references is not None else None
     processes = [backend._process] if backend is not None else []
     processes += [renderer._process] if renderer is not None else []
