@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|image_files|plot`, from the root of the repository."""
+"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|image_files|input_cases|plot`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.cli.errors import CommandError
 from backend.job.model import JobError
-from benchmarks import fit, image_files, kernels, live, ops, preview, sizes
+from benchmarks import fit, image_files, input_cases, kernels, live, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.core.image_io import ImageError
@@ -23,6 +23,7 @@ _COMMANDS = (
     ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
     ("live", live, "a fit that is watched beside one that is not"),
     ("image_files", image_files, "the time to write and read the maps' files"),
+    ("input_cases", input_cases, "small files that went wrong, fitted as a user would, against what is right"),
 )
 
 
