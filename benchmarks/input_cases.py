@@ -120,7 +120,10 @@ def run(options: argparse.Namespace) -> None:
     unknown = set(options.only) - {case.name for case in CASES}
     if unknown:
         raise CommandError(f"There is no case {', '.join(sorted(unknown))}.", f"It is one of {', '.join(_names())}.")
-    record = circumstances(torch.device("cpu")) | {"settings": " ".join(_SETTINGS), "measured": _measured(options.python)}
+    record = circumstances(torch.device("cpu")) | {
+        "settings": " ".join(_SETTINGS),
+        "measured": _measured(options.python),
+    }
     rows: dict[str, Any] = {}
     if options.json and options.json.is_file():  # a record that was begun goes on
         rows = json.loads(options.json.read_text(encoding="utf-8"))["cases"]
