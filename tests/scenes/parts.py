@@ -52,9 +52,10 @@ def painted(
 ) -> bpy.types.Material:
     """A new material of one color in a new slot of the object."""
     material = bpy.data.materials.new(name)
-    shader = nodes_of(material).nodes["Principled BSDF"]
-    shader.inputs["Base Color"].default_value = (*color, 1.0)
-    shader.inputs["Roughness"].default_value = 0.6
+    shader = next((node for node in nodes_of(material).nodes if node.type == "BSDF_PRINCIPLED"), None)
+    if shader is not None:  # a volume's new material has another one
+        shader.inputs["Base Color"].default_value = (*color, 1.0)
+        shader.inputs["Roughness"].default_value = 0.6
     thing.data.materials.append(material)
     return material
 
