@@ -134,8 +134,15 @@ def packed(wanted: WantedImage) -> bpy.types.Image:
     image.source = "FILE"
     image.filepath_raw = f"//{FOLDER}/{file_stem(wanted.name)}{wanted.suffix}"
     # After the data: when Blender finds the file's type, it resets the color space.
-    image.colorspace_settings.name = wanted.color_space
+    set_meaning(image, wanted)
     return image
+
+
+def set_meaning(image: bpy.types.Image, wanted: WantedImage) -> None:
+    """Say what the values of an image's file mean."""
+    image.colorspace_settings.name = wanted.color_space
+    if wanted.suffix == ".exr":
+        image.alpha_mode = "PREMUL"  # a new image's mode is another one, with which Blender multiplies by alpha again
 
 
 def packed_tiles(wanted: WantedImage) -> Generator[None, None, bpy.types.Image]:
@@ -165,5 +172,5 @@ def loaded(path: str, wanted: WantedImage) -> bpy.types.Image:
         for tile in tiles[1:]:
             image.tiles.new(tile_number=tile)
     image.filepath_raw = path
-    image.colorspace_settings.name = wanted.color_space
+    set_meaning(image, wanted)
     return image

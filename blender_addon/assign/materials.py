@@ -11,15 +11,22 @@ from typing import Any
 
 import bpy
 
+from ..common.color_spaces import Meaning
 from ..common.errors import PbrFitError
 from ..common.names import DEFAULT_SCHEME, RECORD, material_name
 from ..common.node_layout import build_material_nodes, build_world_nodes
 from ..export.plan import GroupPlan, MapSet, SlotUse, objects_of
 from ..settings.properties import scene_values
+from .color_files import colored
 from .images import FILES, PACKED, ImageMaker, Key, WantedImage, file_folder
 from .memory import put_fitted, put_world, remembered, remove_unused
 
-MAPS = {"kd": ("Base Color", "sRGB"), "orm": ("ORM", "Non-Color"), "normal": ("Normal", "Non-Color")}
+# What nodes call a map, and what its values mean; None: numbers.
+MAPS: dict[str, tuple[str, Meaning | None]] = {
+    "kd": ("Base Color", Meaning.SRGB),
+    "orm": ("ORM", None),
+    "normal": ("Normal", None),
+}
 ENVIRONMENT = "environment.exr"
 
 
@@ -134,16 +141,17 @@ def wanted_images(
     """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
     wanted: dict[Key, WantedImage] = {}
     for number, material in enumerate(materials):
-        for key, (label, space) in MAPS.items():
+        for key, (label, meaning) in MAPS.items():
             names = {
                 tile: f"{index}/{key}.png" if set_count > 1 else f"{key}.png" for tile, index in material.sets.items()
             }
             if all(name in files for name in names.values()):
-                tiles = {tile: files[name] for tile, name in names.items()}
-                wanted[number, key] = WantedImage(f"{material.name} {label}", ".png", space, tiles)
+                space, suffix, tiles = colored({tile: files[name] for tile, name in names.items()}, ".png", meaning)
+                wanted[number, key] = WantedImage(f"{material.name} {label}", suffix, space, tiles)
     if options.world_scene_uid is not None and ENVIRONMENT in files:
         name = f"{plan.objects[0].name} PBRfit Environment"
-        wanted[-1, "environment"] = WantedImage(name, ".exr", "Linear Rec.709", {0: files[ENVIRONMENT]})
+        space, suffix, light = colored({0: files[ENVIRONMENT]}, ".exr", Meaning.LINEAR_REC709)
+        wanted[-1, "environment"] = WantedImage(name, suffix, space, light)
     return wanted
 
 

@@ -18,6 +18,7 @@ from ..common.names import RECORD
 from ..common.node_trees import images_of
 
 MEMORY = "pbrfit_fits"
+OVERRIDES = "pbrfit_fits_of_overrides"  # on a scene
 WORLD = "world"
 
 
@@ -40,28 +41,70 @@ class Remembered:
 
 def push(owner: bpy.types.ID, key: str, entry: dict[str, Any]) -> None:
     """Put an entry on the stack `key` of an object or scene; values that are None are left out."""
-    if MEMORY not in owner:
-        owner[MEMORY] = {}
-    if key not in owner[MEMORY]:
-        owner[MEMORY][key] = {}
-    stack = owner[MEMORY][key]
+    stacks = stacks_of(owner)
+    if stacks is None:
+        stacks = new_stacks(owner)
+    if key not in stacks:
+        stacks[key] = {}
+    stack = stacks[key]
     stack[str(len(stack) + 1)] = {name: value for name, value in entry.items() if value is not None}
 
 
 def top(owner: bpy.types.ID, key: str) -> Any | None:
     """The last entry of the stack `key`, or None."""
-    stack = owner.get(MEMORY, {}).get(key)
+    stack = (stacks_of(owner) or {}).get(key)
     return stack[str(len(stack))] if stack else None
 
 
 def drop(owner: bpy.types.ID, key: str) -> None:
     """Remove the last entry of the stack `key`, and the stack if it is empty then."""
-    stack = owner[MEMORY][key]
+    stacks = stacks_of(owner)
+    if stacks is None:
+        return
+    stack = stacks[key]
     del stack[str(len(stack))]
     if not len(stack):
-        del owner[MEMORY][key]
-    if not len(owner[MEMORY]):
+        del stacks[key]
+    if len(stacks):
+        return
+    if not is_override(owner):
         del owner[MEMORY]
+        return
+    for scene in bpy.data.scenes:
+        for name, kept in list(scene.get(OVERRIDES, {}).items()):
+            if kept.get("object") == owner:
+                del scene[OVERRIDES][name]
+
+
+def stacks_of(owner: bpy.types.ID) -> Any | None:
+    """The stacks of an object or scene by key, or None."""
+    if not is_override(owner):
+        return owner.get(MEMORY)
+    return next((kept["stacks"] for kept in kept_for_overrides() if kept.get("object") == owner), None)
+
+
+def new_stacks(owner: bpy.types.ID) -> Any:
+    """Stacks for an object or scene that has none."""
+    if not is_override(owner):
+        owner[MEMORY] = {}
+        return owner[MEMORY]
+    scene = next((item for item in owner.users_scene if item.library is None), bpy.context.scene)
+    if OVERRIDES not in scene:
+        scene[OVERRIDES] = {}
+    name = str(max((int(number) for number in scene[OVERRIDES]), default=0) + 1)
+    scene[OVERRIDES][name] = {"object": owner, "stacks": {}}
+    return scene[OVERRIDES][name]["stacks"]
+
+
+def is_override(owner: bpy.types.ID) -> bool:
+    """Whether a datablock is a library override: Blender does not save a property that this file adds to one."""
+    return owner.override_library is not None
+
+
+def kept_for_overrides() -> Iterator[Any]:
+    """What scenes keep for overridden objects: "object" and "stacks"."""
+    for scene in bpy.data.scenes:
+        yield from scene.get(OVERRIDES, {}).values()
 
 
 # Slots --------------------------------------------------------------------------------------------------------------
@@ -74,7 +117,7 @@ def remembered(scene_object: bpy.types.Object) -> Iterator[Remembered]:
     material are left out.
     """
     slots = list(scene_object.material_slots)
-    for key in sorted(scene_object.get(MEMORY, {}).keys()):
+    for key in sorted((stacks_of(scene_object) or {}).keys()):
         entry = top(scene_object, key)
         if entry is None:
             continue
@@ -95,8 +138,8 @@ def put_fitted(
 ) -> list[bpy.types.Material]:
     """Put a fitted material into a slot and remember what was there; returns the fitted materials that this replaces.
 
-    The original gets a fake user if it has none. If other objects use the mesh too, the slot is linked to the object, so
-    that the others keep their look.
+    The original gets a fake user if it has none. If other objects use the mesh too, or it is linked from another file, the
+    slot is linked to the object, so that the others keep their look.
     """
     slot, key = scene_object.material_slots[slot_index], str(slot_index)
     original, link, hidden = slot.material, slot.link, None
@@ -105,7 +148,7 @@ def put_fitted(
     while (last := top(scene_object, key)) is not None and original != last.get("fitted"):
         superseded.append(last.get("fitted"))
         drop(scene_object, key)
-    if link == "DATA" and shared(scene_object.data):
+    if link == "DATA" and (shared(scene_object.data) or not scene_object.data.is_editable):
         slot.link = "OBJECT"
         hidden = slot.material
     entry = {"original": original, "fitted": fitted, "link": link, "hidden": hidden, "kept": int(kept), "fit": fit}
@@ -131,8 +174,9 @@ def shared(mesh: bpy.types.Mesh) -> bool:
 
 def all_entries() -> Iterator[Any]:
     """Every entry in the file."""
-    for owner in (*bpy.data.objects, *bpy.data.scenes):
-        for stack in owner.get(MEMORY, {}).values():
+    owners = [owner.get(MEMORY, {}) for owner in (*bpy.data.objects, *bpy.data.scenes)]
+    for stacks in (*owners, *(kept["stacks"] for kept in kept_for_overrides())):
+        for stack in stacks.values():
             yield from stack.values()
 
 

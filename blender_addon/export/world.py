@@ -2,7 +2,7 @@
 """The world's light as an equirectangular image, if its nodes are simple enough to read directly.
 
 The simple chain is World Output <- Background <- Environment Texture, with or without a Mapping that only rotates.
-The second Blender renders any other world (sky, gradients, mixes) to an image.
+The second Blender renders any other world to an image: sky, gradients, mixes, what lights by the kind of ray.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mathutils import Euler
 from numpy.typing import NDArray
 
 from ..common.color import linear_from_srgb
+from ..common.color_spaces import Meaning, meaning_of, rec709_color, rec709_from_scene_linear, to_rec709
 from ..common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
 
 MAXIMUM_WIDTH = 2048
@@ -35,8 +36,8 @@ class SimpleWorld:
     def state(self) -> Hashable:
         """What decides the light, except the image's pixels."""
         image = self.image
-        space = image.colorspace_settings.name
-        return image.session_uid, *image.size, space, image.is_dirty, self.rotation.tobytes(), self.strength
+        seen_as = (image.colorspace_settings.name, image.alpha_mode, rec709_from_scene_linear().tobytes())
+        return image.session_uid, *image.size, *seen_as, image.is_dirty, self.rotation.tobytes(), self.strength
 
     def radiance(self) -> NDArray[np.float32] | None:
         """The environment float32 [H, W, 3], as `export_world` gives it; None if the image cannot be read."""
@@ -47,30 +48,38 @@ class SimpleWorld:
         return np.ascontiguousarray(rotate_environment(radiance, self.rotation), dtype=np.float32)
 
 
-def export_world(scene: bpy.types.Scene) -> NDArray[np.float32] | None:
+def export_world(world: bpy.types.World | None) -> NDArray[np.float32] | None:
     """The environment float32 [H, W, 3]: row 0 = top, Blender's mapping, linear Rec.709; None if the chain is not simple.
 
-    Strength and rotation are applied. Images wider than 2048 are averaged down. Any rotation other than by whole texels
-    about Z is resampled bilinearly, which blurs by up to half a texel. Blender loads the image's pixels if necessary;
-    nothing else changes.
+    world: evaluated if it is animated. Strength and rotation are applied. Images wider than 2048 are averaged down. Any
+    rotation other than by whole texels about Z is resampled bilinearly, which blurs by up to half a texel. Blender loads the
+    image's pixels if necessary; nothing else changes.
     """
-    found = simple_world(scene)
+    found = simple_world(world)
     return found.radiance() if found is not None else None
 
 
-def background_of(scene: bpy.types.Scene) -> bpy.types.Node | None:
-    """The Background node that alone makes a scene's world; None if there is none, or more than that."""
-    tree = tree_of(scene.world)
-    output = output_node(tree, "ShaderNodeOutputWorld") if tree is not None else None
+def background_of(world: bpy.types.World | None) -> bpy.types.Node | None:
+    """The Background node that alone makes a world, for every kind of ray; None if there is none, or more than that."""
+    tree = tree_of(world)
+    if world is None or tree is None or not lights_all_rays(world):
+        return None
+    output = output_node(tree, "ShaderNodeOutputWorld")
     surface = linked_from(output.inputs["Surface"]) if output is not None else None
     if surface is None or surface[0].bl_idname != "ShaderNodeBackground" or surface[0].mute:
         return None
-    return surface[0]
+    return None if output.inputs["Volume"].is_linked else surface[0]
 
 
-def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
-    """What the simple chain of a scene's world shows; None if the chain is not simple."""
-    background = background_of(scene)
+def lights_all_rays(world: bpy.types.World) -> bool:
+    """Whether surfaces of every kind see the world (its Ray Visibility in Cycles)."""
+    visibility = world.cycles_visibility
+    return bool(visibility.diffuse and visibility.glossy)
+
+
+def simple_world(world: bpy.types.World | None) -> SimpleWorld | None:
+    """What the simple chain of a world shows; None if the chain is not simple."""
+    background = background_of(world)
     if background is None:
         return None
     source = linked_from(background.inputs["Color"])
@@ -85,27 +94,36 @@ def simple_world(scene: bpy.types.Scene) -> SimpleWorld | None:
     return SimpleWorld(texture.image, rotation, float(background.inputs["Strength"].default_value))
 
 
-def constant_world(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
-    """The radiance of a world that is the same in every direction, black without a world; None for any other world."""
-    if scene.world is None:
+def constant_world(world: bpy.types.World | None) -> tuple[float, float, float] | None:
+    """The radiance, linear Rec.709, of a world that is the same in every direction; None for any other world.
+
+    Without a world it is black.
+    """
+    if world is None:
         return (0.0, 0.0, 0.0)
-    if tree_of(scene.world) is None:
-        red, green, blue = scene.world.color
-        return float(red), float(green), float(blue)
-    background = background_of(scene)
+    if tree_of(world) is None:
+        return rec709_color(world.color) if lights_all_rays(world) else None
+    background = background_of(world)
     if background is None or background.inputs["Color"].is_linked or background.inputs["Strength"].is_linked:
         return None
-    strength = background.inputs["Strength"].default_value
-    red, green, blue = background.inputs["Color"].default_value[:3]
-    return float(red) * strength, float(green) * strength, float(blue) * strength
+    strength = float(background.inputs["Strength"].default_value)
+    red, green, blue = rec709_color(background.inputs["Color"].default_value)
+    return red * strength, green * strength, blue * strength
 
 
 def is_plain_texture(texture: bpy.types.Node) -> bool:
-    """Whether an Environment Texture shows its image as it is: equirectangular, one picture, no mapping of its own."""
+    """Whether an Environment Texture shows its image as it is: equirectangular, one picture, no mapping of its own.
+
+    Texels are read without what is between them: what draws them as squares or smoother is left to the renderer.
+    """
+    image = texture.image
     return (
-        texture.image is not None
-        and texture.image.source in {"FILE", "GENERATED"}
+        image is not None
+        and image.source in {"FILE", "GENERATED"}
+        and image.type in {"IMAGE", "UV_TEST"}
+        and not image.use_multiview
         and texture.projection == "EQUIRECTANGULAR"
+        and texture.interpolation == "Linear"
         and not texture.mute
         and has_plain_mapping(texture)
     )
@@ -141,19 +159,29 @@ def is_direction(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
 
 
 def read_image(image: bpy.types.Image) -> NDArray[np.float32] | None:
-    """Linear radiance float32 [H, W, 3] of an image, row 0 = top; None for a byte image in an unusual color space."""
+    """Radiance float32 [H, W, 3], linear Rec.709, of an image as a world shows it, row 0 = top.
+
+    None where Cycles does not simply show what is stored: a byte image in an unusual color space, an alpha that Cycles
+    multiplies by (how, differs between versions and between files and packed images), values that are no numbers.
+    """
     width, height = image.size
     if width == 0 or height == 0 or image.channels < 3:
         return None
     pixels = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(pixels)
-    radiance = pixels.reshape(height, width, image.channels)[::-1, :, :3]
-    if image.is_float:
-        return radiance  # Blender converts float images to its linear space when it loads them
-    space = image.colorspace_settings.name
-    if space == "sRGB":
+    texels = pixels.reshape(height, width, image.channels)[::-1]
+    as_stored = image.alpha_mode in {"NONE", "CHANNEL_PACKED"} or (image.is_float and image.alpha_mode == "PREMUL")
+    if not as_stored and image.channels == 4 and texels[..., 3].min() < 1.0:
+        return None
+    radiance = texels[..., :3]
+    if image.is_float:  # Blender has made it scene linear, except for data, which is taken for that
+        return to_rec709(radiance) if np.isfinite(radiance).all() else None
+    meaning = meaning_of(image)
+    if meaning is Meaning.SRGB:
         return linear_from_srgb(radiance)
-    return radiance if space in {"Non-Color", "Linear Rec.709"} else None
+    if meaning is Meaning.SCENE_LINEAR:
+        return to_rec709(radiance)
+    return radiance if meaning is Meaning.LINEAR_REC709 else None
 
 
 def shrink(radiance: NDArray[np.float32], maximum_width: int) -> NDArray[np.float32]:

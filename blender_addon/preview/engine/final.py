@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...common.axes import rotate_to_blender
 from ...common.errors import PbrFitError
+from ...references.stage import world_of
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
 from ..scene.cameras import ImageCamera, render_camera
 from ..scene.collector import PreviewCollector
@@ -81,7 +82,7 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
     layer, settings = depsgraph.view_layer, depsgraph.scene.pbrfit_preview
     engine.update_stats("", "Reading the scene")
     scene = PreviewCollector().collect(depsgraph)
-    environment = _worlds.finish(depsgraph.scene.original, engine.test_break)
+    environment = _worlds.finish(world_of(depsgraph.scene.original, layer), engine.test_break)
     scene = replace(scene, environment=environment, learned=None, light_job="")
     RenderProgress(engine, 0.0, 0.0)(0.0)
     source = chosen_source(engine, settings.draw_with, scene)

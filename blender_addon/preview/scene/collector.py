@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...common.axes import RENDERER_FROM_BLENDER
 from ...protocol.scene_description import LINEAR, SRGB
+from ...references.stage import world_of
 from ...session import session
 from ...session.session_maps import LiveSet
 from .images import note_change
@@ -94,7 +95,7 @@ class PreviewCollector:
         self._kept = kept
         if current is not None and viewport is not None and any(part.job is not None for part in parts):
             current.maps.watch()
-        environment = worlds().environment(depsgraph.scene_eval)
+        environment = worlds().environment(world_of(depsgraph.scene_eval, depsgraph.view_layer_eval))
         if worlds().waiting:
             notes[WAITING] = None
         error = worlds().error

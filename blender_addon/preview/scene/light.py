@@ -91,13 +91,13 @@ class WorldLights:
         for world in worlds:
             self._changes[world.session_uid] = self._changes.get(world.session_uid, 0) + 1
 
-    def environment(self, scene: bpy.types.Scene) -> Environment | None:
-        """The light of a scene's world; while it is rendered, the world's last light; None if there is none yet.
+    def environment(self, world: bpy.types.World | None) -> Environment | None:
+        """A world's light, black without a world; while it is rendered, the world's last light; None if there is none yet.
 
-        scene: of the file; evaluated if the world is animated.
+        world: of the file; evaluated if it is animated.
         """
-        uid = scene.world.original.session_uid if scene.world is not None else 0
-        simple, constant = simple_world(scene), constant_world(scene)
+        uid = world.original.session_uid if world is not None else 0
+        simple, constant = simple_world(world), constant_world(world)
         if constant is not None:
             state: Hashable = constant
         elif simple is not None:
@@ -162,9 +162,9 @@ class WorldLights:
                 self._start(state, world)
         return came
 
-    def finish(self, scene: bpy.types.Scene, stopped: Callable[[], bool] = lambda: False) -> Environment | None:
-        """Wait for the light of a scene as it is now, or until `stopped`; for final renders. Raises PbrFitError."""
-        found = self.environment(scene)
+    def finish(self, world: bpy.types.World | None, stopped: Callable[[], bool] = lambda: False) -> Environment | None:
+        """Wait for the light of a world as it is now, or until `stopped`; for final renders. Raises PbrFitError."""
+        found = self.environment(world)
         if self._wanted is not None:
             self._wanted = self._wanted._replace(since=0.0)
         while self.waiting and not stopped():
@@ -172,7 +172,7 @@ class WorldLights:
             time.sleep(POLL_SECONDS)
         if self.error is not None:
             raise self.error
-        return self.environment(scene) or found
+        return self.environment(world) or found
 
     def _start(self, state: Hashable, world: bpy.types.World) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pbrfit_world_", dir=bpy.app.tempdir or None))

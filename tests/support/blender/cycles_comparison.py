@@ -80,7 +80,7 @@ def compare(
     """Export the objects and the world of the scene, and render each object alone with Cycles -> Comparison for each."""
     scene = bpy.context.scene
     bpy.context.view_layer.update()
-    environment = torch.from_numpy(addon.export.world.export_world(scene))
+    environment = torch.from_numpy(addon.export.world.export_world(scene.world))
     light = light_of(environment)
     depsgraph = bpy.context.evaluated_depsgraph_get()
     exports = [addon.export.mesh.export_mesh(scene_object, depsgraph) for scene_object in objects]

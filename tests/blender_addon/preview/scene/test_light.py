@@ -24,7 +24,7 @@ def worlds(addon):
 
 
 def environment(worlds):
-    return worlds.environment(bpy.context.scene)
+    return worlds.environment(bpy.context.scene.world)
 
 
 def gradient_world() -> bpy.types.Node:
@@ -68,7 +68,7 @@ def test_an_image_is_read_once_and_again_when_the_world_turns(addon, worlds, mon
     monkeypatch.setattr(addon.export.world, "read_image", lambda image: reads.append(1) or original(image))
     hdri_world(rotation=(0.0, 0.0, 0.0))
     first = environment(worlds)
-    np.testing.assert_array_equal(first.radiance, addon.export.world.export_world(bpy.context.scene))
+    np.testing.assert_array_equal(first.radiance, addon.export.world.export_world(bpy.context.scene.world))
     reads.clear()
     assert environment(worlds) is first
     assert reads == []
@@ -106,7 +106,7 @@ def test_a_procedural_world_is_rendered_in_the_background(addon, worlds) -> None
     worlds.note_change(bpy.context.scene.world.node_tree)
     assert environment(worlds) is first  # the last light stays until then
     assert worlds.waiting
-    brighter = worlds.finish(bpy.context.scene)
+    brighter = worlds.finish(bpy.context.scene.world)
     np.testing.assert_allclose(brighter.radiance, 2.0 * first.radiance, atol=1e-3)
 
 
@@ -115,7 +115,7 @@ def test_a_second_blender_that_fails_is_said_and_not_tried_again(addon, worlds, 
     gradient_world()
     monkeypatch.setattr(addon.references.process, "second_blender_command", lambda _plan: ["/bin/false"])
     with pytest.raises(addon.common.errors.PbrFitError, match="ended with status 1"):
-        worlds.finish(bpy.context.scene)
+        worlds.finish(bpy.context.scene.world)
     assert environment(worlds) is None
     assert not worlds.waiting
     scene = addon.preview.scene.collector.PreviewCollector().collect(bpy.context.evaluated_depsgraph_get())
