@@ -146,6 +146,16 @@ class BlenderTask:
         self._stdout.close()
 
 
+def run_script(
+    blender: Blender, script: str, instructions: dict[str, Any], work: Path, grace_seconds: float = GRACE_SECONDS
+) -> Iterator[dict[str, Any]]:
+    """Run a script of the add-on with a JSON file as its argument. Yields its events; raises CommandError as they do."""
+    argument = work / f"{Path(script).stem}.json"
+    argument.write_text(json.dumps(instructions), encoding="utf-8")
+    with BlenderTask(blender, addon_file(script), argument, work, grace_seconds) as task:
+        yield from task.events()
+
+
 def _log_tail(path: Path, lines: int = 12) -> str:
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = [line for line in text.splitlines() if line.strip()][-lines:]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.cli.inferno import INFERNO
-from backend.cli.picture_text import draw_text
+from backend.cli.picture_text import draw_text, text_width
 from backend.cli.report import object_pixels, srgb_from_linear
 from render.core.image_io import decode_image
 
@@ -30,6 +30,8 @@ PAGE = (32, 30, 30)
 BACKDROP = 0.035
 INK = (235, 235, 235)
 FAINT = (165, 160, 160)
+NOTE = (240, 190, 110)
+NOTE_SIZE = 1.2
 FONT_SIZE = 15.0
 """Of a text of size 1, in pixels."""
 
@@ -48,14 +50,30 @@ class Comparison:
     captions: Sequence[str]
 
 
-def contact_sheet(title: str, subtitle: str, comparisons: Sequence[Comparison], maps: dict[str, Picture]) -> Picture:
-    """The whole picture. ``maps``: title and picture of each map, in order."""
+def contact_sheet(
+    title: str,
+    subtitle: str,
+    comparisons: Sequence[Comparison],
+    sets: dict[str, dict[str, Picture]],
+    notes: Sequence[str] = (),
+) -> Picture:
+    """The whole picture.
+
+    sets: title (empty: none is drawn) of each set of maps, and title and picture of each of its maps, in order. notes: lines
+    below the heading.
+    """
     blocks = [_comparison_block(comparison) for comparison in comparisons if comparison.originals]
     width = max(sum(block.shape[1] for block in blocks) + GAP * 3 * max(len(blocks) - 1, 0), 900)
     rows = [_heading(title, subtitle, width)]
+    rows += [_text_line(line, width, NOTE, NOTE_SIZE) for note in notes for line in _wrapped(note, width, NOTE_SIZE)]
     if blocks:
         rows.append(_pad(_beside(blocks, GAP * 3), width))
-    rows.append(_pad(_map_row(maps, width), width))
+    # The maps of one set can be seen well; of several, each has a row.
+    largest = 640 if len(sets) == 1 else TILE
+    for name, maps in sets.items():
+        if name:
+            rows.append(_text_line(name, width, INK, size=1.6))
+        rows.append(_pad(_map_row(maps, width, largest), width))
     sheet = np.concatenate([part for row in rows for part in (row, _empty(GAP, width))])
     return _on_page(sheet, above=2 * GAP, below=GAP, left=2 * GAP, right=2 * GAP)
 
@@ -141,10 +159,10 @@ def _error_scale() -> Picture:
     )
 
 
-def _map_row(maps: dict[str, Picture], width: int) -> Picture:
+def _map_row(maps: dict[str, Picture], width: int, largest: int) -> Picture:
     if not maps:
         return _empty(1, width)
-    edge = min((width - GAP * (len(maps) - 1)) // len(maps), 640)
+    edge = min((width - GAP * (len(maps) - 1)) // len(maps), largest)
     columns = [
         np.concatenate([_text_line(name, edge, INK, size=1.3), _resize(picture, edge)])
         for name, picture in maps.items()
@@ -170,6 +188,18 @@ def _text_line(text: str, width: int, color: Color, size: float = 1.0, height: i
     line = _empty(height or int(26 * size), width)
     draw_text(line, text, 1, int(line.shape[0] * 0.7), FONT_SIZE * size, color)
     return line
+
+
+def _wrapped(text: str, width: int, size: float) -> list[str]:
+    """The text in lines that fit into the width; a word that is wider stands alone and is cut off."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, FONT_SIZE * size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _resize(image: Picture, edge: int = TILE) -> Picture:

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
+MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
+PRESETS = ("draft", "standard", "high")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,30 +63,7 @@ def argument_parser() -> argparse.ArgumentParser:
     optimize.add_argument("blend", type=Path, metavar="FILE.blend")
     optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
     optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    optimize.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
-    optimize.add_argument(
-        "--resolution",
-        type=int,
-        default=DEFAULT_RESOLUTION,
-        help="width and height of the maps in pixels, a power of two (default: %(default)s)",
-    )
-    _add_reference_option(optimize, "views", "number of renders to fit to")
-    _add_reference_option(optimize, "view_size", "width and height of these renders in pixels")
-    _add_reference_option(optimize, "samples", "Cycles samples for each pixel")
-    optimize.add_argument(
-        "--maps",
-        type=_names,
-        default=DEFAULT_MAPS,
-        help=f"some of {','.join(MAP_NAMES)} (default: {','.join(DEFAULT_MAPS)})",
-    )
-    optimize.add_argument("--learn-light", action="store_true", help="fit the light too, instead of using the world's")
-    optimize.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
-    optimize.add_argument(
-        "--quality",
-        choices=QUALITY_NAMES,
-        default=DEFAULT_QUALITY,
-        help="how long the fit works (default: %(default)s)",
-    )
+    _add_fit_options(optimize)
     _add_machine_options(optimize)
     optimize.set_defaults(run=run_optimize)
 
@@ -127,38 +107,119 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_fit_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the panel offers. Options that a preset sets are None where they are not given."""
+    parser.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="views, their size, samples, resolution and quality together; those given besides replace the preset's",
+    )
+    parser.add_argument(
+        "--map-sets",
+        choices=tuple(MAP_SETS),
+        default="material",
+        help="one set of maps for each material, or one for the whole object (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unwrap",
+        action="store_true",
+        help="fit to a new UV map without overlaps; for an object that has no UV map, or not a good one",
+    )
+    parser.add_argument(
+        "--no-udim", action="store_true", help="show the same maps in all UDIM tiles, instead of one set for each"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help=f"width and height of the maps in pixels, a power of two (default: {DEFAULT_RESOLUTION})",
+    )
+    _add_reference_option(parser, "views", "number of renders to fit to")
+    _add_reference_option(parser, "held_out_views", "number of further renders that only measure")
+    _add_reference_option(parser, "view_size", "width and height of these renders in pixels")
+    _add_reference_option(parser, "samples", "Cycles samples for each pixel")
+    parser.add_argument(
+        "--maps",
+        type=_names,
+        default=DEFAULT_MAPS,
+        help=f"some of {','.join(MAP_NAMES)} (default: {','.join(DEFAULT_MAPS)})",
+    )
+    parser.add_argument("--learn-light", action="store_true", help="fit the light too, instead of using the world's")
+    parser.add_argument(
+        "--apply-world", action="store_true", help="with --learn-light: give the scene a world with the learned light"
+    )
+    parser.add_argument(
+        "--material-name",
+        metavar="SCHEME",
+        help='names of new materials, in which {object} and {material} stand for what is fitted (default: "{material} '
+        'PBRfit")',
+    )
+    parser.add_argument(
+        "--images",
+        choices=("packed", "files"),
+        default="packed",
+        help="keep the maps in the .blend, or in a folder textures beside it (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
+    parser.add_argument("--quality", choices=QUALITY_NAMES, help=f"how long the fit works (default: {DEFAULT_QUALITY})")
+
+
 def run_demo(chosen: argparse.Namespace) -> int:
     """``pbrfit demo``."""
     settings = _checked_settings(device=chosen.device)
-    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"device": settings.device})
+    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"map_sets": "OBJECT", "device": settings.device})
 
 
 def run_optimize(chosen: argparse.Namespace) -> int:
     """``pbrfit optimize``. Raises CommandError for wrong arguments before anything starts."""
-    if not chosen.blend.is_file():
-        raise CommandError(f"{chosen.blend} does not exist.", "Give the path of a saved .blend file.")
+    _check_path(chosen.blend)
+    if chosen.apply_world and not chosen.learn_light:
+        raise CommandError("--apply-world has no learned light to apply.", "Give --learn-light too, or leave it out.")
+    defaults = {} if chosen.preset else {"resolution": DEFAULT_RESOLUTION, "quality": DEFAULT_QUALITY}
     settings = _checked_settings(
-        resolution=chosen.resolution,
         maps=chosen.maps,
         learn_light=chosen.learn_light,
         device=chosen.device,
         seed=chosen.seed,
-        quality=chosen.quality,
+        **defaults | _given(chosen, "resolution", "quality"),
     )
+    preset: dict[str, Any] = {"preset": chosen.preset.upper()} if chosen.preset else defaults
+    views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
     properties = {
         "reference": chosen.reference.upper(),
-        "resolution": settings.resolution,
-        "views": chosen.views,
-        "view_size": chosen.view_size,
-        "samples": chosen.samples,
+        "map_sets": MAP_SETS[chosen.map_sets],
+        "use_udim": not chosen.no_udim,
+        "image_storage": chosen.images.upper(),
+        "held_out_views": DEFAULT_REFERENCES.held_out_views,
+        **preset,
+        **views,
+        **_given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples", "material_name"),
         **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
         "learn_light": settings.learn_light,
+        "apply_world": chosen.apply_world,
         "device": settings.device,
         "seed": settings.seed,
-        "quality": settings.quality,
     }
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", chosen.object)
     return _optimize(chosen, chosen.blend, chosen.object, name, properties)
+
+
+def _check_path(blend: Path) -> None:
+    try:
+        if blend.is_dir():
+            files = ", ".join(sorted(path.name for path in blend.glob("*.blend"))[:10])
+            cure = f"Give one of the files in it: {files}." if files else "Give the path of a saved .blend file."
+            raise CommandError(f"{blend} is a folder.", cure)
+        there = blend.is_file()
+    except OSError as error:
+        raise CommandError(f"{blend} cannot be read: {error.strerror}.", "Get the right to read its folder.") from error
+    if not there:
+        raise CommandError(f"{blend} does not exist.", "Give the path of a saved .blend file.")
+
+
+def _given(chosen: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that were given."""
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
 
 
 def run_serve(chosen: argparse.Namespace) -> int:
@@ -229,13 +290,16 @@ def _public_key(text: str) -> str:
 def _optimize(
     chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict[str, Any]
 ) -> int:
-    from backend.cli.optimize import OptimizeRequest, optimize, summary_text
+    from backend.cli.optimize import OptimizeRequest, optimize
+    from backend.cli.report_files import summary_text
     from backend.cli.terminal import ProgressLine
 
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
+    unwrap = blend is not None and chosen.unwrap
+    request = OptimizeRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
     try:
-        report = optimize(OptimizeRequest(blend, object_name, chosen.out, name, properties, chosen.blender), progress)
+        report = optimize(request, progress)
     finally:
         progress.clear()
     print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
@@ -254,7 +318,7 @@ def _add_reference_option(parser: argparse.ArgumentParser, name: str, meaning: s
     """Add an option for a field of `References`."""
     fewest, default, most = (getattr(limit, name) for limit in (FEWEST_REFERENCES, DEFAULT_REFERENCES, MOST_REFERENCES))
     option, text = "--" + name.replace("_", "-"), f"{meaning} (default: {default})"
-    parser.add_argument(option, type=_count(fewest, most), default=default, help=text)
+    parser.add_argument(option, type=_count(fewest, most), help=text)
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:

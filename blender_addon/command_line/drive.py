@@ -7,9 +7,9 @@
 The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
+- ``unwrap``: whether to give it a new UV map first, with the add-on's operator
 - ``extensions``: zips to choose from; the first that is for this version of Blender is installed
-- ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, by default one set of maps for
-  the object
+- ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
 - ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save the file after it
 - ``maps``: folder for the result's files
 - ``relit_hdri``: name of an HDRI that ships with Blender; the result gives its path
@@ -39,9 +39,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import bpy
 
 if TYPE_CHECKING:
+    from .artist_file import DriveError, find_target, open_file, save_fitted, select_alone
     from .demo_scene import build_demo_scene, shipped_hdri
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
+    from artist_file import DriveError, find_target, open_file, save_fitted, select_alone
     from demo_scene import build_demo_scene, shipped_hdri
 
 Json = dict[str, Any]
@@ -50,46 +52,57 @@ EXTENSION = "bl_ext.user_default.pbrfit"
 POLL_SECONDS = 0.05
 
 
-class DriveError(Exception):
-    """The request cannot be carried out; with its cause and its cure."""
-
-    def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
-        self.cause = cause
-        self.cure = cure
-
-
 class Cancelled(Exception):
     """The fit was cancelled."""
 
 
 def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event) -> Json:
     """Carry out a request; returns what {"result": ...} says. Raises DriveError or Cancelled."""
-    scene, target = _open_scene(request)
+    if request["blend"] is None:
+        build_demo_scene()
+    else:
+        open_file(request["blend"])
+    scene, layer, target = find_target(request["blend"] or "the demo", request["object"])
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
+    before = select_alone(scene, layer, target)
     install_extension(request["extensions"], request["backend_python"])
-    for name, value in ({"map_sets": "OBJECT"} | request["properties"]).items():
+    before.keep_settings()
+    for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
     session_module = importlib.import_module(EXTENSION + ".session.session")
-    try:
-        bpy.ops.pbrfit.optimize()
-    except RuntimeError as error:
-        # If an operator reports an error, Blender raises it with a prefix of its own.
-        raise DriveError(str(error).removeprefix("Error: ").strip(), "") from error
+    if request["unwrap"]:
+        _press(bpy.ops.pbrfit.unwrap, request)
+    _press(bpy.ops.pbrfit.optimize, request)
     session = session_module.current()
     try:
         _wait(session, say, cancelled)
-        result = session.result
         folder = Path(request["maps"])
-        for name, data in result.files.items():
+        for name, data in session.result.files.items():
             (folder / name).parent.mkdir(exist_ok=True)  # "0/kd.png" if there are several sets of maps
             (folder / name).write_bytes(data)
-        bpy.ops.wm.save_as_mainfile(filepath=request["fitted"], check_existing=False)
-        return _summary(request, scene, target, result)
+        summary = _summary(request, target, layer, session)
+        before.restore()
+        save_fitted(request["fitted"], files=request["properties"].get("image_storage") == "FILES")
+        return summary
     finally:
         session.close()
         bpy.ops.preferences.addon_disable(module=EXTENSION)
+
+
+def _properties(request: Json) -> Json:
+    # The add-on would write the files beside the artist's .blend; they belong beside the result.
+    return {name: "PACKED" if name == "image_storage" else value for name, value in request["properties"].items()}
+
+
+def _press(button: Callable[[], object], request: Json) -> None:
+    """Call an operator. If it reports an error, Blender raises it with a prefix of its own."""
+    try:
+        button()
+    except RuntimeError as error:
+        cause = str(error).removeprefix("Error: ").strip()
+        unwrap = "" if request["unwrap"] or "nwrap" not in cause else "The option --unwrap does this before the fit."
+        raise DriveError(cause, unwrap) from error
 
 
 def install_extension(archives: list[str], backend_python: str) -> None:
@@ -118,42 +131,6 @@ def _is_for_this_blender(archive: str) -> bool:
         for key, default in (("blender_version_min", "0"), ("blender_version_max", "999"))
     )
     return lowest <= tuple(bpy.app.version) < beyond
-
-
-def _open_scene(request: Json) -> tuple[bpy.types.Scene, bpy.types.Object]:
-    """The scene and the object of the request; the object is selected and active."""
-    if request["blend"] is None:
-        target = build_demo_scene()
-        return bpy.context.scene, target
-    try:
-        bpy.ops.wm.open_mainfile(filepath=request["blend"], load_ui=False, use_scripts=False)
-    except RuntimeError as error:
-        raise DriveError(
-            f"Blender {bpy.app.version_string} cannot open {request['blend']}: {str(error).strip()}",
-            "Use a Blender at least as new as the one that saved the file.",
-        ) from error
-    name = request["object"]
-    scenes = [scene for scene in [bpy.context.scene, *bpy.data.scenes] if name in scene.objects]
-    if not scenes:
-        meshes = ", ".join(sorted(thing.name for thing in bpy.data.objects if thing.type == "MESH")) or "none"
-        raise DriveError(
-            f"There is no object {name!r} in {request['blend']}.",
-            f"Give one of its mesh objects to --object: {meshes}.",
-        )
-    scene = scenes[0]
-    bpy.context.window.scene = scene
-    layer = bpy.context.view_layer
-    target = scene.objects[name]
-    if target.name not in layer.objects:
-        raise DriveError(
-            f"The object {name!r} is not in the view layer {layer.name!r}.",
-            "Turn its collection on in the outliner and save the file.",
-        )
-    for other in layer.objects:
-        other.select_set(False)
-    target.select_set(True)
-    layer.objects.active = target
-    return scene, target
 
 
 def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:
@@ -186,21 +163,40 @@ def _progress(status: Any) -> Json:
     }
 
 
-def _summary(request: Json, scene: bpy.types.Scene, target: bpy.types.Object, result: Any) -> Json:
+def _summary(request: Json, target: bpy.types.Object, layer: bpy.types.ViewLayer, session: Any) -> Json:
+    result, scene = session.result, layer.id_data
     return {
         "scene": scene.name,
+        "view_layer": layer.name,
         "object": target.name,
         "material": result.material,
+        "sets": _sets(target, session.plans[0].sets, sorted(result.files)),
         "files": sorted(result.files),
         "metrics": result.metrics,
         "seconds": result.seconds,
         "held_out_views": [view.for_blender() for view in result.views if view.held_out],
-        "settings": _settings(scene),
-        "warnings": result.warnings,
+        "settings": _settings(scene) | {"image_storage": request["properties"].get("image_storage", "PACKED")},
+        "warnings": [*result.warnings, *result.notes],
         "relit_hdri": shipped_hdri(request["relit_hdri"]),
+        "fonts": str(Path(bpy.utils.system_resource("DATAFILES")) / "fonts"),
         "blender": bpy.app.version_string,
         "python": sys.version.split()[0],
     }
+
+
+def _sets(target: bpy.types.Object, sets: Any, files: list[str]) -> list[Json]:
+    """The sets of maps: what each is named after, its fitted material, its UDIM tile (0: none) and its files."""
+    return [
+        {
+            "name": map_set.name,
+            "material": target.material_slots[map_set.slots[0].slot_index].material.name,
+            "tile": map_set.tile,
+            "files": [
+                name for name in files if name.endswith(".png") and (len(sets) == 1 or name.startswith(f"{index}/"))
+            ],
+        }
+        for index, map_set in enumerate(sets)
+    ]
 
 
 def _settings(scene: bpy.types.Scene) -> Json:

@@ -63,7 +63,7 @@ def test_the_sheet_holds_every_view_and_map(views):
     original, fitted = disc((0.0, 0.8, 0.0)), disc((0.0, 0.0, 0.8))
     maps = {"one": np.full((16, 16, 3), (255, 0, 255), np.uint8), "two": np.full((99, 99, 3), (255, 255, 0), np.uint8)}
     comparison = Comparison("light", [original] * views, [fitted] * views, ["30.0 dB"] * views)
-    sheet = contact_sheet("title", "subtitle", [comparison, comparison], maps)
+    sheet = contact_sheet("title", "subtitle", [comparison, comparison], {"": maps})
     assert tuple(sheet[0, 0]) == PAGE
     greens = (sheet[..., 1] > 200) & (sheet[..., 0] < 50) & (sheet[..., 2] < 50)
     blues = (sheet[..., 2] > 200) & (sheet[..., 1] < 50) & (sheet[..., 0] < 50)
@@ -72,3 +72,30 @@ def test_the_sheet_holds_every_view_and_map(views):
         assert (areas(mask) > large).sum() == 2 * views
     for color in ((255, 0, 255), (255, 255, 0)):
         assert (sheet == color).all(axis=2).sum() > 200 * 200
+
+
+def colored(*colors: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    return {str(color): np.full((16, 16, 3), color, np.uint8) for color in colors}
+
+
+def test_every_set_of_maps_has_a_row_of_its_own():
+    sets = {"Red (0/)": colored((255, 0, 0), (0, 255, 0)), "Blue (1/)": colored((0, 0, 255), (255, 255, 0))}
+    sheet = contact_sheet("title", "subtitle", [], sets)
+    rows = {}
+    for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)):
+        found = np.flatnonzero((sheet == color).all(axis=2).any(axis=1))
+        assert found.size > 200, color
+        rows[color] = (found[0], found[-1])
+    assert rows[255, 0, 0] == rows[0, 255, 0]
+    assert rows[0, 0, 255] == rows[255, 255, 0]
+    assert rows[0, 0, 255][0] > rows[255, 0, 0][1]
+
+
+def test_warnings_are_lines_and_long_ones_go_on_in_the_next():
+    plain = contact_sheet("title", "subtitle", [], {})
+    short, long = ("Warning: it rains.", "Warning: " + "it rains and rains " * 20)
+    one, many = (contact_sheet("title", "subtitle", [], {}, [note]) for note in (short, long))
+    line = one.shape[0] - plain.shape[0]
+    assert line > 20
+    assert (many.shape[0] - plain.shape[0]) // line >= 3
+    assert one.shape[1] == many.shape[1] == plain.shape[1]

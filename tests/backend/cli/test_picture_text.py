@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import unicodedata
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from backend.cli import picture_text
-from backend.cli.picture_text import draw_text
+from backend.cli.picture_text import draw_text, use_fonts
 
 WHITE = (255, 255, 255)
 
@@ -46,12 +50,45 @@ def test_no_text_and_several_lines_do_no_harm():
 
 
 def test_letters_that_no_font_has_lose_their_accents(monkeypatch):
-    monkeypatch.setattr(picture_text, "_font_of_the_world", lambda _size: None)
+    monkeypatch.setattr(picture_text, "_fonts", ())
     assert np.array_equal(drawn("Café"), drawn("Cafe"))
 
 
-def test_a_font_of_the_system_draws_what_the_built_in_one_lacks():
-    if picture_text._font_of_the_world(20.0) is None:
-        pytest.skip("this system has none of the fonts")
-    assert not np.array_equal(drawn("é"), drawn("e"))
-    assert not np.array_equal(drawn("ß"), drawn("ñ"))
+def test_a_folder_of_fonts_that_is_not_there_does_no_harm(monkeypatch, tmp_path):
+    monkeypatch.setattr(picture_text, "_fonts", ())
+    use_fonts(tmp_path / "nothing")
+    assert drawn("HH").any()
+
+
+@pytest.fixture
+def fonts_of_blender(monkeypatch) -> Path:
+    """The fonts that Blender ships, in use for the test."""
+    spec = importlib.util.find_spec("bpy")
+    if spec is None:
+        pytest.skip("the Blender module bpy is not installed")
+    (folder,) = Path(spec.origin).parent.glob("*/datafiles/fonts")
+    monkeypatch.setattr(picture_text, "_fonts", ())
+    use_fonts(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Schlüsselgröße", "Καρέκλα", "Стул Ёж", "椅子オブジェクト", "椅子对象", "كرسي", "כיסא", "कुर्सी", "เก้าอี้", "Chair 2"],
+)
+def test_every_letter_of_a_name_has_a_glyph(fonts_of_blender, name):
+    """Boxes and question marks would be the same for all letters; so each must look different."""
+    letters = [letter for letter in dict.fromkeys(name) if unicodedata.category(letter)[0] == "L"]
+    pictures = [drawn(letter).tobytes() for letter in letters]
+    assert len(set(pictures)) == len(letters)
+    missing = {drawn(letter).tobytes() for letter in ("\U0010fffe", "?", "")}
+    assert not missing & set(pictures)
+    assert drawn(name).sum() > drawn(letters[0]).sum()
+
+
+def test_the_width_is_that_of_what_is_drawn(fonts_of_blender):
+    wide = np.zeros((60, 900, 3), np.uint8)
+    text = "Schlüssel 椅子 Стул"
+    draw_text(wide, text, 0, 40, 20.0, WHITE)
+    last = np.flatnonzero(wide.max(axis=(0, 2)) > 100)[-1]
+    assert last == pytest.approx(picture_text.text_width(text, 20.0), abs=4)
