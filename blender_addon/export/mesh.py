@@ -278,8 +278,7 @@ def local_mesh(
     Without a UV map all UVs are zero, and the tangents are any that are perpendicular to the normals.
     Raises RuntimeError if Blender cannot compute the tangents.
     """
-    # If a face's index has no slot, Blender shows the face with the last slot's material.
-    material = np.clip(reading.slots, 0, slot_count - 1)
+    material = reading.slots_within(slot_count)
     tile = np.zeros(len(material), dtype=np.int32)
     triangles = reading.triangles
     uv = np.zeros((len(mesh.loops), 2), dtype=np.float32) if reading.uv is None else reading.uv
@@ -315,6 +314,18 @@ def local_mesh(
     )
 
 
+def no_uv_map(scene_object: bpy.types.Object, uv_map: str | None = None) -> PbrFitError:
+    """The error that an evaluated object lacks a UV map, the one named or any."""
+    own = scene_object.data.uv_layers.active
+    missing = uv_map or (own.name if own is not None else None)
+    if missing is None:
+        return PbrFitError(f'"{scene_object.name}" has no UV map.', "Unwrap it: UV > Smart UV Project.")
+    return PbrFitError(
+        f'The modifiers of "{scene_object.name}" remove its UV map "{missing}".',
+        "Keep the UV map in the modifiers, or convert the object to a mesh and unwrap that.",
+    )
+
+
 def export_mesh(
     scene_object: bpy.types.Object,
     depsgraph: bpy.types.Depsgraph,
@@ -322,21 +333,18 @@ def export_mesh(
     tiled_slots: frozenset[int] = frozenset(),
     readings: Readings | None = None,
 ) -> MeshExport:
-    """Export `scene_object` as `depsgraph` evaluates it, with the UV map named, or its active one.
+    """Export `scene_object` as `depsgraph` evaluates it, with the UV map named, or the one to fit (`uv_map_to_fit`).
 
     Faces of `tiled_slots` are moved from their UDIM tile to the first one. readings: what was read of `depsgraph` already.
 
     A vertex stands for all corners with the same position, normal, tangent and UV, placed as `LocalMesh.placed` does.
     Raises PbrFitError if the tangents cannot be computed (the preflight finds the known causes before).
     """
-    uv_map = scene_object.data.uv_layers.active.name if uv_map is None else uv_map
     reading = (readings or Readings(depsgraph)).of(scene_object, uv_map)
     with evaluated_mesh(scene_object, depsgraph) as mesh:
-        if reading.uv is None:
-            raise PbrFitError(
-                f'The modifiers of "{scene_object.name}" remove its UV map "{uv_map}".',
-                "Keep the UV map in the modifiers, or apply them and unwrap the result.",
-            )
+        if reading.uv is None or reading.uv_map is None:
+            raise no_uv_map(scene_object, uv_map)
+        uv_map = reading.uv_map
         try:
             local = local_mesh(mesh, reading, uv_map, max(1, len(scene_object.material_slots)), tiled_slots)
         except RuntimeError as error:

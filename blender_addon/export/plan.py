@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..common.names import RECORD
-from .mesh import MeshExport, export_mesh
+from .mesh import MeshExport, export_mesh, no_uv_map
 from .mesh_reading import MeshReading, Readings, Scalar
 from .uv_layout import BORDER, FIRST_TILE, polygon_boxes, polygon_tiles, tile_numbers
 
@@ -103,25 +103,26 @@ def objects_of(plan: GroupPlan) -> dict[int, bpy.types.Object | None]:
 
 @dataclass(frozen=True)
 class UsedSlot:
-    """A slot that faces use. tiles: the UDIM tiles of its faces, or none if a face does not lie in one tile."""
+    """A slot that faces use. uv_map: the map of its object to fit; tiles: the UDIM tiles of its faces in it, or none if
+    a face does not lie in one tile."""
 
     scene_object: bpy.types.Object
     index: int
     material: bpy.types.Material | None
+    uv_map: str
     tiles: frozenset[int]
 
 
 def used_slots(scene_object: bpy.types.Object, readings: Readings) -> list[UsedSlot]:
     """The slots that faces of the evaluated object use, ascending. Raises PbrFitError if its UV map is missing."""
-    layer = scene_object.data.uv_layers.active
-    reading = readings.of(scene_object, layer.name) if layer is not None else None
-    if reading is None or reading.uv is None:
-        raise PbrFitError(f'"{scene_object.name}" has no UV map.', "Unwrap it: UV > Smart UV Project.")
+    reading = readings.of(scene_object)
+    if reading.uv is None or reading.uv_map is None:
+        raise no_uv_map(scene_object)
     slots = scene_object.material_slots
-    indices = np.clip(reading.slots, 0, max(1, len(slots)) - 1)
-    tiles = slot_tiles(reading.uv, reading, indices)
+    tiles = slot_tiles(reading.uv, reading, reading.slots_within(len(slots)))
     return [
-        UsedSlot(scene_object, index, slots[index].material if len(slots) else None, tiles[index]) for index in tiles
+        UsedSlot(scene_object, index, slots[index].material if len(slots) else None, reading.uv_map, tiles[index])
+        for index in tiles
     ]
 
 
@@ -209,7 +210,7 @@ def group_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> Group
     sets: list[MapSet] = []
     for owner, owned in by_owner.items():
         uses = tuple(SlotUse(slot.scene_object.session_uid, slot.index) for slot in owned)
-        uv_maps = {slot.scene_object.session_uid: slot.scene_object.data.uv_layers.active.name for slot in owned}
+        uv_maps = {slot.scene_object.session_uid: slot.uv_map for slot in owned}
         tiles = tiles_of(owned) if use_udim else (0,)
         sets += [MapSet(set_name(owner), uses, uv_maps, tile) for tile in tiles]
     if len(sets) > MOST_SETS:
@@ -254,9 +255,10 @@ def export_group(
     sets: list[NDArray[np.int32]] = []
     vertices = materials = 0
     objects = objects_of(plan)
+    present = {item.session_uid for item in context.view_layer.objects}
     for use in plan.objects:
         scene_object = objects[use.uid]
-        if scene_object is None or scene_object.name not in context.view_layer.objects:
+        if scene_object is None or use.uid not in present:
             raise PbrFitError(f'The object "{use.name}" is gone.', "Select what to fit, and start again.")
         part = export_part(plan, scene_object, depsgraph, readings)
         sets.append(triangle_sets(plan, use.uid, part))

@@ -13,8 +13,9 @@ WARNING = "WARNING"
 class Finding:
     """Something that stops a fit (ERROR) or may spoil it (WARNING).
 
-    cause, cure: sentences; fix: the identifier of the operator that fixes it with one click, or empty; target: the name
-    of the object that it is about, or empty for all objects to fit; quick: whether a quick check finds it too.
+    cause, cure: sentences; fix: the identifier of the operator that fixes it with one click, or empty; target: the full
+    name (`name_full`, with the library's) of the object that it is about, or empty for all objects to fit; quick:
+    whether a quick check finds it too.
     """
 
     level: str

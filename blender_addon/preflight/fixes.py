@@ -4,92 +4,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import bpy
-import numpy as np
 from bpy.props import StringProperty
 
 from ..common.errors import PbrFitError
 from ..common.node_layout import build_world_nodes
-from ..common.node_trees import images_of, tree_of
 from ..common.package import ADDON
+from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
 from . import checks
-
-UV_MAP = "PBRfit"
-MARGIN_TEXELS = 4.0
-ISLAND_ANGLE = np.radians(66.0)
-ELEMENTS = ("vertices", "edges", "polygons")
-
-
-@contextmanager
-def alone(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
-    """Switch to Object Mode with only `objects` selected and the first one active; afterwards restore mode and selection."""
-    layer = context.view_layer
-    active = layer.objects.active
-    mode = active.mode if active is not None else "OBJECT"
-    if mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
-    selected = [item for item in layer.objects if item.select_get(view_layer=layer)]
-    try:
-        select(layer, objects, objects[0])
-        yield
-    finally:
-        select(layer, selected, active)
-        if mode != "OBJECT":
-            bpy.ops.object.mode_set(mode=mode)
-
-
-def select(layer: bpy.types.ViewLayer, objects: list[bpy.types.Object], active: bpy.types.Object | None) -> None:
-    """Select exactly these objects, and make one of them active."""
-    for item in layer.objects:
-        item.select_set(item in objects, view_layer=layer)
-    layer.objects.active = active
-
-
-@contextmanager
-def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
-    """Show and select every face; afterwards restore what was hidden and selected."""
-    kept = {}
-    for name in ELEMENTS:
-        elements = getattr(mesh, name)
-        for attribute, value in (("select", True), ("hide", False)):
-            states = np.empty(len(elements), dtype=bool)
-            elements.foreach_get(attribute, states)
-            kept[name, attribute] = states
-            elements.foreach_set(attribute, np.full(len(elements), value))
-    try:
-        yield
-    finally:
-        for (name, attribute), states in kept.items():
-            getattr(mesh, name).foreach_set(attribute, states)
-
-
-def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
-    """Unwrap all faces of the objects with Smart UV Project, side by side in one square, into a new UV map of each.
-
-    The new map becomes the active one. Materials still read the same map by default, so nothing looks different.
-    Raises PbrFitError if a mesh has no room for another UV map.
-    """
-    meshes = list(dict.fromkeys(item.data for item in objects))
-    full = next((mesh for mesh in meshes if len(mesh.uv_layers) >= 8), None)
-    if full is not None:
-        raise PbrFitError(f'The mesh "{full.name}" has eight UV maps, the most that Blender allows.', "Remove one.")
-    with alone(context, objects):
-        for mesh in meshes:
-            shown = next((layer.name for layer in mesh.uv_layers if layer.active_render), None)
-            mesh.uv_layers.active = mesh.uv_layers.new(name=UV_MAP, do_init=False)
-            if shown is not None:
-                mesh.uv_layers[shown].active_render = True
-        with ExitStack() as selections:
-            for mesh in meshes:
-                selections.enter_context(all_faces_selected(mesh))
-            bpy.ops.object.mode_set(mode="EDIT")
-            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
-            margin = MARGIN_TEXELS / resolution
-            bpy.ops.uv.smart_project(angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION")
+from .images import image_uses
+from .making_local import make_local
+from .objects import CONVERTIBLE
+from .unwrapping import alone, unwrap
 
 
 class Fix:
@@ -111,7 +39,7 @@ class Fix:
 
     def execute(self: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
         """Fix it, or report why not."""
-        objects = [item for item in target_objects(context) if self.target in {"", item.name}]
+        objects = [item for item in target_objects(context) if self.target in {"", item.name_full}]
         if not objects:
             self.report({"ERROR"}, f'"{self.target}" is not selected any more')
             return {"CANCELLED"}
@@ -135,6 +63,11 @@ class Fix:
 def names(objects: list[bpy.types.Object]) -> str:
     """The objects' names in quotes."""
     return ", ".join(f'"{item.name}"' for item in objects)
+
+
+def uv_map_shown(scene_object: bpy.types.Object, context: bpy.types.Context) -> str:
+    """The UV map that a fit of the evaluated object uses, or empty."""
+    return Readings(context.evaluated_depsgraph_get()).of(scene_object).uv_map or ""
 
 
 class PBRFIT_OT_check(bpy.types.Operator):
@@ -265,16 +198,8 @@ class PBRFIT_OT_make_local(Fix, bpy.types.Operator):
 
     def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Make them local."""
-        for name in [item.name for item in objects]:
-            context.view_layer.objects[name].make_local()
-            found = context.view_layer.objects[name]
-            found.data.make_local()
-            if found.library is not None or found.data.library is not None:
-                raise PbrFitError(
-                    f'"{name}" stays linked, because its collection is linked.',
-                    "Use Object > Relations > Make Local > All, or fit it in its own file.",
-                )
-        return "The object is part of this file"
+        done = [make_local(context, item) for item in objects if item.library is not None]
+        return f"{names(done)}: part of this file now"
 
 
 class PBRFIT_OT_convert_to_mesh(Fix, bpy.types.Operator):
@@ -284,10 +209,19 @@ class PBRFIT_OT_convert_to_mesh(Fix, bpy.types.Operator):
     bl_label = "Convert to Mesh"
 
     def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
-        """Convert those that can be."""
-        objects = [item for item in objects if item.type in checks.CONVERTIBLE]
+        """Convert those that can be: what is no mesh, and meshes with modifiers, which they apply."""
+        objects = [item for item in objects if item.type in CONVERTIBLE or (item.type == "MESH" and item.modifiers)]
+        if not objects:
+            raise PbrFitError("Nothing selected can be converted.", "Select a curve, a text or a mesh with modifiers.")
+        shown = {item: uv_map_shown(item, context) for item in objects if item.type == "MESH"}
+        for item in shown:
+            if item.data.users > 1 or not item.data.is_editable:  # Blender would change the others' mesh too
+                item.data = item.data.copy()
         with alone(context, objects):
             bpy.ops.object.convert(target="MESH")
+        for item, uv_map in shown.items():
+            if uv_map in item.data.uv_layers:
+                item.data.uv_layers.active = item.data.uv_layers[uv_map]
         return f"{names(objects)}: converted to a mesh"
 
 
@@ -299,8 +233,10 @@ class PBRFIT_OT_pack_images(Fix, bpy.types.Operator):
 
     def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Pack them."""
-        owners = [slot.material for item in objects for slot in item.material_slots] + [context.scene.world]
-        images = dict.fromkeys(image for owner in owners for image in images_of(tree_of(owner)) if image.is_dirty)
+        readings = Readings(context.evaluated_depsgraph_get())
+        meshes = [item for item in objects if item.type == "MESH"]
+        uses = image_uses(context.scene, meshes, readings)
+        images = dict.fromkeys(use.image for use in uses if use.image.is_dirty)
         for image in images:
             image.pack()
         return f"Packed {len(images)} images"

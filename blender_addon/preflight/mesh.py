@@ -10,10 +10,12 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..export.mesh_reading import Readings
+from ..export.mesh import no_uv_map
+from ..export.mesh_reading import MeshReading, Readings
 from ..export.plan import GroupPlan, MapSet
 from ..export.uv_layout import BLOCK, BORDER, find_overlap
 from .finding import ERROR, WARNING, Finding
+from .modifiers import can_make_uv_map, maker_of_materials, modifier_with
 
 SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
@@ -42,11 +44,11 @@ def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Deps
     if lengths.min() <= 0.0 or abs(np.linalg.det(linear)) < SMALLEST_RELATIVE_VOLUME * lengths.max() ** 3:
         cause = f'"{name}" is scaled to zero, so it has no volume and no surface.'
         cure = "Give it a scale other than zero on every axis (Alt S clears the scale)."
-        yield Finding(ERROR, cause, cure, "pbrfit.clear_scale", name)
+        yield Finding(ERROR, cause, cure, "pbrfit.clear_scale", scene_object.name_full)
     elif lengths.max() > 1.001 * lengths.min():
         cause = f'"{name}" is scaled differently along its axes, which distorts normal maps.'
         cure = "Apply the scale (Object > Apply > Scale) if a normal map is fitted."
-        yield Finding(WARNING, cause, cure, "pbrfit.apply_scale", name)
+        yield Finding(WARNING, cause, cure, "pbrfit.apply_scale", scene_object.name_full)
 
 
 class MeshCheck:
@@ -61,31 +63,40 @@ class MeshCheck:
     def findings(self) -> Iterator[Finding]:
         """Faces, finite vertices, materials, and a UV map that covers something."""
         name = self._object.name
-        uv_map = self._object.data.uv_layers.active.name
-        reading = self._readings.of(self._object, uv_map)
+        reading = self._readings.of(self._object)
         if not len(reading.totals):
             cure = "Select an object with faces, or check which modifier removes them."
             yield Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
             return
-        if reading.uv is None:
-            cure = "Keep the UV map in the modifiers, or apply them and unwrap the result."
-            yield Finding(ERROR, f'The modifiers of "{name}" remove its UV map "{uv_map}".', cure)
+        if reading.uv is None or reading.uv_map is None:
+            yield self._uv_map_finding()
             return
+        own = self._object.data.uv_layers.active
+        if own is not None and own.name != reading.uv_map:
+            cause = f'The modifiers of "{name}" remove its UV map "{own.name}".'
+            yield Finding(WARNING, cause, f'The fit uses their UV map "{reading.uv_map}".')
         yield from self._shape_findings(reading.positions, reading.has_area)
-        own = [slot.material.name if slot.material is not None else None for slot in self._object.material_slots]
-        shown = list(reading.shown)
-        if shown != own[: len(shown)] and any(item is not None for item in shown):
-            cure = "Apply the modifier that sets the materials (Geometry Nodes: Set Material) first."
-            yield Finding(ERROR, f'The modifiers of "{name}" set its materials, not its slots.', cure)
+        own_materials = tuple(slot.material for slot in self._object.material_slots)
+        yield from material_findings(self._object, self._readings.materials_of(self._object), own_materials, reading)
         corners = triangle_uvs(reading.uv, reading.triangles)
-        yield from uv_findings(name, uv_map, reading.uv, corners)
-        slots = np.clip(reading.slots, 0, max(1, len(own)) - 1)
-        yield from self._slot_findings(slots, own)
+        yield from uv_findings(self._object, reading.uv_map, reading.uv, corners)
+        slots = reading.slots_within(len(own_materials))
+        yield from self._slot_findings(slots, own_materials)
         if self._settings.use_normal and reading.totals.max() > 4:
             cause = f'{(reading.totals > 4).sum()} faces of "{name}" have more than four corners.'
             cure = "Programs split such faces differently, which shows in normal maps: triangulate them."
-            yield Finding(WARNING, cause, cure, "pbrfit.triangulate", name)
+            yield Finding(WARNING, cause, cure, "pbrfit.triangulate", self._object.name_full)
         self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
+
+    def _uv_map_finding(self) -> Finding:
+        """The evaluated mesh has no UV map: unwrapping helps only where the faces are those of the object's own mesh."""
+        error = no_uv_map(self._object)
+        if self._object.data.uv_layers.active is None and not can_make_uv_map(self._object):
+            return Finding(ERROR, error.cause, error.cure, "pbrfit.unwrap", self._object.name_full)
+        cure = error.cure
+        if self._object.data.uv_layers.active is None:
+            cure = "Store one in the modifiers (a 2D Vector on the Face Corner), or convert to a mesh and unwrap that."
+        return Finding(ERROR, error.cause, cure, "pbrfit.convert_to_mesh", self._object.name_full)
 
     def _shape_findings(self, positions: NDArray[np.float32], has_area: bool) -> Iterator[Finding]:
         name = self._object.name
@@ -98,7 +109,7 @@ class MeshCheck:
         elif not has_area:
             yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
 
-    def _slot_findings(self, slots: NDArray[np.int32], own: list[str | None]) -> Iterator[Finding]:
+    def _slot_findings(self, slots: NDArray[np.int32], own: tuple[bpy.types.Material | None, ...]) -> Iterator[Finding]:
         empty = [index for index, material in enumerate(own) if material is None]
         faces = int(np.isin(slots, empty).sum()) if empty else 0
         if faces == 0:
@@ -120,19 +131,55 @@ def triangle_uvs(uv: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArr
     return uv.view(np.int64)[:, 0][triangles].view(np.float32).reshape(-1, 3, 2)  # faster as one number for each pair
 
 
-def uv_findings(name: str, uv_map: str, uv: NDArray[np.float32], corners: NDArray[np.float32]) -> Iterator[Finding]:
+def material_findings(
+    scene_object: bpy.types.Object,
+    shown: tuple[bpy.types.Material | None, ...],
+    own: tuple[bpy.types.Material | None, ...],
+    reading: MeshReading,
+) -> Iterator[Finding]:
+    """Whether faces show the materials of the object's own slots, where the fitted ones go.
+
+    shown: the materials of the evaluated object, by the index of a face; own: those of its slots.
+    """
+    name, target = scene_object.name, scene_object.name_full
+    convert = "Convert the object to a mesh, which moves them into its slots (Object > Convert > Mesh)."
+    indices = reading.slots_within(len(shown))
+    for index in np.flatnonzero(np.bincount(indices)):
+        material = shown[index] if shown else None
+        # A slot beyond the last one is the last one, but only if there is none for it on the evaluated mesh either.
+        has_slot = index < len(own) or (len(own) == 0 and material is None)
+        if has_slot and material == (own[index] if own else None):
+            continue
+        modifier = maker_of_materials(scene_object, material)
+        subject = f'The modifier "{modifier.name}" of "{name}"' if modifier is not None else f'A modifier of "{name}"'
+        gives = f'gives it the material "{material.name}"' if material is not None else "makes faces without a material"
+        cause = f"{subject} {gives} in place of its slots, where the fitted one goes."
+        yield Finding(ERROR, cause, convert, "pbrfit.convert_to_mesh", target)
+        return
+    for material in dict.fromkeys(item for item in own if item is not None):
+        modifier = modifier_with(scene_object, material)
+        if modifier is not None and material in shown:
+            cause = f'The modifier "{modifier.name}" of "{name}" itself names the material "{material.name}".'
+            cure = "It may go on showing that one in place of the fitted one in the slot. " + convert
+            yield Finding(WARNING, cause, cure, "pbrfit.convert_to_mesh", target)
+
+
+def uv_findings(
+    scene_object: bpy.types.Object, uv_map: str, uv: NDArray[np.float32], corners: NDArray[np.float32]
+) -> Iterator[Finding]:
     """Whether UVs [C, 2] are finite, and those at the corners of triangles [T, 3, 2] have an area."""
+    name, target = scene_object.name, scene_object.name_full
     if not np.isfinite(uv).all():
         cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
-        yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", name)
+        yield Finding(ERROR, cause, "Unwrap again.", "pbrfit.unwrap", target)
         return
     flat = float((uv_areas(corners) < SMALLEST_UV_AREA).mean())
     if flat == 1.0:
         cause = f'All faces of "{name}" have no area in its UV map "{uv_map}".'
-        yield Finding(ERROR, cause, "Unwrap it.", "pbrfit.unwrap", name)
+        yield Finding(ERROR, cause, "Unwrap it.", "pbrfit.unwrap", target)
     elif flat > TOLERATED_FLAT_SHARE:
         cause = f'{flat:.0%} of the triangles of "{name}" have no area in its UV map.'
-        yield Finding(WARNING, cause, "Unwrap these faces, or they get one color each.", "pbrfit.unwrap", name)
+        yield Finding(WARNING, cause, "Unwrap these faces, or they get one color each.", "pbrfit.unwrap", target)
 
 
 def uv_areas(corners: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -205,5 +252,5 @@ def overlap_finding(map_set: MapSet, share: float, owners: list[bpy.types.Object
 
 
 def one_name(owners: list[bpy.types.Object]) -> str:
-    """The name of the only object, or empty if there are several."""
-    return owners[0].name if len(owners) == 1 else ""
+    """The full name of the only object, or empty if there are several."""
+    return owners[0].name_full if len(owners) == 1 else ""

@@ -6,7 +6,7 @@ import math
 import os
 
 import pytest
-from support.blender.scenes import add_cube, hdri_world, paint, ready_cube, snapshot, use_nodes
+from support.blender.scenes import add_cube, hdri_world, paint, ready_cube, show_image, snapshot, use_nodes
 
 bpy = pytest.importorskip("bpy")
 
@@ -153,9 +153,14 @@ def test_missing_image_in_a_group_of_the_material(addon, tmp_path) -> None:
     image.source = "FILE"
     (tmp_path / "logo.png").unlink()
     group = bpy.data.node_groups.new("Decal", "ShaderNodeTree")
-    group.nodes.new("ShaderNodeTexImage").image = image
+    group.interface.new_socket("Color", in_out="OUTPUT", socket_type="NodeSocketColor")
+    texture, end = group.nodes.new("ShaderNodeTexImage"), group.nodes.new("NodeGroupOutput")
+    texture.image = image
+    group.links.new(texture.outputs["Color"], end.inputs[0])
     tree = scene_object.active_material.node_tree
-    tree.nodes.new("ShaderNodeGroup").node_tree = group
+    node = tree.nodes.new("ShaderNodeGroup")
+    node.node_tree = group
+    tree.links.new(node.outputs[0], tree.nodes["Principled BSDF"].inputs["Base Color"])
     said = refusal(addon)
     assert 'The image "Logo" of the material "Paint" has no file' in said
 
@@ -163,7 +168,7 @@ def test_missing_image_in_a_group_of_the_material(addon, tmp_path) -> None:
 def test_unsaved_image(addon) -> None:
     scene_object = ready_cube()
     image = bpy.data.images.new("Sketch", 4, 4)
-    scene_object.active_material.node_tree.nodes.new("ShaderNodeTexImage").image = image
+    show_image(scene_object.active_material, image)
     image.pixels[0] = 0.5
     assert image.is_dirty
     said = refusal(addon)
@@ -232,7 +237,9 @@ def test_materials_set_by_a_modifier(addon) -> None:
     group.links.new(start.outputs[0], setter.inputs["Geometry"])
     group.links.new(setter.outputs[0], output.inputs[0])
     scene_object.modifiers.new("Repaint", "NODES").node_group = group
-    assert "set its materials, not its slots" in refusal(addon)
+    said = refusal(addon)
+    assert 'The modifier "Repaint" of "Cube" gives it the material "Other" in place of its slots' in said
+    assert "Convert" in said
 
 
 def test_remote_backend_needs_online_access(addon) -> None:

@@ -28,6 +28,15 @@ def paint(scene_object: bpy.types.Object, name: str = "Paint") -> bpy.types.Mate
     return material
 
 
+def show_image(material: bpy.types.Material, image: bpy.types.Image) -> bpy.types.Node:
+    """Make an image the base color of a material; returns its node."""
+    tree = material.node_tree
+    node = tree.nodes.new("ShaderNodeTexImage")
+    node.image = image
+    tree.links.new(node.outputs["Color"], tree.nodes["Principled BSDF"].inputs["Base Color"])
+    return node
+
+
 def shipped_hdri(name: str = "forest") -> str:
     """One of Blender's own environment images."""
     folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")

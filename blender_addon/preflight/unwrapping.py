@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Unwrap objects into a new UV map for a fit; where that fails, nothing of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import bpy
+import numpy as np
+
+from ..common.errors import PbrFitError
+
+UV_MAP = "PBRfit"
+MARGIN_TEXELS = 4.0
+MOST_UV_MAPS = 8
+ISLAND_ANGLE = np.radians(66.0)
+ELEMENTS = ("vertices", "edges", "polygons")
+
+
+@contextmanager
+def alone(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Switch to Object Mode with only `objects` selected and the first one active; afterwards restore mode and selection."""
+    layer = context.view_layer
+    active = layer.objects.active
+    mode = active.mode if active is not None else "OBJECT"
+    if mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    selected = [item for item in layer.objects if item.select_get(view_layer=layer)]
+    try:
+        select(layer, objects, objects[0])
+        yield
+    finally:
+        select(layer, selected, active)
+        if mode != "OBJECT":
+            bpy.ops.object.mode_set(mode=mode)
+
+
+def select(layer: bpy.types.ViewLayer, objects: list[bpy.types.Object], active: bpy.types.Object | None) -> None:
+    """Select exactly these objects, and make one of them active."""
+    for item in layer.objects:
+        item.select_set(item in objects, view_layer=layer)
+    layer.objects.active = active
+
+
+@contextmanager
+def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
+    """Show and select every face; afterwards restore what was hidden and selected."""
+    kept = {}
+    for name in ELEMENTS:
+        elements = getattr(mesh, name)
+        for attribute, value in (("select", True), ("hide", False)):
+            states = np.empty(len(elements), dtype=bool)
+            elements.foreach_get(attribute, states)
+            kept[name, attribute] = states
+            elements.foreach_set(attribute, np.full(len(elements), value))
+    try:
+        yield
+    finally:
+        for (name, attribute), states in kept.items():
+            getattr(mesh, name).foreach_set(attribute, states)
+
+
+def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
+    """Unwrap all faces of the objects with Smart UV Project, side by side in one square, into a new UV map of each.
+
+    The new map becomes the active one. Materials still read the same map by default, so nothing looks different.
+    Raises PbrFitError if a mesh has no room for another UV map, has no faces or cannot be changed; RuntimeError as
+    Blender's operators do. The meshes are as before then.
+    """
+    for item in objects:
+        check_unwrappable(item)
+    meshes = list(dict.fromkeys(item.data for item in objects))
+    with alone(context, objects), ExitStack() as undo:
+        for mesh in meshes:
+            undo.callback(remove_uv_map, mesh, *add_uv_map(mesh))
+        with ExitStack() as selections:
+            for mesh in meshes:
+                selections.enter_context(all_faces_selected(mesh))
+            bpy.ops.object.mode_set(mode="EDIT")
+            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
+            margin = MARGIN_TEXELS / resolution
+            done = bpy.ops.uv.smart_project(angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION")
+        if done != {"FINISHED"}:
+            raise PbrFitError("Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project.")
+        undo.pop_all()
+
+
+def check_unwrappable(scene_object: bpy.types.Object) -> None:
+    """Raise PbrFitError if the object's own mesh cannot be unwrapped."""
+    mesh = scene_object.data
+    if not mesh.is_editable:
+        library = f"from {mesh.library.filepath}" if mesh.library is not None else "elsewhere"
+        cause = f'The mesh of "{scene_object.name}" is linked {library}, so it cannot be unwrapped here.'
+        raise PbrFitError(cause, "Unwrap it in its own file, or make it local.")
+    if not mesh.polygons:
+        cause = f'The mesh of "{scene_object.name}" has no faces of its own to unwrap: its modifiers make them.'
+        raise PbrFitError(cause, "Convert the object to a mesh first (Object > Convert > Mesh).")
+    if len(mesh.uv_layers) >= MOST_UV_MAPS:
+        raise PbrFitError(f'The mesh "{mesh.name}" has eight UV maps, the most that Blender allows.', "Remove one.")
+
+
+def add_uv_map(mesh: bpy.types.Mesh) -> tuple[str, str | None]:
+    """Add a UV map to a mesh and make it active, but not the one that materials read; returns its name and the name of
+    the one that was active before."""
+    before = mesh.uv_layers.active.name if mesh.uv_layers.active is not None else None
+    shown = next((layer.name for layer in mesh.uv_layers if layer.active_render), None)
+    added = mesh.uv_layers.new(name=UV_MAP, do_init=False)
+    mesh.uv_layers.active = added
+    name = str(added.name)
+    if shown is not None:
+        mesh.uv_layers[shown].active_render = True
+    return name, before
+
+
+def remove_uv_map(mesh: bpy.types.Mesh, name: str, before: str | None) -> None:
+    """Undo `add_uv_map`."""
+    if name in mesh.uv_layers:
+        mesh.uv_layers.remove(mesh.uv_layers[name])
+    if before is not None and before in mesh.uv_layers:
+        mesh.uv_layers.active = mesh.uv_layers[before]
