@@ -127,7 +127,150 @@ def plain_world(colour: tuple[float, float, float]) -> bpy.types.World:
     return world
 
 
-SCENES = {scene.__name__: scene for scene in (board, subdivided, hdri, camera_ray_world)}
+def plain_board(name: str, material: bpy.types.Material, half: float = 1.0, y: float = 0.0) -> bpy.types.Object:
+    """A square in the plane y that faces -Y, from -half to half."""
+    corners = [(-half, y, -half), (half, y, -half), (half, y, half), (-half, y, half)]
+    thing = add_mesh(name, corners, [(0, 1, 2, 3)])
+    thing.data.materials.append(material)
+    return thing
+
+
+def geometry_nodes(thing: bpy.types.Object) -> tuple[bpy.types.NodeTree, bpy.types.Node, bpy.types.Node]:
+    """A new tree as a modifier of the object; also its input and its output, which are not linked yet."""
+    tree = bpy.data.node_groups.new("Geometry", "GeometryNodeTree")
+    tree.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
+    tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    thing.modifiers.new("Geometry", "NODES").node_group = tree
+    return tree, tree.nodes.new("NodeGroupInput"), tree.nodes.new("NodeGroupOutput")
+
+
+def scene_property(_folder: Path) -> None:
+    """A board that shines in the color of a custom property of the scene, linear (0.1, 0.25, 0.5), on another layer."""
+    material = emission("Tint", (1.0, 0.0, 1.0))
+    attribute = material.node_tree.nodes.new("ShaderNodeAttribute")
+    attribute.attribute_type, attribute.attribute_name = "VIEW_LAYER", "tint"
+    shine = next(node for node in material.node_tree.nodes if node.type == "EMISSION")
+    material.node_tree.links.new(attribute.outputs["Color"], shine.inputs["Color"])
+    plain_board("Board", material)
+    bpy.context.scene["tint"] = [1.0, 1.0, 0.0]  # a property of the view layer comes before it
+    bpy.context.scene.view_layers.new("Second")["tint"] = [0.1, 0.25, 0.5]
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def scene_time(_folder: Path) -> None:
+    """A board that geometry nodes scale by the seconds of the scene: 2 at frame 120 of 60 a second."""
+    tree, start, end = geometry_nodes(plain_board("Board", emission("White", (1.0, 1.0, 1.0))))
+    time, move = tree.nodes.new("GeometryNodeInputSceneTime"), tree.nodes.new("GeometryNodeTransform")
+    tree.links.new(start.outputs[0], move.inputs["Geometry"])
+    tree.links.new(time.outputs["Seconds"], move.inputs["Scale"])
+    tree.links.new(move.outputs[0], end.inputs[0])
+    bpy.context.scene.render.fps = 60
+    bpy.context.scene.frame_set(120)
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def active_camera(_folder: Path) -> None:
+    """A board that geometry nodes move to the height of the scene's camera, 0.5; its lower half leaves z = -0.5 to 1.5."""
+    tree, start, end = geometry_nodes(plain_board("Board", emission("White", (1.0, 1.0, 1.0))))
+    camera, info = tree.nodes.new("GeometryNodeInputActiveCamera"), tree.nodes.new("GeometryNodeObjectInfo")
+    move = tree.nodes.new("GeometryNodeTransform")
+    tree.links.new(camera.outputs[0], info.inputs["Object"])
+    tree.links.new(start.outputs[0], move.inputs["Geometry"])
+    tree.links.new(info.outputs["Location"], move.inputs["Translation"])
+    tree.links.new(move.outputs[0], end.inputs[0])
+    thing = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    thing.location = (0.0, 0.0, 0.5)
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.scene.camera = thing
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def simplified(_folder: Path) -> None:
+    """A cube that a render rounds off, and that simplify leaves a cube in the viewport."""
+    subdivided(_folder)
+    render = bpy.context.scene.render
+    render.use_simplify, render.simplify_subdivision, render.simplify_subdivision_render = True, 0, 3
+    bpy.data.objects["Cube"].modifiers[0].levels = 3
+
+
+def hairy(_folder: Path) -> None:
+    """A black board that faces up, from -1 to 1 at z = 0, with green hair above it, 1 long."""
+    material = emission("Black", (0.0, 0.0, 0.0))
+    thing = add_mesh("Board", [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], [(0, 1, 2, 3)])
+    thing.data.materials.append(material)
+    thing.data.materials.append(emission("Green", (0.0, 1.0, 0.0)))
+    hair = thing.modifiers.new("Hair", "PARTICLE_SYSTEM").particle_system.settings
+    hair.type, hair.count, hair.hair_length, hair.material = "HAIR", 2000, 1.0, 2
+    hair.root_radius = hair.tip_radius = 5.0
+    bpy.context.view_layer.update()
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def instancing(_folder: Path) -> None:
+    """A red board, from -1 to 1, that geometry nodes show together with a collection: a green board from 1 to 3 in x.
+
+    The collection is in the scene, at another place, and hides nothing.
+    """
+    board = plain_board("Board", emission("Red", (1.0, 0.0, 0.0)))
+    source = plain_board("Source", emission("Green", (0.0, 1.0, 0.0)))
+    source.location = (2.0, 0.0, 0.0)
+    collection = bpy.data.collections.new("Sources")
+    bpy.context.scene.collection.children.link(collection)
+    collection.objects.link(source)
+    bpy.context.scene.collection.objects.unlink(source)
+    tree, start, end = geometry_nodes(board)
+    info, both = tree.nodes.new("GeometryNodeCollectionInfo"), tree.nodes.new("GeometryNodeJoinGeometry")
+    info.inputs[0].default_value = collection
+    tree.links.new(start.outputs[0], both.inputs[0])
+    tree.links.new(info.outputs[0], both.inputs[0])
+    tree.links.new(both.outputs[0], end.inputs[0])
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def obstructed(_folder: Path) -> None:
+    """The board with all that may come between: settings, and animation and drivers that set them back."""
+    board(_folder)
+    scene, thing, wall = bpy.context.scene, bpy.data.objects["Board"], bpy.data.objects["Wall"]
+    thing.driver_add("hide_render").driver.expression = "1"
+    thing.is_holdout = True
+    wall.hide_render = True
+    wall.keyframe_insert("hide_render", frame=0)
+    wall.hide_render = False
+    wall.keyframe_insert("hide_render", frame=1)
+    scene.cycles.film_exposure = 5.0
+    scene.cycles.keyframe_insert("film_exposure", frame=1)
+    scene.render.resolution_percentage = 30
+    scene.render.pixel_aspect_x = 2.0
+    scene.render.use_crop_to_border = True
+    scene.render.use_multiview = True
+    scene.render.use_stamp = True
+    scene.render.use_motion_blur = True
+    scene.view_layers[0].material_override = emission("Override", (1.0, 1.0, 1.0))
+    scene.view_layers[0].samples = 1
+    hidden = bpy.data.collections.new("Hidden")
+    scene.collection.children.link(hidden)
+    hidden.objects.link(thing)
+    scene.collection.objects.unlink(thing)
+    hidden.hide_render = True
+    scene.view_layers[0].layer_collection.children["Hidden"].holdout = True
+
+
+SCENES = {
+    scene.__name__: scene
+    for scene in (
+        board,
+        subdivided,
+        hdri,
+        camera_ray_world,
+        scene_property,
+        scene_time,
+        active_camera,
+        simplified,
+        hairy,
+        instancing,
+        obstructed,
+    )
+}
 
 if __name__ == "__main__":
     name, target = sys.argv[1], Path(sys.argv[2])
