@@ -115,6 +115,18 @@ def addon(installed_extension: str):
     bpy.ops.wm.read_factory_settings(use_empty=True)
 
 
+@pytest.fixture(params=["", "ACEScg"])
+def colors(addon: Addon, request: pytest.FixtureRequest) -> Addon:
+    """The add-on, in a file with the working space of Blender's configuration, or (from Blender 5 on) with another one."""
+    import bpy
+
+    if request.param:
+        if not hasattr(bpy.data, "colorspace"):
+            pytest.skip("this Blender's files have no working space")
+        bpy.ops.wm.set_working_color_space(working_space=request.param)
+    return addon
+
+
 @pytest.fixture
 def files() -> dict[str, bytes]:
     """Result files of one set of maps."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.axes import rotate_to_blender
+from ...common.color_spaces import to_scene_linear
 from ...common.errors import PbrFitError
 from ...references.stage import world_of
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
@@ -164,7 +165,7 @@ def pass_of(item: Pass, frames: list[NDArray[Any]]) -> NDArray[Any]:
         return rotate_to_blender(values)
     if item is ORM:
         return np.concatenate([frame[..., :1] for frame in frames], axis=-1)
-    return frames[0]
+    return np.concatenate([to_scene_linear(frames[0][..., :3]), frames[0][..., 3:]], axis=-1)
 
 
 def write_result(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.color import linear_from_srgb
+from ...common.color_spaces import to_scene_linear
 from ..scene.collector import PreviewCollector
-from ..scene.images import image_pixels
+from ..scene.images import SCENE_LINEAR, image_pixels, rec709_pixels
 from ..scene.scene import NEUTRAL, Look, Texture
 
 SUPERSAMPLING = 2
@@ -32,13 +33,14 @@ def render_icon(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) 
     result = engine.begin_result(0, 0, width, height)
     try:
         image = ball(look, width, height)[::-1]
+        image[..., :3] = to_scene_linear(image[..., :3])
         result.layers[0].passes["Combined"].rect.foreach_set(np.ascontiguousarray(image, np.float32).reshape(-1))
     finally:
         engine.end_result(result)
 
 
 def ball(look: Look, width: int, height: int) -> NDArray[np.float32]:
-    """A ball with a look, float32 [h, w, 4], linear, premultiplied, row 0 at the top."""
+    """A ball with a look, float32 [h, w, 4], linear Rec.709, premultiplied, row 0 at the top."""
     wide, high = width * SUPERSAMPLING, height * SUPERSAMPLING
     side = min(wide, high)
     x = (2.0 * np.arange(wide) + 1.0 - wide) / side / RADIUS
@@ -68,7 +70,7 @@ def value_of(value: Texture | float | tuple[float, float, float], uv: NDArray[np
         image = next((item for item in bpy.data.images if item.session_uid == value.image_uid), None)
         if image is None or min(image.size) == 0:
             return np.full((*uv.shape[:2], 3), 0.5)
-        pixels = image_pixels(image)
+        pixels = rec709_pixels(image) if value.encoding == SCENE_LINEAR else image_pixels(image)
     row = np.clip(((1.0 - uv[..., 1]) * pixels.shape[0]).astype(int), 0, pixels.shape[0] - 1)
     column = np.clip((uv[..., 0] * pixels.shape[1]).astype(int), 0, pixels.shape[1] - 1)
     found: NDArray[np.float64] = pixels[row, column].astype(np.float64)

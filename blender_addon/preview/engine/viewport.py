@@ -144,6 +144,7 @@ class Viewport:
         if texture is None:
             return
         self.drawn += 1
+        texture = hub().drawing.in_scene_linear(texture)
         # Bind Blender's framebuffer again: drawing into other images unbinds it.
         with framebuffer.bind():
             blend = gpu.state.blend_get()

@@ -19,12 +19,22 @@ import gpu
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.color_spaces import is_rec709, rec709_from_scene_linear, scene_linear_from_rec709
 from ...protocol.frames import NO_DEPTH
 from .drawn import DrawnLight, DrawnLook, DrawnPart, DrawnScene, is_texture
 from .image import GlImage
 from .mesh import mesh_batch, square_batch
 from .shader import UniformBlock, compiled
-from .sources import CHANNELS, LookPlan, ShaderSource, mean_source, sky_source, surface_source
+from .sources import (
+    CHANNELS,
+    LookPlan,
+    Matrix,
+    ShaderSource,
+    mean_source,
+    recolored_source,
+    sky_source,
+    surface_source,
+)
 from .textures import GlLight, Strip, even_light, light_texture, strip_texture, table_texture
 from .values import Size, frame_values, part_values, window
 
@@ -156,6 +166,25 @@ class GlPreview:
         """The drawn image, float32 [h, w, 4], row 0 at the top."""
         return image.read()
 
+    def in_scene_linear(self, texture: gpu.types.GPUTexture) -> gpu.types.GPUTexture:
+        """An image as Blender's display wants it: scene linear, as this one if that is linear Rec.709, as by default.
+
+        The next one of this size overwrites it.
+        """
+        if is_rec709():
+            return texture
+        matrix = numbers_of(scene_linear_from_rec709())
+        shader = self._shader(("recolored", matrix), partial(recolored_source, matrix))
+        image = self._image("scene linear", (texture.width, texture.height), "RGBA16F")
+        with _drawing_state(), image.bind():
+            gpu.state.blend_set("NONE")
+            gpu.state.depth_mask_set(False)
+            gpu.state.depth_test_set("NONE")
+            shader.bind()
+            shader.uniform_sampler("image", texture)
+            self._square().draw(shader)
+        return image.texture_color
+
     def _draw_tile(
         self,
         target: GlImage,
@@ -279,7 +308,10 @@ class GlPreview:
         by_name = {name: number for name, number, _ in sources}
         of_kd = by_name.get("kd")
         divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
-        return LookPlan(tuple(kinds), tuple(sources), divided), constants, textures, sizes
+        recolored = None
+        if of_kd is not None and kinds[of_kd] == "image" and not is_rec709():
+            recolored = numbers_of(rec709_from_scene_linear())  # Blender's textures are scene linear
+        return LookPlan(tuple(kinds), tuple(sources), divided, recolored), constants, textures, sizes
 
     def _image_of(self, uid: int) -> bpy.types.Image | None:
         if self._uids is None:
@@ -319,6 +351,11 @@ class GlPreview:
         self._meshes.give_up(self._frame - FRAMES_KEPT)
         for kept in (self._strips, self._lights):
             kept.give_up(self._frame - UPLOADS_KEPT)
+
+
+def numbers_of(matrix: NDArray[np.float64]) -> Matrix:
+    """A matrix for a shader."""
+    return tuple(float(value) for value in matrix.ravel())
 
 
 def _is_opaque(part: DrawnPart) -> bool:

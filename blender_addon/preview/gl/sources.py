@@ -50,15 +50,21 @@ number of levels of each map."""
 BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
 
 
+Matrix = tuple[float, ...]
+"""The nine numbers of a matrix [3, 3], row by row."""
+
+
 @dataclass(frozen=True)
 class LookPlan:
     """What a look's shader samples. maps: for each texture, whether it is an "image" of Blender's or a "strip";
     sources: (property, number of the map, channel or None for its color) of each property that is not a constant;
-    divided: whether to divide the base color by alpha, which it was multiplied by."""
+    divided: whether to divide the base color by alpha, which it was multiplied by; recolored: the matrix for a base color
+    that is not linear Rec.709 yet, or None."""
 
     maps: tuple[str, ...] = ()
     sources: tuple[tuple[str, int, int | None], ...] = ()
     divided: bool = False
+    recolored: Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,14 @@ def look_up_lines(plan: LookPlan) -> str:
             lines.append(f"{name} = clamp({value}, 0.0, 1.0);")
     if plan.divided:
         lines.append("kd = alpha > 0.0 ? kd / alpha : kd;")
+    if plan.recolored is not None:
+        lines.append(f"kd = {matrix_of(plan.recolored)} * kd;")
     return "\n  ".join(lines)
+
+
+def matrix_of(matrix: Matrix) -> str:
+    """A matrix in GLSL, which wants it column by column."""
+    return f"mat3({', '.join(repr(float(matrix[row * 3 + column])) for column in range(3) for row in range(3))})"
 
 
 def surface_source(plan: LookPlan) -> ShaderSource:
@@ -149,4 +162,19 @@ def mean_source() -> ShaderSource:
         defines=(),
         vertex=glsl["mean_vert"],
         fragment=glsl["mean_frag"],
+    )
+
+
+def recolored_source(matrix: Matrix) -> ShaderSource:
+    """The shader that copies an image of the same size and changes its colors, over the square from -1 to 1."""
+    glsl = _glsl()
+    return ShaderSource(
+        name="pbrfit_recolored",
+        blocks=(),
+        samplers=("image",),
+        inputs=(("VEC2", "position"),),
+        between=(),
+        defines=(),
+        vertex=glsl["recolored_vert"],
+        fragment=glsl["recolored_frag"].replace("COLORS", matrix_of(matrix)),
     )

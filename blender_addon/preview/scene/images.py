@@ -11,22 +11,25 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-# Blender's names of color spaces, from 4.2 to 5.2.
-ENCODINGS = {
-    "sRGB": "srgb",
-    "Non-Color": "linear",
-    "Generic Data": "linear",
-    "Raw": "linear",
-    "Linear": "linear",
-    "Linear Rec.709": "linear",
-    "scene_linear": "linear",
-}
+from ...common.color_spaces import Meaning, is_rec709, meaning_of, to_rec709
+from ...protocol.scene_description import LINEAR, SRGB
+
+SCENE_LINEAR = "scene linear"
+"""The encoding of colors that are not linear Rec.709 yet, as the backend wants them: scene linear is something else."""
 STILLS = frozenset({"FILE", "GENERATED"})
 
 
-def encoding_of(image: bpy.types.Image) -> str | None:
-    """What the stored values of an image mean, "srgb" or "linear"; None for any other color space."""
-    return ENCODINGS.get(image.colorspace_settings.name)
+def encoding_of(image: bpy.types.Image, is_color: bool) -> str | None:
+    """What the stored values of an image mean: "srgb", "linear" (Rec.709, or numbers) or `SCENE_LINEAR`.
+
+    is_color: whether it is seen as a color, not as numbers. None for any other color space.
+    """
+    meaning = meaning_of(image)
+    if meaning is None:
+        return None
+    if is_color and not is_rec709() and (image.is_float or meaning is Meaning.SCENE_LINEAR):
+        return SCENE_LINEAR
+    return SRGB if meaning is Meaning.SRGB else LINEAR
 
 
 _changes: Counter[int] = Counter()
@@ -80,16 +83,26 @@ def file_bytes(image: bpy.types.Image, tile: int = 0) -> bytes | None:
 
 
 def sent_image(image: bpy.types.Image, encoding: str, tile: int = 0) -> tuple[NDArray[Any], str]:
-    """An image for the backend, as the bytes of its file, uint8 [n], or else its pixels; and the encoding of its values."""
+    """An image for the backend, as the bytes of its file, uint8 [n], or else its pixels; and the encoding of its values:
+    "srgb" or "linear"."""
+    if encoding == SCENE_LINEAR:
+        return rec709_pixels(image), LINEAR
     data = file_bytes(image, tile)
     if data is not None:
         return np.frombuffer(data, dtype=np.uint8), encoding
     pixels = image_pixels(image)
-    return pixels, "linear" if pixels.dtype == np.float32 else encoding
+    return pixels, LINEAR if pixels.dtype == np.float32 else encoding
+
+
+def rec709_pixels(image: bpy.types.Image) -> NDArray[np.float32]:
+    """The pixels float32 [h, w, 4], row 0 at the top, linear Rec.709, of an image whose pixels are scene linear."""
+    pixels = image_pixels(image)
+    values = pixels * np.float32(1 / 255) if pixels.dtype == np.uint8 else pixels
+    return np.concatenate([to_rec709(values[..., :3]), values[..., 3:]], axis=-1)
 
 
 def image_pixels(image: bpy.types.Image) -> NDArray[Any]:
-    """The pixels [h, w, 4], row 0 at the top: uint8 as stored; for a float image float32, linear."""
+    """The pixels [h, w, 4], row 0 at the top: uint8 as stored; for a float image float32, scene linear."""
     width, height = image.size
     values = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(values)

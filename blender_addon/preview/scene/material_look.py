@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import bpy
 
+from ...common.color_spaces import Meaning, is_rec709, meaning_of, rec709_color, scene_linear_space
 from ...common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
 from ...export.uv_layout import FIRST_TILE
-from .images import STILLS, encoding_of, has_file, image_key
+from .images import SCENE_LINEAR, STILLS, encoding_of, has_file, image_key
 from .scene import NEUTRAL, Look, Texture
 
 OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles than the first."
@@ -63,7 +64,7 @@ def read_look(material: bpy.types.Material | None, default_uv_map: str) -> Mater
     """
     if material is None:
         return MaterialLook(NEUTRAL, default_uv_map)
-    display = Look(tuple(material.diffuse_color[:3]), 1.0, float(material.roughness), float(material.metallic))
+    display = Look(rec709_color(material.diffuse_color), 1.0, float(material.roughness), float(material.metallic))
     tree = tree_of(material)
     if tree is None:
         return MaterialLook(display, default_uv_map)
@@ -142,17 +143,19 @@ class LookReader:
     def _color(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
         value = traced(socket, self._default_uv_map)
         if not isinstance(value, Source):
-            return value if isinstance(value, tuple) else (value, value, value)
+            return rec709_color(value) if isinstance(value, tuple) else (value, value, value)
         if value.channel is not None:
             raise NotShown("it reads one channel of an image")
-        return self._texture(value)
+        return self._texture(value, is_color=True)
 
     def _number(self, socket: bpy.types.NodeSocket) -> Texture | float:
         value = traced(socket, self._default_uv_map)
         if isinstance(value, tuple):
-            return luminance(value)
+            return luminance(rec709_color(value))
         if not isinstance(value, Source):
             return value
+        if value.channel in CHANNELS.values() and not is_rec709() and meaning_of(value.image) != Meaning.SCENE_LINEAR:
+            raise NotShown(f'a channel of "{value.image.name}" is a mixture of them in this color management')
         # An image that holds numbers is gray: every channel has the same.
         return self._texture(replace(value, channel=1) if value.channel is None else value)
 
@@ -190,21 +193,24 @@ class LookReader:
             raise NotShown("Normal Map and image use different UV maps")
         return self._texture(value)
 
-    def _texture(self, source: Source) -> Texture:
+    def _texture(self, source: Source, is_color: bool = False) -> Texture:
         image = source.image
-        encoding = encoding_of(image)
+        encoding = encoding_of(image, is_color)
         if image.source not in STILLS and image.source != "TILED":
             raise NotShown(f'"{image.name}" is not a still image')
         if not image.has_data and 0 in image.size:
             raise NotShown(f'"{image.name}" has no pixels')
-        if encoding is None:
+        if encoding is None or (encoding == SCENE_LINEAR and image.source == "TILED"):
             raise NotShown(f'the color space of "{image.name}" is {image.colorspace_settings.name}')
         if self._uv_map not in (None, source.uv_map):
             raise NotShown("it uses another UV map than the rest of the material")
         self._uv_map = source.uv_map
         self._tiled = self._tiled or image.source == "TILED"
         tile = FIRST_TILE if image.source == "TILED" else 0
-        return Texture(image_key(image), image.session_uid, None, source.channel, encoding, tile)
+        key = image_key(image)
+        if encoding == SCENE_LINEAR:
+            key = f"{key}/{scene_linear_space()}"  # others that read the image get its pixels as they are
+        return Texture(key, image.session_uid, None, source.channel, encoding, tile)
 
 
 def emits(inputs: bpy.types.bpy_prop_collection) -> bool:
@@ -214,7 +220,7 @@ def emits(inputs: bpy.types.bpy_prop_collection) -> bool:
 
 
 def luminance(color: tuple[float, float, float]) -> float:
-    """A color as a number, converted as Blender does it."""
+    """A linear Rec.709 color as a number, converted as Blender does it."""
     return 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
 
 

@@ -28,8 +28,8 @@ class Texture:
 
     key: names the pixels, and changes with them; image_uid: session_uid of the image of the file, 0 for pixels that no
     image holds; pixels: uint8 [h, w, 4], row 0 at the top, where the image is not one of the file's; channel: the one that
-    is read, None: red, green and blue; encoding: "srgb" or "linear", what stored values mean (Blender's own GPU textures
-    of images of the file are linear already); tile: number of the UDIM tile, 0: the image has none.
+    is read, None: red, green and blue; encoding: "srgb", "linear" or `SCENE_LINEAR`, what stored values mean (Blender's
+    own GPU textures of images of the file are scene linear already); tile: number of the UDIM tile, 0: the image has none.
     """
 
     key: str

@@ -1,7 +1,8 @@
 """Colors where Blender's scene linear is not Rec.709: in a studio's OCIO configuration, in a file with a working space.
 
-Each test holds in any configuration, and says what is right by Cycles' renders or by how OCIO converts an image. One test
-runs them all again in other configurations, in a process of their own: Blender takes its configuration when it starts.
+Each test holds in any configuration, and says what is right by Cycles' renders or by how OCIO converts an image. The last
+test runs them all, and those of the preview, again in other configurations, in a process of their own: Blender takes its
+configuration when it starts.
 """
 
 from __future__ import annotations
@@ -19,21 +20,12 @@ from support.blender.scenes import add_cube, paint, use_nodes
 
 bpy = pytest.importorskip("bpy")
 
+# OCIO's own, and the first Blender whose OCIO has them.
 CONFIGURATIONS = {
-    "studio": "ocio://studio-config-v2.1.0_aces-v1.3_ocio-v2.3",
-    "cg": "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1",
+    "ocio://studio-config-v2.1.0_aces-v1.3_ocio-v2.3": (4, 2, 0),
+    "ocio://studio-config-v4.0.0_aces-v2.0_ocio-v2.5": (5, 2, 0),
 }
 WIDTH, HEIGHT = 8, 4
-
-
-@pytest.fixture(params=["", "ACEScg"])
-def colors(addon, request):
-    """The add-on, in a file with the configuration's own working space or another one (Blender 5)."""
-    if request.param:
-        if not hasattr(bpy.data, "colorspace"):
-            pytest.skip("this Blender's files have no working space")
-        bpy.ops.wm.set_working_color_space(working_space=request.param)
-    return addon
 
 
 def stored() -> np.ndarray:
@@ -168,10 +160,13 @@ def test_alpha_survives_where_no_color_space_is_srgb(colors, monkeypatch) -> Non
 
 
 @pytest.mark.skipif("OCIO" in os.environ, reason="this is such a process")
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_all_of_this_in_another_configuration(name, extension_zip) -> None:
-    environment = {**os.environ, "OCIO": CONFIGURATIONS[name], "PBRFIT_EXTENSION_ZIP": str(extension_zip)}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_all_of_this_in_another_configuration(configuration, extension_zip) -> None:
+    if bpy.app.version < CONFIGURATIONS[configuration]:
+        pytest.skip("this Blender's OCIO lacks it")
+    environment = {**os.environ, "OCIO": configuration, "PBRFIT_EXTENSION_ZIP": str(extension_zip)}
+    preview = Path(__file__).parents[1] / "preview" / "engine" / "test_colors.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, str(preview)]
     done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
