@@ -74,6 +74,8 @@ def drop(owner: bpy.types.ID, key: str) -> None:
         for name, kept in list(scene.get(OVERRIDES, {}).items()):
             if kept.get("object") == owner:
                 del scene[OVERRIDES][name]
+                if not len(scene[OVERRIDES]):
+                    del scene[OVERRIDES]
 
 
 def stacks_of(owner: bpy.types.ID) -> Any | None:

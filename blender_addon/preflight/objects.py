@@ -111,7 +111,7 @@ def emission_finding(name: str, emitted: list[str]) -> Iterator[Finding]:
     if emitted:
         cause = f'"{name}" also shows {listed(emitted)}, which PBRfit leaves out.'
         cure = (
-            "The fit is of the mesh alone. To fit the rest too, make it a mesh (Object > Apply > Make Instances Real)."
+            "The fit is of the mesh alone. To fit the rest too, make it a mesh of its own first."
         )
         yield Finding(WARNING, cause, cure)
 
