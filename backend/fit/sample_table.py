@@ -22,6 +22,7 @@ from render.geometry.mesh import Mesh
 from render.raster.kernels.triton_provider import triton_fragments
 from render.raster.portable import Rasterizer
 from render.raster.surface import ShadingPoints, surface_points
+from render.shading.shadow_maps import SkyVisibility
 from render.shading.visibility import LightCells, ShadowFactors, shadow_factors
 
 # A neighbor pixel further than this many pixel footprints from the tangent plane belongs to another part.
@@ -167,27 +168,20 @@ def concatenate(tables: Sequence[_Rows]) -> _Rows:
 
 def with_self_shadowing(
     table: SampleTable,
-    visibility: torch.Tensor,
+    sky: SkyVisibility,
     cells: LightCells,
     blocker: torch.Tensor,
     ggx: GgxTable,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> SampleTable:
-    """The table with shadow factors from the visibility of the mesh's vertices, [V, D] (see `vertex_visibility`)."""
-    chosen, shared = _representatives(table)
-    corner, barycentric = table.corner.reshape(-1, 3)[chosen].long(), table.barycentric.reshape(-1, 3)[chosen] / 255
-
-    def interpolated(part: slice) -> torch.Tensor:
-        weight = barycentric[part]
-        total = visibility[corner[part, 0]] * weight[:, :1]
-        for i in (1, 2):
-            total += visibility[corner[part, i]] * weight[:, i : i + 1]
-        return total
-
+    """The table with shadow factors: what each row sees of the sky of its mesh, on the side that its view shows."""
+    chosen, shared = _representatives(table, seen_from_behind(table, sky.mesh))
+    corner, barycentric = table.corner.reshape(-1, 3)[chosen].long(), table.barycentric.reshape(-1, 3)[chosen]
+    view = table.view.reshape(-1, 3)[chosen]
     factors = shadow_factors(
         table.normal.reshape(-1, 3)[chosen],
-        table.view.reshape(-1, 3)[chosen],
-        interpolated,
+        view,
+        lambda part: sky.of_points(corner[part], barycentric[part], view[part]),
         cells,
         blocker,
         ggx,
@@ -202,17 +196,26 @@ def with_self_shadowing(
     )
 
 
-def _representatives(table: SampleTable) -> tuple[torch.Tensor, torch.Tensor]:
+def seen_from_behind(table: SampleTable, mesh: Mesh) -> torch.Tensor:
+    """The rows whose view shows the side that the normals of their mesh point away from, bool [P, K]."""
+    along = torch.zeros_like(table.footprint)
+    for i in range(3):
+        along += (mesh.normal[table.corner[..., i].long()] * table.normal).sum(-1) * table.barycentric[..., i]
+    return table.valid & (along < 0)
+
+
+def _representatives(table: SampleTable, behind: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """One row for each 2 x 2 block of pixels of a view, and for each row its block's: shadows change little over a pixel.
 
-    Where the table keeps several layers, every row stands for itself.
+    A block that shows both sides of the surface (`behind`, bool [P, K], see `seen_from_behind`) has a row for each. Where
+    the table keeps several layers, every row stands for itself.
     """
     pixels, layers = table.valid.shape
     if layers > 1:
         every = torch.arange(pixels * layers, device=table.color.device)
         return every, every
     row, column = (table.pixel // 2).long().unbind(-1)
-    block = (table.view_index.long() << 40) | (row << 20) | column
+    block = (table.view_index.long() << 40) | (row << 20) | (column << 1) | behind[:, 0].long()
     _, shared = torch.unique(block, return_inverse=True)
     chosen = torch.zeros(int(shared.max()) + 1 if pixels else 0, dtype=torch.int64, device=shared.device)
     chosen[shared] = torch.arange(pixels, device=shared.device)

@@ -21,17 +21,17 @@ from backend.job.device import device_description, resolve_device
 from backend.job.map_sets import map_sets, on_device
 from backend.job.model import FitInputs, FitResult, IsCancelled, ReportProgress
 from backend.job.set_fits import SetFits
-from backend.job.tables import LEARNED_LIGHT_RESOLUTION, VertexVisibility, job_light, reference_tables, shadowed
+from backend.job.tables import LEARNED_LIGHT_RESOLUTION, job_light, reference_tables, shadowed, vertex_openness
 from backend.protocol.quality import QUALITIES
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import array_bytes, content_hash
 from render.core.image_io import encode_image
 from render.geometry.mesh import Mesh
 from render.light.environment import EnvironmentLight
-from render.shading.visibility import shadow_directions, vertex_visibility
+from render.shading.shadow_maps import SkyVisibility, sky_visibility
+from render.shading.visibility import shadow_directions
 
 LEARNED_LIGHT_SIZE = (256, 512)
-_VERTICES_AT_ONCE = 1 << 16
 
 
 def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress, cancelled: IsCancelled) -> FitResult:
@@ -43,16 +43,17 @@ def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress
     light = job_light(inputs.arrays, settings, device)
 
     context.say("preparing", 0.0, "Tracing self-shadowing")
-    seen = _traced(sets.mesh, context) if settings.self_shadowing else None
-    openness = None if seen is None else _openness(sets.mesh, seen)
+    sky = _traced(sets.mesh, context) if settings.self_shadowing else None
     clock.lap("shadow_maps")
 
     train, held_out, view_names = reference_tables(inputs, sets.mesh, context)
     clock.lap("references")
-    if seen is not None:
+    openness = None
+    if sky is not None:
         context.say("table", 0.0, "Building the sample table")
-        train, held_out = shadowed((train, held_out), light, seen, context)
-        seen = None  # frees it: it may be as large as the table
+        train, held_out = shadowed((train, held_out), light, sky, context)
+        openness = vertex_openness(train, sky)
+        sky = None  # frees it: it may be as large as the table
     context.stop_if_cancelled()
     clock.lap("table")
 
@@ -71,22 +72,12 @@ def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress
     return _result(finished, light if settings.learn_light else None, shared)
 
 
-def _traced(mesh: Mesh, context: JobContext) -> VertexVisibility:
+def _traced(mesh: Mesh, context: JobContext) -> SkyVisibility:
     """Raises `JobCancelled`: what a cancelled tracing leaves is not complete."""
     directions = shadow_directions(QUALITIES[context.settings.quality].shadow_directions, mesh.position.device)
-    visibility = vertex_visibility(mesh, directions, context.cancelled)
+    sky = sky_visibility(mesh, directions, context.cancelled)
     context.stop_if_cancelled()
-    return VertexVisibility(directions, visibility)
-
-
-def _openness(mesh: Mesh, seen: VertexVisibility) -> torch.Tensor:
-    """The open part of the sky of each vertex, cosine-weighted, [V]."""
-    parts = []
-    normals, visibilities = (torch.split(values, _VERTICES_AT_ONCE) for values in (mesh.normal, seen.visibility))
-    for normal, visibility in zip(normals, visibilities, strict=True):
-        cosine = (normal @ seen.directions.T).clamp(min=0)
-        parts.append((cosine * visibility).sum(-1) / (255 * cosine.sum(-1)).clamp(min=1e-6))
-    return torch.cat(parts)
+    return sky
 
 
 def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from backend.fit.sample_table import (
     concatenate,
     layers_for,
     sample_view,
+    seen_from_behind,
     with_self_shadowing,
 )
 from backend.job.context import JobContext
@@ -25,20 +26,15 @@ from render.bsdf.ggx import ggx_table
 from render.geometry.camera import Camera
 from render.geometry.mesh import Mesh
 from render.light.environment import EnvironmentLight, create_trainable_env_rnd, env_from_latlong
+from render.shading.shadow_maps import SkyVisibility
 from render.shading.visibility import LightCells, light_cells
 
 KNOWN_LIGHT_RESOLUTION = 256
 LEARNED_LIGHT_RESOLUTION = 64
 # What a blocked direction sends while the light is unknown: a gray object returns about half of the light on it.
 _UNKNOWN_BLOCKER = 0.5
-
-
-@dataclass(frozen=True)
-class VertexVisibility:
-    """What each vertex of the mesh sees of the sky: directions [D, 3], visibility uint8 [V, D] of them, 0 to 255."""
-
-    directions: torch.Tensor
-    visibility: torch.Tensor
+# Along its outline a closed mesh may show a few rows of its inside, by rounding.
+_LEAST_SEEN = 1e-3
 
 
 def job_light(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: torch.device) -> EnvironmentLight:
@@ -100,23 +96,34 @@ def reference_tables(
 def shadowed(
     tables: tuple[SampleTable, SampleTable | None],
     light: EnvironmentLight,
-    seen: VertexVisibility,
+    sky: SkyVisibility,
     context: JobContext,
 ) -> tuple[SampleTable, SampleTable | None]:
-    """The tables with the self-shadowing of the mesh whose vertices have this visibility. Raises `JobCancelled`."""
+    """The tables with the self-shadowing of their mesh. Raises `JobCancelled`."""
     train, held_out = tables
-    cells, blocker = _shadow_light(light, context.settings, train, seen.directions)
-    ggx = ggx_table(seen.directions.device)
+    directions = sky.maps.direction
+    cells, blocker = _shadow_light(light, context.settings, train, directions)
+    ggx = ggx_table(directions.device)
 
     def cancelled() -> bool:
         """Leave the job at once: a table with shadows for some of its rows has no use."""
         context.stop_if_cancelled()
         return False
 
-    train = with_self_shadowing(train, seen.visibility, cells, blocker, ggx, cancelled)
+    train = with_self_shadowing(train, sky, cells, blocker, ggx, cancelled)
     if held_out is not None:
-        held_out = with_self_shadowing(held_out, seen.visibility, cells, blocker, ggx, cancelled)
+        held_out = with_self_shadowing(held_out, sky, cells, blocker, ggx, cancelled)
     return train, held_out
+
+
+def vertex_openness(train: SampleTable, sky: SkyVisibility) -> torch.Tensor:
+    """The open part of the sky of each vertex, float [V], 0..1, on the side that the views see.
+
+    Where they see both sides (the inside and the outside of a bowl), it is the more open one's: one map serves both, and
+    no side may look darker than it is. A side that less than one row in a thousand shows does not count.
+    """
+    behind = float(seen_from_behind(train, sky.mesh).sum() / train.valid.sum().clamp(min=1))
+    return sky.openness(front=behind <= 1 - _LEAST_SEEN, back=behind >= _LEAST_SEEN)
 
 
 def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:

@@ -22,17 +22,14 @@ import torch
 import torch.nn.functional as F
 
 from render.bsdf.ggx import GgxTable
-from render.geometry.camera import fibonacci_directions, look_at, orthographic
-from render.geometry.mesh import Mesh
+from render.geometry.camera import fibonacci_directions
 from render.light.cubemap import texel_directions, texel_solid_angles
-from render.raster.portable import depth_range
 
 ROUGHNESS_NODES = (0.25, 0.45, 0.75)
 # Rows at a time. 20000 rows on two cores take 0.16 to 0.30 s in chunks of 2048, and 0.27 to 1.47 s in chunks of 256; the
 # longer times are with idle threads that sleep at once.
 _CHUNK = 2048
 _GPU_CHUNK = 32768
-_SHADOW_MAP = 256
 
 
 @dataclass(frozen=True)
@@ -80,52 +77,6 @@ def light_cells(base: torch.Tensor, direction: torch.Tensor) -> LightCells:
     solid_angle = torch.zeros(len(direction)).to(base).index_add_(0, nearest, weight)
     total = torch.zeros(len(direction), 3).to(base).index_add_(0, nearest, base.reshape(-1, 3) * weight[:, None])
     return LightCells(direction, solid_angle, total / solid_angle.clamp(min=1e-12)[:, None])
-
-
-def vertex_visibility(
-    mesh: Mesh, direction: torch.Tensor, cancelled: Callable[[], bool] = lambda: False
-) -> torch.Tensor:
-    """How much of the sky each vertex sees along each direction, uint8 [V, D], 0 (blocked) to 255, antialiased.
-
-    direction  [D, 3], opposite pairs as `shadow_directions` gives them
-
-    Directions below a vertex's own horizon are blocked. Shadow maps have 256 x 256 texels, and vertices are offset by two
-    texels along the normal: contact shadows thinner than about 2% of the object are lost. It stops early, with what it
-    has, when `cancelled()`.
-    """
-    center, radius = mesh.bounding_sphere()
-    offset = mesh.position + mesh.normal * (2 * 2 * radius / _SHADOW_MAP)
-    half = len(direction) // 2
-    visible = torch.full((len(mesh.position), len(direction)), 255, dtype=torch.uint8, device=mesh.position.device)
-    projection = orthographic(radius * 1.03, 1.0, radius, 3.2 * radius).to(mesh.position).double()
-    for i in range(half):
-        if cancelled():
-            break
-        view = look_at(center + 2.1 * radius * direction[i], center).double()
-        transform = projection @ view
-        clip = F.pad(mesh.position.double(), (0, 1), value=1.0) @ transform.T
-        nearest, farthest = depth_range(clip, mesh.triangles, (_SHADOW_MAP, _SHADOW_MAP))
-        probe = F.pad(offset.double(), (0, 1), value=1.0) @ transform.T
-        visible[:, i] = (_lit(nearest, probe) * 255).round().to(torch.uint8)
-        visible[:, i + half] = (
-            (_lit(-farthest, probe * torch.tensor([1, 1, -1, 1]).to(probe)) * 255).round().to(torch.uint8)
-        )
-    return visible
-
-
-def _lit(depth: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
-    """Bilinear percentage-closer test of probes [V, 4] (orthographic clip space) against a depth map [H, W]."""
-    size = depth.shape[0]
-    x = ((probe[:, 0] + 1) * (size / 2) - 0.5).clamp(0, size - 1.001)
-    y = ((probe[:, 1] + 1) * (size / 2) - 0.5).clamp(0, size - 1.001)
-    column, row = x.floor().long(), y.floor().long()
-    fx, fy = x - column, y - row
-    flat = depth.reshape(-1)
-    result = torch.zeros_like(x)
-    for dy, wy in ((0, 1 - fy), (1, fy)):
-        for dx, wx in ((0, 1 - fx), (1, fx)):
-            result += wx * wy * (flat[(row + dy) * size + column + dx] >= probe[:, 2])
-    return result
 
 
 @torch.no_grad()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from render.geometry.mesh import Mesh
+from render.geometry.mesh import Mesh, smooth_normals
 from render.geometry.tangents import compute_tangents
 
 
@@ -38,6 +39,42 @@ def plane(half: float = 1.0, height: float = 0.0, cells: int = 8, up: float = 1.
     position = torch.stack([x * half, torch.full_like(x, height), z * half], -1).reshape(-1, 3)
     normal = torch.tensor([0.0, up, 0.0]).expand_as(position).contiguous()
     return _with_tangents(position, normal, torch.stack([x, z], -1).reshape(-1, 2) * 0.5 + 0.5, _grid(cells, cells))
+
+
+def bowl(rings: int = 24) -> Mesh:
+    """The lower half of a unit ball, an open shell with its normals outside."""
+    ball = sphere(rings)
+    return replace(
+        ball,
+        triangles=(kept := ball.triangles[(ball.position[ball.triangles][..., 1] < 1e-4).all(-1)]),
+        material=torch.zeros(len(kept), dtype=torch.int64),
+    )
+
+
+def inside_out(mesh: Mesh) -> Mesh:
+    """The mesh with all faces turned around, as Blender's Flip does it."""
+    return _with_tangents(mesh.position, -mesh.normal, mesh.uv, mesh.triangles.flip(1))
+
+
+def partly_turned(mesh: Mesh, turned: torch.Tensor) -> Mesh:
+    """The mesh with some faces (bool [T]) turned around and the normals that this leaves: neighbors cancel out."""
+    triangles = torch.where(turned[:, None], mesh.triangles.flip(1), mesh.triangles)
+    return _with_tangents(mesh.position, smooth_normals(mesh.position, triangles), mesh.uv, triangles)
+
+
+def moebius(turns: int = 64, across: int = 6) -> Mesh:
+    """A Moebius strip whose vertices are shared where it is glued: there its faces look opposite ways."""
+    angle, w = torch.meshgrid(
+        torch.arange(turns) * (2 * math.pi / turns), torch.linspace(-0.5, 0.5, across + 1), indexing="ij"
+    )
+    reach = 1 + w * (angle / 2).cos()
+    position = torch.stack([reach * angle.cos(), w * (angle / 2).sin(), reach * angle.sin()], -1).reshape(-1, 3)
+    index = torch.arange(turns * (across + 1)).reshape(turns, across + 1)
+    index = torch.cat([index, index[:1].flip(1)])
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+    triangles = torch.cat([torch.stack([a, d, c], -1).reshape(-1, 3), torch.stack([a, c, b], -1).reshape(-1, 3)])
+    uv = torch.stack([angle / (2 * math.pi), w + 0.5], -1).reshape(-1, 2)
+    return _with_tangents(position, smooth_normals(position, triangles), uv, triangles)
 
 
 def joined(*meshes: Mesh) -> Mesh:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from support.fit_scenes import ball_dataset
-from support.shapes import joined, plane
+from support.shapes import bowl, inside_out, joined, plane, sphere
 
-from backend.fit.sample_table import blocker_radiance, concatenate, layers_for, sample_view, with_self_shadowing
+from backend.fit.sample_table import (
+    blocker_radiance,
+    concatenate,
+    layers_for,
+    sample_view,
+    sample_views,
+    seen_from_behind,
+    with_self_shadowing,
+)
 from render.bsdf.ggx import ggx_table
-from render.geometry.camera import Camera, look_at, orthographic
+from render.geometry.camera import Camera, cameras_around, look_at, orthographic
 from render.raster.portable import visible_fragments
+from render.shading.shadow_maps import sky_visibility
 from render.shading.visibility import LightCells, shadow_directions
 
 
@@ -120,10 +132,10 @@ def test_what_blocks_is_the_colour_of_what_faces_it(rows):
 def test_shadow_factors_follow_the_visibility_of_the_vertices(dataset, rows):
     direction = shadow_directions(64)
     cells = LightCells(direction, torch.full((64,), 12.566 / 64), torch.ones(64, 3))
-    blocker = torch.zeros(64, 3)
+    blocker, traced = torch.zeros(64, 3), sky_visibility(dataset.mesh, direction)
     for visible, expected in ((255, 1.0), (0, 0.0), (51, 0.2)):
-        visibility = torch.full((len(dataset.mesh.position), 64), visible, dtype=torch.uint8)
-        shadow = with_self_shadowing(rows, visibility, cells, blocker, ggx_table()).shadow
+        sky = replace(traced, vertices=torch.full_like(traced.vertices, visible))
+        shadow = with_self_shadowing(rows, sky, cells, blocker, ggx_table()).shadow
         assert shadow.diffuse.shape == (len(rows), 1, 3)
         torch.testing.assert_close(shadow.diffuse, torch.full_like(shadow.diffuse, expected), rtol=0, atol=1e-4)
 
@@ -132,12 +144,58 @@ def test_shadows_are_shared_by_blocks_of_two_by_two_pixels(dataset, rows):
     direction = shadow_directions(64)
     cells = LightCells(direction, torch.full((64,), 12.566 / 64), torch.ones(64, 3))
     generator = torch.Generator().manual_seed(0)
-    visibility = torch.randint(0, 256, (len(dataset.mesh.position), 64), generator=generator, dtype=torch.uint8)
-    shadow = with_self_shadowing(rows, visibility, cells, torch.zeros(64, 3), ggx_table()).shadow
+    traced = sky_visibility(dataset.mesh, direction)
+    sky = replace(traced, vertices=torch.randint(0, 256, traced.vertices.shape, generator=generator, dtype=torch.uint8))
+    shadow = with_self_shadowing(rows, sky, cells, torch.zeros(64, 3), ggx_table()).shadow
     block = (rows.pixel[:, 0] // 2) * 64 + rows.pixel[:, 1] // 2
     for value in block.unique()[:20]:
         assert len(shadow.diffuse[block == value].reshape(-1, 3).unique(dim=0)) == 1
     assert len(shadow.diffuse.reshape(-1, 3).unique(dim=0)) > len(block.unique()) / 2
+
+
+def shadows_in_even_light(mesh, blocked: float, views: int = 8):
+    """Rows of views from all around a mesh, and the factor on their diffuse light, [P]."""
+    cameras, direction = cameras_around(*mesh.bounding_sphere(), views), shadow_directions(256)
+    table = sample_views(mesh, cameras, torch.ones(views, 48, 48, 4))
+    cells = LightCells(direction, torch.full((256,), 4 * math.pi / 256), torch.ones(256, 3))
+    blocker = torch.full((256, 3), blocked)
+    shadow = with_self_shadowing(table, sky_visibility(mesh, direction), cells, blocker, ggx_table()).shadow
+    return table, shadow.diffuse[:, 0, 0]
+
+
+def test_both_sides_of_a_bowl_have_their_own_shadows():
+    # Each point inside half of a ball sees the missing half, which is half of its sky; outside it sees all of it.
+    for mesh in (bowl(), inside_out(bowl())):
+        table, diffuse = shadows_in_even_light(mesh, 0.2)
+        height = table.position[:, 0, 1]
+        inside = (table.view[:, 0] * table.position[:, 0]).sum(-1) < 0
+        assert torch.equal(inside, seen_from_behind(table, mesh)[:, 0] ^ bool(mesh.normal[0] @ mesh.position[0] < 0))
+        away = height < -0.15  # where no shadow map mixes both sides of the rim
+        assert (inside & away).sum() > 500
+        assert (~inside & away).sum() > 500
+        assert float((diffuse[inside & away] - 0.6).abs().mean()) < 0.02
+        assert float((diffuse[inside & away] - 0.6).abs().max()) < 0.1
+        assert float(diffuse[~inside & away].min()) > 0.97
+
+
+def test_a_ball_with_normals_that_point_inwards_is_shadowed_like_any_other():
+    plain, flipped = (shadows_in_even_light(mesh, 0.0)[1] for mesh in (sphere(16), inside_out(sphere(16))))
+    assert float(plain.min()) > 0.97
+    assert float(flipped.min()) > 0.97
+
+
+def test_pixels_that_show_different_sides_share_no_shadow():
+    mesh = joined(plane(3.0, 0.0), inside_out(plane(1.0, 0.01)))
+    view = Camera(look_at(torch.tensor([0.0, 3, 0]), torch.zeros(3)), orthographic(2.0, near=0.1, far=10))
+    table = sample_view(mesh, view, white(42), 0)
+    behind = seen_from_behind(table, mesh)[:, 0]
+    direction = shadow_directions(64)
+    sky = replace(sky_visibility(mesh, direction), vertices=torch.zeros(len(mesh.position), 64, dtype=torch.uint8))
+    cells = LightCells(direction, torch.full((64,), 12.566 / 64), torch.ones(64, 3))
+    diffuse = with_self_shadowing(table, sky, cells, torch.zeros(64, 3), ggx_table()).shadow.diffuse[:, 0, 0]
+    assert 100 < int(behind.sum()) < len(table) - 100
+    assert float(diffuse[behind].min()) > 0.97
+    assert float(diffuse[~behind].max()) == 0
 
 
 def test_the_nearest_layer_is_the_rasterisers(dataset, rows):

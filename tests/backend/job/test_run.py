@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.fit_scenes import ENVIRONMENT, ball_dataset, job_inputs
+from support.shapes import inside_out, partly_turned
 
 from backend.job.device import resolve_device
 from backend.job.model import FitInputs, JobCancelled, JobError
@@ -15,6 +16,7 @@ from backend.job.plan import telling_resolution
 from backend.job.run import run_fit_job
 from backend.protocol.settings import FitSettings
 from render.core.image_io import read_image
+from render.geometry.mesh import Mesh
 
 SETTINGS = FitSettings(resolution=32, device="cpu", quality="draft", self_shadowing=False)
 
@@ -54,6 +56,28 @@ def test_a_job_leaves_its_maps_and_what_it_measured(dataset, tmp_path):
         fractions = [progress.fraction for progress in said if progress.phase == phase]
         assert fractions == sorted(fractions)
         assert 0 <= fractions[0] <= fractions[-1] <= 1
+
+
+def turned_in_part(mesh: Mesh) -> Mesh:
+    return partly_turned(mesh, mesh.position[mesh.triangles].mean(1)[:, 0] > 0.1)
+
+
+@pytest.mark.parametrize("turn", [inside_out, turned_in_part], ids=["all faces", "some faces"])
+def test_a_ball_is_fitted_alike_with_faces_turned_around(dataset, turn, tmp_path):
+    settings = replace(SETTINGS, self_shadowing=True, quality="standard")
+    turned = replace(dataset, mesh=turn(dataset.mesh))
+    found = []
+    for scene, name in ((dataset, "plain"), (turned, "turned")):
+        result = run(job_inputs(scene), settings)
+        for file in ("kd.png", "orm.png"):
+            (tmp_path / f"{name}_{file}").write_bytes(result.files[file])
+        kd, orm = (read_image(tmp_path / f"{name}_{file}")[8:24].astype(float) for file in ("kd.png", "orm.png"))
+        found.append((kd, orm[..., 0] / 255, result.metrics["fit_heldout_psnr_db"]))
+    (kd, _, psnr), (turned_kd, openness, turned_psnr) = found
+    assert turned_psnr > psnr - 2
+    assert np.abs(turned_kd - kd).mean() < 5
+    assert openness.min() > 0.8
+    assert openness.mean() > 0.97
 
 
 @pytest.mark.cuda

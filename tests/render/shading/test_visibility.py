@@ -1,4 +1,4 @@
-"""Self-shadowing of shapes whose answer is known: a ball over a floor, a convex ball, two shields."""
+"""Factors of self-shadowing where the answer is known: open surfaces, even light, a wall on one side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from support.shapes import joined, plane, sphere, studio
+from support.shapes import sphere, studio
 
 from render.bsdf.ggx import ggx_table
 from render.light.cubemap import texel_solid_angles
 from render.light.environment import env_from_latlong
+from render.shading.shadow_maps import sky_visibility
 from render.shading.visibility import (
     ROUGHNESS_NODES,
     LightCells,
@@ -19,14 +20,7 @@ from render.shading.visibility import (
     light_cells,
     shadow_directions,
     shadow_factors,
-    vertex_visibility,
 )
-
-
-def openness(mesh, direction: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """The cosine-weighted part of its hemisphere that each vertex sees, [V]."""
-    cosine = (mesh.normal @ direction.T).clamp(min=0)
-    return (cosine * visible).sum(-1) / (255 * cosine.sum(-1))
 
 
 def even_cells(direction: torch.Tensor) -> LightCells:
@@ -43,57 +37,6 @@ def test_directions_come_in_opposite_pairs_spread_evenly():
     assert direction.shape == (64, 3)
     torch.testing.assert_close(direction[32:], -direction[:32])
     torch.testing.assert_close(direction.T @ direction / 64, torch.eye(3) / 3, rtol=0, atol=0.02)
-
-
-def test_a_ball_darkens_the_floor_under_it_as_geometry_says():
-    floor = plane(2.0, 0.0, 16)
-    mesh, direction = joined(floor, sphere(32, 0.5, (0.0, 1.0, 0.0))), shadow_directions(512)
-    open_part = openness(mesh, direction, vertex_visibility(mesh, direction))[: len(floor.position)]
-    distance = floor.position.norm(dim=-1)
-    # A ball of radius r straight above at height h takes (r / h)^2 of the cosine-weighted light; the probe lies two texels
-    # of the shadow map above the floor.
-    height = 1 - 2 * 2 * mesh.bounding_sphere()[1] / 256
-    assert float(open_part[distance.argmin()]) == pytest.approx(1 - (0.5 / height) ** 2, abs=0.02)
-    assert float(open_part[distance > 2.2].min()) > 0.95
-    near, far = open_part[distance < 0.6].mean(), open_part[(distance > 1.2) & (distance < 1.6)].mean()
-    assert float(near) < float(far) - 0.1
-
-
-def test_a_convex_ball_is_open_everywhere():
-    mesh, direction = sphere(24), shadow_directions(128)
-    open_part = openness(mesh, direction, vertex_visibility(mesh, direction))
-    assert float(open_part.min()) > 0.97
-
-
-def test_directions_well_below_the_horizon_are_blocked():
-    mesh, direction = sphere(24), shadow_directions(128)
-    visible = vertex_visibility(mesh, direction)
-    below = mesh.normal @ direction.T < -0.5
-    assert below.any()
-    assert float(visible[below].float().mean()) < 1
-
-
-def test_each_of_a_pair_of_directions_has_its_own_shadow_map():
-    top, bottom = plane(1.0, 0.5, 4), plane(1.0, -0.5, 4, up=-1.0)
-    mesh = joined(top, bottom)
-    direction = torch.tensor([[0.0, 1, 0], [0.0, -1, 0]])
-    visible = vertex_visibility(mesh, direction)
-    inner = mesh.position[:, [0, 2]].abs().amax(-1) < 0.9
-    upper = torch.arange(len(mesh.position)) < len(top.position)
-    assert visible[inner & upper].unique(dim=0).tolist() == [[255, 0]]
-    assert visible[inner & ~upper].unique(dim=0).tolist() == [[0, 255]]
-
-
-def test_cancelling_stops_the_tracing_at_once():
-    asked = []
-
-    def cancelled() -> bool:
-        asked.append(True)
-        return len(asked) > 3
-
-    visible = vertex_visibility(sphere(8), shadow_directions(64), cancelled)
-    assert len(asked) == 4
-    assert visible.shape == (len(sphere(8).position), 64)
 
 
 def test_light_cells_keep_all_light():
@@ -121,7 +64,7 @@ def test_an_open_surface_in_even_light_keeps_its_light():
 
 def test_a_convex_ball_in_a_smooth_light_keeps_its_highlights_at_middle_roughness():
     mesh, direction = sphere(16), shadow_directions(256)
-    visible = vertex_visibility(mesh, direction)
+    visible = sky_visibility(mesh, direction).vertices
     chosen = (mesh.normal[:, 2] > 0.5).nonzero()[:, 0]
     view = torch.tensor([0.0, 0, 1]).expand(len(chosen), 3)
     sky = 0.6 + 0.3 * torch.linspace(0, math.pi, 32).cos()
