@@ -255,6 +255,68 @@ def obstructed(_folder: Path) -> None:
     scene.view_layers[0].layer_collection.children["Hidden"].holdout = True
 
 
+def instanced_only(_folder: Path) -> None:
+    """A mesh in a collection that an Empty in another collection shows, which again only an Empty of the scene shows."""
+    scene = bpy.context.scene
+    thing = plain_board("Thing", diffuse(0.5))
+    inner, outer = bpy.data.collections.new("Inner"), bpy.data.collections.new("Outer")
+    inner.objects.link(thing)
+    scene.collection.objects.unlink(thing)
+    for name, shown, place in (("Between", inner, outer), ("Asset", outer, scene.collection)):
+        empty = bpy.data.objects.new(name, None)
+        empty.instance_type, empty.instance_collection = "COLLECTION", shown
+        place.objects.link(empty)
+    other, cutter = plain_board("Other", diffuse(0.5)), plain_board("Cutter", diffuse(0.5))
+    other.modifiers.new("Cut", "BOOLEAN").object = cutter
+    scene.collection.objects.unlink(cutter)
+    cutter.use_fake_user = True  # a modifier does not keep it in the file
+    scene.world = plain_world((1.0, 1.0, 1.0))
+
+
+def same_name(folder: Path) -> None:
+    """A linked Board in the active scene, and the file's own in another scene."""
+    plain_board("Board", diffuse(0.5))
+    library = folder / "library.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(library), copy=True)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    scene.name = "Stage"
+    with bpy.data.libraries.load(str(library), link=True) as (_there, here):
+        here.objects = ["Board"]
+    scene.collection.objects.link(here.objects[0])
+    second = bpy.data.scenes.new("Second")
+    own = plain_board("Board", diffuse(0.5))
+    second.collection.objects.link(own)
+    scene.collection.objects.unlink(own)
+
+
+def many_scenes(_folder: Path) -> None:
+    """Two scenes; the active one, saved in Edit Mode in its second view layer, with an object that is excluded."""
+    scene = bpy.context.scene
+    things = [plain_board(name, diffuse(0.5), y=y) for y, name in enumerate(("Board", "Other", "Wall", "Excluded"))]
+    off = bpy.data.collections.new("Off")
+    scene.collection.children.link(off)
+    off.objects.link(things[3])
+    scene.collection.objects.unlink(things[3])
+    another = bpy.data.scenes.new("Another")
+    elsewhere = plain_board("Elsewhere", diffuse(0.5))
+    scene.collection.objects.unlink(elsewhere)
+    for thing in (things[0], elsewhere):
+        another.collection.objects.link(thing)
+    another.view_layers[0].objects.active = things[0]
+    things[0].select_set(True, view_layer=another.view_layers[0])
+    layer = scene.view_layers.new("Second")
+    for one in scene.view_layers:
+        one.layer_collection.children["Off"].exclude = True
+    window = bpy.context.window_manager.windows[0]
+    window.scene, window.view_layer = scene, layer
+    for thing in things[:3]:
+        thing.select_set(thing != things[0], view_layer=layer)
+    layer.objects.active = things[1]
+    scene.frame_set(7)
+    bpy.ops.object.mode_set(mode="EDIT")
+
+
 SCENES = {
     scene.__name__: scene
     for scene in (
@@ -269,6 +331,9 @@ SCENES = {
         hairy,
         instancing,
         obstructed,
+        instanced_only,
+        same_name,
+        many_scenes,
     )
 }
 
