@@ -86,7 +86,7 @@ def _output_folder(request: OptimizeRequest) -> Path:
     if out.exists() and not out.is_dir():
         raise CommandError(f"{out} cannot be written to: it is a file, not a folder.", "Give --out another folder.")
     if request.blend is not None:
-        _check_file(request.blend)
+        check_file(request.blend)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -96,7 +96,7 @@ def _output_folder(request: OptimizeRequest) -> Path:
     return out
 
 
-def _check_file(blend: Path) -> None:
+def check_file(blend: Path) -> None:
     """Raise CommandError where the file cannot be read, or is no .blend."""
     try:
         with open(blend, "rb") as file:

@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from backend.cli.errors import CommandError
 from backend.cli.main import main
+from backend.cli.optimize import OptimizeRequest, check_file
+from backend.protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION
 
 
 @pytest.fixture
@@ -52,6 +57,10 @@ def test_a_missing_file(capsys, tmp_path):
         (("--samples", "many"), ("--samples", "'many'", "whole number")),
         (("--view-size", "8"), ("--view-size", "'8'", "from 16")),
         (("--quality", "best"), ("--quality", "best", "draft")),
+        (("--map-sets", "slot"), ("--map-sets", "slot", "material", "object")),
+        (("--preset", "best"), ("--preset", "best", "draft")),
+        (("--images", "beside"), ("--images", "beside", "packed", "files")),
+        (("--held-out-views", "-1"), ("--held-out-views", "'-1'", "from 0")),
         (("--reference", "photographs"), ("--reference", "photographs", "cycles")),
         (("--blender", "/no/such/blender"), ("/no/such/blender", "--blender")),
     ],
@@ -61,6 +70,99 @@ def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(capsys, blend,
     for word in words:
         assert word in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("others", [(), ("b.blend", "a.blend")])
+def test_a_folder_is_called_a_folder(capsys, tmp_path, others):
+    for name in others:
+        (tmp_path / name).touch()
+    message = refuse(capsys, "optimize", tmp_path, "--object", "Cube", "--out", tmp_path / "out")
+    assert f"{tmp_path} is a folder" in message
+    assert ("a.blend, b.blend" if others else "Give the path") in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("bpy") is None, reason="the Blender module bpy is not installed")
+def test_a_file_that_is_no_blend(capsys, blend, tmp_path):
+    message = refuse(capsys, "optimize", blend, "--object", "Cube", "--out", tmp_path / "out")
+    assert f"{blend} is not a .blend file" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_must_not_be_read(blend, monkeypatch):
+    def refuse_to_open(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse_to_open)
+    with pytest.raises(CommandError) as error:
+        check_file(blend)
+    assert f"{blend} cannot be read: Permission denied" in error.value.cause
+    assert "right to read" in error.value.cure
+
+
+@pytest.fixture
+def requests(monkeypatch) -> list[OptimizeRequest]:
+    """What would be fitted by the commands that are run."""
+    made: list[OptimizeRequest] = []
+
+    def take(request: OptimizeRequest, _progress: object) -> dict[str, None]:
+        made.append(request)
+        return {"heldout_psnr_db": None, "relit_psnr_db": None}
+
+    monkeypatch.setattr("backend.cli.optimize.optimize", take)
+    return made
+
+
+def chosen(requests: list[OptimizeRequest], blend: Path, *options: str) -> dict:
+    assert main(["optimize", str(blend), "--object", "Cube", "--out", "out", *options]) == 0
+    return requests[-1].properties
+
+
+def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
+    properties = chosen(requests, blend)
+    assert {name: properties[name] for name in ("map_sets", "use_udim", "image_storage", "apply_world")} == {
+        "map_sets": "SLOT",
+        "use_udim": True,
+        "image_storage": "PACKED",
+        "apply_world": False,
+    }
+    assert (properties["resolution"], properties["quality"]) == (DEFAULT_RESOLUTION, DEFAULT_QUALITY)
+    assert {name: properties[name] for name in asdict(DEFAULT_REFERENCES)} == asdict(DEFAULT_REFERENCES)
+    assert not requests[-1].unwrap
+
+
+def test_everything_in_the_panel_has_its_option(requests, blend):
+    properties = chosen(
+        requests,
+        blend,
+        *("--map-sets", "object", "--unwrap", "--no-udim", "--images", "files", "--held-out-views", "2"),
+        *("--material-name", "{object} fit", "--learn-light", "--apply-world", "--maps", "kd,alpha"),
+    )
+    assert {
+        "map_sets": "OBJECT",
+        "use_udim": False,
+        "image_storage": "FILES",
+        "held_out_views": 2,
+        "material_name": "{object} fit",
+        "learn_light": True,
+        "apply_world": True,
+        "use_ks": False,
+        "use_alpha": True,
+    }.items() <= properties.items()
+    assert requests[-1].unwrap
+
+
+def test_a_preset_sets_what_is_not_given(requests, blend):
+    properties = chosen(requests, blend, "--preset", "draft", "--views", "7")
+    assert properties["preset"] == "DRAFT"
+    assert properties["views"] == 7
+    assert list(properties).index("preset") < list(properties).index("views")  # which is set after it
+    assert not {"resolution", "samples", "view_size", "quality"} & set(properties)
+
+
+def test_the_world_can_get_only_light_that_is_learned(capsys, blend):
+    message = refuse(capsys, "optimize", blend, "--object", "Cube", "--out", "out", "--apply-world")
+    assert "--learn-light" in message
 
 
 def test_the_device_of_the_demo_is_checked_too(capsys, tmp_path):
