@@ -10,6 +10,12 @@ from scenes.parts import add_nodes, grid_pixels, image_of, painted, sphere
 
 Socket = bpy.types.NodeSocket
 FIELDS_IN_A_SCENE = 12
+GEOMETRIES_IN_A_SCENE = 4
+ALONE = (
+    "GeometryNodeSetMaterial",
+    "GeometryNodeReplaceMaterial",
+    "GeometryNodeRemoveAttribute",
+)  # these may be refused
 # Parts of zones, which come in pairs; tools, which no modifier has; files that are not there; bases of other classes.
 LEFT_OUT = ("Tool", "Import", "Gizmo", "CustomGroup", "Group", "Tree", "Viewer", "ViewportTransform")
 ZONES = ("Simulation", "Repeat", "ForeachGeometryElement", "Closure")
@@ -85,21 +91,23 @@ def surroundings() -> bpy.types.Object:
     scene.collection.objects.link(scene.camera)
     scene.camera.location = (0.0, -4.0, 1.0)
     scene.frame_set(7)
+    other.select_set(False)
     thing.select_set(True)
     bpy.context.view_layer.objects.active = thing
     return thing
 
 
-def with_node(name: str) -> bpy.types.Object:
-    """A sphere with one geometry node."""
+def with_nodes(names: list[str]) -> bpy.types.Object:
+    """A sphere with a modifier for each of several geometry nodes."""
     thing = surroundings()
+    for name in names:
 
-    def build(tree: bpy.types.NodeTree, start: Socket, end: Socket) -> None:
-        node = tree.nodes.new(name)
-        point_to_scene(node)
-        between(tree, node, start, end)
+        def build(tree: bpy.types.NodeTree, start: Socket, end: Socket, name: str = name) -> None:
+            node = tree.nodes.new(name)
+            point_to_scene(node)
+            between(tree, node, start, end)
 
-    add_nodes(thing, "Nodes", build)
+        add_nodes(thing, name, build)
     return thing
 
 
@@ -182,15 +190,20 @@ def made_by_nodes() -> bpy.types.Object:
     return thing
 
 
+def in_groups(names: list[str], most: int) -> list[list[str]]:
+    """The names in groups of at most so many, those of ALONE each by itself."""
+    alone = [name for name in names if name in ALONE]
+    others = [name for name in names if name not in ALONE]
+    return [[name] for name in alone] + [others[first : first + most] for first in range(0, len(others), most)]
+
+
 KINDS = every_kind()
-FIELDS = [name for name in KINDS if is_field(name)]
+FIELDS = in_groups([name for name in KINDS if is_field(name)], FIELDS_IN_A_SCENE)
+GEOMETRIES = in_groups([name for name in KINDS if not is_field(name)], GEOMETRIES_IN_A_SCENE)
 
 GEOMETRY_NODES: dict[str, Builder] = {
-    **{f"geometry node {name}": partial(with_node, name) for name in KINDS if not is_field(name)},
-    **{
-        f"fields from {FIELDS[first]}": partial(with_fields, FIELDS[first : first + FIELDS_IN_A_SCENE])
-        for first in range(0, len(FIELDS), FIELDS_IN_A_SCENE)
-    },
+    **{f"geometry nodes {' '.join(names)}": partial(with_nodes, names) for names in GEOMETRIES},
+    **{f"fields {names[0]} to {names[-1]}": partial(with_fields, names) for names in FIELDS},
     **{f"zone {zone}": partial(with_zone, zone) for zone in ("Simulation", "Repeat")},
     "nodes that give only instances": instances_only,
     "nodes that make everything": made_by_nodes,
