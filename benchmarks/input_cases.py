@@ -9,6 +9,8 @@ writes the table of two records instead.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,8 @@ from render.core.image_io import read_image
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = _ROOT.parent / "shared" / "cases"
 _OWN = _ROOT / "tests" / "scenes" / "cases.py"
-_INSIDE = Path(__file__).with_name("input_cases_inside.py")
+_TRUTH = _ROOT / "tests" / "scenes" / "truth.py"
+_DECIDED = 0.2  # a pixel counts for an outline if less than this, or more than the rest, is covered
 _ACES = {"OCIO": "ocio://studio-config-v2.1.0_aces-v1.3_ocio-v2.3"}
 _REFERENCES = ("--views", "24", "--view-size", "128", "--samples", "16")
 # The base color alone: in a draft it trades with metallic, by 20 of 255 on a plain sphere and by 6 without metallic, which
@@ -237,42 +241,61 @@ class _References:
         self._thread.join()
 
     def _watch(self) -> None:
-        names = ["plan.json", *(f"view_{index:04d}.npy" for index in range(_OUTLINES))]
+        names = ["plan.json", "mesh.npz", *(f"view_{index:04d}.npy" for index in range(_OUTLINES))]
         while not self._ended.wait(0.1):
-            for plan in self.scratch.rglob("group_0/plan.json"):
-                for name in names:
-                    kept = self.folder / name
-                    if not kept.exists() and (plan.parent / name).exists():
-                        os.link(plan.parent / name, kept)
+            with contextlib.suppress(FileNotFoundError):  # folders come and go
+                for plan in self.scratch.rglob("group_0/plan.json"):
+                    for name in names:
+                        kept = self.folder / name
+                        if not kept.exists() and (plan.parent / name).exists():
+                            os.link(plan.parent / name, kept)
+
+    def views(self) -> list[dict[str, Any]]:
+        """The first cameras: of the plan, or those that PBRfit plans around the mesh that it exported."""
+        path = self.folder / "plan.json"
+        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"views": []}
+        if "views" in plan:
+            return list(plan["views"][:_OUTLINES])
+        # As PBRfit's second Blender does it: the add-on's own __init__ would need a Blender.
+        modules = types.ModuleType("pbrfit_modules")
+        modules.__path__ = [str(_ROOT / "blender_addon")]
+        sys.modules[modules.__name__] = modules
+        views = importlib.import_module("pbrfit_modules.references.views")
+        with np.load(self.folder / "mesh.npz") as mesh:
+            x, y, z = mesh["vertex_position"].T
+        center, radius = views.bounding_sphere(np.stack([-z, -x, y], axis=1))
+        cameras = plan["cameras"]
+        planned = views.plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
+        return [view.for_blender() for view in planned[:_OUTLINES]]
 
 
 def _against_truth(case: Case, folder: Path, kept: _References) -> dict[str, Any]:
     """The error of the base color, and how the references' outlines agree with the mesh of the artist's scene."""
     request = folder / "truth.json"
-    plan = kept.folder / "plan.json"
-    views = json.loads(plan.read_text(encoding="utf-8"))["views"][:_OUTLINES] if plan.is_file() else []
     images = [np.load(path) for path in sorted(kept.folder.glob("view_*.npy"))]
     size = images[0].shape[0] if images else 128
-    asked = {
-        "blend": str(folder / "case.blend"),
-        "object": case.object_name,
-        "views": views[: len(images)],
-        "size": size,
-    }
+    views = kept.views()[: len(images)]
+    asked = {"blend": str(folder / "case.blend"), "object": case.object_name, "views": views, "size": size}
     request.write_text(json.dumps(asked | {"output": str(folder / "truth.npz")}), encoding="utf-8")
-    inside = _run([sys.executable, _INSIDE, request], folder, case.environment)
+    inside = _run([sys.executable, _TRUTH, request], folder, case.environment)
     if not (folder / "truth.npz").is_file():
         raise CommandError(f"The truth of {case.name} cannot be computed: {inside.stderr[-800:]}", "")
     truth = np.load(folder / "truth.npz")
     row: dict[str, Any] = {}
     if images:
-        opaque = [image[..., 3] > 0.5 for image in images]
-        pairs = list(zip(opaque, truth["outlines"], strict=True))
-        row["outline_iou"] = min(float((a & b).sum() / max(1, (a | b).sum())) for a, b in pairs)
+        pairs = zip(truth["outlines"], [image[..., 3] for image in images], strict=True)
+        row["outline_iou"] = min(_agreement(covered, alpha) for covered, alpha in pairs)
     errors = _kd_errors(case, folder, truth["coverage"])
     if errors is not None:
         row |= {"kd_mean": float(errors.mean()), "kd_p95": float(np.percentile(errors, 95))}
     return row
+
+
+def _agreement(covered: NDArray[Any], alpha: NDArray[Any]) -> float:
+    """Intersection over union, without the pixels that the outline halves: noise decides there."""
+    decided = np.abs(covered - 0.5) > 0.5 - _DECIDED
+    one, other = covered[decided] > 0.5, alpha[decided] > 0.5
+    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def _kd_errors(case: Case, folder: Path, slots: NDArray[np.int32]) -> NDArray[np.float64] | None:
