@@ -115,7 +115,6 @@ def wrap():
 
     session.start_session = timed("export, all of it", session.start_session)
     checks.all_findings = timed("export: checks", checks.all_findings)
-    prepare.export_group = timed("export: mesh", prepare.export_group)
     prepare.save_copy = timed("export: copy of the file", prepare.save_copy)
     assigning.push_undo = timed("step of undo", assigning.push_undo)
     operators.poll_session = timed("poll", operators.poll_session)

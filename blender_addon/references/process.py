@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from ..common.package import shipped_file
 from ..common.processes import end_process, start_process
 
 LINE_PREFIX = "PBRFIT "
+CACHES = "blendcache_"  # and the name of the file, as Blender names the folder
 SCRIPT = shipped_file("references/render_references.py")
 
 
@@ -36,6 +38,16 @@ class EnvironmentRendered:
 
 
 @dataclass(frozen=True)
+class MeshExported:
+    """The mesh as it is rendered: its wire arrays by name, and the sphere around it in Blender's axes: center float64 [3]
+    and radius, for which the views are planned."""
+
+    arrays: dict[str, NDArray[Any]]
+    center: NDArray[np.float64]
+    radius: float
+
+
+@dataclass(frozen=True)
 class ViewRendered:
     """A finished view: float32 [h, w, 4], premultiplied, linear, row 0 = top, and the seconds its render took."""
 
@@ -44,18 +56,23 @@ class ViewRendered:
     seconds: float
 
 
-Finished = EnvironmentRendered | ViewRendered
+Finished = EnvironmentRendered | MeshExported | ViewRendered
 
 
 class RendererDied(PbrFitError):
     """The second Blender ended without a message: another one may render what is missing."""
 
 
-def save_copy(path: Path) -> None:
-    """Save the file as it is now to `path`; the open file keeps its path, and its unsaved changes if it has any.
+def save_copy(folder: Path) -> Path:
+    """Save the file as it is now into a new folder; the open file keeps its path, and its unsaved changes if it has any.
 
-    Raises PbrFitError if Blender cannot write it.
+    The copy has the file's own name, and beside it, as a link, the folder of caches that Blender finds by that name. Returns
+    its path. Raises PbrFitError if Blender cannot write it.
     """
+    folder.mkdir(parents=True)
+    original = Path(bpy.data.filepath or "untitled.blend")
+    path = folder / original.name
+    link_caches(original, folder)
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False, compress=False)
     except RuntimeError as error:
@@ -63,6 +80,19 @@ def save_copy(path: Path) -> None:
             f"PBRfit could not save a copy of the file for rendering: {error}.",
             "Make room in the temporary directory, or choose another one in the preferences.",
         ) from error
+    return path
+
+
+def link_caches(original: Path, folder: Path) -> None:
+    """Make the caches on disk of a file (physics, baked geometry nodes) appear in another folder too."""
+    caches = original.with_name(CACHES + original.stem)
+    if not caches.is_dir():
+        return
+    link = folder / caches.name
+    try:
+        link.symlink_to(caches, target_is_directory=True)
+    except OSError:  # Windows allows links only to some users
+        shutil.copytree(caches, link)
 
 
 def second_blender_command(plan: Path) -> list[str]:
@@ -142,6 +172,10 @@ class ReferenceRenderer:
     def _hand_over(self, entry: dict[str, Any]) -> None:
         if "environment" in entry:
             self._finished.put(EnvironmentRendered(np.load(self._directory / entry["environment"])))
+        elif "mesh" in entry:
+            with np.load(self._directory / entry["mesh"]) as stored:
+                arrays = {name: stored[name] for name in stored}
+            self._finished.put(MeshExported(arrays, np.array(entry["center"]), entry["radius"]))
         elif "view" in entry:
             image = np.load(self._directory / entry["file"])
             self._finished.put(ViewRendered(entry["view"], image, entry["seconds"]))

@@ -116,3 +116,10 @@ def plan_views(center: NDArray[np.float64], radius: float, training: int, held_o
         )
         for index, direction in enumerate(fibonacci_directions(count))
     ]
+
+
+def views_for_blender(views: list[View], cameras: dict[str, Any]) -> list[dict[str, Any]]:
+    """The views as the second Blender takes them, with the samples that the plan's `cameras` say."""
+    return [
+        view.for_blender() | {"samples": cameras["held_out_samples" if view.held_out else "samples"]} for view in views
+    ]

@@ -15,7 +15,7 @@ from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
 from ..protocol.settings import FitSettings
-from ..references.views import View
+from ..references.views import View, plan_views, views_for_blender
 from .session_status import SessionResult
 
 
@@ -43,20 +43,20 @@ class RenderedReference:
 class GroupFit:
     """What the fit of one group needs until it is over, so that each part can be done again if a process dies.
 
-    plan: the group's objects and sets of maps; settings: of the fit; options: of the assignment; arrays: of the mesh, and
-    the environment once it is known; views: all, held-out ones included; render_plan: for the second Blender, with all
-    views; folder: of the rendered views; rendered: indices of the views that are there; result: what the fit leaves;
-    error: why it failed.
+    plan: the group's objects and sets of maps; settings: of the fit; options: of the assignment; render_plan: for the
+    second Blender, from the beginning; folder: of the rendered views; result: what the fit leaves; shown_triangles: how
+    many the viewport shows; arrays: of the mesh and the environment, as soon as they are known; views: all, held-out ones
+    included, none before the mesh is known; rendered: indices of the views that are there; error: why it failed.
     """
 
     plan: GroupPlan
     settings: FitSettings
     options: AssignOptions
-    arrays: dict[str, NDArray[Any]]
-    views: list[View]
     render_plan: dict[str, Any]
     folder: Path
     result: SessionResult
+    shown_triangles: int = 0
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
     error: PbrFitError | None = None
 
@@ -66,9 +66,38 @@ class GroupFit:
         return self.result.object_name
 
     @property
+    def views(self) -> list[View]:
+        """All views, held-out ones included; none before the mesh is known."""
+        return self.result.views
+
+    @property
+    def view_count(self) -> int:
+        """How many views there will be."""
+        cameras = self.render_plan["cameras"]
+        return int(cameras["training"]) + int(cameras["held_out"])
+
+    @property
     def fully_rendered(self) -> bool:
         """Whether every view is there."""
-        return len(self.rendered) == len(self.views)
+        return len(self.rendered) == self.view_count
+
+    @property
+    def has_mesh(self) -> bool:
+        """Whether the mesh is there."""
+        return "triangles" in self.arrays
+
+    def set_mesh(self, arrays: dict[str, NDArray[Any]], center: NDArray[np.float64], radius: float) -> None:
+        """Take the mesh as the second Blender renders it, and plan the views as that Blender does."""
+        self.arrays.update(arrays)
+        cameras = self.render_plan["cameras"]
+        self.result.views = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
+        rendered = len(arrays["triangles"])
+        if rendered != self.shown_triangles:
+            self.result.warnings = [
+                *self.result.warnings,
+                f'"{self.name}" has {rendered} triangles in renders and {self.shown_triangles} in the viewport. '
+                "The references show what renders show.",
+            ]
 
     def set_environment(self, radiance: NDArray[np.float32]) -> None:
         """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black or not finite."""
@@ -80,9 +109,13 @@ class GroupFit:
 
     def missing_plan(self) -> dict[str, Any]:
         """The plan for the second Blender, with only what is not rendered yet."""
-        missing = [entry for entry in self.render_plan["views"] if entry["index"] not in self.rendered]
         environment = None if "environment" in self.arrays else self.render_plan["environment"]
-        return self.render_plan | {"views": missing, "environment": environment}
+        plan = self.render_plan | {"environment": environment}
+        if self.has_mesh:
+            del plan["mesh"]
+            views = views_for_blender(self.views, plan["cameras"])
+            plan["views"] = [entry for entry in views if entry["index"] not in self.rendered]
+        return plan
 
     def view_image(self, index: int) -> NDArray[np.float32]:
         """A rendered view from its file, float32 [h, w, 4]. Raises PbrFitError if the file cannot be read."""

@@ -7,6 +7,7 @@ All of it runs on the main thread, because the file changes only there. After it
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +16,19 @@ import bpy
 
 from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
+from ..export import plan_json
 from ..export.mesh_reading import Readings
-from ..export.plan import GroupPlan, export_group, plan_groups
+from ..export.plan import GroupPlan, objects_of, plan_groups
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.process import save_copy
-from ..references.views import bounding_sphere, plan_views
+from ..references.stage import world_of
 from ..settings.properties import fit_settings
 from .fit_queue import FitQueue, GroupFit
 from .session_status import SessionResult
+
+COPY = "copy"  # the folder of the copy in the session's folder
 
 
 def new_folder() -> Path:
@@ -34,7 +38,7 @@ def new_folder() -> Path:
 
 def remove_copy(folder: Path) -> None:
     """Remove the copy of the file, which nobody needs once the fits are over. The rendered views stay."""
-    (folder / "copy.blend").unlink(missing_ok=True)
+    shutil.rmtree(folder / COPY, ignore_errors=True)
 
 
 def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> FitQueue:
@@ -50,52 +54,55 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
         others = "".join(f" Also: {finding}" for finding in errors[1:])
         raise PbrFitError(errors[0].cause, errors[0].cure + others)
     warnings = [str(finding) for finding in findings]
-    environment = export_world(context.scene)
-    plans = plan_groups(context, readings)
+    environment = export_world(world_of(context.scene, context.view_layer))
+    progress(0.5)
+    copy = save_copy(folder / COPY)
     fits = []
-    for number, plan in enumerate(plans):
-        progress((number + 1) / (len(plans) + 2))
-        fits.append(_group_fit(context, depsgraph, readings, plan, folder / f"group_{number}", warnings))
+    for number, plan in enumerate(plan_groups(context, readings)):
+        fits.append(_group_fit(context, readings, plan, copy, folder / f"group_{number}", warnings))
         if environment is not None:
             fits[-1].set_environment(environment)
     # Only one world can be assigned: that of the first fit.
     for fit in fits[1:]:
         fit.options = dataclasses.replace(fit.options, world_scene_uid=None)
-    progress((len(plans) + 1) / (len(plans) + 2))
-    save_copy(folder / "copy.blend")
     return FitQueue(fits)
 
 
 def _group_fit(
     context: bpy.types.Context,
-    depsgraph: bpy.types.Depsgraph,
     readings: Readings,
     plan: GroupPlan,
+    copy: Path,
     folder: Path,
     warnings: list[str],
 ) -> GroupFit:
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
-    export = export_group(plan, context, depsgraph, readings)
-    center, radius = bounding_sphere(export.world_positions)
-    views = plan_views(center, radius, chosen.views, chosen.held_out_views, chosen.seed)
+    objects = [item for item in objects_of(plan).values() if item is not None]
+    uv_maps = {uid: name for item in plan.sets for uid, name in item.uv_maps.items()}
     render_plan = {
-        "blend": str(folder.parent / "copy.blend"),
+        "blend": str(copy),
+        # Files with Python that Blender was not allowed to run do not run it here either.
+        "use_scripts": not bpy.app.autoexec_fail,
         "scene": scene.name,
-        "objects": [item.name for item in plan.objects],
+        "view_layer": context.view_layer.name,
+        "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
+        "mesh": plan_json.to_json(plan),
+        "cameras": {
+            "training": chosen.views,
+            "held_out": chosen.held_out_views,
+            "seed": chosen.seed,
+            "samples": chosen.samples,
+            "held_out_samples": chosen.samples * HELD_OUT_SAMPLES,
+        },
         "size": chosen.view_size,
         "samples": chosen.samples,
         "output": str(folder),
         "threads": 0,
-        "world_hdri": None,
         "environment": list(RENDERED_SIZE),
-        "views": [
-            view.for_blender() | {"samples": chosen.samples * (HELD_OUT_SAMPLES if view.held_out else 1)}
-            for view in views
-        ],
     }
     first = plan.objects[0]
-    uv_map = next(item.uv_maps[first.uid] for item in plan.sets if first.uid in item.uv_maps)
-    result = SessionResult(first.name, uv_map, render_plan, views, warnings)
+    result = SessionResult(first.name, uv_maps[first.uid], render_plan, [], warnings)
     settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
-    return GroupFit(plan, settings, options, dict(export.arrays), views, render_plan, folder, result)
+    shown = sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects)
+    return GroupFit(plan, settings, options, render_plan, folder, result, shown_triangles=shown)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
-from ..references.process import EnvironmentRendered, ReferenceRenderer, RendererDied
+from ..references.process import EnvironmentRendered, MeshExported, ReferenceRenderer, RendererDied
 from .fit_queue import GroupFit
 
 DEATHS_IN_A_ROW = 3
@@ -63,13 +63,15 @@ class ReferenceWork:
 
     @property
     def _complete(self) -> bool:
-        return self._fit.fully_rendered and "environment" in self._fit.arrays
+        return self._fit.fully_rendered and self._fit.has_mesh and "environment" in self._fit.arrays
 
     def _collect(self, renderer: ReferenceRenderer) -> None:
         for finished in renderer.poll():
             self._deaths = 0
             if isinstance(finished, EnvironmentRendered):
                 self._fit.set_environment(finished.radiance)
+            elif isinstance(finished, MeshExported):
+                self._fit.set_mesh(finished.arrays, finished.center, finished.radius)
             elif finished.index not in self._fit.rendered:
                 self._fit.rendered.add(finished.index)
                 self._ready.append((finished.index, finished.image))

@@ -221,9 +221,9 @@ class OptimizeSession:
 
     def _send(self) -> None:
         fit, client = self._queue.current, self._link.client
-        if "environment" in fit.arrays:
+        if "environment" in fit.arrays and fit.has_mesh:
             if not self._submitted:
-                client.submit(fit.settings, fit.arrays, view_count=len(fit.views))
+                client.submit(fit.settings, fit.arrays, view_count=fit.view_count)
                 self._submitted = True
             until = time.monotonic() + SENDING_SECONDS
             while self._to_send and time.monotonic() < until:
@@ -286,7 +286,7 @@ class OptimizeSession:
     def _show_rendering(self) -> None:
         fit = self._queue.current
         seconds = time.monotonic() - self._phase_began
-        self.status = self.status.rendering(len(fit.rendered), len(fit.views), seconds)
+        self.status = self.status.rendering(len(fit.rendered), fit.view_count, seconds)
 
     def _show_fit(self, event: events.Progress) -> None:
         if self.status.state == FITTING:

@@ -48,7 +48,7 @@ blender_addon/command_line
 blender_addon/setup           common  backend: protocol protocol/client
 blender_addon/settings        common setup  backend: protocol
 blender_addon/export          common
-blender_addon/references      common
+blender_addon/references      common export
 blender_addon/assign          common settings export
 blender_addon/preflight       common setup settings export
 blender_addon/session         common setup settings export references assign preflight  backend: protocol protocol/client

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from support.blender.reference_process import references_of
 from support.blender.scenes import TIMEOUT_S, hdri_world, paint, run_to_end, small_fit, snapshot
 
 bpy = pytest.importorskip("bpy")
@@ -124,28 +125,11 @@ def test_references_show_the_objects_of_the_job_and_no_others(addon, tmp_path) -
     left, middle, right = (sphere(name, x, green) for name, x in (("Left", -2.5), ("Middle", 0.0), ("Right", 2.5)))
     select(left, right)
     hdri_world()
-    (plan,) = addon.export.plan.plan_groups(bpy.context)
-    exported = addon.export.plan.export_group(plan, bpy.context, bpy.context.evaluated_depsgraph_get())
-    center, radius = addon.references.views.bounding_sphere(exported.world_positions)
-    views = addon.references.views.plan_views(center, radius, 12, 0, 0)
-    copy = tmp_path / "copy.blend"
-    addon.references.process.save_copy(copy)
     size = 48
+    delivered = references_of(addon, tmp_path, views=12, size=size)
     # The view nearest to the Y axis shows the three side by side.
-    view = min(views, key=lambda item: abs(item.matrix_world[0, 2]) + abs(item.matrix_world[2, 2]))
-    request = {
-        "blend": str(copy), "scene": bpy.context.scene.name, "objects": [item.name for item in plan.objects],
-        "size": size, "samples": 4, "output": str(tmp_path), "views": [view.for_blender()],
-    }  # fmt: skip
-    renderer = addon.references.process.ReferenceRenderer(request, tmp_path)
-    finished: list = []
-    deadline = time.monotonic() + TIMEOUT_S
-    while not finished:
-        finished += renderer.poll()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    renderer.stop()
-    alpha = finished[0].image[..., 3]
+    view = min(delivered.views, key=lambda item: abs(item.matrix_world[0, 2]) + abs(item.matrix_world[2, 2]))
+    alpha = delivered.images[view.index][..., 3]
     camera = np.linalg.inv(view.matrix_world)
 
     def at(scene_object) -> float:

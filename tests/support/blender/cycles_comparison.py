@@ -85,13 +85,13 @@ def compare(
     depsgraph = bpy.context.evaluated_depsgraph_get()
     exports = [addon.export.mesh.export_mesh(scene_object, depsgraph) for scene_object in objects]
     cameras = [_views(addon, export, number * views, views) for number, export in enumerate(exports)]
-    copy = directory / "copy.blend"
-    addon.references.process.save_copy(copy)
+    copy = addon.references.process.save_copy(directory / "copy")
     plans = [
         {
             "blend": str(copy),
             "scene": scene.name,
-            "objects": [scene_object.name],
+            "view_layer": bpy.context.view_layer.name,
+            "objects": [[scene_object.name, None]],
             "size": SIZE,
             "samples": samples,
             "output": str(directory),

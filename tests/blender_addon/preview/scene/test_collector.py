@@ -193,7 +193,7 @@ def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) ->
     assert len(views) == 8
     assert views[3].image().shape == (64, 64, 4)
     folder = session._folder
-    assert not (folder / "copy.blend").exists()
+    assert not (folder / "copy").exists()
     bpy.ops.pbrfit.dismiss()
     assert not folder.exists()
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carry out a plan of render_references.py in this Blender."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..common.errors import PbrFitError
+from ..export import plan_json
+from . import exported_mesh, rendering, stage
+from .views import bounding_sphere, plan_views, views_for_blender
+
+Json = dict[str, Any]
+
+
+def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
+    """Do what one plan asks for; call `report` with the line for each finished file.
+
+    Raises PbrFitError if the file lacks what the plan names, cannot be rendered as exported, or a file cannot be written.
+    """
+    open_file(plan)
+    output = Path(plan["output"])
+    output.mkdir(parents=True, exist_ok=True)
+    if "world" in plan:
+        scene = bpy.data.scenes.new("PBRfit world")
+        scene.world = stage.find(bpy.data.worlds, (plan["world"], None), plan["blend"])
+        layer = scene.view_layers[0]
+    else:
+        scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
+    names = [(name, library) for name, library in plan.get("objects", [])]
+    set_up = stage.set_up(scene, layer, names, plan.get("samples", 16), plan.get("threads", 0))
+    if plan.get("environment"):
+        width, height = plan["environment"]
+        save_array(output / "environment.npy", rendering.render_world(set_up, width, height))
+        report({"environment": "environment.npy"})
+    views = export_mesh(set_up, plan, output, report) if "mesh" in plan else plan["views"]
+    for view in views:
+        start = time.perf_counter()
+        pixels = rendering.render_view(set_up, view, plan.get("size", 256), plan.get("samples", 16))
+        name = f"view_{view['index']:04d}.npy"
+        save_array(output / name, pixels)
+        report({"view": view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
+
+
+def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[[Json], None]) -> list[Json]:
+    """Export the plan's objects, plan the views around them, and check a few; returns the views."""
+    group = plan_json.from_json(plan["mesh"], [target.session_uid for target in set_up.targets])
+    exported = exported_mesh.export(set_up, group)
+    center, radius = bounding_sphere(exported.world_positions)
+    cameras = plan["cameras"]
+    planned = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
+    views = views_for_blender(planned, cameras)
+    exported_mesh.check(set_up, exported, radius, views)
+    try:
+        exported_mesh.save(exported, output / "mesh.npz")
+    except OSError as error:
+        raise no_room(output / "mesh.npz", error) from error
+    report({"mesh": "mesh.npz", "center": center.tolist(), "radius": radius})
+    return views
+
+
+def open_file(plan: Json) -> None:
+    """Open the plan's file. Raises PbrFitError if that is impossible."""
+    if not Path(plan["blend"]).is_file():
+        raise PbrFitError(f"{plan['blend']} does not exist.", "Give the path of a saved .blend file.")
+    try:
+        bpy.ops.wm.open_mainfile(
+            filepath=str(plan["blend"]), load_ui=False, use_scripts=bool(plan.get("use_scripts", False))
+        )
+    except RuntimeError as error:
+        raise PbrFitError(
+            f"Blender {bpy.app.version_string} cannot open {plan['blend']}: {error}",
+            "Use a Blender at least as new as the one that saved the file.",
+        ) from error
+
+
+def save_array(path: Path, array: NDArray[np.float32]) -> None:
+    """Write an .npy file, which appears complete. Raises PbrFitError if it cannot be written."""
+    partial = path.with_suffix(".part")
+    try:
+        with open(partial, "wb") as file:
+            np.save(file, array)
+        os.replace(partial, path)
+    except OSError as error:
+        raise no_room(path, error) from error
+
+
+def no_room(path: Path, error: OSError) -> PbrFitError:
+    """The error for a file that cannot be written."""
+    return PbrFitError(f"Cannot write {path}: {error.strerror}.", "Free disk space or choose another folder.")

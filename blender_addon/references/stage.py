@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stage of the references: the artist's own scene, in a copy of the file, with only the objects to fit to be seen.
+
+It is not a new scene, because materials, geometry nodes and drivers may read the scene: its properties, its time, its
+frame rate, its camera, its view layer. So nothing of that changes. Other objects are only hidden from renders: what is
+fitted may depend on them. Of what is fitted only the mesh shows: no particles, no hair, no instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from ..common.errors import PbrFitError
+from .cycles_settings import set_plain_cycles, set_plain_output
+from .one_light import with_one_light
+
+Name = tuple[str, str | None]
+"""The name of a datablock, and the path of the library that it is linked from, None in the file itself."""
+
+MESH_ONLY = "PBRfit Mesh Only"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is rendered. window, area: with a 3D view whose local camera is `camera`; the scene keeps its own camera."""
+
+    scene: bpy.types.Scene
+    view_layer: bpy.types.ViewLayer
+    targets: list[bpy.types.Object]
+    camera: bpy.types.Object
+    window: bpy.types.Window
+    area: bpy.types.Area
+
+
+def find(collection: bpy.types.bpy_prop_collection, name: Name, where: str) -> Any:
+    """The datablock of this name and library. Raises PbrFitError that says what there is `where` if there is none."""
+    for item in collection:
+        if item.name == name[0] and (item.library.filepath if item.library is not None else None) == name[1]:
+            return item
+    present = ", ".join(sorted(item.name for item in collection)) or "nothing"
+    raise PbrFitError(f'There is no "{name[0]}" in {where}.', f"It has: {present}.")
+
+
+def find_scene(scene_name: str, layer_name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+    """The scene and its view layer of these names. Raises PbrFitError if there is none."""
+    scene = find(bpy.data.scenes, (scene_name, None), "the file")
+    view_layer = scene.view_layers.get(layer_name)
+    if view_layer is None:
+        raise PbrFitError(f'The scene "{scene.name}" has no view layer "{layer_name}".', "Choose another view layer.")
+    return scene, view_layer
+
+
+def set_up(
+    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, names: list[Name], samples: int, threads: int
+) -> Stage:
+    """Turn a scene of the open file into the stage. Raises PbrFitError if it has no objects of these names."""
+    window = bpy.context.window
+    window.scene, window.view_layer = scene, view_layer
+    targets = [find(scene.objects, name, f'the scene "{scene.name}"') for name in names]
+    set_plain_output(scene, view_layer)
+    set_plain_cycles(scene, samples, threads)
+    for other in scene.objects:
+        hide(other)
+    for target in targets:
+        show(target, scene)
+        show_mesh_only(target)
+        show_as_bump(target)
+    forget_holdouts(view_layer.layer_collection)
+    use_world(scene, view_layer)
+    camera = bpy.data.objects.new("PBRfit camera", bpy.data.cameras.new("PBRfit camera"))
+    scene.collection.objects.link(camera)
+    view_layer.update()
+    return Stage(scene, view_layer, targets, camera, window, look_through(window, camera))
+
+
+def look_through(window: bpy.types.Window, camera: bpy.types.Object) -> bpy.types.Area:
+    """An area with a 3D view that has `camera` as its own camera; renders that start there use it.
+
+    So `scene.camera` stays the artist's, which geometry nodes (Active Camera) and drivers may read.
+    """
+    areas = sorted(window.screen.areas, key=lambda area: (area.type == "VIEW_3D", area.width * area.height))
+    area = areas[-1]
+    area.type = "VIEW_3D"
+    view = area.spaces.active
+    view.use_local_camera, view.camera = True, camera
+    return area
+
+
+def use_world(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
+    """Light the scene with the one light of the world that its view layer shows; without fog."""
+    world = world_of(scene, view_layer)
+    if getattr(view_layer, "world_override", None) is not None:
+        view_layer.world_override = None
+    scene.world = with_one_light(world) if world is not None else None
+
+
+def world_of(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> bpy.types.World | None:
+    """The world that a view layer shows: its own (Blender 4.3 and later), else the scene's."""
+    return getattr(view_layer, "world_override", None) or scene.world
+
+
+# What shows --------------------------------------------------------------------------------------------------------
+
+
+def hide(other: bpy.types.Object) -> None:
+    """Hide an object from renders, even if a driver or keyframes say when it shows."""
+    stop_animation(other, "hide_render")
+    other.hide_render = True
+
+
+def show(target: bpy.types.Object, scene: bpy.types.Scene) -> None:
+    """Let an object be seen, whatever its collections say."""
+    for collection in scene.collection.children_recursive:
+        if target.name in collection.objects and target in collection.objects.values():
+            stop_animation(collection, "hide_render")
+    if target not in scene.collection.objects.values():
+        scene.collection.objects.link(target)
+    target.hide_render = False
+    target.hide_viewport = False
+    target.visible_camera = True
+    target.is_holdout = False
+    target.is_shadow_catcher = False
+
+
+def show_mesh_only(target: bpy.types.Object) -> None:
+    """Show an object's mesh, and nothing else that comes from it: no particles, hair, instances, curves or points.
+
+    Its particle systems stay, since modifiers may read them.
+    """
+    target.instance_type = "NONE"
+    target.show_instancer_for_render = True
+    if target.parent is not None and target.parent.instance_type in {"VERTS", "FACES"}:
+        target.parent.instance_type = "NONE"  # else the object shows only as instances on its parent
+    for system in target.particle_systems:
+        stop_animation(system.settings, "render_type")
+        system.settings.render_type = "NONE"
+    if any(modifier.type == "NODES" for modifier in target.modifiers):
+        target.modifiers.new(MESH_ONLY, "NODES").node_group = mesh_only()
+
+
+def mesh_only() -> bpy.types.NodeTree:
+    """Geometry nodes that let only the mesh through."""
+    group = bpy.data.node_groups.get((MESH_ONLY, None))
+    if group is not None:
+        return group
+    group = bpy.data.node_groups.new(MESH_ONLY, "GeometryNodeTree")
+    for direction in ("INPUT", "OUTPUT"):
+        group.interface.new_socket("Geometry", in_out=direction, socket_type="NodeSocketGeometry")
+    nodes = group.nodes
+    start, end = nodes.new("NodeGroupInput"), nodes.new("NodeGroupOutput")
+    separate = nodes.new("GeometryNodeSeparateComponents")
+    group.links.new(start.outputs[0], separate.inputs[0])
+    group.links.new(separate.outputs["Mesh"], end.inputs[0])
+    return group
+
+
+def show_as_bump(target: bpy.types.Object) -> None:
+    """Render displacement as bump and subdivide as the modifiers say: other vertices cannot be exported."""
+    for slot in target.material_slots:
+        if slot.material is not None:
+            slot.material.displacement_method = "BUMP"
+    for owner in (getattr(target, "cycles", None), *target.modifiers):
+        if getattr(owner, "use_adaptive_subdivision", False):
+            owner.use_adaptive_subdivision = False
+
+
+def forget_holdouts(layer: bpy.types.LayerCollection) -> None:
+    """No collection of the view layer cuts holes or shows only indirectly."""
+    layer.holdout = layer.indirect_only = False
+    for child in layer.children:
+        forget_holdouts(child)
+
+
+# Animation ---------------------------------------------------------------------------------------------------------
+
+
+def stop_animation(owner: bpy.types.ID, path: str) -> None:
+    """Let no driver or keyframe set a property of a datablock any more."""
+    data = owner.animation_data
+    if data is None:
+        return
+    for driver in [item for item in data.drivers if item.data_path == path]:
+        data.drivers.remove(driver)
+    actions = [data.action] + [strip.action for track in data.nla_tracks for strip in track.strips]
+    for action in actions:
+        for curve in curves_of(action):
+            if curve.data_path == path:
+                curve.mute = True
+
+
+def curves_of(action: bpy.types.Action | None) -> Iterator[bpy.types.FCurve]:
+    """The curves of an action: of all its slots in Blender 4.4 and later."""
+    if action is None:
+        return
+    if not hasattr(action, "layers"):
+        yield from action.fcurves
+        return
+    for layer in action.layers:
+        for strip in layer.strips:
+            for bag in strip.channelbags:
+                yield from bag.fcurves
