@@ -106,7 +106,10 @@ def rec709_color(color: Any) -> tuple[float, float, float]:
 
 def multiplied(colors: NDArray[Floats], matrix: NDArray[np.float64]) -> NDArray[Floats]:
     """Colors [..., 3] through a matrix [3, 3]; the dtype stays, and so do the very same colors with the identity."""
-    return colors if np.array_equal(matrix, np.eye(3)) else colors @ matrix.T.astype(colors.dtype)
+    if np.array_equal(matrix, np.eye(3)):
+        return colors
+    turned: NDArray[Floats] = np.matmul(colors, matrix.T.astype(colors.dtype), dtype=colors.dtype)
+    return turned
 
 
 # Names ----------------------------------------------------------------------------------------------------------------

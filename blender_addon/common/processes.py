@@ -24,6 +24,8 @@ def clean_environment(directory: Path) -> dict[str, str]:
     The program's temporary files go to `directory`, so that none is left behind if the program is killed.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if os.path.isfile(kept.get("OCIO", "")):
+        kept["OCIO"] = os.path.abspath(kept["OCIO"])  # the program starts in another folder
     return kept | dict.fromkeys(TEMPORARY_VARIABLES, str(directory))
 
 

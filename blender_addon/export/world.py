@@ -65,10 +65,12 @@ def background_of(world: bpy.types.World | None) -> bpy.types.Node | None:
     if world is None or tree is None or not lights_all_rays(world):
         return None
     output = output_node(tree, "ShaderNodeOutputWorld")
-    surface = linked_from(output.inputs["Surface"]) if output is not None else None
+    if output is None or output.inputs["Volume"].is_linked:
+        return None
+    surface = linked_from(output.inputs["Surface"])
     if surface is None or surface[0].bl_idname != "ShaderNodeBackground" or surface[0].mute:
         return None
-    return None if output.inputs["Volume"].is_linked else surface[0]
+    return surface[0]
 
 
 def lights_all_rays(world: bpy.types.World) -> bool:

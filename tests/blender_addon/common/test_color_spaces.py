@@ -159,6 +159,15 @@ def test_alpha_survives_where_no_color_space_is_srgb(colors, monkeypatch) -> Non
     np.testing.assert_allclose(straight, decoded(pixels[..., :3] / 255), atol=5e-3)
 
 
+def test_other_programs_find_a_configuration_by_a_relative_path(addon, tmp_path, monkeypatch) -> None:
+    (tmp_path / "studio.ocio").touch()
+    monkeypatch.chdir(tmp_path)
+    clean_environment = addon.common.processes.clean_environment
+    for said, expected in (("studio.ocio", str(tmp_path / "studio.ocio")), ("ocio://default", "ocio://default")):
+        monkeypatch.setenv("OCIO", said)
+        assert clean_environment(tmp_path / "elsewhere")["OCIO"] == expected
+
+
 @pytest.mark.skipif("OCIO" in os.environ, reason="this is such a process")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_all_of_this_in_another_configuration(configuration, extension_zip) -> None:

@@ -294,3 +294,28 @@ def test_a_texture_that_is_not_there_is_pink_and_an_unknown_channel_is_refused(a
 
     image = on_the_gpu(work)
     assert image[truth.size[1] // 2, truth.size[0] // 2].tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_an_image_is_given_to_blender_in_its_own_primaries(addon, monkeypatch):
+    module = addon.preview.gl.renderer
+    pixels = np.random.default_rng(2).uniform(0.0, 4.0, (5, 7, 4)).astype(np.float32)
+    matrix = np.array([[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [-0.2, 0.1, 1.1]])
+
+    def work() -> tuple[np.ndarray, bool]:
+        preview = module.GlPreview()
+        texture = addon.preview.gl.targets.texture_of_frame(pixels)
+        same = preview.in_scene_linear(texture) is texture
+        monkeypatch.setattr(module, "is_rec709", lambda: False)
+        monkeypatch.setattr(module, "scene_linear_from_rec709", lambda: matrix)
+        image = addon.preview.gl.targets.KeptImage((7, 5))
+        image.take(preview.in_scene_linear(texture))
+        values = image.texture.read()
+        values.dimensions = 7 * 5 * 4
+        found = np.array(values, dtype=np.float32).reshape(5, 7, 4)[::-1]
+        preview.free()
+        return found, same
+
+    found, same = on_the_gpu(work)
+    assert same
+    np.testing.assert_allclose(found[..., :3], pixels[..., :3] @ matrix.T, rtol=4e-3, atol=4e-3)  # half floats
+    np.testing.assert_allclose(found[..., 3], pixels[..., 3], atol=2e-3)
