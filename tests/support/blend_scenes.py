@@ -317,6 +317,29 @@ def many_scenes(_folder: Path) -> None:
     bpy.ops.object.mode_set(mode="EDIT")
 
 
+def two_materials(_folder: Path) -> None:
+    """A cube without a UV map, red above and blue below, in a scene that is not the active one."""
+    plain_board("Other", diffuse(0.5))
+    bpy.context.view_layer.objects.active = bpy.data.objects["Other"]
+    tables = bpy.data.scenes.new("Tables")
+    bpy.ops.mesh.primitive_cube_add(size=2.0)
+    cube = bpy.context.object
+    cube.name = "Tisch 机"
+    tables.collection.objects.link(cube)
+    bpy.context.scene.collection.objects.unlink(cube)
+    bpy.context.view_layer.objects.active = bpy.data.objects["Other"]
+    cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    for name, color in (("Red", (0.6, 0.03, 0.03, 1.0)), ("Blue", (0.03, 0.1, 0.6, 1.0))):
+        material = diffuse(0.5)
+        material.name = name
+        shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_DIFFUSE")
+        shader.inputs["Color"].default_value = color
+        cube.data.materials.append(material)
+    for face in cube.data.polygons:
+        face.material_index = int(face.center.z < 0.5)
+    tables.world = plain_world((1.0, 1.0, 1.0))
+
+
 SCENES = {
     scene.__name__: scene
     for scene in (
@@ -334,6 +357,7 @@ SCENES = {
         instanced_only,
         same_name,
         many_scenes,
+        two_materials,
     )
 }
 

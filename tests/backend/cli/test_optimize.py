@@ -174,3 +174,68 @@ def test_an_object_that_is_not_in_the_file(demo_file, tmp_path):
     assert result.returncode == 2
     assert "no object 'Suzana'" in result.stderr
     assert "Suzanne" in result.stderr
+
+
+LOOK_INTO_BOTH = """
+import json, os, sys
+import bpy
+seen = []
+for path in sys.argv[1:3]:
+    bpy.ops.wm.open_mainfile(filepath=path)
+    thing, window = bpy.data.objects["Tisch 机"], bpy.context.window_manager.windows[0]
+    maps = [image for image in bpy.data.images if "pbrfit" in image]
+    seen.append({
+        "uv_maps": [layer.name for layer in thing.data.uv_layers],
+        "materials": [slot.material.name for slot in thing.material_slots],
+        "maps": {image.name: [image.packed_file is not None, bpy.path.abspath(image.filepath)] for image in maps},
+        "opens_in": [window.scene.name, window.view_layer.name, window.view_layer.objects.active.name],
+    })
+open(sys.argv[3], "w").write(json.dumps(seen))
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_sets(blend_files, tmp_path_factory) -> dict:
+    """A finished run on an object of two materials, without a UV map, in a scene that is not the active one."""
+    out = tmp_path_factory.mktemp("two") / "out"
+    blend = blend_files["two_materials"]
+    options = ["--unwrap", "--images", "files", "--material-name", "{object} {material}"]
+    result = subprocess.run(
+        [*COMMAND, str(blend), "--object", "Tisch 机", "--out", str(out), *SMALL, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    script, answer = out.parent / "look_into.py", out.parent / "seen.json"
+    script.write_text(LOOK_INTO_BOTH, encoding="utf-8")
+    run_python(script, blend, out / "Tisch 机.blend", answer)
+    before, after = json.loads(answer.read_text())
+    return {"out": out, "report": json.loads((out / "report.json").read_text()), "before": before, "after": after}
+
+
+def test_each_material_has_a_set_of_maps_that_the_report_names(two_sets):
+    sets = two_sets["report"]["sets"]
+    assert [(one["name"], one["material"]) for one in sets] == [("Red", "Tisch 机 Red"), ("Blue", "Tisch 机 Blue")]
+    for number, one in enumerate(sets):
+        assert one["files"] == [f"{number}/{name}.png" for name in ("kd", "normal", "orm")]
+    colors = [read_image(two_sets["out"] / f"{number}/kd.png").mean(axis=(0, 1)) for number in range(2)]
+    assert colors[0][0] > colors[0][2] + 50
+    assert colors[1][2] > colors[1][0] + 50
+    assert two_sets["report"]["heldout_psnr_db"] > 20.0
+
+
+def test_the_result_has_the_new_uv_map_and_its_files_beside_it(two_sets):
+    assert (two_sets["before"]["uv_maps"], two_sets["after"]["uv_maps"]) == ([], ["PBRfit"])
+    assert two_sets["after"]["materials"] == ["Tisch 机 Red", "Tisch 机 Blue"]
+    assert len(two_sets["after"]["maps"]) == 6
+    for packed, path in two_sets["after"]["maps"].values():
+        assert not packed
+        assert Path(path).parent == two_sets["out"] / "textures"
+        assert Path(path).is_file()
+
+
+def test_the_result_opens_where_the_file_did(two_sets):
+    assert two_sets["after"]["opens_in"] == two_sets["before"]["opens_in"] == ["Stage", "ViewLayer", "Other"]
+    assert two_sets["report"]["scene"] == "Tables"
