@@ -19,6 +19,9 @@ LARGEST_REPORT_SIZE = 256
 
 REPORT_SEEDS = (900001, 900002)
 
+BLACK = 1e-4
+"""Linear values below this are black: less than a third of a step of 8-bit sRGB."""
+
 Renders = dict[str, list[list[NDArray[np.float32]]]]
 """Views under one light: "original" and "fitted", each [seed][view], float32 [h, w, 4], linear, premultiplied."""
 
@@ -74,3 +77,8 @@ def measure(renders: Renders) -> list[ViewError | None]:
     seeds_of_original = zip(*renders["original"], strict=True)
     seeds_of_fitted = zip(*renders["fitted"], strict=True)
     return [measure_view(original, fitted) for original, fitted in zip(seeds_of_original, seeds_of_fitted, strict=True)]
+
+
+def is_black(renders: Renders) -> bool:
+    """Whether the original is black in all views of a light, so that any material would look the same."""
+    return all(float(image[..., :3].max(initial=0.0)) < BLACK for views in renders["original"] for image in views)

@@ -12,7 +12,7 @@ from typing import Any
 import build_addon
 from backend.cli.blender_task import Blender, find_blender, run_script
 from backend.cli.errors import CommandError, Interrupted
-from backend.cli.judging import measure, render_for_report
+from backend.cli.judging import is_black, measure, render_for_report
 from backend.cli.report_files import RELIT_HDRI, report_contents, rounded, write_report
 from backend.cli.terminal import ProgressLine, duration
 
@@ -66,6 +66,12 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]
         progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with {_materials_text(result)}")
         original = request.blend if request.blend is not None else work / "original.blend"
         renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
+    if is_black(renders["heldout"]):
+        result["warnings"].append(
+            f'"{request.object_name}" is black in its own world, so the PSNR of the held-out views says nothing. '
+            "Give the scene a world with light."
+        )
+        progress.note(f"Warning: {result['warnings'][-1]}")
     errors = {light: measure(views) for light, views in renders.items()}
     report = report_contents(result, errors)
     report["seconds"].update(

@@ -12,7 +12,7 @@ import pytest
 from support.command_line import content_hash
 
 from backend.cli.blender_task import addon_file
-from backend.cli.judging import measure
+from backend.cli.judging import is_black, measure
 from render.core.image_io import write_image
 
 SIZE = 16
@@ -161,6 +161,14 @@ def test_a_wrong_color_is_seen(blend_files, tmp_path):
     (right,) = measure({"original": renders["original"], "fitted": renders["original"]})
     assert wrong.psnr_db < 10.0
     assert right.psnr_db > 60.0
+
+
+def test_an_object_without_light_is_black():
+    """Whatever its material is: so this must be said, and only this."""
+    black, gray = np.zeros((4, 4, 4), np.float32), np.full((4, 4, 4), 0.01, np.float32)
+    black[..., 3] = 1.0
+    assert is_black({"original": [[black, black]], "fitted": [[gray, gray]]})
+    assert not is_black({"original": [[black, gray]], "fitted": [[black, black]]})
 
 
 @pytest.mark.parametrize("changes", [{"object": "Bord"}, {"scene": "Scene"}, {"view_layer": "First"}])
