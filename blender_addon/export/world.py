@@ -164,7 +164,8 @@ def read_image(image: bpy.types.Image) -> NDArray[np.float32] | None:
     """Radiance float32 [H, W, 3], linear Rec.709, of an image as a world shows it, row 0 = top.
 
     None where Cycles does not simply show what is stored: a byte image in an unusual color space, an alpha that Cycles
-    multiplies by (how, differs between versions and between files and packed images), values that are no numbers.
+    multiplies by (how, differs between versions and between files and packed images) or that matters when Blender decodes
+    colors, values that are no numbers.
     """
     width, height = image.size
     if width == 0 or height == 0 or image.channels < 3:
@@ -172,13 +173,14 @@ def read_image(image: bpy.types.Image) -> NDArray[np.float32] | None:
     pixels = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(pixels)
     texels = pixels.reshape(height, width, image.channels)[::-1]
-    as_stored = image.alpha_mode in {"NONE", "CHANNEL_PACKED"} or (image.is_float and image.alpha_mode == "PREMUL")
+    meaning = meaning_of(image)
+    is_linear = image.is_float and meaning in {Meaning.SCENE_LINEAR, Meaning.LINEAR_REC709}
+    as_stored = image.alpha_mode in {"NONE", "CHANNEL_PACKED"} or (is_linear and image.alpha_mode == "PREMUL")
     if not as_stored and image.channels == 4 and texels[..., 3].min() < 1.0:
         return None
     radiance = texels[..., :3]
     if image.is_float:  # Blender has made it scene linear, except for data, which is taken for that
         return to_rec709(radiance) if np.isfinite(radiance).all() else None
-    meaning = meaning_of(image)
     if meaning is Meaning.SRGB:
         return linear_from_srgb(radiance)
     if meaning is Meaning.SCENE_LINEAR:

@@ -11,11 +11,9 @@ import numpy as np
 from support.blender.scenes import use_nodes
 
 # The names in Blender's own configurations, and in those of ACES.
-DATA, LINEAR_REC709, SRGB = (
-    ("Non-Color", "Raw"),
-    ("Linear Rec.709", "Linear Rec.709 (sRGB)"),
-    ("sRGB", "sRGB - Texture"),
-)
+DATA = ("Non-Color", "Raw")
+LINEAR_REC709 = ("Linear Rec.709", "Linear Rec.709 (sRGB)")
+SRGB = ("sRGB", "sRGB - Texture", "sRGB Encoded Rec.709 (sRGB)")
 
 
 def space(names: tuple[str, ...]) -> str:
