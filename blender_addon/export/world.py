@@ -75,8 +75,8 @@ def background_of(world: bpy.types.World | None) -> bpy.types.Node | None:
 
 def lights_all_rays(world: bpy.types.World) -> bool:
     """Whether surfaces of every kind see the world (its Ray Visibility in Cycles)."""
-    visibility = world.cycles_visibility
-    return bool(visibility.diffuse and visibility.glossy)
+    visibility = getattr(world, "cycles_visibility", None)  # it comes with Cycles, which can be switched off
+    return visibility is None or bool(visibility.diffuse and visibility.glossy)
 
 
 def simple_world(world: bpy.types.World | None) -> SimpleWorld | None:
