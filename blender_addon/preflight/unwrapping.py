@@ -52,8 +52,9 @@ def all_faces_selected(mesh: bpy.types.Mesh) -> Iterator[None]:
         for attribute, value in (("select", True), ("hide", False)):
             states = np.empty(len(elements), dtype=bool)
             elements.foreach_get(attribute, states)
-            kept[name, attribute] = states
-            elements.foreach_set(attribute, np.full(len(elements), value))
+            if (states != value).any():  # what is set is stored on the mesh for good
+                kept[name, attribute] = states
+                elements.foreach_set(attribute, np.full(len(elements), value))
     try:
         yield
     finally:

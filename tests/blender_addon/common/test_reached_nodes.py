@@ -229,6 +229,7 @@ def test_a_factor_that_each_instance_is_given(addon, tree) -> None:
     two = tree.add("ShaderNodeGroup", node_tree=group.tree)
     two.inputs[0].default_value = 1.0
     both = tree.add("ShaderNodeMix", data_type="RGBA")
+    both.inputs[0].default_value = 0.5
     tree.link(one.outputs[0], both.inputs[6])
     tree.link(two.outputs[0], both.inputs[7])
     tree.emit(both.outputs[2], next(node for node in tree.tree.nodes if node.name == "Output"))

@@ -17,10 +17,11 @@ def library(addon, tmp_path):
     bpy.context.scene.collection.children.link(outer)
     outer.children.link(inner)
     inner.objects.link(cube)
-    path = str(tmp_path / "library.blend")
+    path, python = str(tmp_path / "library.blend"), addon.preferences.backend_python
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.preferences.addon_enable(module=addon.name)
+    addon.preferences.backend_python = python
     hdri_world()
     return path
 
