@@ -66,15 +66,18 @@ class Reader(bpy.types.RenderEngine):  # type: ignore[misc]
 
 
 def rendered_triangles(target: bpy.types.Object, scene: bpy.types.Scene) -> Triangles:
-    """The object as a render of the scene evaluates it. The scene has another engine and size, and a camera, afterwards."""
+    """The object as a render of the scene evaluates it, shown if it is hidden. The scene's engine, size and border change, and
+    it gets a camera where it has none."""
     bpy.utils.register_class(Reader)
     try:
         scene.render.engine = Reader.bl_idname
         scene.render.resolution_x = scene.render.resolution_y = 16
+        scene.render.resolution_percentage, scene.render.use_border = 100, False
         if scene.camera is None:  # Blender renders nothing without one
             scene.camera = bpy.data.objects.new("Truth camera", bpy.data.cameras.new("Truth camera"))
             scene.collection.objects.link(scene.camera)
         Reader.target, Reader.found = target, None
+        target.hide_render = False  # else a render does not evaluate it
         bpy.ops.render.render(scene=scene.name)
     finally:
         bpy.utils.unregister_class(Reader)
@@ -102,11 +105,12 @@ def outlines(
 
 
 def agreement(covered: NDArray[Any], opaque: NDArray[Any]) -> float:
-    """Intersection over union of two outlines, shares of pixels 0..1 [size, size]; pixels that the first one halves do
-    not count, since noise decides there."""
+    """Intersection over union of outlines, shares of pixels 0..1 [views, size, size]; 1 if nothing is covered. Pixels that
+    the first ones halve do not count, since noise decides there."""
     decided = np.abs(covered - 0.5) > 0.5 - DECIDED
     one, other = covered[decided] > 0.5, opaque[decided] > 0.5
-    return float((one & other).sum() / max(1, (one | other).sum()))
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
 
 
 def coverage(triangles: Triangles) -> NDArray[np.bool_]:

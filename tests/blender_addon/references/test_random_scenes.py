@@ -26,6 +26,7 @@ from support.blender import second_blender  # noqa: E402
 SCENES_AT_ONCE = 5  # in one second Blender
 WANTED = int(os.environ.get("PBRFIT_RANDOM_SCENES", "10"))
 LEAST_AGREEMENT = 0.98
+LATE = "refused by the second Blender"
 SIZE, VIEWS, SAMPLES = 64, 2, 16
 
 NAMES = st.one_of(
@@ -37,7 +38,7 @@ NAMES = st.one_of(
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, allow_nan=False)
+    return st.integers(round(low * 64), round(high * 64)).map(lambda number: number / 64)  # short in a message
 
 
 def vectors(low: float, high: float) -> st.SearchStrategy[tuple[float, float, float]]:
@@ -175,19 +176,19 @@ def test_random_scenes_are_exported_as_they_are_rendered(installed_extension: st
 
     try_scenes()
     print(*(f"{count} {what}" for what, count in seen.most_common()), sep="\n")
-    assert seen["exported"] >= 0.4 * sum(seen.values())
+    assert seen["exported"] >= 0.5 * seen.total()
+    # What can be told before the fit begins should be told there.
+    assert sum(count for what, count in seen.items() if what.startswith(LATE)) <= 0.1 * seen.total()
 
 
 def judge(recipe: random_scenes.Recipe, own: truth.Triangles, outcome: second_blender.Outcome) -> str:
     """ "exported", or why the second Blender refuses; fails where the outlines differ."""
     if outcome.error is not None:
         assert all(text.strip() for text in outcome.error)
-        return f"refused: {outcome.error[0]}"
+        return f"{LATE}: {outcome.error[0]}"
     exported = truth.outlines(outcome.positions, outcome.arrays["triangles"], outcome.views, SIZE)
     shown = truth.outlines(own.positions, own.corners, outcome.views, SIZE)
-    for index, image in enumerate(outcome.images):
-        alpha = image[..., 3]
-        assert truth.agreement(exported[index], alpha) >= LEAST_AGREEMENT, f"exported and rendered differ: {recipe}"
-        assert truth.agreement(shown[index], alpha) >= LEAST_AGREEMENT, f"the artist's scene shows another: {recipe}"
-        assert np.isfinite(image).all()
+    opaque = np.stack(outcome.images)[..., 3]
+    assert truth.agreement(exported, opaque) >= LEAST_AGREEMENT, f"exported and rendered differ: {recipe}"
+    assert truth.agreement(shown, opaque) >= LEAST_AGREEMENT, f"the artist's scene shows another mesh: {recipe}"
     return "exported"
