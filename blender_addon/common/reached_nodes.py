@@ -8,7 +8,7 @@ cannot matter, because a constant factor takes nothing of it, is not followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import bpy
@@ -21,9 +21,15 @@ RENDERED = {"Surface", "Volume", "Displacement"}  # what Cycles takes of an outp
 
 Groups = tuple[bpy.types.Node, ...]
 Follow = Callable[[bpy.types.Node, bpy.types.NodeSocket], bool]
-Source = tuple[bpy.types.Node, bpy.types.NodeSocket]
+Link = tuple[bpy.types.NodeSocket, bpy.types.Node, bpy.types.NodeSocket]  # to the socket, from the node, its output
 
-# Inputs of the Principled BSDF that do nothing while another one is zero.
+# Identifiers of the factor and of what it mixes.
+MIXED = {
+    "ShaderNodeMixRGB": ("Fac", "Color1", "Color2"),
+    "ShaderNodeMixShader": ("Fac", "Shader", "Shader_001"),
+}
+
+# Inputs of the Principled BSDF, by identifiers, that do nothing while another one is zero.
 WITHOUT_WEIGHT = {
     "Emission Strength": {"Emission Color"},
     "Coat Weight": {"Coat Roughness", "Coat IOR", "Coat Tint", "Coat Normal"},
@@ -77,12 +83,26 @@ def rendered_output(tree: bpy.types.NodeTree, kind: str, groups: Groups = ()) ->
     return None
 
 
+def kinds_in(tree: bpy.types.NodeTree | None, seen: set[bpy.types.NodeTree] | None = None) -> set[str]:
+    """The types (bl_idname) of all nodes of a tree and of the groups in it, whether they are reached or not: a fast look
+    before a walk."""
+    seen = set() if seen is None else seen
+    if tree is None or tree in seen:
+        return set()
+    seen.add(tree)
+    kinds = set()
+    for node in tree.nodes:
+        kinds.add(node.bl_idname)
+        kinds |= kinds_in(getattr(node, "node_tree", None), seen)
+    return kinds
+
+
 class _Walk:
     """One walk through a tree: what was found, and what is still to be visited."""
 
     def __init__(self, follow: Follow) -> None:
         self._follow = follow
-        self._links: dict[int, dict[int, Source]] = {}
+        self._links: dict[int, dict[int, dict[str, Link]]] = {}
         self._found: dict[tuple[int, ...], tuple[Groups, bpy.types.Node, set[str]]] = {}
         self._pending: list[tuple[Groups, bpy.types.Node, bpy.types.NodeSocket]] = []
         self._seen: set[tuple[tuple[int, ...], str]] = set()
@@ -93,121 +113,131 @@ class _Walk:
             return []
         groups, node = output
         self._found[_key(groups, node)] = groups, node, set()
-        self._push_inputs(groups, node, [socket for socket in node.inputs if socket.identifier in RENDERED])
+        self._push_inputs(groups, node, {name for name in self._linked(node) if name not in RENDERED})
         while self._pending:
             self._visit(*self._pending.pop())
         return [Reached(node, frozenset(outputs), groups) for groups, node, outputs in self._found.values()]
 
-    def _push_inputs(
-        self, groups: Groups, node: bpy.types.Node, sockets: Iterator[bpy.types.NodeSocket] | list[bpy.types.NodeSocket]
-    ) -> None:
-        for socket in sockets:
-            if self._follow(node, socket):
-                self._push(groups, socket)
-
-    def _push(self, groups: Groups, socket: bpy.types.NodeSocket) -> None:
-        """Visit what feeds an input socket, later."""
-        source = self._source(socket)
-        if source is not None:
-            self._pending.append((groups, *source))
-
-    def _source(self, socket: bpy.types.NodeSocket) -> Source | None:
-        """The node and the output that Cycles takes for an input socket; reroutes count as nodes."""
-        tree = socket.id_data
-        links = self._links.get(tree.as_pointer())
-        if links is None:
+    def _linked(self, node: bpy.types.Node) -> dict[str, Link]:
+        """The links to a node that Cycles follows, by the identifiers of its inputs."""
+        tree = node.id_data
+        of_tree = self._links.get(tree.as_pointer())
+        if of_tree is None:
             # Blender searches all links of the tree for those of one socket, so they are sorted once.
-            links = {}
+            of_tree = self._links[tree.as_pointer()] = {}
             for link in tree.links:
-                usable = link.is_valid and not link.is_muted and link.from_socket.enabled and link.to_socket.enabled
-                if usable:
-                    links.setdefault(link.to_socket.as_pointer(), (link.from_node, link.from_socket))
-            self._links[tree.as_pointer()] = links
-        return links.get(socket.as_pointer())
+                source, target = link.from_socket, link.to_socket
+                if link.is_valid and not link.is_muted and source.enabled and target.enabled:
+                    of_node = of_tree.setdefault(link.to_node.as_pointer(), {})
+                    of_node.setdefault(target.identifier, (target, link.from_node, source))
+        return of_tree.get(node.as_pointer(), {})
+
+    def _push_inputs(self, groups: Groups, node: bpy.types.Node, without: set[str]) -> None:
+        """Visit what feeds the inputs of a node, later; `without` are the identifiers of those to leave out."""
+        for identifier, (socket, source, output) in self._linked(node).items():
+            if identifier not in without and self._follow(node, socket):
+                self._pending.append((groups, source, output))
+
+    def _push(self, groups: Groups, node: bpy.types.Node, identifier: str) -> None:
+        """Visit what feeds one input of a node, later."""
+        link = self._linked(node).get(identifier)
+        if link is not None:
+            self._pending.append((groups, link[1], link[2]))
 
     def _visit(self, groups: Groups, node: bpy.types.Node, output: bpy.types.NodeSocket) -> None:
-        key = _key(groups, node)
-        if (key, output.identifier) in self._seen:
+        key, identifier = _key(groups, node), output.identifier
+        if (key, identifier) in self._seen:
             return
-        self._seen.add((key, output.identifier))
+        self._seen.add((key, identifier))
         onward = self._through(groups, node, output)
         if onward is not None:
-            for place, socket in onward:
-                self._push(place, socket)
+            for place, passing, name in onward:
+                self._push(place, passing, name)
             return
         is_new = key not in self._found
-        self._found.setdefault(key, (groups, node, set()))[2].add(output.identifier)
+        self._found.setdefault(key, (groups, node, set()))[2].add(identifier)
         if getattr(node, "node_tree", None) is not None:
             inner = group_output(node.node_tree)
-            socket = input_of(inner, output.identifier) if inner is not None else None
-            if socket is not None:
-                self._push((*groups, node), socket)
+            if inner is not None:
+                self._push((*groups, node), inner, identifier)
         elif is_new:
-            self._push_inputs(groups, node, self._needed(groups, node))
+            self._push_inputs(groups, node, self._without_effect(groups, node))
+            if (
+                node.bl_idname == "GeometryNodeRepeatOutput"
+            ):  # what its zone starts with, in shaders from Blender 5.0 on
+                for other in node.id_data.nodes:
+                    if getattr(other, "paired_output", None) == node:
+                        self._push_inputs(groups, other, set())
 
     def _through(
         self, groups: Groups, node: bpy.types.Node, output: bpy.types.NodeSocket
-    ) -> list[tuple[Groups, bpy.types.NodeSocket]] | None:
-        """The inputs that an output only passes on, each with its groups; None if the node itself has an effect."""
+    ) -> list[tuple[Groups, bpy.types.Node, str]] | None:
+        """The inputs that an output only passes on, as groups, node and identifier; None if the node has an effect."""
         if node.bl_idname == "NodeReroute":
-            return [(groups, node.inputs[0])]
+            return [(groups, node, node.inputs[0].identifier)]
         if node.mute:
-            return [(groups, link.from_socket) for link in node.internal_links if link.to_socket == output]
+            passed = [link.from_socket for link in node.internal_links if link.to_socket == output]
+            return [(groups, node, socket.identifier) for socket in passed]
         if node.bl_idname == "NodeGroupInput":
             outer = input_of(groups[-1], output.identifier) if groups else None
-            return [(groups[:-1], outer)] if outer is not None and self._follow(groups[-1], outer) else []
+            follows = outer is not None and self._follow(groups[-1], outer)
+            return [(groups[:-1], groups[-1], output.identifier)] if follows else []
         return None
 
-    def _constant(self, groups: Groups, socket: bpy.types.NodeSocket) -> float | None:
+    def _constant(self, groups: Groups, node: bpy.types.Node, identifier: str) -> float | None:
         """The number that an input has, if nothing computes it."""
         while True:
-            source = self._source(socket)
-            if source is None:
+            link = self._linked(node).get(identifier)
+            if link is None:
+                socket = None if node.bl_idname == "NodeReroute" else input_of(node, identifier)
                 value = getattr(socket, "default_value", None)
                 return float(value) if isinstance(value, int | float) else None
-            node, output = source
+            _, node, output = link
             if node.bl_idname == "ShaderNodeValue" and not node.mute:
                 return float(output.default_value)
             onward = self._through(groups, node, output)
             if not onward:
                 return None
-            groups, socket = onward[0]
-            if node.bl_idname == "NodeReroute" and self._source(socket) is None:
-                return None
-
-    def _needed(self, groups: Groups, node: bpy.types.Node) -> Iterator[bpy.types.NodeSocket]:
-        """The inputs of a node that can have an effect."""
-        without = self._without_effect(groups, node)
-        yield from (socket for socket in node.inputs if socket.enabled and socket.identifier not in without)
-        if node.bl_idname == "GeometryNodeRepeatOutput":  # what its zone starts with, in shaders from Blender 5.0 on
-            for other in node.id_data.nodes:
-                if getattr(other, "paired_output", None) == node:
-                    yield from other.inputs
+            groups, node, identifier = onward[0]
 
     def _without_effect(self, groups: Groups, node: bpy.types.Node) -> set[str]:
         """The identifiers of inputs that a constant factor switches off."""
+        linked = self._linked(node)
         if node.bl_idname == "ShaderNodeBsdfPrincipled":
-            weights = {name: node.inputs.get(name) for name in WITHOUT_WEIGHT}
-            zero = [name for name, socket in weights.items() if socket and self._constant(groups, socket) == 0.0]
-            unused = set().union(*(WITHOUT_WEIGHT[name] for name in zero))
-            return {socket.identifier for socket in node.inputs if socket.name in unused}
-        if node.bl_idname == "GeometryNodeMenuSwitch" and self._source(node.inputs[0]) is None:  # from Blender 5.0 on
+            weights = [name for name, unused in WITHOUT_WEIGHT.items() if not unused.isdisjoint(linked)]
+            return {
+                name
+                for weight in weights
+                if self._constant(groups, node, weight) == 0.0
+                for name in WITHOUT_WEIGHT[weight]
+            }
+        if (
+            node.bl_idname == "GeometryNodeMenuSwitch" and node.inputs[0].identifier not in linked
+        ):  # from Blender 5.0 on
             chosen = node.inputs[0].default_value
             return {socket.identifier for socket in node.inputs if socket.name != chosen}
-        if node.bl_idname not in {"ShaderNodeMix", "ShaderNodeMixRGB", "ShaderNodeMixShader"}:
+        mixed = mixed_inputs(node)
+        if mixed is None or linked.keys().isdisjoint(mixed[1:]):
             return set()
-        sockets = [socket for socket in node.inputs if socket.enabled]
-        if len(sockets) != 3 or sockets[0].type != "VALUE":
-            return set()
-        factor = self._constant(groups, sockets[0])
+        factor = self._constant(groups, node, mixed[0])
         if factor is None:
             return set()
         is_clamped = node.bl_idname != "ShaderNodeMix" or node.clamp_factor
         factor = min(max(factor, 0.0), 1.0) if is_clamped else factor
         if factor == 0.0:
-            return {sockets[2].identifier}
+            return {mixed[2]}
         has_blend = node.bl_idname == "ShaderNodeMixRGB" or getattr(node, "data_type", "") == "RGBA"
-        return {sockets[1].identifier} if factor == 1.0 and not (has_blend and node.blend_type != "MIX") else set()
+        return {mixed[1]} if factor == 1.0 and not (has_blend and node.blend_type != "MIX") else set()
+
+
+def mixed_inputs(node: bpy.types.Node) -> tuple[str, str, str] | None:
+    """The identifiers of the factor and of the two inputs that a node mixes, or None."""
+    if node.bl_idname == "ShaderNodeMix":
+        if node.data_type == "VECTOR" and node.factor_mode == "NON_UNIFORM":
+            return None
+        kind = {"FLOAT": "Float", "VECTOR": "Vector", "RGBA": "Color", "ROTATION": "Rotation"}[node.data_type]
+        return "Factor_Float", f"A_{kind}", f"B_{kind}"
+    return MIXED.get(node.bl_idname)
 
 
 def group_output(tree: bpy.types.NodeTree) -> bpy.types.Node | None:

@@ -9,7 +9,14 @@ import bpy
 import numpy as np
 
 from ..common.node_trees import tree_of
-from ..common.reached_nodes import MATERIAL_OUTPUT, Reached, input_of, label_of, reached_nodes, rendered_output
+from ..common.reached_nodes import (
+    MATERIAL_OUTPUT,
+    Reached,
+    kinds_in,
+    label_of,
+    reached_nodes,
+    rendered_output,
+)
 from .finding import ERROR, WARNING, Finding
 from .modifiers import keep_slots
 
@@ -58,7 +65,9 @@ def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree) -> Ite
             cause = f'The material "{name}" has only the output node "{label_of(other)}" for EEVEE, so Cycles shows nothing.'
             yield Finding(ERROR, cause, "Set the node's target to All, or add an output node for Cycles.")
         return
-    reached = reached_nodes(tree, MATERIAL_OUTPUT)
+    kinds = kinds_in(tree)
+    is_looked_at = BLACK_IN_CYCLES in kinds or kinds & ANGLE_NODES or not kinds.isdisjoint(VIEW_OUTPUTS)
+    reached = reached_nodes(tree, MATERIAL_OUTPUT) if is_looked_at else []
     black = next((item.node for item in reached if item.node.bl_idname == BLACK_IN_CYCLES), None)
     if black is not None:
         cause = f'The material "{name}" uses the node "{label_of(black)}" (Shader to RGB), which Cycles renders black.'
@@ -103,4 +112,4 @@ def not_between_shaders(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> b
 
 def only_displacement(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
     """Whether an input of the output node is its displacement; true for other nodes."""
-    return bool(node.bl_idname != MATERIAL_OUTPUT or socket == input_of(node, "Displacement"))
+    return bool(node.bl_idname != MATERIAL_OUTPUT or socket.identifier == "Displacement")

@@ -110,9 +110,7 @@ def emission_finding(name: str, emitted: list[str]) -> Iterator[Finding]:
     """The warning that an object shows more than its mesh, if it does."""
     if emitted:
         cause = f'"{name}" also shows {listed(emitted)}, which PBRfit leaves out.'
-        cure = (
-            "The fit is of the mesh alone. To fit the rest too, make it a mesh of its own first."
-        )
+        cure = "The fit is of the mesh alone. To fit the rest too, make it a mesh of its own first."
         yield Finding(WARNING, cause, cure)
 
 

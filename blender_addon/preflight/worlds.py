@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import bpy
 
 from ..common.node_trees import tree_of
-from ..common.reached_nodes import WORLD_OUTPUT, input_of, label_of, reached_nodes
+from ..common.reached_nodes import WORLD_OUTPUT, kinds_in, label_of, reached_nodes
 from .finding import ERROR, WARNING, Finding
 
 
@@ -32,7 +32,7 @@ def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
     if fog:
         cause = f'The world "{world.name}" has fog by the node "{label_of(fog[0])}", which PBRfit leaves out.'
         yield Finding(WARNING, cause, "Unlink the world's volume if you want to see the object as the fit does.")
-    for item in reached_nodes(tree, WORLD_OUTPUT):
+    for item in reached_nodes(tree, WORLD_OUTPUT) if "ShaderNodeLightPath" in kinds_in(tree) else ():
         if item.node.bl_idname != "ShaderNodeLightPath":
             continue
         shown = [socket.name for socket in item.node.outputs if socket.identifier in item.outputs]
@@ -46,4 +46,4 @@ def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
 
 def only_volume(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
     """Whether an input of the output node is its volume; true for other nodes."""
-    return bool(node.bl_idname != WORLD_OUTPUT or socket == input_of(node, "Volume"))
+    return bool(node.bl_idname != WORLD_OUTPUT or socket.identifier == "Volume")
