@@ -114,11 +114,9 @@ def hide(other: bpy.types.Object) -> None:
 
 def show(target: bpy.types.Object, scene: bpy.types.Scene) -> None:
     """Let an object be seen, whatever its collections say."""
-    for collection in scene.collection.children_recursive:
-        if target.name in collection.objects and target in collection.objects.values():
-            stop_animation(collection, "hide_render")
     if target not in scene.collection.objects.values():
         scene.collection.objects.link(target)
+    stop_animation(target, "hide_render")
     target.hide_render = False
     target.hide_viewport = False
     target.visible_camera = True
