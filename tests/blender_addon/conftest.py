@@ -123,6 +123,8 @@ def colors(addon: Addon, request: pytest.FixtureRequest) -> Addon:
     if request.param:
         if not hasattr(bpy.data, "colorspace"):
             pytest.skip("this Blender's files have no working space")
+        if bpy.data.colorspace.working_space == request.param:
+            pytest.skip("it is this configuration's own")
         bpy.ops.wm.set_working_color_space(working_space=request.param)
     return addon
 
