@@ -66,8 +66,7 @@ class RendererDied(PbrFitError):
 def save_copy(folder: Path) -> Path:
     """Save the file as it is now into a new folder; the open file keeps its path, and its unsaved changes if it has any.
 
-    The copy has the file's own name, and beside it, as a link, the folder of caches that Blender finds by that name. Returns
-    its path. Raises PbrFitError if Blender cannot write it.
+    The copy has the file's own name, and beside it, as links, what folders the file has beside it. Returns its path. Raises PbrFitError if Blender cannot write it.
     """
     folder.mkdir(parents=True)
     original = Path(bpy.data.filepath or "untitled.blend")
@@ -84,15 +83,21 @@ def save_copy(folder: Path) -> Path:
 
 
 def link_caches(original: Path, folder: Path) -> None:
-    """Make the caches on disk of a file (physics, baked geometry nodes) appear in another folder too."""
-    caches = original.with_name(CACHES + original.stem)
-    if not caches.is_dir():
+    """Make the folders beside a file appear in another folder too: Blender finds caches on disk by the file's place.
+
+    These are the caches of physics and of baked geometry nodes, whose paths Blender does not adapt when it saves a copy.
+    """
+    if not original.is_absolute():
         return
-    link = folder / caches.name
-    try:
-        link.symlink_to(caches, target_is_directory=True)
-    except OSError:  # Windows allows links only to some users
-        shutil.copytree(caches, link)
+    for beside in original.parent.iterdir():
+        if not beside.is_dir():
+            continue
+        link = folder / beside.name
+        try:
+            link.symlink_to(beside, target_is_directory=True)
+        except OSError:  # Windows allows links only to some users
+            if beside.name == CACHES + original.stem:
+                shutil.copytree(beside, link)
 
 
 def second_blender_command(plan: Path) -> list[str]:

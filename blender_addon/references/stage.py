@@ -61,6 +61,7 @@ def set_up(
     window = bpy.context.window
     window.scene, window.view_layer = scene, view_layer
     targets = [find(scene.objects, name, f'the scene "{scene.name}"') for name in names]
+    scene.background_set = None
     set_plain_output(scene, view_layer)
     set_plain_cycles(scene, samples, threads)
     for other in scene.objects:

@@ -181,7 +181,12 @@ def test_settings_of_the_scene_that_are_not_of_its_look_change_nothing(addon, tm
     layer.samples, layer.use_solid, layer.use_sky = 7, False, False
     layer.material_override = shining("Clay", OTHER)
     scene.view_layers.new("Second")
-    changed = references_of(addon, tmp_path / "changed")
+    scene.background_set = bpy.data.scenes.new("Set")
+    backdrop = bpy.data.objects.new("Backdrop", cube("Large", shining("Other", OTHER)).data)
+    backdrop.scale = (1.1, 1.1, 1.1)
+    scene.background_set.collection.objects.link(backdrop)
+    scene.collection.objects.unlink(bpy.data.objects["Large"])
+    changed = references_of(addon, tmp_path / "changed", scene.objects["Thing"])
     for index, image in plain.images.items():
         np.testing.assert_array_equal(changed.images[index], image)
 
@@ -303,6 +308,32 @@ def test_a_cache_that_lies_beside_the_file_is_found(addon, tmp_path) -> None:
     delivered = references_of(addon, tmp_path / "references")
     assert delivered.center[2] == pytest.approx(fallen, abs=0.05)
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "blendcache_fall").iterdir()} == before
+
+
+def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_path) -> None:
+    """The bake holds a wide cube, of which the nodes make a narrow one since."""
+    thing = cube()
+    tree, start, end = geometry_modifier(thing)
+    bake, resize = tree.nodes.new("GeometryNodeBake"), tree.nodes.new("GeometryNodeTransform")
+    tree.links.new(start.outputs[0], resize.inputs["Geometry"])
+    tree.links.new(resize.outputs[0], bake.inputs[0])
+    tree.links.new(bake.outputs[0], end.inputs[0])
+    resize.inputs["Scale"].default_value = (3.0, 3.0, 3.0)
+    modifier = thing.modifiers[0]
+    if hasattr(modifier, "bake_target"):
+        modifier.bake_target = "DISK"
+    modifier.bake_directory = "//own/caches"
+    folder = tmp_path / "artist"
+    folder.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "baked.blend"))
+    bpy.context.view_layer.update()
+    assert bpy.ops.object.geometry_node_bake_single(
+        session_uid=thing.session_uid, modifier_name=modifier.name, bake_id=modifier.bakes[0].bake_id
+    ) == {"FINISHED"}
+    assert (folder / "own" / "caches").is_dir()
+    resize.inputs["Scale"].default_value = (1.0, 1.0, 1.0)
+    delivered = references_of(addon, tmp_path / "references")
+    assert widths(delivered) == pytest.approx([6.0, 6.0, 6.0])
 
 
 def test_of_two_objects_of_one_name_the_selected_one_is_rendered(addon, tmp_path) -> None:
