@@ -70,7 +70,7 @@ class Assigning:
         except StopIteration as end:
             assignment: Assignment = end.value
             fit.result.material, fit.result.world = assignment.material, assignment.world
-            fit.result.materials, fit.result.notes = assignment.materials, assignment.notes
+            fit.result.materials, fit.result.notes = assignment.materials, fit.notes + assignment.notes
             fit.result.original_materials = assignment.originals
             if not assignment.material:
                 cause = " ".join(["Nothing was assigned.", *assignment.notes])

@@ -46,7 +46,8 @@ class GroupFit:
     plan: the group's objects and sets of maps; settings: of the fit; options: of the assignment; render_plan: for the
     second Blender, from the beginning; folder: of the rendered views; result: what the fit leaves; shown_triangles: how
     many the viewport shows; arrays: of the mesh and the environment, as soon as they are known; views: all, held-out ones
-    included, none before the mesh is known; rendered: indices of the views that are there; error: why it failed.
+    included, none before the mesh is known; rendered: indices of the views that are there; notes: sentences for the artist;
+    error: why it failed.
     """
 
     plan: GroupPlan
@@ -58,6 +59,7 @@ class GroupFit:
     shown_triangles: int = 0
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
+    notes: tuple[str, ...] = ()
     error: PbrFitError | None = None
 
     @property
@@ -93,11 +95,10 @@ class GroupFit:
         self.result.views = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
         rendered = len(arrays["triangles"])
         if rendered != self.shown_triangles:
-            self.result.warnings = [
-                *self.result.warnings,
+            self.notes = (
                 f'"{self.name}" has {rendered} triangles in renders and {self.shown_triangles} in the viewport. '
-                "The references show what renders show.",
-            ]
+                "The fit is of what renders show.",
+            )
 
     def set_environment(self, radiance: NDArray[np.float32]) -> None:
         """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black or not finite."""
