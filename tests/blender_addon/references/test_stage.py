@@ -246,6 +246,30 @@ def test_what_is_hidden_from_renders_still_shapes_the_object(addon, tmp_path) ->
     assert sorted(widths(delivered)) == pytest.approx([1.25, 2.0, 5.25])
 
 
+def test_force_fields_and_obstacles_still_move_the_object_and_do_not_show(addon, tmp_path) -> None:
+    """Soft body blown along X for some frames, without a cache on disk; the obstacle is around the object."""
+    thing = cube()
+    soft = thing.modifiers.new("Softbody", "SOFT_BODY")
+    soft.settings.use_goal = False
+    soft.settings.effector_weights.gravity = 0.0
+    wind = named_cube("Wind")
+    wind.data.materials.append(shining("Other", OTHER))
+    wind.location, wind.rotation_euler = (-3.0, 0.0, 0.0), (0.0, math.pi / 2, 0.0)
+    wind.modifiers.new("Collision", "COLLISION")
+    with bpy.context.temp_override(object=wind, active_object=wind):
+        bpy.ops.object.forcefield_toggle()
+    wind.field.type, wind.field.strength = "WIND", 200.0
+    scene = bpy.context.scene
+    for frame in range(1, 9):
+        scene.frame_set(frame)
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    moved = float(np.mean([vertex.co.x for vertex in evaluated.data.vertices]))
+    assert moved > 0.05
+    delivered = references_of(addon, tmp_path, thing)
+    assert delivered.center[0] == pytest.approx(moved, abs=0.02)
+    assert shows_only_the_color(delivered)
+
+
 def test_other_objects_never_show_and_the_object_always_does(addon, tmp_path) -> None:
     """Animated and driven visibility, collections that hide, cut holes or show only indirectly; children on instancers."""
     scene, thing = bpy.context.scene, cube()
