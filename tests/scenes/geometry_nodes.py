@@ -202,7 +202,7 @@ FIELDS = in_groups([name for name in KINDS if is_field(name)], FIELDS_IN_A_SCENE
 GEOMETRIES = in_groups([name for name in KINDS if not is_field(name)], GEOMETRIES_IN_A_SCENE)
 
 GEOMETRY_NODES: dict[str, Builder] = {
-    **{f"geometry nodes {' '.join(names)}": partial(with_nodes, names) for names in GEOMETRIES},
+    **{f"geometry nodes {names[0]} to {names[-1]}": partial(with_nodes, names) for names in GEOMETRIES},
     **{f"fields {names[0]} to {names[-1]}": partial(with_fields, names) for names in FIELDS},
     **{f"zone {zone}": partial(with_zone, zone) for zone in ("Simulation", "Repeat")},
     "nodes that give only instances": instances_only,
