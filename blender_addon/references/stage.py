@@ -22,14 +22,6 @@ Name = tuple[str, str | None]
 """The name of a datablock, and the path of the library that it is linked from, None in the file itself."""
 
 MESH_ONLY = "PBRfit Mesh Only"
-RAYS = (
-    "visible_camera",
-    "visible_diffuse",
-    "visible_glossy",
-    "visible_transmission",
-    "visible_volume_scatter",
-    "visible_shadow",
-)
 
 
 @dataclass(frozen=True)
@@ -116,24 +108,9 @@ def world_of(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> bpy.typ
 
 
 def hide(other: bpy.types.Object) -> None:
-    """Hide an object from renders, even if a driver or keyframes say when it shows.
-
-    Force fields and obstacles move cloth and particles only while renders show them, so they are only kept from all rays.
-    """
-    if other.hide_render or not moves_others(other):
-        stop_animation(other, "hide_render")
-        other.hide_render = True
-        return
-    for ray in RAYS:
-        stop_animation(other, ray)
-        setattr(other, ray, False)
-
-
-def moves_others(other: bpy.types.Object) -> bool:
-    """Whether an object is a force field or an obstacle for physics, and shows nothing else that would stay."""
-    has_field = other.field is not None and other.field.type != "NONE"
-    is_obstacle = other.collision is not None and other.collision.use
-    return (has_field or is_obstacle) and other.instance_type == "NONE" and not other.particle_systems
+    """Hide an object from renders, even if a driver or keyframes say when it shows."""
+    stop_animation(other, "hide_render")
+    other.hide_render = True
 
 
 def show(target: bpy.types.Object, scene: bpy.types.Scene) -> None:
