@@ -66,7 +66,8 @@ class RendererDied(PbrFitError):
 def save_copy(folder: Path) -> Path:
     """Save the file as it is now into a new folder; the open file keeps its path, and its unsaved changes if it has any.
 
-    The copy has the file's own name, and beside it, as links, what folders the file has beside it. Returns its path. Raises PbrFitError if Blender cannot write it.
+    The copy has the file's own name, and beside it, as links, the folders that the file has beside it. Returns its path.
+    Raises PbrFitError if Blender cannot write it.
     """
     folder.mkdir(parents=True)
     original = Path(bpy.data.filepath or "untitled.blend")
