@@ -150,7 +150,8 @@ def put_fitted(
     while (last := top(scene_object, key)) is not None and original != last.get("fitted"):
         superseded.append(last.get("fitted"))
         drop(scene_object, key)
-    if link == "DATA" and (shared(scene_object.data) or not scene_object.data.is_editable):
+    mesh = scene_object.data
+    if link == "DATA" and (shared(mesh) or not mesh.is_editable or is_override(mesh)):
         slot.link = "OBJECT"
         hidden = slot.material
     entry = {"original": original, "fitted": fitted, "link": link, "hidden": hidden, "kept": int(kept), "fit": fit}

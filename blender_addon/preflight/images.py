@@ -84,7 +84,8 @@ def image_finding(use: ImageUse, frame: int, tiles: frozenset[int] | None = None
     """What would make a second Blender show an image in another way than this one."""
     path = missing_file(use.image, getattr(use.node, "image_user", None), frame, tiles)
     if path is not None:
-        cause = f'The image "{use.image.name}" of {use.user} has no file: {path} does not exist.'
+        why = f"{path} does not exist" if path else "its path is empty"
+        cause = f'The image "{use.image.name}" of {use.user} has no file: {why}.'
         cure = "Find it with File > External Data > Find Missing Files, or choose another image."
         return Finding(ERROR, cause, cure, "file.find_missing_files")
     if use.image.is_dirty:
@@ -109,7 +110,7 @@ def missing_file(
     """
     if image.source not in FROM_FILES:
         return None
-    path = bpy.path.abspath(image.filepath, library=image.library)
+    path = bpy.path.abspath(image.filepath, library=image.library) if image.filepath else ""
     if image.source == "TILED":
         packed = {item.tile_number for item in image.packed_files}
         numbers = [tile.number for tile in image.tiles if tiles is None or tile.number in tiles]

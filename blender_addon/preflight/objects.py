@@ -72,7 +72,8 @@ def type_finding(scene_object: bpy.types.Object) -> Finding:
 def emitted_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     """What an object shows besides its mesh, and whether it is itself shown elsewhere, as far as its settings tell."""
     name, parent = scene_object.name, scene_object.parent
-    emitted = [particles(item.particle_system) for item in scene_object.modifiers if item.type == "PARTICLE_SYSTEM"]
+    systems = [item for item in scene_object.modifiers if item.type == "PARTICLE_SYSTEM" and item.show_render]
+    emitted = [particles(item.particle_system) for item in systems]
     if scene_object.instance_type in {"VERTS", "FACES"} and scene_object.children:
         emitted.append("instances of its children")
     yield from emission_finding(name, [item for item in emitted if item])

@@ -34,6 +34,12 @@ def overridden(path: str):
     return next(item for item in bpy.context.scene.objects if item.override_library is not None)
 
 
+def overridden_with_its_mesh(path: str):
+    cube = overridden(path)
+    cube.data = cube.data.override_create()
+    return cube
+
+
 def with_linked_mesh(path: str):
     with bpy.data.libraries.load(path, link=True) as (_, wanted):
         wanted.meshes = ["Cube"]
@@ -46,12 +52,12 @@ def in_scene():
     return next(item for item in bpy.context.scene.objects if item.type == "MESH")
 
 
-@pytest.mark.parametrize("make", [overridden, with_linked_mesh])
+@pytest.mark.parametrize("make", [overridden, overridden_with_its_mesh, with_linked_mesh])
 def test_a_fit_of_an_object_with_a_linked_mesh(addon, files, library, tmp_path, make) -> None:
     cube = make(library)
     bpy.context.view_layer.objects.active = cube
     cube.select_set(True)
-    assert cube.data.library is not None
+    assert cube.data.library is not None or cube.data.override_library is not None
     assert full(addon) == []
     original = cube.active_material
     assert original.library is not None

@@ -53,6 +53,13 @@ def test_a_missing_image_that_is_shown(addon, tmp_path) -> None:
     assert with_text(full(addon), 'The image "gone" of the material "Paint" has no file').level == "ERROR"
 
 
+def test_an_image_without_a_path(addon, tmp_path) -> None:
+    image = gone(tmp_path)
+    image.filepath = ""
+    show_image(ready_cube().active_material, image)
+    assert "has no file: its path is empty." in with_text(full(addon), "has no file").cause
+
+
 def test_a_node_that_is_linked_to_nothing(addon, tmp_path) -> None:
     tree = ready_cube().active_material.node_tree
     tree.nodes.new("ShaderNodeTexImage").image = gone(tmp_path)

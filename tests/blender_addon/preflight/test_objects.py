@@ -72,6 +72,9 @@ def test_particle_systems(addon) -> None:
     assert settings.render_type == "PATH"
     finding = with_text(quick(addon), '"Cube" also shows')
     assert (finding.level, 'hair of the particle system "Fur"' in finding.cause) == ("WARNING", True)
+    cube.modifiers["Fur"].show_render = False
+    assert quick(addon) == []
+    cube.modifiers["Fur"].show_render = True
     settings.render_type = "OBJECT"
     assert quick(addon) == []
     settings.instance_object = bpy.data.objects.new("Pebble", None)
