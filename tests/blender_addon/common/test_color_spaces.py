@@ -115,6 +115,21 @@ def test_a_constant_world_is_what_cycles_shows(colors) -> None:
     np.testing.assert_allclose(found, panorama(world, 4, 2)[1, 1], rtol=1e-3, atol=1e-4)
 
 
+def test_a_world_that_the_second_blender_renders_is_what_cycles_shows(colors) -> None:
+    world = image_world(image_of(png(stored()), space(SRGB)))
+    world.node_tree.nodes["Environment Texture"].interpolation = "Closest"
+    assert colors.export.world.export_world(world) is None
+    lights = colors.preview.scene.light.WorldLights()
+    try:
+        found = lights.finish(world).radiance
+    finally:
+        lights.close()
+    rows, columns = found.shape[0] // HEIGHT, found.shape[1] // WIDTH
+    middles = found[rows // 2 :: rows, columns // 2 :: columns]
+    np.testing.assert_allclose(middles, panorama(world, WIDTH, HEIGHT), atol=2e-3)
+    np.testing.assert_allclose(middles, decoded(stored() / 255), atol=8e-3)
+
+
 def learned_light(colors, path: Path, radiance: np.ndarray) -> bytes:
     """The bytes of a file of radiance [h, w, 3], as a backend writes it: EXR, linear Rec.709, whatever Blender's is."""
     image = float_image(radiance, space(DATA))
