@@ -6,75 +6,25 @@ import math
 
 import numpy as np
 import pytest
-from support.blender import reference_process
-from support.blender.scenes import add_cube, hdri_world, use_nodes
+from support.blender.scenes import hdri_world
+from support.blender.shining_cubes import (
+    COLOR,
+    OTHER,
+    cube,
+    geometry_modifier,
+    named_cube,
+    references_of,
+    shining,
+    shows_only_the_color,
+    widths,
+)
 
 bpy = pytest.importorskip("bpy")
-
-COLOR = (0.1, 0.25, 0.5)
-OTHER = (0.9, 0.8, 0.0)
 
 
 @pytest.fixture(autouse=True)
 def light(addon) -> None:
     hdri_world()
-
-
-def shining(name: str, color: tuple[float, float, float] = COLOR):
-    """A material that shows one color from every side, whatever the light is."""
-    material = bpy.data.materials.new(name)
-    use_nodes(material)
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    nodes.clear()
-    emission, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")
-    emission.inputs["Color"].default_value = (*color, 1.0)
-    links.new(emission.outputs["Emission"], output.inputs["Surface"])
-    return material
-
-
-def named_cube(name: str):
-    scene_object = add_cube()
-    scene_object.name = name
-    return scene_object
-
-
-def cube(name: str = "Thing", material=None):
-    thing = named_cube(name)
-    thing.data.materials.append(material or shining("Paint"))
-    return thing
-
-
-def geometry_modifier(scene_object):
-    """A new Geometry Nodes modifier: its tree, and the group's input and output, which are not linked."""
-    tree = bpy.data.node_groups.new("Geometry", "GeometryNodeTree")
-    for direction in ("INPUT", "OUTPUT"):
-        tree.interface.new_socket("Geometry", in_out=direction, socket_type="NodeSocketGeometry")
-    scene_object.modifiers.new("Geometry", "NODES").node_group = tree
-    return tree, tree.nodes.new("NodeGroupInput"), tree.nodes.new("NodeGroupOutput")
-
-
-def references_of(addon, directory, thing=None, **changes):
-    """What a click on an object, if it is not the only one selected, gets from the second Blender."""
-    if thing is not None:
-        for item in bpy.context.scene.objects:
-            item.select_set(item == thing)
-        bpy.context.view_layer.objects.active = thing
-    return reference_process.references_of(addon, directory, **changes)
-
-
-def colors(image: np.ndarray) -> np.ndarray:
-    """The distinct colors of the opaque pixels of an image, float64 [colors, 3], to two decimals."""
-    return np.unique(image[image[..., 3] > 0.999][:, :3].astype(np.float64).round(2), axis=0)
-
-
-def shows_only_the_color(delivered) -> bool:
-    return all(colors(image).tolist() == [[0.1, 0.25, 0.5]] for image in delivered.images.values())
-
-
-def widths(delivered) -> np.ndarray:
-    """How wide the exported mesh is along the renderer's axes [3]."""
-    positions = delivered.arrays["vertex_position"]
-    return positions.max(axis=0) - positions.min(axis=0)
 
 
 # What renders evaluate ---------------------------------------------------------------------------------------------
@@ -305,75 +255,6 @@ def test_an_object_that_shows_only_as_instances_is_rendered_in_its_own_place(add
     assert shows_only_the_color(delivered)
 
 
-# The file ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_cache_that_lies_beside_the_file_is_found(addon, tmp_path) -> None:
-    """Cloth with a cache on disk, which Blender finds by the name of the file: the copy falls as the original did."""
-    bpy.ops.mesh.primitive_grid_add(x_subdivisions=6, y_subdivisions=6, location=(0.0, 0.0, 0.0))
-    cloth = bpy.context.object
-    cloth.data.materials.append(shining("Paint"))
-    modifier = cloth.modifiers.new("Cloth", "CLOTH")
-    cache = modifier.point_cache
-    cache.frame_start, cache.frame_end = 1, 12
-    folder = tmp_path / "artist"
-    folder.mkdir()
-    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "fall.blend"))
-    cache.use_disk_cache = True
-    with bpy.context.temp_override(scene=bpy.context.scene, point_cache=cache, object=cloth, active_object=cloth):
-        bpy.ops.ptcache.bake(bake=True)
-    bpy.context.scene.frame_set(12)
-    bpy.ops.wm.save_mainfile()
-    evaluated = cloth.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    fallen = np.mean([vertex.co.z for vertex in evaluated.data.vertices])
-    assert fallen < -0.1
-    before = {path.name: path.stat().st_mtime_ns for path in (folder / "blendcache_fall").iterdir()}
-    delivered = references_of(addon, tmp_path / "references")
-    assert delivered.center[2] == pytest.approx(fallen, abs=0.05)
-    assert {path.name: path.stat().st_mtime_ns for path in (folder / "blendcache_fall").iterdir()} == before
-
-
-def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_path) -> None:
-    """The bake holds a wide cube, of which the nodes make a narrow one since."""
-    thing = cube()
-    tree, start, end = geometry_modifier(thing)
-    bake, resize = tree.nodes.new("GeometryNodeBake"), tree.nodes.new("GeometryNodeTransform")
-    tree.links.new(start.outputs[0], resize.inputs["Geometry"])
-    tree.links.new(resize.outputs[0], bake.inputs[0])
-    tree.links.new(bake.outputs[0], end.inputs[0])
-    resize.inputs["Scale"].default_value = (3.0, 3.0, 3.0)
-    modifier = thing.modifiers[0]
-    if hasattr(modifier, "bake_target"):
-        modifier.bake_target = "DISK"
-    modifier.bake_directory = "//own/caches"
-    folder = tmp_path / "artist"
-    folder.mkdir()
-    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "baked.blend"))
-    bpy.context.view_layer.update()
-    assert bpy.ops.object.geometry_node_bake_single(
-        session_uid=thing.session_uid, modifier_name=modifier.name, bake_id=modifier.bakes[0].bake_id
-    ) == {"FINISHED"}
-    assert (folder / "own" / "caches").is_dir()
-    resize.inputs["Scale"].default_value = (1.0, 1.0, 1.0)
-    delivered = references_of(addon, tmp_path / "references")
-    assert widths(delivered) == pytest.approx([6.0, 6.0, 6.0])
-
-
-def test_of_two_objects_of_one_name_the_selected_one_is_rendered(addon, tmp_path) -> None:
-    thing = cube(material=shining("Wrong", OTHER))
-    thing.scale = (3.0, 3.0, 3.0)
-    bpy.data.libraries.write(str(tmp_path / "lib.blend"), {thing})
-    bpy.data.objects.remove(thing)
-    with bpy.data.libraries.load(str(tmp_path / "lib.blend"), link=True) as (_, linked):
-        linked.objects = ["Thing"]
-    bpy.context.scene.collection.objects.link(linked.objects[0])
-    local = cube()
-    assert local.name == linked.objects[0].name == "Thing"
-    delivered = references_of(addon, tmp_path / "references", local)
-    assert widths(delivered) == pytest.approx([2.0, 2.0, 2.0])
-    assert shows_only_the_color(delivered)
-
-
 # The light ---------------------------------------------------------------------------------------------------------
 
 
@@ -400,50 +281,3 @@ def test_a_world_that_lights_by_kind_of_ray_is_one_light_without_fog(addon, tmp_
     delivered = references_of(addon, tmp_path, environment=[8, 4])
     np.testing.assert_allclose(delivered.environment, np.broadcast_to(COLOR, (4, 8, 3)), atol=1e-3)
     assert shows_only_the_color(delivered)
-
-
-# The check ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_mesh_that_is_not_what_is_rendered_is_refused(addon) -> None:
-    """The check knows only the picture: it passes the mesh that shows, and no other."""
-    things = {"Thing": cube(), "Higher": cube("Higher"), "Nearer": cube("Nearer")}
-    things["Higher"].scale = (1.0, 1.0, 1.05)
-    mesh = things["Nearer"].data  # inside the silhouette, the faces lie deeper
-    for vertex in mesh.vertices:
-        vertex.co.x *= 1.0 if vertex.co.y > 0.0 else 0.9
-    bpy.context.view_layer.update()
-    references, views = addon.references, addon.references.views
-    depsgraph = bpy.context.evaluated_depsgraph_get()
-    exported = addon.export.mesh.export_mesh(things["Thing"], depsgraph)
-    center, radius = views.bounding_sphere(exported.world_positions)
-    planned = [view.for_blender() for view in views.plan_views(center, radius, 3, 0, 0)]
-    for name in things:
-        stage = references.stage.set_up(bpy.context.scene, bpy.context.view_layer, [(name, None)], 1, 1)
-        if name == "Thing":
-            references.exported_mesh.check(stage, exported, radius, planned)
-        else:
-            with pytest.raises(addon.common.errors.PbrFitError, match=f'does not render the mesh of "{name}"'):
-                references.exported_mesh.check(stage, exported, radius, planned)
-
-
-def test_the_rasterizer_of_the_check_knows_a_sphere(addon) -> None:
-    """The disc and the depths of a sphere, in closed form."""
-    bpy.ops.mesh.primitive_uv_sphere_add(segments=256, ring_count=128)
-    sphere = bpy.context.object
-    sphere.data.materials.append(shining("Paint"))
-    arrays = addon.export.mesh.export_mesh(sphere, bpy.context.evaluated_depsgraph_get()).arrays
-    size, fov, distance = 65, math.radians(40.0), 4.0
-    view = {"matrix_world": addon.references.views.look_at(np.array([0.0, -distance, 0.0]), np.zeros(3)), "fov": fov}
-    depth = addon.references.silhouettes.depth_of(arrays["vertex_position"], arrays["triangles"], view, size)
-    steps = (np.arange(size) + 0.5 - size / 2) / (size / 2) * math.tan(fov / 2)
-    x, y = np.meshgrid(steps, steps)
-    # Along the ray (x, y, 1) t: |t (x, y, 1) - (0, 0, distance)| = 1, the nearer solution.
-    a, b, c = x * x + y * y + 1.0, -2.0 * distance, distance * distance - 1.0
-    inside = b * b - 4.0 * a * c > 0.0
-    expected = np.where(inside, (-b - np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0))) / (2.0 * a), 0.0)
-    agree = (depth > 0.0) == inside
-    assert agree.mean() > 0.995
-    both = (depth > 0.0) & inside
-    assert np.abs(depth - expected)[both].max() < 0.1
-    assert np.abs(depth - expected)[both].mean() < 2e-3
