@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import bpy
@@ -34,15 +33,9 @@ def tree_of(owner: bpy.types.Material | bpy.types.World | None) -> bpy.types.Nod
     return owner.node_tree if uses_nodes else None
 
 
-def missing_file(image: bpy.types.Image) -> str | None:
-    """The path of the file that `image` needs and that does not exist, or None."""
-    if image.packed_file is not None or image.source not in {"FILE", "SEQUENCE", "MOVIE", "TILED"}:
-        return None
-    path = bpy.path.abspath(image.filepath, library=image.library)
-    if image.source == "TILED":
-        tiles = [path.replace("<UDIM>", str(tile.number)) for tile in image.tiles]
-        return next((tile for tile in tiles if not os.path.isfile(tile)), None)
-    return None if os.path.isfile(path) else path
+def world_of(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> bpy.types.World | None:
+    """The world that a view layer shows: its own (Blender 4.3 and later), else the scene's."""
+    return getattr(view_layer, "world_override", None) or scene.world
 
 
 def linked_from(socket: bpy.types.NodeSocket) -> tuple[bpy.types.Node, bpy.types.NodeSocket] | None:

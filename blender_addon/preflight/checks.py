@@ -50,7 +50,7 @@ def quick_findings(context: bpy.types.Context) -> list[Finding]:
             materials += [scene_object.material_slots[index].material for index in slots_of_faces(scene_object)]
         findings += found
     findings += material_findings(materials)
-    findings += world_findings(context.scene)
+    findings += world_findings(context.scene, context.view_layer)
     findings += file_findings(context.view_layer)
     findings += settings_findings(context)
     findings += network_findings(context)
@@ -70,7 +70,7 @@ def all_findings(
     can_read = not errors_of(findings)
     if can_read:
         findings += evaluated_findings(context, targets, readings, findings)
-    findings += image_findings(context.scene, targets, readings if can_read else None)
+    findings += image_findings(context, targets, readings if can_read else None)
     global _checked
     _checked = tuple(item.session_uid for item in targets), findings
     return findings

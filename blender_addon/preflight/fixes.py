@@ -235,7 +235,7 @@ class PBRFIT_OT_pack_images(Fix, bpy.types.Operator):
         """Pack them."""
         readings = Readings(context.evaluated_depsgraph_get())
         meshes = [item for item in objects if item.type == "MESH"]
-        uses = image_uses(context.scene, meshes, readings)
+        uses = image_uses(context, meshes, readings)
         images = dict.fromkeys(use.image for use in uses if use.image.is_dirty)
         for image in images:
             image.pack()

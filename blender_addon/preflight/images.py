@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.node_trees import has_plain_mapping, linked_from, tree_of
+from ..common.node_trees import has_plain_mapping, linked_from, tree_of, world_of
 from ..common.reached_nodes import MATERIAL_OUTPUT, WORLD_OUTPUT, reached_nodes
 from ..export.mesh_reading import MeshReading, Readings
 from ..export.uv_layout import BORDER, FIRST_TILE, polygon_boxes
@@ -37,7 +37,7 @@ class ImageUse:
 
 
 def image_findings(
-    scene: bpy.types.Scene, objects: Iterable[bpy.types.Object], readings: Readings | None
+    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
 ) -> list[Finding]:
     """Images of the materials that faces of the objects show, and of the world; each image once.
 
@@ -45,16 +45,16 @@ def image_findings(
     """
     objects = list(objects)
     findings: dict[int, Finding] = {}
-    for use in image_uses(scene, objects, readings):
+    for use in image_uses(context, objects, readings):
         tiles = tiles_read(use, objects, readings) if use.image.source == "TILED" and readings is not None else None
-        finding = image_finding(use, scene.frame_current, tiles)
+        finding = image_finding(use, context.scene.frame_current, tiles)
         if finding is not None:
             findings.setdefault(use.image.session_uid, finding)
     return list(findings.values())
 
 
 def image_uses(
-    scene: bpy.types.Scene, objects: Iterable[bpy.types.Object], readings: Readings | None
+    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
 ) -> Iterator[ImageUse]:
     """The images that the world and the materials of the objects' faces show."""
     materials: dict[bpy.types.Material, None] = {}
@@ -64,7 +64,7 @@ def image_uses(
             materials.update((item, None) for item in shown.values() if item is not None)
     for owner, kind, word in (
         *((item, MATERIAL_OUTPUT, "material") for item in materials),
-        (scene.world, WORLD_OUTPUT, "world"),
+        (world_of(context.scene, context.view_layer), WORLD_OUTPUT, "world"),
     ):
         for item in reached_nodes(tree_of(owner), kind):
             image = getattr(item.node, "image", None)

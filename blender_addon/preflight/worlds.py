@@ -7,19 +7,20 @@ from collections.abc import Iterator
 
 import bpy
 
-from ..common.node_trees import tree_of
+from ..common.node_trees import tree_of, world_of
 from ..common.reached_nodes import WORLD_OUTPUT, kinds_in, label_of, reached_nodes
 from .finding import ERROR, WARNING, Finding
 
 
-def world_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
+def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterator[Finding]:
     """The world's light, and lamps that the fit ignores."""
-    if scene.world is None:
+    world = world_of(scene, layer)
+    if world is None:
         cause = "The scene has no world, so nothing lights the object for the fit."
         cure = "Add a world in the World properties, best with an Environment Texture."
         yield Finding(ERROR, cause, cure, "pbrfit.add_world")
     else:
-        yield from tree_findings(scene.world)
+        yield from tree_findings(world)
     if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
         cure = "Put the important light into the world if the result looks wrong."
         yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)

@@ -15,6 +15,7 @@ from typing import Any
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.node_trees import world_of
 from .cycles_settings import set_plain_cycles, set_plain_output
 from .one_light import with_one_light
 
@@ -97,11 +98,6 @@ def use_world(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
     if getattr(view_layer, "world_override", None) is not None:
         view_layer.world_override = None
     scene.world = with_one_light(world) if world is not None else None
-
-
-def world_of(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> bpy.types.World | None:
-    """The world that a view layer shows: its own (Blender 4.3 and later), else the scene's."""
-    return getattr(view_layer, "world_override", None) or scene.world
 
 
 # What shows --------------------------------------------------------------------------------------------------------

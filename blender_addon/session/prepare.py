@@ -16,6 +16,7 @@ import bpy
 
 from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
+from ..common.node_trees import world_of
 from ..export import plan_json
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, objects_of, plan_groups
@@ -23,7 +24,6 @@ from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.process import save_copy
-from ..references.stage import world_of
 from ..settings.properties import fit_settings
 from .fit_queue import FitQueue, GroupFit
 from .session_status import SessionResult

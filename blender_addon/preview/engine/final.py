@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...common.axes import rotate_to_blender
 from ...common.color_spaces import to_scene_linear
 from ...common.errors import PbrFitError
-from ...references.stage import world_of
+from ...common.node_trees import world_of
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
 from ..scene.cameras import ImageCamera, render_camera
 from ..scene.collector import PreviewCollector

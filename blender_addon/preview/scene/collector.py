@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.axes import RENDERER_FROM_BLENDER
+from ...common.node_trees import world_of
 from ...protocol.scene_description import LINEAR, SRGB
-from ...references.stage import world_of
 from ...session import session
 from ...session.session_maps import LiveSet
 from .images import note_change

@@ -156,6 +156,13 @@ def test_a_material_override_of_the_view_layer(addon, tree) -> None:
     assert with_text(both(addon), 'shows the material "Clay" in place of all others').level == "WARNING"
 
 
+@pytest.mark.skipif(bpy.app.version < (4, 3), reason="a view layer has no world of its own in this Blender")
+def test_the_world_of_the_view_layer_counts(addon, tree) -> None:
+    bpy.context.view_layer.world_override = bpy.context.scene.world
+    bpy.context.scene.world = None
+    assert both(addon) == []
+
+
 def test_a_file_whose_python_was_not_allowed_to_run(addon, tree, tmp_path) -> None:
     bpy.context.object.driver_add("location", 0).driver.expression = "__import__('os').getpid()"
     path = str(tmp_path / "driven.blend")
