@@ -47,6 +47,16 @@ def point_to_scene(node: bpy.types.Node) -> None:
             socket.default_value = bpy.data.materials["Paint"]
 
 
+def added(tree: bpy.types.NodeTree, name: str) -> bpy.types.Node | None:
+    """A new node that points to the scene; None if the name is that of an item in a node, or of a trial of newer nodes."""
+    try:
+        node = tree.nodes.new(name)
+    except RuntimeError:
+        return None
+    point_to_scene(node)
+    return node
+
+
 def between(tree: bpy.types.NodeTree, node: bpy.types.Node, start: Socket, end: Socket) -> None:
     """Put a node between two geometry sockets: joined to what came in, or as a field that moves the points."""
     into = next((socket for socket in node.inputs if socket.type == "GEOMETRY" and socket.enabled), None)
@@ -103,9 +113,9 @@ def with_nodes(names: list[str]) -> bpy.types.Object:
     for name in names:
 
         def build(tree: bpy.types.NodeTree, start: Socket, end: Socket, name: str = name) -> None:
-            node = tree.nodes.new(name)
-            point_to_scene(node)
-            between(tree, node, start, end)
+            node = added(tree, name)
+            if node is not None:
+                between(tree, node, start, end)
 
         add_nodes(thing, name, build)
     return thing
@@ -117,9 +127,8 @@ def with_fields(names: list[str]) -> bpy.types.Object:
 
     def build(tree: bpy.types.NodeTree, start: Socket, end: Socket) -> None:
         for name in names:
-            node = tree.nodes.new(name)
-            point_to_scene(node)
-            start = moved(tree, node, start)
+            node = added(tree, name)
+            start = moved(tree, node, start) if node is not None else start
         tree.links.new(start, end)
 
     add_nodes(thing, "Fields", build)
