@@ -140,7 +140,8 @@ def test_fit_again_takes_the_settings_of_the_record(addon, files) -> None:
     session = addon.session.session.current()
     assert cube.active_material.name == "Paint"  # what is fitted is the original
     assert (settings.views, settings.resolution, settings.use_normal) == (6, 64, False)
-    assert len(session.result.views) == 8
+    cameras = session.result.plan["cameras"]
+    assert (cameras["training"], cameras["held_out"]) == (6, 2)
     assert not bpy.ops.pbrfit.fit_again.poll()
     session.cancel()
 
