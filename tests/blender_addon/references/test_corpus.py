@@ -25,6 +25,7 @@ Prepared = dict[str, tuple[dict[str, Any], truth.Triangles]]
 SAME_OUTLINE = frozenset(shader_nodes.SHADER_NODES)  # the sphere that others have too; some are transparent
 # What was simulated and not baked is in no file: when it is opened again, the object has another shape.
 NOT_IN_THE_FILE = {"modifier explode", "modifier particle instance", "zone Simulation"}
+EVALUATED = ("bound_box", "dimensions")  # these are not stored; Blender 5.2 simulates such an object again and again
 SIZE, VIEWS, SAMPLES = 48, 2, 8
 LEAST_AGREEMENT = 0.98
 
@@ -48,9 +49,10 @@ def prepared() -> Prepared:
     return {}
 
 
-def changes(before: dict, after: dict) -> list[str]:
+def changes(name: str, before: dict, after: dict) -> list[str]:
+    allowed = READ_CHANGES + (EVALUATED if name in NOT_IN_THE_FILE else ())
     lines = file_fingerprint.differences(before, after)
-    return [line for line in lines if not any(word in line for word in READ_CHANGES)]
+    return [line for line in lines if not any(word in line for word in allowed)]
 
 
 @pytest.mark.parametrize("name", corpus.CORPUS)
@@ -64,12 +66,12 @@ def test_a_scene_is_refused_with_its_reason_or_prepared(part, name: str, prepare
         assert finding.cure.strip(), finding
     if not checks.errors_of(findings):
         (fit,) = prepare.prepare_fits(bpy.context, tmp_path, lambda _share: None)
-        assert changes(before, file_fingerprint.fingerprint()) == []
+        assert changes(name, before, file_fingerprint.fingerprint()) == []
         if name not in SAME_OUTLINE:
             plan = second_blender.small(fit.render_plan, VIEWS, SIZE, SAMPLES)
             prepared[name] = plan, truth.rendered_triangles(thing, bpy.context.scene)
     else:
-        assert changes(before, file_fingerprint.fingerprint()) == []
+        assert changes(name, before, file_fingerprint.fingerprint()) == []
 
 
 def test_what_is_exported_is_what_is_rendered(part, prepared: Prepared, tmp_path: Path) -> None:
