@@ -58,6 +58,8 @@ def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_pat
     thing = cube()
     tree, start, end = geometry_modifier(thing)
     bake, resize = tree.nodes.new("GeometryNodeBake"), tree.nodes.new("GeometryNodeTransform")
+    if not bake.bake_items:  # Blender 5.2 begins with none
+        bake.bake_items.new("GEOMETRY", "Geometry")
     tree.links.new(start.outputs[0], resize.inputs["Geometry"])
     tree.links.new(resize.outputs[0], bake.inputs[0])
     tree.links.new(bake.outputs[0], end.inputs[0])
