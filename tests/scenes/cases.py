@@ -130,6 +130,8 @@ def baked_nodes(out: Path) -> Pixels:
     def build(tree, start, end) -> None:
         resize, bake = tree.nodes.new("GeometryNodeTransform"), tree.nodes.new("GeometryNodeBake")
         resize.name = "Resize"
+        if not bake.bake_items:  # Blender 5.2 begins with none
+            bake.bake_items.new("GEOMETRY", "Geometry")
         resize.inputs["Scale"].default_value = (1.6, 1.6, 0.8)
         tree.links.new(start, resize.inputs["Geometry"])
         tree.links.new(resize.outputs["Geometry"], bake.inputs[0])
