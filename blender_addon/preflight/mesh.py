@@ -16,6 +16,7 @@ from ..export.plan import GroupPlan, MapSet
 from ..export.uv_layout import BLOCK, BORDER, find_overlap
 from .finding import ERROR, WARNING, Finding
 from .modifiers import can_make_uv_map, maker_of_materials, modifier_with
+from .objects import listed, shown_besides_mesh
 
 SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
@@ -65,8 +66,7 @@ class MeshCheck:
         name = self._object.name
         reading = self._readings.of(self._object)
         if not len(reading.totals):
-            cure = "Select an object with faces, or check which modifier removes them."
-            yield Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
+            yield self._no_faces_finding()
             return
         if reading.uv is None or reading.uv_map is None:
             yield self._uv_map_finding()
@@ -87,6 +87,16 @@ class MeshCheck:
             cure = "Programs split such faces differently, which shows in normal maps: triangulate them."
             yield Finding(WARNING, cause, cure, "pbrfit.triangulate", self._object.name_full)
         self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
+
+    def _no_faces_finding(self) -> Finding:
+        name = self._object.name
+        shown = shown_besides_mesh(self._object, self._readings.depsgraph)
+        if shown:
+            cause = f'The geometry nodes of "{name}" make no mesh, only {listed(shown)}.'
+            cure = "Add the node Realize Instances at their end, or use Object > Apply > Make Instances Real and fit those."
+            return Finding(ERROR, cause, cure)
+        cure = "Select an object with faces, or check which modifier removes them."
+        return Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
 
     def _uv_map_finding(self) -> Finding:
         """The evaluated mesh has no UV map: unwrapping helps only where the faces are those of the object's own mesh."""

@@ -94,8 +94,15 @@ def particles(system: bpy.types.ParticleSystem) -> str:
 
 def instance_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[Finding]:
     """What the geometry nodes of an object show besides its mesh, as evaluated."""
+    found = shown_besides_mesh(scene_object, depsgraph)
+    if found:
+        yield from emission_finding(scene_object.name, [f"{listed(found)} of its geometry nodes"])
+
+
+def shown_besides_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> list[str]:
+    """The kinds of things besides a mesh that the evaluated geometry nodes of an object show, such as "instances"."""
     if not any(modifier.type == "NODES" for modifier in scene_object.modifiers):
-        return
+        return []
     found: dict[str, None] = {}
     for number, instance in enumerate(depsgraph.object_instances):
         if number >= MOST_INSTANCES:
@@ -103,8 +110,7 @@ def instance_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsg
         parent = instance.parent if instance.is_instance and instance.particle_system is None else None
         if parent is not None and parent.original == scene_object:
             found[KINDS.get(instance.object.type, "instances")] = None
-    if found:
-        yield from emission_finding(scene_object.name, [f"{listed(list(found))} of its geometry nodes"])
+    return list(found)
 
 
 def emission_finding(name: str, emitted: list[str]) -> Iterator[Finding]:

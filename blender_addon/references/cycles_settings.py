@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import bpy
 
+from .fixed_values import fix
+
 NOT_WANTED = (
     "use_border",
     "use_crop_to_border",
@@ -44,32 +46,43 @@ def set_plain_cycles(scene: bpy.types.Scene, samples: int, threads: int) -> None
     for item in cycles.bl_rna.properties:
         if not item.is_readonly and item.identifier not in CYCLES_SETTINGS_KEPT:
             cycles.property_unset(item.identifier)
-    cycles.device = "CPU"
-    cycles.samples = samples
-    cycles.use_adaptive_sampling = False
-    cycles.use_denoising = False
-    cycles.sample_clamp_direct = 0.0
-    cycles.sample_clamp_indirect = 0.0
-    cycles.pixel_filter_type = "BOX"
-    cycles.filter_width = 1.0
-    cycles.use_auto_tile = False
-    render = scene.render
-    render.threads_mode = "FIXED" if threads else "AUTO"
+    fix(
+        cycles,
+        device="CPU",
+        samples=samples,
+        seed=0,
+        use_adaptive_sampling=False,
+        use_denoising=False,
+        sample_clamp_direct=0.0,
+        sample_clamp_indirect=0.0,
+        pixel_filter_type="BOX",
+        filter_width=1.0,
+        film_exposure=1.0,
+        film_transparent_glass=False,
+        time_limit=0.0,
+        use_auto_tile=False,
+    )
+    fix(scene.render, threads_mode="FIXED" if threads else "AUTO")
     if threads:
-        render.threads = threads
+        fix(scene.render, threads=threads)
 
 
 def set_plain_output(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
     """Render only this view layer with Cycles, transparent around the objects, as float pixels in scene linear."""
     render = scene.render
-    render.resolution_percentage = 100
-    render.pixel_aspect_x = render.pixel_aspect_y = 1.0
-    for name in NOT_WANTED:
-        setattr(render, name, False)
-    render.engine = "CYCLES"
-    render.film_transparent = True
-    render.dither_intensity = 0.0
-    render.use_persistent_data = True
+    fix(render, **dict.fromkeys(NOT_WANTED, False))
+    fix(
+        render,
+        engine="CYCLES",
+        resolution_x=64,
+        resolution_y=64,
+        resolution_percentage=100,
+        pixel_aspect_x=1.0,
+        pixel_aspect_y=1.0,
+        film_transparent=True,
+        dither_intensity=0.0,
+        use_persistent_data=True,
+    )
     settings = render.image_settings
     if hasattr(settings, "media_type"):
         settings.media_type = "IMAGE"

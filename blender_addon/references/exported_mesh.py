@@ -15,7 +15,9 @@ import bpy
 import numpy as np
 
 from ..common.errors import PbrFitError
+from ..export.mesh_reading import Readings
 from ..export.plan import GroupExport, GroupPlan, export_group
+from ..export.uv_layout import find_overlap
 from .rendering import render_depth
 from .silhouettes import DEPTH_ERROR, LEAST_OVERLAP, MOST_WRONG_DEPTHS, compare, depth_of
 from .stage import Stage
@@ -32,8 +34,11 @@ def export(stage: Stage, plan: GroupPlan) -> GroupExport:
     exported: list[GroupExport | PbrFitError] = []
 
     def take(depsgraph: bpy.types.Depsgraph) -> None:
+        readings = Readings(depsgraph)
         try:
-            exported.append(export_group(plan, bpy.context, depsgraph))
+            for target in stage.targets:
+                check_materials(target, readings)
+            exported.append(export_group(plan, bpy.context, depsgraph, readings))
         except PbrFitError as error:
             exported.append(error)
 
@@ -51,6 +56,21 @@ def export(stage: Stage, plan: GroupPlan) -> GroupExport:
                 "Make the modifiers do the same in renders as in the viewport.",
             )
     return result
+
+
+def check_materials(target: bpy.types.Object, readings: Readings) -> None:
+    """Raise PbrFitError if a face shows another material than its slot has: the fitted one would not show in its place."""
+    shown = readings.materials_of(target)
+    own = [slot.material for slot in target.material_slots]
+    used = np.flatnonzero(np.bincount(readings.of(target).slots_within(len(shown))))
+    for index in (index for index in used if index < len(shown)):
+        if shown[index] != (own[index] if index < len(own) else None):
+            name = shown[index].name if shown[index] is not None else ""
+            gives = f'give it the material "{name}"' if name else "make faces without a material"
+            raise PbrFitError(
+                f'In renders the modifiers of "{target.name}" {gives} in place of its slots, where the fitted one goes.',
+                "Make the modifiers do the same in renders as in the viewport, or convert the object to a mesh.",
+            )
 
 
 def in_render_depsgraph(stage: Stage, work: Callable[[bpy.types.Depsgraph], None]) -> None:
@@ -71,6 +91,18 @@ def in_render_depsgraph(stage: Stage, work: Callable[[bpy.types.Depsgraph], None
     finally:
         stage.scene.render.engine = "CYCLES"
         bpy.utils.unregister_class(Exporter)
+
+
+def overlap_of(exported: GroupExport) -> float:
+    """The largest share, 0..1, of a set of maps in which faces lie over each other."""
+    triangles = exported.arrays["triangles"]
+    corners = exported.arrays["vertex_uv"][triangles]
+    sets = exported.arrays.get("triangle_set", np.zeros(len(triangles), dtype=np.int32))
+    found = [
+        find_overlap(corners[mine], np.zeros(int(mine.sum()), dtype=np.int64))
+        for mine in (sets == number for number in np.unique(sets[sets >= 0]))
+    ]
+    return max((item.share for item in found if item is not None), default=0.0)
 
 
 def save(exported: GroupExport, path: Path) -> None:

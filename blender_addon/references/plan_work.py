@@ -63,7 +63,10 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
         exported_mesh.save(exported, output / "mesh.npz")
     except OSError as error:
         raise no_room(output / "mesh.npz", error) from error
-    report({"mesh": "mesh.npz", "center": center.tolist(), "radius": radius})
+    # The checks before the fit have seen the mesh of the viewport.
+    is_other = len(exported.arrays["triangles"]) != plan.get("shown_triangles")
+    overlap = exported_mesh.overlap_of(exported) if is_other else 0.0
+    report({"mesh": "mesh.npz", "center": center.tolist(), "radius": radius, "overlap": overlap})
     return views
 
 

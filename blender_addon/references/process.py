@@ -40,11 +40,13 @@ class EnvironmentRendered:
 @dataclass(frozen=True)
 class MeshExported:
     """The mesh as it is rendered: its wire arrays by name, and the sphere around it in Blender's axes: center float64 [3]
-    and radius, for which the views are planned."""
+    and radius, for which the views are planned; overlap: the share, 0..1, of a set of maps in which faces lie over each
+    other, known only if the viewport shows another mesh."""
 
     arrays: dict[str, NDArray[Any]]
     center: NDArray[np.float64]
     radius: float
+    overlap: float
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class ReferenceRenderer:
         elif "mesh" in entry:
             with np.load(self._directory / entry["mesh"]) as stored:
                 arrays = {name: stored[name] for name in stored}
-            self._finished.put(MeshExported(arrays, np.array(entry["center"]), entry["radius"]))
+            self._finished.put(MeshExported(arrays, np.array(entry["center"]), entry["radius"], entry["overlap"]))
         elif "view" in entry:
             image = np.load(self._directory / entry["file"])
             self._finished.put(ViewRendered(entry["view"], image, entry["seconds"]))

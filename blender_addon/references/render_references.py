@@ -9,7 +9,8 @@ The plan is JSON:
 - ``blend``; ``scene``, ``view_layer`` (names), ``objects`` (list of [name, library or null]): what to render, as it is in
   this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
-  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``} says which views to plan around them
+  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``} says which views to plan around them, and
+  ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
@@ -23,7 +24,7 @@ Files, each of which appears complete (written under another name, then renamed)
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
-Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"mesh": file, "center", "radius"},
+Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"mesh": file, "center", "radius", "overlap"},
 {"view": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
 "plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never saved.
 """

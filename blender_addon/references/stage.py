@@ -2,8 +2,8 @@
 """The stage of the references: the artist's own scene, in a copy of the file, with only the objects to fit to be seen.
 
 It is not a new scene, because materials, geometry nodes and drivers may read the scene: its properties, its time, its
-frame rate, its camera, its view layer. So nothing of that changes. Other objects are only hidden from renders: what is
-fitted may depend on them. Of what is fitted only the mesh shows: no particles, no hair, no instances.
+frame rate, its camera, its view layer. So nothing of that changes. Other objects only leave the view layer: what is fitted
+may depend on them. Of what is fitted only the mesh shows: no particles, no hair, no instances.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import bpy
 from ..common.errors import PbrFitError
 from ..common.node_trees import world_of
 from .cycles_settings import set_plain_cycles, set_plain_output
+from .fixed_values import fix
 from .one_light import with_one_light
 
 Name = tuple[str, str | None]
@@ -65,16 +66,13 @@ def set_up(
     scene.background_set = None
     set_plain_output(scene, view_layer)
     set_plain_cycles(scene, samples, threads)
-    for other in scene.objects:
-        hide(other)
+    camera = bpy.data.objects.new("PBRfit camera", bpy.data.cameras.new("PBRfit camera"))
+    show_alone(scene, view_layer, [*targets, camera])
     for target in targets:
-        show(target, scene)
+        show(target)
         show_mesh_only(target)
         show_as_bump(target)
-    forget_holdouts(view_layer.layer_collection)
     use_world(scene, view_layer)
-    camera = bpy.data.objects.new("PBRfit camera", bpy.data.cameras.new("PBRfit camera"))
-    scene.collection.objects.link(camera)
     view_layer.update()
     return Stage(scene, view_layer, targets, camera, window, look_through(window, camera))
 
@@ -103,22 +101,32 @@ def use_world(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
 # What shows --------------------------------------------------------------------------------------------------------
 
 
-def hide(other: bpy.types.Object) -> None:
-    """Hide an object from renders, even if a driver or keyframes say when it shows."""
-    stop_animation(other, "hide_render")
-    other.hide_render = True
+def show_alone(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, shown: list[bpy.types.Object]) -> None:
+    """Leave only these objects in a view layer, whatever their collections say.
+
+    The others leave it with their collections and are not hidden: drivers may read whether an object is hidden, and
+    modifiers and nodes may need it. What is needed is evaluated all the same.
+    """
+    for child in layer_collections(view_layer.layer_collection):
+        child.exclude = True
+    for other in list(scene.collection.objects):
+        scene.collection.objects.unlink(other)
+    collection = bpy.data.collections.new("PBRfit")
+    scene.collection.children.link(collection)
+    for item in shown:
+        collection.objects.link(item)
 
 
-def show(target: bpy.types.Object, scene: bpy.types.Scene) -> None:
-    """Let an object be seen, whatever its collections say."""
-    if target not in scene.collection.objects.values():
-        scene.collection.objects.link(target)
-    stop_animation(target, "hide_render")
-    target.hide_render = False
-    target.hide_viewport = False
-    target.visible_camera = True
-    target.is_holdout = False
-    target.is_shadow_catcher = False
+def layer_collections(parent: bpy.types.LayerCollection) -> Iterator[bpy.types.LayerCollection]:
+    """All collections below one, in a view layer."""
+    for child in parent.children:
+        yield child
+        yield from layer_collections(child)
+
+
+def show(target: bpy.types.Object) -> None:
+    """Let an object be seen."""
+    fix(target, hide_render=False, hide_viewport=False, visible_camera=True, is_holdout=False, is_shadow_catcher=False)
 
 
 def show_mesh_only(target: bpy.types.Object) -> None:
@@ -126,13 +134,11 @@ def show_mesh_only(target: bpy.types.Object) -> None:
 
     Its particle systems stay, since modifiers may read them.
     """
-    target.instance_type = "NONE"
-    target.show_instancer_for_render = True
+    fix(target, instance_type="NONE", show_instancer_for_render=True)
     if target.parent is not None and target.parent.instance_type in {"VERTS", "FACES"}:
-        target.parent.instance_type = "NONE"  # else the object shows only as instances on its parent
+        fix(target.parent, instance_type="NONE")  # else the object shows only as instances on its parent
     for system in target.particle_systems:
-        stop_animation(system.settings, "render_type")
-        system.settings.render_type = "NONE"
+        fix(system.settings, render_type="NONE")
     if any(modifier.type == "NODES" for modifier in target.modifiers):
         target.modifiers.new(MESH_ONLY, "NODES").node_group = mesh_only()
 
@@ -161,40 +167,3 @@ def show_as_bump(target: bpy.types.Object) -> None:
     for owner in (getattr(target, "cycles", None), *target.modifiers):
         if getattr(owner, "use_adaptive_subdivision", False):
             owner.use_adaptive_subdivision = False
-
-
-def forget_holdouts(layer: bpy.types.LayerCollection) -> None:
-    """No collection of the view layer cuts holes or shows only indirectly."""
-    layer.holdout = layer.indirect_only = False
-    for child in layer.children:
-        forget_holdouts(child)
-
-
-# Animation ---------------------------------------------------------------------------------------------------------
-
-
-def stop_animation(owner: bpy.types.ID, path: str) -> None:
-    """Let no driver or keyframe set a property of a datablock any more."""
-    data = owner.animation_data
-    if data is None:
-        return
-    for driver in [item for item in data.drivers if item.data_path == path]:
-        data.drivers.remove(driver)
-    actions = [data.action] + [strip.action for track in data.nla_tracks for strip in track.strips]
-    for action in actions:
-        for curve in curves_of(action):
-            if curve.data_path == path:
-                curve.mute = True
-
-
-def curves_of(action: bpy.types.Action | None) -> Iterator[bpy.types.FCurve]:
-    """The curves of an action: of all its slots in Blender 4.4 and later."""
-    if action is None:
-        return
-    if not hasattr(action, "layers"):
-        yield from action.fcurves
-        return
-    for layer in action.layers:
-        for strip in layer.strips:
-            for bag in strip.channelbags:
-                yield from bag.fcurves

@@ -15,6 +15,7 @@ from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
 from ..protocol.settings import FitSettings
+from ..references.process import MeshExported
 from ..references.views import View, plan_views, views_for_blender
 from .session_status import SessionResult
 
@@ -44,10 +45,9 @@ class GroupFit:
     """What the fit of one group needs until it is over, so that each part can be done again if a process dies.
 
     plan: the group's objects and sets of maps; settings: of the fit; options: of the assignment; render_plan: for the
-    second Blender, from the beginning; folder: of the rendered views; result: what the fit leaves; shown_triangles: how
-    many the viewport shows; arrays: of the mesh and the environment, as soon as they are known; views: all, held-out ones
-    included, none before the mesh is known; rendered: indices of the views that are there; notes: sentences for the artist;
-    error: why it failed.
+    second Blender, from the beginning; folder: of the rendered views; result: what the fit leaves; arrays: of the mesh and
+    the environment, as soon as they are known; rendered: indices of the views that are there; notes: sentences for the
+    artist; error: why it failed.
     """
 
     plan: GroupPlan
@@ -56,7 +56,6 @@ class GroupFit:
     render_plan: dict[str, Any]
     folder: Path
     result: SessionResult
-    shown_triangles: int = 0
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
     notes: tuple[str, ...] = ()
@@ -88,17 +87,21 @@ class GroupFit:
         """Whether the mesh is there."""
         return "triangles" in self.arrays
 
-    def set_mesh(self, arrays: dict[str, NDArray[Any]], center: NDArray[np.float64], radius: float) -> None:
+    def set_mesh(self, mesh: MeshExported) -> None:
         """Take the mesh as the second Blender renders it, and plan the views as that Blender does."""
-        self.arrays.update(arrays)
+        self.arrays.update(mesh.arrays)
         cameras = self.render_plan["cameras"]
-        self.result.views = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
-        rendered = len(arrays["triangles"])
-        if rendered != self.shown_triangles:
-            self.notes = (
-                f'"{self.name}" has {rendered} triangles in renders and {self.shown_triangles} in the viewport. '
-                "The fit is of what renders show.",
-            )
+        self.result.views = plan_views(
+            mesh.center, mesh.radius, cameras["training"], cameras["held_out"], cameras["seed"]
+        )
+        rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
+        if rendered != shown:
+            note = f'"{self.name}" has {rendered} triangles in renders and {shown} in the viewport.'
+            self.notes = (f"{note} The fit is of what renders show.",)
+        if mesh.overlap:
+            share = max(mesh.overlap, 0.01)
+            note = f"In renders faces lie over each other in {share:.0%} of the maps, and look the same there."
+            self.notes += (f"{note} Unwrap what the modifiers make if they should differ.",)
 
     def set_environment(self, radiance: NDArray[np.float32]) -> None:
         """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black or not finite."""

@@ -88,6 +88,7 @@ def _group_fit(
         "view_layer": context.view_layer.name,
         "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
         "mesh": plan_json.to_json(plan),
+        "shown_triangles": sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects),
         "cameras": {
             "training": chosen.views,
             "held_out": chosen.held_out_views,
@@ -104,5 +105,4 @@ def _group_fit(
     first = plan.objects[0]
     result = SessionResult(first.name, uv_maps[first.uid], render_plan, [], warnings)
     settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
-    shown = sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects)
-    return GroupFit(plan, settings, options, render_plan, folder, result, shown_triangles=shown)
+    return GroupFit(plan, settings, options, render_plan, folder, result)

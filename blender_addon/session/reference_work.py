@@ -71,7 +71,7 @@ class ReferenceWork:
             if isinstance(finished, EnvironmentRendered):
                 self._fit.set_environment(finished.radiance)
             elif isinstance(finished, MeshExported):
-                self._fit.set_mesh(finished.arrays, finished.center, finished.radius)
+                self._fit.set_mesh(finished)
             elif finished.index not in self._fit.rendered:
                 self._fit.rendered.add(finished.index)
                 self._ready.append((finished.index, finished.image))

@@ -102,6 +102,11 @@ def test_of_two_objects_of_one_name_the_selected_one_is_rendered(addon, tmp_path
 def test_a_mesh_that_is_not_what_is_rendered_is_refused(addon) -> None:
     """The check knows only the picture: it passes the mesh that shows, and no other."""
     things = {"Thing": cube(), "Higher": cube("Higher"), "Nearer": cube("Nearer")}
+    # Objects of the scene's own collection would leave the scene with the first stage.
+    own = bpy.data.collections.new("Own")
+    bpy.context.scene.collection.children.link(own)
+    for item in things.values():
+        own.objects.link(item)
     things["Higher"].scale = (1.0, 1.0, 1.05)
     mesh = things["Nearer"].data  # inside the silhouette, the faces lie deeper
     for vertex in mesh.vertices:
@@ -119,6 +124,27 @@ def test_a_mesh_that_is_not_what_is_rendered_is_refused(addon) -> None:
         else:
             with pytest.raises(addon.common.errors.PbrFitError, match=f'does not render the mesh of "{name}"'):
                 references.exported_mesh.check(stage, exported, radius, planned)
+
+
+def test_a_material_that_modifiers_set_in_renders_alone_is_refused(addon, tmp_path) -> None:
+    """The fitted material would go into a slot that no render shows."""
+    thing = cube()
+    tree, start, end = geometry_modifier(thing)
+    setter = tree.nodes.new("GeometryNodeSetMaterial")
+    setter.inputs["Material"].default_value = shining("Red", OTHER)
+    tree.links.new(start.outputs[0], setter.inputs["Geometry"])
+    tree.links.new(setter.outputs[0], end.inputs[0])
+    thing.modifiers[0].show_viewport = False
+    with pytest.raises(addon.common.errors.PbrFitError, match=r'In renders the modifiers of "Thing" .* "Red"'):
+        references_of(addon, tmp_path)
+
+
+def test_faces_that_share_their_place_only_in_renders_are_told(addon, tmp_path) -> None:
+    mirror = cube().modifiers.new("Array", "ARRAY")
+    mirror.show_viewport = False
+    shown = references_of(addon, tmp_path / "same", shown_triangles=24)
+    assert shown.overlap == 0.0  # the checks before the click have seen them
+    assert references_of(addon, tmp_path / "other", shown_triangles=12).overlap > 0.9
 
 
 def test_the_rasterizer_of_the_check_knows_a_sphere(addon) -> None:

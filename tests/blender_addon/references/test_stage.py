@@ -92,6 +92,36 @@ def test_drivers_on_the_scene_go_on(addon, tmp_path) -> None:
     assert sorted(widths(references_of(addon, tmp_path))) == pytest.approx([2.0, 2.0, 6.0])
 
 
+def test_drivers_see_whether_other_objects_are_hidden_in_the_artists_scene(addon, tmp_path) -> None:
+    """A rig that masks the body under its clothes: the switch is the visibility of another object."""
+    thing, shirt = cube(), named_cube("Shirt")
+    mask = thing.modifiers.new("Array", "ARRAY")
+    mask.count, mask.use_relative_offset = 2, False
+    mask.use_constant_offset, mask.constant_offset_displace = True, (0.0, 0.0, 4.0)
+    driver = mask.driver_add("show_render").driver
+    variable = driver.variables.new()
+    variable.name = "hidden"
+    variable.targets[0].id, variable.targets[0].data_path = shirt, "hide_render"
+    driver.expression = "hidden"
+    bpy.context.view_layer.update()
+    assert sorted(widths(references_of(addon, tmp_path, thing))) == pytest.approx([2.0, 2.0, 2.0])
+
+
+def test_drivers_of_the_scenes_render_settings_change_nothing(addon, tmp_path) -> None:
+    scene, thing = bpy.context.scene, cube()
+    for owner, path, value in (
+        (scene.render, "film_transparent", "0"),
+        (scene.cycles, "samples", "3"),
+        (scene.cycles, "film_exposure", "5"),
+    ):
+        owner.driver_add(path).driver.expression = value
+    scene.cycles.keyframe_insert("seed", frame=1)
+    delivered = references_of(addon, tmp_path)
+    assert all(0.05 < (image[..., 3] == 0.0).mean() < 0.9 for image in delivered.images.values())
+    assert shows_only_the_color(delivered)
+    assert thing.name == "Thing"
+
+
 def test_time_frame_rate_and_camera_are_the_scenes(addon, tmp_path) -> None:
     scene, thing = bpy.context.scene, cube()
     scene.render.fps, scene.render.fps_base = 60, 2.0

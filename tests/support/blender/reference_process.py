@@ -23,6 +23,7 @@ class Delivered:
     environment: np.ndarray | None = None
     center: np.ndarray | None = None
     radius: float = 0.0
+    overlap: float = 0.0
 
 
 def plan_of(addon, directory: Path, views: int = 2, size: int = 48, samples: int = 4, **changes: Any) -> dict[str, Any]:
@@ -60,11 +61,8 @@ def deliver(addon, plan: dict[str, Any], directory: Path) -> Delivered:
                 if isinstance(finished, process.EnvironmentRendered):
                     delivered.environment = finished.radiance
                 elif isinstance(finished, process.MeshExported):
-                    delivered.arrays, delivered.center, delivered.radius = (
-                        finished.arrays,
-                        finished.center,
-                        finished.radius,
-                    )
+                    delivered.arrays, delivered.center = finished.arrays, finished.center
+                    delivered.radius, delivered.overlap = finished.radius, finished.overlap
                     delivered.views = addon.references.views.plan_views(
                         finished.center, finished.radius, cameras["training"], cameras["held_out"], cameras["seed"]
                     )
