@@ -15,7 +15,8 @@ def fix(owner: Any, **values: Any) -> None:
     for name, value in values.items():
         if data is not None:
             stop_animation(data, owner.path_from_id(name))
-        setattr(owner, name, value)
+        if getattr(owner, name) != value:  # writing the same value would still reset the particles of an object
+            setattr(owner, name, value)
 
 
 def stop_animation(data: bpy.types.AnimData, path: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..export import plan_json
-from . import exported_mesh, rendering, stage
+from . import copied_file, exported_mesh, rendering, stage
 from .views import bounding_sphere, plan_views, views_for_blender
 
 Json = dict[str, Any]
@@ -72,6 +72,17 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
 
 def open_file(plan: Json) -> None:
     """Open the plan's file. Raises PbrFitError if that is impossible."""
+    load(plan)
+    folders = plan.get("cache_folders", [])
+    if folders:
+        # Blender looks for a cache once, while it opens a file.
+        copied_file.name_folders(folders)
+        bpy.ops.wm.save_mainfile()
+        load(plan)
+
+
+def load(plan: Json) -> None:
+    """Open the plan's file as it is. Raises PbrFitError if that is impossible."""
     if not Path(plan["blend"]).is_file():
         raise PbrFitError(f"{plan['blend']} does not exist.", "Give the path of a saved .blend file.")
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,7 +25,6 @@ from ..common.package import shipped_file
 from ..common.processes import end_process, start_process
 
 LINE_PREFIX = "PBRFIT "
-CACHES = "blendcache_"  # and the name of the file, as Blender names the folder
 SCRIPT = shipped_file("references/render_references.py")
 
 
@@ -63,44 +61,6 @@ Finished = EnvironmentRendered | MeshExported | ViewRendered
 
 class RendererDied(PbrFitError):
     """The second Blender ended without a message: another one may render what is missing."""
-
-
-def save_copy(folder: Path) -> Path:
-    """Save the file as it is now into a new folder; the open file keeps its path, and its unsaved changes if it has any.
-
-    The copy has the file's own name, and beside it, as links, the folders that the file has beside it. Returns its path.
-    Raises PbrFitError if Blender cannot write it.
-    """
-    folder.mkdir(parents=True)
-    original = Path(bpy.data.filepath or "untitled.blend")
-    path = folder / original.name
-    link_caches(original, folder)
-    try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False, compress=False)
-    except RuntimeError as error:
-        raise PbrFitError(
-            f"PBRfit could not save a copy of the file for rendering: {error}.",
-            "Make room in the temporary directory, or choose another one in the preferences.",
-        ) from error
-    return path
-
-
-def link_caches(original: Path, folder: Path) -> None:
-    """Make the folders beside a file appear in another folder too: Blender finds caches on disk by the file's place.
-
-    These are the caches of physics and of baked geometry nodes, whose paths Blender does not adapt when it saves a copy.
-    """
-    if not original.is_absolute():
-        return
-    for beside in original.parent.iterdir():
-        if not beside.is_dir():
-            continue
-        link = folder / beside.name
-        try:
-            link.symlink_to(beside, target_is_directory=True)
-        except OSError:  # Windows allows links only to some users
-            if beside.name == CACHES + original.stem:
-                shutil.copytree(beside, link)
 
 
 def second_blender_command(plan: Path) -> list[str]:

@@ -7,7 +7,8 @@
 The plan is JSON:
 
 - ``blend``; ``scene``, ``view_layer`` (names), ``objects`` (list of [name, library or null]): what to render, as it is in
-  this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``output``: the folder for files
+  this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``cache_folders``: of
+  ``copied_file.CopiedFile`` (none); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
   {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``} says which views to plan around them, and
   ``shown_triangles`` how many triangles the viewport shows
@@ -26,7 +27,8 @@ Files, each of which appears complete (written under another name, then renamed)
 
 Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"mesh": file, "center", "radius", "overlap"},
 {"view": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
-"plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never saved.
+"plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never
+saved, except that a copy with ``cache_folders`` gets their paths.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from ..references.process import MeshExported
 from ..references.views import View, plan_views, views_for_blender
 from .session_status import SessionResult
 
+BRIGHTEST = 1e8  # radiance; the sun in an HDRI reaches 1e6, an infinite pixel 1e12 and more after filtering
+
 
 @dataclass(frozen=True)
 class RenderedReference:
@@ -104,9 +106,12 @@ class GroupFit:
             self.notes += (f"{note} Unwrap what the modifiers make if they should differ.",)
 
     def set_environment(self, radiance: NDArray[np.float32]) -> None:
-        """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black or not finite."""
-        if not np.isfinite(radiance).all():
-            raise PbrFitError("The world's light is not finite.", "Check the numbers in the world's nodes.")
+        """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black, not finite or brighter than any light."""
+        if not np.isfinite(radiance).all() or radiance.max() > BRIGHTEST:
+            raise PbrFitError(
+                "The world's light has places of no finite brightness, so nothing can be fitted under it.",
+                "Check the numbers in the world's nodes, and its image for infinite pixels: write it again, clamped.",
+            )
         if radiance.max() <= 0.0:
             raise PbrFitError("The world gives no light: it is black.", "Give it a color or image and a strength.")
         self.arrays["environment"] = np.ascontiguousarray(radiance, dtype=np.float32)

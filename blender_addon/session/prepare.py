@@ -23,7 +23,7 @@ from ..export.plan import GroupPlan, objects_of, plan_groups
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..protocol.quality import HELD_OUT_SAMPLES
-from ..references.process import save_copy
+from ..references.copied_file import CopiedFile, save_copy
 from ..settings.properties import fit_settings
 from .fit_queue import FitQueue, GroupFit
 from .session_status import SessionResult
@@ -72,7 +72,7 @@ def _group_fit(
     context: bpy.types.Context,
     readings: Readings,
     plan: GroupPlan,
-    copy: Path,
+    copy: CopiedFile,
     folder: Path,
     warnings: list[str],
 ) -> GroupFit:
@@ -81,7 +81,8 @@ def _group_fit(
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = {uid: name for item in plan.sets for uid, name in item.uv_maps.items()}
     render_plan = {
-        "blend": str(copy),
+        "blend": str(copy.path),
+        "cache_folders": copy.folders,
         # Files with Python that Blender was not allowed to run do not run it here either.
         "use_scripts": not bpy.app.autoexec_fail,
         "scene": scene.name,

@@ -53,7 +53,8 @@ def test_a_cache_that_lies_beside_the_file_is_found(addon, tmp_path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "blendcache_fall").iterdir()} == before
 
 
-def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_path) -> None:
+@pytest.mark.parametrize("caches", ["//own/caches", "//../caches"])
+def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_path, caches) -> None:
     """The bake holds a wide cube, of which the nodes make a narrow one since."""
     thing = cube()
     tree, start, end = geometry_modifier(thing)
@@ -67,7 +68,7 @@ def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_pat
     modifier = thing.modifiers[0]
     if hasattr(modifier, "bake_target"):
         modifier.bake_target = "DISK"
-    modifier.bake_directory = "//own/caches"
+    modifier.bake_directory = caches
     folder = tmp_path / "artist"
     folder.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "baked.blend"))
@@ -75,10 +76,22 @@ def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_pat
     assert bpy.ops.object.geometry_node_bake_single(
         session_uid=thing.session_uid, modifier_name=modifier.name, bake_id=modifier.bakes[0].bake_id
     ) == {"FINISHED"}
-    assert (folder / "own" / "caches").is_dir()
+    assert (folder / caches.removeprefix("//")).is_dir()
     resize.inputs["Scale"].default_value = (1.0, 1.0, 1.0)
     delivered = references_of(addon, tmp_path / "references")
     assert widths(delivered) == pytest.approx([6.0, 6.0, 6.0])
+
+
+def test_a_file_whose_folder_is_gone_is_copied(addon, tmp_path) -> None:
+    """A drive that was unplugged: what is open can still be fitted."""
+    cube()
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "away.blend"))
+    folder.rename(tmp_path / "elsewhere")
+    copy = addon.references.copied_file.save_copy(tmp_path / "copy")
+    assert copy.path == tmp_path / "copy" / "away.blend"
+    assert copy.path.is_file()
 
 
 def test_of_two_objects_of_one_name_the_selected_one_is_rendered(addon, tmp_path) -> None:

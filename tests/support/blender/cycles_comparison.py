@@ -85,7 +85,7 @@ def compare(
     depsgraph = bpy.context.evaluated_depsgraph_get()
     exports = [addon.export.mesh.export_mesh(scene_object, depsgraph) for scene_object in objects]
     cameras = [_views(addon, export, number * views, views) for number, export in enumerate(exports)]
-    copy = addon.references.process.save_copy(directory / "copy")
+    copy = addon.references.copied_file.save_copy(directory / "copy").path
     plans = [
         {
             "blend": str(copy),

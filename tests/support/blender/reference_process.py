@@ -31,8 +31,10 @@ def plan_of(addon, directory: Path, views: int = 2, size: int = 48, samples: int
     scene, layer = bpy.context.scene, bpy.context.view_layer
     (group,) = addon.export.plan.plan_groups(bpy.context)
     objects = [item for item in addon.export.plan.objects_of(group).values() if item is not None]
+    copy = addon.references.copied_file.save_copy(directory / "copy")
     return {
-        "blend": str(addon.references.process.save_copy(directory / "copy")),
+        "blend": str(copy.path),
+        "cache_folders": copy.folders,
         "scene": scene.name,
         "view_layer": layer.name,
         "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
