@@ -7,7 +7,8 @@
 The report compares the artist's file with the fitted one. If both were rendered on the stage of the references, it could
 not see what this stage loses. So this script shares no code with the references and the export, and it changes as little
 as it can: frame, simplify, drivers, custom properties, world and the scene's camera stay what they are. What the object
-emits (instances, particles, hair) is seen. Only the other objects and their light are left out. The file is never saved.
+emits (instances, particles, hair) is seen. Only the other objects and their light are left out; an object that its parent
+shows as instances is shown at its own place. The file is never saved.
 
 The plan is JSON:
 
@@ -146,6 +147,12 @@ def show_alone(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, target: bpy.t
         collection.objects.link(thing)
     for name, value in OBJECT_SETTINGS.items():
         _set(target, name, value)
+    # What an ancestor shows on its vertices or faces is shown only there. The fit is made of the object at its own place.
+    parent = target.parent
+    while parent is not None:
+        if parent.instance_type in {"VERTS", "FACES"}:
+            _set(parent, "instance_type", "NONE")
+        parent = parent.parent
     # A material for all objects would show neither the artist's materials nor the fitted ones.
     layer.material_override = None
 
@@ -235,7 +242,10 @@ def _all_children(collection: bpy.types.LayerCollection) -> Iterator[bpy.types.L
 
 
 def _set(owner: Any, name: str, value: object) -> None:
-    """Set a property where this Blender has it, and keep drivers and animation from setting it back."""
+    """Set a property where this Blender has it, and keep drivers and animation from setting it back.
+
+    A property that has the value already is left alone: writing to an object starts its particles again.
+    """
     if name not in owner.bl_rna.properties:
         return
     path = owner.path_from_id(name)
@@ -248,7 +258,8 @@ def _set(owner: Any, name: str, value: object) -> None:
         for curve in _curves(action):
             if curve.data_path == path:
                 curve.mute = True
-    setattr(owner, name, value)
+    if getattr(owner, name) != value:
+        setattr(owner, name, value)
 
 
 def _curves(action: bpy.types.Action) -> Iterator[bpy.types.FCurve]:

@@ -227,6 +227,41 @@ def instancing(_folder: Path) -> None:
     bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
 
 
+def instanced_by_ancestors(_folder: Path) -> None:
+    """A red board, from -1 to 1, that its parent shows on its faces, and the parent's parent shows that on its vertices.
+
+    The parents are far away, and so is all that they show.
+    """
+    things = [plain_board("Board", emission("Red", (1.0, 0.0, 0.0)))]
+    for name, kind in (("Parent", "FACES"), ("Grandparent", "VERTS")):
+        things.append(plain_board(name, emission(name, (0.0, 1.0, 0.0)), y=50.0))
+        things[-1].instance_type = kind
+        things[-2].parent = things[-1]
+    bpy.context.scene.world = plain_world((0.0, 0.0, 0.0))
+
+
+def played_particles(_folder: Path) -> None:
+    """A tiny board that emits one particle, a green cube; played to frame 51, it has gone from x = -1.5 to 0.5 or so.
+
+    Nothing is baked: what it was played to is in the file.
+    """
+    board = plain_board("Board", emission("Red", (1.0, 0.0, 0.0)), half=0.01)
+    bpy.ops.mesh.primitive_cube_add(size=1.0)
+    shown = bpy.context.object
+    shown.data.materials.append(emission("Green", (0.0, 1.0, 0.0)))
+    board.location, shown.location = (-1.5, 0.0, 0.0), (0.0, 60.0, 0.0)
+    particles = board.modifiers.new("Particles", "PARTICLE_SYSTEM").particle_system.settings
+    particles.count, particles.frame_start, particles.frame_end, particles.lifetime = 1, 1.0, 1.0, 200.0
+    particles.normal_factor, particles.object_align_factor = 0.0, (1.0, 0.0, 0.0)
+    particles.effector_weights.gravity = 0.0
+    particles.render_type, particles.instance_object, particles.particle_size = "OBJECT", shown, 1.0
+    scene = bpy.context.scene
+    for frame in range(1, 52):
+        scene.frame_set(frame)
+        bpy.context.evaluated_depsgraph_get()
+    scene.world = plain_world((0.0, 0.0, 0.0))
+
+
 def obstructed(_folder: Path) -> None:
     """The board with all that may come between: settings, and animation and drivers that set them back."""
     board(_folder)
@@ -353,6 +388,8 @@ SCENES = {
         simplified,
         hairy,
         instancing,
+        instanced_by_ancestors,
+        played_particles,
         obstructed,
         instanced_only,
         same_name,

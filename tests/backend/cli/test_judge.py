@@ -114,6 +114,19 @@ def test_instances_are_seen_and_their_source_is_not(blend_files, tmp_path):
     np.testing.assert_array_equal(alone, block(1, 2, -1, 1, (0.0, 1.0, 0.0)))
 
 
+def test_what_its_parents_show_as_instances_is_seen_in_its_own_place(blend_files, tmp_path):
+    image = judged(blend_files["instanced_by_ancestors"], tmp_path)
+    np.testing.assert_array_equal(image, block(-1, 1, -1, 1, (1.0, 0.0, 0.0)))
+
+
+def test_particles_stay_where_they_were_played_to(blend_files, tmp_path):
+    """One particle that has moved by 2, from -1.5 to 0.5: at the start it would cover -2 to -1."""
+    image = judged(blend_files["played_particles"], tmp_path)
+    green = image[..., 1] * image[..., 3]
+    assert green[SIZE // 2, : SIZE // 4].max() == 0.0
+    assert green[SIZE // 2, SIZE // 2 : 3 * SIZE // 4].min() > 0.99
+
+
 @pytest.mark.parametrize("name", ["board", "obstructed"])
 def test_nothing_comes_between(blend_files, tmp_path, name):
     """Neither the wall before the board, the lamp, hiding, holdouts nor the file's render settings, animated or not."""
