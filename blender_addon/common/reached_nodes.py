@@ -29,6 +29,9 @@ MIXED = {
     "ShaderNodeMixShader": ("Fac", "Shader", "Shader_001"),
 }
 
+# The input, by its identifier, of what is blended into the surface's normal by the input Strength.
+BLENDED_NORMALS = {"ShaderNodeNormalMap": "Color", "ShaderNodeBump": "Height"}
+
 # Inputs of the Principled BSDF, by identifiers, that do nothing while another one is zero.
 WITHOUT_WEIGHT = {
     "Emission Strength": {"Emission Color"},
@@ -58,6 +61,16 @@ def reached_nodes(tree: bpy.types.NodeTree | None, kind: str, follow: Follow | N
     if tree is None:
         return []
     return _Walk(follow or (lambda _node, _socket: True)).reached(tree, kind)
+
+
+def reached_through(item: Reached, identifier: str, follow: Follow | None = None) -> list[Reached]:
+    """The nodes that reach one input of a reached node, as `reached_nodes` finds them."""
+    return _Walk(follow or (lambda _node, _socket: True)).through(item, identifier)
+
+
+def constant_of(item: Reached, identifier: str) -> float | None:
+    """The number that an input of a reached node has, if nothing computes it."""
+    return _Walk(lambda _node, _socket: True).constant(item.groups, item.node, identifier)
 
 
 def input_of(node: bpy.types.Node, identifier: str) -> bpy.types.NodeSocket | None:
@@ -114,6 +127,14 @@ class _Walk:
         groups, node = output
         self._found[_key(groups, node)] = groups, node, set()
         self._push_inputs(groups, node, {name for name in self._linked(node) if name not in RENDERED})
+        return self._visited()
+
+    def through(self, item: Reached, identifier: str) -> list[Reached]:
+        self._push(item.groups, item.node, identifier)
+        return self._visited()
+
+    def _visited(self) -> list[Reached]:
+        """Visit all that is pending; returns what was found."""
         while self._pending:
             self._visit(*self._pending.pop())
         return [Reached(node, frozenset(outputs), groups) for groups, node, outputs in self._found.values()]
@@ -184,7 +205,7 @@ class _Walk:
             return [(groups[:-1], groups[-1], output.identifier)] if follows else []
         return None
 
-    def _constant(self, groups: Groups, node: bpy.types.Node, identifier: str) -> float | None:
+    def constant(self, groups: Groups, node: bpy.types.Node, identifier: str) -> float | None:
         """The number that an input has, if nothing computes it."""
         while True:
             link = self._linked(node).get(identifier)
@@ -208,7 +229,7 @@ class _Walk:
             return {
                 name
                 for weight in weights
-                if self._constant(groups, node, weight) == 0.0
+                if self.constant(groups, node, weight) == 0.0
                 for name in WITHOUT_WEIGHT[weight]
             }
         if (
@@ -216,10 +237,14 @@ class _Walk:
         ):  # from Blender 5.0 on
             chosen = node.inputs[0].default_value
             return {socket.identifier for socket in node.inputs if socket.name != chosen}
+        if node.bl_idname in BLENDED_NORMALS and BLENDED_NORMALS[node.bl_idname] in linked:
+            strength = self.constant(groups, node, "Strength")
+            # Cycles takes a strength below zero for zero.
+            return {BLENDED_NORMALS[node.bl_idname]} if strength is not None and strength <= 0.0 else set()
         mixed = mixed_inputs(node)
         if mixed is None or linked.keys().isdisjoint(mixed[1:]):
             return set()
-        factor = self._constant(groups, node, mixed[0])
+        factor = self.constant(groups, node, mixed[0])
         if factor is None:
             return set()
         is_clamped = node.bl_idname != "ShaderNodeMix" or node.clamp_factor

@@ -25,7 +25,7 @@ from .finding import ERROR, WARNING, Finding, errors_of
 from .images import image_findings, shown_materials
 from .materials import material_findings, slots_of_faces
 from .mesh import Layout, MeshCheck, layout_findings, transform_findings
-from .objects import emitted_findings, instance_findings, object_findings
+from .objects import emitted_findings, has_neighbors, instance_findings, object_findings
 from .worlds import world_findings
 
 __all__ = ["ERROR", "WARNING", "Finding", "all_findings", "errors_of", "quick_findings", "target_objects"]
@@ -49,7 +49,7 @@ def quick_findings(context: bpy.types.Context) -> list[Finding]:
             found += emitted_findings(scene_object)
             materials += [scene_object.material_slots[index].material for index in slots_of_faces(scene_object)]
         findings += found
-    findings += material_findings(materials)
+    findings += material_findings(materials, has_neighbors(context.view_layer, targets))
     findings += world_findings(context.scene, context.view_layer)
     findings += file_findings(context.view_layer)
     findings += settings_findings(context)
@@ -91,7 +91,8 @@ def evaluated_findings(
         findings += instance_findings(scene_object, readings.depsgraph)
     causes = {finding.cause for finding in known}
     shown = [material for item in targets for material in shown_materials(item, readings).values()]
-    findings += [finding for finding in material_findings(shown) if finding.cause not in causes]
+    of_materials = material_findings(shown, has_neighbors(context.view_layer, targets))
+    findings += [finding for finding in of_materials if finding.cause not in causes]
     if not errors_of(findings):
         findings += plan_findings(context, layouts, readings)
     return findings

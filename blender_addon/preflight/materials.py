@@ -11,6 +11,7 @@ import numpy as np
 from ..common.node_trees import tree_of
 from ..common.reached_nodes import (
     MATERIAL_OUTPUT,
+    Follow,
     Reached,
     kinds_in,
     label_of,
@@ -19,6 +20,7 @@ from ..common.reached_nodes import (
 )
 from .finding import ERROR, WARNING, Finding
 from .modifiers import keep_slots
+from .shaders import MIX_SHADER, is_invisible, mixes_colors, surface_shaders, volume_shaders
 
 # Outputs that change with the camera; no names: all of them.
 VIEW_OUTPUTS: dict[str, set[str]] = {
@@ -27,9 +29,13 @@ VIEW_OUTPUTS: dict[str, set[str]] = {
     "ShaderNodeCameraData": set(),
     "ShaderNodeLightPath": set(),
 }
-# These are usual as the factor between two shaders, where they weigh reflections as real surfaces do.
+# These are usual as the factor between a color and a reflection, which they weigh as real surfaces do.
 ANGLE_NODES = {"ShaderNodeFresnel", "ShaderNodeLayerWeight"}
+TURNS_VECTORS = "ShaderNodeVectorTransform"
 BLACK_IN_CYCLES = "ShaderNodeShaderToRGB"
+OCCLUSION = "ShaderNodeAmbientOcclusion"
+# Kinds of nodes that a look at the reached nodes is for.
+LOOKED_AT = {*VIEW_OUTPUTS, *ANGLE_NODES, TURNS_VECTORS, BLACK_IN_CYCLES, OCCLUSION}
 
 
 def slots_of_faces(scene_object: bpy.types.Object) -> set[int]:
@@ -46,40 +52,44 @@ def slots_of_faces(scene_object: bpy.types.Object) -> set[int]:
     return {int(index) for index in np.flatnonzero(np.bincount(np.clip(indices, 0, count - 1)))}
 
 
-def material_findings(materials: Iterable[bpy.types.Material | None]) -> list[Finding]:
-    """What the node trees of materials tell, each material once."""
+def material_findings(materials: Iterable[bpy.types.Material | None], has_neighbors: bool) -> list[Finding]:
+    """What the node trees of materials tell, each material once.
+
+    has_neighbors: whether renders show other objects beside those to fit.
+    """
     found: list[Finding] = []
     for material in dict.fromkeys(materials):
         tree = tree_of(material)
         if material is not None and tree is not None:
-            found += tree_findings(material, tree)
+            found += tree_findings(material, tree, has_neighbors)
     return found
 
 
-def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree) -> Iterator[Finding]:
+def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree, has_neighbors: bool) -> Iterator[Finding]:
     """What one node tree tells."""
     name = material.name
     if rendered_output(tree, MATERIAL_OUTPUT) is None:
-        other = next((node for node in tree.nodes if node.bl_idname == MATERIAL_OUTPUT), None)
-        if other is not None:
-            cause = f'The material "{name}" has only the output node "{label_of(other)}" for EEVEE, so Cycles shows nothing.'
-            yield Finding(ERROR, cause, "Set the node's target to All, or add an output node for Cycles.")
+        yield no_output_finding(name, tree)
         return
     kinds = kinds_in(tree)
-    is_looked_at = BLACK_IN_CYCLES in kinds or kinds & ANGLE_NODES or not kinds.isdisjoint(VIEW_OUTPUTS)
-    reached = reached_nodes(tree, MATERIAL_OUTPUT) if is_looked_at else []
+    yield from surface_findings(name, tree)
+    reached = [] if kinds.isdisjoint(LOOKED_AT) else reached_nodes(tree, MATERIAL_OUTPUT)
     black = next((item.node for item in reached if item.node.bl_idname == BLACK_IN_CYCLES), None)
     if black is not None:
         cause = f'The material "{name}" uses the node "{label_of(black)}" (Shader to RGB), which Cycles renders black.'
         yield Finding(ERROR, cause, "Give the object a material that Cycles can render too.")
     seen_from = [words for item in reached if (words := view_words(item))]
     if any(item.node.bl_idname in ANGLE_NODES for item in reached):
-        seen_from += [words_of(item) for item in reached_nodes(tree, MATERIAL_OUTPUT, not_between_shaders)]
+        seen_from += [words_of(item) for item in reached_nodes(tree, MATERIAL_OUTPUT, without_reflections(reached))]
     seen_from = [words for words in dict.fromkeys(seen_from) if words]
     if seen_from:
         cause = f'The material "{name}" changes with the view: {", ".join(seen_from)}.'
         cure = "A texel has one value, so the fit is a mean of the views. Take such nodes out if that looks wrong."
         yield Finding(WARNING, cause, cure)
+    around = [item.node for item in reached if item.node.bl_idname == OCCLUSION and not item.node.only_local]
+    if around and has_neighbors:
+        cause = f'The material "{name}" reads the objects around it by the node "{label_of(around[0])}".'
+        yield Finding(WARNING, cause, 'The fit hides them. Turn on "Only Local" in the node to see what the fit sees.')
     if material.displacement_method != "BUMP":
         displacing = [item for item in reached_nodes(tree, MATERIAL_OUTPUT, only_displacement) if item.outputs]
         if displacing:
@@ -88,16 +98,52 @@ def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree) -> Ite
             yield Finding(WARNING, cause, cure)
 
 
+def no_output_finding(name: str, tree: bpy.types.NodeTree) -> Finding:
+    """The error that Cycles finds no output node in the tree of a material."""
+    other = next((node for node in tree.nodes if node.bl_idname == MATERIAL_OUTPUT), None)
+    if other is None:
+        cause = f'The material "{name}" has no output node, so Cycles shows nothing.'
+        return Finding(
+            ERROR, cause, "Add a Material Output node in the Shader Editor and link a shader to its Surface."
+        )
+    cause = f'The material "{name}" has only the output node "{label_of(other)}" for EEVEE, so Cycles shows nothing.'
+    return Finding(ERROR, cause, "Set the node's target to All, or add an output node for Cycles.")
+
+
+def surface_findings(name: str, tree: bpy.types.NodeTree) -> Iterator[Finding]:
+    """Whether a material has a surface that Cycles shows, and a volume in it."""
+    surface, volume = surface_shaders(tree), volume_shaders(tree)
+    if not all(is_invisible(item) for item in surface):
+        if volume:
+            cause = f'The material "{name}" has a volume by the node "{label_of(volume[0].node)}".'
+            cure = "PBRfit fits the surface alone, as it looks with the volume. Unlink the volume if that looks wrong."
+            yield Finding(WARNING, cause, cure)
+        return
+    cause = f'The material "{name}" has no surface in Cycles: '
+    if surface:
+        cause += f'the node "{label_of(surface[0].node)}" shows nothing of it.'
+    elif volume:
+        cause += f'it is only the volume of the node "{label_of(volume[0].node)}".'
+    else:
+        cause += "no shader reaches the Surface of its output node."
+    cure = "Link a shader with a color to that Surface, or give the faces another material."
+    yield Finding(ERROR, cause, cure)
+
+
 def view_words(item: Reached) -> str:
     """The node and those of its reached outputs that change with the view, or empty."""
-    names = VIEW_OUTPUTS.get(item.node.bl_idname)
+    node = item.node
+    if node.bl_idname == TURNS_VECTORS:
+        has_camera = (node.convert_from == "CAMERA") != (node.convert_to == "CAMERA")
+        return f'the node "{label_of(node)}" (Camera)' if has_camera else ""
+    names = VIEW_OUTPUTS.get(node.bl_idname)
     if names is None:
         return ""
-    shown = [socket.name for socket in item.node.outputs if socket.identifier in item.outputs]
-    if item.node.bl_idname == "ShaderNodeLightPath" and shown == ["Is Shadow Ray"]:
+    shown = [socket.name for socket in node.outputs if socket.identifier in item.outputs]
+    if node.bl_idname == "ShaderNodeLightPath" and shown == ["Is Shadow Ray"]:
         return ""
     changing = [name for name in shown if not names or name in names]
-    return f'the node "{label_of(item.node)}" ({", ".join(changing)})' if changing else ""
+    return f'the node "{label_of(node)}" ({", ".join(changing)})' if changing else ""
 
 
 def words_of(item: Reached) -> str:
@@ -105,9 +151,14 @@ def words_of(item: Reached) -> str:
     return f'the node "{label_of(item.node)}"' if item.node.bl_idname in ANGLE_NODES else ""
 
 
-def not_between_shaders(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
-    """Whether an input is anything but the factor of a Mix Shader."""
-    return bool(node.bl_idname != "ShaderNodeMixShader" or socket != node.inputs[0])
+def without_reflections(reached: list[Reached]) -> Follow:
+    """Follow anything but the factors that weigh a reflection, which mix no two colors."""
+    mixed = {item.node.as_pointer() for item in reached if item.node.bl_idname == MIX_SHADER and mixes_colors(item)}
+
+    def follow(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
+        return bool(node.bl_idname != MIX_SHADER or socket != node.inputs[0] or node.as_pointer() in mixed)
+
+    return follow
 
 
 def only_displacement(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:

@@ -12,6 +12,7 @@ from .modifiers import can_make_uv_map, can_set_materials
 
 MODES_WITH_UNFINISHED_MESH = {"EDIT": "Edit Mode", "SCULPT": "Sculpt Mode", "PARTICLE_EDIT": "Particle Edit"}
 CONVERTIBLE = {"CURVE", "SURFACE", "FONT", "META"}
+SHAPELESS = {"ARMATURE", "CAMERA", "LATTICE", "LIGHT", "LIGHT_PROBE", "SPEAKER"}
 LISTED = 3  # names in a sentence
 MOST_INSTANCES = 100_000  # looked at
 KINDS = {"CURVE": "curves", "CURVES": "curves", "POINTCLOUD": "points", "VOLUME": "a volume"}
@@ -80,6 +81,18 @@ def emitted_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     if parent is not None and parent.instance_type in {"VERTS", "FACES"}:
         cause = f'"{name}" is shown only as instances on "{parent.name}".'
         yield Finding(WARNING, cause, "The fit is made of the object at its own place.")
+
+
+def has_neighbors(layer: bpy.types.ViewLayer, targets: list[bpy.types.Object]) -> bool:
+    """Whether renders of a view layer show other objects than the targets."""
+    return any(not item.hide_render and can_show(item) and item not in targets for item in layer.objects)
+
+
+def can_show(scene_object: bpy.types.Object) -> bool:
+    """Whether an object is of a type that renders show as a shape."""
+    if scene_object.type == "EMPTY":
+        return scene_object.instance_collection is not None
+    return scene_object.type not in SHAPELESS
 
 
 def particles(system: bpy.types.ParticleSystem) -> str:

@@ -268,3 +268,13 @@ def test_a_large_tree_is_walked_fast(addon, tree) -> None:
     began = time.process_time()
     assert colors(addon, tree) == {"Red"}
     assert time.process_time() - began < 0.2  # 0.02 s if nothing else runs
+
+
+@pytest.mark.parametrize(("kind", "socket"), [("ShaderNodeNormalMap", "Color"), ("ShaderNodeBump", "Height")])
+def test_a_strength_of_zero_takes_nothing_of_a_normal(addon, tree, tmp_path, kind, socket) -> None:
+    node = tree.add(kind)
+    tree.link(tree.color(GREEN, "Green"), node.inputs[socket])
+    tree.emit(node.outputs["Normal"])
+    assert colors(addon, tree) == {"Green"}
+    node.inputs["Strength"].default_value = 0.0
+    check(addon, tree, tmp_path, set(), BLUE)  # the plane's own normal is up

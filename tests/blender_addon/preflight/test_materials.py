@@ -105,7 +105,7 @@ def test_only_an_output_for_eevee(addon, tree) -> None:
     output(tree).target = "EEVEE"
     finding = with_text(both(addon), 'only the output node "Material Output" for EEVEE')
     assert finding.level == "ERROR"
-    add(tree, "ShaderNodeOutputMaterial", target="CYCLES")
+    tree.links.new(shader(tree).outputs[0], add(tree, "ShaderNodeOutputMaterial", target="CYCLES").inputs["Surface"])
     assert both(addon) == []
 
 
