@@ -138,7 +138,9 @@ def show_mesh_only(target: bpy.types.Object) -> None:
     if target.parent is not None and target.parent.instance_type in {"VERTS", "FACES"}:
         fix(target.parent, instance_type="NONE")  # else the object shows only as instances on its parent
     for system in target.particle_systems:
-        fix(system.settings, render_type="NONE")
+        # A change makes the particles start again. Hair is left out by the view layer; other ways show nothing.
+        if system.settings.render_type in {"OBJECT", "COLLECTION"}:
+            fix(system.settings, render_type="NONE")
     if any(modifier.type == "NODES" for modifier in target.modifiers):
         target.modifiers.new(MESH_ONLY, "NODES").node_group = mesh_only()
 

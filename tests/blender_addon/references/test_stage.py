@@ -249,6 +249,24 @@ def test_what_physics_has_done_stays_although_what_did_it_is_hidden(addon, tmp_p
     assert shows_only_the_color(delivered)
 
 
+def test_particles_stay_where_they_were_played_to(addon, tmp_path) -> None:
+    """A mesh that explodes with its particles: their cache is lost if any setting of the object is written."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8)
+    thing = bpy.context.object
+    thing.data.materials.append(shining("Paint"))
+    settings = thing.modifiers.new("Particles", "PARTICLE_SYSTEM").particle_system.settings
+    settings.count, settings.frame_start, settings.frame_end, settings.render_type = 60, 1, 4, "NONE"
+    thing.modifiers.new("Explode", "EXPLODE")
+    for frame in range(1, 13):
+        bpy.context.scene.frame_set(frame)
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    spread = np.std([vertex.co[:] for vertex in evaluated.data.vertices], axis=0)
+    assert spread[2] > 0.6  # 0.5 for the sphere that it was
+    positions = references_of(addon, tmp_path, thing).arrays["vertex_position"]
+    first = np.unique(positions.round(5), axis=0)
+    assert first.std(axis=0)[1] == pytest.approx(spread[2], rel=0.1)
+
+
 def test_other_objects_never_show_and_the_object_always_does(addon, tmp_path) -> None:
     """Animated and driven visibility, collections that hide, cut holes or show only indirectly; children on instancers."""
     scene, thing = bpy.context.scene, cube()
