@@ -55,14 +55,14 @@ def argument_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="build an example scene in Blender, fit it and report")
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    demo.add_argument("--out", type=_folder, default=Path("demo"), help="folder for the results (default: demo)")
     _add_machine_options(demo)
     demo.set_defaults(run=run_demo)
 
     optimize = commands.add_parser("optimize", help="fit the material of an object of a .blend file and report")
     optimize.add_argument("blend", type=Path, metavar="FILE.blend")
     optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
-    optimize.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    optimize.add_argument("--out", type=_folder, required=True, metavar="DIR", help="folder for the results")
     _add_fit_options(optimize)
     _add_machine_options(optimize)
     optimize.set_defaults(run=run_optimize)
@@ -335,6 +335,12 @@ def _count(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give the path of a folder")
+    return Path(text)
 
 
 def _names(text: str) -> tuple[str, ...]:

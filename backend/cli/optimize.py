@@ -14,6 +14,7 @@ from backend.cli.blender_task import Blender, find_blender, run_script
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.judging import is_black, measure, render_for_report
 from backend.cli.report_files import RELIT_HDRI, report_contents, rounded, write_report
+from backend.cli.result_folder import Owner, replaceable
 from backend.cli.terminal import ProgressLine, duration
 
 PHASES = {
@@ -46,6 +47,11 @@ class OptimizeRequest:
     blender: str | None = None
     unwrap: bool = False
 
+    @property
+    def owner(self) -> Owner:
+        """Whose result it will be."""
+        return Owner(None if self.blend is None else str(self.blend.resolve()), self.object_name)
+
 
 def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]:
     """Fit, save and report. Returns the content of report.json. Raises CommandError; Interrupted after Ctrl-C.
@@ -54,12 +60,12 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]
     """
     began = time.monotonic()
     blender = find_blender(request.blender)
-    out = _output_folder(request)
+    out, may_replace = _output_folder(request)
     fitted = out / f"{request.name}.blend"
     with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         progress.show("Starting Blender", 0.0)
-        result = _fit(request, blender, work, fitted, progress)
+        result = _fit(request, blender, work, fitted, may_replace, progress)
         fitted_seconds = time.monotonic() - began
         for warning in result["warnings"]:
             progress.note(f"Warning: {warning}")
@@ -73,7 +79,7 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]
         )
         progress.note(f"Warning: {result['warnings'][-1]}")
     errors = {light: measure(views) for light, views in renders.items()}
-    report = report_contents(result, errors)
+    report = report_contents(request.owner, result, errors)
     report["seconds"].update(
         blender=rounded(fitted_seconds - result["seconds"]["total"]),
         report=rounded(time.monotonic() - began - fitted_seconds),
@@ -84,7 +90,8 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]
     return report
 
 
-def _output_folder(request: OptimizeRequest) -> Path:
+def _output_folder(request: OptimizeRequest) -> tuple[Path, list[str]]:
+    """The folder for the result, which is made, and the files in it that may be overwritten. Raises CommandError."""
     out = request.out.resolve()
     fitted = out / f"{request.name}.blend"
     if request.blend is not None and fitted == request.blend.resolve():
@@ -97,9 +104,9 @@ def _output_folder(request: OptimizeRequest) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
+        return out, replaceable(out, request.name, request.owner)
     except OSError as error:
         raise CommandError(f"{out} cannot be written to: {error.strerror}.", "Give --out another folder.") from error
-    return out
 
 
 def check_file(blend: Path) -> None:
@@ -122,7 +129,12 @@ def _materials_text(result: dict[str, Any]) -> str:
 
 
 def _fit(
-    request: OptimizeRequest, blender: Blender, work: Path, fitted: Path, progress: ProgressLine
+    request: OptimizeRequest,
+    blender: Blender,
+    work: Path,
+    fitted: Path,
+    may_replace: list[str],
+    progress: ProgressLine,
 ) -> dict[str, Any]:
     """Run the add-on's operator in Blender. Returns its result."""
     try:
@@ -138,7 +150,8 @@ def _fit(
         "properties": request.properties,
         "original": str(work / "original.blend") if request.blend is None else None,
         "fitted": str(fitted),
-        "maps": str(fitted.parent),
+        "owner": request.owner.as_json(),
+        "replaceable": may_replace,
         "relit_hdri": RELIT_HDRI,
     }
     result: dict[str, Any]

@@ -14,16 +14,17 @@ import numpy as np
 from backend.cli.judging import REPORT_SAMPLES, Renders
 from backend.cli.machine import machine_description
 from backend.cli.report import ViewError, summarise
+from backend.cli.result_folder import PICTURE, REPORT, Owner
 
 RELIT_HDRI = "sunset"
 MOST_SETS = 8
 """How many sets of maps report.png shows."""
 
 
-def report_contents(result: dict[str, Any], errors: dict[str, list[ViewError | None]]) -> dict[str, Any]:
+def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list[ViewError | None]]) -> dict[str, Any]:
     """What report.json holds, except the seconds of what comes after the fit.
 
-    result: what drive.py says about the fit; errors: of the views, "heldout" and "relit".
+    owner: whose result it is; result: what drive.py says about the fit; errors: of the views, "heldout" and "relit".
     """
     metrics = dict(result["metrics"])
     fit_seconds = metrics.pop("seconds", {})
@@ -48,7 +49,8 @@ def report_contents(result: dict[str, Any], errors: dict[str, list[ViewError | N
         "fit": metrics,
         "scene": result["scene"],
         "view_layer": result["view_layer"],
-        "object": result["object"],
+        **owner.as_json(),
+        "files": result["files"],
         "material": result["material"],
         "sets": result["sets"],
         "settings": result["settings"],
@@ -100,8 +102,8 @@ def write_report(
         maps,
         notes,
     )
-    (out / "report.png").write_bytes(encode_image(".png", sheet))
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (out / PICTURE).write_bytes(encode_image(".png", sheet))
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def set_title(one: dict[str, Any], sets: list[dict[str, Any]]) -> str:

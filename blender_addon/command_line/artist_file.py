@@ -8,10 +8,8 @@ import difflib
 import gzip
 import importlib
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -212,22 +210,21 @@ class FileState:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def keep_settings(self) -> None:
-        """Remember the settings of the extension, which must be enabled."""
+        """Remember the settings of the extension, which must be enabled. The preset follows from the others."""
+        if not self.scene.is_property_set("pbrfit"):
+            return
         settings = self.scene.pbrfit
         self.settings = {
             item.identifier: getattr(settings, item.identifier)
             for item in settings.bl_rna.properties
-            if not item.is_readonly and settings.is_property_set(item.identifier)
+            if not item.is_readonly and item.identifier != "preset" and settings.is_property_set(item.identifier)
         }
 
     def restore(self) -> None:
         """Put everything back."""
-        settings = self.scene.pbrfit
-        for item in settings.bl_rna.properties:
-            if not item.is_readonly and item.identifier != "preset":
-                settings.property_unset(item.identifier)
+        self.scene.property_unset("pbrfit")
         for name, value in self.settings.items():
-            setattr(settings, name, value)
+            setattr(self.scene.pbrfit, name, value)
         for thing in self.layer.objects:
             thing.select_set(thing in self.selected, view_layer=self.layer)
         self.layer.objects.active = self.active
@@ -252,30 +249,3 @@ def select_alone(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, target: bpy
         thing.select_set(thing == target, view_layer=layer)
     layer.objects.active = target
     return state
-
-
-def save_fitted(fitted: str, files: bool) -> None:
-    """Save the open file as the result. ``files``: write the maps into the folder textures beside it, instead of packing.
-
-    What Blender finds beside a file by the file's name, disk caches, is copied along.
-    """
-    original = Path(bpy.data.filepath) if bpy.data.filepath else None
-    bpy.context.preferences.filepaths.save_version = 0  # no NAME.blend1 beside the result
-    bpy.ops.wm.save_as_mainfile(filepath=fitted, check_existing=False)
-    if files:
-        for image in [image for image in bpy.data.images if "pbrfit" in image and image.packed_file is not None]:
-            image.unpack(method="WRITE_LOCAL")
-        bpy.ops.wm.save_mainfile()
-    if original is not None:
-        copy_caches(original, Path(fitted))
-
-
-def copy_caches(original: Path, fitted: Path) -> None:
-    """Give a saved copy of a file its disk caches. Raises DriveError where there is no room."""
-    caches = original.parent / f"blendcache_{original.stem}"
-    if not caches.is_dir():
-        return
-    try:
-        shutil.copytree(caches, fitted.parent / f"blendcache_{fitted.stem}", dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise DriveError(f"The caches {caches} cannot be copied to {fitted.parent}: {error}", "Make room.") from error

@@ -11,7 +11,8 @@ The request is JSON:
 - ``extensions``: zips to choose from; the first that is for this version of Blender is installed
 - ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
 - ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save the file after it
-- ``maps``: folder for the result's files
+- ``owner``: what report.json says first: whose result it is; ``replaceable``: names of files beside ``fitted`` that may be
+  overwritten
 - ``relit_hdri``: name of an HDRI that ships with Blender; the result gives its path
 
 BLENDER_USER_RESOURCES should name an empty folder, so that the artist's own preferences stay as they are.
@@ -39,12 +40,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import bpy
 
 if TYPE_CHECKING:
-    from .artist_file import DriveError, find_target, open_file, save_fitted, select_alone
+    from .artist_file import DriveError, find_target, open_file, select_alone
     from .demo_scene import build_demo_scene, shipped_hdri
+    from .result_files import ResultFolder
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
-    from artist_file import DriveError, find_target, open_file, save_fitted, select_alone
+    from artist_file import DriveError, find_target, open_file, select_alone
     from demo_scene import build_demo_scene, shipped_hdri
+    from result_files import ResultFolder
 
 Json = dict[str, Any]
 
@@ -70,6 +73,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     before.keep_settings()
     for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
+    images_before = {image.session_uid for image in bpy.data.images}
     session_module = importlib.import_module(EXTENSION + ".session.session")
     if request["unwrap"]:
         _press(bpy.ops.pbrfit.unwrap, request)
@@ -77,14 +81,14 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     session = session_module.current()
     try:
         _wait(session, say, cancelled)
-        folder = Path(request["maps"])
-        for name, data in session.result.files.items():
-            (folder / name).parent.mkdir(exist_ok=True)  # "0/kd.png" if there are several sets of maps
-            (folder / name).write_bytes(data)
+        fitted = Path(request["fitted"])
+        folder = ResultFolder(fitted.parent, fitted, request["replaceable"])
+        names = folder.write(request["owner"], session.result.files)
         summary = _summary(request, target, layer, session)
         before.restore()
-        save_fitted(request["fitted"], files=request["properties"].get("image_storage") == "FILES")
-        return summary
+        as_files = request["properties"].get("image_storage") == "FILES"
+        names += folder.save(_new_maps(images_before) if as_files else None)
+        return summary | {"files": names}
     finally:
         session.close()
         bpy.ops.preferences.addon_disable(module=EXTENSION)
@@ -93,6 +97,12 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
 def _properties(request: Json) -> Json:
     # The add-on would write the files beside the artist's .blend; they belong beside the result.
     return {name: "PACKED" if name == "image_storage" else value for name, value in request["properties"].items()}
+
+
+def _new_maps(images_before: set[int]) -> list[bpy.types.Image]:
+    """The packed images that the fit made; those of earlier fits stay as the artist has them."""
+    images = [image for image in bpy.data.images if image.session_uid not in images_before]
+    return [image for image in images if "pbrfit" in image and image.packed_files]
 
 
 def _press(button: Callable[[], object], request: Json) -> None:
@@ -171,7 +181,6 @@ def _summary(request: Json, target: bpy.types.Object, layer: bpy.types.ViewLayer
         "object": target.name,
         "material": result.material,
         "sets": _sets(target, session.plans[0].sets, sorted(result.files)),
-        "files": sorted(result.files),
         "metrics": result.metrics,
         "seconds": result.seconds,
         "held_out_views": [view.for_blender() for view in result.views if view.held_out],

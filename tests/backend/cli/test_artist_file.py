@@ -115,14 +115,20 @@ def test_the_command_says_it_and_ends_with_2(blend_files, tmp_path):
 
 KEEP = """
 import json, os, sys
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import bpy
-from artist_file import find_target, open_file, save_fitted, select_alone
-from bpy.props import IntProperty, PointerProperty
+from artist_file import find_target, open_file, select_alone
+from result_files import ResultFolder
+from bpy.props import EnumProperty, IntProperty, PointerProperty
+
+def choose(settings, number):
+    settings.views = settings.samples = (1, 7)[number]
 
 class Settings(bpy.types.PropertyGroup):
     views: IntProperty(default=1)
     samples: IntProperty(default=1)
+    preset: EnumProperty(items=[("ONE", "", ""), ("SEVEN", "", "")], get=lambda self: self.views == 7, set=choose)
 
 bpy.utils.register_class(Settings)
 bpy.types.Scene.pbrfit = PointerProperty(type=Settings)
@@ -144,13 +150,18 @@ def seen():
             if thing.select_get(view_layer=bpy.data.scenes["Another"].view_layers[0])
         ),
         "settings": {
-            scene.name: [scene.pbrfit.is_property_set(name) for name in ("views", "samples")] for scene in bpy.data.scenes
+            scene.name: [scene.pbrfit.views, scene.pbrfit.is_property_set("samples")]
+            for scene in bpy.data.scenes if scene.is_property_set("pbrfit")
         },
         "frame": scene.frame_current,
     }
 
-blend, name, fitted, answer = sys.argv[2:]
+blend, name, fitted, answer, *views = sys.argv[2:]
 open_file(blend)
+if views:
+    bpy.data.scenes["Stage"].pbrfit.views = int(views[0])
+    bpy.ops.wm.save_mainfile()
+    open_file(blend)
 first = seen()
 scene, layer, thing = find_target(blend, name)
 state = select_alone(scene, layer, thing)
@@ -158,7 +169,7 @@ alone = seen()
 state.keep_settings()
 scene.pbrfit.views = scene.pbrfit.samples = 7
 state.restore()
-save_fitted(fitted, files=False)
+ResultFolder(Path(fitted).parent, Path(fitted), []).save(None)
 open_file(fitted)
 open(answer, "w").write(json.dumps({"first": first, "alone": alone, "last": seen()}))
 sys.stdout.flush()
@@ -178,7 +189,18 @@ def test_the_result_opens_as_the_file_did(blend_files, tmp_path, name, scene):
     assert seen["first"]["selected"] == ["Other", "Wall"]
     assert (seen["alone"]["scene"], seen["alone"]["active"], seen["alone"]["mode"]) == (scene, name, "OBJECT")
     assert seen["alone"]["selected"] == [name]
+    assert seen["first"]["settings"] == {}
     assert not list(tmp_path.glob("*.blend1"))
+
+
+def test_the_result_keeps_the_settings_of_the_file(blend_files, tmp_path):
+    blend = tmp_path / "own.blend"
+    blend.write_bytes(blend_files["many_scenes"].read_bytes())
+    script, answer, fitted = tmp_path / "keep.py", tmp_path / "answer.json", tmp_path / "fitted.blend"
+    script.write_text(KEEP)
+    run_python(script, addon_file("command_line/artist_file.py").parent, blend, "Board", fitted, answer, 3)
+    seen = json.loads(answer.read_text())
+    assert seen["first"]["settings"] == seen["last"]["settings"] == {"Stage": [3, False]}
 
 
 def test_disk_caches_go_with_the_result(blend_files, tmp_path):

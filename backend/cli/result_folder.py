@@ -1,0 +1,75 @@
+"""The folder of a result: a run overwrites nothing there, except an earlier result of the same object of the same file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.cli.errors import CommandError
+
+REPORT, PICTURE = "report.json", "report.png"
+MAP_FILES = ("kd.png", "orm.png", "normal.png")
+MOST_SHOWN = 5
+"""How many files a message lists."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose result it is. ``file``: the path of the artist's .blend, None for the demo's scene; ``object_name``: in it."""
+
+    file: str | None
+    object_name: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As report.json says it."""
+        return {"file": self.file, "object": self.object_name}
+
+
+def replaceable(out: Path, name: str, owner: Owner) -> list[str]:
+    """The files in ``out``, relative to it, that a run may overwrite: those of an earlier result of the same owner.
+
+    ``name``: of the result's .blend, without its ending. Raises CommandError if the run would overwrite anything else.
+    """
+    report = _report(out)
+    listed = report.get("files")
+    files = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    mine = files if {key: report.get(key) for key in ("file", "object")} == owner.as_json() else []
+    taken = [one for one in _in_the_way(out, name, owner) if one not in mine or (out / one).is_symlink()]
+    if not taken:
+        return mine
+    cure = f"Give --out another folder, such as {out / name}."
+    if files and not mine:
+        file = report.get("file") or "the demo"
+        raise CommandError(f'{out} has the result for "{report.get("object")}" of {file}.', cure)
+    shown = ", ".join(taken[:MOST_SHOWN]) + (f" and {len(taken) - MOST_SHOWN} more" if len(taken) > MOST_SHOWN else "")
+    raise CommandError(
+        f'The result would overwrite what {out} has: {shown}. No earlier result for "{owner.object_name}" wrote that.',
+        cure,
+    )
+
+
+def _in_the_way(out: Path, name: str, owner: Owner) -> Iterator[str]:
+    """What ``out`` has under the names that a result may have. Those in the folder textures are chosen free."""
+    names = [f"{name}.blend", *MAP_FILES, "environment.exr", PICTURE, REPORT]
+    if owner.file is not None and (Path(owner.file).parent / f"blendcache_{Path(owner.file).stem}").is_dir():
+        names.append(f"blendcache_{name}")
+    yield from (one for one in names if os.path.lexists(out / one))
+    if os.path.lexists(out / "textures") and not (out / "textures").is_dir():
+        yield "textures"
+    for place in sorted(out.iterdir()) if out.is_dir() else []:
+        if place.name.isdecimal():  # the folder of one of several sets of maps
+            found = [f"{place.name}/{one}" for one in MAP_FILES if os.path.lexists(place / one)]
+            yield from found if place.is_dir() else [place.name]
+
+
+def _report(out: Path) -> dict[str, Any]:
+    """The report in a folder; empty where there is none, or another program's."""
+    try:
+        content = json.loads((out / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write a result beside what its folder has already: nothing is overwritten, except what the request says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+if TYPE_CHECKING:
+    from .artist_file import DriveError
+else:  # this file is imported by a script, without its package
+    from artist_file import DriveError
+
+REPORT, PICTURE = "report.json", "report.png"
+TEXTURES = "textures"
+UDIM = "<UDIM>"
+
+
+class ResultFolder:
+    """The folder of a result, made by the command line, with the files that may be overwritten there."""
+
+    def __init__(self, folder: Path, fitted: Path, replaceable: Collection[str]) -> None:
+        """``fitted``: the .blend to save; ``replaceable``: names of an earlier result's files, relative to the folder."""
+        self._folder = folder
+        self._fitted = fitted
+        self._replaceable = set(replaceable)
+
+    def write(self, owner: dict[str, Any], files: dict[str, bytes]) -> list[str]:
+        """Write a result's files, and first report.json, which says whose they are. Returns all names of the result.
+
+        The command line completes report.json; until then it lets the same run start again. ``owner``: the first values
+        in report.json; ``files``: by name, "0/kd.png" if there are several sets of maps. Raises DriveError.
+        """
+        names = [self._fitted.name, *sorted(files), PICTURE, REPORT]
+        caches = caches_of(Path(bpy.data.filepath)) if bpy.data.filepath else None
+        if caches is not None:
+            names.append(f"blendcache_{self._fitted.stem}")
+        if os.path.lexists(self._fitted) and self._fitted.name not in self._replaceable:
+            raise self._taken(self._fitted.name)
+        claim = json.dumps({**owner, "files": names}, indent=2) + "\n"
+        for name, data in {REPORT: claim.encode(), **files}.items():
+            path = self._folder / name
+            try:
+                path.parent.mkdir(exist_ok=True)
+                with open(path, "wb" if name in self._replaceable else "xb") as file:
+                    file.write(data)
+            except FileExistsError as error:
+                raise self._taken(name) from error
+            except OSError as error:
+                raise DriveError(
+                    f"{path} cannot be written: {error.strerror}.", "Make room, or give --out another folder."
+                ) from error
+        return names
+
+    def save(self, maps: Iterable[bpy.types.Image] | None) -> list[str]:
+        """Save the open file as the result; what Blender finds beside a file by its name, disk caches, is copied along.
+
+        ``maps``: packed images to keep as files in the folder textures instead; None: they stay packed. Returns the names
+        of these files. Raises DriveError.
+        """
+        original = Path(bpy.data.filepath) if bpy.data.filepath else None
+        bpy.context.preferences.filepaths.save_version = 0  # no NAME.blend1 beside the result
+        bpy.ops.wm.save_as_mainfile(filepath=str(self._fitted), check_existing=False)
+        written: list[str] = []
+        if maps is not None:
+            for image in maps:
+                written += self._unpack(image)
+            bpy.ops.wm.save_mainfile()
+        caches = None if original is None else caches_of(original)
+        if caches is not None:
+            try:
+                shutil.copytree(caches, self._folder / f"blendcache_{self._fitted.stem}", dirs_exist_ok=True)
+            except (OSError, shutil.Error) as error:
+                raise DriveError(
+                    f"The caches {caches} cannot be copied to {self._folder}: {error}", "Make room."
+                ) from error
+        return written
+
+    def _unpack(self, image: bpy.types.Image) -> list[str]:
+        """Make a packed image one of files with free names, which are returned. Raises DriveError.
+
+        Blender's own operator would overwrite files of these names.
+        """
+        folder = self._folder / TEXTURES
+        tiled = image.source == "TILED"
+        data = {entry.tile_number if tiled else 0: entry.packed_file.data for entry in image.packed_files}
+        stem, suffix = os.path.splitext(bpy.path.basename(image.filepath))
+        stem, number = stem.removesuffix(f".{UDIM}"), 0
+        while True:
+            name = (f"{stem}_{number:03d}" if number else stem) + (f".{UDIM}" if tiled else "") + suffix
+            files = {name.replace(UDIM, str(tile)): content for tile, content in data.items()}
+            if not any(os.path.lexists(folder / one) for one in files):
+                break
+            number += 1
+        try:
+            folder.mkdir(exist_ok=True)
+            for one, content in files.items():
+                with open(folder / one, "xb") as file:
+                    file.write(content)
+        except OSError as error:
+            raise DriveError(
+                f'The map "{image.name}" cannot be written to {folder}: {error.strerror}.',
+                "Make room, or give --out another folder.",
+            ) from error
+        image.unpack(method="REMOVE")
+        image.filepath_raw = f"//{TEXTURES}/{name}"
+        return [f"{TEXTURES}/{one}" for one in files]
+
+    def _taken(self, name: str) -> DriveError:
+        """The error for what was not there when the run began."""
+        return DriveError(
+            f"{self._folder / name} was written by something else while this run worked, and is left as it is.",
+            "Run the command again, with another folder for --out.",
+        )
+
+
+def caches_of(blend: Path) -> Path | None:
+    """The folder of a file's disk caches; None where it has none."""
+    caches = blend.parent / f"blendcache_{blend.stem}"
+    return caches if caches.is_dir() else None
