@@ -11,19 +11,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import bpy
+import imbuf
 import numpy as np
 from numpy.typing import NDArray
 
 from ..common.node_trees import has_plain_mapping, linked_from, tree_of, world_of
-from ..common.reached_nodes import MATERIAL_OUTPUT, WORLD_OUTPUT, reached_nodes
+from ..common.reached_nodes import MATERIAL_OUTPUT, WORLD_OUTPUT, Reached, label_of, reached_nodes
 from ..export.mesh_reading import MeshReading, Readings
 from ..export.uv_layout import BORDER, FIRST_TILE, polygon_boxes
 from .finding import ERROR, Finding
+
+ImageFile = tuple[str, int, int]  # its path, when it was changed (in ns), and its size in bytes
 
 TILES_IN_ROW = 10
 LAST_TILE = 2000
 DIGITS = "0123456789"
 FROM_FILES = {"FILE", "SEQUENCE", "MOVIE", "TILED"}
+IMAGE_NODES = {"ShaderNodeTexImage", "ShaderNodeTexEnvironment"}
+
+_can_be_read: dict[ImageFile, bool] = {}
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,13 @@ def image_findings(
     """
     objects = list(objects)
     findings: dict[int, Finding] = {}
+    for item, owner, word in nodes_shown(context, objects, readings):
+        if item.node.bl_idname in IMAGE_NODES and item.node.image is None and "Color" in item.outputs:
+            cause = (
+                f'The node "{label_of(item.node)}" of the {word} "{owner.name}" has no image, so Cycles shows magenta.'
+            )
+            cure = "Choose its image, or unlink the node."
+            findings.setdefault(item.node.as_pointer(), Finding(ERROR, cause, cure))
     for use in image_uses(context, objects, readings):
         tiles = tiles_read(use, objects, readings) if use.image.source == "TILED" and readings is not None else None
         finding = image_finding(use, context.scene.frame_current, tiles)
@@ -57,6 +70,16 @@ def image_uses(
     context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
 ) -> Iterator[ImageUse]:
     """The images that the world and the materials of the objects' faces show."""
+    for item, owner, word in nodes_shown(context, objects, readings):
+        image = getattr(item.node, "image", None)
+        if image is not None:
+            yield ImageUse(image, item.node, owner, f'the {word} "{owner.name}"')
+
+
+def nodes_shown(
+    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
+) -> Iterator[tuple[Reached, bpy.types.Material | bpy.types.World, str]]:
+    """The nodes that the world and the materials of the objects' faces show; with each its owner, and what that is."""
     materials: dict[bpy.types.Material, None] = {}
     if readings is not None:
         for scene_object in objects:
@@ -66,10 +89,7 @@ def image_uses(
         *((item, MATERIAL_OUTPUT, "material") for item in materials),
         (world_of(context.scene, context.view_layer), WORLD_OUTPUT, "world"),
     ):
-        for item in reached_nodes(tree_of(owner), kind):
-            image = getattr(item.node, "image", None)
-            if image is not None:
-                yield ImageUse(image, item.node, owner, f'the {word} "{owner.name}"')
+        yield from ((item, owner, word) for item in reached_nodes(tree_of(owner), kind))
 
 
 def shown_materials(scene_object: bpy.types.Object, readings: Readings) -> dict[int, bpy.types.Material | None]:
@@ -82,44 +102,97 @@ def shown_materials(scene_object: bpy.types.Object, readings: Readings) -> dict[
 
 def image_finding(use: ImageUse, frame: int, tiles: frozenset[int] | None = None) -> Finding | None:
     """What would make a second Blender show an image in another way than this one."""
-    path = missing_file(use.image, getattr(use.node, "image_user", None), frame, tiles)
-    if path is not None:
-        why = f"{path} does not exist" if path else "its path is empty"
-        cause = f'The image "{use.image.name}" of {use.user} has no file: {why}.'
+    image = use.image
+    if image.is_dirty and not image.filepath:
+        return unsaved_finding(use)
+    if image.source == "TILED" and not image.filepath and not image.packed_files:
+        cause = f'The tiles of the image "{image.name}" of {use.user} were never saved.'
+        return Finding(ERROR, cause, "Save them with Image > Save As in the Image Editor.")
+    paths = files_read(image, getattr(use.node, "image_user", None), frame, tiles)
+    missing = next((path for path in paths if not os.path.isfile(path)), None)
+    if missing is not None:
+        why = f"{missing} does not exist" if missing else "its path is empty"
+        cause = f'The image "{image.name}" of {use.user} has no file: {why}.'
         cure = "Find it with File > External Data > Find Missing Files, or choose another image."
         return Finding(ERROR, cause, cure, "file.find_missing_files")
-    if use.image.is_dirty:
-        cause = f'The image "{use.image.name}" of {use.user} has changes that are not saved.'
-        cure = "Save it (Image > Save) or pack it (Image > Pack) in the Image Editor."
-        return Finding(ERROR, cause, cure, "pbrfit.pack_images")
+    if image.is_dirty:
+        return unsaved_finding(use)
+    broken = broken_file(image, paths)
+    if broken is not None:
+        cause = f'The image "{image.name}" of {use.user} cannot be read: {broken}. Cycles shows it magenta.'
+        return Finding(
+            ERROR, cause, "Put the right file there and reload it (Image > Reload), or choose another image."
+        )
     return None
+
+
+def unsaved_finding(use: ImageUse) -> Finding:
+    """The error that only this Blender knows the pixels of an image."""
+    cause = f'The image "{use.image.name}" of {use.user} has changes that are not saved.'
+    cure = "Save it (Image > Save) or pack it (Image > Pack) in the Image Editor."
+    return Finding(ERROR, cause, cure, "pbrfit.pack_images")
 
 
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def missing_file(
+def files_read(
     image: bpy.types.Image,
     image_user: bpy.types.ImageUser | None = None,
     frame: int = 1,
     tiles: frozenset[int] | None = None,
-) -> str | None:
-    """The path of a file that `image` needs and that does not exist, or None.
+) -> list[str]:
+    """The paths of the files that Cycles reads for `image`; none for what is packed.
 
     image_user, frame: which file of a sequence is read; tiles: the UDIM tiles that are read, or None for all.
     """
     if image.source not in FROM_FILES:
-        return None
+        return []
     path = bpy.path.abspath(image.filepath, library=image.library) if image.filepath else ""
     if image.source == "TILED":
         packed = {item.tile_number for item in image.packed_files}
         numbers = [tile.number for tile in image.tiles if tiles is None or tile.number in tiles]
-        wanted = [tile_file(path, number) for number in numbers if number not in packed]
-    elif image.source == "SEQUENCE":  # Blender reads its files even where one is packed
-        wanted = [path if image_user is None else sequence_file(path, sequence_frame(image_user, frame))]
-    else:
-        wanted = [path] if image.packed_file is None else []
-    return next((item for item in wanted if not os.path.isfile(item)), None)
+        return [tile_file(path, number) for number in numbers if number not in packed]
+    if image.source == "SEQUENCE":  # Blender reads its files even where one is packed
+        return [path if image_user is None else sequence_file(path, sequence_frame(image_user, frame))]
+    return [path] if image.packed_file is None else []
+
+
+def broken_file(image: bpy.types.Image, paths: list[str]) -> str | None:
+    """Why Blender cannot read one of the files `paths` of an image, or its packed file, or None if it can."""
+    if any(item.packed_file.size == 0 for item in image.packed_files if item.packed_file):
+        return "its packed file is empty"
+    for path in paths:
+        if os.path.getsize(path) == 0:
+            return f"{path} is empty"
+        if image.source != "MOVIE" and not (image.has_data and len(paths) == 1) and not is_image(image, path):
+            return f"{path} is no image, or a damaged one"
+    if not paths and image.source == "FILE" and not has_pixels(image):
+        return "its packed file is no image, or a damaged one"
+    return None
+
+
+def is_image(image: bpy.types.Image, path: str) -> bool:
+    """Whether Blender can read the pixels of a file; a file that has not changed is read once."""
+    state = os.stat(path)
+    key = path, state.st_mtime_ns, state.st_size
+    if key not in _can_be_read:
+        try:
+            imbuf.load(path).free()
+            _can_be_read[key] = True
+        except (OSError, ValueError):
+            _can_be_read[key] = has_layers(image)  # it reads no EXR with several layers
+    return _can_be_read[key]
+
+
+def has_pixels(image: bpy.types.Image) -> bool:
+    """Whether Blender, which loads the image if it must, has something of it to show."""
+    return tuple(image.size) != (0, 0) or image.type == "MULTILAYER"
+
+
+def has_layers(image: bpy.types.Image) -> bool:
+    """Whether the file of an image has layers, which Blender knows once it has tried to load it."""
+    return has_pixels(image) and image.type == "MULTILAYER"
 
 
 def tile_file(path: str, number: int) -> str:
