@@ -65,6 +65,9 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         build_demo_scene()
     else:
         open_file(request["blend"])
+    fitted = Path(request["fitted"])
+    folder = ResultFolder(fitted.parent, fitted, request["replaceable"])
+    folder.check_unused(request["blend"])
     scene, layer, target = find_target(request["blend"] or "the demo", request["object"])
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
@@ -81,8 +84,6 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     session = session_module.current()
     try:
         _wait(session, say, cancelled)
-        fitted = Path(request["fitted"])
-        folder = ResultFolder(fitted.parent, fitted, request["replaceable"])
         names = folder.write(request["owner"], session.result.files)
         summary = _summary(request, target, layer, session)
         before.restore()
@@ -106,13 +107,16 @@ def _new_maps(images_before: set[int]) -> list[bpy.types.Image]:
 
 
 def _press(button: Callable[[], object], request: Json) -> None:
-    """Call an operator. If it reports an error, Blender raises it with a prefix of its own."""
+    """Call an operator. Blender raises what it reports as one text; the extension knows its cause and its cure."""
     try:
         button()
     except RuntimeError as error:
-        cause = str(error).removeprefix("Error: ").strip()
-        unwrap = "" if request["unwrap"] or "nwrap" not in cause else "The option --unwrap does this before the fit."
-        raise DriveError(cause, unwrap) from error
+        text = str(error).removeprefix("Error: ").strip()
+        reported = importlib.import_module(EXTENSION + ".common.errors").reported()
+        cause, cure = (text, "") if str(reported) != text else (reported.cause, reported.cure)
+        if "nwrap" in text and not request["unwrap"]:
+            cure = f"{cure} The option --unwrap does this before the fit.".strip()
+        raise DriveError(cause, cure) from error
 
 
 def install_extension(archives: list[str], backend_python: str) -> None:

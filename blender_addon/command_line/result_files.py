@@ -31,6 +31,16 @@ class ResultFolder:
         self._fitted = fitted
         self._replaceable = set(replaceable)
 
+    def check_unused(self, blend: str) -> None:
+        """Raise DriveError if the open file uses a file of the earlier result, which the new one would overwrite."""
+        results = {os.path.realpath(self._folder / name) for name in self._replaceable}
+        used = sorted(path for path in bpy.utils.blend_paths(absolute=True) if os.path.realpath(path) in results)
+        if used:
+            raise DriveError(
+                f"{blend} uses {os.path.realpath(used[0])}, which the result would overwrite.",
+                "Give --out another folder.",
+            )
+
     def write(self, owner: dict[str, Any], files: dict[str, bytes]) -> list[str]:
         """Write a result's files, and first report.json, which says whose they are. Returns all names of the result.
 

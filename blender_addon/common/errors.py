@@ -5,11 +5,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bpy.types import Operator
+
 from ..protocol.errors import CauseAndCure
 
 
 class PbrFitError(CauseAndCure):
     """A failure with its cause and its cure, both sentences."""
+
+
+_reported: list[PbrFitError] = []
+
+
+def report(operator: Operator, error: PbrFitError) -> None:
+    """Let an operator report an error. What Blender hands on to scripts is one text: they get the parts by `reported`."""
+    _reported[:] = [error]
+    operator.report({"ERROR"}, str(error))
+
+
+def reported() -> PbrFitError | None:
+    """The last error that an operator reported."""
+    return _reported[0] if _reported else None
 
 
 def own_fault(error: Exception) -> PbrFitError:

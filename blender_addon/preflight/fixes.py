@@ -8,7 +8,7 @@ import os
 import bpy
 from bpy.props import StringProperty
 
-from ..common.errors import PbrFitError
+from ..common.errors import PbrFitError, report
 from ..common.node_layout import build_world_nodes
 from ..common.package import ADDON
 from ..export.mesh_reading import Readings
@@ -46,7 +46,7 @@ class Fix:
         try:
             self.report({"INFO"}, self.fix(context, objects))
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, error)
             return {"CANCELLED"}
         except RuntimeError as error:  # what an operator of Blender reports
             self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
-from ..common.errors import PbrFitError
+from ..common.errors import PbrFitError, report
 from ..common.redraw import redraw_sidebars
 from ..session import session
 
@@ -76,7 +76,7 @@ class PBRFIT_OT_optimize(bpy.types.Operator):
         try:
             started = session.start_session(context, announced(context))
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, error)
             return {"CANCELLED"}
         finally:
             if not bpy.app.background:

@@ -79,6 +79,7 @@ def optimized(demo_file, tmp_path_factory) -> dict:
 def test_it_leaves_the_promised_files_and_nothing_else(optimized):
     names = {path.name for path in optimized["out"].iterdir()}
     assert names == {"Suzanne.blend", "kd.png", "orm.png", "normal.png", "report.json", "report.png"}
+    assert set(optimized["report"]["files"]) == names
     assert optimized["unchanged"]
     assert not list((optimized["folder"] / "temporary").iterdir())
     assert not processes_that_mention(optimized["folder"])
@@ -195,10 +196,16 @@ os._exit(0)
 """
 
 
+ARTISTS = "Tisch_机_Red_Base_Color.png"
+"""A file that the artist has under the name that a map would have."""
+
+
 @pytest.fixture(scope="module")
 def two_sets(blend_files, tmp_path_factory) -> dict:
     """A finished run on an object of two materials, without a UV map, in a scene that is not the active one."""
     out = tmp_path_factory.mktemp("two") / "out"
+    (out / "textures").mkdir(parents=True)
+    (out / "textures" / ARTISTS).write_bytes(b"mine")
     blend = blend_files["two_materials"]
     options = ["--unwrap", "--images", "files", "--material-name", "{object} {material}"]
     result = subprocess.run(
@@ -234,6 +241,30 @@ def test_the_result_has_the_new_uv_map_and_its_files_beside_it(two_sets):
         assert not packed
         assert Path(path).parent == two_sets["out"] / "textures"
         assert Path(path).is_file()
+        assert Path(path).relative_to(two_sets["out"]).as_posix() in two_sets["report"]["files"]
+    paths = {Path(path).name for _, path in two_sets["after"]["maps"].values()}
+    assert "Tisch_机_Red_Base_Color_001.png" in paths
+    assert (two_sets["out"] / "textures" / ARTISTS).read_bytes() == b"mine"
+
+
+def test_another_object_does_not_replace_the_result(blend_files, two_sets):
+    """It is refused before anything starts."""
+    before = {path: path.read_bytes() for path in two_sets["out"].rglob("*") if path.is_file()}
+    command = [*COMMAND, str(blend_files["two_materials"]), "--object", "Other", "--out", str(two_sets["out"])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert 'has the result for "Tisch 机"' in result.stderr
+    assert {path: path.read_bytes() for path in two_sets["out"].rglob("*") if path.is_file()} == before
+
+
+def test_what_the_button_refuses_has_its_cause_and_cure_on_lines_of_their_own(blend_files, tmp_path):
+    command = [*COMMAND, str(blend_files["two_materials"]), "--object", "Tisch 机", "--out", str(tmp_path / "out")]
+    result = subprocess.run([*command, "--material-name", " "], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    cause, cure = result.stderr.splitlines()[-2:]
+    assert cause.startswith("pbrfit: ")
+    assert cause.endswith(".")
+    assert cure.startswith("  ")
 
 
 def test_the_result_opens_where_the_file_did(two_sets):

@@ -88,6 +88,27 @@ sys.stdout.flush()
 os._exit(0)
 """
 
+USED = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bpy
+from artist_file import DriveError
+from result_files import ResultFolder
+out = Path(sys.argv[2])
+image = bpy.data.images.new("Paint", 1, 1)
+image.source, image.filepath = "FILE", str(out / ".." / "out" / "kd.png")
+folder = ResultFolder(out, out / "Chair.blend", json.loads(sys.argv[4]))
+try:
+    folder.check_unused("room.blend")
+    answer = None
+except DriveError as error:
+    answer = [error.cause, error.cure]
+Path(sys.argv[3]).write_text(json.dumps(answer))
+sys.stdout.flush()
+os._exit(0)
+"""
+
 pytestmark = pytest.mark.usefixtures("blend_files")
 
 
@@ -124,6 +145,14 @@ def test_maps_as_files_take_names_that_are_free(run, tmp_path):
     assert (red["first"], green["first"]) == ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0])
     assert {red["space"], green["space"]} == {"Non-Color"}
     assert not any(image["packed"] for image in answer["seen"])
+
+
+def test_an_earlier_result_that_the_file_uses_is_not_replaced(run, tmp_path):
+    (tmp_path / "out" / "kd.png").touch()
+    cause, cure = run(USED, '["kd.png"]')
+    assert cause == f"room.blend uses {tmp_path / 'out' / 'kd.png'}, which the result would overwrite."
+    assert "--out" in cure
+    assert run(USED, '["orm.png"]') is None
 
 
 def test_the_first_file_says_whose_they_are(run, tmp_path):
