@@ -14,6 +14,7 @@ from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, Readings
 from ..export.plan import GroupPlan, MapSet
 from ..export.uv_layout import BLOCK, BORDER, find_overlap
+from .copies import is_copied
 from .finding import ERROR, WARNING, Finding
 from .modifiers import can_make_uv_map, maker_of_materials, modifier_with
 from .objects import listed, shown_besides_mesh
@@ -22,6 +23,7 @@ SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
 TOLERATED_FLAT_SHARE = 0.01
 FARTHEST = 1e15  # coordinates beyond this overflow float32 once they are squared
+MOST_RADII = 2e4  # from the origin to the center of an object: beyond, float32 moves its vertices by a pixel or so
 COPYING_MODIFIERS = {"MIRROR", "ARRAY", "SCREW", "SOLIDIFY", "NODES"}
 
 
@@ -118,6 +120,9 @@ class MeshCheck:
             yield Finding(ERROR, cause, cure)
         elif not has_area:
             yield Finding(ERROR, f'All faces of "{name}" have no area.', "Give it its shape back in Edit Mode.")
+        else:
+            world = np.array(self._object.evaluated_get(self._readings.depsgraph).matrix_world, dtype=np.float64)
+            yield from distance_findings(name, positions, world)
 
     def _slot_findings(self, slots: NDArray[np.int32], own: tuple[bpy.types.Material | None, ...]) -> Iterator[Finding]:
         empty = [index for index, material in enumerate(own) if material is None]
@@ -134,6 +139,34 @@ class MeshCheck:
         else:
             cure = "PBRfit leaves them as they are. Give their slot a material if you do not want that."
         yield Finding(WARNING, f'{faces} faces of "{name}" have no material: their slot is empty.', cure)
+
+
+def distance_findings(name: str, positions: NDArray[np.float32], world: NDArray[np.float64]) -> Iterator[Finding]:
+    """Whether positions float32 [V, 3] are exact enough for their extent, in object space and in the world's.
+
+    world: the object's transform [4, 4].
+    """
+    lowest, highest = positions.min(axis=0).astype(np.float64), positions.max(axis=0).astype(np.float64)
+    corners = np.where(np.array(list(np.ndindex(2, 2, 2)), dtype=bool), highest, lowest)
+    placed = corners @ world[:3, :3].T + world[:3, 3]
+    for points, place, cure in (
+        (
+            corners,
+            "its own origin",
+            "Use Object > Set Origin > Origin to Geometry, then move it near the world's origin.",
+        ),
+        (placed, "the world's origin", "Move it there, with its parents, constraints and all that belongs to it."),
+    ):
+        center = points.mean(axis=0)
+        radius, distance = np.linalg.norm(points - center, axis=1).max(), np.linalg.norm(center)
+        if distance > MOST_RADII * radius:
+            step = float(np.spacing(np.float32(np.abs(points).max())))
+            cause = (
+                f'"{name}" is {distance:,.0f} units from {place}, where Blender places points only to {step:.2g} units: '
+                f"too coarse for its size of {2.0 * radius:.2g} units."
+            )
+            yield Finding(ERROR, cause, cure)
+            return
 
 
 def triangle_uvs(uv: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -236,8 +269,12 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) 
         cure = "The maps repeat there, so faces may share pixels. Unwrap if you do not want that."
         yield Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
     overlap = find_overlap(corners, np.concatenate(groups))
-    if overlap is not None:
-        involved = [owners[group] for group in overlap.groups]
+    if overlap is None:
+        return
+    involved = [owners[group] for group in overlap.groups]
+    uid = involved[0].session_uid
+    slots = {slot.slot_index for slot in map_set.slots if slot.object_uid == uid}
+    if len(involved) > 1 or not is_copied(involved[0], map_set.uv_maps[uid], slots):
         yield overlap_finding(map_set, overlap.share, involved, per_object)
 
 
