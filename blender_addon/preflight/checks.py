@@ -21,8 +21,10 @@ from ..export.plan import plan_groups, target_objects
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..setup.backend_process import backend_command
+from .drivers import driver_findings
 from .finding import ERROR, WARNING, Finding, errors_of
 from .images import image_findings, shown_materials
+from .libraries import object_library_findings
 from .materials import material_findings, slots_of_faces
 from .mesh import Layout, MeshCheck, layout_findings, transform_findings
 from .objects import emitted_findings, has_neighbors, instance_findings, object_findings
@@ -44,7 +46,9 @@ def quick_findings(context: bpy.types.Context) -> list[Finding]:
     findings: list[Finding] = []
     materials: list[bpy.types.Material | None] = []
     for scene_object in targets:
-        found = list(object_findings(scene_object, context.view_layer))
+        found = list(object_library_findings(scene_object))
+        if not found:
+            found += object_findings(scene_object, context.view_layer)
         if not errors_of(found):
             found += emitted_findings(scene_object)
             materials += [scene_object.material_slots[index].material for index in slots_of_faces(scene_object)]
@@ -89,6 +93,7 @@ def evaluated_findings(
         if check.layout is not None:
             layouts[scene_object.session_uid] = check.layout
         findings += instance_findings(scene_object, readings.depsgraph)
+        findings += driver_findings(scene_object, shown_materials(scene_object, readings).values())
     causes = {finding.cause for finding in known}
     shown = [material for item in targets for material in shown_materials(item, readings).values()]
     of_materials = material_findings(shown, has_neighbors(context.view_layer, targets))

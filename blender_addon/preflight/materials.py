@@ -19,6 +19,7 @@ from ..common.reached_nodes import (
     rendered_output,
 )
 from .finding import ERROR, WARNING, Finding
+from .libraries import library_findings
 from .modifiers import keep_slots
 from .shaders import MIX_SHADER, is_invisible, mixes_colors, surface_shaders, volume_shaders
 
@@ -59,8 +60,11 @@ def material_findings(materials: Iterable[bpy.types.Material | None], has_neighb
     """
     found: list[Finding] = []
     for material in dict.fromkeys(materials):
+        if material is None:
+            continue
+        found += library_findings(material, MATERIAL_OUTPUT, "material")
         tree = tree_of(material)
-        if material is not None and tree is not None:
+        if tree is not None and not material.is_missing:
             found += tree_findings(material, tree, has_neighbors)
     return found
 

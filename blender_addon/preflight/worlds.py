@@ -10,6 +10,7 @@ import bpy
 from ..common.node_trees import tree_of, world_of
 from ..common.reached_nodes import WORLD_OUTPUT, kinds_in, label_of, reached_nodes
 from .finding import ERROR, WARNING, Finding
+from .libraries import library_findings
 
 
 def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterator[Finding]:
@@ -20,7 +21,9 @@ def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterat
         cure = "Add a world in the World properties, best with an Environment Texture."
         yield Finding(ERROR, cause, cure, "pbrfit.add_world")
     else:
-        yield from tree_findings(world)
+        yield from library_findings(world, WORLD_OUTPUT, "world")
+        if not world.is_missing:
+            yield from tree_findings(world)
     if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
         cure = "Put the important light into the world if the result looks wrong."
         yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)
