@@ -191,7 +191,8 @@ def measure(case: Case, builders: Path, folder: Path, python: str) -> dict[str, 
     if fitted.returncode:
         words = [line.strip() for line in fitted.stderr.splitlines()]
         start = next((i for i, line in enumerate(words) if line.startswith("pbrfit:")), max(0, len(words) - 3))
-        return row | {"refused": " ".join(words[start:]).removeprefix("pbrfit:").strip()}
+        told = " ".join(words[start:]).removeprefix("pbrfit:").strip()
+        return row | {"refused": told.replace(f"{folder}{os.sep}", "")}
     report = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))
     row |= {"held_out_psnr_db": report["heldout_psnr_db"], "warnings": report["warnings"]}
     return row | _against_truth(case, folder, kept)
