@@ -19,7 +19,7 @@ from ..common.node_trees import has_plain_mapping, linked_from, tree_of, world_o
 from ..common.reached_nodes import MATERIAL_OUTPUT, WORLD_OUTPUT, Reached, label_of, reached_nodes
 from ..export.mesh_reading import MeshReading, Readings
 from ..export.uv_layout import BORDER, FIRST_TILE, polygon_boxes
-from .finding import ERROR, Finding
+from .finding import ERROR, WARNING, Finding
 
 ImageFile = tuple[str, int, int]  # its path, when it was changed (in ns), and its size in bytes
 
@@ -61,6 +61,8 @@ def image_findings(
     for use in image_uses(context, objects, readings):
         tiles = tiles_read(use, objects, readings) if use.image.source == "TILED" and readings is not None else None
         finding = image_finding(use, context.scene.frame_current, tiles)
+        if finding is None and tiles is not None:
+            finding = absent_tiles_finding(use, tiles)
         if finding is not None:
             findings.setdefault(use.image.session_uid, finding)
     return list(findings.values())
@@ -244,6 +246,20 @@ def tiles_read(use: ImageUse, objects: Iterable[bpy.types.Object], readings: Rea
             chosen = np.isin(reading.slots_within(len(readings.materials_of(scene_object))), slots)
             found |= tiles_of_faces(reading if name == reading.uv_map else readings.of(scene_object, name), chosen)
     return frozenset(found)
+
+
+def absent_tiles_finding(use: ImageUse, tiles: frozenset[int]) -> Finding | None:
+    """The warning that faces read UDIM tiles that an image does not have."""
+    absent = sorted(tiles - {tile.number for tile in use.image.tiles})
+    if not absent:
+        return None
+    cause = (
+        f'Faces lie in the UDIM tile {absent[0]}, which the image "{use.image.name}" of {use.user} does not have. '
+        "Cycles shows them magenta."
+    )
+    return Finding(
+        WARNING, cause, "Add the tile to the image (Image Editor > Sidebar > Image), or move the faces' UVs."
+    )
 
 
 def uv_map_read(texture: bpy.types.Node) -> str | None:

@@ -21,7 +21,7 @@ from ..common.reached_nodes import (
 from .finding import ERROR, WARNING, Finding
 from .libraries import library_findings
 from .modifiers import keep_slots
-from .shaders import MIX_SHADER, is_invisible, mixes_colors, surface_shaders, volume_shaders
+from .shaders import MIX_SHADER, is_invisible, mixes_colors, see_through, surface_shaders, volume_shaders
 
 # Outputs that change with the camera; no names: all of them.
 VIEW_OUTPUTS: dict[str, set[str]] = {
@@ -122,6 +122,10 @@ def surface_findings(name: str, tree: bpy.types.NodeTree) -> Iterator[Finding]:
             cause = f'The material "{name}" has a volume by the node "{label_of(volume[0].node)}".'
             cure = "PBRfit fits the surface alone, as it looks with the volume. Unlink the volume if that looks wrong."
             yield Finding(WARNING, cause, cure)
+        glass = see_through(surface)
+        if glass is not None:
+            cause = f'The material "{name}" is see-through like glass by the node "{label_of(glass.node)}".'
+            yield Finding(WARNING, cause, "The maps cannot show that: the fit paints what is behind onto the surface.")
         return
     cause = f'The material "{name}" has no surface in Cycles: '
     if surface:

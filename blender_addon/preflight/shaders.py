@@ -93,6 +93,20 @@ def is_glass(item: Reached) -> bool:
     return item.node.bl_idname == PRINCIPLED and constant_of(item, "Transmission Weight") == 1.0
 
 
+def see_through(surface: list[Reached]) -> Reached | None:
+    """The shader that refracts, if the shaders of a surface show no color beside it."""
+    refracting = next((item for item in surface if refracts(item)), None)
+    colored = any(item.node.bl_idname in COLORED and not refracts(item) and not is_invisible(item) for item in surface)
+    return None if colored else refracting
+
+
+def refracts(item: Reached) -> bool:
+    """Whether a shader lets light through, bent."""
+    if item.node.bl_idname == PRINCIPLED:
+        return constant_of(item, "Transmission Weight") != 0.0
+    return item.node.bl_idname in {"ShaderNodeBsdfGlass", "ShaderNodeBsdfRefraction"}
+
+
 def is_group(node: bpy.types.Node) -> bool:
     """Whether a node is a group, also one whose tree is gone."""
     return hasattr(node, "node_tree")

@@ -9,8 +9,16 @@ import bpy
 
 from ..common.node_trees import tree_of, world_of
 from ..common.reached_nodes import WORLD_OUTPUT, kinds_in, label_of, reached_nodes
+from ..export.world import background_of, constant_world, lights_all_rays
 from .finding import ERROR, WARNING, Finding
 from .libraries import library_findings
+
+# Outputs that change with the camera, by their identifiers.
+CAMERA_OUTPUTS = {
+    "ShaderNodeTexCoord": {"Window", "Camera"},
+    "ShaderNodeCameraData": {"View Vector", "View Z Depth", "View Distance"},
+}
+LOOKED_AT = {*CAMERA_OUTPUTS, "ShaderNodeLightPath"}
 
 
 def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterator[Finding]:
@@ -23,10 +31,33 @@ def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterat
     else:
         yield from library_findings(world, WORLD_OUTPUT, "world")
         if not world.is_missing:
+            yield from light_findings(world)
             yield from tree_findings(world)
     if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
         cure = "Put the important light into the world if the result looks wrong."
         yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)
+
+
+def light_findings(world: bpy.types.World) -> Iterator[Finding]:
+    """Whether a world gives light, and to surfaces of every kind."""
+    if is_black(world):
+        cure = "Give it a color or image and a strength. The fit ignores lamps and glowing objects."
+        yield Finding(ERROR, "The world gives no light: it is black.", cure)
+    if not lights_all_rays(world):
+        cause = f'The world "{world.name}" does not light all kinds of surfaces (World > Ray Visibility).'
+        yield Finding(WARNING, cause, "The fit is lit by it all the same. Turn Diffuse and Glossy on to see that.")
+
+
+def is_black(world: bpy.types.World) -> bool:
+    """Whether a world surely gives no light."""
+    if not any(constant_world(world) or (1.0,)):
+        return True
+    background = background_of(world)
+    if background is not None:
+        strength = background.inputs["Strength"]
+        return bool(not strength.is_linked and strength.default_value == 0.0)
+    tree = tree_of(world)
+    return tree is not None and not any(item.outputs for item in reached_nodes(tree, WORLD_OUTPUT, only_surface))
 
 
 def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
@@ -36,7 +67,14 @@ def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
     if fog:
         cause = f'The world "{world.name}" has fog by the node "{label_of(fog[0])}", which PBRfit leaves out.'
         yield Finding(WARNING, cause, "Unlink the world's volume if you want to see the object as the fit does.")
-    for item in reached_nodes(tree, WORLD_OUTPUT) if "ShaderNodeLightPath" in kinds_in(tree) else ():
+    reached = [] if kinds_in(tree).isdisjoint(LOOKED_AT) else reached_nodes(tree, WORLD_OUTPUT)
+    seen_from = [
+        label_of(item.node) for item in reached if item.outputs & CAMERA_OUTPUTS.get(item.node.bl_idname, set())
+    ]
+    if seen_from:
+        cause = f'The world "{world.name}" changes with the camera by the node "{seen_from[0]}".'
+        yield Finding(WARNING, cause, "The fit has one light for all views. Use the coordinates Generated there.")
+    for item in reached:
         if item.node.bl_idname != "ShaderNodeLightPath":
             continue
         shown = [socket.name for socket in item.node.outputs if socket.identifier in item.outputs]
@@ -51,3 +89,8 @@ def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
 def only_volume(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
     """Whether an input of the output node is its volume; true for other nodes."""
     return bool(node.bl_idname != WORLD_OUTPUT or socket.identifier == "Volume")
+
+
+def only_surface(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
+    """Whether an input of the output node is its surface; true for other nodes."""
+    return bool(node.bl_idname != WORLD_OUTPUT or socket.identifier == "Surface")

@@ -132,3 +132,18 @@ def test_tiles_that_were_never_saved(addon) -> None:
     assert (finding.level, finding.fix) == ("ERROR", "pbrfit.pack_images")
     assert bpy.ops.pbrfit.pack_images() == {"FINISHED"}
     assert full(addon) == []
+
+
+def test_faces_in_a_tile_that_the_image_lacks(addon, tmp_path) -> None:
+    cube = ready_cube()
+    image = written(tmp_path / "wood.1001.png")
+    image.source, image.filepath = "TILED", str(tmp_path / "wood.<UDIM>.png")
+    show_image(cube.active_material, image)
+    assert full(addon) == []
+    for corner in cube.data.polygons[0].loop_indices:
+        cube.data.uv_layers.active.uv[corner].vector.x += 2.0
+    finding = with_text(full(addon), "Cycles shows them magenta")
+    assert (finding.level, 'the UDIM tile 1003, which the image "wood.1001.png" of' in finding.cause) == (
+        "WARNING",
+        True,
+    )

@@ -151,6 +151,38 @@ def test_a_world_that_lights_by_kind_of_ray(addon, tree, socket, found) -> None:
     assert causes == [f'The world "Forest" lights by kind of ray: the node "Light Path" ({socket}).'] * found
 
 
+@pytest.mark.parametrize("make", ["strength", "color", "unlinked", "gone"])
+def test_a_black_world(addon, tree, make) -> None:
+    world = bpy.context.scene.world.node_tree
+    background = next(node for node in world.nodes if node.type == "BACKGROUND")
+    if make == "strength":
+        background.inputs["Strength"].default_value = 0.0
+    elif make == "color":
+        world.links.remove(background.inputs["Color"].links[0])
+        background.inputs["Color"].default_value = (0.0, 0.0, 0.0, 1.0)
+    elif make == "unlinked":
+        world.links.remove(background.outputs[0].links[0])
+    else:
+        world.nodes.clear()
+    (finding,) = both(addon)
+    assert (finding.level, finding.cause) == ("ERROR", "The world gives no light: it is black.")
+
+
+@pytest.mark.parametrize("rays", ["diffuse", "glossy"])
+def test_a_world_that_some_surfaces_do_not_see(addon, tree, rays) -> None:
+    setattr(bpy.context.scene.world.cycles_visibility, rays, False)
+    assert [(finding.level, "Ray Visibility" in finding.cause) for finding in both(addon)] == [("WARNING", True)]
+
+
+@pytest.mark.parametrize(("socket", "count"), [("Window", 1), ("Camera", 1), ("Generated", 0)])
+def test_a_world_that_changes_with_the_camera(addon, tree, socket, count) -> None:
+    world = bpy.context.scene.world.node_tree
+    texture = next(node for node in world.nodes if node.bl_idname == "ShaderNodeTexEnvironment")
+    world.links.new(add(world, "ShaderNodeTexCoord").outputs[socket], texture.inputs["Vector"])
+    causes = [finding.cause for finding in both(addon)]
+    assert causes == ['The world "Forest" changes with the camera by the node "Texture Coordinate".'] * count
+
+
 def test_a_material_override_of_the_view_layer(addon, tree) -> None:
     bpy.context.view_layer.material_override = bpy.data.materials.new("Clay")
     assert with_text(both(addon), 'shows the material "Clay" in place of all others').level == "WARNING"

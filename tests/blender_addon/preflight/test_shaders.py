@@ -122,6 +122,20 @@ def test_no_output_node(addon, shaders) -> None:
     assert found(addon) == [("ERROR", 'The material "Paint" has no output node, so Cycles shows nothing.')]
 
 
+def test_glass(addon, shaders) -> None:
+    shaders.show(shaders.principled)
+    weight = shaders.principled.inputs["Transmission Weight"]
+    weight.default_value = 0.7
+    words = 'The material "Paint" is see-through like glass by the node "{}".'
+    assert found(addon) == [("WARNING", words.format("Principled BSDF"))]
+    weight.default_value = 0.0
+    assert found(addon) == []
+    shaders.link(shaders.add("TexNoise").outputs[0], weight)
+    assert found(addon) == [("WARNING", words.format("Principled BSDF"))]
+    shaders.show(shaders.add("BsdfGlass"))
+    assert found(addon) == [("WARNING", words.format("Glass BSDF"))]
+
+
 # The view -----------------------------------------------------------------------------------------------------------
 
 
