@@ -73,7 +73,12 @@ def render_for_report(
 
 
 def measure(renders: Renders) -> list[ViewError | None]:
-    """The error of each view under one light; None where it does not show the object."""
+    """The error of each view under one light; None where it does not show the object, or all views are black.
+
+    A black object looks the same with any material: its PSNR would be perfect.
+    """
+    if is_black(renders):
+        return [None] * len(renders["original"][0])
     seeds_of_original = zip(*renders["original"], strict=True)
     seeds_of_fitted = zip(*renders["fitted"], strict=True)
     return [measure_view(original, fitted) for original, fitted in zip(seeds_of_original, seeds_of_fitted, strict=True)]

@@ -73,10 +73,7 @@ def optimize(request: OptimizeRequest, progress: ProgressLine) -> dict[str, Any]
         original = request.blend if request.blend is not None else work / "original.blend"
         renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
     if is_black(renders["heldout"]):
-        result["warnings"].append(
-            f'"{request.object_name}" is black in its own world, so the PSNR of the held-out views says nothing. '
-            "Give the scene a world with light."
-        )
+        result["warnings"].append(black_text(request.object_name, result["foggy_world"]))
         progress.note(f"Warning: {result['warnings'][-1]}")
     errors = {light: measure(views) for light, views in renders.items()}
     report = report_contents(request.owner, result, errors)
@@ -120,6 +117,17 @@ def check_file(blend: Path) -> None:
         ) from error
     if not start.startswith(BLEND_STARTS):
         raise CommandError(f"{blend} is not a .blend file.", "Give the path of a file that Blender saved.")
+
+
+def black_text(object_name: str, foggy_world: str | None) -> str:
+    """The warning for an object that its own world shows black. ``foggy_world``: the world's name, if it has a volume."""
+    black = f'"{object_name}" is black in its own world, so the held-out views tell nothing and have no PSNR.'
+    if foggy_world is None:
+        return f"{black} Give the scene a world with light."
+    return (
+        f'{black} The volume of the world "{foggy_world}" lets no light through; PBRfit leaves it out of the fit. '
+        "Go by the relit views, or unlink the volume."
+    )
 
 
 def _materials_text(result: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.cli.judging import REPORT_SAMPLES, Renders
+from backend.cli.judging import REPORT_SAMPLES, Renders, is_black
 from backend.cli.machine import machine_description
 from backend.cli.report import ViewError, summarise
 from backend.cli.result_folder import PICTURE, REPORT, Owner
@@ -81,7 +81,10 @@ def write_report(
             title,
             [np.mean(seeds, axis=0) for seeds in zip(*renders[light]["original"], strict=True)],
             [np.mean(seeds, axis=0) for seeds in zip(*renders[light]["fitted"], strict=True)],
-            [f"{error.psnr_db:.1f} dB" if error else "not seen" for error in errors[light]],
+            [
+                f"{error.psnr_db:.1f} dB" if error else "black" if is_black(renders[light]) else "not seen"
+                for error in errors[light]
+            ],
         )
         for light, title in titles.items()
     ]

@@ -189,6 +189,16 @@ def quoted(things: Iterable[bpy.types.ID]) -> str:
     return ", ".join(sorted(f'"{thing.name}"' for thing in things))
 
 
+def foggy_world(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> str | None:
+    """The name of the world that a view layer shows, if Cycles fills it with a volume."""
+    world = getattr(layer, "world_override", None) or scene.world
+    if world is None or not world.use_nodes:
+        return None
+    outputs = [node for node in world.node_tree.nodes if node.bl_idname == "ShaderNodeOutputWorld"]
+    shown = [node for node in outputs if node.is_active_output and node.target in {"ALL", "CYCLES"}]
+    return world.name if any(node.inputs["Volume"].is_linked for node in shown) else None
+
+
 # Leaving it as it was -----------------------------------------------------------------------------------------------
 
 

@@ -40,12 +40,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import bpy
 
 if TYPE_CHECKING:
-    from .artist_file import DriveError, find_target, open_file, select_alone
+    from .artist_file import DriveError, find_target, foggy_world, open_file, select_alone
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import ResultFolder
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
-    from artist_file import DriveError, find_target, open_file, select_alone
+    from artist_file import DriveError, find_target, foggy_world, open_file, select_alone
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import ResultFolder
 
@@ -69,6 +69,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     folder = ResultFolder(fitted.parent, fitted, request["replaceable"])
     folder.check_unused(request["blend"])
     scene, layer, target = find_target(request["blend"] or "the demo", request["object"])
+    fog = foggy_world(scene, layer)  # before the fit, which may give the scene another world
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
     before = select_alone(scene, layer, target)
@@ -89,7 +90,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         before.restore()
         as_files = request["properties"].get("image_storage") == "FILES"
         names += folder.save(_new_maps(images_before) if as_files else None)
-        return summary | {"files": names}
+        return summary | {"files": names, "foggy_world": fog}
     finally:
         session.close()
         bpy.ops.preferences.addon_disable(module=EXTENSION)

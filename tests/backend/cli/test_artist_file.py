@@ -13,6 +13,7 @@ import pytest
 from support.command_line import run_python
 
 from backend.cli.blender_task import addon_file
+from backend.cli.optimize import black_text
 
 FIND = """
 import json, os, sys
@@ -76,6 +77,38 @@ def test_a_collection_that_is_excluded(blend_files, find):
     for word in ('"Excluded"', '"Off"', '"Stage"', "excluded"):
         assert word in answer["cause"]
     assert "Outliner" in answer["cure"]
+
+
+FOG = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+import bpy
+from artist_file import foggy_world
+bpy.ops.wm.open_mainfile(filepath=sys.argv[2])
+scene, answers = bpy.context.scene, []
+layer, tree = scene.view_layers[0], scene.world.node_tree
+output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputWorld")
+answers.append(foggy_world(scene, layer))
+tree.links.new(tree.nodes.new("ShaderNodeVolumeScatter").outputs[0], output.inputs["Volume"])
+answers.append(foggy_world(scene, layer))
+output.target = "EEVEE"
+answers.append(foggy_world(scene, layer))
+scene.world = None
+answers.append(foggy_world(scene, layer))
+open(sys.argv[3], "w").write(json.dumps(answers))
+os._exit(0)
+"""
+
+
+def test_a_world_with_fog_is_named_where_it_makes_the_report_black(blend_files, tmp_path):
+    script, answer = tmp_path / "fog.py", tmp_path / "answer.json"
+    script.write_text(FOG)
+    run_python(script, addon_file("command_line/artist_file.py").parent, blend_files["board"], answer)
+    assert json.loads(answer.read_text()) == [None, "World", None, None]
+    text = black_text("Board", "World")
+    assert 'The volume of the world "World"' in text
+    assert "world with light" not in text
+    assert "world with light" in black_text("Board", None)
 
 
 def versioned(blend: Path, folder: Path, compress: Callable[[bytes], bytes]) -> Path:

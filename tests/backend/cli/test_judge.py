@@ -182,6 +182,7 @@ def test_an_object_without_light_is_black():
     black[..., 3] = 1.0
     assert is_black({"original": [[black, black]], "fitted": [[gray, gray]]})
     assert not is_black({"original": [[black, gray]], "fitted": [[black, black]]})
+    assert measure({"original": [[black, black]] * 2, "fitted": [[black, black]] * 2}) == [None, None]
 
 
 @pytest.mark.parametrize("changes", [{"object": "Bord"}, {"scene": "Scene"}, {"view_layer": "First"}])
