@@ -6,6 +6,7 @@ Blender finds some caches by the file's name and folder, and does not adapt the 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def link_caches(original: Path, folder: Path) -> None:
             return
         (folder / caches.name).symlink_to(caches.absolute(), target_is_directory=True)
     except OSError:  # Windows allows links only to some users
-        shutil.copytree(caches, folder / caches.name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a cache that cannot be read is lost to the artist too
+            shutil.copytree(caches, folder / caches.name)
 
 
 def relative_folders() -> Iterator[tuple[str, str, str]]:

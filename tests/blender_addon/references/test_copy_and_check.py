@@ -82,6 +82,21 @@ def test_a_bake_of_geometry_nodes_in_a_folder_of_its_own_is_found(addon, tmp_pat
     assert widths(delivered) == pytest.approx([6.0, 6.0, 6.0])
 
 
+def test_where_links_are_not_allowed_the_caches_are_copied(addon, tmp_path, monkeypatch) -> None:
+    cube()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "linkless.blend"))
+    (tmp_path / "blendcache_linkless").mkdir()
+    (tmp_path / "blendcache_linkless" / "frame.bphys").write_bytes(b"cache")
+
+    def refuse(*_arguments, **_options) -> None:
+        raise OSError("a required privilege is not held by the client")
+
+    copied_file = addon.references.copied_file
+    monkeypatch.setattr(copied_file.Path, "symlink_to", refuse)
+    copy = copied_file.save_copy(tmp_path / "copy")
+    assert (copy.path.parent / "blendcache_linkless" / "frame.bphys").read_bytes() == b"cache"
+
+
 def test_a_file_whose_folder_is_gone_is_copied(addon, tmp_path) -> None:
     """A drive that was unplugged: what is open can still be fitted."""
     cube()
