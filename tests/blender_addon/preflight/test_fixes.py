@@ -133,6 +133,8 @@ def test_overlaps_of_slots(addon) -> None:
 
 def test_overlap_made_by_a_modifier_has_no_fix(addon) -> None:
     cube = ready_cube()
+    tree = cube.active_material.node_tree  # its noise is another one on each side
+    tree.links.new(tree.nodes.new("ShaderNodeTexNoise").outputs[1], tree.nodes["Principled BSDF"].inputs["Base Color"])
     cube.modifiers.new("Mirror", "MIRROR").use_axis = (True, False, False)
     cube.location.x = 3.0
     cube.data.transform(cube.matrix_world.Translation((3.0, 0.0, 0.0)))
