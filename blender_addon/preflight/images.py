@@ -29,6 +29,8 @@ DIGITS = "0123456789"
 FROM_FILES = {"FILE", "SEQUENCE", "MOVIE", "TILED"}
 IMAGE_NODES = {"ShaderNodeTexImage", "ShaderNodeTexEnvironment"}
 
+DECODED_BYTES = 1 << 22  # of larger files only the beginning is read: to decode one of 8192 pixels takes over a second
+
 _can_be_read: dict[ImageFile, bool] = {}
 
 
@@ -178,13 +180,22 @@ def is_image(image: bpy.types.Image, path: str) -> bool:
     """Whether Blender can read the pixels of a file; a file that has not changed is read once."""
     state = os.stat(path)
     key = path, state.st_mtime_ns, state.st_size
-    if key not in _can_be_read:
+    if key not in _can_be_read and state.st_size > DECODED_BYTES:
+        _can_be_read[key] = not is_text(path)
+    elif key not in _can_be_read:
         try:
             imbuf.load(path).free()
             _can_be_read[key] = True
         except (OSError, ValueError):
             _can_be_read[key] = has_layers(image)  # it reads no EXR with several layers
     return _can_be_read[key]
+
+
+def is_text(path: str) -> bool:
+    """Whether a file begins like a page or a note in place of an image, as failed downloads do."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    return not start.startswith(b"#?") and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start)  # #?RADIANCE
 
 
 def has_pixels(image: bpy.types.Image) -> bool:

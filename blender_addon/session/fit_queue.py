@@ -19,6 +19,7 @@ from ..references.process import MeshExported
 from ..references.views import View, plan_views, views_for_blender
 from .session_status import SessionResult
 
+OTHER_SHAPE = 0.02  # of the radius: what center and radius of the same shape never differ by
 BRIGHTEST = 1e8  # radiance; the sun in an HDRI reaches 1e6, an infinite pixel 1e12 and more after filtering
 
 
@@ -97,9 +98,13 @@ class GroupFit:
             mesh.center, mesh.radius, cameras["training"], cameras["held_out"], cameras["seed"]
         )
         rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
+        center, radius = self.render_plan["shown_sphere"]
         if rendered != shown:
             note = f'"{self.name}" has {rendered} triangles in renders and {shown} in the viewport.'
             self.notes = (f"{note} The fit is of what renders show.",)
+        elif max(np.abs(mesh.center - center).max(), abs(mesh.radius - radius)) > OTHER_SHAPE * radius:
+            note = f'"{self.name}" has another shape or place in renders than in the viewport. The fit is of that one.'
+            self.notes = (f"{note} If it comes from a simulation that is not baked, bake it and fit again.",)
         if mesh.overlap:
             share = max(mesh.overlap, 0.01)
             note = f"In renders faces lie over each other in {share:.0%} of the maps, and look the same there."

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
@@ -24,6 +25,7 @@ from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
+from ..references.views import bounding_sphere
 from ..settings.properties import fit_settings
 from .fit_queue import FitQueue, GroupFit
 from .session_status import SessionResult
@@ -90,6 +92,7 @@ def _group_fit(
         "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
         "mesh": plan_json.to_json(plan),
         "shown_triangles": sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects),
+        "shown_sphere": _sphere(objects, readings, uv_maps),
         "cameras": {
             "training": chosen.views,
             "held_out": chosen.held_out_views,
@@ -107,3 +110,13 @@ def _group_fit(
     result = SessionResult(first.name, uv_maps[first.uid], render_plan, [], warnings)
     settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
     return GroupFit(plan, settings, options, render_plan, folder, result)
+
+
+def _sphere(objects: list[bpy.types.Object], readings: Readings, uv_maps: dict[int, str]) -> tuple[list[float], float]:
+    """Center and radius of the sphere around what the viewport shows."""
+    parts = []
+    for item in objects:
+        matrix = np.array(item.evaluated_get(readings.depsgraph).matrix_world)
+        parts.append(readings.of(item, uv_maps[item.session_uid]).positions @ matrix[:3, :3].T + matrix[:3, 3])
+    center, radius = bounding_sphere(np.concatenate(parts).astype(np.float32))
+    return center.tolist(), radius
