@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +75,18 @@ class ResultFolder:
         of these files. Raises DriveError.
         """
         original = Path(bpy.data.filepath) if bpy.data.filepath else None
+        named = [(part, name, bpy.path.abspath(getattr(part, name))) for part, name in named_caches()]
         bpy.context.preferences.filepaths.save_version = 0  # no NAME.blend1 beside the result
         bpy.ops.wm.save_as_mainfile(filepath=str(self._fitted), check_existing=False)
         written: list[str] = []
-        if maps is not None:
-            for image in maps:
-                written += self._unpack(image)
-            bpy.ops.wm.save_mainfile()
+        for image in maps or ():
+            written += self._unpack(image)
         caches = None if original is None else caches_of(original)
+        # Blender does not adapt these paths when it saves a file in another folder.
+        for part, name, path in named:
+            setattr(part, name, self._from_result(Path(path), caches))
+        if maps is not None or named:
+            bpy.ops.wm.save_mainfile()
         if caches is not None:
             try:
                 shutil.copytree(caches, self._folder / f"blendcache_{self._fitted.stem}", dirs_exist_ok=True)
@@ -91,6 +95,13 @@ class ResultFolder:
                     f"The caches {caches} cannot be copied to {self._folder}: {error}", "Make room."
                 ) from error
         return written
+
+    def _from_result(self, path: Path, caches: Path | None) -> str:
+        """A path of the original's caches as the result names it: in the copy of ``caches``, or where it was."""
+        if caches is not None and path.is_relative_to(caches):
+            return f"//blendcache_{self._fitted.stem}/{path.relative_to(caches).as_posix()}"
+        relative: str = bpy.path.relpath(str(path), start=str(self._folder))
+        return relative
 
     def _unpack(self, image: bpy.types.Image) -> list[str]:
         """Make a packed image one of files with free names, which are returned. Raises DriveError.
@@ -134,3 +145,17 @@ def caches_of(blend: Path) -> Path | None:
     """The folder of a file's disk caches; None where it has none."""
     caches = blend.parent / f"blendcache_{blend.stem}"
     return caches if caches.is_dir() else None
+
+
+def named_caches() -> Iterator[tuple[Any, str]]:
+    """What names a cache on disk relative to the file, in its own objects, and by which property."""
+    for thing in (thing for thing in bpy.data.objects if thing.library is None):
+        parts: list[tuple[Any, str]] = []
+        for modifier in thing.modifiers:
+            if modifier.type == "NODES":
+                parts.append((modifier, "bake_directory"))
+                parts += [(bake, "directory") for bake in modifier.bakes if bake.use_custom_path]
+            if getattr(modifier, "point_cache", None) is not None and modifier.point_cache.use_external:
+                parts.append((modifier.point_cache, "filepath"))
+        parts += [(item.point_cache, "filepath") for item in thing.particle_systems if item.point_cache.use_external]
+        yield from ((part, name) for part, name in parts if getattr(part, name).startswith("//"))

@@ -173,3 +173,38 @@ def test_what_came_while_the_fit_ran_stays(run, tmp_path, name):
     assert "--out" in cure
     assert path.read_bytes() == b"mine"
     assert "Chair.blend" in run(WRITE, json.dumps(["Chair.blend", "report.json", "0/kd.png", "1/kd.png"]))
+
+
+BAKES = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bpy
+from result_files import ResultFolder
+out = Path(sys.argv[2])
+artist = out.parent / "artist"
+for folder in ("blendcache_scene/Thing", "bakes"):
+    (artist / folder).mkdir(parents=True)
+(artist / "blendcache_scene" / "Thing" / "bake").write_bytes(b"bake")
+bpy.ops.wm.read_factory_settings(use_empty=True)
+thing = bpy.data.objects.new("Thing", bpy.data.meshes.new("Thing"))
+bpy.context.scene.collection.objects.link(thing)
+beside, elsewhere = (thing.modifiers.new(name, "NODES") for name in ("Beside", "Elsewhere"))
+bpy.ops.wm.save_as_mainfile(filepath=str(artist / "scene.blend"))
+beside.bake_directory, elsewhere.bake_directory = "//blendcache_scene/Thing", "//bakes"
+ResultFolder(out, out / "Chair.blend", []).save(None)
+bpy.ops.wm.open_mainfile(filepath=str(out / "Chair.blend"))
+seen = {item.name: os.path.normpath(bpy.path.abspath(item.bake_directory)) for item in bpy.data.objects["Thing"].modifiers}
+seen["copied"] = (out / "blendcache_Chair" / "Thing" / "bake").read_bytes().decode()
+Path(sys.argv[3]).write_text(json.dumps(seen))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_caches_that_the_file_names_are_found_from_the_result(run, tmp_path):
+    assert run(BAKES) == {
+        "Beside": str(tmp_path / "out" / "blendcache_Chair" / "Thing"),
+        "Elsewhere": str(tmp_path / "artist" / "bakes"),
+        "copied": "bake",
+    }
