@@ -69,8 +69,9 @@ def maker_of_materials(
 
 
 def named_materials(modifier: bpy.types.Modifier) -> set[bpy.types.Material]:
-    """The materials that a Geometry Nodes modifier names, in its inputs and in its nodes."""
-    values = [*input_values(modifier), *socket_values(modifier.node_group, set())]
+    """The materials that a Geometry Nodes modifier names, in its inputs, in its nodes and in what is baked."""
+    baked = [item.id for bake in modifier.bakes for item in bake.data_blocks]
+    values = [*input_values(modifier), *socket_values(modifier.node_group, set()), *baked]
     return {value for value in values if isinstance(value, bpy.types.Material)}
 
 

@@ -184,3 +184,24 @@ def test_convert_keeps_the_active_uv_map(addon) -> None:
     fix(addon, "in place of its slots")
     assert cube.data.uv_layers.active.name == "Second"
     assert other in [slot.material for slot in cube.material_slots]
+
+
+def test_a_bake_keeps_the_material_that_it_was_made_with(addon, tmp_path) -> None:
+    """What is baked shows that material whatever is in the slot, so a fitted one would not be seen."""
+
+    def baked(group, geometry):
+        bake = group.nodes.new("GeometryNodeBake")
+        if not bake.bake_items:  # Blender 5.2 begins with none
+            bake.bake_items.new("GEOMETRY", "Geometry")
+        group.links.new(geometry, bake.inputs[0])
+        return bake.outputs[0]
+
+    cube = ready_cube()
+    modifier = nodes_modifier(cube, "Baked", baked)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "baked.blend"))
+    bpy.context.view_layer.update()
+    bpy.ops.object.geometry_node_bake_single(
+        session_uid=cube.session_uid, modifier_name=modifier.name, bake_id=modifier.bakes[0].bake_id
+    )
+    finding = with_text(full(addon), "itself names the material")
+    assert 'The modifier "Baked" of "Cube" itself names the material "Paint".' in finding.cause
