@@ -49,7 +49,7 @@ def render_world(stage: Stage, width: int, height: int) -> NDArray[np.float32]:
     panorama.panorama_type = "EQUIRECTANGULAR"
     camera.matrix_world = Matrix.LocRotScale(None, None, None)
     camera.rotation_euler = [np.radians(90.0), 0.0, np.radians(-90.0)]
-    with alone(stage), center_of_pixels(stage):
+    with without_objects(stage), center_of_pixels(stage):
         stage.scene.render.film_transparent = False
         try:
             cycles.seed = 0
@@ -87,15 +87,14 @@ def render_depth(stage: Stage, view: dict[str, Any], size: int) -> NDArray[np.fl
 
 
 @contextmanager
-def alone(stage: Stage) -> Iterator[None]:
-    """Without the stage's objects."""
-    for target in stage.targets:
-        target.hide_render = True
+def without_objects(stage: Stage) -> Iterator[None]:
+    """Without the stage's objects. They leave the view layer: to hide them would make their particles start again."""
+    layer = stage.view_layer.layer_collection.children[stage.shown.name]
+    layer.exclude = True
     try:
         yield
     finally:
-        for target in stage.targets:
-            target.hide_render = False
+        layer.exclude = False
 
 
 @contextmanager

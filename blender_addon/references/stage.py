@@ -23,16 +23,19 @@ from .one_light import with_one_light
 Name = tuple[str, str | None]
 """The name of a datablock, and the path of the library that it is linked from, None in the file itself."""
 
+LISTED = 20  # names in a message
 MESH_ONLY = "PBRfit Mesh Only"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What is rendered. window, area: with a 3D view whose local camera is `camera`; the scene keeps its own camera."""
+    """What is rendered. targets: the objects to fit, in the collection `shown`, the only one of the view layer; window,
+    area: with a 3D view whose local camera is `camera`; the scene keeps its own camera."""
 
     scene: bpy.types.Scene
     view_layer: bpy.types.ViewLayer
     targets: list[bpy.types.Object]
+    shown: bpy.types.Collection
     camera: bpy.types.Object
     window: bpy.types.Window
     area: bpy.types.Area
@@ -43,7 +46,8 @@ def find(collection: bpy.types.bpy_prop_collection, name: Name, where: str) -> A
     for item in collection:
         if item.name == name[0] and (item.library.filepath if item.library is not None else None) == name[1]:
             return item
-    present = ", ".join(sorted(item.name for item in collection)) or "nothing"
+    names = sorted(item.name for item in collection)
+    present = ", ".join([*names[:LISTED], *(["..."] if len(names) > LISTED else [])]) or "nothing"
     raise PbrFitError(f'There is no "{name[0]}" in {where}.', f"It has: {present}.")
 
 
@@ -67,14 +71,15 @@ def set_up(
     set_plain_output(scene, view_layer)
     set_plain_cycles(scene, samples, threads)
     camera = bpy.data.objects.new("PBRfit camera", bpy.data.cameras.new("PBRfit camera"))
-    show_alone(scene, view_layer, [*targets, camera])
+    shown = show_alone(scene, view_layer, targets)
+    scene.collection.objects.link(camera)
     for target in targets:
         show(target)
         show_mesh_only(target)
         show_as_bump(target)
     use_world(scene, view_layer)
     view_layer.update()
-    return Stage(scene, view_layer, targets, camera, window, look_through(window, camera))
+    return Stage(scene, view_layer, targets, shown, camera, window, look_through(window, camera))
 
 
 def look_through(window: bpy.types.Window, camera: bpy.types.Object) -> bpy.types.Area:
@@ -101,8 +106,10 @@ def use_world(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
 # What shows --------------------------------------------------------------------------------------------------------
 
 
-def show_alone(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, shown: list[bpy.types.Object]) -> None:
-    """Leave only these objects in a view layer, whatever their collections say.
+def show_alone(
+    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, shown: list[bpy.types.Object]
+) -> bpy.types.Collection:
+    """Leave only these objects in a view layer, whatever their collections say; returns their new collection.
 
     The others leave it with their collections and are not hidden: drivers may read whether an object is hidden, and
     modifiers and nodes may need it. What is needed is evaluated all the same.
@@ -115,6 +122,7 @@ def show_alone(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, shown: l
     scene.collection.children.link(collection)
     for item in shown:
         collection.objects.link(item)
+    return collection
 
 
 def layer_collections(parent: bpy.types.LayerCollection) -> Iterator[bpy.types.LayerCollection]:
