@@ -26,7 +26,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -35,7 +34,7 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -43,11 +42,13 @@ if TYPE_CHECKING:
     from .artist_file import DriveError, find_target, foggy_world, open_file, select_alone
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import ResultFolder
+    from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
     from artist_file import DriveError, find_target, foggy_world, open_file, select_alone
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import ResultFolder
+    from script import own_stdout, run
 
 Json = dict[str, Any]
 
@@ -219,14 +220,6 @@ def _settings(scene: bpy.types.Scene) -> Json:
     return {name: getattr(scene.pbrfit, name) for name in names if name != "name"}
 
 
-def _own_stdout() -> TextIO:
-    """Keep stdout for our lines and send what Blender prints to stderr; its buffered lines would cut into ours."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    sys.stdout.flush()
-    os.dup2(2, 1)
-    return ours
-
-
 def _cancel_at_end_of_input(cancelled: threading.Event) -> None:
     def wait() -> None:
         while os.read(0, 4096):
@@ -241,7 +234,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: drive.py request.json", file=sys.stderr)
         return 2
-    stdout = _own_stdout()
+    stdout = own_stdout()
     cancelled = threading.Event()
     _cancel_at_end_of_input(cancelled)
 
@@ -269,8 +262,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
-    sys.stderr.flush()
-    # Some versions of Blender hang or crash when Python shuts down; the work is done by now.
-    shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
-    os._exit(status)
+    run(main)

@@ -29,17 +29,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
 from mathutils import Color, Matrix
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .script import own_stdout, run
+else:  # this file runs as a script, without its package
+    sys.path.insert(0, str(Path(__file__).parent))
+    from script import own_stdout, run
 
 Plan = dict[str, Any]
 
@@ -337,20 +342,12 @@ def _hdri_world(path: str) -> bpy.types.World:
     return world
 
 
-def _own_stdout() -> TextIO:
-    """Keep stdout for our lines and send Blender's output to stderr, since its buffered lines would break ours."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    sys.stdout.flush()
-    os.dup2(2, 1)
-    return ours
-
-
 def main(arguments: list[str]) -> int:
     """Render the plan named by the only argument; 0: done, 1: error line printed, 2: usage, 3: nobody listens."""
     if len(arguments) != 1:
         print("usage: judge.py plan.json", file=sys.stderr)
         return 2
-    stdout = _own_stdout()
+    stdout = own_stdout()
 
     def say(line: dict[str, Any]) -> None:
         print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
@@ -372,8 +369,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
-    sys.stderr.flush()
-    # The work is done, and some versions of Blender hang or crash when Python ends.
-    shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
-    os._exit(status)
+    run(main)
