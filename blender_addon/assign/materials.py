@@ -13,6 +13,7 @@ import bpy
 
 from ..common.color_spaces import Meaning
 from ..common.errors import PbrFitError
+from ..common.material_recipe import MAP_LABELS, MaterialRecipe, fit_recipe
 from ..common.names import DEFAULT_SCHEME, RECORD, material_name
 from ..common.node_layout import build_material_nodes, build_world_nodes
 from ..export.plan import GroupPlan, MapSet, SlotUse, objects_of
@@ -21,12 +22,9 @@ from .color_files import colored
 from .images import FILES, PACKED, ImageMaker, Key, WantedImage, file_folder
 from .memory import put_fitted, put_world, remembered, remove_unused
 
-# What nodes call a map, and what its values mean; None: numbers.
-MAPS: dict[str, tuple[str, Meaning | None]] = {
-    "kd": ("Base Color", Meaning.SRGB),
-    "orm": ("ORM", None),
-    "normal": ("Normal", None),
-}
+# What the values of maps mean that hold no numbers.
+COLOR_MAPS = dict.fromkeys(("kd", "emission", "coat_tint", "sheen_tint", "specular_tint"), Meaning.SRGB)
+SUFFIXES = (".png", ".exr")
 ENVIRONMENT = "environment.exr"
 
 
@@ -80,11 +78,16 @@ class NewMaterial:
 
 
 def assignment_steps(
-    plan: GroupPlan, files: dict[str, bytes], record: dict[str, Any], options: AssignOptions
+    plan: GroupPlan,
+    files: dict[str, bytes],
+    record: dict[str, Any],
+    options: AssignOptions,
+    recipes: tuple[MaterialRecipe, ...] | None = None,
 ) -> Generator[bool, None, Assignment]:
     """Create a material for each set of a plan from the result files, and put it into the slots of the set.
 
-    files: from the result of the fit; record: JSON values to keep with the materials. Yields False after each slice of
+    files: from the result of the fit or bake; record: JSON values to keep with the materials; recipes: one for each set
+    of the plan, or None for a fit's: kd, orm, normal. Yields False after each slice of
     preparation, and True once before the last slice, the only one that changes what the file shows. If it is closed
     before that, it removes what it made, even if undo or loading a file has removed a part already.
     Raises PbrFitError if the objects or slots are gone, or files cannot be written.
@@ -96,7 +99,10 @@ def assignment_steps(
     folder = file_folder(options.image_storage)
     if options.image_storage == FILES and folder is None:
         notes.append("The .blend is not saved yet, so the maps were packed.")
-    maker = ImageMaker(wanted_images(materials, len(plan.sets), files, plan, options), folder, fit)
+    if recipes is None:
+        keys = {name.rpartition("/")[2].partition(".")[0] for name in files}
+        recipes = (fit_recipe(keys, options.alpha),) * len(plan.sets)
+    maker = ImageMaker(wanted_images(materials, recipes, files, plan, options), folder, fit)
     try:
         for _ in maker.steps():
             yield False
@@ -104,7 +110,7 @@ def assignment_steps(
         for _ in maker.steps():  # what undo has removed since
             pass
         check_targets(plan)
-        return put_in_place(plan, materials, maker, {**record, "fit": fit}, options, tuple(notes))
+        return put_in_place(plan, materials, recipes, maker, {**record, "fit": fit}, options, tuple(notes))
     except BaseException:
         maker.discard()
         raise
@@ -136,23 +142,31 @@ def seen_and_unseen(materials: list[NewMaterial], record: dict[str, Any]) -> tup
 
 
 def wanted_images(
-    materials: list[NewMaterial], set_count: int, files: dict[str, bytes], plan: GroupPlan, options: AssignOptions
+    materials: list[NewMaterial],
+    recipes: tuple[MaterialRecipe, ...],
+    files: dict[str, bytes],
+    plan: GroupPlan,
+    options: AssignOptions,
 ) -> dict[Key, WantedImage]:
-    """The images to make, by number of the material and map: kd, orm, normal; the light is (-1, "environment")."""
+    """The images to make, by number of the material and map; the light is (-1, "environment")."""
     wanted: dict[Key, WantedImage] = {}
     for number, material in enumerate(materials):
-        for key, (label, meaning) in MAPS.items():
-            names = {
-                tile: f"{index}/{key}.png" if set_count > 1 else f"{key}.png" for tile, index in material.sets.items()
-            }
-            if all(name in files for name in names.values()):
-                space, suffix, tiles = colored({tile: files[name] for tile, name in names.items()}, ".png", meaning)
-                wanted[number, key] = WantedImage(f"{material.name} {label}", suffix, space, tiles)
+        for key in recipe_of(material, recipes).keys:
+            prefixes = {tile: f"{index}/" if len(plan.sets) > 1 else "" for tile, index in material.sets.items()}
+            suffix = next(suffix for suffix in SUFFIXES if all(f"{p}{key}{suffix}" in files for p in prefixes.values()))
+            found = {tile: files[f"{prefix}{key}{suffix}"] for tile, prefix in prefixes.items()}
+            space, suffix, tiles = colored(found, suffix, COLOR_MAPS.get(key))
+            wanted[number, key] = WantedImage(f"{material.name} {MAP_LABELS[key]}", suffix, space, tiles)
     if options.world_scene_uid is not None and ENVIRONMENT in files:
         name = f"{plan.objects[0].name} PBRfit Environment"
         space, suffix, light = colored({0: files[ENVIRONMENT]}, ".exr", Meaning.LINEAR_REC709)
         wanted[-1, "environment"] = WantedImage(name, suffix, space, light)
     return wanted
+
+
+def recipe_of(material: NewMaterial, recipes: tuple[MaterialRecipe, ...]) -> MaterialRecipe:
+    """The recipe of a material: all its sets have the same."""
+    return recipes[next(iter(material.sets.values()))]
 
 
 def check_targets(plan: GroupPlan) -> list[str]:
@@ -174,6 +188,7 @@ def check_targets(plan: GroupPlan) -> list[str]:
 def put_in_place(
     plan: GroupPlan,
     materials: list[NewMaterial],
+    recipes: tuple[MaterialRecipe, ...],
     maker: ImageMaker,
     record: dict[str, Any],
     options: AssignOptions,
@@ -186,7 +201,8 @@ def put_in_place(
     originals: dict[int, str] = {}
     superseded: list[bpy.types.Material] = []
     for number, new in enumerate(materials):
-        images = {key: image for key in MAPS if (image := maker.image((number, key))) is not None}
+        recipe = recipe_of(new, recipes)
+        images = {key: image for key in recipe.keys if (image := maker.image((number, key))) is not None}
         by_uv_map: dict[str, bpy.types.Material] = {}
         for use in new.map_set.slots:
             scene_object = objects[use.object_uid]
@@ -194,7 +210,7 @@ def put_in_place(
                 continue
             uv_map = new.map_set.uv_maps[use.object_uid]
             if uv_map not in by_uv_map:
-                by_uv_map[uv_map] = new_material(new, images, uv_map, record, options.alpha)
+                by_uv_map[uv_map] = new_material(new, recipe, images, uv_map, record)
                 names.append(by_uv_map[uv_map].name)
             if use.object_uid == plan.objects[0].uid:
                 original = scene_object.material_slots[use.slot_index].material
@@ -206,11 +222,15 @@ def put_in_place(
 
 
 def new_material(
-    new: NewMaterial, images: dict[str, bpy.types.Image], uv_map: str, record: dict[str, Any], alpha: bool
+    new: NewMaterial,
+    recipe: MaterialRecipe,
+    images: dict[str, bpy.types.Image],
+    uv_map: str,
+    record: dict[str, Any],
 ) -> bpy.types.Material:
     """A new fitted material with its record."""
     material = bpy.data.materials.new(new.name)
-    build_material_nodes(material, images, uv_map, alpha)
+    build_material_nodes(material, recipe, images, uv_map)
     material[RECORD] = json.dumps({**record, "set": new.map_set.name, "uv_map": uv_map})
     return material
 

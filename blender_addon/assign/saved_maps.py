@@ -10,11 +10,10 @@ from pathlib import Path
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.material_recipe import MAP_LABELS
 from ..common.names import RECORD, file_stem, free_path
 from ..common.node_trees import images_of
 from ..export.plan import GroupPlan
-
-LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
 
 
 def write_new(folder: Path, name: str, suffix: str, data: bytes) -> Path:
@@ -74,7 +73,7 @@ def save_results(plan: GroupPlan, files: dict[str, bytes], folder: Path) -> list
         *number, file_name = name.split("/")
         stem, suffix = Path(file_name).stem, Path(file_name).suffix
         map_set = plan.sets[int(number[0]) if number else 0]
-        owner = map_set.name if stem in LABELS else plan.objects[0].name
-        tile = f".{map_set.tile}" if map_set.tile and stem in LABELS else ""
-        written.append(write_new(folder, f"{owner} {LABELS.get(stem, stem.capitalize())}{tile}", suffix, data))
+        owner = map_set.name if stem in MAP_LABELS else plan.objects[0].name
+        tile = f".{map_set.tile}" if map_set.tile and stem in MAP_LABELS else ""
+        written.append(write_new(folder, f"{owner} {MAP_LABELS.get(stem, stem.capitalize())}{tile}", suffix, data))
     return written

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import bpy
 
+from .material_recipe import ALPHA, COLOR, MAP_LABELS, NORMAL, Constant, MaterialRecipe
+
 MAP_X, SPLIT_X, SHADER_X, OUTPUT_X = -700.0, -360.0, 0.0, 320.0
 ROW_HEIGHT = 310.0
+NODE_LABELS = {**MAP_LABELS, "orm": "Openness, Roughness, Metallic", "normal": "Normal Map Image"}
 
 
 def fresh_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
@@ -26,9 +29,9 @@ def add_node(tree: bpy.types.NodeTree, kind: str, label: str, x: float, y: float
 
 
 def build_material_nodes(
-    material: bpy.types.Material, images: dict[str, bpy.types.Image], uv_map: str, alpha: bool
+    material: bpy.types.Material, recipe: MaterialRecipe, images: dict[str, bpy.types.Image], uv_map: str
 ) -> None:
-    """Build a Principled BSDF with the given maps (of kd, orm, normal), read through the UV map `uv_map`.
+    """Build a Principled BSDF that gets what the recipe says from the maps in `images`, read through the UV map `uv_map`.
 
     ORM is glTF's: its red is openness (ambient occlusion). No input of Principled BSDF takes it, so it stays in the
     tree with a label and without a link.
@@ -36,40 +39,69 @@ def build_material_nodes(
     tree = fresh_tree(material)
     output = add_node(tree, "ShaderNodeOutputMaterial", "Material Output", OUTPUT_X, 0.0)
     shader = add_node(tree, "ShaderNodeBsdfPrincipled", "Fitted Material", SHADER_X, 0.0)
-    shader.distribution = "MULTI_GGX"
-    shader.inputs["IOR"].default_value = 1.5
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
+    for name, value in recipe.properties.items():
+        setattr(shader, name, value)
+    inputs = {socket.identifier: socket for socket in shader.inputs}
+    for name, value in recipe.constants.items():
+        set_value(inputs[name], value)
+    if recipe.uv_tangent:
+        tangent = add_node(tree, "ShaderNodeTangent", "Tangent", SPLIT_X, ROW_HEIGHT)
+        tangent.direction_type, tangent.uv_map = "UV_MAP", uv_map
+        tree.links.new(tangent.outputs["Tangent"], inputs["Tangent"])
+    if not recipe.inputs:
+        return
     coordinates = add_node(tree, "ShaderNodeUVMap", f"UV Map: {uv_map}", MAP_X - 260.0, -ROW_HEIGHT)
     coordinates.uv_map = uv_map
-
     frame = tree.nodes.new("NodeFrame")
     frame.name = frame.label = "Maps by PBRfit"
-    texture_nodes: dict[str, bpy.types.Node] = {}
-    labels = {"kd": "Base Color", "orm": "Openness, Roughness, Metallic", "normal": "Normal Map Image"}
-    for row, (key, label) in enumerate(labels.items()):
-        if key in images:
-            node = add_node(tree, "ShaderNodeTexImage", label, MAP_X, -row * ROW_HEIGHT)
-            node.image = images[key]
-            node.width = 280.0
-            node.parent = frame
-            tree.links.new(coordinates.outputs["UV"], node.inputs["Vector"])
-            texture_nodes[key] = node
+    textures: dict[str, bpy.types.Node] = {}
+    for row, key in enumerate(recipe.keys):
+        node = add_node(tree, "ShaderNodeTexImage", NODE_LABELS[key], MAP_X, -row * ROW_HEIGHT)
+        node.image = images[key]
+        node.width = 280.0
+        node.parent = frame
+        tree.links.new(coordinates.outputs["UV"], node.inputs["Vector"])
+        textures[key] = node
+    between: dict[str, bpy.types.Node] = {}
+    for name, item in recipe.inputs.items():
+        texture, y = textures[item.key], -recipe.keys.index(item.key) * ROW_HEIGHT
+        if item.part in (COLOR, ALPHA):
+            source = texture.outputs["Color" if item.part == COLOR else "Alpha"]
+        else:
+            if item.key not in between:
+                kind = normal_map if item.part == NORMAL else split_channels
+                between[item.key] = kind(tree, item.key, texture, uv_map, y)
+            source = between[item.key].outputs["Normal" if item.part == NORMAL else item.part.capitalize()]
+        tree.links.new(source, inputs[name])
 
-    tree.links.new(texture_nodes["kd"].outputs["Color"], shader.inputs["Base Color"])
-    if alpha:
-        tree.links.new(texture_nodes["kd"].outputs["Alpha"], shader.inputs["Alpha"])
-    if "orm" in texture_nodes:
-        split = add_node(tree, "ShaderNodeSeparateColor", "Red: Openness (AO)", SPLIT_X, -ROW_HEIGHT)
-        split.mode = "RGB"
-        tree.links.new(texture_nodes["orm"].outputs["Color"], split.inputs["Color"])
-        tree.links.new(split.outputs["Green"], shader.inputs["Roughness"])
-        tree.links.new(split.outputs["Blue"], shader.inputs["Metallic"])
-    if "normal" in texture_nodes:
-        normal = add_node(tree, "ShaderNodeNormalMap", "Normal Map", SPLIT_X, -2.0 * ROW_HEIGHT)
-        normal.space = "TANGENT"
-        normal.uv_map = uv_map
-        tree.links.new(texture_nodes["normal"].outputs["Color"], normal.inputs["Color"])
-        tree.links.new(normal.outputs["Normal"], shader.inputs["Normal"])
+
+def set_value(socket: bpy.types.NodeSocket, value: Constant) -> None:
+    """Give an input its own value; a color keeps its alpha."""
+    if isinstance(value, tuple):
+        socket.default_value[: len(value)] = value
+    else:
+        socket.default_value = value
+
+
+def split_channels(
+    tree: bpy.types.NodeTree, key: str, texture: bpy.types.Node, _uv_map: str, y: float
+) -> bpy.types.Node:
+    """A node that splits a map into its channels."""
+    label = "Red: Openness (AO)" if key == "orm" else f"{MAP_LABELS[key]} Channels"
+    node = add_node(tree, "ShaderNodeSeparateColor", label, SPLIT_X, y)
+    node.mode = "RGB"
+    tree.links.new(texture.outputs["Color"], node.inputs["Color"])
+    return node
+
+
+def normal_map(tree: bpy.types.NodeTree, key: str, texture: bpy.types.Node, uv_map: str, y: float) -> bpy.types.Node:
+    """A node that turns a map of normals in tangent space into normals."""
+    node = add_node(tree, "ShaderNodeNormalMap", "Normal Map" if key == "normal" else MAP_LABELS[key], SPLIT_X, y)
+    node.space = "TANGENT"
+    node.uv_map = uv_map
+    tree.links.new(texture.outputs["Color"], node.inputs["Color"])
+    return node
 
 
 def build_world_nodes(world: bpy.types.World, image: bpy.types.Image, label: str) -> None:

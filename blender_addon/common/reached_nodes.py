@@ -8,7 +8,7 @@ cannot matter, because a constant factor takes nothing of it, is not followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import bpy
@@ -38,6 +38,8 @@ WITHOUT_WEIGHT = {
     "Coat Weight": {"Coat Roughness", "Coat IOR", "Coat Tint", "Coat Normal"},
     "Sheen Weight": {"Sheen Roughness", "Sheen Tint"},
     "Subsurface Weight": {"Subsurface Radius", "Subsurface Scale", "Subsurface IOR", "Subsurface Anisotropy"},
+    "Anisotropic": {"Anisotropic Rotation", "Tangent"},
+    "Thin Film Thickness": {"Thin Film IOR"},
 }
 
 
@@ -49,6 +51,33 @@ class Reached:
     node: bpy.types.Node
     outputs: frozenset[str]
     groups: Groups = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an input of a node gets its value from: an output socket of a node, or an input that has its own value.
+
+    key: tells this socket from every other one of the material, also of the same group at another place.
+    """
+
+    node: bpy.types.Node
+    socket: bpy.types.NodeSocket
+    groups: Groups
+
+    @property
+    def computed(self) -> bool:
+        """Whether a node computes the value."""
+        return bool(self.socket.is_output)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for the same socket only."""
+        return *_key(self.groups, self.node), self.socket.is_output, self.socket.identifier
+
+    @property
+    def reached(self) -> Reached:
+        """The node, reached by this socket."""
+        return Reached(self.node, frozenset({self.socket.identifier}), self.groups)
 
 
 def reached_nodes(tree: bpy.types.NodeTree | None, kind: str, follow: Follow | None = None) -> list[Reached]:
@@ -68,6 +97,14 @@ def reached_through(item: Reached, identifier: str, follow: Follow | None = None
     return _Walk(follow or (lambda _node, _socket: True)).through(item, identifier)
 
 
+def source_of(item: Reached, identifier: str) -> Source | None:
+    """What an input of a reached node gets its value from, through reroutes, muted nodes and groups, in and out.
+
+    None where that is a shader that is not there, or an input without a value of its own.
+    """
+    return _Walk(lambda _node, _socket: True).source(item.groups, item.node, identifier)
+
+
 def constant_of(item: Reached, identifier: str) -> float | None:
     """The number that an input of a reached node has, if nothing computes it."""
     return _Walk(lambda _node, _socket: True).constant(item.groups, item.node, identifier)
@@ -76,6 +113,11 @@ def constant_of(item: Reached, identifier: str) -> float | None:
 def input_of(node: bpy.types.Node, identifier: str) -> bpy.types.NodeSocket | None:
     """The input socket of a node by its identifier, which is the same in every language and version."""
     return next((socket for socket in node.inputs if socket.identifier == identifier), None)
+
+
+def known_input(node: bpy.types.Node, identifier: str) -> bpy.types.NodeSocket:
+    """The input socket of a node that certainly has it."""
+    return next(socket for socket in node.inputs if socket.identifier == identifier)
 
 
 def label_of(node: bpy.types.Node) -> str:
@@ -204,6 +246,28 @@ class _Walk:
             follows = outer is not None and self._follow(groups[-1], outer)
             return [(groups[:-1], groups[-1], output.identifier)] if follows else []
         return None
+
+    def source(self, groups: Groups, node: bpy.types.Node, identifier: str) -> Source | None:
+        """What an input gets its value from; see `source_of`."""
+        while True:
+            link = self._linked(node).get(identifier)
+            if link is None:
+                socket = input_of(node, identifier)
+                has_value = node.bl_idname != "NodeReroute" and hasattr(socket, "default_value")
+                return Source(node, socket, groups) if socket is not None and has_value else None
+            _, node, output = link
+            onward = self._through(groups, node, output)
+            if onward is not None:
+                if not onward:
+                    return None
+                groups, node, identifier = onward[0]
+            elif getattr(node, "node_tree", None) is not None:
+                inner = group_output(node.node_tree)
+                if inner is None:
+                    return None
+                groups, node, identifier = (*groups, node), inner, output.identifier
+            else:
+                return Source(node, output, groups)
 
     def constant(self, groups: Groups, node: bpy.types.Node, identifier: str) -> float | None:
         """The number that an input has, if nothing computes it."""

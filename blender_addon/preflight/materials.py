@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import bpy
 import numpy as np
 
+from ..closures.shaders import MIX_SHADER, is_invisible, mixes_colors, see_through, surface_shaders, volume_shaders
+from ..closures.view_dependence import ANGLE_NODES, CHANGING, angle_words, view_words
 from ..common.node_trees import tree_of
 from ..common.reached_nodes import (
     MATERIAL_OUTPUT,
@@ -21,22 +23,11 @@ from ..common.reached_nodes import (
 from .finding import ERROR, WARNING, Finding
 from .libraries import library_findings
 from .modifiers import keep_slots
-from .shaders import MIX_SHADER, is_invisible, mixes_colors, see_through, surface_shaders, volume_shaders
 
-# Outputs that change with the camera; no names: all of them.
-VIEW_OUTPUTS: dict[str, set[str]] = {
-    "ShaderNodeNewGeometry": {"Backfacing", "Incoming"},
-    "ShaderNodeTexCoord": {"Window", "Camera", "Reflection"},
-    "ShaderNodeCameraData": set(),
-    "ShaderNodeLightPath": set(),
-}
-# These are usual as the factor between a color and a reflection, which they weigh as real surfaces do.
-ANGLE_NODES = {"ShaderNodeFresnel", "ShaderNodeLayerWeight"}
-TURNS_VECTORS = "ShaderNodeVectorTransform"
 BLACK_IN_CYCLES = "ShaderNodeShaderToRGB"
 OCCLUSION = "ShaderNodeAmbientOcclusion"
 # Kinds of nodes that a look at the reached nodes is for.
-LOOKED_AT = {*VIEW_OUTPUTS, *ANGLE_NODES, TURNS_VECTORS, BLACK_IN_CYCLES, OCCLUSION}
+LOOKED_AT = {*CHANGING, BLACK_IN_CYCLES, OCCLUSION}
 
 
 def slots_of_faces(scene_object: bpy.types.Object) -> set[int]:
@@ -84,7 +75,7 @@ def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree, has_ne
         yield Finding(ERROR, cause, "Give the object a material that Cycles can render too.")
     seen_from = [words for item in reached if (words := view_words(item))]
     if any(item.node.bl_idname in ANGLE_NODES for item in reached):
-        seen_from += [words_of(item) for item in reached_nodes(tree, MATERIAL_OUTPUT, without_reflections(reached))]
+        seen_from += [angle_words(item) for item in reached_nodes(tree, MATERIAL_OUTPUT, without_reflections(reached))]
     seen_from = [words for words in dict.fromkeys(seen_from) if words]
     if seen_from:
         cause = f'The material "{name}" changes with the view: {", ".join(seen_from)}.'
@@ -136,27 +127,6 @@ def surface_findings(name: str, tree: bpy.types.NodeTree) -> Iterator[Finding]:
         cause += "no shader reaches the Surface of its output node."
     cure = "Link a shader with a color to that Surface, or give the faces another material."
     yield Finding(ERROR, cause, cure)
-
-
-def view_words(item: Reached) -> str:
-    """The node and those of its reached outputs that change with the view, or empty."""
-    node = item.node
-    if node.bl_idname == TURNS_VECTORS:
-        has_camera = (node.convert_from == "CAMERA") != (node.convert_to == "CAMERA")
-        return f'the node "{label_of(node)}" (Camera)' if has_camera else ""
-    names = VIEW_OUTPUTS.get(node.bl_idname)
-    if names is None:
-        return ""
-    shown = [socket.name for socket in node.outputs if socket.identifier in item.outputs]
-    if node.bl_idname == "ShaderNodeLightPath" and shown == ["Is Shadow Ray"]:
-        return ""
-    changing = [name for name in shown if not names or name in names]
-    return f'the node "{label_of(node)}" ({", ".join(changing)})' if changing else ""
-
-
-def words_of(item: Reached) -> str:
-    """The node, if it is one that depends on the angle of view."""
-    return f'the node "{label_of(item.node)}"' if item.node.bl_idname in ANGLE_NODES else ""
 
 
 def without_reflections(reached: list[Reached]) -> Follow:

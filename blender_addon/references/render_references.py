@@ -34,19 +34,13 @@ saved, except that a copy with ``cache_folders`` gets their paths.
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import shutil
 import sys
 import types
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
-
-import bpy
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..common import errors
+    from ..common import plan_script
     from . import plan_work
 else:
     # This file runs as a script, and the add-on's own __init__ would register it. So its folder becomes another package.
@@ -54,48 +48,8 @@ else:
     above = Path(__file__).resolve().parents
     modules.__path__ = [str(next(folder for folder in above if (folder / "blender_manifest.toml").is_file()))]
     sys.modules[modules.__name__] = modules
-    errors = importlib.import_module("pbrfit_modules.common.errors")
+    plan_script = importlib.import_module("pbrfit_modules.common.plan_script")
     plan_work = importlib.import_module("pbrfit_modules.references.plan_work")
 
-
-def own_stdout() -> TextIO:
-    """Keep stdout for our lines and send Blender's output to stderr, since its buffered lines would break ours."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    sys.stdout.flush()
-    os.dup2(2, 1)
-    return ours
-
-
-def main(arguments: list[str]) -> int:
-    """Carry out the plan named by the only argument; 0: done, 1: error line printed, 2: usage, 3: nobody listens."""
-    if len(arguments) != 1:
-        print("usage: render_references.py plan.json", file=sys.stderr)
-        return 2
-    stdout = own_stdout()
-
-    def say(line: dict[str, Any], number: int = 0) -> None:
-        mark = {"plan": number} if number else {}
-        print("PBRFIT " + json.dumps({**line, **mark}), file=stdout, flush=True)
-
-    try:
-        plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        for number, part in enumerate([plan, *plan.get("plans", [])]):
-            plan_work.render_plan(part, partial(say, number=number))
-        say({"done": True})
-        return 0
-    except BrokenPipeError:
-        return 3
-    except errors.PbrFitError as error:
-        say({"error": {"cause": error.cause, "cure": error.cure}})
-    except Exception as error:
-        cause = f"Rendering the references failed: {type(error).__name__}: {error}"
-        say({"error": {"cause": cause, "cure": "Look at the log of the windowless Blender for what happened before."}})
-    return 1
-
-
 if __name__ == "__main__":
-    status = main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
-    sys.stderr.flush()
-    # The work is done, and some versions of Blender hang or crash when Python ends.
-    shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
-    os._exit(status)
+    plan_script.run(plan_work.render_plan, "Rendering the references")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
-from ..references.process import EnvironmentRendered, MeshExported, ReferenceRenderer, RendererDied
+from ..common.second_blender import BlenderDied
+from ..references.process import EnvironmentRendered, MeshExported, ReferenceRenderer
 from .fit_queue import GroupFit
 
 DEATHS_IN_A_ROW = 3
@@ -41,7 +42,7 @@ class ReferenceWork:
             return
         try:
             self._collect(self._renderer)
-        except RendererDied:
+        except BlenderDied:
             self.stop()
             self._deaths += 1
             if self._deaths == DEATHS_IN_A_ROW:

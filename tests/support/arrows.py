@@ -48,9 +48,11 @@ blender_addon/command_line
 blender_addon/setup           common  backend: protocol protocol/client
 blender_addon/settings        common setup  backend: protocol
 blender_addon/export          common
+blender_addon/closures        common
 blender_addon/references      common export
+blender_addon/baking          common export references closures
 blender_addon/assign          common settings export
-blender_addon/preflight       common setup settings export
+blender_addon/preflight       common setup settings export closures
 blender_addon/session         common setup settings export references assign preflight  backend: protocol protocol/client
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol

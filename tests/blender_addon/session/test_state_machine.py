@@ -140,7 +140,7 @@ def test_renderer_that_dies_again_and_again(addon, small_cube) -> None:
             renderer.kill()
             killed.add(renderer)
         time.sleep(0.01)
-    assert "The windowless Blender for the references ended with status -9." in failure(session)
+    assert "The windowless Blender ended with status -9." in failure(session)
     assert len(killed) == 3
     assert snapshot() == before
 

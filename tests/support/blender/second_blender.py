@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,8 @@ def _run(process: Any, views: Any, plans: Sequence[dict[str, Any]], folder: Path
     """The outcomes of the plans that one process carries out: all, or those up to the first that it refuses."""
     file = folder / "plans.json"
     file.write_text(json.dumps({**plans[0], "plans": list(plans[1:])}), encoding="utf-8")
-    command = process.second_blender_command(file)
+    second_blender = sys.modules[process.SecondBlender.__module__]
+    command = second_blender.second_blender_command(process.SCRIPT, file)
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     lines = [line for line in result.stdout.splitlines() if line.startswith(LINE_PREFIX)]
     outcomes: list[Outcome] = []

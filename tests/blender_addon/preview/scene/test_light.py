@@ -113,7 +113,7 @@ def test_a_procedural_world_is_rendered_in_the_background(addon, worlds) -> None
 @pytest.mark.any_blender
 def test_a_second_blender_that_fails_is_said_and_not_tried_again(addon, worlds, monkeypatch) -> None:
     gradient_world()
-    monkeypatch.setattr(addon.references.process, "second_blender_command", lambda _plan: ["/bin/false"])
+    monkeypatch.setattr(addon.common.second_blender, "second_blender_command", lambda _script, _plan: ["/bin/false"])
     with pytest.raises(addon.common.errors.PbrFitError, match="ended with status 1"):
         worlds.finish(bpy.context.scene.world)
     assert environment(worlds) is None

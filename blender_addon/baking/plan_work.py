@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carry out a plan of bake_maps.py in this Blender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..closures.reading import Reading, Unreadable, read_material
+from ..common.errors import PbrFitError
+from ..export import plan_json
+from ..export.mesh_reading import Readings
+from ..export.plan import GroupPlan, MapSet, SlotUse
+from ..references import exported_mesh, stage
+from ..references.plan_work import open_file
+from ..references.stage import Stage
+from .cycles_bake import Canvas, bake, new_image, prepare, read_tiles
+from .detail import is_fine
+from .fields import Baked, inputs_of
+from .maps import MapWriter
+from .quantities import Pass, passes_for
+from .stand_ins import placeholder, stand_in
+
+Json = dict[str, Any]
+SET_UP = 0.1  # of the progress bar
+LARGEST_BAKE = 8192  # pixels in a row; supersampling stops there
+
+
+@dataclass(frozen=True)
+class MaterialSets:
+    """The sets of maps with the same slots: one, or one for each UDIM tile. numbers: of the sets, by tile; readings: of the
+    materials in its slots."""
+
+    slots: tuple[SlotUse, ...]
+    canvas: Canvas
+    numbers: dict[int, int]
+    readings: dict[bpy.types.Material, Reading]
+
+
+def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
+    """Do what one plan asks for; call `report` with lines.
+
+    Raises PbrFitError if the file lacks what the plan names, a material cannot be read, or a file cannot be written.
+    """
+    report({"progress": 0.0, "message": "Reading the materials"})
+    open_file(plan)
+    output = Path(plan["output"])
+    output.mkdir(parents=True, exist_ok=True)
+    scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
+    names = [(name, library) for name, library in plan["objects"]]
+    set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
+    group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
+    check_materials(set_up)
+    uv_maps = {uid: name for item in group.sets for uid, name in item.uv_maps.items()}
+    rendered_uv_maps = prepare(set_up, uv_maps)
+    owners = material_sets(set_up, group)
+    target, size = plan["target"], plan["resolution"]
+    readings = [reading for owner in owners for reading in owner.readings.values()]
+    passes = passes_for(target, readings, [list(owner.readings.values()) for owner in owners])
+    baked = [Baked() for _ in owners]
+    for number, item in enumerate(passes):
+        report({"progress": SET_UP + (1.0 - SET_UP) * number / (len(passes) + 1), "message": item.message})
+        fine = any(is_fine(reading, item, size) for reading in readings)
+        factor = min(plan["supersampling"], max(1, LARGEST_BAKE // size)) if fine else 1
+        images = [new_image(owner.canvas, size * factor) for owner in owners]
+        with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
+            bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
+        for owner, image, found in zip(owners, images, baked, strict=True):
+            found.add(item, read_tiles(image, owner.canvas, factor))
+        bpy.data.batch_remove(images)
+    report({"progress": SET_UP + (1.0 - SET_UP) * len(passes) / (len(passes) + 1), "message": "Writing the maps"})
+    recipes: dict[int, Json] = {}
+    files: list[str] = []
+    for owner, found in zip(owners, baked, strict=True):
+        prefixes = {tile: f"{index}/" if len(group.sets) > 1 else "" for tile, index in owner.numbers.items()}
+        writer = MapWriter(output, prefixes)
+        mine = list(owner.readings.values())
+        recipe = writer.recipe(inputs_of(target, found, mine), found, mine)
+        recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
+        files += writer.files
+    report({"baked": {"recipes": [recipes[index] for index in range(len(group.sets))], "files": files}})
+
+
+def check_materials(set_up: Stage) -> None:
+    """Raise PbrFitError if a face shows another material in renders than its slot has: the bake would not be of that."""
+    errors: list[PbrFitError] = []
+
+    def look(depsgraph: bpy.types.Depsgraph) -> None:
+        readings = Readings(depsgraph)
+        try:
+            for target in set_up.targets:
+                exported_mesh.check_materials(target, readings)
+        except PbrFitError as error:
+            errors.append(error)
+
+    exported_mesh.in_render_depsgraph(set_up, look)
+    if errors:
+        raise errors[0]
+
+
+def material_sets(set_up: Stage, group: GroupPlan) -> list[MaterialSets]:
+    """The sets of a group by their slots. Raises PbrFitError if a material cannot be read."""
+    targets = {target.session_uid: target for target in set_up.targets}
+    by_slots: dict[tuple[SlotUse, ...], list[tuple[int, MapSet]]] = {}
+    for index, item in enumerate(group.sets):
+        by_slots.setdefault(item.slots, []).append((index, item))
+    found = []
+    for slots, items in by_slots.items():
+        materials = [targets[use.object_uid].material_slots[use.slot_index].material for use in slots]
+        readings = {material: readable(material) for material in materials if material is not None}
+        numbers = {item.tile: index for index, item in items}
+        found.append(MaterialSets(slots, Canvas(items[0][1].uv_maps, tuple(numbers)), numbers, readings))
+    return found
+
+
+def readable(material: bpy.types.Material) -> Reading:
+    """How a material becomes one Principled BSDF. Raises PbrFitError if it cannot."""
+    reading = read_material(material)
+    if isinstance(reading, Unreadable):
+        raise PbrFitError(
+            f'"{material.name}" cannot be baked: {reading.reason}.', "Fit it instead: Optimize Materials."
+        )
+    return reading
+
+
+@contextmanager
+def stand_ins_shown(
+    set_up: Stage,
+    owners: list[MaterialSets],
+    item: Pass,
+    images: list[bpy.types.Image],
+    uv_maps: dict[int, str],
+) -> Iterator[None]:
+    """With materials that show what a pass bakes, into an image for each of the owners, in place of their own.
+
+    uv_maps: those that renders use, by object number, where another one is baked.
+    """
+    unused = bpy.data.images.new("PBRfit unused", 4, 4, float_buffer=True, is_data=True)
+    blank = placeholder(unused)
+    targets = {target.session_uid: target for target in set_up.targets}
+    before = {
+        (uid, index): (slot, slot.link, slot.material)
+        for uid, target in targets.items()
+        for index, slot in enumerate(target.material_slots)
+    }
+    made: dict[tuple[bpy.types.Material, int, str, str | None], bpy.types.Material] = {}
+    try:
+        for slot, _, _ in before.values():
+            slot.link = "OBJECT"
+            slot.material = blank
+        for number, (owner, image) in enumerate(zip(owners, images, strict=True)):
+            for use in owner.slots:
+                slot, _, material = before[use.object_uid, use.slot_index]
+                if material is not None:
+                    names = owner.canvas.uv_maps[use.object_uid], uv_maps.get(use.object_uid)
+                    key = material, number, *names
+                    if key not in made:
+                        made[key] = stand_in(material, owner.readings[material], item, image, *names)
+                    slot.material = made[key]
+        yield
+    finally:
+        for slot, link, material in before.values():
+            slot.material = material if link == "OBJECT" else None
+            slot.link = link
+        bpy.data.batch_remove([blank, unused, *made.values()])
