@@ -29,6 +29,8 @@ def one_closure(scattered: Array, reflected: Array, metallic: Array) -> tuple[Ar
     low, high = (d + f - root) / (2.0 * DIELECTRIC), (d + f + root) / (2.0 * DIELECTRIC)
     nearest = np.where(np.abs(low - likely) <= np.abs(high - likely), low, high)
     x = np.clip(np.where(inside >= 0.0, nearest, likely), 0.0, 1.0)
+    # Less reflection than any Principled BSDF has without metallic: what scatters light is no metal.
+    x = np.where((f < DIELECTRIC) & (d >= f), 1.0, x)
     base = scattered + np.maximum(reflected - DIELECTRIC * x[..., None], 0.0)
     return np.clip(base, 0.0, 1.0).astype(np.float32), (1.0 - x).astype(np.float32)
 

@@ -1,0 +1,74 @@
+"""The second Blender of a bake in tests: the maps that it makes of the selected objects of the open file."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import imageio.v3 as iio
+import numpy as np
+
+TIMEOUT_S = 240.0
+
+
+def plan_of(addon, directory: Path, target: str = "PRINCIPLED", resolution: int = 64, **changes: Any) -> dict[str, Any]:
+    """A plan for the selected objects of the open file, whose copy is saved."""
+    copy = addon.references.copied_file.save_copy(directory / "copy")
+    shared = {
+        "blend": str(copy.path),
+        "cache_folders": copy.folders,
+        "scene": bpy.context.scene.name,
+        "view_layer": bpy.context.view_layer.name,
+        "target": target,
+        "resolution": resolution,
+        "supersampling": 2,
+        "threads": 0,
+        **changes,
+    }
+    plans = []
+    for number, group in enumerate(addon.export.plan.plan_groups(bpy.context)):
+        objects = addon.export.plan.objects_of(group).values()
+        plans.append(
+            {
+                **shared,
+                "objects": [[item.name, None] for item in objects],
+                "group": addon.export.plan_json.to_json(group),
+                "output": str(directory / f"group_{number}"),
+            }
+        )
+    return {**plans[0], "plans": plans[1:]}
+
+
+def bake(addon, directory: Path, **changes: Any) -> list[Any]:
+    """The baked maps of all groups (`BakedMaps`). Raises PbrFitError as the process does."""
+    baker = addon.baking.process.MapBaker(plan_of(addon, directory, **changes), directory)
+    count = len(addon.export.plan.plan_groups(bpy.context))
+    found: dict[int, Any] = {}
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while len(found) < count:
+            assert time.monotonic() < deadline, "the bake takes too long"
+            for event in baker.poll():
+                if hasattr(event, "maps"):
+                    found[event.group] = event.maps
+            time.sleep(0.02)
+    finally:
+        baker.stop()
+    return [found[number] for number in range(count)]
+
+
+def pixels(maps, name: str) -> np.ndarray:
+    """A map as it is stored, float64 [H, W, C] (8 bits: 0..1), row 0 at the top."""
+    if name.endswith(".png"):
+        return iio.imread(maps.files[name], extension=".png") / 255.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "map.exr")
+        path.write_bytes(maps.files[name])
+        image = bpy.data.images.load(str(path))
+        image.colorspace_settings.name = "Non-Color"
+        values = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], -1)[::-1, :, :3]
+        bpy.data.images.remove(image)
+    return values
