@@ -143,6 +143,9 @@ def set_meaning(image: bpy.types.Image, wanted: WantedImage) -> None:
     image.colorspace_settings.name = wanted.color_space
     if wanted.suffix == ".exr":
         image.alpha_mode = "PREMUL"  # a new image's mode is another one, with which Blender multiplies by alpha again
+    else:
+        # Else Cycles multiplies the bytes by alpha and divides them again: at alpha 0.1 only 25 levels would be left.
+        image.alpha_mode = "CHANNEL_PACKED"
 
 
 def packed_tiles(wanted: WantedImage) -> Generator[None, None, bpy.types.Image]:

@@ -10,11 +10,12 @@ from ..closures.mixing import FACTOR, Leaf, Mixed, leaves_of, parts_of, shows
 from ..closures.parameters import ALPHA, NORMAL, NOTHING_SCATTERED, TANGENT, parameter
 from ..closures.reading import Reading
 from ..closures.values import Difference, Input, Number, Product, Value
-from ..common.reached_nodes import Groups, input_of, known_input
+from ..common.reached_nodes import MATERIAL_OUTPUT, Groups, input_of, known_input, reached_nodes
 from .quantities import DIRECTION, Pass, value_in
 from .tangents import ROTATION, as_direction, direction_nodes
 from .uv_names import name_uv_map
 
+IMAGE = "ShaderNodeTexImage"
 OPERATIONS = {Product: "MULTIPLY", Difference: "SUBTRACT"}
 
 
@@ -33,6 +34,7 @@ def stand_in(
     copy = material.copy()
     copy.name = "PBRfit bake"
     separate_groups(copy.node_tree)
+    keep_alpha_in_use(copy, material)
     if rendered_uv_map is not None:
         name_uv_map(copy.node_tree, rendered_uv_map)
     copy.cycles.emission_sampling = "NONE"  # else Cycles prepares every triangle as a lamp
@@ -85,6 +87,28 @@ def place_of(
     for group in groups:
         tree = tree.nodes[group.name].node_tree
     return tree, tree.nodes[node.name]
+
+
+def keep_alpha_in_use(copy: bpy.types.Material, material: bpy.types.Material) -> None:
+    """Let images whose alpha the original uses keep their colors: Cycles multiplies them by alpha where nothing uses it."""
+    for item in reached_nodes(material.node_tree, MATERIAL_OUTPUT):
+        if item.node.bl_idname == IMAGE and item.outputs >= {"Color", "Alpha"}:
+            tree, node = place_of(copy, item.groups, item.node)
+            color, alpha = node.outputs["Color"], node.outputs["Alpha"]
+            taken = [link.to_socket for link in tree.links if link.from_socket == color and not link.is_muted]
+            # The alpha is never less than -1, so the factor is 1; Cycles does not know that, and leaves the nodes in.
+            least, factor, scaled = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("Math", "Math", "Mix"))
+            least.operation, factor.operation = "MINIMUM", "ABSOLUTE"
+            least.inputs[1].default_value = -1.0
+            scaled.data_type, scaled.blend_type = "RGBA", "MULTIPLY"
+            known_input(scaled, "Factor_Float").default_value = 1.0
+            tree.links.new(alpha, least.inputs[0])
+            tree.links.new(least.outputs[0], factor.inputs[0])
+            tree.links.new(color, known_input(scaled, "A_Color"))
+            tree.links.new(factor.outputs[0], known_input(scaled, "B_Color"))
+            result = next(socket for socket in scaled.outputs if socket.identifier == "Result_Color")
+            for socket in taken:
+                tree.links.new(result, socket)
 
 
 def show_what_shows(material: bpy.types.Material, reading: Reading) -> None:

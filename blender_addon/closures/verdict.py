@@ -11,8 +11,8 @@ import bpy
 from ..common.node_trees import tree_of
 from ..common.reached_nodes import MATERIAL_OUTPUT, kinds_in, label_of, reached_nodes
 from .mixing import Leaf, is_shown, leaves_of
-from .parameters import ALL_LOBES, GLTF, KEPT, TARGET_NAMES, neutral, parameter, parameters_of
-from .reading import ONE_CLOSURE, Reading, Unreadable, read_material
+from .parameters import ALL_LOBES, GLTF, KEPT, NOTHING_SCATTERED, TARGET_NAMES, neutral, parameter, parameters_of
+from .reading import ENERGY, ONE_CLOSURE, Reading, Unreadable, read_material
 from .values import constant
 from .view_dependence import CHANGING, angle_words, view_words
 
@@ -34,6 +34,8 @@ LOBES = {
 }
 LESS_THAN_VISIBLE = {"IOR": 0.06, "Specular IOR Level": 0.02, "Coat IOR": 0.06}
 """How far from the neutral value nobody sees: 45 dB and more in a render."""
+FOLDED = {"Specular IOR Level", "Specular Tint"}
+"""What becomes base color and metallic where several closures become one."""
 MOST_NODES = 3
 
 
@@ -81,11 +83,12 @@ def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
     """What of a material the maps of a target cannot keep."""
     kept = KEPT[target]
     for leaf in leaves_of(reading.surface):
-        if not is_shown(leaf):
+        if not is_shown(leaf) or (leaf.kind in NOTHING_SCATTERED and len(reading.leaves) > 1):
             continue
         node = label_of(leaf.item.node)
         for lobe, words in LOBES.items():
-            if lobe not in kept and has_lobe(leaf, lobe):
+            folded = reading.way == ENERGY and lobe in FOLDED
+            if lobe not in kept and not folded and has_lobe(leaf, lobe):
                 others = [TARGET_NAMES[other] for other in (GLTF, ALL_LOBES) if lobe in KEPT[other]]
                 yield f'{TARGET_NAMES[target]} cannot keep {words} (node "{node}"); {" and ".join(others)} can.'
         if leaf.kind == "ShaderNodeBsdfTranslucent":

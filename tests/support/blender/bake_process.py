@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import imageio.v3 as iio
 import numpy as np
 
 TIMEOUT_S = 240.0
@@ -61,14 +60,13 @@ def bake(addon, directory: Path, **changes: Any) -> list[Any]:
 
 
 def pixels(maps, name: str) -> np.ndarray:
-    """A map as it is stored, float64 [H, W, C] (8 bits: 0..1), row 0 at the top."""
-    if name.endswith(".png"):
-        return iio.imread(maps.files[name], extension=".png") / 255.0
+    """A map as it is stored, float64 [H, W, C] (8 bits: 0..1; C is 3, or 4 where it varies), row 0 at the top."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "map.exr")
+        path = Path(folder, f"map{Path(name).suffix}")
         path.write_bytes(maps.files[name])
         image = bpy.data.images.load(str(path))
         image.colorspace_settings.name = "Non-Color"
-        values = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], -1)[::-1, :, :3]
+        image.alpha_mode = "CHANNEL_PACKED"
+        values = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], -1)[::-1]
         bpy.data.images.remove(image)
-    return values
+    return values if np.ptp(values[..., 3]) else values[..., :3]
