@@ -13,6 +13,7 @@ import bpy
 
 from ..closures.reading import Reading, Unreadable, read_material
 from ..common.errors import PbrFitError
+from ..common.reached_nodes import unchanged_trees
 from ..export import plan_json
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, MapSet, SlotUse
@@ -58,32 +59,50 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     check_materials(set_up)
     uv_maps = {uid: name for item in group.sets for uid, name in item.uv_maps.items()}
     rendered_uv_maps = prepare(set_up, uv_maps)
-    owners = material_sets(set_up, group)
-    target, size = plan["target"], plan["resolution"]
-    readings = [reading for owner in owners for reading in owner.readings.values()]
-    passes = passes_for(target, readings, [list(owner.readings.values()) for owner in owners])
-    baked = [Baked() for _ in owners]
+    with unchanged_trees():  # those of the file: only copies change
+        owners = material_sets(set_up, group)
+        baked = [Baked() for _ in owners]
+        for fraction, item in bake_passes(plan, owners):
+            report({"progress": SET_UP + (1.0 - SET_UP) * fraction, "message": item.message})
+            images = [new_image(owner.canvas, plan["resolution"] * factor_of(plan, owners, item)) for owner in owners]
+            with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
+                bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
+            for owner, image, found in zip(owners, images, baked, strict=True):
+                found.add(item, read_tiles(image, owner.canvas, factor_of(plan, owners, item)))
+            bpy.data.batch_remove(images)
+        report({"progress": 0.95, "message": "Writing the maps"})
+        report({"baked": write_maps(plan["target"], owners, baked, output)})
+
+
+def bake_passes(plan: Json, owners: list[MaterialSets]) -> Iterator[tuple[float, Pass]]:
+    """The passes of a plan, each with the part of the work that lies before it, 0..1."""
+    readings = [list(owner.readings.values()) for owner in owners]
+    passes = passes_for(plan["target"], [reading for group in readings for reading in group], readings)
     for number, item in enumerate(passes):
-        report({"progress": SET_UP + (1.0 - SET_UP) * number / (len(passes) + 1), "message": item.message})
-        fine = any(is_fine(reading, item, size) for reading in readings)
-        factor = min(plan["supersampling"], max(1, LARGEST_BAKE // size)) if fine else 1
-        images = [new_image(owner.canvas, size * factor) for owner in owners]
-        with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
-            bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
-        for owner, image, found in zip(owners, images, baked, strict=True):
-            found.add(item, read_tiles(image, owner.canvas, factor))
-        bpy.data.batch_remove(images)
-    report({"progress": SET_UP + (1.0 - SET_UP) * len(passes) / (len(passes) + 1), "message": "Writing the maps"})
+        yield number / (len(passes) + 1), item
+
+
+def factor_of(plan: Json, owners: list[MaterialSets], item: Pass) -> int:
+    """How many pixels in a row a pass bakes for each texel of a map."""
+    size: int = plan["resolution"]
+    if not any(is_fine(reading, item, size) for owner in owners for reading in owner.readings.values()):
+        return 1
+    return min(int(plan["supersampling"]), max(1, LARGEST_BAKE // size))
+
+
+def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], output: Path) -> Json:
+    """Write the maps of all sets; returns their recipes and the names of the files."""
     recipes: dict[int, Json] = {}
     files: list[str] = []
+    count = sum(len(owner.numbers) for owner in owners)
     for owner, found in zip(owners, baked, strict=True):
-        prefixes = {tile: f"{index}/" if len(group.sets) > 1 else "" for tile, index in owner.numbers.items()}
+        prefixes = {tile: f"{index}/" if count > 1 else "" for tile, index in owner.numbers.items()}
         writer = MapWriter(output, prefixes)
-        mine = list(owner.readings.values())
-        recipe = writer.recipe(inputs_of(target, found, mine), found, mine)
+        readings = list(owner.readings.values())
+        recipe = writer.recipe(inputs_of(target, found, readings), found, readings)
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files
-    report({"baked": {"recipes": [recipes[index] for index in range(len(group.sets))], "files": files}})
+    return {"recipes": [recipes[index] for index in range(count)], "files": files}
 
 
 def check_materials(set_up: Stage) -> None:

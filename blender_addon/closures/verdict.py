@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..common.node_trees import tree_of
-from ..common.reached_nodes import MATERIAL_OUTPUT, kinds_in, label_of, reached_nodes
+from ..common.reached_nodes import MATERIAL_OUTPUT, kinds_in, label_of, reached_nodes, unchanged_trees
 from .mixing import Leaf, is_shown, leaves_of
 from .parameters import ALL_LOBES, GLTF, KEPT, NOTHING_SCATTERED, TARGET_NAMES, neutral, parameter, parameters_of
 from .reading import ENERGY, ONE_CLOSURE, Reading, Unreadable, read_material
@@ -51,6 +51,11 @@ class Verdict:
 
 def verdict_of(material: bpy.types.Material, target: str) -> Verdict:
     """The verdict on a material for a target (CORE, GLTF, PRINCIPLED)."""
+    with unchanged_trees():
+        return _verdict(material, target)
+
+
+def _verdict(material: bpy.types.Material, target: str) -> Verdict:
     reading, name = read_material(material), material.name
     if isinstance(reading, Unreadable):
         return Verdict(UNREADABLE, f'"{name}" cannot be baked: {reading.reason}.')

@@ -8,7 +8,8 @@ cannot matter, because a constant factor takes nothing of it, is not followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import bpy
@@ -152,12 +153,27 @@ def kinds_in(tree: bpy.types.NodeTree | None, seen: set[bpy.types.NodeTree] | No
     return kinds
 
 
+_known_links: dict[int, dict[int, dict[str, Link]]] | None = None
+
+
+@contextmanager
+def unchanged_trees() -> Iterator[None]:
+    """While nobody changes a node tree: the links of each are sorted once, and not for each question again."""
+    global _known_links
+    before = _known_links
+    _known_links = {} if before is None else before
+    try:
+        yield
+    finally:
+        _known_links = before
+
+
 class _Walk:
     """One walk through a tree: what was found, and what is still to be visited."""
 
     def __init__(self, follow: Follow) -> None:
         self._follow = follow
-        self._links: dict[int, dict[int, dict[str, Link]]] = {}
+        self._links: dict[int, dict[int, dict[str, Link]]] = {} if _known_links is None else _known_links
         self._found: dict[tuple[int, ...], tuple[Groups, bpy.types.Node, set[str]]] = {}
         self._pending: list[tuple[Groups, bpy.types.Node, bpy.types.NodeSocket]] = []
         self._seen: set[tuple[tuple[int, ...], str]] = set()
