@@ -175,13 +175,13 @@ def check_targets(plan: GroupPlan) -> list[str]:
     gone = [f'"{item.name}"' for item in plan.objects if objects[item.uid] is None]
     if len(gone) == len(plan.objects):
         what = "The object is" if len(gone) == 1 else "The objects are"
-        raise PbrFitError(f"{what} gone, so the result cannot be assigned.", "Fit it again.")
+        raise PbrFitError(f"{what} gone, so the result cannot be assigned.", "Start again with what is there now.")
     for map_set in plan.sets:
         for use in map_set.slots:
             found = objects[use.object_uid]
             if found is not None and use.slot_index >= len(found.material_slots):
-                cause = f'Material slots of "{found.name}" were removed during the fit.'
-                raise PbrFitError(cause, "Fit it again.")
+                cause = f'Material slots of "{found.name}" were removed while PBRfit worked.'
+                raise PbrFitError(cause, "Start again with what is there now.")
     return [f"{', '.join(gone)} is gone and was left out."] if gone else []
 
 

@@ -50,6 +50,7 @@ class SecondBlender(Generic[Finished]):
         self._log = directory / f"{script.stem}.log"
         self._read_line = read
         self._finished: queue.SimpleQueue[Finished | PbrFitError] = queue.SimpleQueue()
+        self._failure: PbrFitError | None = None
         self._stopped = threading.Event()
         plan_file = directory / "plan.json"
         try:
@@ -68,14 +69,19 @@ class SecondBlender(Generic[Finished]):
     def poll(self) -> list[Finished]:
         """What has finished since the last call; never blocks.
 
-        Raises PbrFitError if the work failed, BlenderDied if the process ended without saying why.
+        Raises PbrFitError if the work failed, BlenderDied if the process ended without saying why; what had finished before
+        is handed over first.
         """
         finished: list[Finished] = []
-        while not self._finished.empty():
+        while self._failure is None and not self._finished.empty():
             item = self._finished.get()
             if isinstance(item, PbrFitError):
-                raise item
-            finished.append(item)
+                self._failure = item
+            else:
+                finished.append(item)
+        if self._failure is not None and not finished:
+            failure, self._failure = self._failure, None
+            raise failure
         return finished
 
     def stop(self) -> None:
