@@ -15,7 +15,18 @@ from ..closures.values import Triple
 from .cycles_bake import Texels
 from .energy import one_closure, roughness_of, specular_level_of
 from .margins import fill
-from .quantities import DIRECTION, FROM_SUMS, SCATTERED, SUMS, WEIGHT, Pass, shared_constant, turns, varies
+from .quantities import (
+    DIRECTION,
+    FROM_SUMS,
+    SCATTERED,
+    SUMS,
+    TRANSPARENCY,
+    WEIGHT,
+    Pass,
+    shared_constant,
+    turns,
+    varies,
+)
 from .tangents import ROTATION, rotation_of
 
 Array = NDArray[np.float32]
@@ -99,13 +110,14 @@ def _as_one_closure(baked: Baked, readings: Sequence[Reading]) -> dict[str, Fiel
         for tile, values in found.items():
             if name == DIRECTION:
                 found[tile] = rotation_of(values)
-            elif name == ALPHA:
+            elif name == TRANSPARENCY:
                 found[tile] = clipped(1.0 - values.mean(axis=-1))
             elif name not in (EMISSION, *NORMALS, *SUMS):
                 mean = values if weights is None else divided(values, weights[tile])
                 found[tile] = mean if name in BOUNDLESS else clipped(mean)
-    if DIRECTION in fields:
-        fields[ROTATION] = fields.pop(DIRECTION)
+    for baked_name, name in ((DIRECTION, ROTATION), (TRANSPARENCY, ALPHA)):
+        if baked_name in fields:
+            fields[name] = fields.pop(baked_name)
     if SCATTERED in fields:
         sums = [fields.pop(name) for name in SUMS]
         for tile in baked.covered:

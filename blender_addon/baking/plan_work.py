@@ -20,15 +20,17 @@ from ..export.plan import GroupPlan, MapSet, SlotUse
 from ..references import exported_mesh, stage
 from ..references.plan_work import open_file
 from ..references.stage import Stage
-from .cycles_bake import Canvas, bake, new_image, prepare, read_tiles
+from .cycles_bake import Canvas, Texels, bake, new_image, prepare, read_tiles
 from .detail import is_fine
 from .fields import Baked, inputs_of
 from .maps import MapWriter
 from .quantities import Pass, passes_for
+from .resolved import agrees, is_smooth
 from .stand_ins import placeholder, stand_in
 
 Json = dict[str, Any]
 SET_UP = 0.1  # of the progress bar
+BETWEEN = 19  # of 64: the size of a bake at points that lie between the middles of the maps' texels
 LARGEST_BAKE = 8192  # pixels in a row; supersampling stops there
 
 
@@ -57,19 +59,14 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     check_materials(set_up)
-    uv_maps = {uid: name for item in group.sets for uid, name in item.uv_maps.items()}
-    rendered_uv_maps = prepare(set_up, uv_maps)
+    rendered_uv_maps = prepare(set_up, {uid: name for item in group.sets for uid, name in item.uv_maps.items()})
     with unchanged_trees():  # those of the file: only copies change
         owners = material_sets(set_up, group)
         baked = [Baked() for _ in owners]
         for fraction, item in bake_passes(plan, owners):
             report({"progress": SET_UP + (1.0 - SET_UP) * fraction, "message": item.message})
-            images = [new_image(owner.canvas, plan["resolution"] * factor_of(plan, owners, item)) for owner in owners]
-            with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
-                bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
-            for owner, image, found in zip(owners, images, baked, strict=True):
-                found.add(item, read_tiles(image, owner.canvas, factor_of(plan, owners, item)))
-            bpy.data.batch_remove(images)
+            for found, texels in zip(baked, bake_pass(set_up, owners, item, plan, rendered_uv_maps), strict=True):
+                found.add(item, texels)
         report({"progress": 0.95, "message": "Writing the maps"})
         report({"baked": write_maps(plan["target"], owners, baked, output)})
 
@@ -80,6 +77,32 @@ def bake_passes(plan: Json, owners: list[MaterialSets]) -> Iterator[tuple[float,
     passes = passes_for(plan["target"], [reading for group in readings for reading in group], readings)
     for number, item in enumerate(passes):
         yield number / (len(passes) + 1), item
+
+
+def bake_pass(
+    set_up: Stage, owners: list[MaterialSets], item: Pass, plan: Json, rendered_uv_maps: dict[int, str]
+) -> list[dict[int, Texels]]:
+    """The texels of one pass, for each of the owners by tile: their middles, or means over many points where those differ."""
+
+    def bake_at(size: int, factor: int) -> list[dict[int, Texels]]:
+        images = [new_image(owner.canvas, size * factor) for owner in owners]
+        with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
+            uv_maps = {uid: name for owner in owners for uid, name in owner.canvas.uv_maps.items()}
+            bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
+        found = [read_tiles(image, owner.canvas, factor) for owner, image in zip(owners, images, strict=True)]
+        bpy.data.batch_remove(images)
+        return found
+
+    size, factor = plan["resolution"], factor_of(plan, owners, item)
+    middles = bake_at(size, 1)
+    if factor == 1:
+        return middles
+    if all(is_smooth(texels) for tiles in middles for texels in tiles.values()):
+        between = bake_at(max(8, size * BETWEEN // 64), 1)
+        pairs = [(one[tile], other[tile]) for one, other in zip(middles, between, strict=True) for tile in one]
+        if all(agrees(*pair) for pair in pairs):
+            return middles
+    return bake_at(size, factor)
 
 
 def factor_of(plan: Json, owners: list[MaterialSets], item: Pass) -> int:

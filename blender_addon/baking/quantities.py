@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..closures.mixing import Leaf
+from ..closures.mixing import Added, Leaf, Mixed, is_shown, leaves_of, parts_of
 from ..closures.parameters import (
     ALPHA,
     BASE_COLOR,
@@ -23,7 +23,8 @@ from ..closures.parameters import (
     transparency,
 )
 from ..closures.reading import ENERGY, Reading
-from ..closures.values import ONE, ZERO, Number, Triple, Value, complement, constant, product
+from ..closures.shaders import PRINCIPLED
+from ..closures.values import ONE, ZERO, Input, Number, Triple, Value, complement, constant, product
 from ..closures.values import Sum as SumOf
 from .tangents import ROTATION, turned_tangent
 
@@ -33,6 +34,8 @@ SCATTERED, REFLECTED, SHINE = "Scattered", "Reflected", "Shine"
 """Diffuse albedo; reflectance seen from straight ahead; that times the roughness: each summed over closures."""
 DIRECTION = "Anisotropic Direction"
 """In place of the rotation, where a node computes the tangent: see tangents.py."""
+TRANSPARENCY = "Transparency"
+"""In place of the alpha, where closures that show nothing are mixed in: the light that comes through, with its color."""
 SUMS = (SCATTERED, REFLECTED, SHINE)
 FROM_SUMS = {BASE_COLOR, "Roughness", "Specular IOR Level", "Specular Tint"}
 """The inputs that the sums give for a material whose closures become one by their energy."""
@@ -59,7 +62,7 @@ class Pass:
     @property
     def is_whole(self) -> bool:
         """Whether it carries one color or vector, not scalars."""
-        return self.names[0] in COLORS | VECTORS | {ALPHA, DIRECTION, *SUMS}
+        return self.names[0] in COLORS | VECTORS | {DIRECTION, TRANSPARENCY, *SUMS}
 
 
 def passes_for(target: str, readings: Sequence[Reading], sets: Iterable[Sequence[Reading]]) -> list[Pass]:
@@ -71,17 +74,27 @@ def passes_for(target: str, readings: Sequence[Reading], sets: Iterable[Sequence
         varying = [name for name in varying if name not in FROM_SUMS]
     if ROTATION in KEPT[target] and any(turns(reading) for reading in readings):
         varying = [name for name in varying if name != ROTATION] + [DIRECTION]
-    scalars = [name for name in varying if name not in COLORS | VECTORS | {ALPHA, DIRECTION, *NORMALS}]
+    if ALPHA in varying and any(has_holes(reading) for reading in readings):
+        varying = [name for name in varying if name != ALPHA] + [TRANSPARENCY]
+    scalars = [name for name in varying if name not in COLORS | VECTORS | {DIRECTION, TRANSPARENCY, *NORMALS}]
     if energy and "Metallic" not in scalars:
         scalars.append("Metallic")
     if any(reading.needs_weight for reading in readings):
         scalars.append(WEIGHT)
-    whole = [name for name in varying if name in COLORS | VECTORS | {ALPHA, DIRECTION}]
+    whole = [name for name in varying if name in COLORS | VECTORS | {DIRECTION, TRANSPARENCY}]
     if energy:
         whole += SUMS
     passes = [Pass((name,)) for name in whole]
     passes += [Pass(tuple(scalars[start : start + 3])) for start in range(0, len(scalars), 3)]
     return passes + [Pass((name,)) for name in NORMALS if name in varying]
+
+
+def has_holes(reading: Reading) -> bool:
+    """Whether what a material lets through comes from more than the alpha of closures that show and are mixed."""
+    parts = list(parts_of(reading.surface))
+    return any(
+        isinstance(part, Added) or (isinstance(part, Mixed) and None in part.sides) for part in parts
+    ) or not all(is_shown(leaf) for leaf in leaves_of(reading.surface))
 
 
 def turns(reading: Reading) -> bool:
@@ -124,8 +137,10 @@ def alpha_of(reading: Reading) -> Triple | None:
 
 def value_in(leaf: Leaf, name: str, reading: Reading) -> Value:
     """What a closure adds to a quantity, before its weight."""
-    if name == ALPHA:
+    if name == TRANSPARENCY:
         return transparency(leaf)
+    if name == ALPHA:
+        return Input(ALPHA) if leaf.kind == PRINCIPLED else ONE
     if name == EMISSION:
         return parameter(leaf, EMISSION)
     if name in SUMS and reading.way != ENERGY:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import bpy
 
 from ..closures.mixing import FACTOR, Leaf, Mixed, leaves_of, parts_of, shows
-from ..closures.parameters import ALPHA, NORMAL, NOTHING_SCATTERED, TANGENT, parameter
+from ..closures.parameters import NORMAL, NOTHING_SCATTERED, TANGENT, parameter
 from ..closures.reading import Reading
 from ..closures.values import Difference, Input, Number, Product, Value
 from ..common.reached_nodes import MATERIAL_OUTPUT, Groups, input_of, known_input, reached_nodes
-from .quantities import DIRECTION, Pass, value_in
+from .quantities import DIRECTION, TRANSPARENCY, Pass, value_in
 from .tangents import ROTATION, as_direction, direction_nodes
 from .uv_names import name_uv_map
 
@@ -38,7 +38,7 @@ def stand_in(
     if rendered_uv_map is not None:
         name_uv_map(copy.node_tree, rendered_uv_map)
     copy.cycles.emission_sampling = "NONE"  # else Cycles prepares every triangle as a lamp
-    if baked.names != (ALPHA,):
+    if baked.names != (TRANSPARENCY,):
         show_what_shows(copy, reading)
     for leaf in leaves_of(reading.surface):
         tree, node = place_of(copy, leaf.item.groups, leaf.item.node)
