@@ -155,7 +155,10 @@ def wanted_images(
             prefixes = {tile: f"{index}/" if len(plan.sets) > 1 else "" for tile, index in material.sets.items()}
             suffix = next(suffix for suffix in SUFFIXES if all(f"{p}{key}{suffix}" in files for p in prefixes.values()))
             found = {tile: files[f"{prefix}{key}{suffix}"] for tile, prefix in prefixes.items()}
-            space, suffix, tiles = colored(found, suffix, COLOR_MAPS.get(key))
+            meaning = COLOR_MAPS.get(key)
+            if meaning is not None and suffix == ".exr":
+                meaning = Meaning.LINEAR_REC709
+            space, suffix, tiles = colored(found, suffix, meaning)
             wanted[number, key] = WantedImage(f"{material.name} {MAP_LABELS[key]}", suffix, space, tiles)
     if options.world_scene_uid is not None and ENVIRONMENT in files:
         name = f"{plan.objects[0].name} PBRfit Environment"

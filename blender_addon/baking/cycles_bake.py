@@ -95,6 +95,7 @@ def prepare(stage: Stage, uv_maps: dict[int, str]) -> dict[int, str]:
             setattr(owner, name, False)
     for target in stage.targets:
         fix(target, hide_select=False)
+        target.hide_set(False, view_layer=stage.view_layer)
         layers = target.data.uv_layers
         chosen = layers.get(uv_maps[target.session_uid])
         if chosen is None:  # modifiers make it

@@ -158,7 +158,7 @@ def clipped(values: Array) -> Array:
 def _uniform(found: Field, baked: Baked) -> Triple | None:
     """The value of all covered texels, if they have the same; that of a new node where no texel is covered."""
     parts = [values[baked.covered[tile]] for tile, values in found.items()]
-    every = np.concatenate([part.reshape(len(part), -1) for part in parts])
+    every = np.concatenate([part if part.ndim == 2 else part[:, None] for part in parts])
     if not len(every):
         return 0.0, 0.0, 0.0
     low, high = every.min(axis=0), every.max(axis=0)

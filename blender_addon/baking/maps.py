@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..closures.parameters import ALPHA, BASE_COLOR, COAT_NORMAL, COLORS, EMISSION, NORMAL, VECTORS
+from ..closures.parameters import ALPHA, BASE_COLOR, COAT_NORMAL, COLORS, EMISSION, GLTF, NORMAL, VECTORS
 from ..closures.reading import ENERGY, Reading, node_settings
 from ..closures.shaders import PRINCIPLED
 from ..closures.values import Triple
@@ -36,6 +36,7 @@ class Layout:
     normal: str = ""
 
 
+BRIGHTEST_IN_BYTES = 8.0
 LAYOUTS = (
     Layout("kd", whole=BASE_COLOR, alpha=ALPHA),
     Layout("orm", channels=(None, "Roughness", "Metallic")),
@@ -65,7 +66,7 @@ class MapWriter:
         self._prefixes = prefixes
         self.files: list[str] = []
 
-    def recipe(self, inputs: Inputs, baked: Baked, readings: Sequence[Reading]) -> MaterialRecipe:
+    def recipe(self, target: str, inputs: Inputs, baked: Baked, readings: Sequence[Reading]) -> MaterialRecipe:
         """Write what varies; returns what the new material gets. Raises PbrFitError if a file cannot be written."""
         constants: dict[str, Constant] = {}
         for name, value in inputs.constants.items():
@@ -78,9 +79,12 @@ class MapWriter:
         reads: dict[str, MapInput] = {}
         for layout in LAYOUTS:
             if layout.key == "emission" and EMISSION in inputs.fields:
-                constants["Emission Strength"] = peak = peak_of(inputs, baked)
+                peak = peak_of(inputs, baked)
+                # 8 bits would leave nothing of a screen beside a lamp.
+                floats = peak > BRIGHTEST_IN_BYTES and target != GLTF
+                constants["Emission Strength"] = strength = 1.0 if floats else peak
                 reads["Emission Color"] = MapInput("emission", COLOR)
-                self._write(layout, scaled(inputs, 1.0 / peak), baked)
+                self._write(layout, scaled(inputs, 1.0 / strength), baked, floats)
                 continue
             varying = [name for name in names_of(layout) if name in inputs.fields]
             if varying:
@@ -90,16 +94,18 @@ class MapWriter:
             constants.pop(name, None)
         return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent)
 
-    def _write(self, layout: Layout, inputs: Inputs, baked: Baked) -> None:
+    def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
         for tile, covered in baked.covered.items():
             values = values_of(layout, inputs, tile, covered.shape[0])
             is_color = layout.whole in COLORS
             beyond = not is_color and not layout.normal and (values.min() < -1e-4 or values.max() > 1.0 + 1e-4)
-            name = f"{self._prefixes[tile]}{layout.key}{'.exr' if beyond else '.png'}"
+            floats = floats or bool(beyond)
+            name = f"{self._prefixes[tile]}{layout.key}{'.exr' if floats else '.png'}"
             if is_color:
-                values[..., :3] = srgb_from_linear(to_rec709(values[..., :3]))
+                linear = to_rec709(values[..., :3])
+                values[..., :3] = linear if floats else srgb_from_linear(linear)
             try:
-                write_image(self._folder / name, values, floats=bool(beyond))
+                write_image(self._folder / name, values, floats=floats)
             except (OSError, RuntimeError) as error:
                 raise PbrFitError(
                     f"Cannot write {name}: {error}.", "Free disk space or choose another folder."

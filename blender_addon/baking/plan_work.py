@@ -122,7 +122,7 @@ def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], outp
         prefixes = {tile: f"{index}/" if count > 1 else "" for tile, index in owner.numbers.items()}
         writer = MapWriter(output, prefixes)
         readings = list(owner.readings.values())
-        recipe = writer.recipe(inputs_of(target, found, readings), found, readings)
+        recipe = writer.recipe(target, inputs_of(target, found, readings), found, readings)
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files
     return {"recipes": [recipes[index] for index in range(count)], "files": files}

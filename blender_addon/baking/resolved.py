@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from .cycles_bake import Texels
 
 SMOOTH = 0.02  # second difference, of the largest value or 1: a mean that is off by less than half a step of 8 bits
-    0.012  # second difference, of the largest value or 1: a mean that is off by 0.001, a quarter of a step of 8 bits
-)
 BETWEEN = 0.012  # what linear interpolation misses of values between texels that are smooth
 FEW = 1e-4  # share of the texels that may be otherwise: not the edge of anything
 

@@ -4,13 +4,15 @@ the same groups, mixes and muted nodes as the closures."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import bpy
 
 from ..closures.mixing import FACTOR, Leaf, Mixed, leaves_of, parts_of, shows
 from ..closures.parameters import NORMAL, NOTHING_SCATTERED, TANGENT, parameter
 from ..closures.reading import Reading
 from ..closures.values import Difference, Input, Number, Product, Value
-from ..common.reached_nodes import MATERIAL_OUTPUT, Groups, input_of, known_input, reached_nodes
+from ..common.reached_nodes import MATERIAL_OUTPUT, Groups, Reached, input_of, known_input, reached_nodes, source_of
 from .quantities import DIRECTION, TRANSPARENCY, Pass, value_in
 from .tangents import ROTATION, as_direction, direction_nodes
 from .uv_names import name_uv_map
@@ -91,8 +93,11 @@ def place_of(
 
 def keep_alpha_in_use(copy: bpy.types.Material, material: bpy.types.Material) -> None:
     """Let images whose alpha the original uses keep their colors: Cycles multiplies them by alpha where nothing uses it."""
-    for item in reached_nodes(material.node_tree, MATERIAL_OUTPUT):
-        if item.node.bl_idname == IMAGE and item.outputs >= {"Color", "Alpha"}:
+    reached = reached_nodes(material.node_tree, MATERIAL_OUTPUT, idle_lobes=True)
+    images = [(item, picture_of(item)) for item in reached if item.node.bl_idname == IMAGE]
+    in_use = {picture for item, picture in images if "Alpha" in item.outputs}
+    for item, picture in images:
+        if picture in in_use:
             tree, node = place_of(copy, item.groups, item.node)
             color, alpha = node.outputs["Color"], node.outputs["Alpha"]
             taken = [link.to_socket for link in tree.links if link.from_socket == color and not link.is_muted]
@@ -109,6 +114,15 @@ def keep_alpha_in_use(copy: bpy.types.Material, material: bpy.types.Material) ->
             result = next(socket for socket in scaled.outputs if socket.identifier == "Result_Color")
             for socket in taken:
                 tree.links.new(result, socket)
+
+
+def picture_of(item: Reached) -> Hashable:
+    """Equal for nodes of the same image that Cycles makes into one."""
+    node, source = item.node, source_of(item, "Vector")
+    place = source.key if source is not None and source.computed else None
+    user = node.image_user
+    frames = user.frame_current, user.frame_offset, user.frame_start, user.tile
+    return node.image, node.interpolation, node.projection, node.extension, frames, place
 
 
 def show_what_shows(material: bpy.types.Material, reading: Reading) -> None:

@@ -81,16 +81,19 @@ class Source:
         return Reached(self.node, frozenset({self.socket.identifier}), self.groups)
 
 
-def reached_nodes(tree: bpy.types.NodeTree | None, kind: str, follow: Follow | None = None) -> list[Reached]:
+def reached_nodes(
+    tree: bpy.types.NodeTree | None, kind: str, follow: Follow | None = None, idle_lobes: bool = False
+) -> list[Reached]:
     """The nodes that reach the output of `tree` that Cycles renders, from the output back; group nodes included.
 
     A node in a group comes once for each instance of the group through which it is reached. Reroutes, muted nodes, and
     the inputs and outputs of groups only lead on, so they are left out.
-    kind: MATERIAL_OUTPUT or WORLD_OUTPUT; follow: whether to go back from an input socket of a node (default: always).
+    kind: MATERIAL_OUTPUT or WORLD_OUTPUT; follow: whether to go back from an input socket of a node (default: always);
+    idle_lobes: go back also from inputs of the Principled BSDF whose weight is zero.
     """
     if tree is None:
         return []
-    return _Walk(follow or (lambda _node, _socket: True)).reached(tree, kind)
+    return _Walk(follow or (lambda _node, _socket: True), idle_lobes).reached(tree, kind)
 
 
 def reached_through(item: Reached, identifier: str, follow: Follow | None = None) -> list[Reached]:
@@ -171,8 +174,9 @@ def unchanged_trees() -> Iterator[None]:
 class _Walk:
     """One walk through a tree: what was found, and what is still to be visited."""
 
-    def __init__(self, follow: Follow) -> None:
+    def __init__(self, follow: Follow, idle_lobes: bool = False) -> None:
         self._follow = follow
+        self._idle_lobes = idle_lobes
         self._links: dict[int, dict[int, dict[str, Link]]] = {} if _known_links is None else _known_links
         self._found: dict[tuple[int, ...], tuple[Groups, bpy.types.Node, set[str]]] = {}
         self._pending: list[tuple[Groups, bpy.types.Node, bpy.types.NodeSocket]] = []
@@ -305,6 +309,8 @@ class _Walk:
         """The identifiers of inputs that a constant factor switches off."""
         linked = self._linked(node)
         if node.bl_idname == "ShaderNodeBsdfPrincipled":
+            if self._idle_lobes:
+                return set()
             weights = [name for name, unused in WITHOUT_WEIGHT.items() if not unused.isdisjoint(linked)]
             return {
                 name

@@ -145,6 +145,16 @@ def test_light_is_a_map_and_a_strength(addon, tree, tmp_path) -> None:
     assert "Emission Color" not in recipe.constants
 
 
+def test_a_screen_beside_a_lamp_keeps_its_picture(addon, tree, tmp_path) -> None:
+    steep = tree.new("Math")
+    steep.operation = "POWER"
+    steep.inputs[0].default_value = 10000.0
+    tree.link(tree.link(gradient(tree, 0), steep, 1), tree.shader, "Emission Strength")
+    group, recipe = only(bake(addon, tmp_path, resolution=SIZE, target="CORE"))
+    assert recipe.constants["Emission Strength"] == 1.0
+    np.testing.assert_allclose(pixels(group, "emission.exr")[5, :, 0], 10000.0**RISING, rtol=0.02)
+
+
 def test_added_light_is_added_to_its_own(addon, tree, tmp_path) -> None:
     tree.input(tree.shader, "Emission Strength").default_value = 1.0
     tree.input(tree.shader, "Emission Color").default_value = (0.25, 0.0, 0.0, 1.0)
@@ -182,6 +192,27 @@ def test_an_image_with_alpha_keeps_its_colors_where_its_alpha_is_used(addon, tre
     assert np.abs(found - values)[opaque].max() < 2.5
     gray = addon.common.color.linear_from_srgb(values[..., :3] / 255.0) @ (0.2126, 0.7152, 0.0722)
     np.testing.assert_allclose(pixels(group, "orm.png")[opaque, 1], gray[opaque], atol=0.015)
+
+
+def test_two_nodes_of_one_image_count_as_one(addon, tree, tmp_path) -> None:
+    image, values = noise_image(SIZE, alpha=True)
+    for name, output in (("Base Color", 0), ("Alpha", 1)):
+        picture = tree.new("TexImage")
+        picture.image = image
+        tree.link(picture, tree.shader, name, output=output)
+    group, _ = only(bake(addon, tmp_path, resolution=SIZE, target="CORE"))
+    opaque = values[..., 3] > 200
+    assert np.abs(pixels(group, "kd.png") * 255.0 - values)[opaque].max() < 2.5
+
+
+def test_an_object_that_is_hidden_in_the_viewport_is_baked(addon, plane, tree, tmp_path) -> None:
+    tree.link(gradient(tree, 0), tree.shader, "Roughness")
+    bpy.context.view_layer.objects.active = plane
+    plane.select_set(False)
+    plane.hide_set(True)
+    plane.hide_select = True
+    group, _ = only(bake(addon, tmp_path, resolution=SIZE, target="CORE"))
+    np.testing.assert_allclose(pixels(group, "orm.png")[9, :, 1], RISING, atol=4e-3)
 
 
 def test_alpha_of_the_socket_and_of_a_mix_multiply(addon, tree, tmp_path) -> None:
