@@ -23,10 +23,11 @@ UDIM = "<UDIM>"
 @dataclass(frozen=True)
 class Canvas:
     """What is baked into one image. uv_maps: the UV map that it is read through, by object number (session_uid); tiles: its
-    UDIM tiles; (0,): without tiles."""
+    UDIM tiles; (0,): without tiles; folded: whether all tiles become one map, which repeats outside of the first one."""
 
     uv_maps: dict[int, str]
     tiles: tuple[int, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ def prepare(stage: Stage, uv_maps: dict[int, str]) -> dict[int, str]:
 
 
 def read_tiles(image: bpy.types.Image, canvas: Canvas, factor: int) -> dict[int, Texels]:
-    """What was baked into an image, by tile; each texel is the mean of factor x factor pixels that faces cover."""
+    """What was baked into an image, by tile; each texel is the mean of factor x factor pixels that faces cover.
+
+    Of folded tiles, each texel has what the first tile has in which a face covers it.
+    """
     if canvas.tiles == (0,):
         return {0: mean_texels(pixels_of(image), factor)}
     found = {}
@@ -121,7 +125,17 @@ def read_tiles(image: bpy.types.Image, canvas: Canvas, factor: int) -> dict[int,
         for tile in canvas.tiles:
             with loaded_pixels(Path(folder, f"tile.{tile}.exr")) as pixels:
                 found[tile] = mean_texels(pixels, factor)
-    return found
+    return {0: folded(list(found.values()))} if canvas.folded else found
+
+
+def folded(tiles: list[Texels]) -> Texels:
+    """Several tiles as one: see `read_tiles`."""
+    values, covered = tiles[0].values.copy(), tiles[0].covered.copy()
+    for texels in tiles[1:]:
+        new = texels.covered & ~covered
+        values[new] = texels.values[new]
+        covered |= new
+    return Texels(values, covered)
 
 
 @contextmanager

@@ -5,25 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..closures.reading import Reading, Unreadable, read_material
-from ..common.errors import PbrFitError
 from ..common.reached_nodes import unchanged_trees
 from ..export import plan_json
-from ..export.mesh_reading import Readings
-from ..export.plan import GroupPlan, MapSet, SlotUse
-from ..references import exported_mesh, stage
+from ..references import stage
 from ..references.plan_work import open_file
 from ..references.stage import Stage
-from .cycles_bake import Canvas, Texels, bake, new_image, prepare, read_tiles
+from .cycles_bake import Texels, bake, new_image, prepare, read_tiles
 from .detail import is_fine
 from .fields import Baked, inputs_of
 from .maps import MapWriter
+from .material_sets import MaterialSets, checked_squares, material_sets
 from .quantities import Pass, passes_for
 from .resolved import agrees, is_smooth
 from .stand_ins import placeholder, stand_in
@@ -32,17 +28,6 @@ Json = dict[str, Any]
 SET_UP = 0.1  # of the progress bar
 BETWEEN = 19  # of 64: the size of a bake at points that lie between the middles of the maps' texels
 LARGEST_BAKE = 8192  # pixels in a row; supersampling stops there
-
-
-@dataclass(frozen=True)
-class MaterialSets:
-    """The sets of maps with the same slots: one, or one for each UDIM tile. numbers: of the sets, by tile; readings: of the
-    materials in its slots."""
-
-    slots: tuple[SlotUse, ...]
-    canvas: Canvas
-    numbers: dict[int, int]
-    readings: dict[bpy.types.Material, Reading]
 
 
 def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
@@ -58,10 +43,10 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     names = [(name, library) for name, library in plan["objects"]]
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
-    check_materials(set_up)
+    squares = checked_squares(set_up, group)
     rendered_uv_maps = prepare(set_up, {uid: name for item in group.sets for uid, name in item.uv_maps.items()})
     with unchanged_trees():  # those of the file: only copies change
-        owners = material_sets(set_up, group)
+        owners = material_sets(set_up, group, squares)
         baked = [Baked() for _ in owners]
         for fraction, item in bake_passes(plan, owners):
             report({"progress": SET_UP + (1.0 - SET_UP) * fraction, "message": item.message})
@@ -126,48 +111,6 @@ def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], outp
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files
     return {"recipes": [recipes[index] for index in range(count)], "files": files}
-
-
-def check_materials(set_up: Stage) -> None:
-    """Raise PbrFitError if a face shows another material in renders than its slot has: the bake would not be of that."""
-    errors: list[PbrFitError] = []
-
-    def look(depsgraph: bpy.types.Depsgraph) -> None:
-        readings = Readings(depsgraph)
-        try:
-            for target in set_up.targets:
-                exported_mesh.check_materials(target, readings)
-        except PbrFitError as error:
-            errors.append(error)
-
-    exported_mesh.in_render_depsgraph(set_up, look)
-    if errors:
-        raise errors[0]
-
-
-def material_sets(set_up: Stage, group: GroupPlan) -> list[MaterialSets]:
-    """The sets of a group by their slots. Raises PbrFitError if a material cannot be read."""
-    targets = {target.session_uid: target for target in set_up.targets}
-    by_slots: dict[tuple[SlotUse, ...], list[tuple[int, MapSet]]] = {}
-    for index, item in enumerate(group.sets):
-        by_slots.setdefault(item.slots, []).append((index, item))
-    found = []
-    for slots, items in by_slots.items():
-        materials = [targets[use.object_uid].material_slots[use.slot_index].material for use in slots]
-        readings = {material: readable(material) for material in materials if material is not None}
-        numbers = {item.tile: index for index, item in items}
-        found.append(MaterialSets(slots, Canvas(items[0][1].uv_maps, tuple(numbers)), numbers, readings))
-    return found
-
-
-def readable(material: bpy.types.Material) -> Reading:
-    """How a material becomes one Principled BSDF. Raises PbrFitError if it cannot."""
-    reading = read_material(material)
-    if isinstance(reading, Unreadable):
-        raise PbrFitError(
-            f'"{material.name}" cannot be baked: {reading.reason}.', "Fit it instead: Optimize Materials."
-        )
-    return reading
 
 
 @contextmanager
