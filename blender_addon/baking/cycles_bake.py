@@ -55,9 +55,10 @@ def new_image(canvas: Canvas, size: int) -> bpy.types.Image:
     return image
 
 
-def bake(stage: Stage, kind: str, uv_maps: dict[int, str]) -> None:
+def bake(stage: Stage, kind: str, uv_maps: dict[int, str], samples: int = 1) -> None:
     """Bake all objects of a stage into the images of their materials. kind: EMIT or NORMAL."""
     layer = stage.view_layer
+    stage.scene.cycles.samples = samples
     for target in stage.targets:
         for other in stage.targets:
             other.select_set(other == target, view_layer=layer)
@@ -77,6 +78,13 @@ def bake(stage: Stage, kind: str, uv_maps: dict[int, str]) -> None:
                 normal_b="POS_Z",
                 uv_layer=uv_map,
             )
+
+
+def make_editable(stage: Stage) -> None:
+    """Give each object a mesh of its own if its mesh is linked from a library: Blender bakes no others."""
+    for target in stage.targets:
+        if target.data.library is not None or target.data.override_library is not None:
+            target.data = target.data.copy()
 
 
 def prepare(stage: Stage, uv_maps: dict[int, str]) -> dict[int, str]:

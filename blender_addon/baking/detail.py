@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..closures.mixing import FACTOR, Mixed, parts_of
+from ..closures.mixing import FACTOR, Leaf, Mixed, parts_of
 from ..closures.parameters import NORMALS
 from ..closures.reading import Reading
 from ..closures.values import inputs_of
@@ -41,24 +41,42 @@ STEPS = {
 IMAGE = "ShaderNodeTexImage"
 
 
+RANDOM = {"ShaderNodeAmbientOcclusion", "ShaderNodeBevel"}
+"""What Cycles finds by random rays: the mean of many is needed."""
+
+
+def is_random(reading: Reading, baked: Pass) -> bool:
+    """Whether random rays decide about what a pass of a material bakes."""
+    reads = [(leaf, name) for leaf in reading.leaves for name in read_by(leaf, reading, baked)]
+    reached = [item for leaf, name in reads for item in reached_through(leaf.item, name)]
+    reached += mask_nodes(reading)
+    return any(item.node.bl_idname in RANDOM for item in reached)
+
+
+def read_by(leaf: Leaf, reading: Reading, baked: Pass) -> list[str]:
+    """The inputs of a closure that a pass reads."""
+    return [
+        identifier
+        for name in baked.names
+        for identifier in ([name] if name in NORMALS else inputs_of(value_in(leaf, name, reading)))
+    ]
+
+
+def mask_nodes(reading: Reading) -> list[Reached]:
+    """The nodes that reach the factors by which the closures of a material are mixed."""
+    mixed = [part for part in parts_of(reading.surface) if isinstance(part, Mixed)]
+    return [item for part in mixed for item in reached_through(part.item, FACTOR)]
+
+
 def is_fine(reading: Reading, baked: Pass, size: int) -> bool:
     """Whether a pass of a material may have more detail than maps of `size` texels in a row."""
-    for leaf in reading.leaves:
-        for name in baked.names:
-            reads = [name] if name in NORMALS else list(inputs_of(value_in(leaf, name, reading)))
-            for identifier in reads:
-                if any(adds_detail(item, size) for item in reached_through(leaf.item, identifier)):
-                    return True
-    return any_mask(reading, size)
-
-
-def any_mask(reading: Reading, size: int) -> bool:
-    """Whether what mixes the closures of a material has fine detail."""
+    if any(adds_detail(item, size) for item in mask_nodes(reading)):
+        return True
     return any(
         adds_detail(item, size)
-        for part in parts_of(reading.surface)
-        if isinstance(part, Mixed)
-        for item in reached_through(part.item, FACTOR)
+        for leaf in reading.leaves
+        for name in read_by(leaf, reading, baked)
+        for item in reached_through(leaf.item, name)
     )
 
 

@@ -38,7 +38,7 @@ BOUNDLESS = {
     *("IOR", "Coat IOR", "Subsurface IOR", "Subsurface Scale", "Subsurface Radius"),
     *("Thin Film Thickness", "Thin Film IOR"),
 }
-"""Inputs that may be larger than 1. Of all others Cycles takes what is between 0 and 1."""
+"""Inputs that may be larger than 1. Maps of all others hold what is between 0 and 1, which is what they mean."""
 
 
 @dataclass

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +39,7 @@ class Layout:
     normal: str = ""
 
 
+END_OF_PNG = b"IEND\xaeB`\x82"
 BRIGHTEST_IN_BYTES = 8.0
 LAYOUTS = (
     Layout("kd", whole=BASE_COLOR, alpha=ALPHA),
@@ -66,8 +70,13 @@ class MapWriter:
         self._prefixes = prefixes
         self.files: list[str] = []
 
-    def recipe(self, target: str, inputs: Inputs, baked: Baked, readings: Sequence[Reading]) -> MaterialRecipe:
-        """Write what varies; returns what the new material gets. Raises PbrFitError if a file cannot be written."""
+    def recipe(
+        self, target: str, inputs: Inputs, baked: Baked, readings: Sequence[Reading], settings: dict[str, Any]
+    ) -> MaterialRecipe:
+        """Write what varies; returns what the new material gets. Raises PbrFitError if a file cannot be written.
+
+        settings: of the material itself.
+        """
         constants: dict[str, Constant] = {}
         for name, value in inputs.constants.items():
             if name != EMISSION:
@@ -92,7 +101,7 @@ class MapWriter:
                 reads |= {name: part_of(layout, name) for name in varying}
         for name in reads:
             constants.pop(name, None)
-        return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent)
+        return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent, settings)
 
     def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
         for tile, covered in baked.covered.items():
@@ -179,6 +188,8 @@ def write_image(path: Path, values: Array, floats: bool) -> None:
     """Write pixels [size, size, 3 or 4], row 0 at the top, as they are: 8 bits as PNG, or floats as EXR."""
     path.parent.mkdir(exist_ok=True)
     height, width, channels = values.shape
+    if shutil.disk_usage(path.parent).free < 2 * values.nbytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # Blender would not say so
     image = bpy.data.images.new(path.stem, width, height, alpha=channels == 4, float_buffer=floats, is_data=True)
     try:
         image.colorspace_settings.name = data_space()
@@ -189,5 +200,7 @@ def write_image(path: Path, values: Array, floats: bool) -> None:
         image.file_format = "OPEN_EXR" if floats else "PNG"
         image.filepath_raw = str(path)
         image.save()
+        if not floats and not path.read_bytes().endswith(END_OF_PNG):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         bpy.data.images.remove(image)

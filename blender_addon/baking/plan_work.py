@@ -10,13 +10,14 @@ from typing import Any
 
 import bpy
 
+from ..common.errors import PbrFitError
 from ..common.reached_nodes import unchanged_trees
 from ..export import plan_json
 from ..references import stage
 from ..references.plan_work import open_file
 from ..references.stage import Stage
-from .cycles_bake import Texels, bake, new_image, prepare, read_tiles
-from .detail import is_fine
+from .cycles_bake import Texels, bake, make_editable, new_image, prepare, read_tiles
+from .detail import is_fine, is_random
 from .fields import Baked, inputs_of
 from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
@@ -25,8 +26,16 @@ from .resolved import agrees, is_smooth
 from .stand_ins import placeholder, stand_in
 
 Json = dict[str, Any]
+KEPT_SETTINGS = (
+    "use_bump_map_correction",
+    "use_backface_culling",
+    "use_transparent_shadow",
+    "surface_render_method",
+    "pass_index",
+)
 SET_UP = 0.1  # of the progress bar
 BETWEEN = 19  # of 64: the size of a bake at points that lie between the middles of the maps' texels
+SAMPLES_OF_RAYS = 16  # for each texel, of nodes that send out random rays; each of them sends more than one
 LARGEST_BAKE = 8192  # pixels in a row; supersampling stops there
 
 
@@ -38,10 +47,14 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     report({"progress": 0.0, "message": "Reading the materials"})
     open_file(plan)
     output = Path(plan["output"])
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PbrFitError(f"Cannot write to {output}: {error.strerror}.", "Choose another folder.") from error
     scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
     names = [(name, library) for name, library in plan["objects"]]
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
+    make_editable(set_up)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     squares = checked_squares(set_up, group)
     rendered_uv_maps = prepare(set_up, {uid: name for item in group.sets for uid, name in item.uv_maps.items()})
@@ -69,18 +82,21 @@ def bake_pass(
 ) -> list[dict[int, Texels]]:
     """The texels of one pass, for each of the owners by tile: their middles, or means over many points where those differ."""
 
+    every = [reading for owner in owners for reading in owner.readings.values()]
+    samples = SAMPLES_OF_RAYS if any(is_random(reading, item) for reading in every) else 1
+
     def bake_at(size: int, factor: int) -> list[dict[int, Texels]]:
         images = [new_image(owner.canvas, size * factor) for owner in owners]
         with stand_ins_shown(set_up, owners, item, images, rendered_uv_maps):
             uv_maps = {uid: name for owner in owners for uid, name in owner.canvas.uv_maps.items()}
-            bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps)
+            bake(set_up, "NORMAL" if item.is_normal else "EMIT", uv_maps, samples)
         found = [read_tiles(image, owner.canvas, factor) for owner, image in zip(owners, images, strict=True)]
         bpy.data.batch_remove(images)
         return found
 
     size, factor = plan["resolution"], factor_of(plan, owners, item)
     middles = bake_at(size, 1)
-    if factor == 1:
+    if factor == 1 or samples > 1:  # which lie all over the texel
         return middles
     if all(is_smooth(texels) for tiles in middles for texels in tiles.values()):
         between = bake_at(max(8, size * BETWEEN // 64), 1)
@@ -88,6 +104,11 @@ def bake_pass(
         if all(agrees(*pair) for pair in pairs):
             return middles
     return bake_at(size, factor)
+
+
+def settings_of(material: bpy.types.Material) -> Json:
+    """How a material is shown, beside its nodes."""
+    return {name: getattr(material, name) for name in KEPT_SETTINGS if hasattr(material, name)}
 
 
 def factor_of(plan: Json, owners: list[MaterialSets], item: Pass) -> int:
@@ -107,7 +128,8 @@ def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], outp
         prefixes = {tile: f"{index}/" if count > 1 else "" for tile, index in owner.numbers.items()}
         writer = MapWriter(output, prefixes)
         readings = list(owner.readings.values())
-        recipe = writer.recipe(target, inputs_of(target, found, readings), found, readings)
+        settings = settings_of(next(iter(owner.readings)))
+        recipe = writer.recipe(target, inputs_of(target, found, readings), found, readings, settings)
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files
     return {"recipes": [recipes[index] for index in range(count)], "files": files}

@@ -11,7 +11,7 @@ import bpy
 from ..closures.mixing import FACTOR, Leaf, Mixed, leaves_of, parts_of, shows
 from ..closures.parameters import NORMAL, NOTHING_SCATTERED, TANGENT, parameter
 from ..closures.reading import Reading
-from ..closures.values import Difference, Input, Number, Product, Value
+from ..closures.values import Difference, Input, Number, Product, Value, constant
 from ..common.reached_nodes import MATERIAL_OUTPUT, Groups, Reached, input_of, known_input, reached_nodes, source_of
 from .quantities import DIRECTION, TRANSPARENCY, Pass, value_in
 from .tangents import ROTATION, as_direction, direction_nodes
@@ -49,7 +49,8 @@ def stand_in(
         elif baked.names == (DIRECTION,):
             replacement = direction(tree, node, leaf, uv_map)
         else:
-            replacement = emission(tree, node, [value_in(leaf, name, reading) for name in baked.names], baked.is_whole)
+            values = [simplest(value_in(leaf, name, reading), leaf) for name in baked.names]
+            replacement = emission(tree, node, values, baked.is_whole)
         replace(tree, node, replacement)
     bake_into(copy.node_tree, image)
     return copy
@@ -209,11 +210,18 @@ def feed(tree: bpy.types.NodeTree, socket: bpy.types.NodeSocket, node: bpy.types
         tree.links.new(combined.outputs["Vector"], socket)
 
 
+def simplest(value: Value, leaf: Leaf) -> Value:
+    """A value as numbers, if no node computes it: each node and number that is not made saves an update of the whole tree."""
+    known = constant(value, leaf.item)
+    return value if known is None else Number(known)
+
+
 def set_numbers(socket: bpy.types.NodeSocket, numbers: tuple[float, ...]) -> None:
     """Give an input its own value: the first number, or all three."""
     if socket.type == "VALUE":
-        socket.default_value = numbers[0]
-    else:
+        if socket.default_value != numbers[0]:
+            socket.default_value = numbers[0]
+    elif tuple(socket.default_value[:3]) != tuple(numbers):
         socket.default_value[:3] = numbers
 
 

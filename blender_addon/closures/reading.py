@@ -94,7 +94,10 @@ def read_material(material: bpy.types.Material) -> Reading | Unreadable:
     output = rendered_output(tree, MATERIAL_OUTPUT)
     if output is None:
         return Unreadable("it has no output node that Cycles renders")
-    surface = surface_of(tree)
+    try:
+        surface = surface_of(tree)
+    except RecursionError:
+        return Unreadable("its mixes of shaders are nested deeper than PBRfit can follow")
     leaves = leaves_of(surface)
     strange = next((leaf for leaf in leaves if leaf.kind not in READABLE), None)
     if strange is not None:
@@ -113,7 +116,7 @@ def read_surface(surface: Surface, shown: tuple[Leaf, ...]) -> Reading:
     lit = [leaf for leaf in shown if leaf.kind != EMISSION_NODE or len(shown) == 1]
     if is_dimmed(surface):
         return Reading(surface, shown, ENERGY, exact=False)
-    if len(lit) == 1 and len(lit) + len(added_emissions(surface)) == len(shown):
+    if len(lit) == 1 and len(lit) + len(added_emissions(surface)) == len(shown) and not is_doubled(surface):
         exact = says_the_same(lit[0]) and cuts_out(surface) and (len(shown) == 1 or glows_through(lit[0], surface))
         return Reading(surface, tuple(lit), ONE_CLOSURE, exact)
     if is_mean(surface, shown):
@@ -147,6 +150,15 @@ def cuts_out(surface: Surface) -> bool:
     # Light through an added Transparent BSDF comes on top of what is reflected.
     added = find(surface, lambda part: isinstance(part, Added) and not all(shows(side) for side in part.sides))
     return white and added is None
+
+
+def is_doubled(surface: Surface) -> bool:
+    """Whether light that closures scatter is added to other such light."""
+
+    def scatters(side: Surface) -> bool:
+        return any(is_shown(leaf) and leaf.kind != EMISSION_NODE for leaf in leaves_of(side))
+
+    return find(surface, lambda part: isinstance(part, Added) and all(map(scatters, part.sides))) is not None
 
 
 def is_dimmed(surface: Surface) -> bool:

@@ -10,8 +10,18 @@ import bpy
 
 from ..common.node_trees import tree_of
 from ..common.reached_nodes import MATERIAL_OUTPUT, kinds_in, label_of, reached_nodes, unchanged_trees
-from .mixing import Leaf, is_shown, leaves_of
-from .parameters import ALL_LOBES, GLTF, KEPT, NOTHING_SCATTERED, TARGET_NAMES, neutral, parameter, parameters_of
+from .mixing import TRANSPARENT, Added, Leaf, is_shown, leaves_of, parts_of, shows
+from .parameters import (
+    ALL_LOBES,
+    GLTF,
+    KEPT,
+    NOTHING_SCATTERED,
+    TARGET_NAMES,
+    neutral,
+    parameter,
+    parameters_of,
+    transparency,
+)
 from .reading import ENERGY, ONE_CLOSURE, Reading, Unreadable, read_material
 from .values import constant
 from .view_dependence import CHANGING, angle_words, view_words
@@ -36,6 +46,7 @@ LESS_THAN_VISIBLE = {"IOR": 0.06, "Specular IOR Level": 0.02, "Coat IOR": 0.06}
 """How far from the neutral value nobody sees: 45 dB and more in a render."""
 FOLDED = {"Specular IOR Level", "Specular Tint"}
 """What becomes base color and metallic where several closures become one."""
+OCCLUSION = "ShaderNodeAmbientOcclusion"
 MOST_NODES = 3
 
 
@@ -64,6 +75,9 @@ def _verdict(material: bpy.types.Material, target: str) -> Verdict:
     if changing:
         text = f'"{name}" depends on the view: {listed(changing)}. The bake shows it as seen from straight ahead.'
         return Verdict(VIEW, text, lost)
+    lost = (*lost, *occlusion_sentences(material))
+    if reading.displaced and material.displacement_method != "BUMP":
+        lost = (*lost, f'The displacement of "{name}" is baked as bumps: the shape itself is in no map.')
     names = [f'"{label_of(leaf.item.node)}"' for leaf in reading.leaves]
     if not reading.exact:
         if reading.way == ONE_CLOSURE:
@@ -73,6 +87,16 @@ def _verdict(material: bpy.types.Material, target: str) -> Verdict:
         return Verdict(COMPOSITE, text, lost)
     how = f"all of it is in {names[0]}" if reading.way == ONE_CLOSURE else f"{listed(names)} are mixed as one"
     return Verdict(EXACT, f'"{name}" can be baked exactly: {how}.', lost)
+
+
+def occlusion_sentences(material: bpy.types.Material) -> list[str]:
+    """That the material sees only the object itself while it is baked, if it looks for others."""
+    tree = tree_of(material)
+    if tree is None or OCCLUSION not in kinds_in(tree):
+        return []
+    nodes = [item.node for item in reached_nodes(tree, MATERIAL_OUTPUT) if item.node.bl_idname == OCCLUSION]
+    around = [node for node in nodes if not node.only_local]
+    return [f'The node "{label_of(node)}" sees only the object itself in a bake.' for node in dict.fromkeys(around)]
 
 
 def changing_nodes(material: bpy.types.Material) -> list[str]:
@@ -87,6 +111,7 @@ def changing_nodes(material: bpy.types.Material) -> list[str]:
 def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
     """What of a material the maps of a target cannot keep."""
     kept = KEPT[target]
+    yield from lost_light(reading)
     for leaf in leaves_of(reading.surface):
         if not is_shown(leaf) or (leaf.kind in NOTHING_SCATTERED and len(reading.leaves) > 1):
             continue
@@ -98,6 +123,16 @@ def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
                 yield f'{TARGET_NAMES[target]} cannot keep {words} (node "{node}"); {" and ".join(others)} can.'
         if leaf.kind == "ShaderNodeBsdfTranslucent":
             yield f'The light that comes through by the node "{node}" is lost: it shows only as a color.'
+
+
+def lost_light(reading: Reading) -> Iterator[str]:
+    """What of the light that a material lets through no target can keep."""
+    for leaf in leaves_of(reading.surface):
+        if leaf.kind == TRANSPARENT and constant(transparency(leaf), leaf.item) != (1.0, 1.0, 1.0):
+            yield f'The tint of what shows through the node "{label_of(leaf.item.node)}" is lost.'
+    for part in parts_of(reading.surface):
+        if isinstance(part, Added) and any(side is not None and not shows(side) for side in part.sides):
+            yield f'The light that the node "{label_of(part.item.node)}" adds over what is transparent is lost.'
 
 
 def has_lobe(leaf: Leaf, name: str) -> bool:

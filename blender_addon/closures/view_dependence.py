@@ -15,7 +15,8 @@ VIEW_OUTPUTS: dict[str, set[str]] = {
 # These are usual as the factor between a color and a reflection, which they weigh as real surfaces do.
 ANGLE_NODES = {"ShaderNodeFresnel", "ShaderNodeLayerWeight"}
 TURNS_VECTORS = "ShaderNodeVectorTransform"
-CHANGING = {*VIEW_OUTPUTS, *ANGLE_NODES, TURNS_VECTORS}
+WIREFRAME = "ShaderNodeWireframe"
+CHANGING = {*VIEW_OUTPUTS, *ANGLE_NODES, TURNS_VECTORS, WIREFRAME}
 """All kinds of nodes (bl_idname) that may change with the view."""
 
 
@@ -25,6 +26,8 @@ def view_words(item: Reached) -> str:
     if node.bl_idname == TURNS_VECTORS:
         has_camera = (node.convert_from == "CAMERA") != (node.convert_to == "CAMERA")
         return f'the node "{label_of(node)}" (Camera)' if has_camera else ""
+    if node.bl_idname == WIREFRAME:
+        return f'the node "{label_of(node)}" (Pixel Size)' if node.use_pixel_size else ""
     names = VIEW_OUTPUTS.get(node.bl_idname)
     if names is None:
         return ""

@@ -44,12 +44,13 @@ class MapInput:
 @dataclass(frozen=True)
 class MaterialRecipe:
     """constants: values by input; inputs: maps by input, all others stay as they are in a new node; properties: settings of
-    the node that are no inputs; uv_tangent: the tangent is that of the UV map."""
+    the node that are no inputs; uv_tangent: the tangent is that of the UV map; settings: of the material itself."""
 
     constants: dict[str, Constant] = field(default_factory=dict)
     inputs: dict[str, MapInput] = field(default_factory=dict)
     properties: dict[str, Any] = field(default_factory=dict)
     uv_tangent: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -67,7 +68,7 @@ class MaterialRecipe:
             name: tuple(value) if isinstance(value, list) else value for name, value in values["constants"].items()
         }
         inputs = {name: MapInput(**item) for name, item in values["inputs"].items()}
-        return cls(constants, inputs, dict(values["properties"]), values["uv_tangent"])
+        return cls(constants, inputs, dict(values["properties"]), values["uv_tangent"], dict(values["settings"]))
 
 
 def fit_recipe(keys: set[str], alpha: bool) -> MaterialRecipe:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -60,8 +62,29 @@ def carry_out(work: Work, what: str, arguments: list[str]) -> int:
     return 1
 
 
+def end_with_input() -> None:
+    """End this process at once when its input ends, if that is a pipe, as it does when the Blender that started it is gone.
+
+    A pass of a bake can take minutes, in which nothing is printed that would tell.
+    """
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
+        os._exit(3)
+
+    threading.Thread(target=wait, name="PBRfit end", daemon=True).start()
+
+
 def run(work: Work, what: str) -> NoReturn:
-    """Carry out the plan that the script's own argument names, and end this process."""
+    """Carry out the plan that the script's own argument names, and end this process.
+
+    It ends early if its input is a pipe that ends.
+    """
+    end_with_input()
     status = carry_out(work, what, sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:])
     sys.stderr.flush()
     # The work is done, and some versions of Blender hang or crash when Python ends.

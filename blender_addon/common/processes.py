@@ -30,9 +30,13 @@ def clean_environment(directory: Path) -> dict[str, str]:
 
 
 def start_process(
-    command: list[str], directory: Path, stdout: IO[bytes] | int, stderr: IO[bytes] | int
+    command: list[str],
+    directory: Path,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in `directory`, without input, without a console window and with a clean environment.
+    """Start `command` in `directory`, without a console window and with a clean environment.
 
     Its temporary files go to `directory` too. Raises OSError if the program cannot start.
     """
@@ -40,7 +44,7 @@ def start_process(
         command,
         cwd=directory,
         env=clean_environment(directory),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         creationflags=NO_WINDOW,

@@ -57,7 +57,8 @@ class SecondBlender(Generic[Finished]):
             plan_file.write_text(json.dumps(plan), encoding="utf-8")
             with open(self._log, "wb") as log:
                 command = second_blender_command(script, plan_file)
-                self._process = start_process(command, directory, subprocess.PIPE, log)
+                # The script ends when its input does: so it does not outlive this Blender, even if that is killed.
+                self._process = start_process(command, directory, subprocess.PIPE, log, subprocess.PIPE)
         except OSError as error:
             raise PbrFitError(
                 f"The windowless Blender cannot start: {error.strerror}.",
@@ -89,6 +90,8 @@ class SecondBlender(Generic[Finished]):
         self._stopped.set()
         end_process(self._process, patience=0.0)
         self._thread.join()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _read(self) -> None:
         output = self._process.stdout

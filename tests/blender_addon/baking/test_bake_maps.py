@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import bpy
 import numpy as np
 import pytest
@@ -382,6 +384,14 @@ def test_the_tangent_of_nodes_becomes_a_rotation(addon, tree, tmp_path) -> None:
     assert recipe.constants["Anisotropic Rotation"] == pytest.approx(0.1 + 0.15, abs=1e-3)
 
 
+def test_how_the_material_is_shown_is_kept(addon, tree, tmp_path) -> None:
+    tree.material.use_backface_culling = True
+    tree.material.use_bump_map_correction = False
+    _, recipe = only(bake(addon, tmp_path, resolution=SIZE))
+    assert recipe.settings["use_backface_culling"]
+    assert not recipe.settings["use_bump_map_correction"]
+
+
 def test_what_cannot_be_read_is_refused_by_name(addon, tree, tmp_path) -> None:
     tree.link(tree.new("BsdfToon"), tree.output, 0)
     with pytest.raises(addon.common.errors.PbrFitError, match=r'"Look" cannot be baked: the node "Toon BSDF"'):
@@ -395,3 +405,41 @@ def test_a_killed_process_is_said(addon, tree, tmp_path) -> None:
     with pytest.raises(addon.common.second_blender.BlenderDied, match="ended with status -9"):
         baker.poll()
     baker.stop()
+
+
+def test_a_mesh_from_a_library_is_baked(addon, plane, tree, tmp_path) -> None:
+    tree.link(gradient(tree, 0), tree.shader, "Roughness")
+    library = str(tmp_path / "library.blend")
+    bpy.data.libraries.write(library, {plane.data}, fake_user=True)
+    bpy.data.objects.remove(plane)
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.meshes = ["Plane"]
+    thing = bpy.data.objects.new("Thing", wanted.meshes[0])
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.view_layer.objects.active = thing
+    thing.select_set(True)
+    group, _ = only(bake(addon, tmp_path, resolution=SIZE, target="CORE"))
+    np.testing.assert_allclose(pixels(group, "orm.png")[9, :, 1], RISING, atol=4e-3)
+
+
+def test_a_disk_without_room_is_said(addon, tmp_path, monkeypatch) -> None:
+    maps = addon.baking.maps
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr(maps.shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(OSError, match="No space left"):
+        maps.write_image(tmp_path / "map.png", np.zeros((8, 8, 3), np.float32), floats=False)
+
+
+def test_nested_mixes_of_many_do_not_take_long(addon, tree, tmp_path) -> None:
+    last = tree.shader
+    for number in range(60):
+        layer = tree.new("BsdfPrincipled", Roughness=number / 60.0, Base_Color=(number / 60.0, 0.5, 0.5, 1.0))
+        mixed = tree.link(last, tree.new("MixShader", Fac=0.5), 1)
+        tree.link(layer, mixed, 2)
+        last = mixed
+    tree.link(last, tree.output, 0)
+    began = time.monotonic()
+    group, recipe = only(bake(addon, tmp_path, resolution=SIZE, target="CORE"))
+    assert time.monotonic() - began < 20.0
+    assert group.files == {}
+    assert 0.9 < recipe.constants["Base Color"][0] < 1.0

@@ -129,3 +129,47 @@ def test_a_linked_lobe_counts_and_one_without_weight_does_not(addon, tree) -> No
     tree.link(tree.new("TexNoise"), tree.shader, "Coat Weight")
     assert len(verdict(addon, tree, "GLTF").lost) == 1
     assert len(verdict(addon, tree, "CORE").lost) == 2
+
+
+def test_the_same_closure_twice_is_not_one(addon, tree) -> None:
+    added = tree.link(tree.shader, tree.new("AddShader"), 0)
+    tree.link(tree.shader, added, 1)
+    tree.link(added, tree.output, 0)
+    assert verdict(addon, tree).kind == "COMPOSITE"
+
+
+def test_mixes_nested_too_deep_are_said(addon, tree) -> None:
+    last = tree.shader
+    for _ in range(600):
+        mixed = tree.link(last, tree.new("MixShader", Fac=0.5), 1)
+        tree.link(tree.shader, mixed, 2)
+        last = mixed
+    tree.link(last, tree.output, 0)
+    assert "nested deeper" in verdict(addon, tree).text
+
+
+def test_a_wireframe_in_pixels_depends_on_the_view(addon, tree) -> None:
+    wires = tree.new("Wireframe")
+    tree.link(wires, tree.shader, "Roughness")
+    assert verdict(addon, tree).kind == "EXACT"
+    wires.use_pixel_size = True
+    assert '"Wireframe" (Pixel Size)' in verdict(addon, tree).text
+
+
+def test_what_no_map_holds_is_said(addon, tree) -> None:
+    tree.link(tree.new("Displacement"), tree.output, "Displacement")
+    assert verdict(addon, tree).lost == ()
+    tree.material.displacement_method = "DISPLACEMENT"
+    assert "baked as bumps" in verdict(addon, tree).lost[0]
+    tree.material.displacement_method = "BUMP"
+    tree.link(tree.new("AmbientOcclusion"), tree.shader, "Base Color")
+    assert "sees only the object itself" in verdict(addon, tree).lost[0]
+
+
+def test_light_over_what_is_transparent_is_lost(addon, tree) -> None:
+    added = tree.link(tree.new("BsdfTransparent", Color=(0.5, 1.0, 1.0, 1.0)), tree.new("AddShader"), 0)
+    tree.link(tree.new("Emission"), added, 1)
+    tree.link(added, tree.output, 0)
+    lost = verdict(addon, tree).lost
+    assert any("tint" in sentence for sentence in lost)
+    assert any("adds over what is transparent" in sentence for sentence in lost)
