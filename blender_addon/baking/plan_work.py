@@ -27,7 +27,6 @@ from .stand_ins import placeholder, stand_in
 
 Json = dict[str, Any]
 KEPT_SETTINGS = (
-    "use_bump_map_correction",
     "use_backface_culling",
     "use_transparent_shadow",
     "surface_render_method",
@@ -108,7 +107,8 @@ def bake_pass(
 
 def settings_of(material: bpy.types.Material) -> Json:
     """How a material is shown, beside its nodes."""
-    return {name: getattr(material, name) for name in KEPT_SETTINGS if hasattr(material, name)}
+    found = {name: getattr(material, name) for name in KEPT_SETTINGS if hasattr(material, name)}
+    return found | {"cycles.use_bump_map_correction": material.cycles.use_bump_map_correction}
 
 
 def factor_of(plan: Json, owners: list[MaterialSets], item: Pass) -> int:

@@ -44,7 +44,8 @@ class MapInput:
 @dataclass(frozen=True)
 class MaterialRecipe:
     """constants: values by input; inputs: maps by input, all others stay as they are in a new node; properties: settings of
-    the node that are no inputs; uv_tangent: the tangent is that of the UV map; settings: of the material itself."""
+    the node that are no inputs; uv_tangent: the tangent is that of the UV map; settings: of the material itself, by name,
+    or "cycles." and a name."""
 
     constants: dict[str, Constant] = field(default_factory=dict)
     inputs: dict[str, MapInput] = field(default_factory=dict)

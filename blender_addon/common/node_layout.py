@@ -40,8 +40,9 @@ def build_material_nodes(
     output = add_node(tree, "ShaderNodeOutputMaterial", "Material Output", OUTPUT_X, 0.0)
     shader = add_node(tree, "ShaderNodeBsdfPrincipled", "Fitted Material", SHADER_X, 0.0)
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
-    for name, value in recipe.settings.items():
-        setattr(material, name, value)
+    for path, value in recipe.settings.items():
+        part, _, name = path.rpartition(".")
+        setattr(getattr(material, part) if part else material, name, value)
     for name, value in recipe.properties.items():
         setattr(shader, name, value)
     inputs = {socket.identifier: socket for socket in shader.inputs}

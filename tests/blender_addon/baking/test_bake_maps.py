@@ -386,10 +386,10 @@ def test_the_tangent_of_nodes_becomes_a_rotation(addon, tree, tmp_path) -> None:
 
 def test_how_the_material_is_shown_is_kept(addon, tree, tmp_path) -> None:
     tree.material.use_backface_culling = True
-    tree.material.use_bump_map_correction = False
+    tree.material.cycles.use_bump_map_correction = False
     _, recipe = only(bake(addon, tmp_path, resolution=SIZE))
     assert recipe.settings["use_backface_culling"]
-    assert not recipe.settings["use_bump_map_correction"]
+    assert not recipe.settings["cycles.use_bump_map_correction"]
 
 
 def test_what_cannot_be_read_is_refused_by_name(addon, tree, tmp_path) -> None:
