@@ -15,7 +15,19 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..closures.parameters import ALPHA, BASE_COLOR, COAT_NORMAL, COLORS, EMISSION, GLTF, NORMAL, VECTORS
+from ..closures.parameters import (
+    ALL_LOBES,
+    ALPHA,
+    BASE_COLOR,
+    COAT_NORMAL,
+    COLORS,
+    EMISSION,
+    GLTF,
+    NORMAL,
+    THIN_WALL,
+    VECTORS,
+    is_thin_wall,
+)
 from ..closures.reading import ENERGY, Reading, node_settings
 from ..closures.shaders import PRINCIPLED
 from ..closures.values import Triple
@@ -99,6 +111,8 @@ class MapWriter:
             if varying:
                 self._write(layout, inputs, baked)
                 reads |= {name: part_of(layout, name) for name in varying}
+        if target == ALL_LOBES and any(is_thin_wall(leaf) for reading in readings for leaf in reading.leaves):
+            constants[THIN_WALL] = True
         for name in reads:
             constants.pop(name, None)
         return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent, settings)

@@ -23,6 +23,7 @@ from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
 from .quantities import Pass, passes_for
 from .resolved import agrees, is_smooth
+from .shifted_uv import with_positive_uv_maps
 from .stand_ins import placeholder, stand_in
 
 Json = dict[str, Any]
@@ -55,6 +56,7 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
     make_editable(set_up)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
+    group = with_positive_uv_maps(set_up, group)
     squares = checked_squares(set_up, group)
     rendered_uv_maps = prepare(set_up, {uid: name for item in group.sets for uid, name in item.uv_maps.items()})
     with unchanged_trees():  # those of the file: only copies change

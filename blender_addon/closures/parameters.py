@@ -6,6 +6,8 @@ Inputs are named by the identifiers of the Principled BSDF; `EMISSION` stands fo
 
 from __future__ import annotations
 
+import bpy
+
 from ..common.reached_nodes import WITHOUT_WEIGHT
 from .mixing import TRANSPARENT, Leaf
 from .shaders import PRINCIPLED
@@ -25,13 +27,14 @@ _GLTF = (
     *("Sheen Weight", "Sheen Roughness", "Sheen Tint"),
 )
 _ALL_LOBES = (
-    *("Diffuse Roughness",),
+    *(("Diffuse Roughness",) if bpy.app.version >= (4, 3, 0) else ()),
     *("Subsurface Weight", "Subsurface Radius", "Subsurface Scale", "Subsurface IOR", "Subsurface Anisotropy"),
     *("Coat IOR", "Coat Tint"),
     *("Thin Film Thickness", "Thin Film IOR"),
 )
 KEPT = {CORE: _CORE, GLTF: _CORE + _GLTF, ALL_LOBES: _CORE + _GLTF + _ALL_LOBES}
-"""The inputs that each target has maps or numbers for."""
+"""The inputs that each target has maps or numbers for, as far as this Blender has them."""
+THIN_WALL = "Thin Wall"  # a switch, which no map can hold; from Blender 5.2 on
 TARGET_NAMES = {CORE: "Core", GLTF: "glTF", ALL_LOBES: "Principled"}
 
 # Inputs that do nothing while another one, their weight, is zero; the weight by input.
@@ -131,6 +134,13 @@ def parameter(leaf: Leaf, name: str) -> Value:
     """What a readable closure gives to one input of a Principled BSDF."""
     given = parameters_of(leaf).get(name)
     return given if given is not None else Number(neutral(name))
+
+
+def is_thin_wall(leaf: Leaf) -> bool:
+    """Whether a closure is a Principled BSDF that takes the surface for a thin wall."""
+    return leaf.kind == PRINCIPLED and any(
+        socket.identifier == THIN_WALL and socket.default_value for socket in leaf.item.node.inputs
+    )
 
 
 def transparency(leaf: Leaf) -> Value:

@@ -20,6 +20,7 @@ from .parameters import (
     NOTHING_SCATTERED,
     READABLE,
     WEIGHT_OF,
+    is_thin_wall,
     parameter,
 )
 from .shaders import PRINCIPLED
@@ -185,7 +186,7 @@ def is_mean(surface: Surface, shown: tuple[Leaf, ...]) -> bool:
     for name in KEPT[ALL_LOBES]:
         if name not in LINEAR and len({origin(leaf, name) for leaf in shown}) > 1:
             return False
-    if any(node_settings(leaf) != node_settings(first) for leaf in shown):
+    if not all(alike(leaf, first) for leaf in shown):
         return False
     # Light that enters and leaves by the base color more than once is no longer in proportion to it.
     off = ("Metallic", "Transmission Weight", "Subsurface Weight")
@@ -207,6 +208,11 @@ def node_settings(leaf: Leaf) -> dict[str, object]:
     node = leaf.item.node
     settings: dict[str, object] = {name: getattr(node, name) for name in ("distribution", "subsurface_method")}
     return settings
+
+
+def alike(leaf: Leaf, other: Leaf) -> bool:
+    """Whether what is no number of two Principled BSDFs is the same."""
+    return node_settings(leaf) == node_settings(other) and is_thin_wall(leaf) == is_thin_wall(other)
 
 
 def computes(leaf: Leaf, name: str) -> bool:

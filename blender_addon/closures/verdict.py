@@ -17,6 +17,7 @@ from .parameters import (
     KEPT,
     NOTHING_SCATTERED,
     TARGET_NAMES,
+    is_thin_wall,
     neutral,
     parameter,
     parameters_of,
@@ -121,6 +122,8 @@ def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
             if lobe not in kept and not folded and has_lobe(leaf, lobe):
                 others = [TARGET_NAMES[other] for other in (GLTF, ALL_LOBES) if lobe in KEPT[other]]
                 yield f'{TARGET_NAMES[target]} cannot keep {words} (node "{node}"); {" and ".join(others)} can.'
+        if target != ALL_LOBES and is_thin_wall(leaf):
+            yield f'{TARGET_NAMES[target]} cannot keep a thin wall (node "{node}"); {TARGET_NAMES[ALL_LOBES]} can.'
         if leaf.kind == "ShaderNodeBsdfTranslucent":
             yield f'The light that comes through by the node "{node}" is lost: it shows only as a color.'
 

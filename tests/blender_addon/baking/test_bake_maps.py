@@ -323,7 +323,7 @@ def test_udim_tiles_have_a_file_each(addon, plane, tree, tmp_path) -> None:
         np.testing.assert_allclose(pixels(group, f"{number}/orm.png")[9, :, 1], (number + RISING) / 2.0, atol=4e-3)
 
 
-@pytest.mark.parametrize("shift", [(1.0, 0.0), (0.5, 2.0)])
+@pytest.mark.parametrize("shift", [(1.0, 0.0), (0.5, 2.0), (-1.0, 0.0), (-1.5, -3.5)])
 def test_faces_outside_of_the_square_show_the_map_that_repeats_there(addon, plane, tree, tmp_path, shift) -> None:
     bpy.context.scene.pbrfit.use_udim = False
     for corner in plane.data.uv_layers.active.uv:
@@ -338,7 +338,7 @@ def test_faces_outside_of_the_square_show_the_map_that_repeats_there(addon, plan
 
 def test_faces_where_nothing_can_be_baked_are_refused(addon, plane, tree, tmp_path) -> None:
     for corner in plane.data.uv_layers.active.uv:
-        corner.vector = (corner.vector[0] - 1.0, corner.vector[1])
+        corner.vector = (corner.vector[0] * 30.0 - 1.0, corner.vector[1])
     with pytest.raises(addon.common.errors.PbrFitError, match=r'"Look" lie too far outside'):
         bake(addon, tmp_path, resolution=SIZE, target="CORE")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bpy
 import pytest
 from support.blender.shader_trees import Tree
 
@@ -173,3 +174,10 @@ def test_light_over_what_is_transparent_is_lost(addon, tree) -> None:
     lost = verdict(addon, tree).lost
     assert any("tint" in sentence for sentence in lost)
     assert any("adds over what is transparent" in sentence for sentence in lost)
+
+
+@pytest.mark.skipif(bpy.app.version < (5, 2, 0), reason="from Blender 5.2 on")
+def test_a_thin_wall_is_kept_only_by_the_node_that_knows_it(addon, tree) -> None:
+    tree.input(tree.shader, "Thin Wall").default_value = True
+    assert "thin wall" in verdict(addon, tree, "GLTF").lost[0]
+    assert verdict(addon, tree, "PRINCIPLED").lost == ()
