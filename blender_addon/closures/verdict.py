@@ -113,9 +113,9 @@ def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
     """What of a material the maps of a target cannot keep."""
     kept = KEPT[target]
     yield from lost_light(reading)
-    for leaf in leaves_of(reading.surface):
-        if not is_shown(leaf) or (leaf.kind in NOTHING_SCATTERED and len(reading.leaves) > 1):
-            continue
+    shown = [leaf for leaf in leaves_of(reading.surface) if is_shown(leaf)]
+    scattering = [leaf for leaf in shown if leaf.kind not in NOTHING_SCATTERED]
+    for leaf in scattering or shown:
         node = label_of(leaf.item.node)
         for lobe, words in LOBES.items():
             folded = reading.way == ENERGY and lobe in FOLDED
