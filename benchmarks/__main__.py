@@ -1,4 +1,4 @@
-"""`python -m benchmarks fit|ops|kernels|sizes|preview|live|image_files|input_cases|plot`, from the root of the repository."""
+"""`python -m benchmarks COMMAND`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.cli.errors import CommandError
 from backend.job.model import JobError
-from benchmarks import fit, image_files, input_cases, kernels, live, ops, preview, sizes
+from benchmarks import bake_times, fit, image_files, input_cases, kernels, live, looks, ops, preview, sizes
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.core.image_io import ImageError
@@ -22,6 +22,8 @@ _COMMANDS = (
     ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
     ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
     ("live", live, "a fit that is watched beside one that is not"),
+    ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
+    ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
     ("image_files", image_files, "the time to write and read the maps' files"),
     ("input_cases", input_cases, "small files that went wrong, fitted as a user would, against what is right"),
 )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .preflight import fixes
+from .preflight import fixes, verdicts
 from .preview.engine import engine
 from .preview.scene import light
 from .session import handlers
@@ -20,6 +20,7 @@ PARTS = (
     operators_setup,
     operators,
     fixes,
+    verdicts,
     operators_result,
     panels,
     light,

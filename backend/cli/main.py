@@ -1,10 +1,9 @@
-"""The command ``pbrfit``: demo, optimize, serve, doctor."""
+"""The command ``pbrfit``: demo, optimize, bake, serve, doctor."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +11,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backend.cli.arguments import (
+    add_blender_option,
+    add_device_option,
+    add_file_arguments,
+    add_map_options,
+    check_path,
+    file_name,
+    folder,
+    given,
+    map_properties,
+    names,
+    whole_number,
+)
 from backend.cli.errors import CommandError, Interrupted
 from backend.protocol.quality import (
     DEFAULT_MAPS,
@@ -29,8 +41,9 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
-MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
 PRESETS = ("draft", "standard", "high")
+TARGETS = ("core", "gltf", "principled")
+SUPERSAMPLING = (1, 2, 4)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,17 +68,23 @@ def argument_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="build an example scene in Blender, fit it and report")
-    demo.add_argument("--out", type=_folder, default=Path("demo"), help="folder for the results (default: demo)")
-    _add_machine_options(demo)
+    demo.add_argument("--out", type=folder, default=Path("demo"), help="folder for the results (default: demo)")
+    add_device_option(demo)
+    add_blender_option(demo)
     demo.set_defaults(run=run_demo)
 
     optimize = commands.add_parser("optimize", help="fit the material of an object of a .blend file and report")
-    optimize.add_argument("blend", type=Path, metavar="FILE.blend")
-    optimize.add_argument("--object", required=True, metavar="NAME", help="the mesh object to fit")
-    optimize.add_argument("--out", type=_folder, required=True, metavar="DIR", help="folder for the results")
+    add_file_arguments(optimize, "fit")
     _add_fit_options(optimize)
-    _add_machine_options(optimize)
+    add_device_option(optimize)
+    add_blender_option(optimize)
     optimize.set_defaults(run=run_optimize)
+
+    bake = commands.add_parser("bake", help="bake what the nodes of an object's materials say, without a backend")
+    add_file_arguments(bake, "bake")
+    _add_bake_options(bake)
+    add_blender_option(bake)
+    bake.set_defaults(run=run_bake)
 
     serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
     serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
@@ -115,32 +134,14 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
         choices=PRESETS,
         help="views, their size, samples, resolution and quality together; those given besides replace the preset's",
     )
-    parser.add_argument(
-        "--map-sets",
-        choices=tuple(MAP_SETS),
-        default="material",
-        help="one set of maps for each material, or one for the whole object (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--unwrap",
-        action="store_true",
-        help="fit to a new UV map without overlaps; for an object that has no UV map, or not a good one",
-    )
-    parser.add_argument(
-        "--no-udim", action="store_true", help="show the same maps in all UDIM tiles, instead of one set for each"
-    )
-    parser.add_argument(
-        "--resolution",
-        type=int,
-        help=f"width and height of the maps in pixels, a power of two (default: {DEFAULT_RESOLUTION})",
-    )
+    add_map_options(parser)
     _add_reference_option(parser, "views", "number of renders to fit to")
     _add_reference_option(parser, "held_out_views", "number of further renders that only measure")
     _add_reference_option(parser, "view_size", "width and height of these renders in pixels")
     _add_reference_option(parser, "samples", "Cycles samples for each pixel")
     parser.add_argument(
         "--maps",
-        type=_names,
+        type=names,
         default=DEFAULT_MAPS,
         help=f"some of {','.join(MAP_NAMES)} (default: {','.join(DEFAULT_MAPS)})",
     )
@@ -148,20 +149,26 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--apply-world", action="store_true", help="with --learn-light: give the scene a world with the learned light"
     )
-    parser.add_argument(
-        "--material-name",
-        metavar="SCHEME",
-        help='names of new materials, in which {object} and {material} stand for what is fitted (default: "{material} '
-        'PBRfit")',
-    )
-    parser.add_argument(
-        "--images",
-        choices=("packed", "files"),
-        default="packed",
-        help="keep the maps in the .blend, or in a folder textures beside it (default: %(default)s)",
-    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
     parser.add_argument("--quality", choices=QUALITY_NAMES, help=f"how long the fit works (default: {DEFAULT_QUALITY})")
+
+
+def _add_bake_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        default="core",
+        help="what to keep: base color, roughness, metallic, normal, alpha and emission; also what glTF's extensions have; "
+        "or all of the Principled BSDF (default: %(default)s)",
+    )
+    add_map_options(parser)
+    parser.add_argument(
+        "--supersampling",
+        type=int,
+        choices=SUPERSAMPLING,
+        default=2,
+        help="how many points in a row each texel is the mean of, where something is finer (default: %(default)s)",
+    )
 
 
 def run_demo(chosen: argparse.Namespace) -> int:
@@ -172,7 +179,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
 
 def run_optimize(chosen: argparse.Namespace) -> int:
     """``pbrfit optimize``. Raises CommandError for wrong arguments before anything starts."""
-    _check_path(chosen.blend)
+    check_path(chosen.blend)
     if chosen.apply_world and not chosen.learn_light:
         raise CommandError("--apply-world has no learned light to apply.", "Give --learn-light too, or leave it out.")
     defaults = {} if chosen.preset else {"resolution": DEFAULT_RESOLUTION, "quality": DEFAULT_QUALITY}
@@ -181,45 +188,52 @@ def run_optimize(chosen: argparse.Namespace) -> int:
         learn_light=chosen.learn_light,
         device=chosen.device,
         seed=chosen.seed,
-        **defaults | _given(chosen, "resolution", "quality"),
+        **defaults | given(chosen, "resolution", "quality"),
     )
     preset: dict[str, Any] = {"preset": chosen.preset.upper()} if chosen.preset else defaults
     views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
     properties = {
         "reference": chosen.reference.upper(),
-        "map_sets": MAP_SETS[chosen.map_sets],
-        "use_udim": not chosen.no_udim,
-        "image_storage": chosen.images.upper(),
+        **map_properties(chosen),
         "held_out_views": DEFAULT_REFERENCES.held_out_views,
         **preset,
         **views,
-        **_given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples", "material_name"),
+        **given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples"),
         **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
         "learn_light": settings.learn_light,
         "apply_world": chosen.apply_world,
         "device": settings.device,
         "seed": settings.seed,
     }
-    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", chosen.object)
-    return _optimize(chosen, chosen.blend, chosen.object, name, properties)
+    return _optimize(chosen, chosen.blend, chosen.object, file_name(chosen.object), properties)
 
 
-def _check_path(blend: Path) -> None:
+def run_bake(chosen: argparse.Namespace) -> int:
+    """``pbrfit bake``. Raises CommandError for wrong arguments before anything starts."""
+    from backend.cli.bake import bake, maps_text
+    from backend.cli.driving import BAKE, DriveRequest
+    from backend.cli.terminal import ProgressLine
+
+    check_path(chosen.blend)
+    settings = _checked_settings(resolution=DEFAULT_RESOLUTION if chosen.resolution is None else chosen.resolution)
+    properties = {
+        **map_properties(chosen),
+        "resolution": settings.resolution,
+        "bake_target": chosen.target.upper(),
+        "supersampling": str(chosen.supersampling),
+    }
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress = ProgressLine()
+    name = file_name(chosen.object)
+    request = DriveRequest(
+        chosen.blend, chosen.object, chosen.out, name, properties, chosen.blender, chosen.unwrap, BAKE
+    )
     try:
-        if blend.is_dir():
-            files = ", ".join(sorted(path.name for path in blend.glob("*.blend"))[:10])
-            cure = f"Give one of the files in it: {files}." if files else "Give the path of a saved .blend file."
-            raise CommandError(f"{blend} is a folder.", cure)
-        there = blend.is_file()
-    except OSError as error:
-        raise CommandError(f"{blend} cannot be read: {error.strerror}.", "Get the right to read its folder.") from error
-    if not there:
-        raise CommandError(f"{blend} does not exist.", "Give the path of a saved .blend file.")
-
-
-def _given(chosen: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options of these names that were given."""
-    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+        report = bake(request, progress)
+    finally:
+        progress.clear()
+    print(f"{chosen.out / name}.blend: {maps_text(report)} (see {chosen.out / 'report.json'})")
+    return 0
 
 
 def run_serve(chosen: argparse.Namespace) -> int:
@@ -290,14 +304,15 @@ def _public_key(text: str) -> str:
 def _optimize(
     chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict[str, Any]
 ) -> int:
-    from backend.cli.optimize import OptimizeRequest, optimize
+    from backend.cli.driving import DriveRequest
+    from backend.cli.optimize import optimize
     from backend.cli.report_files import summary_text
     from backend.cli.terminal import ProgressLine
 
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
     unwrap = blend is not None and chosen.unwrap
-    request = OptimizeRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
+    request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
     try:
         report = optimize(request, progress)
     finally:
@@ -318,33 +333,7 @@ def _add_reference_option(parser: argparse.ArgumentParser, name: str, meaning: s
     """Add an option for a field of `References`."""
     fewest, default, most = (getattr(limit, name) for limit in (FEWEST_REFERENCES, DEFAULT_REFERENCES, MOST_REFERENCES))
     option, text = "--" + name.replace("_", "-"), f"{meaning} (default: {default})"
-    parser.add_argument(option, type=_count(fewest, most), help=text)
-
-
-def _add_machine_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--blender", metavar="PATH", help="a Blender program (default: the module bpy of this Python)")
-
-
-def _count(lowest: int, highest: int) -> Callable[[str], int]:
-    """A parser of whole numbers in a range."""
-
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return parse
-
-
-def _folder(text: str) -> Path:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: give the path of a folder")
-    return Path(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
+    parser.add_argument(option, type=whole_number(fewest, most), help=text)
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,15 @@ from typing import Any
 from backend.cli.errors import CommandError
 
 REPORT, PICTURE = "report.json", "report.png"
-MAP_FILES = ("kd.png", "orm.png", "normal.png")
+FIT_FILES = ("kd.png", "orm.png", "normal.png", "environment.exr")
+"""What a fit may write for one set of maps."""
+BAKED_KEYS = (
+    *("kd", "orm", "normal", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
+    *("coat", "coat_tint", "coat_normal", "sheen", "sheen_tint"),
+    *("subsurface", "subsurface_radius", "subsurface_ior", "thin_film"),
+)
+BAKED_FILES = tuple(f"{key}{suffix}" for key in BAKED_KEYS for suffix in (".png", ".exr"))
+"""What a bake may write for one set of maps."""
 MOST_SHOWN = 5
 """How many files a message lists."""
 
@@ -29,16 +37,17 @@ class Owner:
         return {"file": self.file, "object": self.object_name}
 
 
-def replaceable(out: Path, name: str, owner: Owner) -> list[str]:
+def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FILES) -> list[str]:
     """The files in ``out``, relative to it, that a run may overwrite: those of an earlier result of the same owner.
 
-    ``name``: of the result's .blend, without its ending. Raises CommandError if the run would overwrite anything else.
+    ``name``: of the result's .blend, without its ending; ``maps``: the files that it may have for each set. Raises
+    CommandError if the run would overwrite anything else.
     """
     report = _report(out)
     listed = report.get("files")
     files = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
     mine = files if {key: report.get(key) for key in ("file", "object")} == owner.as_json() else []
-    taken = [one for one in _in_the_way(out, name, owner) if one not in mine or (out / one).is_symlink()]
+    taken = [one for one in _in_the_way(out, name, owner, maps) if one not in mine or (out / one).is_symlink()]
     if not taken:
         return mine
     cure = f"Give --out another folder, such as {out / name}."
@@ -52,9 +61,9 @@ def replaceable(out: Path, name: str, owner: Owner) -> list[str]:
     )
 
 
-def _in_the_way(out: Path, name: str, owner: Owner) -> Iterator[str]:
+def _in_the_way(out: Path, name: str, owner: Owner, maps: Sequence[str]) -> Iterator[str]:
     """What ``out`` has under the names that a result may have. Those in the folder textures are chosen free."""
-    names = [f"{name}.blend", *MAP_FILES, "environment.exr", PICTURE, REPORT]
+    names = [f"{name}.blend", *maps, PICTURE, REPORT]
     if owner.file is not None and (Path(owner.file).parent / f"blendcache_{Path(owner.file).stem}").is_dir():
         names.append(f"blendcache_{name}")
     yield from (one for one in names if os.path.lexists(out / one))
@@ -62,7 +71,7 @@ def _in_the_way(out: Path, name: str, owner: Owner) -> Iterator[str]:
         yield "textures"
     for place in sorted(out.iterdir()) if out.is_dir() else []:
         if place.name.isdecimal():  # the folder of one of several sets of maps
-            found = [f"{place.name}/{one}" for one in MAP_FILES if os.path.lexists(place / one)]
+            found = [f"{place.name}/{one}" for one in maps if os.path.lexists(place / one)]
             yield from found if place.is_dir() else [place.name]
 
 

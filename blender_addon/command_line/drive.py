@@ -7,18 +7,20 @@
 The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
+- ``button``: the name of the operator: "optimize" or "bake_maps"
 - ``unwrap``: whether to give it a new UV map first, with the add-on's operator
 - ``extensions``: zips to choose from; the first that is for this version of Blender is installed
 - ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
-- ``original``: where to save a copy of the file before the fit, or null; ``fitted``: where to save the file after it
-- ``owner``: what report.json says first: whose result it is; ``replaceable``: names of files beside ``fitted`` that may be
+- ``original``: where to save a copy of the file before, or null; ``result``: where to save the file after it
+- ``owner``: what report.json says first: whose result it is; ``replaceable``: names of files beside ``result`` that may be
   overwritten
-- ``relit_hdri``: name of an HDRI that ships with Blender; the result gives its path
+- ``relit_hdri``, for a fit: name of an HDRI that ships with Blender; the result gives its path
 
 BLENDER_USER_RESOURCES should name an empty folder, so that the artist's own preferences stay as they are.
 
-Each event is a line on stdout: the word PBRFIT and JSON, one of {"progress": {...}}, {"result": {...}},
-{"error": {"cause", "cure"}}, {"cancelled": true}, {"done": true}. When standard input ends, the fit is cancelled.
+Each event is a line on stdout: the word PBRFIT and JSON, one of {"progress": {...}}, {"verdicts": [...]},
+{"result": {...}}, {"error": {"cause", "cure"}}, {"cancelled": true}, {"done": true}. When standard input ends, the work is
+cancelled.
 """
 
 from __future__ import annotations
@@ -40,24 +42,28 @@ import bpy
 
 if TYPE_CHECKING:
     from .artist_file import DriveError, find_target, foggy_world, open_file, select_alone
+    from .bake_report import ONLY_OF_BAKES, SETTINGS, BakeReport
     from .demo_scene import build_demo_scene, shipped_hdri
-    from .result_files import ResultFolder
+    from .result_files import PICTURE, ResultFolder
     from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
     from artist_file import DriveError, find_target, foggy_world, open_file, select_alone
+    from bake_report import ONLY_OF_BAKES, SETTINGS, BakeReport
     from demo_scene import build_demo_scene, shipped_hdri
-    from result_files import ResultFolder
+    from result_files import PICTURE, ResultFolder
     from script import own_stdout, run
 
 Json = dict[str, Any]
 
 EXTENSION = "bl_ext.user_default.pbrfit"
+BAKE = "bake_maps"
+LIGHT = "environment.exr"
 POLL_SECONDS = 0.05
 
 
 class Cancelled(Exception):
-    """The fit was cancelled."""
+    """The work was cancelled."""
 
 
 def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event) -> Json:
@@ -66,8 +72,8 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         build_demo_scene()
     else:
         open_file(request["blend"])
-    fitted = Path(request["fitted"])
-    folder = ResultFolder(fitted.parent, fitted, request["replaceable"])
+    saved = Path(request["result"])
+    folder = ResultFolder(saved.parent, saved, request["replaceable"])
     folder.check_unused(request["blend"])
     scene, layer, target = find_target(request["blend"] or "the demo", request["object"])
     fog = foggy_world(scene, layer)  # before the fit, which may give the scene another world
@@ -82,19 +88,31 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     session_module = importlib.import_module(EXTENSION + ".session.session")
     if request["unwrap"]:
         _press(bpy.ops.pbrfit.unwrap, request)
-    _press(bpy.ops.pbrfit.optimize, request)
+    _press(getattr(bpy.ops.pbrfit, request["button"]), request)
     session = session_module.current()
     try:
+        baked = _begun_bake(target, session, say) if request["button"] == BAKE else None
         _wait(session, say, cancelled)
-        names = folder.write(request["owner"], session.result.files)
+        names = folder.write(request["owner"], session.result.files, [PICTURE] if baked is None else [])
         summary = _summary(request, target, layer, session)
+        if baked is None:
+            summary |= _of_fit(request, session) | {"foggy_world": fog}
+        else:
+            summary["materials"] = baked.materials()
         before.restore()
         as_files = request["properties"].get("image_storage") == "FILES"
         names += folder.save(_new_maps(images_before) if as_files else None)
-        return summary | {"files": names, "foggy_world": fog}
+        return summary | {"files": names}
     finally:
         session.close()
         bpy.ops.preferences.addon_disable(module=EXTENSION)
+
+
+def _begun_bake(target: bpy.types.Object, session: Any, say: Callable[[Json], None]) -> BakeReport:
+    verdict_of = importlib.import_module(EXTENSION + ".closures.verdict").verdict_of
+    found = BakeReport(session, target, verdict_of)
+    say({"verdicts": found.verdicts})
+    return found
 
 
 def _properties(request: Json) -> Json:
@@ -117,7 +135,9 @@ def _press(button: Callable[[], object], request: Json) -> None:
         reported = importlib.import_module(EXTENSION + ".common.errors").reported()
         cause, cure = (text, "") if str(reported) != text else (reported.cause, reported.cure)
         if "nwrap" in text and not request["unwrap"]:
-            cure = f"{cure} The option --unwrap does this before the fit.".strip()
+            cure = f"{cure} The option --unwrap does this first.".strip()
+        if cure.endswith("Optimize Materials."):
+            cure += " On the command line that is `pbrfit optimize`."
         raise DriveError(cause, cure) from error
 
 
@@ -150,7 +170,7 @@ def _is_for_this_blender(archive: str) -> bool:
 
 
 def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:
-    """Poll the session (the installed extension's `OptimizeSession`) to its end, and report its progress."""
+    """Poll the session (the installed extension's `WorkSession`) to its end, and report its progress."""
     last = None
     while True:
         if cancelled.is_set():
@@ -180,6 +200,7 @@ def _progress(status: Any) -> Json:
 
 
 def _summary(request: Json, target: bpy.types.Object, layer: bpy.types.ViewLayer, session: Any) -> Json:
+    """What there is to say of a fit and of a bake."""
     result, scene = session.result, layer.id_data
     return {
         "scene": scene.name,
@@ -187,37 +208,43 @@ def _summary(request: Json, target: bpy.types.Object, layer: bpy.types.ViewLayer
         "object": target.name,
         "material": result.material,
         "sets": _sets(target, session.plans[0].sets, sorted(result.files)),
-        "metrics": result.metrics,
         "seconds": result.seconds,
-        "held_out_views": [view.for_blender() for view in result.views if view.held_out],
-        "settings": _settings(scene) | {"image_storage": request["properties"].get("image_storage", "PACKED")},
+        "settings": _settings(scene, request["button"] == BAKE)
+        | {"image_storage": request["properties"].get("image_storage", "PACKED")},
         "warnings": [*result.warnings, *result.notes],
-        "relit_hdri": shipped_hdri(request["relit_hdri"]),
-        "fonts": str(Path(bpy.utils.system_resource("DATAFILES")) / "fonts"),
         "blender": bpy.app.version_string,
         "python": sys.version.split()[0],
     }
 
 
+def _of_fit(request: Json, session: Any) -> Json:
+    """What the report on a fit needs besides."""
+    return {
+        "metrics": session.result.metrics,
+        "held_out_views": [view.for_blender() for view in session.result.views if view.held_out],
+        "relit_hdri": shipped_hdri(request["relit_hdri"]),
+        "fonts": str(Path(bpy.utils.system_resource("DATAFILES")) / "fonts"),
+    }
+
+
 def _sets(target: bpy.types.Object, sets: Any, files: list[str]) -> list[Json]:
-    """The sets of maps: what each is named after, its fitted material, its UDIM tile (0: none) and its files."""
+    """The sets of maps: what each is named after, its new material, its UDIM tile (0: none) and its files."""
     return [
         {
             "name": map_set.name,
             "material": target.material_slots[map_set.slots[0].slot_index].material.name,
             "tile": map_set.tile,
-            "files": [
-                name for name in files if name.endswith(".png") and (len(sets) == 1 or name.startswith(f"{index}/"))
-            ],
+            "files": [name for name in files if name != LIGHT and (len(sets) == 1 or name.startswith(f"{index}/"))],
         }
         for index, map_set in enumerate(sets)
     ]
 
 
-def _settings(scene: bpy.types.Scene) -> Json:
-    """Every setting that the fit used, by name."""
+def _settings(scene: bpy.types.Scene, is_bake: bool) -> Json:
+    """Every setting that was used, by name."""
     names = [item.identifier for item in scene.pbrfit.bl_rna.properties if not item.is_readonly]
-    return {name: getattr(scene.pbrfit, name) for name in names if name != "name"}
+    used = set(SETTINGS) if is_bake else set(names) - {"name", *ONLY_OF_BAKES}
+    return {name: getattr(scene.pbrfit, name) for name in names if name in used}
 
 
 def _cancel_at_end_of_input(cancelled: threading.Event) -> None:

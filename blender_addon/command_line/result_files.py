@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -20,15 +21,17 @@ else:  # this file is imported by a script, without its package
 REPORT, PICTURE = "report.json", "report.png"
 TEXTURES = "textures"
 UDIM = "<UDIM>"
+MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)")
+"""What a result has beside its .blend and report.json, and not in a folder whose names are chosen free."""
 
 
 class ResultFolder:
     """The folder of a result, made by the command line, with the files that may be overwritten there."""
 
-    def __init__(self, folder: Path, fitted: Path, replaceable: Collection[str]) -> None:
-        """``fitted``: the .blend to save; ``replaceable``: names of an earlier result's files, relative to the folder."""
+    def __init__(self, folder: Path, result: Path, replaceable: Collection[str]) -> None:
+        """``result``: the .blend to save; ``replaceable``: names of an earlier result's files, relative to the folder."""
         self._folder = folder
-        self._fitted = fitted
+        self._result = result
         self._replaceable = set(replaceable)
 
     def check_unused(self, blend: str) -> None:
@@ -41,18 +44,21 @@ class ResultFolder:
                 "Give --out another folder.",
             )
 
-    def write(self, owner: dict[str, Any], files: dict[str, bytes]) -> list[str]:
+    def write(self, owner: dict[str, Any], files: dict[str, bytes], further: Iterable[str]) -> list[str]:
         """Write a result's files, and first report.json, which says whose they are. Returns all names of the result.
 
+        Maps and a picture that only the earlier result had are removed.
+
         The command line completes report.json; until then it lets the same run start again. ``owner``: the first values
-        in report.json; ``files``: by name, "0/kd.png" if there are several sets of maps. Raises DriveError.
+        in report.json; ``files``: by name, "0/kd.png" if there are several sets of maps; ``further``: names of files that
+        the command line will write. Raises DriveError.
         """
-        names = [self._fitted.name, *sorted(files), PICTURE, REPORT]
+        names = [self._result.name, *sorted(files), *further, REPORT]
         caches = caches_of(Path(bpy.data.filepath)) if bpy.data.filepath else None
         if caches is not None:
-            names.append(f"blendcache_{self._fitted.stem}")
-        if os.path.lexists(self._fitted) and self._fitted.name not in self._replaceable:
-            raise self._taken(self._fitted.name)
+            names.append(f"blendcache_{self._result.stem}")
+        if os.path.lexists(self._result) and self._result.name not in self._replaceable:
+            raise self._taken(self._result.name)
         claim = json.dumps({**owner, "files": names}, indent=2) + "\n"
         for name, data in {REPORT: claim.encode(), **files}.items():
             path = self._folder / name
@@ -66,6 +72,9 @@ class ResultFolder:
                 raise DriveError(
                     f"{path} cannot be written: {error.strerror}.", "Make room, or give --out another folder."
                 ) from error
+        for name in self._replaceable.difference(names):
+            if MAP_OR_PICTURE.fullmatch(name):
+                (self._folder / name).unlink(missing_ok=True)
         return names
 
     def save(self, maps: Iterable[bpy.types.Image] | None) -> list[str]:
@@ -77,7 +86,7 @@ class ResultFolder:
         original = Path(bpy.data.filepath) if bpy.data.filepath else None
         named = [(part, name, bpy.path.abspath(getattr(part, name))) for part, name in named_caches()]
         bpy.context.preferences.filepaths.save_version = 0  # no NAME.blend1 beside the result
-        bpy.ops.wm.save_as_mainfile(filepath=str(self._fitted), check_existing=False)
+        bpy.ops.wm.save_as_mainfile(filepath=str(self._result), check_existing=False)
         written: list[str] = []
         for image in maps or ():
             written += self._unpack(image)
@@ -89,7 +98,7 @@ class ResultFolder:
             bpy.ops.wm.save_mainfile()
         if caches is not None:
             try:
-                shutil.copytree(caches, self._folder / f"blendcache_{self._fitted.stem}", dirs_exist_ok=True)
+                shutil.copytree(caches, self._folder / f"blendcache_{self._result.stem}", dirs_exist_ok=True)
             except (OSError, shutil.Error) as error:
                 raise DriveError(
                     f"The caches {caches} cannot be copied to {self._folder}: {error}", "Make room."
@@ -99,7 +108,7 @@ class ResultFolder:
     def _from_result(self, path: Path, caches: Path | None) -> str:
         """A path of the original's caches as the result names it: in the copy of ``caches``, or where it was."""
         if caches is not None and path.is_relative_to(caches):
-            return f"//blendcache_{self._fitted.stem}/{path.relative_to(caches).as_posix()}"
+            return f"//blendcache_{self._result.stem}/{path.relative_to(caches).as_posix()}"
         relative: str = bpy.path.relpath(str(path), start=str(self._folder))
         return relative
 

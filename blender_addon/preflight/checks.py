@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find what would stop or spoil a fit, before anything starts and without changing anything.
+"""Find what would stop or spoil a fit or a bake, before anything starts and without changing anything.
 
 `quick_findings` reads only what is cheap enough for a panel that Blender draws often. `all_findings` is for the click:
 it also reads the evaluated meshes and the file system.
@@ -8,7 +8,7 @@ it also reads the evaluated meshes and the file system.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from ..export.plan import plan_groups, target_objects
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..setup.backend_process import backend_command
+from . import bake
 from .drivers import driver_findings
 from .finding import ERROR, WARNING, Finding, errors_of
 from .images import image_findings, shown_materials
@@ -28,66 +29,106 @@ from .libraries import object_library_findings
 from .materials import material_findings, slots_of_faces
 from .mesh import Layout, MeshCheck, layout_findings, transform_findings
 from .objects import emitted_findings, has_neighbors, instance_findings, object_findings
+from .verdicts import forget_verdicts
 from .worlds import world_findings
 
-__all__ = ["ERROR", "WARNING", "Finding", "all_findings", "errors_of", "quick_findings", "target_objects"]
+__all__ = [
+    "BAKE",
+    "ERROR",
+    "FIT",
+    "WARNING",
+    "Finding",
+    "all_findings",
+    "errors_of",
+    "quick_findings",
+    "quick_materials",
+    "target_objects",
+]
 
+FIT, BAKE = "FIT", "BAKE"
+"""What the checks are for. A bake needs no backend, no light and no room for pictures, but materials that can be read."""
 BACKEND_SECONDS = 2.0
 
 _backend: tuple[float, str | None, list[Finding]] = (0.0, None, [])
-_checked: tuple[tuple[int, ...], list[Finding]] = ((), [])
+_checked: dict[str, tuple[tuple[int, ...], list[Finding]]] = {}
 
 
-def quick_findings(context: bpy.types.Context) -> list[Finding]:
+def quick_findings(context: bpy.types.Context, work: str = FIT) -> list[Finding]:
     """What the objects, their slots, the scene, the settings and the preferences alone can tell."""
     targets = target_objects(context)
     if not targets:
         return [Finding(ERROR, "No object is active.", "Click the object to fit.", quick=True)]
     findings: list[Finding] = []
-    materials: list[bpy.types.Material | None] = []
+    readable: list[bpy.types.Object] = []
     for scene_object in targets:
         found = list(object_library_findings(scene_object))
         if not found:
             found += object_findings(scene_object, context.view_layer)
         if not errors_of(found):
             found += emitted_findings(scene_object)
-            materials += [scene_object.material_slots[index].material for index in slots_of_faces(scene_object)]
+            readable.append(scene_object)
         findings += found
-    findings += material_findings(materials, has_neighbors(context.view_layer, targets))
-    findings += world_findings(context.scene, context.view_layer)
+    findings += materials_findings(context, quick_materials(readable), targets, work)
+    if work == FIT:
+        findings += world_findings(context.scene, context.view_layer)
     findings += file_findings(context.view_layer)
-    findings += settings_findings(context)
-    findings += network_findings(context)
+    findings += settings_findings(context, work)
+    if work == FIT:
+        findings += network_findings(context)
     return [replace(finding, quick=True) for finding in findings]
 
 
-def all_findings(
-    context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None
+def quick_materials(targets: list[bpy.types.Object]) -> list[bpy.types.Material]:
+    """The materials that faces of mesh objects certainly show, each once, as far as a quick look tells."""
+    found = (item.material_slots[index].material for item in targets for index in sorted(slots_of_faces(item)))
+    return [material for material in dict.fromkeys(found) if material is not None]
+
+
+def materials_findings(
+    context: bpy.types.Context,
+    materials: Iterable[bpy.types.Material | None],
+    targets: list[bpy.types.Object],
+    work: str,
 ) -> list[Finding]:
-    """Everything that can be found before a fit; `depsgraph` is the evaluated one of `context`.
+    """What the nodes of materials of the targets tell."""
+    if work == BAKE:
+        return bake.bake_findings(materials, context.scene.pbrfit.bake_target)
+    return material_findings(materials, has_neighbors(context.view_layer, targets))
+
+
+def all_findings(
+    context: bpy.types.Context, depsgraph: bpy.types.Depsgraph, readings: Readings | None = None, work: str = FIT
+) -> list[Finding]:
+    """Everything that can be found before a fit or a bake; `depsgraph` is the evaluated one of `context`.
 
     readings: collects the meshes that this reads, so that the caller can use them again.
     """
     readings = readings or Readings(depsgraph)
-    findings = quick_findings(context)
+    forget_verdicts()  # a script may change nodes without a word to Blender
+    findings = quick_findings(context, work)
     targets = target_objects(context)
     can_read = not errors_of(findings)
     if can_read:
-        findings += evaluated_findings(context, targets, readings, findings)
-    findings += image_findings(context, targets, readings if can_read else None)
-    global _checked
-    _checked = tuple(item.session_uid for item in targets), findings
+        findings += evaluated_findings(context, targets, readings, findings, work)
+    findings += image_findings(context, targets, readings if can_read else None, with_world=work == FIT)
+    _checked[work] = tuple(item.session_uid for item in targets), findings
     return findings
 
 
 def evaluated_findings(
-    context: bpy.types.Context, targets: list[bpy.types.Object], readings: Readings, known: list[Finding]
+    context: bpy.types.Context,
+    targets: list[bpy.types.Object],
+    readings: Readings,
+    known: list[Finding],
+    work: str,
 ) -> list[Finding]:
     """What the evaluated objects tell beyond what is `known`."""
     findings: list[Finding] = []
     layouts: dict[int, Layout] = {}
     for scene_object in targets:
-        findings += transform_findings(scene_object, readings.depsgraph)
+        of_transform = list(transform_findings(scene_object, readings.depsgraph))
+        # Cycles bakes normals as it reads them, however an object is scaled.
+        findings += of_transform if work == FIT else errors_of(of_transform)
         check = MeshCheck(scene_object, readings, context.scene.pbrfit)
         findings += check.findings()
         if check.layout is not None:
@@ -96,7 +137,7 @@ def evaluated_findings(
         findings += driver_findings(scene_object, shown_materials(scene_object, readings).values())
     causes = {finding.cause for finding in known}
     shown = [material for item in targets for material in shown_materials(item, readings).values()]
-    of_materials = material_findings(shown, has_neighbors(context.view_layer, targets))
+    of_materials = materials_findings(context, shown, targets, work)
     findings += [finding for finding in of_materials if finding.cause not in causes]
     if not errors_of(findings):
         findings += plan_findings(context, layouts, readings)
@@ -104,22 +145,23 @@ def evaluated_findings(
 
 
 def with_checked(context: bpy.types.Context, quick: list[Finding]) -> list[Finding]:
-    """The quick findings, and what only the last full check of the same objects found."""
-    objects, findings = _checked
-    if objects != tuple(item.session_uid for item in target_objects(context)):
-        return quick
-    # A quick finding of the full check that is not found now has been fixed since.
-    return quick + [finding for finding in findings if finding not in quick and not finding.quick]
+    """The quick findings, and what only the last full checks of the same objects found."""
+    targets = tuple(item.session_uid for item in target_objects(context))
+    found = dict.fromkeys(quick)
+    for objects, findings in _checked.values():
+        if objects == targets:
+            # A quick finding of the full check that is not found now has been fixed since.
+            found |= dict.fromkeys(finding for finding in findings if not finding.quick)
+    return list(found)
 
 
 def forget_check() -> None:
-    """Forget the last full check, for example after a fix."""
-    global _checked
-    _checked = (), []
+    """Forget the last full checks, for example after a fix."""
+    _checked.clear()
 
 
 def plan_findings(context: bpy.types.Context, layouts: dict[int, Layout], readings: Readings) -> Iterator[Finding]:
-    """Whether a fit of the targets can be planned, and how their faces lie in the sets of maps."""
+    """Whether work on the targets can be planned, and how their faces lie in the sets of maps."""
     try:
         plans = plan_groups(context, readings)
     except PbrFitError as error:
@@ -130,23 +172,24 @@ def plan_findings(context: bpy.types.Context, layouts: dict[int, Layout], readin
 
 
 def file_findings(layer: bpy.types.ViewLayer) -> Iterator[Finding]:
-    """What of the file's look the references cannot have."""
+    """What of the file's look the second Blender cannot show."""
     if layer.material_override is not None:
         cause = (
             f'The view layer "{layer.name}" shows the material "{layer.material_override.name}" in place of all others.'
         )
-        yield Finding(WARNING, cause, "PBRfit fits the objects' own materials.")
+        yield Finding(WARNING, cause, "PBRfit takes the objects' own materials.")
     if bpy.app.autoexec_fail:
         cause = "Blender was not allowed to run the Python scripts and drivers of this file."
         cure = "What they drive is as it was saved. Allow them (File > Revert with Trusted Source) if it should be current."
         yield Finding(WARNING, cause, cure)
 
 
-def settings_findings(context: bpy.types.Context) -> Iterator[Finding]:
+def settings_findings(context: bpy.types.Context, work: str) -> Iterator[Finding]:
     """Settings that are not allowed."""
     settings = context.scene.pbrfit
     try:
-        fit_settings(settings)
+        if work == FIT:
+            fit_settings(settings)
         material_name(settings.material_name, "Object", "Material")
     except PbrFitError as error:
         yield Finding(ERROR, error.cause, error.cure)

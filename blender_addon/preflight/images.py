@@ -45,22 +45,25 @@ class ImageUse:
 
 
 def image_findings(
-    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    readings: Readings | None,
+    with_world: bool = True,
 ) -> list[Finding]:
-    """Images of the materials that faces of the objects show, and of the world; each image once.
+    """Images of the materials that faces of the objects show, and perhaps of the world; each image once.
 
     readings: of the evaluated meshes, or None if the objects cannot be read: then only the world's images count.
     """
     objects = list(objects)
     findings: dict[int, Finding] = {}
-    for item, owner, word in nodes_shown(context, objects, readings):
+    for item, owner, word in nodes_shown(context, objects, readings, with_world):
         if item.node.bl_idname in IMAGE_NODES and item.node.image is None and "Color" in item.outputs:
             cause = (
                 f'The node "{label_of(item.node)}" of the {word} "{owner.name}" has no image, so Cycles shows magenta.'
             )
             cure = "Choose its image, or unlink the node."
             findings.setdefault(item.node.as_pointer(), Finding(ERROR, cause, cure))
-    for use in image_uses(context, objects, readings):
+    for use in image_uses(context, objects, readings, with_world):
         tiles = tiles_read(use, objects, readings) if use.image.source == "TILED" and readings is not None else None
         finding = image_finding(use, context.scene.frame_current, tiles)
         if finding is None and tiles is not None:
@@ -71,28 +74,34 @@ def image_findings(
 
 
 def image_uses(
-    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    readings: Readings | None,
+    with_world: bool = True,
 ) -> Iterator[ImageUse]:
-    """The images that the world and the materials of the objects' faces show."""
-    for item, owner, word in nodes_shown(context, objects, readings):
+    """The images that the materials of the objects' faces show, and perhaps the world."""
+    for item, owner, word in nodes_shown(context, objects, readings, with_world):
         image = getattr(item.node, "image", None)
         if image is not None:
             yield ImageUse(image, item.node, owner, f'the {word} "{owner.name}"')
 
 
 def nodes_shown(
-    context: bpy.types.Context, objects: Iterable[bpy.types.Object], readings: Readings | None
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    readings: Readings | None,
+    with_world: bool,
 ) -> Iterator[tuple[Reached, bpy.types.Material | bpy.types.World, str]]:
-    """The nodes that the world and the materials of the objects' faces show; with each its owner, and what that is."""
+    """The nodes that the materials of the objects' faces show, and perhaps the world; with each its owner, and what that is."""
     materials: dict[bpy.types.Material, None] = {}
     if readings is not None:
         for scene_object in objects:
             shown = shown_materials(scene_object, readings)
             materials.update((item, None) for item in shown.values() if item is not None)
-    for owner, kind, word in (
-        *((item, MATERIAL_OUTPUT, "material") for item in materials),
-        (world_of(context.scene, context.view_layer), WORLD_OUTPUT, "world"),
-    ):
+    owners = [(item, MATERIAL_OUTPUT, "material") for item in materials]
+    if with_world:
+        owners.append((world_of(context.scene, context.view_layer), WORLD_OUTPUT, "world"))
+    for owner, kind, word in owners:
         yield from ((item, owner, word) for item in reached_nodes(tree_of(owner), kind))
 
 

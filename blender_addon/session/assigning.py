@@ -1,55 +1,51 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put the maps of all fits into the file: prepare them slice by slice, then change all slots at once, in one undo step."""
+"""Put the maps of all groups into the file: prepare them slice by slice, then change all slots at once, in one undo step."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Sequence
 
 import bpy
 
 from ..assign.materials import Assignment, assignment_steps
 from ..common.errors import PbrFitError
-from .fit_queue import GroupFit
+from .group_queue import GroupWork
 
 Steps = Generator[bool, None, Assignment]
 
 
 class Assigning:
-    """The assignment of some fits, `step` by `step`."""
+    """The assignment of the maps of some groups, `step` by `step`."""
 
-    def __init__(self, fits: list[GroupFit]) -> None:
-        self._fits = fits
-        self._ready: list[tuple[GroupFit, Steps]] = []
+    def __init__(self, groups: Sequence[GroupWork], button: str) -> None:
+        """button: its label, for the undo history."""
+        self._groups = groups
+        self._button = button
+        self._ready: list[tuple[GroupWork, Steps]] = []
         self._steps: Steps | None = None
-        self._waiting = list(fits)
+        self._waiting = list(groups)
 
     def step(self) -> bool:
         """Do one slice, of about 100 ms at most; True once everything is assigned.
 
-        Until then nothing that the artist has is changed. A fit that cannot be assigned gets an `error`; the others go on.
+        Until then nothing that the artist has is changed. A group that cannot be assigned gets an `error`; the others go
+        on.
         """
         if not self._waiting:
-            for fit, steps in self._ready:
-                self._finish(fit, steps)
-            push_undo("PBRfit: Optimize Materials")
+            for group, steps in self._ready:
+                self._finish(group, steps)
+            push_undo(f"PBRfit: {self._button}")
             return True
-        fit = self._waiting[0]
+        group = self._waiting[0]
         if self._steps is None:
-            result = fit.result
-            record: dict[str, Any] = {
-                "settings": fit.settings.to_dict(),
-                "metrics": result.metrics,
-                "views": len(result.views),
-            }
-            self._steps = assignment_steps(fit.plan, result.files, record, fit.options)
+            self._steps = assignment_steps(group.plan, group.result.files, group.record, group.options, group.recipes)
         try:
             if next(self._steps):
-                self._ready.append((fit, self._steps))
+                self._ready.append((group, self._steps))
                 self._waiting.pop(0)
                 self._steps = None
         except PbrFitError as error:
-            fit.error = error
+            group.error = error
             self._waiting.pop(0)
             self._steps = None
         return False
@@ -61,22 +57,22 @@ class Assigning:
         if self._steps is not None:
             self._steps.close()
         self._ready, self._steps = [], None
-        self._waiting = [fit for fit in self._fits if fit.error is None]
+        self._waiting = [group for group in self._groups if group.error is None]
 
-    def _finish(self, fit: GroupFit, steps: Steps) -> None:
+    def _finish(self, group: GroupWork, steps: Steps) -> None:
         try:
             while True:
                 next(steps)
         except StopIteration as end:
             assignment: Assignment = end.value
-            fit.result.material, fit.result.world = assignment.material, assignment.world
-            fit.result.materials, fit.result.notes = assignment.materials, fit.notes + assignment.notes
-            fit.result.original_materials = assignment.originals
+            result = group.result
+            result.material, result.world = assignment.material, assignment.world
+            result.materials, result.notes = assignment.materials, group.notes + assignment.notes
+            result.original_materials = assignment.originals
             if not assignment.material:
-                cause = " ".join(["Nothing was assigned.", *assignment.notes])
-                fit.error = PbrFitError(cause, "Fit it again, with more views where they saw too little.")
+                group.error = PbrFitError(" ".join(["Nothing was assigned.", *assignment.notes]), group.cure)
         except PbrFitError as error:
-            fit.error = error
+            group.error = error
 
 
 def push_undo(message: str) -> None:

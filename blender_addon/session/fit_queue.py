@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..assign.materials import AssignOptions
 from ..common.errors import PbrFitError
-from ..export.plan import GroupPlan
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
 from ..references.views import View, plan_views, views_for_blender
-from .session_status import SessionResult
+from .group_queue import GroupQueue, GroupWork
 
 OTHER_SHAPE = 0.02  # of the radius: what center and radius of the same shape never differ by
 BRIGHTEST = 1e8  # radiance; the sun in an HDRI reaches 1e6, an infinite pixel 1e12 and more after filtering
@@ -44,30 +41,42 @@ class RenderedReference:
 
 
 @dataclass
-class GroupFit:
+class GroupFit(GroupWork):
     """What the fit of one group needs until it is over, so that each part can be done again if a process dies.
 
-    plan: the group's objects and sets of maps; settings: of the fit; options: of the assignment; render_plan: for the
-    second Blender, from the beginning; folder: of the rendered views; result: what the fit leaves; arrays: of the mesh and
-    the environment, as soon as they are known; rendered: indices of the views that are there; notes: sentences for the
-    artist; error: why it failed.
+    settings: of the fit; render_plan: for the second Blender, from the beginning; folder: of the rendered views; arrays:
+    of the mesh and the environment, as soon as they are known; rendered: indices of the views that are there.
     """
 
-    plan: GroupPlan
     settings: FitSettings
-    options: AssignOptions
     render_plan: dict[str, Any]
-    folder: Path
-    result: SessionResult
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
-    notes: tuple[str, ...] = ()
-    error: PbrFitError | None = None
 
     @property
-    def name(self) -> str:
-        """The name of the group's first object."""
-        return self.result.object_name
+    def has_maps(self) -> bool:
+        """Whether the backend has given its result."""
+        return bool(self.result.files)
+
+    @property
+    def recipes(self) -> None:
+        """A fit's maps are always the same."""
+        return None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The settings, and how good the fit is."""
+        return {
+            "kind": "fit",
+            "settings": self.settings.to_dict(),
+            "metrics": self.result.metrics,
+            "views": len(self.result.views),
+        }
+
+    @property
+    def cure(self) -> str:
+        """What to do if nothing of it could be assigned."""
+        return "Fit it again, with more views where they saw too little."
 
     @property
     def views(self) -> list[View]:
@@ -143,60 +152,14 @@ class GroupFit:
         return RenderedReference(self.views[index], self.folder / f"view_{index:04d}.npy")
 
 
-class FitQueue:
+class FitQueue(GroupQueue[GroupFit]):
     """The fits in their order, and which one is current."""
-
-    def __init__(self, fits: list[GroupFit]) -> None:
-        self.fits = fits
-        self._at = 0
-
-    def __iter__(self) -> Iterator[GroupFit]:
-        return iter(self.fits)
-
-    def __len__(self) -> int:
-        return len(self.fits)
-
-    @property
-    def current(self) -> GroupFit:
-        """The fit that runs, or the one that ran last."""
-        return self.fits[self._at]
-
-    @property
-    def number(self) -> int:
-        """The number of the current fit, from 1."""
-        return self._at + 1
 
     def advance(self) -> bool:
         """Go to the next fit; False if there is none."""
-        if self._at + 1 == len(self.fits):
+        if not super().advance():
             return False
-        self._at += 1
-        known = self.fits[0].arrays.get("environment")  # the same world lights all groups
+        known = self.groups[0].arrays.get("environment")  # the same world lights all groups
         if known is not None:
             self.current.arrays.setdefault("environment", known)
         return True
-
-    @property
-    def fitted(self) -> list[GroupFit]:
-        """The fits that have maps and no failure."""
-        return [fit for fit in self.fits if fit.error is None and fit.result.files]
-
-    def errors(self) -> Iterator[tuple[GroupFit, PbrFitError]]:
-        """The fits that failed, each with its error."""
-        return ((fit, fit.error) for fit in self.fits if fit.error is not None)
-
-    def first_error(self) -> PbrFitError:
-        """The error of the first fit that failed; at least one must have failed."""
-        return next(error for _, error in self.errors())
-
-    def outcome(self) -> str:
-        """What became of the fits, one line each: what was assigned, the notes on it, and what failed."""
-        assigned = [fit.result for fit in self.fits if fit.result.material]
-        names = ", ".join(f'"{name}"' for result in assigned for name in result.materials)
-        lines = [f"Assigned {names}", *dict.fromkeys(note for result in assigned for note in result.notes)]
-        return "\n".join(lines + [f"{fit.name}: {error}" for fit, error in self.errors()])
-
-    def lowest_psnr_db(self) -> float | None:
-        """The PSNR of the worst fit in held-out views, in dB; None if no fit measured it."""
-        measured = [fit.result.metrics.get("fit_heldout_psnr_db") for fit in self.fits if fit.result.material]
-        return min((psnr for psnr in measured if psnr is not None), default=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the session what the artist does to the file while a fit runs: undo, redo, save, load."""
+"""Tell the session what the artist does to the file while a fit or bake runs: undo, redo, save, load."""
 
 from __future__ import annotations
 

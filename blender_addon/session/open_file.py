@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that a fit was started in: whether it is open, where its objects are, and whether it may be changed now.
+"""The file that work was started in: whether it is open, where its objects are, and whether it may be changed now.
 
-While a fit runs the artist works on: renames, saves under another name, opens another file and comes back.
+While a fit or bake runs the artist works on: renames, saves under another name, opens another file and comes back.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 
 import bpy
 
-from .fit_queue import FitQueue
+from .group_queue import GroupWork
 
 # Undo in the other modes covers what that mode edits, but not materials: an assignment there could not be undone.
 MODES_WITH_FULL_UNDO = frozenset({"OBJECT", "POSE", "WEIGHT_PAINT", "VERTEX_PAINT"})
@@ -21,13 +22,14 @@ JOBS_THAT_READ = ("RENDER", "OBJECT_BAKE")
 
 
 class OpenFile:
-    """Follows the file of a queue of fits through loads and saves; handlers call `loaded` and `saved`."""
+    """Follows the file of groups through loads and saves, and keeps their plans in step with it; handlers call `loaded` and
+    `saved`."""
 
-    def __init__(self, queue: FitQueue) -> None:
+    def __init__(self, groups: Iterable[GroupWork]) -> None:
         self.path = bpy.data.filepath
         self.is_open = True
-        self._queue = queue
-        self._names = {item.uid: item.name for fit in queue for item in fit.plan.objects}
+        self._groups = groups
+        self._names = {item.uid: item.name for group in groups for item in group.plan.objects}
         self._scene_names = {scene.session_uid: scene.name for scene in bpy.data.scenes}
 
     @property
@@ -51,11 +53,11 @@ class OpenFile:
         if not self.is_open:
             return
         uids, scene_uids = _numbers(bpy.data.objects, self._names), _numbers(bpy.data.scenes, self._scene_names)
-        for fit in self._queue:
-            fit.plan = fit.plan.rebound(uids)
-            scene = fit.options.world_scene_uid
+        for group in self._groups:
+            group.plan = group.plan.rebound(uids)
+            scene = group.options.world_scene_uid
             if scene is not None:
-                fit.options = dataclasses.replace(fit.options, world_scene_uid=scene_uids[scene])
+                group.options = dataclasses.replace(group.options, world_scene_uid=scene_uids[scene])
         self._names = {uids[uid]: name for uid, name in self._names.items()}
         self._scene_names = {scene_uids[uid]: name for uid, name in self._scene_names.items()}
 

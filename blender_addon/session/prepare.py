@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the click to a queue of fits: check, export, and save the copy of the file that the second Blender renders.
+"""From the click to a queue: check, export, and save the copy of the file that the second Blender works on.
 
 All of it runs on the main thread, because the file changes only there. After it, nothing more is read from the file.
 """
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -23,11 +24,14 @@ from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, objects_of, plan_groups
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
+from ..preflight.checks import Finding
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
 from ..settings.properties import fit_settings
+from .bake_queue import GroupBake
 from .fit_queue import FitQueue, GroupFit
+from .group_queue import GroupQueue
 from .session_status import SessionResult
 
 COPY = "copy"  # the folder of the copy in the session's folder
@@ -39,7 +43,7 @@ def new_folder() -> Path:
 
 
 def remove_copy(folder: Path) -> None:
-    """Remove the copy of the file, which nobody needs once the fits are over. The rendered views stay."""
+    """Remove the copy of the file, which nobody needs once the work is over. What it has made stays."""
     shutil.rmtree(folder / COPY, ignore_errors=True)
 
 
@@ -50,12 +54,7 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     """
     depsgraph = context.evaluated_depsgraph_get()
     readings = Readings(depsgraph)
-    findings = preflight.all_findings(context, depsgraph, readings)
-    errors = preflight.errors_of(findings)
-    if errors:
-        others = "".join(f" Also: {finding}" for finding in errors[1:])
-        raise PbrFitError(errors[0].cause, errors[0].cure + others)
-    warnings = [str(finding) for finding in findings]
+    warnings = _warnings(preflight.all_findings(context, depsgraph, readings))
     environment = export_world(world_of(context.scene, context.view_layer))
     progress(0.5)
     copy = save_copy(folder / COPY)
@@ -70,6 +69,31 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     return FitQueue(fits)
 
 
+def prepare_bakes(context: bpy.types.Context, folder: Path, progress: Callable[[float], None]) -> GroupQueue[GroupBake]:
+    """Check the selection of `context` and plan its bakes; the scene is as before when this returns.
+
+    progress: called with 0..1. Raises PbrFitError if the checks find an error.
+    """
+    depsgraph = context.evaluated_depsgraph_get()
+    readings = Readings(depsgraph)
+    warnings = _warnings(preflight.all_findings(context, depsgraph, readings, preflight.BAKE))
+    progress(0.5)
+    copy = save_copy(folder / COPY)
+    plans = plan_groups(context, readings)
+    return GroupQueue(
+        [_group_bake(context, plan, copy, folder / f"group_{number}", warnings) for number, plan in enumerate(plans)]
+    )
+
+
+def _warnings(findings: list[Finding]) -> list[str]:
+    """What the checks say, if nothing of it is an error. Raises PbrFitError otherwise."""
+    errors = preflight.errors_of(findings)
+    if errors:
+        others = "".join(f" Also: {finding}" for finding in errors[1:])
+        raise PbrFitError(errors[0].cause, errors[0].cure + others)
+    return [str(finding) for finding in findings]
+
+
 def _group_fit(
     context: bpy.types.Context,
     readings: Readings,
@@ -81,15 +105,8 @@ def _group_fit(
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
     objects = [item for item in objects_of(plan).values() if item is not None]
-    uv_maps = {uid: name for item in plan.sets for uid, name in item.uv_maps.items()}
-    render_plan = {
-        "blend": str(copy.path),
-        "cache_folders": copy.folders,
-        # Files with Python that Blender was not allowed to run do not run it here either.
-        "use_scripts": not bpy.app.autoexec_fail,
-        "scene": scene.name,
-        "view_layer": context.view_layer.name,
-        "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
+    uv_maps = _uv_maps(plan)
+    render_plan = _second_blenders_plan(context, plan, copy, folder) | {
         "mesh": plan_json.to_json(plan),
         "shown_triangles": sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects),
         "shown_sphere": _sphere(objects, readings, uv_maps),
@@ -102,14 +119,64 @@ def _group_fit(
         },
         "size": chosen.view_size,
         "samples": chosen.samples,
-        "output": str(folder),
-        "threads": 0,
         "environment": list(RENDERED_SIZE),
     }
+    return GroupFit(
+        plan=plan,
+        settings=fit_settings(chosen),
+        options=AssignOptions.from_scene(scene),
+        render_plan=render_plan,
+        folder=folder,
+        result=_result(plan, render_plan, warnings),
+    )
+
+
+def _group_bake(
+    context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, folder: Path, warnings: list[str]
+) -> GroupBake:
+    scene, chosen = context.scene, context.scene.pbrfit
+    bake_plan = _second_blenders_plan(context, plan, copy, folder) | {
+        "group": plan_json.to_json(plan),
+        "target": chosen.bake_target,
+        "resolution": chosen.resolution,
+        "supersampling": int(chosen.supersampling),
+    }
+    return GroupBake(
+        plan=plan,
+        # A bake learns no light.
+        options=dataclasses.replace(AssignOptions.from_scene(scene), world_scene_uid=None),
+        bake_plan=bake_plan,
+        folder=folder,
+        result=_result(plan, bake_plan, warnings),
+    )
+
+
+def _second_blenders_plan(
+    context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, folder: Path
+) -> dict[str, Any]:
+    """What every plan for a second Blender says: the file, the group's objects, and where the results go."""
+    objects = [item for item in objects_of(plan).values() if item is not None]
+    return {
+        "blend": str(copy.path),
+        "cache_folders": copy.folders,
+        # Files with Python that Blender was not allowed to run do not run it here either.
+        "use_scripts": not bpy.app.autoexec_fail,
+        "scene": context.scene.name,
+        "view_layer": context.view_layer.name,
+        "objects": [[item.name, item.library.filepath if item.library is not None else None] for item in objects],
+        "output": str(folder),
+        "threads": 0,
+    }
+
+
+def _result(plan: GroupPlan, second_blenders_plan: dict[str, Any], warnings: list[str]) -> SessionResult:
     first = plan.objects[0]
-    result = SessionResult(first.name, uv_maps[first.uid], render_plan, [], warnings)
-    settings, options = fit_settings(chosen), AssignOptions.from_scene(scene)
-    return GroupFit(plan, settings, options, render_plan, folder, result)
+    return SessionResult(first.name, _uv_maps(plan)[first.uid], second_blenders_plan, [], warnings)
+
+
+def _uv_maps(plan: GroupPlan) -> dict[int, str]:
+    """The UV maps of a group by object number."""
+    return {uid: name for item in plan.sets for uid, name in item.uv_maps.items()}
 
 
 def _sphere(objects: list[bpy.types.Object], readings: Readings, uv_maps: dict[int, str]) -> tuple[list[float], float]:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import bpy
 
 from ..common.errors import PbrFitError
+from .bake_session import BakeSession
 from .session_status import (
     APPLYING,
+    BAKING,
     CANCELLED,
     DONE,
     EXPORTING,
@@ -22,9 +25,11 @@ from .session_status import (
     SessionStatus,
 )
 from .state_machine import OptimizeSession
+from .work_session import WorkSession
 
 __all__ = [
     "APPLYING",
+    "BAKING",
     "CANCELLED",
     "DONE",
     "EXPORTING",
@@ -33,45 +38,75 @@ __all__ = [
     "IDLE",
     "RENDERING",
     "STARTING",
+    "AnySession",
+    "BakeSession",
     "OptimizeSession",
     "SessionResult",
     "SessionStatus",
+    "WorkSession",
     "backend_device",
+    "busy_text",
     "current",
     "end_session",
+    "noun",
     "running",
+    "start_bake",
     "start_session",
 ]
 
-_current: OptimizeSession | None = None
+AnySession = WorkSession[Any]
+Started = TypeVar("Started", bound=AnySession)
+
+_current: AnySession | None = None
 
 
-def current() -> OptimizeSession | None:
+def current() -> AnySession | None:
     """The session that runs, or the last one; None before the first."""
     return _current
 
 
 def running() -> bool:
-    """Whether a fit runs in this Blender."""
+    """Whether a fit or a bake runs in this Blender."""
     return _current is not None and not _current.status.finished and _current.status.state != IDLE
 
 
+def noun() -> str:
+    """What the current or last session does: "fit" or "bake"."""
+    return _current.noun if _current is not None else OptimizeSession.noun
+
+
+def busy_text() -> str:
+    """Why nothing else can start while a session runs, and what to do."""
+    return f"A {noun()} is running: wait for it, or cancel it"
+
+
 def backend_device() -> str:
-    """The device of the backend of the current or last session; empty while it is not known."""
+    """The device of the backend that was connected last; empty while it is not known."""
     return _current.device if _current is not None else ""
 
 
 def start_session(
     context: bpy.types.Context, progress: Callable[[float], None] = lambda _fraction: None
 ) -> OptimizeSession:
-    """Start a new session in place of the last one. Raises PbrFitError as `OptimizeSession.start` does."""
+    """Start fits in place of the last session. Raises PbrFitError as `WorkSession.start` does."""
+    return _start(OptimizeSession(), context, progress)
+
+
+def start_bake(context: bpy.types.Context, progress: Callable[[float], None] = lambda _fraction: None) -> BakeSession:
+    """Start bakes in place of the last session. Raises PbrFitError as `WorkSession.start` does."""
+    made = BakeSession()
+    made.device = backend_device()  # a bake asks no backend, and so learns nothing else of it
+    return _start(made, context, progress)
+
+
+def _start(made: Started, context: bpy.types.Context, progress: Callable[[float], None]) -> Started:
     global _current
     if running():
-        raise PbrFitError("A fit is running already.", "Wait for it, or cancel it.")
+        raise PbrFitError(f"A {noun()} is running already.", "Wait for it, or cancel it.")
     end_session()
-    _current = OptimizeSession()
-    _current.start(context, progress)
-    return _current
+    _current = made
+    made.start(context, progress)
+    return made
 
 
 def end_session() -> None:

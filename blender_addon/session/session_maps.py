@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +106,7 @@ class LiveMaps:
             client.watch(*wanted)
         self._told = (client, wanted)
 
-    def of_slots(self, fits: list[GroupFit]) -> dict[tuple[int, int], list[LiveSet]]:
+    def of_slots(self, fits: Iterable[GroupFit]) -> dict[tuple[int, int], list[LiveSet]]:
         """The sets of the fits by object (its session_uid) and slot, without those of failed fits."""
         found: dict[tuple[int, int], list[LiveSet]] = {}
         for place, fit in enumerate(fits):

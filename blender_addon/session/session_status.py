@@ -10,11 +10,11 @@ from ..common.errors import PbrFitError
 from ..protocol.client import events
 from ..references.views import View
 
-IDLE, EXPORTING, STARTING, RENDERING, FITTING, APPLYING, DONE, FAILED, CANCELLED = (
-    "idle", "exporting", "starting", "rendering", "fitting", "applying", "done", "failed", "cancelled",
+IDLE, EXPORTING, STARTING, RENDERING, FITTING, BAKING, APPLYING, DONE, FAILED, CANCELLED = (
+    "idle", "exporting", "starting", "rendering", "fitting", "baking", "applying", "done", "failed", "cancelled",
 )  # fmt: skip
 FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
-WORKING_STATES = frozenset({STARTING, RENDERING, FITTING})
+WORKING_STATES = frozenset({STARTING, RENDERING, FITTING, BAKING})
 CURVE_POINTS = 200
 STARTED, RENDERING_SHARE, ASSIGNING = 0.04, 0.6, 0.99  # of the progress bar
 # Where each phase of a fit begins and ends in the rest of the bar; a phase counts from 0 to 1. "fitting" is by far the
@@ -31,7 +31,7 @@ class SessionStatus:
 
     state: one of the names above; message: a sentence or two for the panel; fraction: 0..1 of the whole; iteration: of
     the optimizer; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
-    the artist; fit, fits: the number of the current fit, from 1, and how many there are; curve: (seconds since the fit
+    the artist; fit, fits: the number of the current group, from 1, and how many there are; curve: (seconds since the fit
     began, PSNR in dB) of the current fit, at most a few hundred points; can_resume: it failed because the backend is gone,
     and can go on from where it was.
     """
@@ -58,7 +58,7 @@ class SessionStatus:
         psnr_db: float | None = None,
         seconds_left: float | None = None,
     ) -> SessionStatus:
-        """The status one step further; `fraction`: of the current fit while it runs, else of all."""
+        """The status one step further; `fraction`: of the current group while it is worked on, else of all."""
         whole = (self.fit - 1 + fraction) / self.fits if state in WORKING_STATES else fraction
         return replace(
             self,
@@ -103,13 +103,13 @@ class SessionStatus:
 
 @dataclass
 class SessionResult:
-    """What a fit leaves.
+    """What a fit or bake of one group leaves.
 
     object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made;
     material, original_materials (by slot, "": none) and world: the first object's; notes: what differs from what was
-    chosen; files: result files by name; metrics: of the fit; seconds: by phase (export, start, render, fit, apply,
-    total), those that the fit had; plan: of the references, as the second Blender got it; views: all, held-out ones
-    included; warnings: of the preflight.
+    chosen; files: result files by name; metrics: of the fit; seconds: by phase (export, start, render, fit, bake, apply,
+    total), those that there were; plan: of the second Blender; views: of the references, held-out ones included;
+    warnings: of the preflight.
     """
 
     object_name: str

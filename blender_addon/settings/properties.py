@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of a fit, kept with the scene."""
+"""The settings of a fit or bake, kept with the scene."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) 
 
 
 class PBRFIT_FitSettings(bpy.types.PropertyGroup):
-    """Settings of the next fit in this scene."""
+    """Settings of the next fit or bake in this scene."""
 
     preset: EnumProperty(
         name="Preset",
@@ -166,6 +166,30 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         name="Device",
         description="Where the fit runs: auto, cpu, cuda, or cuda:N for the GPU with that number",
         default=DEFAULTS.device,
+    )
+    bake_target: EnumProperty(
+        name="Bake For",
+        description="Which properties of the materials Bake Maps keeps",
+        items=[
+            ("CORE", "Core", "Base color, roughness, metallic, normal, alpha and emission: what every program reads"),
+            (
+                "GLTF",
+                "glTF",
+                "And what the extensions of glTF have: coat, sheen, transmission, IOR, specular and anisotropy",
+            ),
+            ("PRINCIPLED", "Principled", "All that Blender's Principled BSDF has"),
+        ],
+        default="CORE",
+    )
+    supersampling: EnumProperty(
+        name="Supersampling",
+        description="How many points in a row each texel is the mean of, where something is finer than the texels",
+        items=[
+            ("1", "1", "One point for each texel: fast, and hard edges have steps"),
+            ("2", "2 x 2", "Four points for each texel"),
+            ("4", "4 x 4", "Sixteen points for each texel: the smoothest edges, slowly"),
+        ],
+        default="2",
     )
     seed: IntProperty(
         name="Seed",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that start and control a fit: thin shells around the session."""
+"""Operators that start and control a fit or a bake: thin shells around the session."""
 
 from __future__ import annotations
 
@@ -56,25 +56,24 @@ def stop_timer() -> None:
         bpy.app.timers.unregister(poll_session)
 
 
-class PBRFIT_OT_optimize(bpy.types.Operator):
-    """Fit new materials with image maps to the look of the selected objects"""
+class StartOperator:
+    """An operator that starts a session on the selection."""
 
-    bl_idname = "pbrfit.optimize"
-    bl_label = "Optimize Materials"
-    bl_options = {"REGISTER"}
+    poll_message_set: Callable[[str], None]  # from `bpy.types.Operator`
+    report: Callable[[set[str], str], None]
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """One fit at a time."""
+        """One session at a time."""
         if session.running():
-            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            cls.poll_message_set(session.busy_text())
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Check, export and start; with a window, a timer does the rest."""
         try:
-            started = session.start_session(context, announced(context))
+            started = self.start(context)
         except PbrFitError as error:
             report(self, error)
             return {"CANCELLED"}
@@ -87,9 +86,37 @@ class PBRFIT_OT_optimize(bpy.types.Operator):
             start_timer()
         return {"FINISHED"}
 
+    def start(self, context: bpy.types.Context) -> session.AnySession:
+        """Start the session. Raises PbrFitError if it cannot start."""
+        raise NotImplementedError
+
+
+class PBRFIT_OT_optimize(StartOperator, bpy.types.Operator):
+    """Fit new materials with image maps to the look of the selected objects"""
+
+    bl_idname = "pbrfit.optimize"
+    bl_label = "Optimize Materials"
+    bl_options = {"REGISTER"}
+
+    def start(self, context: bpy.types.Context) -> session.AnySession:
+        """Start a fit."""
+        return session.start_session(context, announced(context))
+
+
+class PBRFIT_OT_bake_maps(StartOperator, bpy.types.Operator):
+    """Bake what the nodes of the selected objects' materials say into new materials with image maps. It needs no backend"""
+
+    bl_idname = "pbrfit.bake_maps"
+    bl_label = "Bake Maps"
+    bl_options = {"REGISTER"}
+
+    def start(self, context: bpy.types.Context) -> session.AnySession:
+        """Start a bake."""
+        return session.start_bake(context, announced(context))
+
 
 class PBRFIT_OT_cancel(bpy.types.Operator):
-    """Stop the running fit. The file stays as it was"""
+    """Stop the running fit or bake. The file stays as it was"""
 
     bl_idname = "pbrfit.cancel"
     bl_label = "Cancel"
@@ -99,7 +126,7 @@ class PBRFIT_OT_cancel(bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """There must be something to cancel."""
         if not session.running():
-            cls.poll_message_set("No fit is running")
+            cls.poll_message_set("Nothing is running")
             return False
         return True
 
@@ -110,7 +137,7 @@ class PBRFIT_OT_cancel(bpy.types.Operator):
         if running is not None:
             running.cancel()
         redraw_sidebars()
-        self.report({"INFO"}, "The fit was cancelled")
+        self.report({"INFO"}, f"The {session.noun()} was cancelled")
         return {"FINISHED"}
 
 
@@ -125,7 +152,7 @@ class PBRFIT_OT_pause(bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """There must be work to pause."""
         running = session.current()
-        if running is None or not running.can_pause:
+        if not isinstance(running, session.OptimizeSession) or not running.can_pause:
             cls.poll_message_set("There is no fit to pause")
             return False
         return True
@@ -133,7 +160,7 @@ class PBRFIT_OT_pause(bpy.types.Operator):
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Pause, or go on."""
         running = session.current()
-        if running is not None:
+        if isinstance(running, session.OptimizeSession):
             if running.status.paused:
                 running.go_on()
             else:
@@ -153,7 +180,7 @@ class PBRFIT_OT_apply_now(bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """The fit must have begun to change the maps."""
         running = session.current()
-        if running is None or not running.can_apply_now:
+        if not isinstance(running, session.OptimizeSession) or not running.can_apply_now:
             cls.poll_message_set("There are no maps yet: wait until the fit itself runs")
             return False
         return True
@@ -161,7 +188,7 @@ class PBRFIT_OT_apply_now(bpy.types.Operator):
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Ask the backend for the maps that it has."""
         running = session.current()
-        if running is not None:
+        if isinstance(running, session.OptimizeSession):
             running.apply_now()
         redraw_sidebars()
         return {"FINISHED"}
@@ -186,7 +213,7 @@ class PBRFIT_OT_resume(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Resume the session and poll it by the timer."""
         last = session.current()
-        if last is None:
+        if not isinstance(last, session.OptimizeSession):
             return {"CANCELLED"}
         try:
             last.resume(context)
@@ -200,7 +227,7 @@ class PBRFIT_OT_resume(bpy.types.Operator):
 
 
 class PBRFIT_OT_dismiss(bpy.types.Operator):
-    """Remove the outcome of the last fit from the panel. Its materials stay"""
+    """Remove the outcome of the last fit or bake from the panel. Its materials stay"""
 
     bl_idname = "pbrfit.dismiss"
     bl_label = "Dismiss"
@@ -208,10 +235,10 @@ class PBRFIT_OT_dismiss(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """There must be a fit that is over."""
+        """There must be work that is over."""
         last = session.current()
         if last is None or not last.status.finished:
-            cls.poll_message_set("There is no finished fit")
+            cls.poll_message_set("There is no finished fit or bake")
             return False
         return True
 
@@ -224,6 +251,7 @@ class PBRFIT_OT_dismiss(bpy.types.Operator):
 
 CLASSES = (
     PBRFIT_OT_optimize,
+    PBRFIT_OT_bake_maps,
     PBRFIT_OT_cancel,
     PBRFIT_OT_pause,
     PBRFIT_OT_apply_now,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators on a result: compare, revert, fit again, save the maps."""
+"""Operators on a result: compare, revert, fit or bake again, save the maps."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEI
 def fitted_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected objects (or the active one) that remember a fit."""
     return [item for item in target_objects(context) if next(memory.remembered(item), None) is not None]
+
+
+def is_baked(material: bpy.types.Material) -> bool:
+    """Whether a fitted material came from a bake."""
+    return bool(materials.record_of(material).get("kind") == "bake")
+
+
+def last_material(targets: list[bpy.types.Object]) -> bpy.types.Material | None:
+    """The first fitted material of the objects, shown or not, if it was not deleted."""
+    return next((item for target in targets for item in materials.fitted_materials(target)), None)
 
 
 class ResultOperator:
@@ -72,7 +82,7 @@ class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
-    """Show the originals of the selected objects and fit them again, with the settings of their last fit"""
+    """Show the originals of the selected objects and fit or bake them again, with the settings of the last time"""
 
     bl_idname = "pbrfit.fit_again"
     bl_label = "Fit Again"
@@ -82,14 +92,14 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only one fit at a time, and there must be a fitted material."""
         if session.running():
-            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            cls.poll_message_set(session.busy_text())
             return False
         return super().poll(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy the settings to the scene and start."""
         targets = fitted_targets(context)
-        material = next((item for target in targets for item in materials.fitted_materials(target)), None)
+        material = last_material(targets)
         if material is None:
             self.report({"ERROR"}, "The fitted material was deleted, and the settings with it")
             return {"CANCELLED"}
@@ -97,7 +107,8 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
         shown = memory.shown(targets)
         memory.show(context.scene, targets, fitted=False)
         try:
-            started: set[str] = bpy.ops.pbrfit.optimize()
+            button = bpy.ops.pbrfit.bake_maps if is_baked(material) else bpy.ops.pbrfit.optimize
+            started: set[str] = button()
             return started
         except RuntimeError as error:
             memory.show(context.scene, targets, fitted=shown == "FITTED")
@@ -141,12 +152,17 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Saved {len(files)} maps in {folder}")
+        said = (
+            f"Saved {len(files)} maps in {folder}"
+            if files
+            else "There is no map to save: the materials have only numbers"
+        )
+        self.report({"INFO"}, said)
         return {"FINISHED"}
 
 
-def unassigned(current: session.OptimizeSession | None) -> list[tuple[GroupPlan, dict[str, bytes]]]:
-    """Plans and result files of the session's fits that have maps but no material in the file, for example after undo."""
+def unassigned(current: session.AnySession | None) -> list[tuple[GroupPlan, dict[str, bytes]]]:
+    """Plans and result files of the session that have maps but no material in the file, for example after undo."""
     if current is None:
         return []
     return [
@@ -163,7 +179,7 @@ def draw_object_menu(self: Any, _context: bpy.types.Context) -> None:
 
 
 class PBRFIT_MT_object(bpy.types.Menu):
-    """Fit materials to the look of objects, and work with the result"""
+    """Fit or bake materials of objects, and work with the result"""
 
     bl_idname = "PBRFIT_MT_object"
     bl_label = "PBRfit"
@@ -173,6 +189,7 @@ class PBRFIT_MT_object(bpy.types.Menu):
         layout = self.layout
         layout.operator("pbrfit.check", icon="VIEWZOOM")
         layout.operator("pbrfit.optimize", icon="MATERIAL")
+        layout.operator("pbrfit.bake_maps", icon="TEXTURE")
         layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
         layout.separator()
         layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")

@@ -75,7 +75,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
             cls.poll_message_set("The backend is being set up")
             return False
         if session.running():
-            cls.poll_message_set("A fit is running: wait for it, or cancel it")
+            cls.poll_message_set(session.busy_text())
             return False
         if not bpy.app.online_access:
             cls.poll_message_set(OFFLINE)

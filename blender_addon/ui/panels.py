@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import replace
 from typing import Any
 
@@ -17,25 +16,15 @@ from ..preflight.checks import Finding
 from ..session import session
 from ..session.session import SessionStatus
 from . import thumbnails
+from .bake_verdicts import draw_bake, draw_verdicts
 from .estimates import Estimate, estimate
-from .operators_result import fitted_targets, unassigned
+from .operators_result import fitted_targets, is_baked, last_material, unassigned
+from .paragraphs import draw_text
 
-POINTS_FOR_EACH_CHARACTER = 6.5
 ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
 MOST_NAMES = 4
 MOST_THUMBNAIL_SETS = 4
 MAP_LABELS = {"kd": "Base Color", "orm": "ORM", "normal": "Normal"}
-
-
-def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """Draw a paragraph, wrapped to the sidebar's width."""
-    scale = context.preferences.system.ui_scale
-    characters = max(16, int((context.region.width / scale - 60.0) / POINTS_FOR_EACH_CHARACTER))
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, characters)]
-    for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
 def duration(seconds: float) -> str:
@@ -105,13 +94,13 @@ class SidebarPanel:
 
 
 class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
-    """The state, what will be fitted, and the button."""
+    """The state, what will be fitted or baked, and the buttons."""
 
     bl_idname = "PBRFIT_PT_fit"
     bl_label = "PBRfit"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw what applies: a running fit, or the next one and the outcome of the last."""
+        """Draw what applies: what runs, or what can be started and the outcome of the last time."""
         current = session.current()
         if current is not None and session.running():
             self.draw_running(context, current)
@@ -119,23 +108,27 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         self.draw_ready(context)
         if current is not None:
             self.draw_outcome(context, current)
+        # Last, so that Compare, which changes the materials that are shown, moves no button.
+        draw_verdicts(context, self.layout)
 
-    def draw_running(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
-        """The progress, the live maps, and the buttons for a running fit."""
+    def draw_running(self, context: bpy.types.Context, current: session.AnySession) -> None:
+        """The progress, the live maps, and the buttons for what runs."""
         layout, status = self.layout, current.status
         if not current.plans:  # the export runs, and nothing can interrupt it
             draw_text(context, layout, status.message)
             return
         if status.fits > 1:
-            layout.label(text=f"Fit {status.fit} of {status.fits}: {current.plans[status.fit - 1].objects[0].name}")
+            name = current.plans[status.fit - 1].objects[0].name
+            layout.label(text=f"{current.noun.capitalize()} {status.fit} of {status.fits}: {name}")
         draw_text(context, layout, status.message)
         layout.progress(factor=status.fraction, type="BAR", text=progress_text(status))
         column = layout.column(align=True)
         row = column.row(align=True)
-        paused = status.paused
-        row.operator("pbrfit.pause", text="Resume" if paused else "Pause", icon="PLAY" if paused else "PAUSE")
+        if isinstance(current, session.OptimizeSession):
+            paused = status.paused
+            row.operator("pbrfit.pause", text="Resume" if paused else "Pause", icon="PLAY" if paused else "PAUSE")
+            column.operator("pbrfit.apply_now", icon="CHECKMARK")
         row.operator("pbrfit.cancel", icon="X")
-        column.operator("pbrfit.apply_now", icon="CHECKMARK")
         if len(status.curve) > 1:
             row = layout.row()
             key = (status.fit, len(status.curve), status.curve[-1])
@@ -146,7 +139,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             column.label(text=f"Iteration {status.iteration}")
         self.draw_thumbnails(current)
 
-    def draw_thumbnails(self, current: session.OptimizeSession) -> None:
+    def draw_thumbnails(self, current: session.AnySession) -> None:
         """The live maps of the first sets of the running fit."""
         sets = current.plans[current.status.fit - 1].sets
         for number in sorted({number for number, _ in current.maps.images})[:MOST_THUMBNAIL_SETS]:
@@ -177,6 +170,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         row.enabled = not preflight.errors_of(findings)
         row.operator("pbrfit.optimize", icon="MATERIAL")
         column.operator("pbrfit.check", icon="VIEWZOOM")
+        draw_bake(context, layout)
         self.draw_result_buttons(context)
 
     def draw_targets(self, context: bpy.types.Context, targets: list[bpy.types.Object]) -> None:
@@ -224,11 +218,13 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             column.operator("pbrfit.compare", text=text, icon="UV_SYNC_SELECT")
             row = column.row(align=True)
             row.operator("pbrfit.revert", icon="LOOP_BACK")
-            row.operator("pbrfit.fit_again", icon="FILE_REFRESH")
+            last = last_material(targets)
+            again = "Bake Again" if last is not None and is_baked(last) else "Fit Again"
+            row.operator("pbrfit.fit_again", text=again, icon="FILE_REFRESH")
         column.operator("pbrfit.save_maps", icon="EXPORT")
 
-    def draw_outcome(self, context: bpy.types.Context, current: session.OptimizeSession) -> None:
-        """How the last fit ended."""
+    def draw_outcome(self, context: bpy.types.Context, current: session.AnySession) -> None:
+        """How the last fit or bake ended."""
         status, box = current.status, self.layout.box()
         if status.error is not None:
             draw_text(context, box, status.error.cause, "CANCEL")
@@ -248,7 +244,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
 
 
 class SettingsPanel(SidebarPanel):
-    """Settings of the next fit, disabled while a fit runs. A panel says by `draw_settings` which."""
+    """Settings of the next fit or bake, disabled while one runs. A panel says by `draw_settings` which."""
 
     bl_options = {"DEFAULT_CLOSED"}
     layout: bpy.types.UILayout  # from `bpy.types.Panel`
@@ -267,16 +263,16 @@ class SettingsPanel(SidebarPanel):
 
 
 class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
-    """Settings of the next fit."""
+    """Settings of the next fit or bake."""
 
     bl_idname = "PBRFIT_PT_settings"
     bl_label = "Settings"
     bl_parent_id = "PBRFIT_PT_fit"
 
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-        """Quality, references, light and device."""
+        """Quality, size of the maps, references, light and device."""
         settings = context.scene.pbrfit
-        for name in ("quality", "resolution"):
+        for name in ("quality", "resolution", "supersampling"):
             layout.prop(settings, name)
         references = layout.column(align=True)
         for name in ("reference", "views", "held_out_views", "view_size", "samples"):

@@ -10,7 +10,8 @@ import bpy
 
 from ..preview.engine import hub
 from ..settings.preview import ENGINE, draws_preview, redraw_previews
-from .panels import SidebarPanel, draw_text
+from .panels import SidebarPanel
+from .paragraphs import draw_text
 
 OTHER_ENGINE = "CYCLES"
 MOST_NOTES = 4

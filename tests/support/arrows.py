@@ -53,12 +53,12 @@ blender_addon/references      common export
 blender_addon/baking          common export references closures
 blender_addon/assign          common settings export
 blender_addon/preflight       common setup settings export closures
-blender_addon/session         common setup settings export references assign preflight  backend: protocol protocol/client
+blender_addon/session         common setup settings export references baking assign preflight  backend: protocol protocol/client
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export references session  backend: protocol protocol/client
 blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
-blender_addon/ui              common setup settings export assign preflight session preview/engine  backend: protocol
+blender_addon/ui              common setup settings export closures assign preflight session preview/engine  backend: protocol
 blender_addon                 setup settings preflight session preview/scene preview/engine ui
 """
 

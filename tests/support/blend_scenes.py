@@ -311,6 +311,36 @@ def two_materials(_folder: Path) -> None:
     tables.world = plain_world((1.0, 1.0, 1.0))
 
 
+def lacquer(_folder: Path) -> None:
+    """Two boards with a UV map and no light: "Board" has a chessboard of 8 by 8 texels as base color and a coat that varies,
+    "Comic" a Toon BSDF.
+    """
+    board = plain_board("Board", diffuse(0.5))
+    material = bpy.data.materials.new("Lacquer")
+    if material.node_tree is None:
+        material.use_nodes = True
+    tree = material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    texture, gradient = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeTexGradient")
+    coordinates = tree.nodes.new("ShaderNodeTexCoord")
+    texture.image = bpy.data.images.new("Chessboard", 8, 8)
+    texture.interpolation = "Closest"
+    squares = np.ones((8, 8, 4), np.float32)
+    squares[..., :3] = (np.indices((8, 8)).sum(axis=0) % 2)[..., None]
+    texture.image.pixels.foreach_set(squares.ravel())
+    texture.image.pack()
+    tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    tree.links.new(coordinates.outputs["UV"], gradient.inputs["Vector"])
+    tree.links.new(gradient.outputs["Color"], shader.inputs["Coat Weight"])
+    board.data.materials[0] = material
+    comic = plain_board("Comic", diffuse(0.5))
+    for thing in (board, comic):
+        thing.data.uv_layers.new(name="UVMap")  # Blender spreads it over the square
+    tree = comic.data.materials[0].node_tree
+    toon = tree.nodes.new("ShaderNodeBsdfToon")
+    tree.links.new(toon.outputs[0], next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL").inputs[0])
+
+
 SCENES = {
     scene.__name__: scene
     for scene in (
@@ -331,6 +361,7 @@ SCENES = {
         same_name,
         many_scenes,
         two_materials,
+        lacquer,
     )
 }
 

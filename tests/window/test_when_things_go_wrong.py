@@ -8,17 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.window.window_blender import WindowBlender
+from support.window.window_blender import WindowBlender, is_running
 
 GONE_SECONDS = 10.0
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process lives; a zombie does not."""
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("blender", [{"views": 500}], indirect=True)

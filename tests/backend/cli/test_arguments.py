@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.cli.driving import DriveRequest, check_file
 from backend.cli.errors import CommandError
 from backend.cli.main import main
-from backend.cli.optimize import OptimizeRequest, check_file
 from backend.protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION
 
 
@@ -101,11 +101,11 @@ def test_a_file_that_must_not_be_read(blend, monkeypatch):
 
 
 @pytest.fixture
-def requests(monkeypatch) -> list[OptimizeRequest]:
+def requests(monkeypatch) -> list[DriveRequest]:
     """What would be fitted by the commands that are run."""
-    made: list[OptimizeRequest] = []
+    made: list[DriveRequest] = []
 
-    def take(request: OptimizeRequest, _progress: object) -> dict[str, None]:
+    def take(request: DriveRequest, _progress: object) -> dict[str, None]:
         made.append(request)
         return {"heldout_psnr_db": None, "relit_psnr_db": None}
 
@@ -113,7 +113,7 @@ def requests(monkeypatch) -> list[OptimizeRequest]:
     return made
 
 
-def chosen(requests: list[OptimizeRequest], blend: Path, *options: str) -> dict:
+def chosen(requests: list[DriveRequest], blend: Path, *options: str) -> dict:
     assert main(["optimize", str(blend), "--object", "Cube", "--out", "out", *options]) == 0
     return requests[-1].properties
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_line import content_hash, run_python
+from support.command_line import content_hash, processes_that_mention, run_python
 
 from render.core.image_io import read_image
 
@@ -47,20 +47,6 @@ def start(blend: Path, out: Path, temporary: Path) -> subprocess.Popen:
         env=environment,
         cwd=temporary,
     )
-
-
-def processes_that_mention(path: Path) -> list[str]:
-    """Command lines and working directories of living processes that name a path."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode().replace("\0", " ")
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if state != "Z" and str(path) in words + os.readlink(process / "cwd"):
-                found.append(words)
-        except OSError:  # it has ended, or belongs to somebody else
-            continue
-    return found
 
 
 @pytest.fixture(scope="module")

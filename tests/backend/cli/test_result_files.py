@@ -80,7 +80,7 @@ from result_files import ResultFolder
 out, may_replace = Path(sys.argv[2]), json.loads(sys.argv[4])
 try:
     folder = ResultFolder(out, out / "Chair.blend", may_replace)
-    answer = folder.write({"file": "room.blend", "object": "Chair"}, {"0/kd.png": b"new", "1/kd.png": b"new"})
+    answer = folder.write({"file": "room.blend", "object": "Chair"}, {"0/kd.png": b"new", "1/kd.png": b"new"}, ["report.png"])
 except DriveError as error:
     answer = [error.cause, error.cure]
 Path(sys.argv[3]).write_text(json.dumps(answer))
@@ -161,6 +161,19 @@ def test_the_first_file_says_whose_they_are(run, tmp_path):
     claim = json.loads((tmp_path / "out" / "report.json").read_text())
     assert claim == {"file": "room.blend", "object": "Chair", "files": names}
     assert (tmp_path / "out" / "1" / "kd.png").read_bytes() == b"new"
+
+
+def test_maps_that_only_the_earlier_result_had_are_removed(run, tmp_path):
+    out = tmp_path / "out"
+    (out / "0").mkdir()
+    earlier = ["coat.png", "0/coat_normal.exr", "0/kd.png", "report.json", "report.png"]
+    kept = ["textures/coat.png", "../artist.png", "notes.txt"]
+    (out / "textures").mkdir()
+    for name in [*earlier, *kept, "mine.png"]:
+        (out / name).write_bytes(b"earlier")
+    assert "0/kd.png" in run(WRITE, json.dumps([*earlier, *kept]))
+    assert [(out / name).exists() for name in earlier] == [False, False, True, True, True]
+    assert all((out / name).read_bytes() == b"earlier" for name in [*kept, "mine.png"])
 
 
 @pytest.mark.parametrize("name", ["report.json", "Chair.blend", "0/kd.png"])

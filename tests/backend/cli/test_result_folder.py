@@ -102,7 +102,7 @@ def test_the_command_refuses_before_it_starts_blender(capsys, monkeypatch, tmp_p
     blend, out = tmp_path / "room.blend", tmp_path / "out"
     blend.write_bytes(b"BLENDER")
     result(out, Owner(str(blend), "Table"), ["Table.blend", "kd.png"])
-    monkeypatch.setattr("backend.cli.optimize.run_script", None)
+    monkeypatch.setattr("backend.cli.driving.run_script", None)
     before = {path: path.read_bytes() for path in out.iterdir()}
     assert main(["optimize", str(blend), "--object", "Chair", "--out", str(out)]) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -9,8 +9,12 @@ from typing import Any
 
 import bpy
 import numpy as np
+from support.blender.shader_trees import Tree
 
 TIMEOUT_S = 240.0
+SIZE = 64
+RISING = (np.arange(SIZE) + 0.5) / SIZE
+"""What `gradient` is in the middles of so many texels."""
 
 
 def plan_of(addon, directory: Path, target: str = "PRINCIPLED", resolution: int = 64, **changes: Any) -> dict[str, Any]:
@@ -70,3 +74,30 @@ def pixels(maps, name: str) -> np.ndarray:
         values = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], -1)[::-1]
         bpy.data.images.remove(image)
     return values if np.ptp(values[..., 3]) else values[..., :3]
+
+
+def only(maps) -> tuple:
+    """The one recipe of the one group."""
+    (group,) = maps
+    (recipe,) = group.recipes
+    return group, recipe
+
+
+def noise_image(size: int, seed: int = 0, alpha: bool = False) -> tuple[bpy.types.Image, np.ndarray]:
+    """A packed image of random bytes, and these, uint8 [size, size, 4], row 0 at the top."""
+    values = np.random.default_rng(seed).integers(0, 256, (size, size, 4), np.uint8)
+    if not alpha:
+        values[..., 3] = 255
+    image = bpy.data.images.new("Noise", size, size, alpha=alpha)
+    image.pixels.foreach_set((values[::-1] / 255.0).astype(np.float32).ravel())
+    image.pack()
+    return image, values
+
+
+def gradient(tree: Tree, axis: int) -> bpy.types.Node:
+    """A number that rises along an axis of the UV map, from 0 to 1."""
+    split = tree.link(tree.new("TexCoord"), tree.new("SeparateXYZ"), 0, output=2)
+    number = tree.new("Math")
+    number.operation = "ADD"
+    number.inputs[1].default_value = 0.0
+    return tree.link(split, number, 0, output=axis)

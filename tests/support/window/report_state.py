@@ -44,6 +44,9 @@ def make_scene():
         make_first_fit(scene, cube)
     if request["scene"] == "preview":
         prepare_preview(scene)
+    if request["scene"] == "bake":
+        make_coated(cube)
+        settings.resolution, settings.supersampling = request["resolution"], "4"
     bpy.ops.ed.undo_push(message="Scene of the test")
     bpy.ops.wm.save_as_mainfile(filepath=request["file"])
 
@@ -87,6 +90,25 @@ def make_first_fit(scene, cube):
     settings.image_storage = "FILES"
     head.select_set(False)
     bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
+
+
+def make_coated(cube):
+    """A pattern for the color under a coat, and for three of the faces a material that no bake can read."""
+    tree = bpy.data.materials["Material"].node_tree
+    shader, checker = tree.nodes["Principled BSDF"], tree.nodes.new("ShaderNodeTexChecker")
+    coordinates = tree.nodes.new("ShaderNodeTexCoord")
+    tree.links.new(coordinates.outputs["UV"], checker.inputs["Vector"])
+    tree.links.new(checker.outputs["Color"], shader.inputs["Base Color"])
+    shader.inputs["Coat Weight"].default_value = 0.5
+    comic = bpy.data.materials.new("Comic")
+    if comic.node_tree is None:
+        comic.use_nodes = True
+    toon = comic.node_tree.nodes.new("ShaderNodeBsdfToon")
+    comic.node_tree.links.new(toon.outputs[0], comic.node_tree.nodes["Material Output"].inputs["Surface"])
+    cube.data.materials.append(comic)
+    if request["unreadable"]:
+        for polygon in list(cube.data.polygons)[:3]:
+            polygon.material_index = 1
 
 
 def prepare_preview(scene):
@@ -203,10 +225,10 @@ def report():
     if material is not None and material.node_tree is not None:
         links = [f"{link.from_node.bl_idname} > {link.to_socket.name}" for link in material.node_tree.links]
     backend = backend_process._local
-    references = current._open_references if current is not None else None
-    renderer = references._renderer if references is not None else None
+    references = getattr(current, "_open_references", None)
+    second = getattr(current, "_open_baker", None) if references is None else references._renderer
     processes = [backend._process] if backend is not None else []
-    processes += [renderer._process] if renderer is not None else []
+    processes += [second._process] if second is not None else []
     state.update(
         count=state["count"] + 1,
         editors=[area.ui_type for area in bpy.context.window_manager.windows[0].screen.areas],

@@ -20,13 +20,24 @@ HOVER_STEP = 10
 SCRIPT = Path(__file__).with_name("report_state.py")
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process lives; a zombie does not."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
 class WindowBlender:
     """One Blender process with a window; use it as a context manager."""
 
     def __init__(
         self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], request: dict
     ) -> None:
-        """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`."""
+        """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`.
+
+        The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`.
+        """
         self.screen = screen
         self.folder = folder
         self.state_file = folder / "state.json"

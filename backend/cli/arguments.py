@@ -1,0 +1,126 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backend.cli.errors import CommandError
+from backend.protocol.quality import DEFAULT_RESOLUTION
+
+MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the file, the object in it, and the folder for the results."""
+    parser.add_argument("blend", type=Path, metavar="FILE.blend")
+    parser.add_argument("--object", required=True, metavar="NAME", help=f"the mesh object to {verb}")
+    parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="folder for the results")
+
+
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the panel offers for the maps; `map_properties` gives what was chosen."""
+    parser.add_argument(
+        "--map-sets",
+        choices=tuple(MAP_SETS),
+        default="material",
+        help="one set of maps for each material, or one for the whole object (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unwrap",
+        action="store_true",
+        help="first make a new UV map without overlaps; for an object that has no UV map, or not a good one",
+    )
+    parser.add_argument(
+        "--no-udim", action="store_true", help="show the same maps in all UDIM tiles, instead of one set for each"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help=f"width and height of the maps in pixels, a power of two (default: {DEFAULT_RESOLUTION})",
+    )
+    parser.add_argument(
+        "--material-name",
+        metavar="SCHEME",
+        help="names of new materials, in which {object} and {material} stand for those that they replace (default: "
+        '"{material} PBRfit")',
+    )
+    parser.add_argument(
+        "--images",
+        choices=("packed", "files"),
+        default="packed",
+        help="keep the maps in the .blend, or in a folder textures beside it (default: %(default)s)",
+    )
+
+
+def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_map_options` for ``scene.pbrfit``, except the resolution."""
+    return {
+        "map_sets": MAP_SETS[chosen.map_sets],
+        "use_udim": not chosen.no_udim,
+        "image_storage": chosen.images.upper(),
+        **given(chosen, "material_name"),
+    }
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add where the backend computes."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def add_blender_option(parser: argparse.ArgumentParser) -> None:
+    """Add which Blender to use."""
+    parser.add_argument("--blender", metavar="PATH", help="a Blender program (default: the module bpy of this Python)")
+
+
+def given(chosen: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that were given."""
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+
+
+def check_path(blend: Path) -> None:
+    """Raise CommandError where there is no such file."""
+    try:
+        if blend.is_dir():
+            files = ", ".join(sorted(path.name for path in blend.glob("*.blend"))[:10])
+            cure = f"Give one of the files in it: {files}." if files else "Give the path of a saved .blend file."
+            raise CommandError(f"{blend} is a folder.", cure)
+        there = blend.is_file()
+    except OSError as error:
+        raise CommandError(f"{blend} cannot be read: {error.strerror}.", "Get the right to read its folder.") from error
+    if not there:
+        raise CommandError(f"{blend} does not exist.", "Give the path of a saved .blend file.")
+
+
+def file_name(object_name: str) -> str:
+    """An object's name as part of a file's name."""
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", object_name)
+
+
+# Parsers ------------------------------------------------------------------------------------------------------------
+
+
+def folder(text: str) -> Path:
+    """The path of a folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give the path of a folder")
+    return Path(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """A parser of whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse

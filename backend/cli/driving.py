@@ -1,0 +1,150 @@
+"""Press a button of the add-on in a Blender of its own, for one object of a .blend, and take its result."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import build_addon
+from backend.cli.blender_task import Blender, run_script
+from backend.cli.errors import CommandError, Interrupted
+from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
+from backend.cli.terminal import ProgressLine
+
+OPTIMIZE, BAKE = "optimize", "bake_maps"
+"""The buttons: names of the add-on's operators."""
+
+PHASES = {
+    "exporting": "Exporting",
+    "starting": "Starting the backend",
+    "rendering": "Rendering references",
+    "fitting": "Fitting",
+    "baking": "Baking",
+    "applying": "Creating the material",
+}
+DONE = {OPTIMIZE: "Fitted", BAKE: "Baked"}
+SHOWN_MESSAGES = ("rendering", "fitting", "baking")
+BLEND_STARTS = (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""How the file begins: plain, or compressed by gzip or Zstandard."""
+
+
+@dataclass(frozen=True)
+class DriveRequest:
+    """What to do with which object.
+
+    ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
+    ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
+    ``unwrap``: whether to make a new UV map first; ``button``: OPTIMIZE or BAKE.
+    """
+
+    blend: Path | None
+    object_name: str
+    out: Path
+    name: str
+    properties: dict[str, Any] = field(default_factory=dict)
+    blender: str | None = None
+    unwrap: bool = False
+    button: str = OPTIMIZE
+
+    @property
+    def owner(self) -> Owner:
+        """Whose result it will be."""
+        return Owner(None if self.blend is None else str(self.blend.resolve()), self.object_name)
+
+    @property
+    def result(self) -> Path:
+        """The .blend that will be saved."""
+        return self.out.resolve() / f"{self.name}.blend"
+
+
+def output_folder(request: DriveRequest) -> list[str]:
+    """Make the folder for the result. Returns the files in it that may be overwritten. Raises CommandError."""
+    out, blend = request.result.parent, request.blend
+    if blend is not None and request.result == blend.resolve():
+        raise CommandError(f"The result would overwrite {blend}.", "Give --out another folder.")
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"{out} cannot be written to: it is a file, not a folder.", "Give --out another folder.")
+    if blend is not None:
+        check_file(blend)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        return replaceable(out, request.name, request.owner, BAKED_FILES if request.button == BAKE else FIT_FILES)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written to: {error.strerror}.", "Give --out another folder.") from error
+
+
+def check_file(blend: Path) -> None:
+    """Raise CommandError where the file cannot be read, or is no .blend."""
+    try:
+        with open(blend, "rb") as file:
+            start = file.read(7)
+    except OSError as error:
+        raise CommandError(
+            f"{blend} cannot be read: {error.strerror}.", "Get the right to read it, or copy it to where you can."
+        ) from error
+    if not start.startswith(BLEND_STARTS):
+        raise CommandError(f"{blend} is not a .blend file.", "Give the path of a file that Blender saved.")
+
+
+def drive(
+    request: DriveRequest,
+    blender: Blender,
+    work: Path,
+    may_replace: list[str],
+    progress: ProgressLine,
+    take: Callable[[dict[str, Any]], None] = lambda _event: None,
+    **further: Any,
+) -> dict[str, Any]:
+    """Press the button in ``blender``, wait, and save. Returns drive.py's result. Raises CommandError, or Interrupted.
+
+    ``work``: a folder that the caller removes; ``may_replace``: of `output_folder`; ``take``: called with events that are
+    neither progress nor the result; ``further``: values of drive.py's request.
+    """
+    try:
+        archives = build_addon.build(work / "extension", wheels="none" if blender.binary is None else "bundled")
+    except build_addon.BuildError as error:
+        raise CommandError(f"The Blender extension cannot be built: {error}", "") from error
+    instructions = {
+        "blend": None if request.blend is None else str(request.blend.resolve()),
+        "object": request.object_name,
+        "button": request.button,
+        "unwrap": request.unwrap,
+        "extensions": [str(path) for path in archives],
+        "backend_python": sys.executable if request.button == OPTIMIZE else "",
+        "properties": request.properties,
+        "original": None,
+        "result": str(request.result),
+        "owner": request.owner.as_json(),
+        "replaceable": may_replace,
+        **further,
+    }
+    result: dict[str, Any]
+    psnr_db = None
+    phases = {**PHASES, "done": DONE[request.button]}
+    for event in run_script(blender, "command_line/drive.py", instructions, work):
+        if "progress" in event:
+            state = event["progress"]
+            psnr_db = state["psnr_db"] or psnr_db  # it is measured only now and then
+            phase = phases.get(state["state"], state["state"])
+            message = state["message"].removeprefix(phase).strip() if state["state"] in SHOWN_MESSAGES else ""
+            progress.show(phase, state["fraction"], state["seconds_left"], psnr_db, message)
+        elif "cancelled" in event:
+            raise Interrupted
+        elif "result" in event:
+            result = event["result"]
+        else:
+            take(event)
+    return result
+
+
+def materials_text(result: dict[str, Any]) -> str:
+    """The new materials of a result, in words."""
+    names = list(dict.fromkeys(one["material"] for one in result["sets"]))
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"the material{'s' if len(names) > 1 else ''} {shown}"

@@ -1,0 +1,123 @@
+"""Runs in Blender for bake_times.py: builds a look, bakes it by hand, and with the button."""
+
+import importlib
+import json
+import os
+import sys
+import time
+
+request = json.loads(sys.argv[-1])
+os.environ["BLENDER_USER_RESOURCES"] = request["folder"]
+
+import bpy  # noqa: E402
+import numpy as np  # noqa: E402
+
+EXTENSION = "bl_ext.user_default.pbrfit"
+CHANNELS = {
+    "one image": ("Base Color",),
+    "procedural": ("Base Color", "Roughness", "Metallic", "Normal"),
+    "all lobes": (
+        *("Base Color", "Roughness", "Metallic", "Normal", "Emission Color", "Alpha"),
+        *("Coat Weight", "Coat Roughness", "Sheen Weight", "Transmission Weight", "Specular IOR Level", "Anisotropic"),
+    ),
+}[request["look"]]
+
+
+def build():
+    """A monkey of 31,000 triangles; returns it, its node tree, and the source of each channel."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.mesh.primitive_monkey_add()
+    thing = bpy.context.object
+    levels = thing.modifiers.new("Subdivision", "SUBSURF")
+    levels.levels = levels.render_levels = 2
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project(island_margin=0.01)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    material = bpy.data.materials.new("Look")
+    if bpy.app.version < (5, 0, 0):
+        material.use_nodes = True
+    thing.data.materials.append(material)
+    tree = material.node_tree
+    shader = tree.nodes["Principled BSDF"]
+    sources = {}
+    for number, name in enumerate(CHANNELS):
+        if request["look"] == "one image":
+            source = tree.nodes.new("ShaderNodeTexImage")
+            source.image = bpy.data.images.new("Picture", request["resolution"], request["resolution"])
+            source.image.generated_type = "COLOR_GRID"
+        else:
+            source = tree.nodes.new("ShaderNodeTexNoise")
+            source.inputs["Scale"].default_value = 3.0 + number
+        output = source.outputs["Color"]
+        if name == "Normal":
+            bump = tree.nodes.new("ShaderNodeBump")
+            tree.links.new(output, bump.inputs["Height"])
+            output = bump.outputs[0]
+        tree.links.new(output, shader.inputs[name])
+        sources[name] = output
+    if "Emission Color" in CHANNELS:
+        shader.inputs["Emission Strength"].default_value = 1.0
+    return thing, tree, sources
+
+
+def by_hand(tree, sources):
+    """The seconds of one bake for each channel."""
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples = request["supersampling"] ** 2
+    scene.cycles.use_denoising = scene.cycles.use_adaptive_sampling = False
+    output = tree.nodes["Material Output"]
+    shader = tree.nodes["Principled BSDF"]
+    emission, target = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeTexImage")
+    tree.nodes.active = target
+    seconds = 0.0
+    for name, source in sources.items():
+        target.image = bpy.data.images.new(name, request["resolution"], request["resolution"], is_data=name == "Normal")
+        if name == "Normal":
+            tree.links.new(shader.outputs[0], output.inputs["Surface"])
+        else:
+            tree.links.new(source, emission.inputs["Color"])
+            tree.links.new(emission.outputs[0], output.inputs["Surface"])
+        began = time.perf_counter()
+        bpy.ops.object.bake(type="NORMAL" if name == "Normal" else "EMIT", margin=16)
+        seconds += time.perf_counter() - began
+    tree.links.new(shader.outputs[0], output.inputs["Surface"])
+    tree.nodes.remove(emission)
+    tree.nodes.remove(target)
+    return seconds
+
+
+def click():
+    """The seconds from the click until the material is assigned, and by phase."""
+    bpy.ops.extensions.package_install_files(filepath=request["zip"], repo="user_default", enable_on_install=True)
+    settings = bpy.context.scene.pbrfit
+    settings.resolution = request["resolution"]
+    settings.bake_target = "PRINCIPLED" if request["look"] == "all lobes" else "CORE"
+    settings.supersampling = str(request["supersampling"])
+    session = importlib.import_module(EXTENSION + ".session.session")
+    began = time.perf_counter()
+    bpy.ops.pbrfit.bake_maps()
+    current = session.current()
+    while not current.poll().finished:
+        time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    assert current.status.state == "done", current.status.message
+    return seconds, dict(current.result.seconds)
+
+
+def main():
+    """Time both; the click comes last, since it changes the material."""
+    thing, tree, sources = build()
+    bpy.context.view_layer.objects.active = thing
+    hand = by_hand(tree, sources)
+    seconds, phases = click()
+    assert np.isfinite([hand, seconds]).all()
+    print(
+        "TIMES " + json.dumps({"channels": len(CHANNELS), "hand": hand, "click": seconds, "phases": phases}), flush=True
+    )
+    bpy.ops.preferences.addon_disable(module=EXTENSION)
+
+
+main()
+os._exit(0)  # some versions of Blender hang or crash when Python ends
