@@ -10,8 +10,10 @@ from typing import Any
 
 import bpy
 
+from ..closures.parameters import NORMALS
+from ..closures.reading import Reading
 from ..common.errors import PbrFitError
-from ..common.reached_nodes import unchanged_trees
+from ..common.reached_nodes import reached_through, unchanged_trees
 from ..export import plan_json
 from ..references import stage
 from ..references.plan_work import open_file
@@ -33,6 +35,7 @@ KEPT_SETTINGS = (
     "surface_render_method",
     "pass_index",
 )
+BUMPS = {"ShaderNodeBump", "ShaderNodeNormalMap"}
 SET_UP = 0.1  # of the progress bar
 BETWEEN = 19  # of 64: the size of a bake at points that lie between the middles of the maps' texels
 SAMPLES_OF_RAYS = 16  # for each texel, of nodes that send out random rays; each of them sends more than one
@@ -107,10 +110,17 @@ def bake_pass(
     return bake_at(size, factor)
 
 
-def settings_of(material: bpy.types.Material) -> Json:
-    """How a material is shown, beside its nodes."""
+def settings_of(material: bpy.types.Material, reading: Reading) -> Json:
+    """How a new material is shown in place of another, beside its nodes."""
     found = {name: getattr(material, name) for name in KEPT_SETTINGS if hasattr(material, name)}
-    return found | {"cycles.use_bump_map_correction": material.cycles.use_bump_map_correction}
+    # Cycles darkens bumps near grazing light, but not those of displacement or of normals that other nodes compute.
+    corrected = material.cycles.use_bump_map_correction and any(
+        item.node.bl_idname in BUMPS
+        for leaf in reading.leaves
+        for name in NORMALS
+        for item in reached_through(leaf.item, name)
+    )
+    return found | {"cycles.use_bump_map_correction": corrected or not any(map(reading.has_normal, NORMALS))}
 
 
 def factor_of(plan: Json, owners: list[MaterialSets], item: Pass) -> int:
@@ -130,7 +140,7 @@ def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], outp
         prefixes = {tile: f"{index}/" if count > 1 else "" for tile, index in owner.numbers.items()}
         writer = MapWriter(output, prefixes)
         readings = list(owner.readings.values())
-        settings = settings_of(next(iter(owner.readings)))
+        settings = settings_of(*next(iter(owner.readings.items())))
         recipe = writer.recipe(target, inputs_of(target, found, readings), found, readings, settings)
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files

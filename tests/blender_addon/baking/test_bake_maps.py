@@ -231,6 +231,7 @@ def test_the_tangent_of_nodes_becomes_a_rotation(addon, tree, tmp_path) -> None:
 def test_how_the_material_is_shown_is_kept(addon, tree, tmp_path) -> None:
     tree.material.use_backface_culling = True
     tree.material.cycles.use_bump_map_correction = False
+    tree.link(tree.link(gradient(tree, 0), tree.new("Bump"), "Height"), tree.shader, "Normal")
     _, recipe = only(bake(addon, tmp_path, resolution=SIZE))
     assert recipe.settings["use_backface_culling"]
     assert not recipe.settings["cycles.use_bump_map_correction"]
