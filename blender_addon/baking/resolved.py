@@ -3,6 +3,7 @@
 
 The mean of a smooth function over a texel differs from its middle by a 24th of its second difference in each direction.
 Detail that is finer than texels can look smooth where its period is nearly theirs: points between the middles tell.
+Neighbors in the map that are none on the surface, at the borders of UV islands, tell nothing: positions show which they are.
 """
 
 from __future__ import annotations
@@ -14,24 +15,53 @@ from .cycles_bake import Texels
 
 SMOOTH = 0.02  # second difference, of the largest value or 1: a mean that is off by less than half a step of 8 bits
 BETWEEN = 0.012  # what linear interpolation misses of values between texels that are smooth
+STRAIGHT = 0.5  # of a step: how much two steps on the surface may differ
 FEW = 1e-4  # share of the texels that may be otherwise: not the edge of anything
 
 
-def is_smooth(texels: Texels) -> bool:
-    """Whether neighboring texels hardly differ from a straight line."""
-    values, covered = texels.values, texels.covered
+TRIPLES = ((np.s_[:-2], np.s_[1:-1], np.s_[2:]), (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:]))
+"""Each texel between its two neighbors, in rows and in columns."""
+
+
+def joined(positions: Texels) -> NDArray[np.bool_]:
+    """Which texels have all four neighbors on the surface too, without a fold or a gap between them: bool [size, size].
+
+    positions: where the middles of the texels are in the world.
+    """
+    found = positions.covered.copy()
+    for place in (0, -1):
+        found[place] = found[:, place] = False
+    for before, here, after in TRIPLES:
+        first, last = (
+            positions.values[here] - positions.values[before],
+            positions.values[after] - positions.values[here],
+        )
+        bend, step = length(last - first), np.maximum(length(first), length(last))
+        found[here] &= positions.covered[before] & positions.covered[after] & (bend < STRAIGHT * step)
+    return found
+
+
+def length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lengths [...] of vectors [..., 3]."""
+    result: NDArray[np.float32] = np.sqrt(np.square(vectors).sum(axis=-1))
+    return result
+
+
+def is_smooth(texels: Texels, inside: NDArray[np.bool_]) -> bool:
+    """Whether neighboring texels hardly differ from a straight line, where they are `joined`: `inside`, bool [size, size]."""
     limit = SMOOTH * scale_of(texels)
-    bent = total = 0
-    for before, here, after in ((np.s_[:-2], np.s_[1:-1], np.s_[2:]), (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:])):
-        known = covered[before] & covered[here] & covered[after]
-        second = values[before] - 2.0 * values[here] + values[after]
-        bent += int((np.abs(second).max(axis=-1) > limit)[known].sum())
-        total += int(known.sum())
-    return bent <= FEW * total
+    bent = 0
+    for before, here, after in TRIPLES:
+        second = texels.values[before] - 2.0 * texels.values[here] + texels.values[after]
+        bent += int((np.abs(second).max(axis=-1) > limit)[inside[here]].sum())
+    return bent <= FEW * 2 * int(inside.sum())
 
 
-def agrees(texels: Texels, others: Texels) -> bool:
-    """Whether texels, linearly interpolated, have the values that were found at other points: the middles of other texels."""
+def agrees(texels: Texels, others: Texels, inside: NDArray[np.bool_]) -> bool:
+    """Whether texels, linearly interpolated, have the values that were found at other points: the middles of other texels.
+
+    inside: where texels are `joined`, bool [size, size]: elsewhere nothing is compared.
+    """
     size, other = len(texels.covered), len(others.covered)
     places = (np.arange(other) + 0.5) * size / other - 0.5
     low = np.clip(np.floor(places).astype(int), 0, size - 2)
@@ -41,7 +71,7 @@ def agrees(texels: Texels, others: Texels) -> bool:
         for right in (0, 1):
             rows, columns = np.ix_(low + down, low + right)
             share = np.outer(weights if down else 1.0 - weights, weights if right else 1.0 - weights)
-            known &= texels.covered[rows, columns]
+            known &= inside[rows, columns]
             expected += texels.values[rows, columns] * share[..., None]
     off: NDArray[np.bool_] = np.abs(expected - others.values).max(axis=-1) > BETWEEN * scale_of(texels)
     return int(off[known].sum()) <= FEW * max(1, int(known.sum()))

@@ -65,6 +65,17 @@ def placeholder(image: bpy.types.Image) -> bpy.types.Material:
     return material
 
 
+def positions(image: bpy.types.Image) -> bpy.types.Material:
+    """A material that shows where each point is in the world; Cycles bakes it into `image`."""
+    material = placeholder(image)
+    tree = material.node_tree
+    output = next(node for node in tree.nodes if node.bl_idname == MATERIAL_OUTPUT)
+    light, place = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeNewGeometry")
+    tree.links.new(place.outputs["Position"], known_input(light, "Color"))
+    tree.links.new(light.outputs[0], known_input(output, "Surface"))
+    return material
+
+
 def bake_into(tree: bpy.types.NodeTree, image: bpy.types.Image) -> None:
     """Make an image the one that Cycles bakes into."""
     node = tree.nodes.new("ShaderNodeTexImage")

@@ -17,8 +17,9 @@ def resolved(addon, function) -> bool:
     size = 256
     middles = texels(addon, function, size)
     module = addon.baking.resolved
-    between = texels(addon, function, size * addon.baking.plan_work.BETWEEN // 64)
-    return module.is_smooth(middles) and module.agrees(middles, between)
+    between = texels(addon, function, size * addon.baking.pass_baker.BETWEEN // 64)
+    inside = middles.covered
+    return module.is_smooth(middles, inside) and module.agrees(middles, between, inside)
 
 
 @pytest.mark.parametrize("period", [0.5, 0.2, 0.125])
@@ -36,9 +37,19 @@ def test_detail_finer_than_texels_is_not_even_if_it_looks_smooth(addon, texels_p
     assert not resolved(addon, lambda u, v: 0.5 + 0.4 * np.sin(2.0 * np.pi * u * frequency + 0.4))
 
 
-def test_what_no_face_covers_does_not_count(addon) -> None:
-    module, holes = addon.baking.resolved, texels(addon, lambda u, v: u, 64)
-    holes.covered[20:40, 20:40] = False
-    holes.values[20:40, 20:40] = 5.0
-    assert module.is_smooth(holes)
-    assert module.agrees(holes, texels(addon, lambda u, v: u, 19))
+def test_what_lies_apart_on_the_surface_does_not_count(addon) -> None:
+    module, islands = addon.baking.resolved, texels(addon, lambda u, v: u, 64)
+    islands.values[20:40, 20:40] += 5.0
+    positions = texels(addon, lambda u, v: u, 64)
+    positions.values[..., 1] = positions.values[..., 0].T
+    positions.values[20:40, 20:40] += 7.0
+    inside = module.joined(positions)
+    assert inside[5, 5]
+    assert inside[30, 30]
+    assert not inside[19:21, 25].any()
+    assert not inside[0].any()
+    assert not module.is_smooth(islands, islands.covered)
+    assert module.is_smooth(islands, inside)
+    other = texels(addon, lambda u, v: u, 19)
+    other.values[6:12, 6:12] += 5.0
+    assert module.agrees(islands, other, inside)
