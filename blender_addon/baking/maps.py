@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bpy
 import numpy as np
-from numpy.typing import NDArray
 
 from ..closures.parameters import (
     ALL_LOBES,
@@ -32,12 +27,13 @@ from ..closures.reading import ENERGY, Reading, node_settings
 from ..closures.shaders import PRINCIPLED
 from ..closures.values import Triple
 from ..common.color import srgb_from_linear
-from ..common.color_spaces import data_space, to_rec709
+from ..common.color_spaces import to_rec709
 from ..common.errors import PbrFitError
 from ..common.material_recipe import ALPHA as ALPHA_PART
 from ..common.material_recipe import CHANNELS, COLOR, Constant, MapInput, MaterialRecipe
 from ..common.material_recipe import NORMAL as NORMAL_PART
 from .fields import Array, Baked, Inputs
+from .image_files import BYTES, FLOATS, SHORTS, suffix_of, write_image
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,6 @@ class Layout:
     normal: str = ""
 
 
-END_OF_PNG = b"IEND\xaeB`\x82"
 BRIGHTEST_IN_BYTES = 8.0
 LAYOUTS = (
     Layout("kd", whole=BASE_COLOR, alpha=ALPHA),
@@ -118,22 +113,27 @@ class MapWriter:
         return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent, settings)
 
     def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
-        for tile, covered in baked.covered.items():
-            values = values_of(layout, inputs, tile, covered.shape[0])
-            is_color = layout.whole in COLORS
-            beyond = not is_color and not layout.normal and (values.min() < -1e-4 or values.max() > 1.0 + 1e-4)
-            floats = floats or bool(beyond)
-            name = f"{self._prefixes[tile]}{layout.key}{'.exr' if floats else '.png'}"
-            if is_color:
+        tiles = {tile: values_of(layout, inputs, tile, len(covered)) for tile, covered in baked.covered.items()}
+        bits = FLOATS if floats or goes_beyond(layout, tiles.values()) else SHORTS if layout.normal else BYTES
+        for tile, values in tiles.items():
+            name = f"{self._prefixes[tile]}{layout.key}{suffix_of(bits)}"
+            if layout.whole in COLORS:
                 linear = to_rec709(values[..., :3])
                 values[..., :3] = linear if floats else srgb_from_linear(linear)
             try:
-                write_image(self._folder / name, values, floats=floats)
+                write_image(self._folder / name, values, bits)
             except (OSError, RuntimeError) as error:
                 raise PbrFitError(
                     f"Cannot write {name}: {error}.", "Free disk space or choose another folder."
                 ) from error
             self.files.append(name)
+
+
+def goes_beyond(layout: Layout, tiles: Iterable[Array]) -> bool:
+    """Whether numbers in a map leave 0..1; colors and normals do not."""
+    if layout.whole in COLORS or layout.normal:
+        return False
+    return any(values.min() < -1e-4 or values.max() > 1.0 + 1e-4 for values in tiles)
 
 
 def names_of(layout: Layout) -> list[str]:
@@ -196,25 +196,3 @@ def settings_for(readings: Sequence[Reading]) -> dict[str, Any]:
         if reading.way != ENERGY and reading.leaves[0].kind == PRINCIPLED:
             return node_settings(reading.leaves[0])
     return {"distribution": "MULTI_GGX"}
-
-
-def write_image(path: Path, values: Array, floats: bool) -> None:
-    """Write pixels [size, size, 3 or 4], row 0 at the top, as they are: 8 bits as PNG, or floats as EXR."""
-    path.parent.mkdir(exist_ok=True)
-    height, width, channels = values.shape
-    if shutil.disk_usage(path.parent).free < 2 * values.nbytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # Blender would not say so
-    image = bpy.data.images.new(path.stem, width, height, alpha=channels == 4, float_buffer=floats, is_data=True)
-    try:
-        image.colorspace_settings.name = data_space()
-        image.alpha_mode = "CHANNEL_PACKED"
-        pixels: NDArray[np.float32] = np.ones((height, width, 4), np.float32)
-        pixels[..., :channels] = values[::-1]
-        image.pixels.foreach_set(pixels.ravel())
-        image.file_format = "OPEN_EXR" if floats else "PNG"
-        image.filepath_raw = str(path)
-        image.save()
-        if not floats and not path.read_bytes().endswith(END_OF_PNG):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        bpy.data.images.remove(image)

@@ -144,11 +144,11 @@ def test_a_mesh_from_a_library_is_baked(addon, plane, tree, tmp_path) -> None:
 
 
 def test_a_disk_without_room_is_said(addon, tmp_path, monkeypatch) -> None:
-    maps = addon.baking.maps
+    files = addon.baking.image_files
     usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(maps.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(OSError, match="No space left"):
-        maps.write_image(tmp_path / "map.png", np.zeros((8, 8, 3), np.float32), floats=False)
+        files.write_image(tmp_path / "map.png", np.zeros((8, 8, 3), np.float32))
 
 
 def test_nested_mixes_of_many_do_not_take_long(addon, tree, tmp_path) -> None:
