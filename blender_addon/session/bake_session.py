@@ -14,9 +14,9 @@ from ..baking.process import BakeProgress, MapBaker
 from ..common.errors import PbrFitError
 from . import prepare
 from .bake_queue import GroupBake
+from .base_session import WorkSession
 from .group_queue import GroupQueue
 from .session_status import ASSIGNING, BAKING, STARTED
-from .work_session import WorkSession
 
 EXPORTED = STARTED / 2  # of the progress bar
 FEWEST_SECONDS = 1.0  # of progress, before the time left is told

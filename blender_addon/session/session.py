@@ -10,6 +10,7 @@ import bpy
 
 from ..common.errors import PbrFitError
 from .bake_session import BakeSession
+from .base_session import WorkSession
 from .session_status import (
     APPLYING,
     BAKING,
@@ -25,7 +26,6 @@ from .session_status import (
     SessionStatus,
 )
 from .state_machine import OptimizeSession
-from .work_session import WorkSession
 
 __all__ = [
     "APPLYING",

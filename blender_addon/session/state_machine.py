@@ -21,12 +21,12 @@ from ..protocol.client import events
 from ..settings.preferences import addon_preferences
 from . import prepare
 from .backend_link import BackendLink, BackendLost
+from .base_session import SECONDS_BETWEEN_SLICES, WorkSession
 from .fit_queue import FitQueue, GroupFit, RenderedReference
 from .group_queue import GroupQueue
 from .reference_work import ReferenceWork
 from .session_maps import LiveSet
 from .session_status import APPLYING, FITTING, RENDERING, RENDERING_SHARE, STARTED, STARTING, WORKING_STATES
-from .work_session import SECONDS_BETWEEN_SLICES, WorkSession
 
 SENDING_SECONDS = 0.02  # in one poll, for views that are read from their files again
 
