@@ -28,6 +28,8 @@ DIRECTIONS = ((1, 1, 1), (-1, -1, 1), (1, -1, -0.8), (-1, 1, -0.8), (0.1, -0.2, 
 HIT, SLOT, UV, FACING = "hit", "slot", "uv", "facing"
 TANGENT = "Tangent"
 LIT = 1.0  # rays go on through a surface without any closure, and add up what lies behind
+OURS = "our "
+"""Begins the names of AOVs: Blender 5.2 writes none of a name that it has for itself, such as Alpha."""
 WHERE = " where"
 """Ends the name of the AOV that says where a truth is known."""
 Triple = tuple[float, float, float]
@@ -179,10 +181,7 @@ def show(tree: bpy.types.NodeTree, slot: int, given: dict[str, Given], seen: See
     }
     for name, value in {**aovs, **places}.items():
         node = add(tree, "OutputAOV")
-        if hasattr(node, "aov_name"):
-            node.aov_name = name
-        else:
-            node.name = name
+        node.aov_name = OURS + name
         give(tree, input_of(node, "Color"), resolve(tree, value))
 
 
@@ -212,7 +211,7 @@ def render(thing: bpy.types.Object) -> Values:
             bpy.ops.render.render(write_still=True)
             views.append(read_passes(path))
     bpy.data.objects.remove(camera)
-    return {name: np.stack([view[name][..., :3] for view in views]) for name in names}
+    return {name.removeprefix(OURS): np.stack([view[name][..., :3] for view in views]) for name in names}
 
 
 def show_only(thing: bpy.types.Object) -> None:

@@ -24,7 +24,7 @@ LEAST_DB, MOST_DEGREES, LEAST_SHARE = 50.0, 1.0, 0.3
 LEAST_RENDER_DB = 45.0
 BAKED = [name for name, look in LOOKS.items() if look.surfaces[0].kind != UNREADABLE]
 RENDERED = {CORE: ("plain", "procedural"), PRINCIPLED: ("car_paint",)}
-SIZE, SAMPLES = 96, 64
+SIZE, SAMPLES = 96, 256
 
 
 @pytest.fixture(scope="module")
