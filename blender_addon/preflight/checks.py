@@ -57,7 +57,7 @@ def quick_findings(context: bpy.types.Context, work: str = FIT) -> list[Finding]
     """What the objects, their slots, the scene, the settings and the preferences alone can tell."""
     targets = target_objects(context)
     if not targets:
-        return [Finding(ERROR, "No object is active.", "Click the object to fit.", quick=True)]
+        return [Finding(ERROR, "No object is active.", "Click an object.", quick=True)]
     findings: list[Finding] = []
     readable: list[bpy.types.Object] = []
     for scene_object in targets:

@@ -20,7 +20,7 @@ def driver_findings(
         paths = [path for curve in drivers_of(owner) for path in sizes_read(curve)]
         if paths:
             cause = f"A driver of {words} reads the render size ({paths[0]})."
-            cure = "The fit renders pictures of another size. Set the value by hand in place of the driver for the fit."
+            cure = "PBRfit renders pictures of another size. Set the value by hand in place of the driver first."
             yield Finding(WARNING, cause, cure)
 
 

@@ -76,7 +76,7 @@ class MeshCheck:
         own = self._object.data.uv_layers.active
         if own is not None and own.name != reading.uv_map:
             cause = f'The modifiers of "{name}" remove its UV map "{own.name}".'
-            yield Finding(WARNING, cause, f'The fit uses their UV map "{reading.uv_map}".')
+            yield Finding(WARNING, cause, f'PBRfit uses their UV map "{reading.uv_map}".')
         yield from self._shape_findings(reading.positions, reading.has_area)
         own_materials = tuple(slot.material for slot in self._object.material_slots)
         yield from material_findings(self._object, self._readings.materials_of(self._object), own_materials, reading)
@@ -95,7 +95,7 @@ class MeshCheck:
         shown = shown_besides_mesh(self._object, self._readings.depsgraph)
         if shown:
             cause = f'The geometry nodes of "{name}" make no mesh, only {listed(shown)}.'
-            cure = "Add the node Realize Instances at their end, or use Object > Apply > Make Instances Real and fit those."
+            cure = "Add the node Realize Instances at their end, or use Object > Apply > Make Instances Real and select those."
             return Finding(ERROR, cause, cure)
         cure = "Select an object with faces, or check which modifier removes them."
         return Finding(ERROR, f'"{name}" has no faces with its modifiers applied.', cure)
@@ -131,11 +131,11 @@ class MeshCheck:
             return
         name = self._object.name
         if faces == len(slots):
-            cure = "Give it the material to fit, or deselect the object."
-            yield Finding(ERROR, f'No face of "{name}" has a material, so there is no look to fit.', cure)
+            cure = "Give it a material, or deselect the object."
+            yield Finding(ERROR, f'No face of "{name}" has a material, so it has no look.', cure)
             return
         if self._settings.map_sets == "OBJECT":
-            cure = "PBRfit fits them as Blender shows them. Give their slot a material if you do not want that."
+            cure = "PBRfit takes them as Blender shows them. Give their slot a material if you do not want that."
         else:
             cure = "PBRfit leaves them as they are. Give their slot a material if you do not want that."
         yield Finding(WARNING, f'{faces} faces of "{name}" have no material: their slot is empty.', cure)
@@ -196,14 +196,14 @@ def material_findings(
         modifier = maker_of_materials(scene_object, material)
         subject = f'The modifier "{modifier.name}" of "{name}"' if modifier is not None else f'A modifier of "{name}"'
         gives = f'gives it the material "{material.name}"' if material is not None else "makes faces without a material"
-        cause = f"{subject} {gives} in place of its slots, where the fitted one goes."
+        cause = f"{subject} {gives} in place of its slots, where the new one goes."
         yield Finding(ERROR, cause, convert, "pbrfit.convert_to_mesh", target)
         return
     for material in dict.fromkeys(item for item in own if item is not None):
         modifier = modifier_with(scene_object, material)
         if modifier is not None and material in shown:
             cause = f'The modifier "{modifier.name}" of "{name}" itself names the material "{material.name}".'
-            cure = "It may go on showing that one in place of the fitted one in the slot. " + convert
+            cure = "It may go on showing that one in place of the new one in the slot. " + convert
             yield Finding(WARNING, cause, cure, "pbrfit.convert_to_mesh", target)
 
 

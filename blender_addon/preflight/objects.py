@@ -28,7 +28,7 @@ def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) 
         cause = (
             f'"{name}" is linked from {scene_object.library.filepath}, so PBRfit cannot change its material slots here.'
         )
-        cure = "Make it local (Object > Relations > Make Local > Selected Objects and Data), or fit it in its own file."
+        cure = "Make it local (Object > Relations > Make Local > Selected Objects and Data), or do this in its own file."
         yield Finding(ERROR, cause, cure, "pbrfit.make_local", target)
         return
     if scene_object.mode in MODES_WITH_UNFINISHED_MESH:
@@ -48,8 +48,8 @@ def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) 
         cure = "Unwrap it: in Edit Mode select all, then UV > Smart UV Project."
         yield Finding(ERROR, f'"{name}" has no UV map.', cure, "pbrfit.unwrap", target)
     if not can_set_materials(scene_object) and not any(slot.material for slot in scene_object.material_slots):
-        cure = "Give it the material to fit, in the Material properties."
-        yield Finding(ERROR, f'"{name}" has no material to fit.', cure)
+        cure = "Give it one, in the Material properties."
+        yield Finding(ERROR, f'"{name}" has no material.', cure)
 
 
 def type_finding(scene_object: bpy.types.Object) -> Finding:
@@ -61,7 +61,7 @@ def type_finding(scene_object: bpy.types.Object) -> Finding:
         cause = f'"{name}" only shows instances of the collection "{collection.name}"'
         cause += f", which holds the mesh {inside}." if inside else ", which holds no mesh."
         cure = (
-            "Make real objects of them (Object > Apply > Make Instances Real), or fit the object in a scene of its own."
+            "Make real objects of them (Object > Apply > Make Instances Real), or put the object into a scene of its own."
         )
         return Finding(ERROR, cause, cure)
     kind = scene_object.type.replace("_", " ").lower()
@@ -80,7 +80,7 @@ def emitted_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     yield from emission_finding(name, [item for item in emitted if item])
     if parent is not None and parent.instance_type in {"VERTS", "FACES"}:
         cause = f'"{name}" is shown only as instances on "{parent.name}".'
-        yield Finding(WARNING, cause, "The fit is made of the object at its own place.")
+        yield Finding(WARNING, cause, "PBRfit takes the object at its own place.")
 
 
 def has_neighbors(layer: bpy.types.ViewLayer, targets: list[bpy.types.Object]) -> bool:
@@ -130,7 +130,7 @@ def emission_finding(name: str, emitted: list[str]) -> Iterator[Finding]:
     """The warning that an object shows more than its mesh, if it does."""
     if emitted:
         cause = f'"{name}" also shows {listed(emitted)}, which PBRfit leaves out.'
-        cure = "The fit is of the mesh alone. To fit the rest too, make it a mesh of its own first."
+        cure = "It takes the mesh alone. If you want the rest too, make it a mesh of its own first."
         yield Finding(WARNING, cause, cure)
 
 

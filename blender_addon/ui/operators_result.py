@@ -46,13 +46,13 @@ class ResultOperator:
             cls.poll_message_set("Go back to Object Mode: undo in this mode does not keep materials")
             return False
         if not fitted_targets(context):
-            cls.poll_message_set("No selected object has a material fitted by PBRfit")
+            cls.poll_message_set("No selected object has a material by PBRfit")
             return False
         return True
 
 
 class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
-    """Switch the selected objects between their original and their fitted materials"""
+    """Switch the selected objects between their original and their new materials"""
 
     bl_idname = "pbrfit.compare"
     bl_label = "Compare"
@@ -63,12 +63,12 @@ class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
         targets = fitted_targets(context)
         fitted = memory.shown(targets) == "ORIGINAL"
         memory.show(context.scene, targets, fitted)
-        self.report({"INFO"}, "Fitted materials are shown" if fitted else "Original materials are shown")
+        self.report({"INFO"}, "New materials are shown" if fitted else "Original materials are shown")
         return {"FINISHED"}
 
 
 class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
-    """Give the selected objects back the materials of before their fit, and remove the fitted ones"""
+    """Give the selected objects back the materials that they had before, and remove the new ones"""
 
     bl_idname = "pbrfit.revert"
     bl_label = "Revert"
@@ -101,7 +101,7 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
         targets = fitted_targets(context)
         material = last_material(targets)
         if material is None:
-            self.report({"ERROR"}, "The fitted material was deleted, and the settings with it")
+            self.report({"ERROR"}, "The new material was deleted, and the settings with it")
             return {"CANCELLED"}
         use_values(context.scene.pbrfit, materials.record_of(material)["scene_settings"])
         shown = memory.shown(targets)
@@ -117,7 +117,7 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_save_maps(bpy.types.Operator):
-    """Save the fitted maps of the selected objects as files in a folder. It overwrites no file"""
+    """Save the maps of the selected objects as files in a folder. It overwrites no file"""
 
     bl_idname = "pbrfit.save_maps"
     bl_label = "Save Maps"
@@ -130,7 +130,7 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be maps: of a fitted material, or of a fit whose maps could not be assigned."""
         if not fitted_targets(context) and not unassigned(session.current()):
-            cls.poll_message_set("No selected object has a material fitted by PBRfit")
+            cls.poll_message_set("No selected object has a material by PBRfit")
             return False
         return True
 

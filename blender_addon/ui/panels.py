@@ -212,14 +212,14 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             return
         column = self.layout.column(align=True)
         if targets:
-            fitted = memory.shown(targets) == "FITTED"
-            column.label(text="Shown: fitted" if fitted else "Shown: original", icon="HIDE_OFF")
-            text = "Show Original" if fitted else "Show Fitted"
+            last = last_material(targets)
+            done, again = ("baked", "Bake Again") if last is not None and is_baked(last) else ("fitted", "Fit Again")
+            shown = done if memory.shown(targets) == "FITTED" else "original"
+            column.label(text=f"Shown: {shown}", icon="HIDE_OFF")
+            text = f"Show {done.title()}" if shown == "original" else "Show Original"
             column.operator("pbrfit.compare", text=text, icon="UV_SYNC_SELECT")
             row = column.row(align=True)
             row.operator("pbrfit.revert", icon="LOOP_BACK")
-            last = last_material(targets)
-            again = "Bake Again" if last is not None and is_baked(last) else "Fit Again"
             row.operator("pbrfit.fit_again", text=again, icon="FILE_REFRESH")
         column.operator("pbrfit.save_maps", icon="EXPORT")
 

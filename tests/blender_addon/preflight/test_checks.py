@@ -32,7 +32,7 @@ def test_ready_cube_has_no_findings(addon) -> None:
 
 
 def test_no_object(addon) -> None:
-    assert "No object is active. Click the object to fit." in refusal(addon)
+    assert "No object is active. Click an object." in refusal(addon)
 
 
 def test_not_a_mesh(addon) -> None:
@@ -85,13 +85,13 @@ def test_uvs_that_are_not_numbers(addon) -> None:
 def test_no_material(addon) -> None:
     add_cube()
     hdri_world()
-    assert '"Cube" has no material to fit.' in refusal(addon)
+    assert '"Cube" has no material.' in refusal(addon)
 
 
 def test_only_empty_slots(addon) -> None:
     scene_object = ready_cube()
     scene_object.material_slots[0].material = None
-    assert '"Cube" has no material to fit.' in refusal(addon)
+    assert '"Cube" has no material.' in refusal(addon)
 
 
 def test_faces_without_area(addon) -> None:
