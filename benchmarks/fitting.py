@@ -13,7 +13,7 @@ import torch
 
 from backend.cli.errors import CommandError
 from backend.fit.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
-from backend.fit.table_fit import FitPlan, FitStatus, TableFit
+from backend.fit.table_fit import FitPlan, FitStatus, TableFit, stages_for
 from benchmarks.cases import Case
 from benchmarks.measure import Clock, synchronize
 from render.geometry.camera import Camera
@@ -52,8 +52,7 @@ class FitRun:
 
 def plan_for(resolution: int, model: str, learn_light: bool, changes: Sequence[str] = ()) -> FitPlan:
     """The plan of a fit, changed by texts such as "iterations=200". Raises CommandError for one that is not of it."""
-    stages = max(1, min(4, (resolution // 32).bit_length()))
-    plan = FitPlan(resolution=resolution, stages=stages, model=model, learn_light=learn_light)
+    plan = FitPlan(resolution=resolution, model=model, learn_light=learn_light)
     known = {field.name: getattr(plan, field.name) for field in fields(plan)}
     values: dict[str, Any] = {}
     for change in changes:
@@ -66,7 +65,8 @@ def plan_for(resolution: int, model: str, learn_light: bool, changes: Sequence[s
             values[name] = _as(type(known[name]), text)
         except ValueError as error:
             raise CommandError(f"{change!r} does not set {name}, now {known[name]!r}.", "Give a like value.") from error
-    return replace(plan, **values)
+    plan = replace(plan, **values)
+    return plan if "stages" in values else replace(plan, stages=stages_for(resolution, plan.iterations))
 
 
 def _as(kind: type, text: str) -> Any:

@@ -20,10 +20,11 @@ class FusedLight:
     """Prefilters a learned light and steps it by the gradients of what shading read, without host synchronization.
 
     `light.base` becomes a view of the pyramid that the prefilter reads, so it always holds the current light.
-    Attribute ``rate``: a float on the device, the learning rate of the next step.
+    Attributes, floats on the device, for the next step: ``rate``, the learning rate; ``white_balance``, the weight of
+    `EnvironmentLight.regularizer`.
     """
 
-    def __init__(self, light: EnvironmentLight, white_balance: float = 0.0) -> None:
+    def __init__(self, light: EnvironmentLight) -> None:
         self._light = light
         prefilter, self._layout, self._levels_of_light = _parts(light)
         self._prefilter = prefilter
@@ -42,8 +43,7 @@ class FusedLight:
         self._values[-texels:].copy_(self._pyramid[:texels].log())
         self._first, self._second = torch.zeros_like(self._values), torch.zeros_like(self._values)
         self._counts = counts
-        self._balance = white_balance / (3 * texels)
-        self.rate, self._count = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.rate, self.white_balance, self._count = (torch.zeros((), device=device) for _ in range(3))
 
     def prefiltered(self) -> PrefilteredLight:
         """The current light, without gradients."""
@@ -59,7 +59,8 @@ class FusedLight:
 
         fine = self._prefilter.backward(atlas, irradiance)
         texels = self._counts[-1]
-        to_logarithm[grid(texels)](fine, self._pyramid, texels, self._balance, BRIGHTEST, BLOCK=_BLOCK)
+        balance = self.white_balance / (3 * texels)
+        to_logarithm[grid(texels)](fine, self._pyramid, texels, balance, BRIGHTEST, BLOCK=_BLOCK)
         gradient = torch.empty_like(self._values)
         parts = torch.split(gradient, self._counts)
         parts[-1].copy_(fine[:texels])

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from backend.fit.objective import EDGE, HUBER, prior_texels
 from backend.fit.sample_table import StepRows
-from backend.fit.state import FitState
+from backend.fit.state import FitState, adam_epsilon
 from render.material.kernels.texel_steps import TexelSteps
 from render.shading.kernels.fused_samples import fused_sample_gradients
 
@@ -21,22 +20,21 @@ class FusedIteration:
     def __init__(self, state: FitState, table: StepRows, level: torch.Tensor, first: torch.Tensor, size: int) -> None:
         self._state, self._table, self._level, self._first, self._size = state, table, level, first, size
         self._light = state.fused_light
-        texels = state.texels.detach()
-        count = texels.shape[0] * texels.shape[1]
         self._texels = TexelSteps(
-            texels,
-            state.levels,
-            state.smoothness() / prior_texels(count),
-            EDGE,
-            state.plan.metallic_prior / count,
-            state.fitted(),
+            state.texels.detach(), state.levels, state.priors, state.fitted(), adam_epsilon(state.texels)
         )
+
+    @property
+    def squared_gradients(self) -> torch.Tensor:
+        """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased."""
+        return self._texels.second
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next iteration: for the maps, and in proportion for the light."""
         self._texels.rate.fill_(learning_rate)
         if self._light is not None:
             self._light.rate.fill_(learning_rate * self._state.plan.light_learning_rate)
+            self._light.white_balance.fill_(self._state.plan.white_balance_at(learning_rate))
 
     @torch.no_grad()
     def run(self) -> torch.Tensor:
@@ -58,7 +56,7 @@ class FusedIteration:
             light,
             state.ggx,
             state.plan.model,
-            HUBER,
+            state.bound,
             table.shadow,
             first=self._first,
             count=self._size,

@@ -1,4 +1,4 @@
-"""What a fit minimizes: the difference of shaded samples from their references, and how uneven the maps are.
+"""What a fit minimizes besides its priors (`render.material.priors`): the difference of shaded samples from their references.
 
 The loss suits noisy references. They are unbiased only in linear space, so the residual is linear, weighted by the slope
 of the tone curve at the prediction (held constant). Near the optimum that is the squared error in log-sRGB, without the
@@ -18,13 +18,16 @@ from render.raster.compositing import composite
 from render.shading.models import ShadingModel
 from render.shading.shade import shade_texels
 
-HUBER = 0.15
-# A step between neighboring texels that counts as an edge; smaller steps are smoothed.
-EDGE = 0.03
-# The sum over texels of a smooth surface's squared steps does not depend on the map size. Maps of fewer
-# texels than this weigh each step more, so that coarse sizes do not settle on metal or paint from a few noisy samples
-# (0.3 dB on the demo).
-_PRIOR_TEXELS = 512 * 512
+LEAST_BOUND, BOUND_IN_DEVIATIONS = 0.15, 5.0
+
+
+def bound_of(loss: torch.Tensor) -> torch.Tensor:
+    """Where the loss of a residual should turn from square to linear, from the loss itself: at a few standard deviations.
+
+    The noise of few samples is skewed: bounded more tightly, it pulls the fit to its median, which is too dark (4 samples a
+    pixel: 32 dB with 0.15, 50 dB with 2.0; 32 samples: 53 dB either way, and clean references want it small; tuning cases).
+    """
+    return (BOUND_IN_DEVIATIONS * (2 * loss).sqrt()).clamp(min=LEAST_BOUND)
 
 
 def shade_samples(
@@ -38,10 +41,15 @@ def shade_samples(
 
 
 def sample_loss(
-    values: torch.Tensor, rows: SampleTable | StepRows, light: PrefilteredLight, table: GgxTable, model: ShadingModel
+    values: torch.Tensor,
+    rows: SampleTable | StepRows,
+    light: PrefilteredLight,
+    table: GgxTable,
+    model: ShadingModel,
+    bound: torch.Tensor,
 ) -> torch.Tensor:
-    """Scalar loss of pixels whose material values are [P, K, C]."""
-    return fit_loss(shade_samples(values, rows, light, table, model), rows)
+    """Scalar loss of pixels whose material values are [P, K, C]; `bound`: see `fit_loss`."""
+    return fit_loss(shade_samples(values, rows, light, table, model), rows, bound)
 
 
 def tone_slope(radiance: torch.Tensor) -> torch.Tensor:
@@ -54,32 +62,14 @@ def tone_slope(radiance: torch.Tensor) -> torch.Tensor:
     return slope / (1 + x)
 
 
-def fit_loss(prediction: torch.Tensor, rows: SampleTable | StepRows) -> torch.Tensor:
-    """Scalar loss of predictions [P, 4] against the rows' reference color and alpha."""
+def fit_loss(prediction: torch.Tensor, rows: SampleTable | StepRows, bound: torch.Tensor) -> torch.Tensor:
+    """Scalar loss of predictions [P, 4] against the rows' reference color and alpha.
+
+    bound  [], where the loss of a residual turns from square to linear
+    """
     weight = tone_slope(prediction[:, :3].detach())
     residual = weight * (prediction[:, :3] - rows.color)
-    loss = F.huber_loss(residual, torch.zeros_like(residual), delta=HUBER)
+    size = residual.abs()
+    loss = torch.where(size < bound, residual.square() / 2, bound * (size - bound / 2)).mean()
     coverage = F.mse_loss(prediction[:, 3], rows.alpha)
     return loss + coverage
-
-
-def prior_texels(texels: int) -> int:
-    """The number of texels that share the weight of the smoothness, for a map with `texels` texels."""
-    return min(texels, _PRIOR_TEXELS)
-
-
-@torch.no_grad()
-def add_smoothness_gradient_(gradient: torch.Tensor, texels: torch.Tensor, weight: torch.Tensor) -> None:
-    """Add to `gradient` that of the smoothness term of texels, both [R, R, C], in place; weight [C].
-
-    The term is weight / min(R, 512)^2 * the sum over texels of e^2 (sqrt(1 + (d / e)^2) - 1) over the steps d to the right and
-    lower neighbor (Charbonnier). It is quadratic for small steps, so noise is averaged, and linear for large ones, so edges stay.
-    """
-    scale = weight / prior_texels(texels.shape[0] * texels.shape[1])
-    for step, near, far in (
-        (texels[1:] - texels[:-1], gradient[:-1], gradient[1:]),
-        (texels[:, 1:] - texels[:, :-1], gradient[:, :-1], gradient[:, 1:]),
-    ):
-        slope = step * scale / (1 + (step / EDGE).square()).sqrt()
-        near -= slope
-        far += slope

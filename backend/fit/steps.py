@@ -34,6 +34,11 @@ class Steps(Protocol):
         """The rows of the pyramid that any sample reads, bool [rows]."""
         ...
 
+    def squared_gradients(self) -> torch.Tensor | None:
+        """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased; None before
+        the first iteration."""
+        ...
+
 
 def taps_of(rows: SampleTable | StepRows, resolution: int, levels: int) -> Taps:
     """The texels that each sample reads of maps of this size, and their weights."""
@@ -68,11 +73,21 @@ class TapSteps:
         rows, taps = self.batches[number], self.taps[number]
         return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
 
+    def squared_gradients(self) -> torch.Tensor | None:
+        return _squared_gradients(self.state)
+
     def read_texels(self) -> torch.Tensor:
         read = torch.zeros(self.taps[0].rows, dtype=torch.bool, device=self.state.texels.device)
         for taps in self.taps:
             read[taps.index[taps.weight > 0]] = True
         return read
+
+
+def _squared_gradients(state: FitState) -> torch.Tensor | None:
+    """Those of an optimizer of PyTorch's."""
+    moments = state.optimizer.state.get(state.texels, {})
+    squared: torch.Tensor | None = moments.get("exp_avg_sq")
+    return squared
 
 
 @lru_cache(maxsize=8)
@@ -139,6 +154,9 @@ class CapturedSteps:
         level = level_of_detail(rows, state.resolution)
         read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
         return state.loss_of_values(read, rows, light)
+
+    def squared_gradients(self) -> torch.Tensor | None:
+        return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients
 
     def read_texels(self) -> torch.Tensor:
         state = self.state

@@ -14,10 +14,12 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from backend.fit.baked_start import BakedStart, carried_over
+from backend.fit.balance import first_priors, rebalance_, split_views
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import HeldOutMeter, Measured, Pace
 from backend.fit.light_optimizer import LightOptimizer
-from backend.fit.objective import shade_samples
+from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.state import FitState, StepPlan, adam, level_of_detail
 from backend.fit.steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
@@ -26,7 +28,7 @@ from render.core.color import linear_to_srgb
 from render.core.kernels import has_triton
 from render.light.environment import EnvironmentLight, PrefilteredLight
 from render.material.material import MaterialMaps, initial_maps
-from render.shading.kernels.fused_samples import can_fuse, fused_sample_error
+from render.shading.kernels.fused_samples import can_fuse, fused_sample_error, fused_sample_gradients
 from render.shading.models import ShadingModel
 from render.texture.fixed_lookup import Taps, lookup, mip_count, pyramid
 from render.texture.kernels.texture_lookup import lookup_at
@@ -34,6 +36,10 @@ from render.texture.kernels.texture_lookup import lookup_at
 _MEASURE_EVERY = 20
 # The host launches a measurement kernel by kernel; it takes longer than a few iterations.
 _MEASURE_EVERY_ON_GPU = 50
+# The views that are kept back are asked for the priors' weights as often as this, with this share of a batch.
+_ASK_EVERY = 25
+_SHARE_ASKED = 4
+_ENOUGH_FOR_ONE_SIZE = 1000
 # Iterations between two marks at which the host waits for a GPU.
 _STRIDE = 32
 # To compute the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
@@ -45,24 +51,20 @@ _PATIENCE = 0.2
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How a fit goes: at most `iterations` over all sizes; the learning rate decays from the first to the last.
+    """How a fit goes: at most `iterations` over all sizes; the learning rate decays over the last one.
 
-    The last size draws `batch` pixels an iteration, and each smaller size half as many as the next. More samples read a
-    coarse texel, so fewer are enough, and many quick steps decide what kind of surface it is. The light learns at
-    `light_learning_rate` times the rate of the maps.
+    The last size draws `batch` pixels an iteration, and each smaller size half as many as the next, since more samples
+    read a coarse texel. The light learns at `light_learning_rate` times the rate of the maps. Nothing here depends on what
+    the surface is like: how much the priors weigh is found during the fit (`backend.fit.balance`).
     """
 
     resolution: int
     iterations: int = 400
-    stages: int = 4
+    stages: int = 3
     batch: int = 65536
     learning_rate: float = 0.04
     final_learning_rate: float = 0.002
     model: ShadingModel = "principled"
-    smooth_kd: float = 0.03
-    smooth_ks: float = 0.01
-    smooth_normal: float = 0.1
-    metallic_prior: float = 3e-4
     fit_normal: bool = True
     fit_ks: bool = True
     fit_alpha: bool = False
@@ -86,37 +88,62 @@ class FitStatus:
 class TableFit:
     """One fit: the maps, the light, and the iterations at the current size."""
 
-    def __init__(self, table: SampleTable | StepRows, light: EnvironmentLight, plan: FitPlan, seed: int = 0) -> None:
-        self.plan, self.light, self.table = plan, light, step_rows(table)
+    def __init__(
+        self,
+        table: SampleTable | StepRows,
+        light: EnvironmentLight,
+        plan: FitPlan,
+        seed: int = 0,
+        start: BakedStart | None = None,
+    ) -> None:
+        """start: of the plan's resolution; None: an even gray surface, of which nothing is known."""
+        self.plan, self.light, self.start = plan, light, start
         device = table.color.device
+        generator = torch.Generator(device).manual_seed(seed)
+        fitted, kept_back = split_views(table, max(1, plan.batch // _SHARE_ASKED), generator)
+        rows = step_rows(table)
+        self.table = rows.rows(fitted) if len(kept_back) else rows
+        self.kept_back: StepRows | None = rows.rows(kept_back) if len(kept_back) else None
         # To compute the taps as they are read needs a kernel.
         self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
         with torch.no_grad():
             start_light = light.build_mips()
         self._known_light: PrefilteredLight | None = None if plan.learn_light else start_light
-        generator = torch.Generator(device).manual_seed(seed)
-        self.order = torch.randperm(len(table), generator=generator, device=device)
-        if self._captures and len(table):
+        self.order = torch.randperm(len(self.table), generator=generator, device=device)
+        if self._captures and len(self.table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
-        self.maps = initial_maps(plan.resolution >> (plan.stages - 1), plan.fit_alpha, device=device)
+        first_resolution = plan.resolution >> (plan.stages - 1)
+        self.maps = (
+            initial_maps(first_resolution, plan.fit_alpha, device=device)
+            if start is None
+            else MaterialMaps(start.at(first_resolution).texels.clone())
+        )
         self._fuses = (
             self._captures
             and can_fuse(
-                self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, table.valid.shape[1]
+                self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, rows.valid.shape[1]
             )
             and (not plan.learn_light or can_fuse_light(light))
         )
         self._light_optimizer: LightOptimizer | FusedLight | None = None
         if plan.learn_light:
-            self._light_optimizer = FusedLight(light, plan.white_balance) if self._fuses else LightOptimizer(light)
+            self._light_optimizer = FusedLight(light) if self._fuses else LightOptimizer(light)
+        self._first_priors = first_priors(self.maps.texels.shape[2], device)
+        self.priors = first_priors(self.maps.texels.shape[2], device)
+        self.bound = torch.full((), LEAST_BOUND, device=device)
         self.iteration = 0
 
     def set_resolution(self, resolution: int, batch: int) -> None:
         """Resize the maps, and prepare iterations of about `batch` pixels each."""
         if resolution != self.maps.resolution:
-            self.maps = self.maps.resized(resolution)
+            start = self.start
+            self.maps = self.maps.resized(resolution) if start is None else carried_over(self.maps, start, resolution)
         texels = self.maps.texels.requires_grad_(True)
+        priors = self.priors
+        if self.start is not None:
+            known = self.start.at(resolution)
+            priors = priors.at_start(known.texels, known.stiffness)
         step_plan = StepPlan(**{f.name: getattr(self.plan, f.name) for f in fields(StepPlan)})
         self.state = FitState(
             texels=texels,
@@ -125,9 +152,12 @@ class TableFit:
             known_light=self._known_light,
             ggx=self.ggx,
             plan=step_plan,
+            priors=priors,
             optimizer=adam(texels),
             light_optimizer=self._light_optimizer if isinstance(self._light_optimizer, LightOptimizer) else None,
             fused_light=self._light_optimizer if isinstance(self._light_optimizer, FusedLight) else None,
+            bound=self.bound,
+            white_balance=torch.zeros((), device=texels.device),
             fuses=self._fuses,
         )
         self.steps: Steps = (
@@ -135,6 +165,8 @@ class TableFit:
             if self._captures
             else TapSteps(self.state, self.table, self.order, batch)
         )
+        asked = self.kept_back
+        self._asked = None if asked is None else (asked, self._taps(asked))
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
@@ -151,7 +183,6 @@ class TableFit:
         history: list[FitStatus] = []
         lengths = stage_lengths(plan.iterations, plan.stages)
         total = sum(lengths)
-        decay = math.log(plan.final_learning_rate / plan.learning_rate)
         batches = [plan.batch >> (plan.stages - 1 - stage) for stage in range(plan.stages)]
         preparation = PREPARATION * len(self.table)
         work = sum(preparation + length * batch for length, batch in zip(lengths, batches, strict=True))
@@ -171,9 +202,11 @@ class TableFit:
             meter = None if held_out is None else HeldOutMeter(self._judge(held_out))
             best = _Best()
             for _ in range(length):
-                self.step(plan.learning_rate * math.exp(decay * self.iteration / total))
+                self.step(learning_rate_at(plan, self.iteration))
                 pace.keep(self.iteration)
                 done += batch
+                if self.iteration % _ASK_EVERY == 0:
+                    self._rebalance()
                 if meter is not None and (self.iteration % every == 0 or self.iteration == total):
                     meter.measure(self.iteration, self._copies() if is_last else ())
                 measured = [] if meter is None else meter.finished()
@@ -191,6 +224,33 @@ class TableFit:
             self.maps = MaterialMaps(self.state.texels.detach())
         return history
 
+    def _rebalance(self) -> None:
+        """Ask the views that are kept back how much the priors should weigh."""
+        if self._asked is None:
+            return
+        rows, taps = self._asked
+        state = self.state
+        texels = state.texels.detach().requires_grad_(True)
+        levels = pyramid(texels, state.levels)
+        with torch.no_grad():
+            light = state.prefiltered()
+        if self._fuses:
+            found = fused_sample_gradients(
+                levels.detach(), rows.uv, level_of_detail(rows, state.resolution), state.resolution, state.levels,
+                rows.normal, rows.tangent, rows.sign, rows.view, rows.color, rows.alpha,
+                light, self.ggx, self.plan.model, state.bound, rows.shadow,
+            )  # fmt: skip
+            (gradient,) = torch.autograd.grad(levels, texels, found.texels)
+            loss = found.loss
+        else:
+            loss = state.loss_of_values(self._read(levels, rows, taps), rows, light)
+            (gradient,) = torch.autograd.grad(loss, texels)
+        self.bound.copy_(bound_of(loss.detach()))
+        squared = self.steps.squared_gradients()
+        if squared is not None:
+            times = self.plan.iterations // _ASK_EVERY
+            rebalance_(state.priors, self._first_priors, texels.detach(), gradient, squared, times)
+
     def _copies(self) -> tuple[torch.Tensor, ...]:
         """The current maps, and the current light where it is learned."""
         texels = self.state.texels.detach().clone()
@@ -206,10 +266,10 @@ class TableFit:
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
-        rows, taps = self._prepared(held_out)
         if not self._fuses:
-            return lambda: self.error(rows, taps).mean()
-        rows, state = step_rows(rows), self.state
+            taps = self._taps(held_out)
+            return lambda: self.error(held_out, taps).mean()
+        rows, state = step_rows(held_out), self.state
         level = level_of_detail(rows, state.resolution)
 
         def error() -> torch.Tensor:
@@ -222,20 +282,21 @@ class TableFit:
 
         return error
 
-    def _prepared(self, rows: SampleTable | StepRows) -> tuple[SampleTable | StepRows, Taps | None]:
-        """The rows, and their taps where those are worth keeping."""
-        return rows, None if self._captures else taps_of(rows, self.state.resolution, self.state.levels)
+    def _taps(self, rows: SampleTable | StepRows) -> Taps | None:
+        """The taps of rows, where those are worth keeping."""
+        return None if self._captures else taps_of(rows, self.state.resolution, self.state.levels)
 
     def values(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
         """Material values [P, K, C] at the rows."""
-        state = self.state
-        texels = pyramid(state.texels, state.levels)
-        if taps is not None:
-            read = lookup(texels, taps)
-        else:
-            level = level_of_detail(rows, state.resolution)
-            read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
+        read = self._read(pyramid(self.state.texels, self.state.levels), rows, taps)
         return read.reshape(*rows.valid.shape, -1)
+
+    def _read(self, levels: torch.Tensor, rows: SampleTable | StepRows, taps: Taps | None) -> torch.Tensor:
+        """What rows read of the maps' pyramid, [P * K, C]; `taps` of theirs where there are any."""
+        if taps is not None:
+            return lookup(levels, taps)
+        level, state = level_of_detail(rows, self.state.resolution), self.state
+        return lookup_at(levels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
 
     @torch.no_grad()
     def error(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
@@ -270,7 +331,23 @@ class _Best:
                 self.psnr_db, self.since, self.kept = item.psnr_db, item.iteration, item.kept
 
 
+def learning_rate_at(plan: FitPlan, iteration: int) -> float:
+    """The learning rate of an iteration, from 0: it decays over the last size alone."""
+    lengths = stage_lengths(plan.iterations, plan.stages)
+    share = max(0.0, iteration - sum(lengths[:-1])) / lengths[-1]
+    return plan.learning_rate * math.pow(plan.final_learning_rate / plan.learning_rate, share)
+
+
+def stages_for(resolution: int, iterations: int) -> int:
+    """How many sizes a fit passes through: one where there are iterations enough, since a change of size loses what Adam knows.
+
+    Tuning cases: with 1000 iterations and the light learned, one size is 1 to 3 dB ahead of three; with 300, three sizes
+    are 3 to 15 dB ahead and take two thirds of the time.
+    """
+    return 1 if iterations >= _ENOUGH_FOR_ONE_SIZE else max(1, min(3, (resolution // 32).bit_length()))
+
+
 def stage_lengths(iterations: int, stages: int) -> list[int]:
-    """Iterations at each size. Early sizes are cheap and decide metallic and roughness, so they get more."""
-    weights = [1.25**-stage for stage in range(stages)]
+    """Iterations at each size: three times as many as at the size before."""
+    weights = [3**stage for stage in range(stages)]
     return [max(1, round(iterations * weight / sum(weights))) for weight in weights]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from backend.fit.dilation import seen_texels
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit
+from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit, learning_rate_at
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
@@ -165,12 +164,11 @@ def fit_set(
 def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
     """The rest of a plan after some iterations, the last of them on maps of this resolution."""
     stages = (plan.resolution // resolution).bit_length()
-    decay = math.log(plan.final_learning_rate / plan.learning_rate)
     return replace(
         plan,
         iterations=max(stages, plan.iterations - iteration),
         stages=stages,
-        learning_rate=plan.learning_rate * math.exp(decay * min(1.0, iteration / plan.iterations)),
+        learning_rate=learning_rate_at(plan, min(iteration, plan.iterations)),
     )
 
 

@@ -18,7 +18,7 @@ DEFAULT_RESOLUTION = 1024
 class Quality:
     """How long and how finely a fit works.
 
-    iterations: of the fit on a CPU; a GPU does twice as many. shadow_directions: in which each texel's surroundings are
+    iterations: of the fit on a CPU; a GPU does five times as many. shadow_directions: in which each texel's surroundings are
     looked for what darkens it.
     """
 

@@ -28,7 +28,9 @@ def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) 
         cause = (
             f'"{name}" is linked from {scene_object.library.filepath}, so PBRfit cannot change its material slots here.'
         )
-        cure = "Make it local (Object > Relations > Make Local > Selected Objects and Data), or do this in its own file."
+        cure = (
+            "Make it local (Object > Relations > Make Local > Selected Objects and Data), or do this in its own file."
+        )
         yield Finding(ERROR, cause, cure, "pbrfit.make_local", target)
         return
     if scene_object.mode in MODES_WITH_UNFINISHED_MESH:
@@ -60,9 +62,7 @@ def type_finding(scene_object: bpy.types.Object) -> Finding:
         inside = listed([f'"{item.name}"' for item in collection.all_objects if item.type == "MESH"])
         cause = f'"{name}" only shows instances of the collection "{collection.name}"'
         cause += f", which holds the mesh {inside}." if inside else ", which holds no mesh."
-        cure = (
-            "Make real objects of them (Object > Apply > Make Instances Real), or put the object into a scene of its own."
-        )
+        cure = "Make real objects of them (Object > Apply > Make Instances Real), or put the object into a scene of its own."
         return Finding(ERROR, cause, cure)
     kind = scene_object.type.replace("_", " ").lower()
     cure = "Select a mesh, or convert this object with Object > Convert > Mesh."

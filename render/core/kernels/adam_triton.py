@@ -13,13 +13,13 @@ _EPSILON = tl.constexpr(1e-8)
 
 
 @triton.jit
-def adam_change(gradient, first, second, rate, count):
+def adam_change(gradient, first, second, rate, count, epsilon):
     """The amount to subtract from the value, and the new moments; `count` is the number of this step, from 1."""
     first = _BETA_1 * first + (1 - _BETA_1) * gradient
     second = _BETA_2 * second + (1 - _BETA_2) * gradient * gradient
     unbiased = first / (1 - tl.exp(count * _LOG_BETA_1))
     deviation = tl.sqrt(second / (1 - tl.exp(count * _LOG_BETA_2)))
-    return rate * unbiased / (deviation + _EPSILON), first, second
+    return rate * unbiased / (deviation + epsilon), first, second
 
 
 @triton.jit(do_not_specialize=["values"])
@@ -33,6 +33,7 @@ def adam_values(value, gradient, first, second, rate, count, values, BLOCK: tl.c
         tl.load(second + at, mask=valid, other=0.0),
         tl.load(rate),
         tl.load(count),
+        _EPSILON,
     )
     tl.store(first + at, new_first, mask=valid)
     tl.store(second + at, new_second, mask=valid)

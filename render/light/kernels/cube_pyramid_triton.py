@@ -142,7 +142,8 @@ def enlarge_transposed(fine, coarse, resolution, texels, BLOCK: tl.constexpr):
 def to_logarithm(gradient, radiance, texels, balance, brightest, BLOCK: tl.constexpr):
     """Turn the gradient of texels' radiance into that of its logarithm, in place; 0 where the radiance is limited to `brightest`.
 
-    First adds `balance` times the gradient of each texel's sum of absolute deviations from its mean over the channels.
+    First adds the float at `balance` times the gradient of each texel's sum of absolute deviations from its mean over the
+    channels.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = lane < texels
@@ -156,7 +157,7 @@ def to_logarithm(gradient, radiance, texels, balance, brightest, BLOCK: tl.const
     for channel in tl.static_range(3):
         value = red if channel == 0 else (green if channel == 1 else blue)
         sign = sign_red if channel == 0 else (sign_green if channel == 1 else sign_blue)
-        own = tl.load(gradient + at + channel, mask=valid, other=0.0) + balance * (sign - mean)
+        own = tl.load(gradient + at + channel, mask=valid, other=0.0) + tl.load(balance) * (sign - mean)
         tl.store(gradient + at + channel, tl.where(value < brightest, own * value, 0.0), mask=valid)
 
 

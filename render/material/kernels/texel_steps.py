@@ -1,6 +1,6 @@
 """The maps' part of an iteration in a few kernels: fold the pyramid's gradient, priors, Adam, projection, the new pyramid.
 
-The plain way is `render.texture.fixed_lookup.pyramid`, the smoothness of the fit's objective, `torch.optim.Adam` and
+The plain way is `render.texture.fixed_lookup.pyramid`, `render.material.priors`, `torch.optim.Adam` and
 `render.material.material.project_`: a hundred operators that read and write the maps twenty times.
 """
 
@@ -10,6 +10,7 @@ import torch
 
 from render.core.kernels.launch import grid
 from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
+from render.material.priors import EDGE, Priors, smooth_share
 
 _BLOCK = 256
 _TEXELS = 64
@@ -18,29 +19,28 @@ _TEXELS = 64
 class TexelSteps:
     """Adam's steps of maps [R, R, C] float32, changed in place, and the rows of their pyramid with `levels` levels.
 
-    smooth          float [C], weight of each channel's smoothness for a texel's step (the fit's objective sets it)
-    edge            the difference between neighboring texels that counts as an edge
-    metallic_prior  weight of the prior that pulls a texel's metallic to 0 or 1
-    fitted          bool [C], the channels that are changed
+    priors  `render.material.priors.Priors`; their weights are read in every step
+    fitted  bool [C], the channels that are changed
+    epsilon Adam's: what it adds to the deviation of a gradient
 
-    Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step.
+    Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step;
+    ``second`` [R, R, C], Adam's mean of the squared gradients, not yet divided by what makes it unbiased.
     """
 
     def __init__(
         self,
         texels: torch.Tensor,
         levels: int,
-        smooth: torch.Tensor,
-        edge: float,
-        metallic_prior: float,
+        priors: Priors,
         fitted: torch.Tensor,
+        epsilon: float = 1e-8,
     ) -> None:
-        self._texels, self._edge, self._metallic_prior = texels, edge, metallic_prior
+        self._texels, self._priors, self._epsilon = texels, priors, epsilon
         self._sizes = [texels.shape[0] >> level for level in range(levels)]
         self._starts = [sum(size * size for size in self._sizes[:level]) for level in range(levels + 1)]
-        self._smooth, self._fitted = smooth.float().contiguous(), fitted.float().contiguous()
+        self._fitted = fitted.float().contiguous()
         self.rows = texels.new_empty(self._starts[-1], texels.shape[2])
-        self._first, self._second = torch.zeros_like(texels), torch.zeros_like(texels)
+        self._first, self.second = torch.zeros_like(texels), torch.zeros_like(texels)
         self.rate, self._count = texels.new_zeros(()), texels.new_zeros(())
         self._fill()
 
@@ -57,12 +57,16 @@ class TexelSteps:
                 parts[level - 1], parts[level], self._sizes[level], values, CHANNELS=channels, BLOCK=_BLOCK
             )
         self._count += 1
-        texels = size * size
+        texels, priors = size * size, self._priors
+        has_start = priors.start is not None and priors.stiffness is not None
         step_texels[grid(texels, _TEXELS)](
-            self.rows, self._texels, gradient, parts[min(1, len(parts) - 1)], self._first, self._second,
-            self.rate, self._count, self._smooth, self._fitted, self._metallic_prior, size, texels,
-            HAS_COARSE=len(parts) > 1, CHANNELS=channels, LANES=1 << (channels - 1).bit_length(),
-            INVERSE_EDGE=1 / self._edge, ROUGHNESS=ROUGHNESS.start, METALLIC=METALLIC.start, NORMAL=NORMAL.start,
+            self.rows, self._texels, gradient, parts[min(1, len(parts) - 1)], self._first, self.second,
+            priors.start if has_start else self.rows, priors.stiffness if has_start else self.rows,
+            self.rate, self._count, priors.smooth, priors.pull, priors.two_valued, self._fitted,
+            smooth_share(texels), 1.0 / texels, self._epsilon, size, texels,
+            HAS_COARSE=len(parts) > 1, HAS_START=has_start, CHANNELS=channels,
+            LANES=1 << (channels - 1).bit_length(),
+            INVERSE_EDGE=1 / EDGE, ROUGHNESS=ROUGHNESS.start, METALLIC=METALLIC.start, NORMAL=NORMAL.start,
             MIN_ROUGHNESS=MIN_ROUGHNESS, MIN_UP=MIN_NORMAL_Z, BLOCK=_TEXELS,
         )  # fmt: skip
         self._fill()

@@ -83,17 +83,28 @@ def _slope(step, weight, inverse_edge):
     return step * weight / tl.sqrt(1 + scaled * scaled)
 
 
-@triton.jit(do_not_specialize=["texels", "metallic_prior"])
+@triton.jit
+def _change(old, start, at, valid, HAS_START: tl.constexpr):
+    """A texel of the maps, less its start where it has one."""
+    value = tl.load(old + at, mask=valid, other=0.0)
+    if HAS_START:
+        value -= tl.load(start + at, mask=valid, other=0.0)
+    return value
+
+
+@triton.jit(do_not_specialize=["texels", "smooth_share", "share", "epsilon"])
 def step_texels(
-    old, new, gradient, coarse_gradient, first, second, rate, count, smooth, fitted, metallic_prior, size, texels,
-    HAS_COARSE: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr, INVERSE_EDGE: tl.constexpr,
-    ROUGHNESS: tl.constexpr, METALLIC: tl.constexpr, NORMAL: tl.constexpr, MIN_ROUGHNESS: tl.constexpr,
-    MIN_UP: tl.constexpr, BLOCK: tl.constexpr,
+    old, new, gradient, coarse_gradient, first, second, start, stiffness, rate, count, smooth, pull, two_valued, fitted,
+    smooth_share, share, epsilon, size, texels,
+    HAS_COARSE: tl.constexpr, HAS_START: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr,
+    INVERSE_EDGE: tl.constexpr, ROUGHNESS: tl.constexpr, METALLIC: tl.constexpr, NORMAL: tl.constexpr,
+    MIN_ROUGHNESS: tl.constexpr, MIN_UP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """new = the texels `old` after a step of Adam and the projection to valid materials; changes the moments in place.
 
     The gradient is that of the finest level; the kernel adds the coarser levels' gradient and the priors' gradients.
-    smooth  [CHANNELS] weights of the smoothness; fitted [CHANNELS], 0 for channels that do not change
+    smooth, pull [CHANNELS], two_valued [1]  weights of the priors; smooth_share, share: what a texel has of them
+    start, stiffness  as the texels, read with HAS_START; fitted [CHANNELS], 0 for channels that do not change
     """
     texel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, LANES)[None, :]
@@ -105,16 +116,21 @@ def step_texels(
     if HAS_COARSE:
         slope += _enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
 
-    weight = tl.load(smooth + channel, mask=channel < CHANNELS, other=0.0)
-    right = tl.load(old + at + CHANNELS, mask=valid & (column < size - 1), other=0.0)
-    slope -= tl.where(column < size - 1, _slope(right - value, weight, INVERSE_EDGE), 0.0)
-    below = tl.load(old + at + size * CHANNELS, mask=valid & (row < size - 1), other=0.0)
-    slope -= tl.where(row < size - 1, _slope(below - value, weight, INVERSE_EDGE), 0.0)
-    left = tl.load(old + at - CHANNELS, mask=valid & (column > 0), other=0.0)
-    slope += tl.where(column > 0, _slope(value - left, weight, INVERSE_EDGE), 0.0)
-    above = tl.load(old + at - size * CHANNELS, mask=valid & (row > 0), other=0.0)
-    slope += tl.where(row > 0, _slope(value - above, weight, INVERSE_EDGE), 0.0)
-    slope += tl.where(channel == METALLIC, metallic_prior * (1 - 2 * value), 0.0)
+    weight = tl.load(smooth + channel, mask=channel < CHANNELS, other=0.0) * smooth_share
+    change = value
+    if HAS_START:
+        change = value - tl.load(start + at, mask=valid, other=0.0)
+        firm = tl.load(pull + channel, mask=channel < CHANNELS, other=0.0) * share
+        slope += firm * tl.load(stiffness + at, mask=valid, other=0.0) * change
+    right = _change(old, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
+    slope -= tl.where(column < size - 1, _slope(right - change, weight, INVERSE_EDGE), 0.0)
+    below = _change(old, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
+    slope -= tl.where(row < size - 1, _slope(below - change, weight, INVERSE_EDGE), 0.0)
+    left = _change(old, start, at - CHANNELS, valid & (column > 0), HAS_START)
+    slope += tl.where(column > 0, _slope(change - left, weight, INVERSE_EDGE), 0.0)
+    above = _change(old, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
+    slope += tl.where(row > 0, _slope(change - above, weight, INVERSE_EDGE), 0.0)
+    slope += tl.where(channel == METALLIC, tl.load(two_valued) * share * (1 - 2 * value), 0.0)
     slope *= tl.load(fitted + channel, mask=channel < CHANNELS, other=0.0)
 
     change, new_first, new_second = adam_change(
@@ -123,6 +139,7 @@ def step_texels(
         tl.load(second + at, mask=valid, other=0.0),
         tl.load(rate),
         tl.load(count),
+        epsilon,
     )
     tl.store(first + at, new_first, mask=valid)
     tl.store(second + at, new_second, mask=valid)

@@ -75,7 +75,7 @@ def fused_sample_gradients(
     light: PrefilteredLight,
     table: GgxTable,
     model: ShadingModel,
-    huber: float,
+    huber: float | torch.Tensor,
     shadow: ShadowFactors | None = None,
     first: torch.Tensor | None = None,
     count: int | None = None,
@@ -87,7 +87,7 @@ def fused_sample_gradients(
     uv, level     float32 [N, 2] and [N], level of detail
     normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.raster.surface.ShadingPoints`
     color, alpha  float32 [N, 3] and [N], the reference
-    huber         where the loss of a residual turns from square to linear
+    huber         where the loss of a residual turns from square to linear; as a tensor [] on the device it is read in each run
     shadow        factors [N, 3] and [N, 3 nodes, 3], or None
     first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
 
@@ -142,7 +142,7 @@ def _batch(
     light: PrefilteredLight,
     table: GgxTable,
     model: ShadingModel,
-    huber: float,
+    huber: float | torch.Tensor,
     shadow: ShadowFactors | None,
     first: torch.Tensor | None,
     count: int | None,
@@ -164,7 +164,8 @@ def _batch(
                 f"{name} has {_WIDTHS[name]} float32 for each of {rows} rows, not {column.dtype} {list(column.shape)}"
             )
     kept = tuple(column.contiguous() for column in columns.values())
-    return _Batch(kept, resolution, levels, light, table, model, huber, first, samples)
+    bound = huber if isinstance(huber, torch.Tensor) else pyramid_rows.new_full((), huber)
+    return _Batch(kept, resolution, levels, light, table, model, bound, first, samples)
 
 
 _WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
@@ -181,7 +182,7 @@ class _Batch:
     light: PrefilteredLight
     table: GgxTable
     model: ShadingModel
-    huber: float
+    huber: torch.Tensor
     first: torch.Tensor | None
     samples: int
 

@@ -196,9 +196,10 @@ def fused_samples(
         error = tl.where(valid, red * red + green * green + blue * blue, 0.0) / (samples * 3.0)
         tl.store(partial + tl.program_id(0), tl.sum(error, axis=0))
     else:
-        red, to_red = huber(prediction[0], reference[0], delta)
-        green, to_green = huber(prediction[1], reference[1], delta)
-        blue, to_blue = huber(prediction[2], reference[2], delta)
+        bound = tl.load(delta)
+        red, to_red = huber(prediction[0], reference[0], bound)
+        green, to_green = huber(prediction[1], reference[1], bound)
+        blue, to_blue = huber(prediction[2], reference[2], bound)
         share = 1 / (samples * 3.0)
         missing = 1 - alpha
         loss = tl.where(valid, (red + green + blue + 3 * missing * missing) * share, 0.0)

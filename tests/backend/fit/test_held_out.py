@@ -10,6 +10,7 @@ from support.fit_scenes import ball_dataset, studio_light, tables
 
 from backend.fit.held_out import HeldOutMeter, Pace
 from backend.fit.table_fit import FitPlan, TableFit
+from render.material.priors import no_priors
 
 
 def test_errors_are_told_in_order_with_what_was_kept(device):
@@ -46,10 +47,9 @@ def test_a_fit_ends_with_the_best_that_was_measured():
     # Few pixels and no priors: it soon fits their noise.
     noise = torch.randn(train.color.shape, generator=torch.Generator().manual_seed(0))
     train.color.mul_(1 + 0.8 * noise).clamp_(min=0)
-    plan = FitPlan(
-        resolution=64, stages=1, iterations=200, learning_rate=0.1, smooth_kd=0.0, smooth_ks=0.0, smooth_normal=0.0
-    )
+    plan = FitPlan(resolution=64, stages=1, iterations=200, learning_rate=0.1)
     fit = TableFit(train, studio_light(32), plan)
+    fit.priors, fit.kept_back = no_priors(8), None
     history = [status.psnr_db for status in fit.run(held_out, lambda status: None)]
     assert history[-1] < max(history) - 0.1
     reached = float(-10 * torch.log10(fit.error(held_out).mean()))

@@ -14,7 +14,7 @@ from backend.fit.table_fit import FitPlan, TableFit
 from render.light.environment import create_trainable_env_rnd
 
 # Without white balance, whose value the loss of an iteration in kernels leaves out.
-PLAN = FitPlan(resolution=32, stages=1, smooth_normal=0.05, white_balance=0.0)
+PLAN = FitPlan(resolution=32, stages=1, white_balance=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backend.fit.objective import HUBER, sample_loss, shade_samples
+from backend.fit.objective import LEAST_BOUND, sample_loss, shade_samples
 from backend.fit.sample_table import StepRows
 from render.bsdf.ggx import GgxTable, ggx_table
 from render.core.color import linear_to_srgb
@@ -79,7 +79,7 @@ def moved(values, **to):
 
 
 def plain_loss(rows: torch.Tensor, samples: dict, light, table, model: str) -> torch.Tensor:
-    return sample_loss(*plain_values(rows, samples), light, table, model)
+    return sample_loss(*plain_values(rows, samples), light, table, model, torch.tensor(LEAST_BOUND))
 
 
 def plain_prediction(rows: torch.Tensor, samples: dict, light, model: str) -> torch.Tensor:
@@ -137,7 +137,7 @@ def fused(
         light=light,
         table=table,
         model=model,
-        huber=HUBER,
+        huber=LEAST_BOUND,
         learn_light=True,
         **samples,
         **options,
@@ -241,7 +241,7 @@ def test_a_known_light_has_no_gradient(device):
         light=moved_light(light, device),
         table=table,
         model="nvdiffrec",
-        huber=HUBER,
+        huber=LEAST_BOUND,
         **moved(samples, device=device),
     )
     assert found.atlas is None
@@ -286,7 +286,7 @@ def test_what_cannot_be_fused(device):
     assert not can_fuse(rows, light, "nvdiffrec", layers=2)
     assert not can_fuse(rows, light, "nvdiffrec", samples=0)
     samples = moved(some_samples(5), device=device)
-    options = {"resolution": 4, "levels": 1, "light": light, "table": None, "model": "nvdiffrec", "huber": HUBER}
+    options = {"resolution": 4, "levels": 1, "light": light, "table": None, "model": "nvdiffrec", "huber": LEAST_BOUND}
     with pytest.raises(ValueError, match="normal has 3 float32"):
         fused_sample_gradients(rows, **samples | {"normal": torch.zeros(4, 3, device=device)}, **options)
     with pytest.raises(ValueError, match="first row and its count"):
@@ -309,8 +309,8 @@ def test_in_a_cuda_graph():
 
     def step() -> list[torch.Tensor]:
         found = fused_sample_gradients(
-            rows, resolution=RESOLUTION, levels=LEVELS, light=light, table=table, model="principled", huber=HUBER, **samples,
-            first=first, count=100, learn_light=True,
+            rows, resolution=RESOLUTION, levels=LEVELS, light=light, table=table, model="principled", huber=LEAST_BOUND,
+            **samples, first=first, count=100, learn_light=True,
         )  # fmt: skip
         return [found.loss, found.texels, found.atlas, found.irradiance]
 
