@@ -1,13 +1,13 @@
 """Run the tests of the add-on in every supported Blender, with the built extension installed as a user installs it.
 
-    python tests/blender_versions.py [VERSION ...] [--short] [--with-torch] [-- PYTEST ARGUMENTS]
+    python tests/blender_versions.py [VERSION ...] [--short] [--at-once N] [--with-torch] [-- PYTEST ARGUMENTS]
 
 For each version (default: all) an environment with that Blender as the module bpy is made in a cache folder
 (PBRFIT_TEST_CACHE, or pbrfit/ in the user's cache folder) and kept; into it goes nothing of PBRfit but the zip that
 build_addon.py makes, with the pyzmq that it bundles. The backend is that of the Python this runs with, in which PBRfit
 must be installed. Tests that compare the renderer with Blender in one process need torch there too: they run with
 --with-torch, which installs it, and are listed as left out otherwise. --short leaves out the tests marked any_blender,
-which are alike in every Blender.
+which are alike in every Blender. With --at-once the output of each version comes when it has ended.
 
 Ends with a table, and with status 0 only when every version asked for ran and passed.
 """
@@ -28,8 +28,10 @@ import time
 import tomllib
 import xml.etree.ElementTree
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests" / "blender_addon"
@@ -37,7 +39,7 @@ TESTS = ROOT / "tests" / "blender_addon"
 PYTHON_OF = {"4.2.23": "3.11", "4.5.15": "3.11", "5.0.1": "3.11", "5.2.3": "3.13"}
 NEEDED = ("numpy", "pytest")
 NEEDED_BY_THE_RENDERER = ("torch", "imageio", "OpenImageIO", "pillow", "pygltflib", "pyzmq")
-LONGEST_SECONDS = 1500.0
+LONGEST_SECONDS = 2700.0
 
 
 class VersionError(Exception):
@@ -182,8 +184,10 @@ def backend_trouble() -> str:
     return f"{sys.executable} lacks the backend (pip install .): {answer.stderr.strip().splitlines()[-1]}"
 
 
-def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments: list[str]) -> Outcome:
-    """Run the tests in one Blender, with their output on the screen."""
+def run_tests(
+    version: str, zips: list[Path], with_torch: bool, pytest_arguments: list[str], output: IO[str] | None = None
+) -> Outcome:
+    """Run the tests in one Blender. output: where what they say goes; None: on the screen."""
     began = time.monotonic()
     try:
         python = environment_with(version, with_torch)
@@ -200,7 +204,7 @@ def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments
     # Nothing of pytest's must get into the source tree, which other versions import too.
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     try:
-        status = run_group([str(part) for part in command] + pytest_arguments, environment)
+        status = run_group([str(part) for part in command] + pytest_arguments, environment, output)
         trouble = "" if status == 0 else f"pytest ended with status {status}"
         counts = counts_of(report)
     except subprocess.TimeoutExpired:
@@ -211,12 +215,30 @@ def run_tests(version: str, zips: list[Path], with_torch: bool, pytest_arguments
     return Outcome(version, PYTHON_OF[version], trouble, **counts, left_out=names, seconds=time.monotonic() - began)
 
 
-def run_group(command: list[str], environment: dict[str, str]) -> int:
+def run_at_once(
+    versions: list[str], zips: list[Path], with_torch: bool, pytest_arguments: list[str], count: int
+) -> list[Outcome]:
+    """Run the tests in several Blenders, `count` at a time; what each said is printed when it has ended."""
+
+    def run(version: str) -> Outcome:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            outcome = run_tests(version, zips, with_torch, pytest_arguments, output)
+            output.seek(0)
+            print(f"== Blender {version}\n{output.read()}", flush=True)
+            return outcome
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, versions))
+
+
+def run_group(command: list[str], environment: dict[str, str], output: IO[str] | None = None) -> int:
     """Run a program in the source folder and return its status; what it started ends with it, however it ends.
 
     Raises subprocess.TimeoutExpired after LONGEST_SECONDS.
     """
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=os.name == "posix")
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=os.name == "posix"
+    )
     try:
         return process.wait(LONGEST_SECONDS)
     finally:
@@ -258,6 +280,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the add-on's tests in every supported Blender.")
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(PYTHON_OF)} (default: all)")
     parser.add_argument("--short", action="store_true", help="leave out what is alike in every Blender")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="run so many versions at a time")
     parser.add_argument("--with-torch", action="store_true", help="install torch beside bpy, and leave no test out")
     chosen = parser.parse_args(arguments)
     if chosen.short:
@@ -274,9 +297,13 @@ def main() -> int:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="pbrfit_versions_") as folder:
         zips = build_addon.build(folder)
-        for version in chosen.versions or PYTHON_OF:
-            print(f"== Blender {version}", flush=True)
-            outcomes.append(run_tests(version, zips, chosen.with_torch, pytest_arguments))
+        versions = chosen.versions or list(PYTHON_OF)
+        if chosen.at_once > 1:
+            outcomes = run_at_once(versions, zips, chosen.with_torch, pytest_arguments, chosen.at_once)
+        else:
+            for version in versions:
+                print(f"== Blender {version}", flush=True)
+                outcomes.append(run_tests(version, zips, chosen.with_torch, pytest_arguments))
     print(table(outcomes), flush=True)
     return 0 if all(not item.trouble for item in outcomes) else 1
 

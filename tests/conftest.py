@@ -22,6 +22,27 @@ pytest_plugins = ["support.blend_files"]
 yield_idle_threads()
 
 
+# With several workers (`pytest -n 2 --dist loadfile --no-loadscope-reorder`) none must be left alone with a long file.
+LONGEST_FIRST = (
+    "test_life_of_a_job.py",
+    "test_checkpoints.py",
+    "test_several_sets.py",
+    "test_main_job.py",
+    "test_interpreted.py",
+    "test_optimize.py",
+    "test_looks.py",
+    "test_stage.py",
+    "test_nothing_lost.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest where the tests are spread over workers."""
+    if hasattr(config, "workerinput"):
+        places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_report_header() -> list[str]:
     """What the tests run with, so that a log says so by itself."""
     try:

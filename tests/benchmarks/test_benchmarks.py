@@ -76,12 +76,12 @@ def test_a_fit_is_recorded_whole(data, tmp_path, light):
         assert {"seconds_to_target", "ratio", "history", "fit_seconds_to_target"} <= set(result["image_space"])
 
 
-def test_both_cases_are_recorded_one_after_another_and_plotted(data, tmp_path):
+def test_all_cases_are_recorded_one_after_another_and_plotted(data, tmp_path):
     pytest.importorskip("matplotlib")
     path, stem = tmp_path / "fit.json", tmp_path / "quality"
     options = [*TINY_FIT, "--set", "iterations=4", "--views", "2", "--light", "known", "--data", str(data)]
     assert main(["fit", *options, "--json", str(path), "--plot", str(stem)]) == 0
-    assert [run["case"] for run in strictly_read(path)["runs"]] == ["metal", "spot"]
+    assert [run["case"] for run in strictly_read(path)["runs"]] == ["metal", "spot", "varied"]
     assert main(["plot", str(path), "--data", str(data), "--plot", str(tmp_path / "again")]) == 0
     for name in ("quality", "again"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
