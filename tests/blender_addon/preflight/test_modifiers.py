@@ -91,7 +91,7 @@ def test_another_uv_map_in_place_of_the_removed_one(addon) -> None:
     cube.data.uv_layers.new(name="Second")
     nodes_modifier(cube, "Remove", renamed)
     finding = with_text(full(addon), 'remove its UV map "UVMap"')
-    assert (finding.level, finding.cure) == ("WARNING", 'The fit uses their UV map "Second".')
+    assert (finding.level, finding.cure) == ("WARNING", 'PBRfit uses their UV map "Second".')
     assert planned_maps(addon) == [("Paint", "Second")]
 
 
