@@ -9,9 +9,6 @@ import torch.nn.functional as F
 
 from render.material.material import MaterialMaps, project_
 
-# How firmly a value that is quite sure holds: the same as a thousand that are half sure.
-FIRMEST = 1000.0
-
 
 @dataclass(frozen=True)
 class BakedStart:
@@ -31,11 +28,6 @@ class BakedStart:
         texels = _smaller(self.texels, resolution)
         project_(texels)
         return BakedStart(texels, _smaller(self.stiffness, resolution))
-
-
-def stiffness_of(surety: torch.Tensor) -> torch.Tensor:
-    """How firmly values hold, from how sure they are, 0..1, any shape."""
-    return (surety / (1 - surety).clamp(min=1e-6)).clamp(max=FIRMEST)
 
 
 def carried_over(maps: MaterialMaps, start: BakedStart, resolution: int) -> MaterialMaps:

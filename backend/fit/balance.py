@@ -23,8 +23,8 @@ LEAST = 1e-5
 # What says 0 or 1 of metallic must not outweigh smoothness: where no view sees anything, it would decide alone.
 MOST = {"smooth": 10.0, "pull": 10.0, "two_valued": 3e-3}
 # Each time the views are asked, a weight changes by at most a factor whose logarithm lies between these two: so much that
-# all times together reach as far as `REACH`, e^20. Long steps follow noise (2 to 20 dB on even surfaces with 2000
-# iterations), short ones come too late (3 to 14 dB with 300; tuning cases).
+# all times together reach as far as `REACH`, e^20. Long steps follow noise (up to 20 dB on even surfaces with 2000
+# iterations), short ones come too late (up to 14 dB with 300; tuning cases).
 SHORTEST_STEP, LONGEST_STEP, REACH = 0.3, 0.7, 20.0
 # The share of its way (as a logarithm) that a weight goes back to where it began: without it, weights of which the views say
 # nothing wander off (up to 4 dB; tuning cases).

@@ -37,7 +37,7 @@ class StepPlan:
         """The weight of the light's white balance in an iteration with this learning rate.
 
         It picks one of the lights that show the same, and must not hold the fit back: with a constant weight, 43 dB
-        instead of 53 on a varied surface (H200, 1000 iterations; tuning cases).
+        instead of 50 on a varied surface (H200, 1000 iterations; tuning cases).
         """
         return self.white_balance * (learning_rate / self.learning_rate) ** 2
 

@@ -10,8 +10,8 @@ from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 
 # A step between neighboring texels that counts as an edge; smaller steps are smoothed.
 EDGE = 0.03
-GROUPS = {"kd": KD, "roughness": ROUGHNESS, "metallic": METALLIC, "normal": NORMAL}
-"""Channels that share a weight; alpha is one more where there is one."""
+# Channels that share a weight; alpha is one more where there is one.
+_GROUPS = (KD, ROUGHNESS, METALLIC, NORMAL)
 # The sum over texels of a smooth surface's squared steps does not depend on the map size. Maps of fewer
 # texels than this weigh each step more, so that coarse sizes do not settle on metal or paint from a few noisy samples
 # (0.3 dB on the demo).
@@ -93,7 +93,7 @@ def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
     change = texels if priors.start is None else texels - priors.start
     uneven = unevenness(change) * smooth_share(count)
     pulled = None if priors.stiffness is None else change * priors.stiffness / count
-    for channels in (*GROUPS.values(), slice(NORMAL.stop, texels.shape[2])):
+    for channels in (*_GROUPS, slice(NORMAL.stop, texels.shape[2])):
         if channels.start < texels.shape[2]:
             terms.append(Term("smooth", priors.smooth[channels], channels, uneven[..., channels]))
             if pulled is not None:
