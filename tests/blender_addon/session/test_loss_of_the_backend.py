@@ -25,7 +25,7 @@ def test_resume_after_a_killed_backend_goes_on_from_its_checkpoint(addon, cube) 
     settings.quality, settings.resolution, settings.view_size = "high", 256, 64
     session = start(addon)
     kept = addon.setup.backend_process._home / "checkpoints"
-    poll_until(session, lambda status: status.iteration > 0 and any(path.is_file() for path in kept.rglob("*")))
+    poll_until(session, lambda status: status.iteration > 0 and any(kept.rglob("running.npz")))
     backend = backend_of(session)
     backend.kill()
     assert "The backend ended with status -9." in failure(session)
