@@ -177,8 +177,8 @@ def plan_groups(context: bpy.types.Context, readings: Readings | None = None) ->
         slots = used_slots(scene_object, readings)
         if all(slot.material is None for slot in slots):
             raise PbrFitError(
-                f'No face of "{scene_object.name}" has a material, so there is no look to fit.',
-                "Give it the material to fit, or deselect the object.",
+                f'No face of "{scene_object.name}" has a material, so it has no look.',
+                "Give it a material, or deselect the object.",
             )
         if not per_object:
             slots = [slot for slot in slots if slot.material is not None]

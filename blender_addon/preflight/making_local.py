@@ -27,7 +27,7 @@ def make_local(context: bpy.types.Context, scene_object: bpy.types.Object) -> bp
     layer.update()
     if found.library is not None or found.data.library is not None or found not in set(layer.objects):
         cause = f'Blender did not make "{scene_object.name}" local.'
-        raise PbrFitError(cause, "Use Object > Relations > Make Local > All, or fit it in its own file.")
+        raise PbrFitError(cause, "Use Object > Relations > Make Local > All, or do this in its own file.")
     found.select_set(was_selected, view_layer=layer)
     if was_active:
         layer.objects.active = found

@@ -305,7 +305,7 @@ def refusal(addon) -> str:
 
 
 def test_no_object(addon) -> None:
-    assert "No object is active. Click the object to fit." in refusal(addon)
+    assert "No object is active. Click an object." in refusal(addon)
 
 
 def test_no_uv_map(addon, cube) -> None:
