@@ -12,6 +12,8 @@ from backend.cli.errors import CommandError
 from backend.protocol.quality import DEFAULT_RESOLUTION
 
 MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
+TARGETS = ("core", "gltf", "principled")
+SUPERSAMPLING = (1, 2, 4)
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -49,6 +51,20 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         '"{material} PBRfit")',
     )
     parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        default="core",
+        help="what a bake keeps: base color, roughness, metallic, normal, alpha and emission; also what glTF's extensions "
+        "have; or all of the Principled BSDF (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--supersampling",
+        type=int,
+        choices=SUPERSAMPLING,
+        default=2,
+        help="how many points in a row each baked texel is the mean of, where something is finer (default: %(default)s)",
+    )
+    parser.add_argument(
         "--images",
         choices=("packed", "files"),
         default="packed",
@@ -62,6 +78,8 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "map_sets": MAP_SETS[chosen.map_sets],
         "use_udim": not chosen.no_udim,
         "image_storage": chosen.images.upper(),
+        "bake_target": chosen.target.upper(),
+        "supersampling": str(chosen.supersampling),
         **given(chosen, "material_name"),
     }
 

@@ -24,6 +24,7 @@ PHASES = {
     "rendering": "Rendering references",
     "fitting": "Fitting",
     "baking": "Baking",
+    "comparing": "Comparing",
     "applying": "Creating the material",
 }
 DONE = {OPTIMIZE: "Fitted", BAKE: "Baked"}

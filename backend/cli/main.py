@@ -42,8 +42,7 @@ EXIT_INTERRUPTED = 130
 REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
 PRESETS = ("draft", "standard", "high")
-TARGETS = ("core", "gltf", "principled")
-SUPERSAMPLING = (1, 2, 4)
+STARTS = ("bake", "gray")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +81,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
     bake = commands.add_parser("bake", help="bake what the nodes of an object's materials say, without a backend")
     add_file_arguments(bake, "bake")
-    _add_bake_options(bake)
+    add_map_options(bake)
     add_blender_option(bake)
     bake.set_defaults(run=run_bake)
 
@@ -130,6 +129,12 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add what the panel offers. Options that a preset sets are None where they are not given."""
     parser.add_argument("--reference", choices=REFERENCES, default="cycles", help="what to fit to (default: cycles)")
     parser.add_argument(
+        "--start",
+        choices=STARTS,
+        default="bake",
+        help="begin with what the nodes say, or with nothing; what a bake says exactly is not fitted (default: %(default)s)",
+    )
+    parser.add_argument(
         "--preset",
         choices=PRESETS,
         help="views, their size, samples, resolution and quality together; those given besides replace the preset's",
@@ -151,24 +156,6 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
     parser.add_argument("--quality", choices=QUALITY_NAMES, help=f"how long the fit works (default: {DEFAULT_QUALITY})")
-
-
-def _add_bake_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target",
-        choices=TARGETS,
-        default="core",
-        help="what to keep: base color, roughness, metallic, normal, alpha and emission; also what glTF's extensions have; "
-        "or all of the Principled BSDF (default: %(default)s)",
-    )
-    add_map_options(parser)
-    parser.add_argument(
-        "--supersampling",
-        type=int,
-        choices=SUPERSAMPLING,
-        default=2,
-        help="how many points in a row each texel is the mean of, where something is finer (default: %(default)s)",
-    )
 
 
 def run_demo(chosen: argparse.Namespace) -> int:
@@ -194,6 +181,7 @@ def run_optimize(chosen: argparse.Namespace) -> int:
     views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
     properties = {
         "reference": chosen.reference.upper(),
+        "start": chosen.start.upper(),
         **map_properties(chosen),
         "held_out_views": DEFAULT_REFERENCES.held_out_views,
         **preset,
@@ -219,8 +207,6 @@ def run_bake(chosen: argparse.Namespace) -> int:
     properties = {
         **map_properties(chosen),
         "resolution": settings.resolution,
-        "bake_target": chosen.target.upper(),
-        "supersampling": str(chosen.supersampling),
     }
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()

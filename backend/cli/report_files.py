@@ -47,6 +47,7 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "iterations": metrics.pop("iterations", None),
         "device": metrics.pop("device", None),
         "fit": metrics,
+        "compared": result["compared"],
         "scene": result["scene"],
         "view_layer": result["view_layer"],
         **owner.as_json(),

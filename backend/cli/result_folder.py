@@ -12,8 +12,6 @@ from typing import Any
 from backend.cli.errors import CommandError
 
 REPORT, PICTURE = "report.json", "report.png"
-FIT_FILES = ("kd.png", "orm.png", "normal.png", "environment.exr")
-"""What a fit may write for one set of maps."""
 BAKED_KEYS = (
     *("kd", "orm", "normal", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
     *("coat", "coat_tint", "coat_normal", "sheen", "sheen_tint"),
@@ -21,6 +19,8 @@ BAKED_KEYS = (
 )
 BAKED_FILES = tuple(f"{key}{suffix}" for key in BAKED_KEYS for suffix in (".png", ".exr"))
 """What a bake may write for one set of maps."""
+FIT_FILES = (*BAKED_FILES, "environment.exr")
+"""What a fit may write for one set of maps: it may keep a bake."""
 MOST_SHOWN = 5
 """How many files a message lists."""
 

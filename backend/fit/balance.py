@@ -33,12 +33,16 @@ HOMESICK = 0.03
 _KEPT_BACK, _FEWEST_VIEWS = 16, 8
 
 
-def first_priors(channels: int, device: torch.device) -> Priors:
-    """The priors of maps with so many channels, with the weights with which a fit begins."""
+def first_priors(channels: int, device: torch.device, known: bool = False) -> Priors:
+    """The priors of maps with so many channels, with the weights with which a fit begins.
+
+    known: whether it begins with maps that are known: then nothing says that metallic is 0 or 1.
+    """
     smooth = torch.full((channels,), SMOOTH_KD, device=device)
     smooth[ROUGHNESS.start : METALLIC.stop] = SMOOTH_KS
     smooth[NORMAL] = SMOOTH_NORMAL
-    return Priors(smooth, torch.full((1,), TWO_VALUED, device=device), torch.full((channels,), PULL, device=device))
+    two_valued = torch.full((1,), 0.0 if known else TWO_VALUED, device=device)
+    return Priors(smooth, two_valued, torch.full((channels,), PULL, device=device))
 
 
 def split_views(

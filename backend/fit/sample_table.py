@@ -29,6 +29,7 @@ from render.shading.visibility import LightCells, ShadowFactors, shadow_factors
 _DISCONTINUITY_FOOTPRINTS = 3.0
 _OPAQUE = 0.999
 _ALPHA_LAYERS = 4
+_WITH_BAKED = 8  # channels of an image
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class SampleTable(ShadingPoints):
     alpha       float [P], reference coverage
     view_index  int32 [P], which reference view; pixel int32 [P, 2], row and column in it
     corner      int32 [P, K, 3], the vertices around the point; barycentric float [P, K, 3], their weights
+    baked       float [P, 3], what the same pixel is with the materials that the fit begins with, or None
     shadow      factors of self-shadowing, [P, K, ...], or None
     """
 
@@ -52,6 +54,7 @@ class SampleTable(ShadingPoints):
     pixel: torch.Tensor
     corner: torch.Tensor
     barycentric: torch.Tensor
+    baked: torch.Tensor | None = None
     shadow: ShadowFactors | None = None
 
     def __len__(self) -> int:
@@ -99,8 +102,9 @@ _COLUMNS = {kind: [f.name for f in fields(kind) if f.name != "shadow"] for kind 
 
 
 def _columns_of(table: SampleTable | StepRows) -> dict[str, torch.Tensor]:
-    """All fields except the shadow factors, by name."""
-    return {name: getattr(table, name) for name in _COLUMNS[type(table)]}
+    """All fields that there are, except the shadow factors, by name."""
+    columns = {name: getattr(table, name) for name in _COLUMNS[type(table)]}
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def _rows_of(table: _Rows, index: torch.Tensor) -> _Rows:
@@ -109,7 +113,7 @@ def _rows_of(table: _Rows, index: torch.Tensor) -> _Rows:
 
 
 def sample_view(mesh: Mesh, camera: Camera, image: torch.Tensor, view_index: int, layers: int = 1) -> SampleTable:
-    """The rows of one reference [H, W, 4]; see `sample_views`."""
+    """The rows of one reference [H, W, 4 or 8]; see `sample_views`."""
     return sample_views(mesh, [camera], image[None], view_index, layers)
 
 
@@ -123,7 +127,8 @@ def sample_views(
 ) -> SampleTable:
     """The rows of several references, ordered by view, then pixel.
 
-    images       float [N, H, W, 4], linear, premultiplied, row 0 at the top
+    images       float [N, H, W, 4], linear, premultiplied, row 0 at the top; or [N, H, W, 8]: then the last four channels
+                 are the same views with the materials that the fit begins with
     first_index  view_index of the first; the others follow
     layers       depth layers to keep; with more than one, the rows include pixels that the reference does not fully cover
     """
@@ -140,7 +145,7 @@ def sample_views(
         interior = covered.reshape(-1)
     else:
         interior = _interior(covered, points.position[nearest], points.normal[nearest]).reshape(-1)
-    flat = images.reshape(-1, 4)
+    flat = images.reshape(-1, images.shape[3])
     if layers == 1:
         interior &= flat[:, 3] > _OPAQUE
     pixel = interior.nonzero()[:, 0]
@@ -156,14 +161,29 @@ def sample_views(
         pixel=torch.stack([in_view // width, in_view % width], dim=-1).int(),
         corner=mesh.triangles[fragments.triangle].int()[chosen],
         barycentric=fragments.barycentric[chosen],
+        baked=flat[pixel, 4:7].float() if images.shape[3] == _WITH_BAKED else None,
         **values,
     )
 
 
 def concatenate(tables: Sequence[_Rows]) -> _Rows:
-    """One table of several tables whose shadow factors are not computed yet."""
+    """One table of several tables whose shadow factors are not computed yet, with the columns that all have."""
     parts = [_columns_of(table) for table in tables]
-    return type(tables[0])(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, shadow=None)
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return type(tables[0])(**{name: torch.cat([part[name] for part in parts]) for name in names}, shadow=None)
+
+
+def joined(tables: Sequence[SampleTable], places: Sequence[torch.Tensor]) -> SampleTable:
+    """One table of parts of a table, with their shadow factors; places: the rows int64 [N] of each part in it."""
+    table = concatenate(tables)
+    order = torch.argsort(torch.cat(list(places)))
+    shadows = [part.shadow for part in tables if part.shadow is not None]
+    if not shadows:
+        return table.rows(order)
+    factors = ShadowFactors(
+        torch.cat([shadow.diffuse for shadow in shadows]), torch.cat([shadow.specular for shadow in shadows])
+    )
+    return replace(table, shadow=factors).rows(order)
 
 
 def with_self_shadowing(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from backend.fit.fused_light_optimizer import FusedLight
+from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.objective import sample_loss
 from backend.fit.sample_table import SampleTable, StepRows
@@ -51,13 +52,14 @@ class FitState:
     bound   where the loss of a residual turns from square to linear, a float on the device
     white_balance  its weight in the next iteration, a float on the device
     fuses   whether the iterations are `backend.fit.fused_steps.FusedIteration`s
+    known_lights  those of the references, None where the light is learned
     light_optimizer, fused_light  of a light that is learned: the second one where the iterations fuse, else the first one
     """
 
     texels: torch.Tensor
     levels: int
     light: EnvironmentLight
-    known_light: PrefilteredLight | None
+    known_lights: KnownLights | None
     ggx: GgxTable
     plan: StepPlan
     priors: Priors
@@ -74,7 +76,7 @@ class FitState:
 
     def prefiltered(self) -> PrefilteredLight:
         """The current light."""
-        return self.light.build_mips() if self.known_light is None else self.known_light
+        return self.light.build_mips() if self.known_lights is None else self.known_lights.shown
 
     def iterate(self, loss_of: Callable[[torch.Tensor, PrefilteredLight], torch.Tensor]) -> torch.Tensor:
         """Compute the loss and its gradient, add the priors, and step the optimizers. Set their learning rates before.

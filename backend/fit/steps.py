@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from backend.fit.fused_steps import FusedIteration
+from backend.fit.known_lights import batches_by_light
 from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import FitState, level_of_detail, set_learning_rates
 from render.light.environment import PrefilteredLight
@@ -62,14 +63,19 @@ class TapSteps:
 
     def __init__(self, state: FitState, table: StepRows, order: torch.Tensor, batch: int) -> None:
         self.state = state
-        count = max(1, round(len(table) / batch))
-        self.batches = [table.rows(sorted_by_texel(table, part)) for part in order.chunk(count)]
+        lights = state.known_lights
+        parts = [(0, order)] if lights is None else lights.parts(table)
+        chosen = batches_by_light(parts, order, batch)
+        self.lights = [number for number, _ in chosen]
+        self.batches = [table.rows(sorted_by_texel(table, part)) for _, part in chosen]
         self.taps = [taps_of(rows, state.resolution, state.levels) for rows in self.batches]
         self._next = 0
 
     def step(self, learning_rate: float) -> torch.Tensor:
         number, self._next = self._next, (self._next + 1) % len(self.batches)
         set_learning_rates(self.state, learning_rate)
+        if self.state.known_lights is not None:
+            self.state.known_lights.show(self.lights[number])
         rows, taps = self.batches[number], self.taps[number]
         return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
 
@@ -100,15 +106,24 @@ class CapturedSteps:
     """Iterations over batches of consecutive rows of an `arranged` table; each iteration replays a CUDA graph.
 
     All batches have the same size, so that one graph serves them. It leaves out the last rows of the table, fewer than
-    there are batches. On another device, or with `capture` False, the same iterations run without a graph.
+    there are batches. On another device, or with `capture` False, the same iterations run without a graph. Where the
+    rows have several lights, the table is arranged anew, so that each batch has one.
     """
 
     def __init__(self, state: FitState, table: StepRows, batch: int, capture: bool = True) -> None:
         self.state = state
-        self._table = table
         self._count = max(1, round(len(table) / batch))
         self._size = len(table) // self._count
+        self._lights = [0] * self._count
         device = state.texels.device
+        if state.known_lights is not None and state.known_lights.several:
+            every = torch.arange(len(table), device=device)
+            chosen = batches_by_light(state.known_lights.parts(table), every, batch, even=True)
+            table = table.rows(torch.cat([sorted_by_texel(table, part) for _, part in chosen]))
+            self._lights = [number for number, _ in chosen]
+            self._count, self._size = len(chosen), len(chosen[0][1])
+        self._table = table
+        self._next = 0
         self._first = torch.zeros((), dtype=torch.int64, device=device)
         self._level = level_of_detail(table, state.resolution)
         self._loss = torch.zeros((), device=device)
@@ -122,6 +137,9 @@ class CapturedSteps:
             set_learning_rates(self.state, learning_rate)
         else:
             self._fused.set_learning_rate(learning_rate)
+        if self.state.known_lights is not None:
+            self.state.known_lights.show(self._lights[self._next])
+        self._next = (self._next + 1) % self._count
         if self._graph is not None:
             self._graph.replay()
         elif not self._capture:

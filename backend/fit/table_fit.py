@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -18,6 +18,7 @@ from backend.fit.baked_start import BakedStart, carried_over
 from backend.fit.balance import first_priors, rebalance_, split_views
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import HeldOutMeter, Measured, Pace
+from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
@@ -26,7 +27,7 @@ from backend.fit.steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
 from render.bsdf.ggx import ggx_table
 from render.core.color import linear_to_srgb
 from render.core.kernels import has_triton
-from render.light.environment import EnvironmentLight, PrefilteredLight
+from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps, initial_maps
 from render.shading.kernels.fused_samples import can_fuse, fused_sample_error, fused_sample_gradients
 from render.shading.models import ShadingModel
@@ -95,8 +96,14 @@ class TableFit:
         plan: FitPlan,
         seed: int = 0,
         start: BakedStart | None = None,
+        others: Sequence[EnvironmentLight] = (),
+        light_of_view: Mapping[int, int] | None = None,
     ) -> None:
-        """start: of the plan's resolution; None: an even gray surface, of which nothing is known."""
+        """start: of the plan's resolution; None: an even gray surface, of which nothing is known.
+
+        others: known lights besides `light`, numbered from 1; light_of_view: the number of the light of views that have
+        another than `light`.
+        """
         self.plan, self.light, self.start = plan, light, start
         device = table.color.device
         generator = torch.Generator(device).manual_seed(seed)
@@ -109,7 +116,10 @@ class TableFit:
         self.ggx = ggx_table(device)
         with torch.no_grad():
             start_light = light.build_mips()
-        self._known_light: PrefilteredLight | None = None if plan.learn_light else start_light
+        self._known_lights: KnownLights | None = None
+        if not plan.learn_light:
+            with torch.no_grad():
+                self._known_lights = KnownLights([start_light, *(o.build_mips() for o in others)], light_of_view)
         self.order = torch.randperm(len(self.table), generator=generator, device=device)
         if self._captures and len(self.table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
@@ -129,8 +139,8 @@ class TableFit:
         self._light_optimizer: LightOptimizer | FusedLight | None = None
         if plan.learn_light:
             self._light_optimizer = FusedLight(light) if self._fuses else LightOptimizer(light)
-        self._first_priors = first_priors(self.maps.texels.shape[2], device)
-        self.priors = first_priors(self.maps.texels.shape[2], device)
+        self._first_priors = first_priors(self.maps.texels.shape[2], device, start is not None)
+        self.priors = first_priors(self.maps.texels.shape[2], device, start is not None)
         self.bound = torch.full((), LEAST_BOUND, device=device)
         self.iteration = 0
 
@@ -149,7 +159,7 @@ class TableFit:
             texels=texels,
             levels=mip_count(resolution),
             light=self.light,
-            known_light=self._known_light,
+            known_lights=self._known_lights,
             ggx=self.ggx,
             plan=step_plan,
             priors=priors,
@@ -165,8 +175,7 @@ class TableFit:
             if self._captures
             else TapSteps(self.state, self.table, self.order, batch)
         )
-        asked = self.kept_back
-        self._asked = None if asked is None else (asked, self._taps(asked))
+        self._asked = [] if self.kept_back is None else self._by_light(self.kept_back)
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
@@ -226,11 +235,26 @@ class TableFit:
 
     def _rebalance(self) -> None:
         """Ask the views that are kept back how much the priors should weigh."""
-        if self._asked is None:
+        if not self._asked:
             return
-        rows, taps = self._asked
         state = self.state
         texels = state.texels.detach().requires_grad_(True)
+        gradient, loss = torch.zeros_like(state.texels), torch.zeros((), device=texels.device)
+        total = sum(len(rows) for _, rows, _ in self._asked)
+        for number, rows, taps in self._asked:
+            self._show(number)
+            found, own = self._gradient(texels, rows, taps)
+            gradient += found * (len(rows) / total)
+            loss += own * (len(rows) / total)
+        self.bound.copy_(bound_of(loss))
+        squared = self.steps.squared_gradients()
+        if squared is not None:
+            times = self.plan.iterations // _ASK_EVERY
+            rebalance_(state.priors, self._first_priors, texels.detach(), gradient, squared, times)
+
+    def _gradient(self, texels: torch.Tensor, rows: StepRows, taps: Taps | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradient [R, R, C] of the loss of rows under the light that is shown, and the loss."""
+        state = self.state
         levels = pyramid(texels, state.levels)
         with torch.no_grad():
             light = state.prefiltered()
@@ -241,15 +265,21 @@ class TableFit:
                 light, self.ggx, self.plan.model, state.bound, rows.shadow,
             )  # fmt: skip
             (gradient,) = torch.autograd.grad(levels, texels, found.texels)
-            loss = found.loss
-        else:
-            loss = state.loss_of_values(self._read(levels, rows, taps), rows, light)
-            (gradient,) = torch.autograd.grad(loss, texels)
-        self.bound.copy_(bound_of(loss.detach()))
-        squared = self.steps.squared_gradients()
-        if squared is not None:
-            times = self.plan.iterations // _ASK_EVERY
-            rebalance_(state.priors, self._first_priors, texels.detach(), gradient, squared, times)
+            return gradient, found.loss.detach()
+        loss = state.loss_of_values(self._read(levels, rows, taps), rows, light)
+        (gradient,) = torch.autograd.grad(loss, texels)
+        return gradient, loss.detach()
+
+    def _show(self, number: int) -> None:
+        if self._known_lights is not None:
+            self._known_lights.show(number)
+
+    def _by_light(self, rows: StepRows) -> list[tuple[int, StepRows, Taps | None]]:
+        """The rows of each light, with its number, and their taps where those are worth keeping."""
+        if self._known_lights is None or not self._known_lights.several:
+            return [(0, rows, self._taps(rows))]
+        parts = [(number, rows.rows(own)) for number, own in self._known_lights.parts(rows)]
+        return [(number, own, self._taps(own)) for number, own in parts]
 
     def _copies(self) -> tuple[torch.Tensor, ...]:
         """The current maps, and the current light where it is learned."""
@@ -266,19 +296,24 @@ class TableFit:
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
-        if not self._fuses:
-            taps = self._taps(held_out)
-            return lambda: self.error(held_out, taps).mean()
-        rows, state = step_rows(held_out), self.state
-        level = level_of_detail(rows, state.resolution)
+        parts, state = self._by_light(step_rows(held_out)), self.state
+
+        def error_of(rows: StepRows, taps: Taps | None) -> torch.Tensor:
+            if not self._fuses:
+                return self._error(rows, taps).mean()
+            return fused_sample_error(
+                pyramid(state.texels.detach(), state.levels), rows.uv, level_of_detail(rows, state.resolution),
+                state.resolution, state.levels, rows.normal, rows.tangent, rows.sign, rows.view, rows.color,
+                state.prefiltered(), self.ggx, self.plan.model, rows.shadow,
+            )  # fmt: skip
 
         def error() -> torch.Tensor:
+            total = torch.zeros((), device=state.texels.device)
             with torch.no_grad():
-                return fused_sample_error(
-                    pyramid(state.texels.detach(), state.levels), rows.uv, level, state.resolution, state.levels,
-                    rows.normal, rows.tangent, rows.sign, rows.view, rows.color,
-                    state.prefiltered(), self.ggx, self.plan.model, rows.shadow,
-                )  # fmt: skip
+                for number, rows, taps in parts:
+                    self._show(number)
+                    total += error_of(rows, taps) * (len(rows) / len(held_out))
+            return total
 
         return error
 
@@ -299,8 +334,18 @@ class TableFit:
         return lookup_at(levels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
 
     @torch.no_grad()
-    def error(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
+    def error(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
+        rows = step_rows(rows)
+        if self._known_lights is None:
+            return self._error(rows, None)
+        found = torch.zeros_like(rows.color)
+        for number, own in self._known_lights.parts(rows):
+            self._show(number)
+            found[own] = self._error(rows.rows(own), None)
+        return found
+
+    def _error(self, rows: StepRows, taps: Taps | None) -> torch.Tensor:
         prediction = shade_samples(self.values(rows, taps), rows, self.state.prefiltered(), self.ggx, self.plan.model)
         return (linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(rows.color).clamp(max=1)).square()
 

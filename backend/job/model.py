@@ -26,6 +26,7 @@ PAUSED = "paused"
 DONE = "done"
 FAILED = "failed"
 CANCELLED = "cancelled"
+MOST_LIGHTS = 8
 FINAL_STATES = (DONE, FAILED, CANCELLED)
 
 
@@ -47,7 +48,8 @@ class ViewInput:
 
     index: the view's number in the plan. held_out: whether it only measures, and the fit does not see it.
     view, projection: float32 [4, 4], of column vectors. image: float16 or float32 [h, w, 4], linear Rec.709,
-    premultiplied alpha, row 0 at the top. content: the hash of the image's bytes, empty while unknown.
+    premultiplied alpha, row 0 at the top; or [h, w, 8] with the same view of the baked start. light: the number of the light
+    that it is in, 0 for the scene's own. content: the hash of the image's bytes, empty while unknown.
     """
 
     index: int
@@ -56,6 +58,7 @@ class ViewInput:
     projection: NDArray[Any]
     image: NDArray[Any]
     content: str = ""
+    light: int = 0
 
 
 @dataclass

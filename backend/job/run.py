@@ -20,8 +20,16 @@ from backend.job.context import JobContext
 from backend.job.device import device_description, resolve_device
 from backend.job.map_sets import map_sets, on_device
 from backend.job.model import FitInputs, FitResult, IsCancelled, ReportProgress
+from backend.job.set_fit import Lights
 from backend.job.set_fits import SetFits
-from backend.job.tables import LEARNED_LIGHT_RESOLUTION, job_light, reference_tables, shadowed, vertex_openness
+from backend.job.starts import known_sets
+from backend.job.tables import (
+    LEARNED_LIGHT_RESOLUTION,
+    job_lights,
+    reference_tables,
+    shadowed,
+    vertex_openness,
+)
 from backend.protocol.quality import QUALITIES
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import array_bytes, content_hash
@@ -40,25 +48,27 @@ def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress
     clock = _Clock()
     device = resolve_device(settings.device)
     sets = on_device(map_sets(inputs.arrays), device)
-    light = job_light(inputs.arrays, settings, device)
+    known = known_sets(inputs.arrays, settings, sets.count)
+    lights = job_lights(inputs.arrays, settings, device)
+    light = lights[0]
 
     context.say("preparing", 0.0, "Tracing self-shadowing")
     sky = _traced(sets.mesh, context) if settings.self_shadowing else None
     clock.lap("shadow_maps")
 
-    train, held_out, view_names = reference_tables(inputs, sets.mesh, context)
+    train, held_out, light_of_view, view_names = reference_tables(inputs, sets.mesh, context, len(lights))
     clock.lap("references")
     openness = None
     if sky is not None:
         context.say("table", 0.0, "Building the sample table")
-        train, held_out = shadowed((train, held_out), light, sky, context)
+        train, held_out = shadowed((train, held_out), light_of_view, lights, sky, context)
         openness = vertex_openness(train, sky)
         sky = None  # frees it: it may be as large as the table
     context.stop_if_cancelled()
     clock.lap("table")
 
     _name_checkpoint(inputs, settings, view_names)
-    fits = SetFits(context, sets, light, openness)
+    fits = SetFits(context, sets, Lights(light, lights[1:], light_of_view), openness, known)
     finished = fits.run(train, held_out)
     clock.lap("fit")
     clock.laps["bake"] = round(fits.bake_seconds, 3)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
+from backend.fit.differences import as_differences
 from backend.fit.dilation import seen_texels
+from backend.fit.known_lights import KnownLights
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit, learning_rate_at
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
 from backend.job.model import FitProgress
+from backend.job.starts import KnownSet
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
 
@@ -83,7 +87,10 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class SetTask:
-    """One set of maps to fit: its rows and its plan. `short_s`: its share of `SHORT_FIT_S`. `label`: for messages."""
+    """One set of maps to fit: its rows and its plan. `short_s`: its share of `SHORT_FIT_S`. `label`: for messages.
+
+    known: what its fit begins with; None: nothing.
+    """
 
     index: int
     train: SampleTable
@@ -92,6 +99,16 @@ class SetTask:
     seed: int
     short_s: float
     label: str
+    known: KnownSet | None = None
+
+
+@dataclass(frozen=True)
+class Lights:
+    """The light of the scene, known or learned, and further known ones, numbered from 1, with the views that they light."""
+
+    own: EnvironmentLight
+    others: Sequence[EnvironmentLight] = ()
+    of_view: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ def work_of(plan: FitPlan, rows: int) -> float:
 
 def fit_set(
     task: SetTask,
-    light: EnvironmentLight,
+    lights: Lights,
     start: Start | None,
     progress: JobProgress,
     previewer: MapPreviewer | AtlasPreviewer,
@@ -123,11 +140,20 @@ def fit_set(
 ) -> FittedSet:
     """Fit one set of maps. Raises `JobCancelled`."""
     plan, checkpoint = task.plan, context.checkpoint
+    light = lights.own
     kept_light = light if context.settings.learn_light else None
     if start is not None:
         plan = remaining_plan(task.plan, start.iteration, start.maps.resolution)
     before = start.iteration if start is not None and start.of_this_fit else 0
-    fit = TableFit(task.train, light, plan, task.seed)
+    known, train, held_out = None, task.train, task.held_out
+    if task.known is not None:
+        known = task.known.start(plan.fit_alpha, plan.resolution, train.color.device)
+        if not plan.learn_light:
+            with torch.no_grad():
+                lit = KnownLights([one.build_mips() for one in (light, *lights.others)], lights.of_view)
+            train = as_differences(train, known, lit, plan.model)
+            held_out = None if held_out is None else as_differences(held_out, known, lit, plan.model)
+    fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view)
     if start is not None:
         fit.maps = start.maps
     # The share of the work that an earlier run has done, by iterations.
@@ -147,15 +173,15 @@ def fit_set(
                 raise _FinishEarly
 
     try:
-        fit.run(task.held_out, on_step)
+        fit.run(held_out, on_step)
     except _FinishEarly:
         fit.maps = MaterialMaps(fit.state.texels.detach())
     progress.end(before + fit.iteration)
     psnr: dict[int, float] = {}
     rows: dict[int, int] = {}
-    if task.held_out is not None and len(task.held_out):
-        views, counts = torch.unique(task.held_out.view_index, return_counts=True)
-        psnr = dict(zip(views.tolist(), fit.psnr_by_view(task.held_out), strict=True))
+    if held_out is not None and len(held_out):
+        views, counts = torch.unique(held_out.view_index, return_counts=True)
+        psnr = dict(zip(views.tolist(), fit.psnr_by_view(held_out), strict=True))
         rows = dict(zip(views.tolist(), counts.tolist(), strict=True))
     seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
     return FittedSet(fit.maps, seen, before + fit.iteration, before, psnr, rows)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from backend.fit.baked_start import carried_over
 from backend.fit.dilation import fill_unknown, finish_maps, uv_charts
 from backend.fit.map_files import encode_maps
 from backend.fit.sample_table import SampleTable
@@ -26,10 +27,20 @@ from backend.job.context import JobContext
 from backend.job.map_previews import LARGEST_PREVIEW, AtlasPreviewer, MapPreviewer
 from backend.job.map_sets import MapSets
 from backend.job.plan import plan_for, telling_resolution
-from backend.job.set_fit import SHORT_FIT_S, FittedSet, JobProgress, SetTask, Start, fit_set, fits_plan, work_of
+from backend.job.set_fit import (
+    SHORT_FIT_S,
+    FittedSet,
+    JobProgress,
+    Lights,
+    SetTask,
+    Start,
+    fit_set,
+    fits_plan,
+    work_of,
+)
+from backend.job.starts import KnownSet
 from backend.protocol.quality import SMALLEST_RESOLUTION
 from render.geometry.mesh import Mesh
-from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps, initial_maps
 
 MAP_FILES = ("kd.png", "orm.png", "normal.png")
@@ -47,15 +58,22 @@ class SetFits:
     """Fits, fills and encodes every set of a job. `bake_seconds`: how long filling and encoding took."""
 
     def __init__(
-        self, context: JobContext, sets: MapSets, light: EnvironmentLight, openness: torch.Tensor | None
+        self,
+        context: JobContext,
+        sets: MapSets,
+        lights: Lights,
+        openness: torch.Tensor | None,
+        known: dict[int, KnownSet],
     ) -> None:
-        """openness: of the vertices, [V]; None: nothing occludes."""
+        """openness: of the vertices, [V]; None: nothing occludes. known: what is known of some sets, by their numbers."""
         self._context = context
         self._settings = context.settings
         self._sets = sets
-        self._light = light
+        self._lights = lights
+        self._light = light = lights.own
         self._learned = light if context.settings.learn_light else None
         self._openness = openness
+        self._known = known
         self._on_gpu = light.base.device.type == "cuda"
         self.bake_seconds = 0.0
 
@@ -91,6 +109,7 @@ class SetFits:
                 self._settings.seed,
                 SHORT_FIT_S / (count - place),
                 label,
+                self._known.get(number),
             )
             part = self._sets.part(number)
             previewer = self._previewer(number, part)
@@ -98,7 +117,7 @@ class SetFits:
             if place == count - 1:
                 self._context.say("baking", 0.0, "Filling and encoding the maps")
             began = time.perf_counter()
-            finished[number] = self._finish(fitted, part, len(rows), previewer)
+            finished[number] = self._finish(fitted, part, len(rows), previewer, task.known)
             if self._context.checkpoint is not None and count > 1:
                 self._context.checkpoint.keep(number, finished[number])
             self.bake_seconds += time.perf_counter() - began
@@ -173,6 +192,10 @@ class SetFits:
         previewer: MapPreviewer | AtlasPreviewer,
     ) -> FittedSet:
         device = self._light.base.device
+        if len(task.train) == 0 and task.known is not None:
+            known = task.known.start(task.plan.fit_alpha, SMALLEST_RESOLUTION, device)
+            maps = MaterialMaps(known.texels)
+            return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
         if len(task.train) == 0:  # no view shows any of it
             maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=device)
             return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
@@ -184,12 +207,12 @@ class SetFits:
                 start = Start(MaterialMaps(texels), running.iteration, of_this_fit=True)
             elif self._context.checkpoint is not None:
                 self._context.checkpoint.ignore("its maps do not belong to this job's plan")
-        elif tile is not None:
+        elif tile is not None and task.known is None:
             size = min(tile.resolution, task.plan.resolution)
             coarsest = task.plan.resolution >> (task.plan.stages - 1)
             maps = tile if tile.resolution == max(size, coarsest) else tile.resized(max(size, coarsest))
             start = Start(maps, round(_DONE_TOGETHER * task.plan.iterations), of_this_fit=False)
-        return fit_set(task, self._light, start, progress, previewer, self._context)
+        return fit_set(task, self._lights, start, progress, previewer, self._context)
 
     def _previewer(self, number: int, part: Mesh) -> MapPreviewer:
         return MapPreviewer(self._context.control, number, self._small_openness(part), self._learned)
@@ -207,14 +230,21 @@ class SetFits:
         mean = (sums[:, :1] / sums[:, 1:].clamp(min=1)).reshape(size, size, 1)
         return fill_unknown(mean, (sums[:, 1] > 0).reshape(size, size))[..., 0]
 
-    def _finish(self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer) -> FinishedSet:
-        """Fill the texels that no view saw, bake openness, and encode."""
+    def _finish(
+        self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer, known: KnownSet | None
+    ) -> FinishedSet:
+        """Fill the texels that no view saw, or leave them as they are known; bake openness, and encode."""
         resolution = self._settings.resolution
         charts = uv_charts(part, min(resolution, LARGEST_CHARTS))
-        maps = finish_maps(fitted.maps, fitted.seen)
-        previewer.show(maps)
-        if maps.resolution < resolution:
-            maps = maps.resized(resolution)
+        if known is not None:
+            previewer.show(fitted.maps)
+            start = known.start(fitted.maps.has_alpha, resolution, fitted.seen.device)
+            maps = carried_over(fitted.maps, start, resolution)
+        else:
+            maps = finish_maps(fitted.maps, fitted.seen)
+            previewer.show(maps)
+            if maps.resolution < resolution:
+                maps = maps.resized(resolution)
         openness = torch.ones(resolution, resolution, device=fitted.seen.device)
         if self._openness is not None:
             baked = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)

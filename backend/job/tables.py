@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from backend.fit.sample_table import (
     SampleTable,
     blocker_radiance,
     concatenate,
+    joined,
     layers_for,
     sample_view,
     seen_from_behind,
@@ -51,6 +53,14 @@ def job_light(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: to
     return known_light(environment, device)
 
 
+def job_lights(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: torch.device) -> list[EnvironmentLight]:
+    """All lights of the arrays, the one that `job_light` gives first. Raises `JobError` as that does."""
+    lights = [job_light(arrays, settings, device)]
+    while not settings.learn_light and (further := arrays.get(f"environment_{len(lights)}")) is not None:
+        lights.append(known_light(further, device))
+    return lights
+
+
 def known_light(environment: NDArray[Any], device: torch.device) -> EnvironmentLight:
     """The light of an equirectangular image [H, W, 3 or more], as fits use it. Raises `JobError` where it is not finite."""
     if not np.isfinite(environment).all():
@@ -63,11 +73,15 @@ def known_light(environment: NDArray[Any], device: torch.device) -> EnvironmentL
     return env_from_latlong(image, KNOWN_LIGHT_RESOLUTION, device)
 
 
+LightOfView = dict[int, int]
+"""The number of the light of each view that is not in the first."""
+
+
 def reference_tables(
-    inputs: FitInputs, mesh: Mesh, context: JobContext
-) -> tuple[SampleTable, SampleTable | None, list[str]]:
-    """The rows to fit to, the held-out rows or None, and, where the job keeps checkpoints, a name of each view by its
-    content.
+    inputs: FitInputs, mesh: Mesh, context: JobContext, light_count: int = 1
+) -> tuple[SampleTable, SampleTable | None, LightOfView, list[str]]:
+    """The rows to fit to, the held-out rows or None, the lights of views, and, where the job keeps checkpoints, a
+    name of each view by its content.
 
     Waits for the views. Raises `JobError` where none of them shows the object, `JobCancelled` when it is cancelled.
     """
@@ -75,14 +89,23 @@ def reference_tables(
     train: list[SampleTable] = []
     held_out: list[SampleTable] = []
     names: list[str] = []
+    lights: LightOfView = {}
     for count, view in enumerate(inputs.views, 1):
         context.stop_if_cancelled()
         rows = _rows(view, mesh, layers)
         (held_out if view.held_out else train).append(rows)
+        if view.light:
+            lights[view.index] = view.light
         if context.control.checkpoints is not None:
             names.append(_name(view))
         fraction = count / max(inputs.view_count, count)
         context.say("references", fraction, f"Reference {count} of {inputs.view_count}")
+    if max(lights.values(), default=0) >= light_count:
+        raise JobError(
+            "environment",
+            "A view is in a light that the job has not.",
+            "Send an environment for each light of the views.",
+        )
     if sum(map(len, train)) == 0:
         raise JobError(
             "references",
@@ -90,19 +113,19 @@ def reference_tables(
             "Check that the object is visible in renders, that its material is not fully transparent, and the view size.",
         )
     some = [rows for rows in held_out if len(rows)]
-    return concatenate(train), concatenate(some) if some else None, names
+    return concatenate(train), concatenate(some) if some else None, lights, names
 
 
 def shadowed(
     tables: tuple[SampleTable, SampleTable | None],
-    light: EnvironmentLight,
+    light_of_view: LightOfView,
+    lights: Sequence[EnvironmentLight],
     sky: SkyVisibility,
     context: JobContext,
 ) -> tuple[SampleTable, SampleTable | None]:
     """The tables with the self-shadowing of their mesh. Raises `JobCancelled`."""
     train, held_out = tables
     directions = sky.maps.direction
-    cells, blocker = _shadow_light(light, context.settings, train, directions)
     ggx = ggx_table(directions.device)
 
     def cancelled() -> bool:
@@ -110,10 +133,23 @@ def shadowed(
         context.stop_if_cancelled()
         return False
 
-    train = with_self_shadowing(train, sky, cells, blocker, ggx, cancelled)
-    if held_out is not None:
-        held_out = with_self_shadowing(held_out, sky, cells, blocker, ggx, cancelled)
-    return train, held_out
+    def parts_of(table: SampleTable) -> list[torch.Tensor]:
+        number = torch.zeros_like(table.view_index)
+        for view, light in light_of_view.items():
+            number[table.view_index == view] = light
+        return [(number == place).nonzero()[:, 0] for place in range(len(lights))]
+
+    places = parts_of(train), None if held_out is None else parts_of(held_out)
+    found: tuple[list[SampleTable], list[SampleTable]] = ([], [])
+    for place, light in enumerate(lights):
+        own = train.rows(places[0][place])
+        cells, blocker = _shadow_light(light, context.settings, own, directions)
+        for table, rows, shaded in zip(tables, places, found, strict=True):
+            if table is not None and rows is not None and len(rows[place]):
+                part = table.rows(rows[place])
+                shaded.append(with_self_shadowing(part, sky, cells, blocker, ggx, cancelled))
+    train = joined(found[0], places[0])
+    return train, None if places[1] is None else joined(found[1], places[1])
 
 
 def vertex_openness(train: SampleTable, sky: SkyVisibility) -> torch.Tensor:
@@ -129,10 +165,10 @@ def vertex_openness(train: SampleTable, sky: SkyVisibility) -> torch.Tensor:
 def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:
     device = mesh.position.device
     image = torch.from_numpy(np.array(view.image, np.float32)).to(device)
-    if image.ndim != 3 or image.shape[2] != 4 or not bool(torch.isfinite(image).all()):
+    if image.ndim != 3 or image.shape[2] not in (4, 8) or not bool(torch.isfinite(image).all()):
         raise JobError(
             "references",
-            f"Reference {view.index} is not a finite [h, w, 4] image but {list(image.shape)}.",
+            f"Reference {view.index} is not a finite [h, w, 4 or 8] image but {list(image.shape)}.",
             "Check the object's material for values that are not finite.",
         )
     camera = Camera(torch.from_numpy(np.array(view.view, np.float32)), torch.from_numpy(np.array(view.projection)))
@@ -143,11 +179,14 @@ def _name(view: ViewInput) -> str:
     """A text that differs for different views: by number and use, camera and image."""
     camera = view.view.astype("<f4").tobytes() + view.projection.astype("<f4").tobytes()
     image = view.content or content_hash(array_bytes(view.image))
-    return f"{view.index} {view.held_out} {content_hash(camera)} {view.image.shape} {view.image.dtype} {image}"
+    return f"{view.index} {view.held_out} {view.light} {content_hash(camera)} {view.image.shape} {view.image.dtype} {image}"
 
 
 def _shadow_light(
-    light: EnvironmentLight, settings: FitSettings, train: SampleTable, directions: torch.Tensor
+    light: EnvironmentLight,
+    settings: FitSettings,
+    train: SampleTable,
+    directions: torch.Tensor,
 ) -> tuple[LightCells, torch.Tensor]:
     cells = light_cells(light.base.detach(), directions)
     if settings.learn_light:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.job.model import ViewInput
+from backend.job.model import MOST_LIGHTS, ViewInput
 from backend.protocol.wire import Message, ProtocolError
 
 SEND_AS_DESCRIBED = "Send the message as docs/protocol.md describes it."
@@ -19,12 +19,22 @@ def read_view(message: Message) -> ViewInput:
     index, held_out = body.get("index"), body.get("held_out")
     if type(index) is not int or index < 0 or not isinstance(held_out, bool):
         raise ProtocolError("malformed", "The view lacks its index or held_out.", SEND_AS_DESCRIBED)
-    if image is None or image.dtype.name not in ("float16", "float32") or image.ndim != 3 or image.shape[2] != 4:
-        raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4].")
+    if (
+        image is None
+        or image.dtype.name not in ("float16", "float32")
+        or image.ndim != 3
+        or image.shape[2] not in (4, 8)
+    ):
+        raise ProtocolError("malformed", f"The image of view {index} is not float16 or float32 [h, w, 4 or 8].")
     if 0 in image.shape:
         raise ProtocolError("malformed", f"The image of view {index} is empty.")
     content = message.descriptions["image"].hash
-    return ViewInput(index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content)
+    light = body.get("light", 0)
+    if type(light) is not int or not 0 <= light <= MOST_LIGHTS:
+        raise ProtocolError("malformed", f"The light of view {index} is no number from 0 to {MOST_LIGHTS}.")
+    return ViewInput(
+        index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content, light
+    )
 
 
 def _read_matrix(body: dict[str, Any], name: str) -> NDArray[np.float32]:

@@ -134,7 +134,9 @@ def seen_and_unseen(materials: list[NewMaterial], record: dict[str, Any]) -> tup
     Raises PbrFitError if no view sees anything.
     """
     measured = record.get("metrics", {}).get("sets", [])
-    unseen = {index for index, values in enumerate(measured) if values["samples"] == 0}
+    kept = record.get("kept", [])
+    baked = {index for index, which in enumerate(kept) if which == "BAKE"}
+    unseen = {index for index, values in enumerate(measured) if values["samples"] == 0} - baked
     seen = [material for material in materials if not unseen.issuperset(material.sets.values())]
     if not seen:
         raise PbrFitError("No view sees anything of what was fitted.", "Check that its faces point outwards.")

@@ -11,10 +11,12 @@ The plan is JSON:
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
 - ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: width and height of the maps in pixels; ``supersampling``: 1, 2 or 4:
   how many points in a row each texel of a map is the mean of, where a texture can be finer than the map
+- optional ``start``: whether a fit begins with the bake, and wants the start of each set of maps too (see start.py)
 
 Each finished map is a file in ``output``, named as in a ``common.material_recipe.BakedMaps``. Lines on stdout, the word PBRFIT
-and JSON: {"progress": 0..1, "message"}, {"baked": {"recipes": [...], "files": [names]}}, {"error": {"cause", "cure"}},
-{"done": true}; lines of further plans have "plan" (1, 2, ...). All other output of Blender goes to stderr.
+and JSON: {"progress": 0..1, "message"}, {"baked": {"recipes": [...], "files": [names], "starts": [names]}},
+{"error": {"cause", "cure"}}, {"done": true}; lines of further plans have "plan" (1, 2, ...). All other output of Blender
+goes to stderr.
 """
 
 from __future__ import annotations

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..closures.parameters import NORMALS
+from ..closures.parameters import CORE, NORMALS
 from ..closures.reading import Reading
+from ..closures.verdict import VIEW, verdict_of
 from ..common.errors import PbrFitError
 from ..common.reached_nodes import reached_through, unchanged_trees
 from ..export import plan_json
 from ..references import stage
-from ..references.plan_work import open_file
+from ..references.plan_work import no_room, open_file
 from .cycles_bake import make_editable, prepare
 from .fields import Baked, inputs_of
 from .maps import MapWriter
@@ -23,6 +25,8 @@ from .material_sets import MaterialSets, checked_squares, material_sets
 from .pass_baker import PassBaker
 from .quantities import Pass, passes_for
 from .shifted_uv import with_positive_uv_maps
+from .start import write_start
+from .surety import share_passes
 
 Json = dict[str, Any]
 KEPT_SETTINGS = (
@@ -57,6 +61,8 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     rendered_uv_maps = prepare(set_up, {uid: name for item in group.sets for uid, name in item.uv_maps.items()})
     with unchanged_trees():  # those of the file: only copies change
         owners = material_sets(set_up, group, squares)
+        if plan.get("start"):
+            owners = [replace(owner, readings=judged(owner.readings)) for owner in owners]
         baked = [Baked() for _ in owners]
         baker = PassBaker(set_up, owners, rendered_uv_maps, plan["resolution"], plan["supersampling"])
         for fraction, item in bake_passes(plan, owners):
@@ -64,13 +70,24 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
             for found, texels in zip(baked, baker.bake(item), strict=True):
                 found.add(item, texels)
         report({"progress": 0.95, "message": "Writing the maps"})
-        report({"baked": write_maps(plan["target"], owners, baked, output)})
+        report({"baked": write_maps(plan, owners, baked, output)})
+
+
+def judged(readings: dict[bpy.types.Material, Reading]) -> dict[bpy.types.Material, Reading]:
+    """The readings of materials, which know how certain they are of what a fit changes."""
+    found = {}
+    for material, reading in readings.items():
+        known = verdict_of(material, CORE)
+        found[material] = replace(reading, certain=known.kind != VIEW and not known.lost)
+    return found
 
 
 def bake_passes(plan: Json, owners: list[MaterialSets]) -> Iterator[tuple[float, Pass]]:
     """The passes of a plan, each with the part of the work that lies before it, 0..1."""
     readings = [list(owner.readings.values()) for owner in owners]
     passes = passes_for(plan["target"], [reading for group in readings for reading in group], readings)
+    if plan.get("start"):
+        passes += share_passes(readings)
     for number, item in enumerate(passes):
         yield number / (len(passes) + 1), item
 
@@ -88,17 +105,32 @@ def settings_of(material: bpy.types.Material, reading: Reading) -> Json:
     return found | {"cycles.use_bump_map_correction": corrected or not any(map(reading.has_normal, NORMALS))}
 
 
-def write_maps(target: str, owners: list[MaterialSets], baked: list[Baked], output: Path) -> Json:
-    """Write the maps of all sets; returns their recipes and the names of the files."""
+def write_maps(plan: Json, owners: list[MaterialSets], baked: list[Baked], output: Path) -> Json:
+    """Write the maps of all sets; returns their recipes and the names of the files, and of the starts of fits.
+
+    Raises PbrFitError if a file cannot be written.
+    """
     recipes: dict[int, Json] = {}
     files: list[str] = []
+    starts: dict[int, str] = {}
     count = sum(len(owner.numbers) for owner in owners)
     for owner, found in zip(owners, baked, strict=True):
         prefixes = {tile: f"{index}/" if count > 1 else "" for tile, index in owner.numbers.items()}
         writer = MapWriter(output, prefixes)
         readings = list(owner.readings.values())
         settings = settings_of(*next(iter(owner.readings.items())))
-        recipe = writer.recipe(target, inputs_of(target, found, readings), found, readings, settings)
+        inputs = inputs_of(plan["target"], found, readings)
+        recipe = writer.recipe(plan["target"], inputs, found, readings, settings)
+        for tile, index in owner.numbers.items() if plan.get("start") else ():
+            starts[index] = f"start_{index}.npz"
+            try:
+                write_start(output / starts[index], inputs, found, readings, tile)
+            except OSError as error:
+                raise no_room(output / starts[index], error) from error
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())
         files += writer.files
-    return {"recipes": [recipes[index] for index in range(count)], "files": files}
+    return {
+        "recipes": [recipes[index] for index in range(count)],
+        "files": files,
+        "starts": [starts[index] for index in sorted(starts)],
+    }

@@ -26,10 +26,11 @@ class BakeProgress:
 
 @dataclass(frozen=True)
 class MapsBaked:
-    """The maps of a group are there."""
+    """The maps of a group are there. starts: the file of the start of each set's fit, where the plan asks for them."""
 
     group: int
     maps: BakedMaps
+    starts: tuple[Path, ...] = ()
 
 
 class MapBaker(SecondBlender[BakeProgress | MapsBaked]):
@@ -47,7 +48,8 @@ class MapBaker(SecondBlender[BakeProgress | MapsBaked]):
         elif "baked" in entry:
             baked = entry["baked"]
             recipes = tuple(MaterialRecipe.from_json(values) for values in baked["recipes"])
-            yield MapsBaked(group, BakedMaps(recipes, {name: self._file(group, name) for name in baked["files"]}))
+            maps = BakedMaps(recipes, {name: self._file(group, name) for name in baked["files"]})
+            yield MapsBaked(group, maps, tuple(self._folders[group] / name for name in baked["starts"]))
 
     def _file(self, group: int, name: str) -> bytes:
         return (self._folders[group] / name).read_bytes()

@@ -37,6 +37,9 @@ DIRECTION = "Anisotropic Direction"
 TRANSPARENCY = "Transparency"
 """In place of the alpha, where closures that show nothing are mixed in: the light that comes through, with its color."""
 SUMS = (SCATTERED, REFLECTED, SHINE)
+MOST_SHARES = 9
+SHARES = tuple(f"Share {number}" for number in range(MOST_SHARES))
+"""The shares of the first closures of a mix, which tell how sure a bake is: see surety.py."""
 FROM_SUMS = {BASE_COLOR, "Roughness", "Specular IOR Level", "Specular Tint"}
 """The inputs that the sums give for a material whose closures become one by their energy."""
 DIELECTRIC = 0.04  # reflectance seen from straight ahead at IOR 1.5
@@ -143,6 +146,8 @@ def value_in(leaf: Leaf, name: str, reading: Reading) -> Value:
         return Input(ALPHA) if leaf.kind == PRINCIPLED else ONE
     if name == EMISSION:
         return parameter(leaf, EMISSION)
+    if name in SHARES:
+        return share(leaf, SHARES.index(name), reading)
     if name in SUMS and reading.way != ENERGY:
         return ABSENT
     if leaf not in reading.counted(name):
@@ -158,3 +163,11 @@ def value_in(leaf: Leaf, name: str, reading: Reading) -> Value:
         reflected = SumOf(dielectric, product(metallic, base))
         return reflected if name == REFLECTED else product(reflected, parameter(leaf, "Roughness"))
     return parameter(leaf, name)
+
+
+def share(leaf: Leaf, number: int, reading: Reading) -> Value:
+    """What a closure adds to the share of the one of this number; all of a sure material counts as its first closure."""
+    if not reading.certain or leaf not in reading.scattering:
+        return ZERO
+    own = reading.scattering.index(leaf) if reading.way == ENERGY else 0
+    return ONE if own == number else ZERO

@@ -39,7 +39,8 @@ class Reading:
 
     surface: its closures; leaves: those that show something; way: how their values become one: of the only one (ONE_CLOSURE),
     by their weights (MEAN), or by the light that they scatter (ENERGY); exact: whether that says the same; displaced: whether
-    the output node displaces the surface, which shows as bumps.
+    the output node displaces the surface, which shows as bumps; certain: whether nothing else makes its values doubtful, such
+    as a change with the view.
     """
 
     surface: Surface
@@ -47,6 +48,7 @@ class Reading:
     way: str
     exact: bool
     displaced: bool = False
+    certain: bool = True
 
     @property
     def needs_weight(self) -> bool:
@@ -67,8 +69,12 @@ class Reading:
             return [leaf for leaf in leaves_of(self.surface) if leaf.kind in READABLE]
         if name == ALPHA:
             return leaves_of(self.surface)
-        scattering = [leaf for leaf in self.leaves if leaf.kind not in NOTHING_SCATTERED]
-        return scattering or list(self.leaves)
+        return self.scattering
+
+    @property
+    def scattering(self) -> list[Leaf]:
+        """The closures that scatter light; all that show something where none does."""
+        return [leaf for leaf in self.leaves if leaf.kind not in NOTHING_SCATTERED] or list(self.leaves)
 
     def is_active(self, name: str) -> bool:
         """Whether an input does anything: its weight is not zero everywhere."""
@@ -201,6 +207,17 @@ def origin(leaf: Leaf, name: str) -> Hashable:
     return tuple(
         source.key for read in inputs_of(parameter(leaf, name)) if (source := source_of(leaf.item, read)) is not None
     )
+
+
+def origins(reading: Reading, name: str) -> set[Hashable]:
+    """Where the closures of a material get a vector from, such as the normal: as many as may differ; () is the surface's."""
+    if not reading.is_active(name):
+        return set()
+    found: set[Hashable] = set()
+    for leaf in reading.scattering:
+        source = source_of(leaf.item, name)
+        found.add(source.key if source is not None and source.computed else ())
+    return found
 
 
 def node_settings(leaf: Leaf) -> dict[str, object]:

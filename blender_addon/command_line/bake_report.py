@@ -8,8 +8,10 @@ from typing import Any
 
 import bpy
 
-ONLY_OF_BAKES = ("bake_target", "supersampling")
-SETTINGS = ("map_sets", "use_udim", "material_name", "image_storage", "resolution", *ONLY_OF_BAKES)
+SETTINGS = (
+    *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
+    *("bake_target", "supersampling"),
+)
 """The settings that a bake uses."""
 
 

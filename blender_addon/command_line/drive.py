@@ -42,14 +42,14 @@ import bpy
 
 if TYPE_CHECKING:
     from .artist_file import DriveError, find_target, foggy_world, open_file, select_alone
-    from .bake_report import ONLY_OF_BAKES, SETTINGS, BakeReport
+    from .bake_report import SETTINGS, BakeReport
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import PICTURE, ResultFolder
     from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
     from artist_file import DriveError, find_target, foggy_world, open_file, select_alone
-    from bake_report import ONLY_OF_BAKES, SETTINGS, BakeReport
+    from bake_report import SETTINGS, BakeReport
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import PICTURE, ResultFolder
     from script import own_stdout, run
@@ -221,6 +221,7 @@ def _of_fit(request: Json, session: Any) -> Json:
     """What the report on a fit needs besides."""
     return {
         "metrics": session.result.metrics,
+        "compared": list(session.result.compared),
         "held_out_views": [view.for_blender() for view in session.result.views if view.held_out],
         "relit_hdri": shipped_hdri(request["relit_hdri"]),
         "fonts": str(Path(bpy.utils.system_resource("DATAFILES")) / "fonts"),
@@ -243,7 +244,7 @@ def _sets(target: bpy.types.Object, sets: Any, files: list[str]) -> list[Json]:
 def _settings(scene: bpy.types.Scene, is_bake: bool) -> Json:
     """Every setting that was used, by name."""
     names = [item.identifier for item in scene.pbrfit.bl_rna.properties if not item.is_readonly]
-    used = set(SETTINGS) if is_bake else set(names) - {"name", *ONLY_OF_BAKES}
+    used = set(SETTINGS) if is_bake else set(names) - {"name"}
     return {name: getattr(scene.pbrfit, name) for name in names if name in used}
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..export import plan_json
-from . import copied_file, exported_mesh, rendering, stage
+from . import candidate, copied_file, exported_mesh, rendering, stage
+from .training_lights import TrainingLights
 from .views import bounding_sphere, plan_views, views_for_blender
 
 Json = dict[str, Any]
@@ -41,13 +42,37 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))
         report({"environment": "environment.npy"})
+    lights = TrainingLights(set_up)
+    if plan.get("cameras", {}).get("lights"):
+        save_array(output / "lights.npy", lights.make())
+        report({"lights": "lights.npy"})  # before the mesh, after which the backend gets its inputs
     views = export_mesh(set_up, plan, output, report) if "mesh" in plan else plan["views"]
-    for view in views:
+    if plan.get("candidate"):
+        group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
+        baked = [view for view in views if view["index"] not in plan["baked"]]
+        with candidate.shown(set_up, group, plan["candidate"]):
+            render_views(set_up, lights, plan, baked, "baked", output, report)
+    render_views(set_up, lights, plan, views, "view", output, report)
+
+
+def render_views(
+    set_up: stage.Stage,
+    lights: TrainingLights,
+    plan: Json,
+    views: list[Json],
+    kind: str,
+    output: Path,
+    report: Callable[[Json], None],
+) -> None:
+    """Render views of what the stage shows into files, and report each. kind: "view", or "baked" for the candidate's."""
+    # All views in one light, then those in the next: Cycles prepares each light anew.
+    for view in sorted(views, key=lambda view: view.get("light", 0)):
+        lights.use(view.get("light", 0))
         start = time.perf_counter()
         pixels = rendering.render_view(set_up, view, plan.get("size", 256), plan.get("samples", 16))
-        name = f"view_{view['index']:04d}.npy"
+        name = f"{kind}_{view['index']:04d}.npy"
         save_array(output / name, pixels)
-        report({"view": view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
+        report({kind: view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
 
 
 def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[[Json], None]) -> list[Json]:
@@ -56,7 +81,7 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
     exported = exported_mesh.export(set_up, group)
     center, radius = bounding_sphere(exported.world_positions)
     cameras = plan["cameras"]
-    planned = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"])
+    planned = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras["lights"])
     views = views_for_blender(planned, cameras)
     exported_mesh.check(set_up, exported, radius, views)
     try:

@@ -29,6 +29,13 @@ class EnvironmentRendered:
 
 
 @dataclass(frozen=True)
+class LightsMade:
+    """The training lights: see `training_lights.training_lights`."""
+
+    lights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class MeshExported:
     """The mesh as it is rendered: its wire arrays by name, and the sphere around it in Blender's axes: center float64 [3]
     and radius, for which the views are planned; overlap: the share, 0..1, of a set of maps in which faces lie over each
@@ -49,7 +56,14 @@ class ViewRendered:
     seconds: float
 
 
-Finished = EnvironmentRendered | MeshExported | ViewRendered
+@dataclass(frozen=True)
+class BakedViewRendered:
+    """A finished view of the baked materials; its pixels are in a file of the group's folder."""
+
+    index: int
+
+
+Finished = EnvironmentRendered | LightsMade | MeshExported | ViewRendered | BakedViewRendered
 
 
 class ReferenceRenderer(SecondBlender[Finished]):
@@ -63,10 +77,14 @@ class ReferenceRenderer(SecondBlender[Finished]):
     def _read_entry(self, entry: dict[str, Any]) -> Iterator[Finished]:
         if "environment" in entry:
             yield EnvironmentRendered(np.load(self._directory / entry["environment"]))
+        elif "lights" in entry:
+            yield LightsMade(np.load(self._directory / entry["lights"]))
         elif "mesh" in entry:
             with np.load(self._directory / entry["mesh"]) as stored:
                 arrays = {name: stored[name] for name in stored}
             yield MeshExported(arrays, np.array(entry["center"]), entry["radius"], entry["overlap"])
+        elif "baked" in entry:
+            yield BakedViewRendered(entry["baked"])
         elif "view" in entry:
             image = np.load(self._directory / entry["file"])
             yield ViewRendered(entry["view"], image, entry["seconds"])

@@ -10,10 +10,12 @@ The plan is JSON:
   this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``cache_folders``: of
   ``copied_file.CopiedFile`` (none); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
-  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``} says which views to plan around them, and
+  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, ``lights``} says which views to plan around them, and
   ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
+- optional ``candidate``: the baked materials of a fit, {``recipes``, ``files``} as in candidate.py; all views are rendered
+  with them first, except those with the indices in ``baked``; then ``group`` is the group's plan
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
 - optional ``environment``: [width, height]: first render the world's light, in this size
 - optional ``world``: the name of a world, in place of ``scene``, ``view_layer`` and ``objects``, to render only that
@@ -23,10 +25,13 @@ Files, each of which appears complete (written under another name, then renamed)
 
 - ``mesh.npz``: the wire arrays of the mesh
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
+- ``baked_0003.npy``: the same with the baked materials, and the same random numbers
+- ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
-Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"mesh": file, "center", "radius", "overlap"},
-{"view": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
+Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"lights": file},
+{"mesh": file, "center", "radius", "overlap"},
+{"view" or "baked": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
 "plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never
 saved, except that a copy with ``cache_folders`` gets their paths.
 """

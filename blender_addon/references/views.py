@@ -23,7 +23,8 @@ class View:
 
     index: position in the plan, 0-based; held_out: it only measures, the fit never uses it; matrix_world: Blender's
     camera-to-world matrix [4, 4]; fov: radians, horizontal and vertical (images are square); clip_start, clip_end:
-    clip distances; seed: of the renderer's random numbers.
+    clip distances; seed: of the renderer's random numbers; light: 0: the scene's own, else the number of a training
+    light (see training_lights.py).
     """
 
     index: int
@@ -33,15 +34,17 @@ class View:
     clip_start: float
     clip_end: float
     seed: int
+    light: int = 0
 
     def for_renderer(self) -> dict[str, Any]:
-        """The camera as the backend takes it: nested lists `view`, `projection`, and `index`, `held_out`."""
+        """The camera as the backend takes it: nested lists `view`, `projection`, and `index`, `held_out`, `light`."""
         projection = projection_matrix(self.fov, 1.0, self.clip_start, self.clip_end)
         return {
             "index": self.index,
             "held_out": self.held_out,
             "view": view_matrix(self.matrix_world).tolist(),
             "projection": projection.tolist(),
+            "light": self.light,
         }
 
     def for_blender(self) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class View:
             "clip_start": self.clip_start,
             "clip_end": self.clip_end,
             "seed": self.seed,
+            "light": self.light,
         }
 
 
@@ -99,8 +103,13 @@ def bounding_sphere(positions: NDArray[np.float32]) -> tuple[NDArray[np.float64]
     return center, float(np.sqrt((x * x + y * y + z * z).max()))
 
 
-def plan_views(center: NDArray[np.float64], radius: float, training: int, held_out: int, seed: int) -> list[View]:
-    """`training + held_out` cameras around a sphere (Blender's axes), in a fixed order; each sees all of the sphere."""
+def plan_views(
+    center: NDArray[np.float64], radius: float, training: int, held_out: int, seed: int, lights: int = 0
+) -> list[View]:
+    """`training + held_out` cameras around a sphere (Blender's axes), in a fixed order; each sees all of the sphere.
+
+    lights: how many training lights there are: every other training view is in one of them.
+    """
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()
     distance = MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
@@ -113,6 +122,7 @@ def plan_views(center: NDArray[np.float64], radius: float, training: int, held_o
             clip_start=0.5 * (distance - radius),
             clip_end=2.0 * (distance + radius),
             seed=seed * 10007 + index,
+            light=1 + index // 2 % lights if lights and index % 2 and index not in chosen else 0,
         )
         for index, direction in enumerate(fibonacci_directions(count))
     ]

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..common.material_recipe import MaterialRecipe
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
 from ..references.views import View, plan_views, views_for_blender
+from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
 
 OTHER_SHAPE = 0.02  # of the radius: what center and radius of the same shape never differ by
@@ -45,23 +47,38 @@ class GroupFit(GroupWork):
     """What the fit of one group needs until it is over, so that each part can be done again if a process dies.
 
     settings: of the fit; render_plan: for the second Blender, from the beginning; folder: of the rendered views; arrays:
-    of the mesh and the environment, as soon as they are known; rendered: indices of the views that are there.
+    of the mesh, the environment and the start, as soon as they are known; rendered: indices of the views that are
+    there, and rendered_baked of those with the baked materials.
+    candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
+    exact: what is to be said where the bake is all that is needed, else empty; unseen_light: the HDRI for the comparison.
     """
 
     settings: FitSettings
     render_plan: dict[str, Any]
+    candidates: Candidates
+    bake_plan: dict[str, Any] | None = None
+    exact: str = ""
+    unseen_light: str = ""
+    center: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    radius: float = 1.0
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
+    rendered_baked: set[int] = field(default_factory=set)
 
     @property
     def has_maps(self) -> bool:
-        """Whether the backend has given its result."""
-        return bool(self.result.files)
+        """Whether there are maps to assign: the backend's, or those of a bake that needs no fit."""
+        return bool(self.candidates.fitted) or (self.candidates.baked is not None and self.is_over)
 
     @property
-    def recipes(self) -> None:
-        """A fit's maps are always the same."""
-        return None
+    def is_over(self) -> bool:
+        """Whether no fit is needed, or a fit came to nothing better than the bake."""
+        return bool(self.exact) or bool(self.result.metrics)
+
+    @property
+    def recipes(self) -> tuple[MaterialRecipe, ...] | None:
+        """What the new material of each set gets; None: the maps of a fit."""
+        return self.candidates.recipes
 
     @property
     def record(self) -> dict[str, Any]:
@@ -71,6 +88,8 @@ class GroupFit(GroupWork):
             "settings": self.settings.to_dict(),
             "metrics": self.result.metrics,
             "views": len(self.result.views),
+            "kept": list(self.candidates.kept),
+            "compared": list(self.candidates.choices),
         }
 
     @property
@@ -90,6 +109,17 @@ class GroupFit(GroupWork):
         return int(cameras["training"]) + int(cameras["held_out"])
 
     @property
+    def compares_views(self) -> bool:
+        """Whether each view is rendered with the baked materials too. A light that is learned has no fixed bake."""
+        return self.candidates.baked is not None and not self.settings.learn_light
+
+    @property
+    def renders(self) -> tuple[int, int]:
+        """How many renders are done, and how many there will be."""
+        each = 2 if self.compares_views else 1
+        return len(self.rendered) + len(self.rendered_baked), each * self.view_count
+
+    @property
     def fully_rendered(self) -> bool:
         """Whether every view is there."""
         return len(self.rendered) == self.view_count
@@ -104,16 +134,17 @@ class GroupFit(GroupWork):
         self.arrays.update(mesh.arrays)
         cameras = self.render_plan["cameras"]
         self.result.views = plan_views(
-            mesh.center, mesh.radius, cameras["training"], cameras["held_out"], cameras["seed"]
+            mesh.center, mesh.radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras["lights"]
         )
+        self.center, self.radius = mesh.center, mesh.radius
         rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
         center, radius = self.render_plan["shown_sphere"]
         if rendered != shown:
             note = f'"{self.name}" has {rendered} triangles in renders and {shown} in the viewport.'
-            self.notes = (f"{note} The fit is of what renders show.",)
+            self.notes += (f"{note} The fit is of what renders show.",)
         elif max(np.abs(mesh.center - center).max(), abs(mesh.radius - radius)) > OTHER_SHAPE * radius:
             note = f'"{self.name}" has another shape or place in renders than in the viewport. The fit is of that one.'
-            self.notes = (f"{note} If it comes from a simulation that is not baked, bake it and fit again.",)
+            self.notes += (f"{note} If it comes from a simulation that is not baked, bake it and fit again.",)
         if mesh.overlap:
             share = max(mesh.overlap, 0.01)
             note = f"In renders faces lie over each other in {share:.0%} of the maps, and look the same there."
@@ -134,6 +165,8 @@ class GroupFit(GroupWork):
         """The plan for the second Blender, with only what is not rendered yet."""
         environment = None if "environment" in self.arrays else self.render_plan["environment"]
         plan = self.render_plan | {"environment": environment}
+        if self.compares_views:
+            plan |= {"candidate": self.candidates.baked_plan(self.folder), "baked": sorted(self.rendered_baked)}
         if self.has_mesh:
             del plan["mesh"]
             views = views_for_blender(self.views, plan["cameras"])
@@ -141,12 +174,19 @@ class GroupFit(GroupWork):
         return plan
 
     def view_image(self, index: int) -> NDArray[np.float32]:
-        """A rendered view from its file, float32 [h, w, 4]. Raises PbrFitError if the file cannot be read."""
-        return self._reference(index).image()
+        """A rendered view for the backend, float32 [h, w, 4], or [h, w, 8] with that of the baked materials.
+
+        Raises PbrFitError if a file cannot be read.
+        """
+        image = self._reference(index).image()
+        if not self.compares_views:
+            return image
+        baked = RenderedReference(self.views[index], self.folder / f"baked_{index:04d}.npy").image()
+        return np.concatenate([image, baked], axis=-1)
 
     def references(self) -> list[RenderedReference]:
-        """The views that are rendered, in their order."""
-        return [self._reference(index) for index in sorted(self.rendered)]
+        """The views that are rendered in the light of the scene as it is, in their order."""
+        return [self._reference(index) for index in sorted(self.rendered) if self.views[index].light == 0]
 
     def _reference(self, index: int) -> RenderedReference:
         return RenderedReference(self.views[index], self.folder / f"view_{index:04d}.npy")

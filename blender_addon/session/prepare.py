@@ -17,8 +17,10 @@ import bpy
 import numpy as np
 
 from ..assign.materials import AssignOptions
+from ..closures.verdict import EXACT, verdict_of
 from ..common.errors import PbrFitError
 from ..common.node_trees import world_of
+from ..comparing.process import unseen_light
 from ..export import plan_json
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, objects_of, plan_groups
@@ -27,13 +29,16 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
+from ..references.training_lights import LIGHTS
 from ..references.views import bounding_sphere
-from ..settings.properties import fit_settings
+from ..settings.properties import BAKE, fit_settings
 from .bake_queue import GroupBake
+from .candidates import Candidates
 from .fit_queue import FitQueue, GroupFit
 from .group_queue import GroupQueue
 from .session_status import SessionResult
 
+MOST_SAID = 3  # materials
 COPY = "copy"  # the folder of the copy in the session's folder
 
 
@@ -104,27 +109,39 @@ def _group_fit(
 ) -> GroupFit:
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
+    bake_plan = None
+    if chosen.start == BAKE:
+        bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
+    # Each view is rendered twice, with the bake too: as many samples in all.
+    compares = bake_plan is not None and not chosen.learn_light
+    samples = max(1, chosen.samples // 2) if compares else chosen.samples
     render_plan = _second_blenders_plan(context, plan, copy, folder) | {
         "mesh": plan_json.to_json(plan),
+        "group": plan_json.to_json(plan),
         "shown_triangles": sum(len(readings.of(item, uv_maps[item.session_uid]).triangles) for item in objects),
         "shown_sphere": _sphere(objects, readings, uv_maps),
         "cameras": {
             "training": chosen.views,
             "held_out": chosen.held_out_views,
             "seed": chosen.seed,
-            "samples": chosen.samples,
-            "held_out_samples": chosen.samples * HELD_OUT_SAMPLES,
+            "lights": LIGHTS if compares else 0,
+            "samples": samples,
+            "held_out_samples": samples * HELD_OUT_SAMPLES,
         },
         "size": chosen.view_size,
-        "samples": chosen.samples,
+        "samples": samples,
         "environment": list(RENDERED_SIZE),
     }
     return GroupFit(
         plan=plan,
         settings=fit_settings(chosen),
         options=AssignOptions.from_scene(scene),
+        candidates=Candidates(len(plan.sets), chosen.use_alpha),
+        bake_plan=bake_plan,
+        exact=_exact_text(context, plan) if bake_plan is not None else "",
+        unseen_light=unseen_light(world_of(scene, context.view_layer)),
         render_plan=render_plan,
         folder=folder,
         result=_result(plan, render_plan, warnings),
@@ -134,13 +151,8 @@ def _group_fit(
 def _group_bake(
     context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, folder: Path, warnings: list[str]
 ) -> GroupBake:
-    scene, chosen = context.scene, context.scene.pbrfit
-    bake_plan = _second_blenders_plan(context, plan, copy, folder) | {
-        "group": plan_json.to_json(plan),
-        "target": chosen.bake_target,
-        "resolution": chosen.resolution,
-        "supersampling": int(chosen.supersampling),
-    }
+    scene = context.scene
+    bake_plan = _bake_plan(context, plan, copy, folder)
     return GroupBake(
         plan=plan,
         # A bake learns no light.
@@ -149,6 +161,27 @@ def _group_bake(
         folder=folder,
         result=_result(plan, bake_plan, warnings),
     )
+
+
+def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, folder: Path) -> dict[str, Any]:
+    chosen = context.scene.pbrfit
+    return _second_blenders_plan(context, plan, copy, folder) | {
+        "group": plan_json.to_json(plan),
+        "target": chosen.bake_target,
+        "resolution": chosen.resolution,
+        "supersampling": int(chosen.supersampling),
+    }
+
+
+def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
+    """What to say where a bake of a group is all that is needed; empty where it is not."""
+    chosen, objects = context.scene.pbrfit, objects_of(plan)
+    slots = {use for item in plan.sets for use in item.slots}
+    found = {objects[use.object_uid].material_slots[use.slot_index].material for use in slots}
+    verdicts = [verdict_of(material, chosen.bake_target) for material in found if material is not None]
+    if chosen.learn_light or not verdicts or any(known.kind != EXACT or known.lost for known in verdicts):
+        return ""
+    return " ".join(known.text for known in verdicts[:MOST_SAID]) + " So nothing had to be fitted."
 
 
 def _second_blenders_plan(

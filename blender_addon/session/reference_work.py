@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..common.second_blender import BlenderDied
-from ..references.process import EnvironmentRendered, MeshExported, ReferenceRenderer
+from ..references.process import (
+    BakedViewRendered,
+    EnvironmentRendered,
+    LightsMade,
+    MeshExported,
+    ReferenceRenderer,
+)
 from .fit_queue import GroupFit
 
 DEATHS_IN_A_ROW = 3
@@ -73,6 +79,11 @@ class ReferenceWork:
                 self._fit.set_environment(finished.radiance)
             elif isinstance(finished, MeshExported):
                 self._fit.set_mesh(finished)
+            elif isinstance(finished, LightsMade):
+                for number, light in enumerate(finished.lights, 1):
+                    self._fit.arrays[f"environment_{number}"] = light
+            elif isinstance(finished, BakedViewRendered):
+                self._fit.rendered_baked.add(finished.index)
             elif finished.index not in self._fit.rendered:
                 self._fit.rendered.add(finished.index)
                 self._ready.append((finished.index, finished.image))

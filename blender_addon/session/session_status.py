@@ -10,13 +10,15 @@ from ..common.errors import PbrFitError
 from ..protocol.client import events
 from ..references.views import View
 
-IDLE, EXPORTING, STARTING, RENDERING, FITTING, BAKING, APPLYING, DONE, FAILED, CANCELLED = (
-    "idle", "exporting", "starting", "rendering", "fitting", "baking", "applying", "done", "failed", "cancelled",
+IDLE, EXPORTING, STARTING, BAKING, RENDERING, FITTING, COMPARING, APPLYING, DONE, FAILED, CANCELLED = (
+    "idle", "exporting", "starting", "baking", "rendering", "fitting", "comparing", "applying", "done", "failed",
+    "cancelled",
 )  # fmt: skip
 FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
-WORKING_STATES = frozenset({STARTING, RENDERING, FITTING, BAKING})
+WORKING_STATES = frozenset({STARTING, BAKING, RENDERING, FITTING, COMPARING})
 CURVE_POINTS = 200
-STARTED, RENDERING_SHARE, ASSIGNING = 0.04, 0.6, 0.99  # of the progress bar
+# Of the progress bar: where the work, the references, the fit, the comparison and the assignment begin.
+STARTED, RENDERING_FROM, FITTING_FROM, COMPARING_FROM, ASSIGNING = 0.04, 0.08, 0.6, 0.92, 0.99
 # Where each phase of a fit begins and ends in the rest of the bar; a phase counts from 0 to 1. "fitting" is by far the
 # longest.
 FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
@@ -74,7 +76,8 @@ class SessionStatus:
         """The status after `done` of `count` views of the current fit, rendered in these seconds."""
         left = seconds / done * (count - done) if done else None
         message = f"Rendering references {done}/{count}"
-        return self.moved(RENDERING, message, STARTED + RENDERING_SHARE * done / count, seconds_left=left)
+        share = (FITTING_FROM - RENDERING_FROM) * done / count
+        return self.moved(RENDERING, message, RENDERING_FROM + share, seconds_left=left)
 
     def fitting(self, event: events.Progress, seconds: float) -> SessionStatus:
         """The status after what the backend reports, these seconds after the fit began."""
@@ -107,9 +110,9 @@ class SessionResult:
 
     object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made;
     material, original_materials (by slot, "": none) and world: the first object's; notes: what differs from what was
-    chosen; files: result files by name; metrics: of the fit; seconds: by phase (export, start, render, fit, bake, apply,
-    total), those that there were; plan: of the second Blender; views: of the references, held-out ones included;
-    warnings: of the preflight.
+    chosen; files: result files by name; metrics: of the fit; compared: what is kept of each set, and how near bake and fit
+    are; seconds: by phase (export, start, bake, render, fit, compare, apply, total), those that there were; plan: of the
+    second Blender; views: of the references, held-out ones included; warnings: of the preflight.
     """
 
     object_name: str
@@ -124,6 +127,7 @@ class SessionResult:
     notes: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    compared: tuple[dict[str, Any], ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -139,5 +143,4 @@ def with_point(curve: Curve, seconds: float, psnr_db: float) -> Curve:
 def fit_fraction(phase: str, fraction: float) -> float:
     """Where the progress bar is while the backend fits: 0..1 of the current fit, from the phase and its own 0..1."""
     first, last = FIT_PHASES.get(phase, LAST_PHASES)
-    start = STARTED + RENDERING_SHARE
-    return start + (ASSIGNING - start) * (first + (last - first) * min(1.0, max(0.0, fraction)))
+    return FITTING_FROM + (COMPARING_FROM - FITTING_FROM) * (first + (last - first) * min(1.0, max(0.0, fraction)))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fits of one click: references by a second Blender, the fit by the backend.
+"""The fits of one click: a bake and references by a second Blender, the fit by the backend, and which of both is better.
 
-The session keeps what a killed process has done, so that `resume` goes on from there.
+A group of which the bake is all that is needed gets no references. The session keeps what a killed process has done, so that
+`resume` goes on from there.
 """
 
 from __future__ import annotations
@@ -21,12 +22,27 @@ from ..protocol.client import events
 from ..settings.preferences import addon_preferences
 from . import prepare
 from .backend_link import BackendLink, BackendLost
+from .baked_start import StartWork
 from .base_session import SECONDS_BETWEEN_SLICES, WorkSession
+from .comparison_work import ComparisonWork
 from .fit_queue import FitQueue, GroupFit, RenderedReference
 from .group_queue import GroupQueue
 from .reference_work import ReferenceWork
 from .session_maps import LiveSet
-from .session_status import APPLYING, FITTING, RENDERING, RENDERING_SHARE, STARTED, STARTING, WORKING_STATES
+from .session_status import (
+    APPLYING,
+    ASSIGNING,
+    BAKING,
+    COMPARING,
+    COMPARING_FROM,
+    FITTING,
+    FITTING_FROM,
+    RENDERING,
+    RENDERING_FROM,
+    STARTED,
+    STARTING,
+    WORKING_STATES,
+)
 
 SENDING_SECONDS = 0.02  # in one poll, for views that are read from their files again
 
@@ -40,6 +56,8 @@ class OptimizeSession(WorkSession[GroupFit]):
         super().__init__(FitQueue([]))
         self._open_link: BackendLink | None = None
         self._open_references: ReferenceWork | None = None
+        self._start_work: StartWork | None = None
+        self._comparison: ComparisonWork | None = None
         self._submitted = False
         self._to_send: deque[tuple[int, NDArray[np.float32] | None]] = deque()
 
@@ -78,7 +96,8 @@ class OptimizeSession(WorkSession[GroupFit]):
         return prepare.prepare_fits(context, folder, progress)
 
     def _begin(self, context: bpy.types.Context) -> None:
-        self._open_link = BackendLink(addon_preferences(context), again=False)
+        if not all(fit.exact for fit in self._queue):
+            self._open_link = BackendLink(addon_preferences(context), again=False)
         self._end_phase("export")
         self._begin_fit()
 
@@ -99,33 +118,82 @@ class OptimizeSession(WorkSession[GroupFit]):
         fit = self._queue.current
         self.maps.begin(self._queue.number)
         self._submitted = False
-        self._to_send = deque((index, None) for index in sorted(fit.rendered))
         self._phase_began = time.monotonic()
         self.status = replace(self.status, fit=self._queue.number, fits=len(self._queue), curve=(), paused=False)
-        if self._link.connected:
-            self._show(RENDERING, "Rendering references", STARTED)
+        if fit.bake_plan is not None and fit.candidates.baked is None:
+            self._start_work = StartWork(fit)
+            self._show(BAKING, self._start_work.message, STARTED)
         else:
-            self._show(STARTING, f"{self._link.message} and a second Blender", STARTED / 2)
+            self._begin_references()
+
+    def _begin_references(self) -> None:
+        fit = self._queue.current
+        self._to_send = deque((index, None) for index in sorted(fit.rendered))
+        if self._link.connected:
+            self._show(RENDERING, "Rendering references", RENDERING_FROM)
+        else:
+            self._show(STARTING, f"{self._link.message} and a second Blender", RENDERING_FROM)
         self._open_references = ReferenceWork(fit)
         self._references.start()
 
     # Going on ---------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        for event in self._link.poll():
-            self._take_event(event)
-            if self.status.state not in WORKING_STATES:
-                return
+        if self._comparison is not None:
+            self._compare(self._comparison)
+            return
+        if self._open_link is not None:
+            for event in self._link.poll():
+                self._take_event(event)
+                if self.status.state not in WORKING_STATES or self._comparison is not None:
+                    return
+        if self._start_work is not None:
+            self._bake(self._start_work)
+            return
         if self._link.connected:
             self.maps.tell(self._link.client)
         else:
-            self._show(STARTING, f"{self._link.message} and a second Blender", STARTED / 2)
+            self._show(STARTING, f"{self._link.message} and a second Blender", RENDERING_FROM)
         if self.status.paused:
             return
         self._references.poll()
         self._to_send.extend(self._references.take())
         if self._link.connected and self.status.state != FITTING:
             self._send()
+
+    def _bake(self, work: StartWork) -> None:
+        """Go on with the bake that the current fit begins with."""
+        work.poll()
+        share = (RENDERING_FROM if not self._queue.current.exact else ASSIGNING) - STARTED
+        self._show(BAKING, work.message, STARTED + share * work.fraction)
+        if not work.done:
+            return
+        self._end_start()
+        self._end_phase("bake")
+        fit = self._queue.current
+        if fit.exact and fit.candidates.baked is not None:
+            fit.notes += (fit.exact,)
+            self._take_candidates()
+            return
+        if self._open_link is None:  # the bake was to be all, and failed
+            raise PbrFitError(fit.notes[-1], "Set Start to Gray, or bake the material by itself to see what is wrong.")
+        self._begin_references()
+
+    def _compare(self, work: ComparisonWork) -> None:
+        """Go on with the comparison of the current bake and fit."""
+        work.poll()
+        share = (ASSIGNING - COMPARING_FROM) * work.fraction
+        self._show(COMPARING, "Comparing the bake and the fit", COMPARING_FROM + share)
+        if work.done:
+            self._end_comparison()
+            self._end_phase("compare")
+            self._take_candidates()
+
+    def _take_candidates(self) -> None:
+        """The current group has all its maps: keep the better ones, and go on with the next group."""
+        fit = self._queue.current
+        fit.result.files, fit.result.compared = fit.candidates.files, fit.candidates.choices
+        self._next_fit()
 
     def _take_event(self, event: events.Event) -> None:
         self.maps.take(event)
@@ -137,10 +205,14 @@ class OptimizeSession(WorkSession[GroupFit]):
         elif isinstance(event, events.Progress):
             self._show_fit(event)
         elif isinstance(event, events.Result):
-            result = self._queue.current.result
-            result.files, result.metrics = dict(event.files), dict(event.metrics)
+            fit = self._queue.current
+            fit.candidates.fitted, fit.result.metrics = dict(event.files), dict(event.metrics)
             self._end_phase("fit")
-            self._next_fit()
+            self._references.stop()
+            if fit.candidates.baked is None:
+                self._take_candidates()
+            else:
+                self._comparison = ComparisonWork(fit)
         elif isinstance(event, events.Failed):
             log = self._link.last_words() if event.code == "internal" else ""
             raise PbrFitError(event.cause + log, event.cure)
@@ -156,17 +228,20 @@ class OptimizeSession(WorkSession[GroupFit]):
             until = time.monotonic() + SENDING_SECONDS
             while self._to_send and time.monotonic() < until:
                 index, image = self._to_send.popleft()
-                client.add_view(fit.views[index].for_renderer(), fit.view_image(index) if image is None else image)
+                if image is None or fit.compares_views:
+                    image = fit.view_image(index)
+                client.add_view(fit.views[index].for_renderer(), image)
             if fit.fully_rendered and not self._to_send:
                 client.end_views()
                 self._end_phase("render")
-                self._show(FITTING, "Fitting", STARTED + RENDERING_SHARE)
+                self._show(FITTING, "Fitting", FITTING_FROM)
                 return
         self._show_rendering()
 
     def _next_fit(self) -> None:
         """Begin the next fit; if there is none, assign what is fitted."""
-        self._references.stop()
+        if self._open_references is not None:
+            self._references.stop()
         while self._queue.advance():
             try:
                 self._begin_fit()
@@ -191,7 +266,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _show_rendering(self) -> None:
         fit = self._queue.current
         seconds = time.monotonic() - self._phase_began
-        self.status = self.status.rendering(len(fit.rendered), fit.view_count, seconds)
+        self.status = self.status.rendering(*fit.renders, seconds)
 
     def _show_fit(self, event: events.Progress) -> None:
         if self.status.state == FITTING:
@@ -233,7 +308,19 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     # Ending -----------------------------------------------------------------------------------------------------
 
+    def _end_start(self) -> None:
+        if self._start_work is not None:
+            self._start_work.stop()
+            self._start_work = None
+
+    def _end_comparison(self) -> None:
+        if self._comparison is not None:
+            self._comparison.stop()
+            self._comparison = None
+
     def _end_work(self) -> None:
+        self._end_start()
+        self._end_comparison()
         if self._open_references is not None:
             self._open_references.stop()
             self._open_references = None

@@ -22,6 +22,7 @@ from ..protocol.settings import FitSettings, SettingsError
 from . import presets
 
 DEFAULTS = FitSettings()
+BAKE, GRAY = "BAKE", "GRAY"
 
 
 def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) -> None:
@@ -167,9 +168,23 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         description="Where the fit runs: auto, cpu, cuda, or cuda:N for the GPU with that number",
         default=DEFAULTS.device,
     )
+    start: EnumProperty(
+        name="Start",
+        description="What a fit begins with",
+        items=[
+            (
+                BAKE,
+                "Bake",
+                "What the nodes say, baked first. The fit changes what looks different, and the better one of both is "
+                "kept; materials that a bake says exactly need no fit",
+            ),
+            (GRAY, "Gray", "Nothing that the nodes say: an even gray surface"),
+        ],
+        default=BAKE,
+    )
     bake_target: EnumProperty(
         name="Bake For",
-        description="Which properties of the materials Bake Maps keeps",
+        description="Which properties of the materials a bake keeps",
         items=[
             ("CORE", "Core", "Base color, roughness, metallic, normal, alpha and emission: what every program reads"),
             (

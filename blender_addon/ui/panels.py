@@ -272,7 +272,7 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Quality, size of the maps, references, light and device."""
         settings = context.scene.pbrfit
-        for name in ("quality", "resolution", "supersampling"):
+        for name in ("start", "quality", "resolution", "supersampling"):
             layout.prop(settings, name)
         references = layout.column(align=True)
         for name in ("reference", "views", "held_out_views", "view_size", "samples"):

@@ -1,7 +1,8 @@
 """Which folder may import from which: the one list, which tests/test_rooms.py checks and docs/architecture.md draws.
 
 A line is a folder and the folders that its files may import from: those of its own room, then, after a room and a colon,
-those of that room; a dot is the room's own `__init__`. Kernels belong to the folder that they are in. The add-on has a
+those of that room; a dot is the room's own `__init__`. A line that
+begins with a space goes on with the one before. Kernels belong to the folder that they are in. The add-on has a
 copy of the backend's protocol, which build_addon.py puts into it: that counts as the backend's.
 """
 
@@ -37,7 +38,7 @@ backend
 backend/protocol
 backend/protocol/client  protocol
 backend/fit              render: core geometry bsdf texture light material raster shading
-backend/job              fit protocol  render: core geometry bsdf light material raster shading images
+backend/job              fit protocol  render: core geometry bsdf texture light material raster shading images
 backend/preview          job protocol  render: core geometry texture light material preview
 backend/server           job preview protocol
 backend/cli              . job protocol server  render: core
@@ -49,11 +50,13 @@ blender_addon/setup           common  backend: protocol protocol/client
 blender_addon/settings        common setup  backend: protocol
 blender_addon/export          common
 blender_addon/closures        common
-blender_addon/references      common export
-blender_addon/baking          common export references closures
 blender_addon/assign          common settings export
+blender_addon/references      common export assign
+blender_addon/baking          common export references closures
+blender_addon/comparing       common export references
 blender_addon/preflight       common setup settings export closures
-blender_addon/session         common setup settings export references baking assign preflight  backend: protocol protocol/client
+blender_addon/session         common setup settings export closures references baking comparing assign preflight
+                              backend: protocol protocol/client
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export references session  backend: protocol protocol/client
@@ -65,7 +68,7 @@ blender_addon                 setup settings preflight session preview/scene pre
 
 def _read(text: str) -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {}
-    for folder, *words in (line.split() for line in text.splitlines() if line):
+    for folder, *words in (line.split() for line in text.replace("\n ", " ").splitlines() if line):
         room = _room(folder)
         arrows[folder] = set()
         for word in words:

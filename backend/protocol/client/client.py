@@ -62,7 +62,8 @@ class BackendClient(PolledClient[Event]):
 
     def add_view(self, view: dict[str, Any], image: NDArray[Any]) -> None:
         """Sends one view of the job: `index`, `held_out`, `view` and `projection` (4x4 nested lists),
-        and its image, float16 or float32 [h, w, 4]. May be called before the job is accepted.
+        and its image, float16 or float32 [h, w, 4], or [h, w, 8] with the same view of the baked start. May be called
+        before the job is accepted.
         """
         check_dtype("image", image)
         self._command("view", (dict(view), image))

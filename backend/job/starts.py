@@ -1,0 +1,67 @@
+"""What the client knows of the materials before the fit: for each set the maps of a bake, and how sure they are.
+
+The arrays `start_N` and `surety_N` of set N are at the resolution of the job's maps. A set without them begins with an even gray
+surface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backend.fit.baked_start import BakedStart
+from backend.job.model import JobError
+from backend.protocol.settings import FitSettings
+from render.material.material import ALPHA, METALLIC, NORMAL, project_
+
+# How firmly a value holds to its start falls to a half where the surety is less than 1 by this much.
+_DOUBT = 0.02
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """The arrays of one set: texels float16 [R, R, 9], surety float16 [R, R, 2]."""
+
+    texels: NDArray[np.float16]
+    surety: NDArray[np.float16]
+
+    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+        """The start of a fit, at its resolution. alpha: whether the maps have alpha."""
+        channels = ALPHA.stop if alpha else NORMAL.stop
+        texels = torch.from_numpy(self.texels[..., :channels]).to(device).float()
+        surety = torch.from_numpy(self.surety).to(device).float()
+        stiffness = torch.empty_like(texels)
+        firm = 1 / (1 + (1 - surety) / _DOUBT)
+        stiffness[..., : METALLIC.stop] = firm[..., :1]
+        stiffness[..., NORMAL] = firm[..., 1:]
+        stiffness[..., NORMAL.stop :] = firm[..., :1]
+        project_(texels)
+        return BakedStart(texels, stiffness).at(resolution)
+
+
+def known_sets(arrays: dict[str, NDArray[Any]], settings: FitSettings, count: int) -> dict[int, KnownSet]:
+    """What the arrays say of each of `count` sets, by its number. Raises `JobError` for arrays that cannot be used."""
+    found = {}
+    for number in range(count):
+        if f"start_{number}" in arrays:
+            size = settings.resolution
+            texels = _checked(arrays, f"start_{number}", (size, size, ALPHA.stop))
+            surety = _checked(arrays, f"surety_{number}", (size, size, 2))
+            found[number] = KnownSet(texels, surety)
+    return found
+
+
+def _checked(arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    array = arrays.get(name)
+    if array is None or array.dtype != np.float16 or array.shape != shape or not np.isfinite(array).all():
+        given = "missing" if array is None else f"{array.dtype} {list(array.shape)}"
+        raise JobError(
+            "start",
+            f"The array {name} is {given} where finite float16 {list(shape)} belong.",
+            "Bake the start at the resolution of the fit's maps.",
+        )
+    return array

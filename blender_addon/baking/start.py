@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fit begins with: the values of a bake before they are rounded for files, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..closures.parameters import ALPHA, BASE_COLOR, NORMAL, neutral
+from ..closures.reading import Reading
+from ..common.color_spaces import to_rec709
+from .fields import Baked, Inputs
+from .surety import surety_of
+
+FLAT = (0.5, 0.5, 1.0)
+CHANNELS = 9
+
+
+def write_start(path: Path, inputs: Inputs, baked: Baked, readings: Sequence[Reading], tile: int) -> None:
+    """Write the start of the fit of one set of maps: arrays float16 [size, size, ...], row 0 at the top.
+
+    ``texels`` [..., 9]: linear Rec.709 base color, roughness, metallic, unit normal in tangent space (OpenGL), alpha;
+    ``surety`` [..., 2]: see surety.py. Raises OSError if it cannot be written.
+    """
+    size = len(baked.covered[tile])
+    arrays = {"texels": texels_of(inputs, tile, size), "surety": surety_of(baked, readings, tile)}
+    with open(path, "wb") as file:
+        np.savez(file, **{name: values.astype(np.float16) for name, values in arrays.items()})  # type: ignore[arg-type]
+
+
+def texels_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32]:
+    """The texels of a fit, float32 [size, size, 9]."""
+    texels = np.empty((size, size, CHANNELS), np.float32)
+    texels[..., 0:3] = np.clip(to_rec709(values_of(inputs, BASE_COLOR, tile, size)), 0.0, 1.0)
+    for place, name in ((3, "Roughness"), (4, "Metallic"), (8, ALPHA)):
+        texels[..., place] = values_of(inputs, name, tile, size)[..., 0]
+    encoded = inputs.fields[NORMAL][tile] if NORMAL in inputs.fields else np.full((size, size, 3), FLAT, np.float32)
+    vectors = encoded * 2.0 - 1.0
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    texels[..., 5:8] = np.divide(
+        vectors, lengths, out=np.tile(np.float32((0, 0, 1)), (size, size, 1)), where=lengths > 0
+    )
+    return texels
+
+
+def values_of(inputs: Inputs, name: str, tile: int, size: int) -> NDArray[np.float32]:
+    """An input everywhere, float32 [size, size, 3]; a scalar is three equal numbers."""
+    found = inputs.fields.get(name, {}).get(tile)
+    if found is None:
+        number = inputs.constants.get(name, neutral(name))
+        return np.broadcast_to(np.float32(number), (size, size, 3)).copy()
+    return found if found.ndim == 3 else np.repeat(found[..., None], 3, axis=-1)

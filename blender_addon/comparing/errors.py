@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far renders of candidates are from the original, without their noise, and which candidate is to be kept.
+
+Each is rendered with two seeds. The mean of (candidate 1 - original 1) (candidate 2 - original 2) is an unbiased squared
+error, since the noise of the two factors is independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPAQUE = 0.99
+BEST_DB = 100.0
+BAKE, FIT = "BAKE", "FIT"
+Products = NDArray[np.float64]
+"""Of each pixel and color, the product of the errors with both seeds: [pixels, 3]."""
+
+
+@dataclass(frozen=True)
+class LightScore:
+    """How near the bake and the fit are to the original in one light, in dB. fit_gain: by how much the fit's squared error is
+    smaller; doubt: the standard error of that."""
+
+    light: str
+    bake_db: float
+    fit_db: float
+    fit_gain: float
+    doubt: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is kept of a material, BAKE or FIT, and why: its scores, the own light first; none where no view shows it."""
+
+    kept: str
+    scores: tuple[LightScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        scores = {
+            score.light: {"bake_db": round(score.bake_db, 2), "fit_db": round(score.fit_db, 2)} for score in self.scores
+        }
+        return {"kept": self.kept, "scores": scores}
+
+
+def products(original: Sequence[NDArray[Any]], candidate: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) -> Products:
+    """Products of errors in sRGB code values over the pixels of a mask; images: one for each of the two seeds."""
+    first, second = (
+        encoded(other[mask][:, :3]) - encoded(own[mask][:, :3]) for own, other in zip(original, candidate, strict=True)
+    )
+    result: Products = first * second
+    return result
+
+
+def score(light: str, bake: Products, fit: Products) -> LightScore:
+    """Compare a bake and a fit in the same pixels."""
+    gain = bake.mean(axis=1) - fit.mean(axis=1)
+    doubt = float(gain.std() / math.sqrt(gain.size))
+    return LightScore(light, decibels(bake), decibels(fit), float(gain.mean()), doubt)
+
+
+def choose(scores: Sequence[LightScore]) -> Choice:
+    """Keep the fit only where it is worse than the bake in no light, and certainly better in one."""
+    never_worse = all(one.fit_gain >= 0.0 for one in scores)
+    better = any(one.fit_gain > one.doubt for one in scores)
+    return Choice(FIT if never_worse and better else BAKE, tuple(scores))
+
+
+def decibels(found: Products) -> float:
+    """The PSNR; an error that cannot be told from noise counts as its standard error."""
+    error = max(float(found.mean()), float(found.std() / math.sqrt(found.size)))
+    return min(BEST_DB, -10.0 * math.log10(max(error, 1e-12)))
+
+
+def encoded(linear: NDArray[Any]) -> NDArray[np.float64]:
+    """sRGB code values of linear ones, clipped to 0..1."""
+    linear = np.clip(linear, 0.0, 1.0).astype(np.float64)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1.0 / 2.4) - 0.055)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a group may get: the maps of its bake, those of its fit, and of each set the better ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..assign.materials import ENVIRONMENT
+from ..common.material_recipe import BakedMaps, MaterialRecipe, fit_recipe
+from ..comparing.errors import BAKE, FIT
+
+EMISSION = ("Emission Color", "Emission Strength")
+
+
+@dataclass
+class Candidates:
+    """count: of sets of maps; alpha: whether a fit's alpha is used; baked, fitted: what there is so far, the fit's files by
+    name; choices: what the comparison says of each set, as `errors.Choice.to_json` gives it; empty before it."""
+
+    count: int
+    alpha: bool
+    baked: BakedMaps | None = None
+    fitted: dict[str, bytes] = field(default_factory=dict)
+    choices: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """BAKE or FIT for each set; what there is counts while nothing is compared."""
+        if self.choices:
+            return tuple(choice["kept"] for choice in self.choices)
+        return (FIT if self.fitted else BAKE,) * self.count
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The files of what is kept, by name."""
+        found = {name: data for name, data in self.fitted.items() if name == ENVIRONMENT}
+        for number, kept in enumerate(self.kept):
+            found |= self.files_of(kept, number)
+        return found
+
+    @property
+    def recipes(self) -> tuple[MaterialRecipe, ...] | None:
+        """What the new material of each set gets; None: a fit's maps alone."""
+        if self.baked is None:
+            return None
+        return tuple(self.recipe_of(kept, number) for number, kept in enumerate(self.kept))
+
+    def baked_plan(self, folder: Path) -> dict[str, Any]:
+        """The bake for a second Blender, from its files in a folder."""
+        assert self.baked is not None
+        recipes = [recipe.to_json() for recipe in self.baked.recipes]
+        return {"recipes": recipes, "files": {name: str(folder / name) for name in self.baked.files}}
+
+    def files_of(self, kept: str, number: int) -> dict[str, bytes]:
+        """The files of one set of a candidate."""
+        prefix = f"{number}/" if self.count > 1 else ""
+        baked = {} if self.baked is None else self._with_prefix(self.baked.files, prefix)
+        if kept == BAKE:
+            return baked
+        keys = self.recipe_of(FIT, number).keys
+        glow = {name: data for name, data in baked.items() if key_of(name) == "emission" and "emission" in keys}
+        return self._with_prefix(self.fitted, prefix) | glow
+
+    def recipe_of(self, kept: str, number: int) -> MaterialRecipe:
+        """The recipe of one set of a candidate. A fit keeps the light that the bake says the surface sends out."""
+        prefix = f"{number}/" if self.count > 1 else ""
+        if kept == BAKE:
+            assert self.baked is not None  # else it is none of the candidates
+            return self.baked.recipes[number]
+        keys = {key_of(name) for name in self._with_prefix(self.fitted, prefix)}
+        recipe = fit_recipe(keys, self.alpha)
+        if self.baked is None:
+            return recipe
+        other = self.baked.recipes[number]
+        return replace(
+            recipe,
+            constants=recipe.constants | {name: other.constants[name] for name in EMISSION if name in other.constants},
+            inputs=recipe.inputs | {name: other.inputs[name] for name in EMISSION if name in other.inputs},
+        )
+
+    def _with_prefix(self, files: dict[str, bytes], prefix: str) -> dict[str, bytes]:
+        return {name: data for name, data in files.items() if name.startswith(prefix) and name != ENVIRONMENT}
+
+
+def key_of(name: str) -> str:
+    """The key of the map that a file holds."""
+    return name.rpartition("/")[2].partition(".")[0]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The comparison of a group's bake with its fit, in a second Blender."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.errors import PbrFitError
+from ..comparing.errors import BAKE, FIT
+from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
+from ..references.views import plan_views
+from .fit_queue import GroupFit
+
+
+class ComparisonWork:
+    """Gets the candidates of one group compared. Where that fails, the bake is kept, and a note says so."""
+
+    def __init__(self, fit: GroupFit) -> None:
+        """Write the candidates to the group's folder and start; returns at once."""
+        self.done = False
+        self.fraction = 0.0
+        self._fit = fit
+        self._comparer: MapComparer | None = None
+        try:
+            self._comparer = MapComparer(self._plan(), fit.folder)
+        except (PbrFitError, OSError) as error:
+            self._keep_bake(error)
+
+    def poll(self) -> None:
+        """Take in what has finished. Never waits."""
+        if self._comparer is None:
+            return
+        try:
+            for event in self._comparer.poll():
+                if isinstance(event, CompareProgress):
+                    self.fraction = event.fraction
+                else:
+                    self._fit.candidates.choices = event.choices
+                    self.done = True
+        except PbrFitError as error:
+            self._keep_bake(error)
+
+    def stop(self) -> None:
+        """Kill the second Blender."""
+        if self._comparer is not None:
+            self._comparer.stop()
+            self._comparer = None
+
+    def _plan(self) -> dict[str, Any]:
+        fit = self._fit
+        assert fit.bake_plan is not None  # else there is nothing to compare with
+        kept = ("blend", "cache_folders", "use_scripts", "scene", "view_layer", "objects", "output", "threads", "group")
+        # Other views than those that the fit is fitted to, and than those that its end was chosen by.
+        views = plan_views(fit.center, fit.radius, VIEWS, 0, 0)
+        return {name: fit.bake_plan[name] for name in kept} | {
+            "candidates": {name: self._written(name) for name in (BAKE, FIT)},
+            "views": [view.for_blender() for view in views],
+            "size": SIZE,
+            "samples": SAMPLES,
+            "seeds": SEEDS,
+            "unseen": fit.unseen_light,
+        }
+
+    def _written(self, name: str) -> dict[str, Any]:
+        """A candidate with its files in a folder of its own."""
+        fit, paths = self._fit, {}
+        numbers = range(fit.candidates.count)
+        for number in numbers:
+            for file, data in fit.candidates.files_of(name, number).items():
+                path = fit.folder / name.lower() / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                paths[file] = str(path)
+        recipes = [fit.candidates.recipe_of(name, number).to_json() for number in numbers]
+        return {"recipes": recipes, "files": paths}
+
+    def _keep_bake(self, error: Exception) -> None:
+        cause = error.cause if isinstance(error, PbrFitError) else str(error)
+        self._fit.notes += (f"Bake and fit could not be compared, so the bake is kept: {cause}",)
+        self._fit.candidates.fitted = {}
+        self.done = True
