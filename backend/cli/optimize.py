@@ -32,6 +32,8 @@ def optimize(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
         fitted_seconds = time.monotonic() - began
         for warning in result["warnings"]:
             progress.note(f"Warning: {warning}")
+        for verdict in result["verdicts"]:
+            progress.note(f"{verdict}.")
         progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with {materials_text(result)}")
         renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
     if is_black(renders["heldout"]):

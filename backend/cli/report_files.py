@@ -48,6 +48,7 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "device": metrics.pop("device", None),
         "fit": metrics,
         "compared": result["compared"],
+        "verdicts": result["verdicts"],
         "scene": result["scene"],
         "view_layer": result["view_layer"],
         **owner.as_json(),
@@ -94,13 +95,13 @@ def write_report(
         set_title(one, sets): read_maps({name.rsplit("/", 1)[-1]: (out / name).read_bytes() for name in one["files"]})
         for one in sets[:MOST_SETS]
     }
-    notes = [f"Warning: {warning}" for warning in report["warnings"]]
+    notes = [*report["verdicts"], *(f"Warning: {warning}" for warning in report["warnings"])]
     if len(sets) > MOST_SETS:
         notes.append(f"The maps below are those of the first {MOST_SETS} of {len(sets)} sets.")
     sheet = contact_sheet(
         f"{report['object']}: {summary_text(report)}",
         "PSNR in sRGB over the object's pixels, Cycles against Cycles, without noise.   "
-        f"Fit {report['seconds']['fit']:.0f} s of {report['seconds']['total']:.0f} s in all, {report['device']}.   "
+        f"{times_text(report)}   "
         f"Blender {result['blender']}.",
         comparisons,
         maps,
@@ -117,6 +118,14 @@ def set_title(one: dict[str, Any], sets: list[dict[str, Any]]) -> str:
     tile = f", UDIM tile {one['tile']}" if one["tile"] else ""
     folder = one["files"][0].split("/")[0] + "/" if one["files"] else "no files"
     return f"{one['name']}{tile} ({folder})"
+
+
+def times_text(report: dict[str, Any]) -> str:
+    """How long it took, and where the fit ran, if there was one."""
+    seconds = report["seconds"]
+    if "fit" not in seconds:
+        return f"Baked in {seconds.get('bake', 0.0):.0f} s of {seconds['total']:.0f} s in all."
+    return f"Fit {seconds['fit']:.0f} s of {seconds['total']:.0f} s in all, {report['device']}."
 
 
 def summary_text(report: dict[str, Any]) -> str:

@@ -10,38 +10,45 @@ Methods", 1964). What it gets wrong: the renderers' difference is that of the ba
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.known_lights import KnownLights
 from backend.fit.objective import shade_samples
-from backend.fit.sample_table import SampleTable
+from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import level_of_detail
 from render.bsdf.ggx import ggx_table
 from render.shading.models import ShadingModel
-from render.texture.fixed_lookup import lookup, mip_count, pyramid, trilinear_taps
+from render.texture.fixed_lookup import mip_count, pyramid
+from render.texture.kernels.texture_lookup import lookup_at
 
 _ROWS_AT_ONCE = 1 << 18
+_Rows = TypeVar("_Rows", SampleTable, StepRows)
+
+
+def differences(table: SampleTable) -> SampleTable:
+    """The rows with what the references have and their bake has not, in place of the references' color."""
+    assert table.baked is not None
+    return replace(table, color=table.color - table.baked)
 
 
 @torch.no_grad()
-def as_differences(table: SampleTable, start: BakedStart, lights: KnownLights, model: ShadingModel) -> SampleTable:
-    """The rows with other colors: the shading of the start, plus what the references have and their bake has not.
+def with_shading(rows: _Rows, start: BakedStart, lights: KnownLights, model: ShadingModel) -> _Rows:
+    """Rows of differences with the shading of the start added, at its resolution: what a fit is to make of them.
 
-    Such a color may be negative. Rows that bring no render of the bake stay as they are.
+    At each size of the maps the start is another one, so that it always has nothing to do where the bake is right. Such a
+    color may be negative.
     """
-    if table.baked is None or len(table) == 0:
-        return table
     resolution = start.texels.shape[0]
     levels = mip_count(resolution)
-    texels, ggx = pyramid(start.texels, levels), ggx_table(table.color.device)
-    colors = torch.empty_like(table.color)
-    for number, chosen in lights.parts(table):
+    texels, ggx = pyramid(start.texels, levels), ggx_table(rows.color.device)
+    colors = rows.color.clone()
+    for number, chosen in lights.parts(rows):
         lights.show(number)
-        for some in chosen.split(_ROWS_AT_ONCE):
-            rows = table.rows(some)
-            taps = trilinear_taps(rows.uv.reshape(-1, 2), level_of_detail(rows, resolution), resolution, levels)
-            values = lookup(texels, taps).reshape(*rows.valid.shape, -1)
-            colors[some] = shade_samples(values, rows, lights.shown, ggx, model)[:, :3]
-    return replace(table, color=table.color - table.baked + colors)
+        for some in torch.split(chosen, _ROWS_AT_ONCE):
+            part = rows.rows(some)
+            read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)
+            colors[some] += shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
+    return replace(rows, color=colors)

@@ -16,6 +16,7 @@ import torch
 
 from backend.fit.baked_start import BakedStart, carried_over
 from backend.fit.balance import first_priors, rebalance_, split_views
+from backend.fit.differences import with_shading
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import HeldOutMeter, Measured, Pace
 from backend.fit.known_lights import KnownLights
@@ -98,13 +99,14 @@ class TableFit:
         start: BakedStart | None = None,
         others: Sequence[EnvironmentLight] = (),
         light_of_view: Mapping[int, int] | None = None,
+        differs: bool = False,
     ) -> None:
         """start: of the plan's resolution; None: an even gray surface, of which nothing is known.
 
         others: known lights besides `light`, numbered from 1; light_of_view: the number of the light of views that have
-        another than `light`.
+        another than `light`. differs: the colors of all rows are differences from the start (`backend.fit.differences`).
         """
-        self.plan, self.light, self.start = plan, light, start
+        self.plan, self.light, self.start, self._differs = plan, light, start, differs
         device = table.color.device
         generator = torch.Generator(device).manual_seed(seed)
         fitted, kept_back = split_views(table, max(1, plan.batch // _SHARE_ASKED), generator)
@@ -170,12 +172,13 @@ class TableFit:
             white_balance=torch.zeros((), device=texels.device),
             fuses=self._fuses,
         )
+        table = self._whole(self.table)
         self.steps: Steps = (
-            CapturedSteps(self.state, self.table, batch)
+            CapturedSteps(self.state, table, batch)
             if self._captures
-            else TapSteps(self.state, self.table, self.order, batch)
+            else TapSteps(self.state, table, self.order, batch)
         )
-        self._asked = [] if self.kept_back is None else self._by_light(self.kept_back)
+        self._asked = [] if self.kept_back is None else self._by_light(self._whole(self.kept_back))
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
@@ -270,6 +273,12 @@ class TableFit:
         (gradient,) = torch.autograd.grad(loss, texels)
         return gradient, loss.detach()
 
+    def _whole(self, rows: StepRows) -> StepRows:
+        """The rows with the colors that the maps of the current size are to show."""
+        if not self._differs or self.start is None or self._known_lights is None:
+            return rows
+        return with_shading(rows, self.start.at(self.state.resolution), self._known_lights, self.plan.model)
+
     def _show(self, number: int) -> None:
         if self._known_lights is not None:
             self._known_lights.show(number)
@@ -296,7 +305,7 @@ class TableFit:
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
-        parts, state = self._by_light(step_rows(held_out)), self.state
+        parts, state = self._by_light(self._whole(step_rows(held_out))), self.state
 
         def error_of(rows: StepRows, taps: Taps | None) -> torch.Tensor:
             if not self._fuses:
@@ -336,7 +345,7 @@ class TableFit:
     @torch.no_grad()
     def error(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
-        rows = step_rows(rows)
+        rows = self._whole(step_rows(rows))
         if self._known_lights is None:
             return self._error(rows, None)
         found = torch.zeros_like(rows.color)
@@ -353,7 +362,7 @@ class TableFit:
         """The sRGB PSNR in dB of each view over its pixels among the rows, in order of the views."""
         error = self.error(rows).mean(-1)
         views = torch.unique(rows.view_index)
-        return [float(-10 * torch.log10(error[rows.view_index == view].mean())) for view in views]
+        return [float(-10 * torch.log10(error[rows.view_index == view].mean().clamp(min=1e-10))) for view in views]
 
 
 class _Best:

@@ -40,6 +40,7 @@ from render.shading.shadow_maps import SkyVisibility, sky_visibility
 from render.shading.visibility import shadow_directions
 
 LEARNED_LIGHT_SIZE = (256, 512)
+_LEAST_ERROR = 1e-10  # 100 dB: where nothing differs there is no PSNR, and no number for JSON
 
 
 def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress, cancelled: IsCancelled) -> FitResult:
@@ -141,7 +142,7 @@ def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:
         for view, psnr, rows in one["views"]:
             error, count = sums.get(view, (0.0, 0))
             sums[view] = error + rows * 10 ** (-psnr / 10), count + rows
-    return [float(-10 * np.log10(sums[view][0] / sums[view][1])) for view in sorted(sums)]
+    return [float(-10 * np.log10(max(sums[view][0] / sums[view][1], _LEAST_ERROR))) for view in sorted(sums)]
 
 
 def _versions() -> dict[str, str]:

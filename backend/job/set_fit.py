@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from backend.fit.differences import as_differences
+from backend.fit.differences import differences
 from backend.fit.dilation import seen_texels
-from backend.fit.known_lights import KnownLights
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit, learning_rate_at
 from backend.job.checkpoints import RunningSet
@@ -148,12 +147,10 @@ def fit_set(
     known, train, held_out = None, task.train, task.held_out
     if task.known is not None:
         known = task.known.start(plan.fit_alpha, plan.resolution, train.color.device)
-        if not plan.learn_light:
-            with torch.no_grad():
-                lit = KnownLights([one.build_mips() for one in (light, *lights.others)], lights.of_view)
-            train = as_differences(train, known, lit, plan.model)
-            held_out = None if held_out is None else as_differences(held_out, known, lit, plan.model)
-    fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view)
+    differs = known is not None and not plan.learn_light and train.baked is not None
+    if differs:
+        train, held_out = differences(train), None if held_out is None else differences(held_out)
+    fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view, differs)
     if start is not None:
         fit.maps = start.maps
     # The share of the work that an earlier run has done, by iterations.

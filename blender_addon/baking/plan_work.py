@@ -124,7 +124,7 @@ def write_maps(plan: Json, owners: list[MaterialSets], baked: list[Baked], outpu
         for tile, index in owner.numbers.items() if plan.get("start") else ():
             starts[index] = f"start_{index}.npz"
             try:
-                write_start(output / starts[index], inputs, found, readings, tile)
+                write_start(output / starts[index], inputs, found, readings, tile, plan["resolution"])
             except OSError as error:
                 raise no_room(output / starts[index], error) from error
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())

@@ -19,14 +19,13 @@ FLAT = (0.5, 0.5, 1.0)
 CHANNELS = 9
 
 
-def write_start(path: Path, inputs: Inputs, baked: Baked, readings: Sequence[Reading], tile: int) -> None:
+def write_start(path: Path, inputs: Inputs, baked: Baked, readings: Sequence[Reading], tile: int, size: int) -> None:
     """Write the start of the fit of one set of maps: arrays float16 [size, size, ...], row 0 at the top.
 
     ``texels`` [..., 9]: linear Rec.709 base color, roughness, metallic, unit normal in tangent space (OpenGL), alpha;
     ``surety`` [..., 2]: see surety.py. Raises OSError if it cannot be written.
     """
-    size = len(baked.covered[tile])
-    arrays = {"texels": texels_of(inputs, tile, size), "surety": surety_of(baked, readings, tile)}
+    arrays = {"texels": texels_of(inputs, tile, size), "surety": surety_of(baked, readings, tile, size)}
     with open(path, "wb") as file:
         np.savez(file, **{name: values.astype(np.float16) for name, values in arrays.items()})  # type: ignore[arg-type]
 

@@ -222,6 +222,9 @@ def _of_fit(request: Json, session: Any) -> Json:
     return {
         "metrics": session.result.metrics,
         "compared": list(session.result.compared),
+        "verdicts": importlib.import_module(EXTENSION + ".session.verdict_text").compared_lines(
+            [item.name for item in session.plans[0].sets], session.result.compared
+        ),
         "held_out_views": [view.for_blender() for view in session.result.views if view.held_out],
         "relit_hdri": shipped_hdri(request["relit_hdri"]),
         "fonts": str(Path(bpy.utils.system_resource("DATAFILES")) / "fonts"),

@@ -150,6 +150,14 @@ class GroupFit(GroupWork):
             note = f"In renders faces lie over each other in {share:.0%} of the maps, and look the same there."
             self.notes += (f"{note} Unwrap what the modifiers make if they should differ.",)
 
+    def plan_views(self) -> None:
+        """Plan the views of a group that is not fitted, as if it were: a report looks at it from there."""
+        cameras = self.render_plan["cameras"]
+        center, radius = self.render_plan["shown_sphere"]
+        self.result.views = plan_views(
+            np.array(center), radius, cameras["training"], cameras["held_out"], cameras["seed"]
+        )
+
     def set_environment(self, radiance: NDArray[np.float32]) -> None:
         """Take the light, float32 [H, W, 3]. Raises PbrFitError if it is black, not finite or brighter than any light."""
         if not np.isfinite(radiance).all() or radiance.max() > BRIGHTEST:

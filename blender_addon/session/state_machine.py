@@ -173,6 +173,7 @@ class OptimizeSession(WorkSession[GroupFit]):
         fit = self._queue.current
         if fit.exact and fit.candidates.baked is not None:
             fit.notes += (fit.exact,)
+            fit.plan_views()
             self._take_candidates()
             return
         if self._open_link is None:  # the bake was to be all, and failed

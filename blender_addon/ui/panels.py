@@ -15,6 +15,7 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
 from ..session.session import SessionStatus
+from ..session.verdict_text import compared_lines
 from . import thumbnails
 from .bake_verdicts import draw_bake, draw_verdicts
 from .estimates import Estimate, estimate
@@ -43,6 +44,14 @@ def progress_text(status: SessionStatus) -> str:
     if status.psnr_db is not None:
         parts.append(f"{status.psnr_db:.1f} dB")
     return ", ".join(parts)
+
+
+def compared(current: session.AnySession) -> list[str]:
+    """How near bake and fit are to the original, for each set of maps that was assigned."""
+    found: list[str] = []
+    for plan, result in zip(current.plans, current.results, strict=True):
+        found += compared_lines([item.name for item in plan.sets], result.compared)
+    return found
 
 
 def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> int:
@@ -233,6 +242,8 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
                 box.operator("pbrfit.resume", icon="PLAY")
         elif status.state == session.DONE:
             draw_text(context, box, status.message, "CHECKMARK")
+            for line in compared(current):
+                draw_text(context, box, line, "BLANK1")
             if status.psnr_db is not None:
                 box.label(text=f"Held-out views: {status.psnr_db:.1f} dB")
             total = current.result.seconds.get("total") if current.result is not None else None

@@ -82,8 +82,9 @@ def ready_cube() -> bpy.types.Object:
 
 
 def small_fit() -> None:
-    """Settings of the smallest useful fit."""
+    """Settings of the smallest useful fit, which begins with nothing: a bake would be all that the scenes of tests need."""
     settings = bpy.context.scene.pbrfit
+    settings.start = "GRAY"
     settings.resolution = 64
     settings.views = 6
     settings.held_out_views = 2

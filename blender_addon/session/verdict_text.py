@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a comparison of bake and fit found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..comparing.errors import FIT
+
+LIGHTS = {"own": "own light", "unseen": "another light"}
+
+
+def compared_text(choice: dict[str, Any]) -> str:
+    """Of one set of maps: "Bake 25.3, fit 31.0 dB in own light; ...: the fit is kept". Empty where no view shows it."""
+    scores = [
+        f"Bake {found['bake_db']:.1f}, fit {found['fit_db']:.1f} dB in {LIGHTS[light]}"
+        for light, found in choice["scores"].items()
+    ]
+    return f"{'; '.join(scores)}: the {'fit' if choice['kept'] == FIT else 'bake'} is kept" if scores else ""
+
+
+def compared_lines(names: Sequence[str], choices: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each set of maps that was compared, with its name where there are several; none where nothing was."""
+    if not choices:
+        return []
+    texts = dict.fromkeys(
+        (name, text) for name, choice in zip(names, choices, strict=True) if (text := compared_text(choice))
+    )
+    return [text if len(choices) == 1 else f"{name}: {text}" for name, text in texts]

@@ -1,0 +1,118 @@
+"""References as differences from a bake, and references in several lights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.fit_scenes import ball_dataset, checked_maps, studio_light, tables
+
+from backend.fit.baked_start import BakedStart
+from backend.fit.differences import differences, with_shading
+from backend.fit.known_lights import KnownLights, batches_by_light
+from backend.fit.sample_table import SampleTable
+from backend.fit.table_fit import FitPlan, TableFit
+from render.light.environment import EnvironmentLight
+from render.material.material import KD, METALLIC, ROUGHNESS
+
+PLAN = FitPlan(resolution=64, iterations=80, stages=2, batch=2048)
+
+
+@pytest.fixture(scope="module")
+def rows() -> SampleTable:
+    return tables(ball_dataset(8, 40))[0]
+
+
+def lights(other: EnvironmentLight | None = None, light_of_view: dict[int, int] | None = None) -> KnownLights:
+    known = [studio_light(256)] if other is None else [studio_light(256), other]
+    with torch.no_grad():
+        return KnownLights([light.build_mips() for light in known], light_of_view)
+
+
+def known(texels: torch.Tensor, stiffness: float = 0.0) -> BakedStart:
+    return BakedStart(texels, torch.full_like(texels, stiffness))
+
+
+def test_where_the_bake_is_right_nothing_is_left_to_fit_whatever_the_renders_have_in_common(rows: SampleTable) -> None:
+    """Noise, and light that the fit's renderer does not know: it is in both renders."""
+    truth = checked_maps().texels
+    generator = torch.Generator().manual_seed(0)
+    foreign = torch.rand(rows.color.shape, generator=generator)
+    noisy = replace(rows, color=rows.color + foreign, baked=rows.color + foreign)
+    fit = TableFit(differences(noisy), studio_light(256), PLAN, start=known(truth), differs=True)
+    fit.run(None, lambda status: None)
+    torch.testing.assert_close(fit.maps.texels, truth, atol=1e-3, rtol=0)
+
+
+def test_the_fit_finds_what_the_bake_lacks(rows: SampleTable) -> None:
+    truth = checked_maps().texels
+    baked = truth.clone()
+    baked[:32, :, KD] = 0.5
+    # Both renders are of the renderer itself, so that of the bake is its own shading of it.
+    own = with_shading(replace(rows, color=torch.zeros_like(rows.color)), known(baked), lights(), PLAN.model).color
+    lacking = differences(replace(rows, baked=own))
+    target = with_shading(lacking, known(baked), lights(), PLAN.model)
+    torch.testing.assert_close(target.color, rows.color, atol=1e-5, rtol=0)
+    fit = TableFit(lacking, studio_light(256), PLAN, start=known(baked), differs=True)
+    fit.run(None, lambda status: None)
+    error = (fit.maps.texels[..., KD] - truth[..., KD]).abs().mean((1, 2))
+    before = (baked[..., KD] - truth[..., KD]).abs().mean((1, 2))
+    assert error[4:28].mean() < 0.35 * before[4:28].mean()
+    assert float(-10 * torch.log10(fit.error(lacking).mean())) > 30
+
+
+def test_each_row_is_shaded_in_its_own_light(rows: SampleTable) -> None:
+    truth, dark = checked_maps().texels, studio_light(256)
+    with torch.no_grad():
+        dark.base.mul_(0.25)
+    views = sorted(set(rows.view_index.tolist()))
+    several = lights(dark, {view: 1 for view in views[::2]})
+    black = replace(rows, color=torch.zeros_like(rows.color))
+    one = with_shading(black, known(truth), lights(), PLAN.model).color
+    both = with_shading(black, known(truth), several, PLAN.model).color
+    in_dark = torch.isin(rows.view_index, torch.tensor(views[::2], dtype=torch.int32))
+    torch.testing.assert_close(both[~in_dark], one[~in_dark])
+    torch.testing.assert_close(both[in_dark], 0.25 * one[in_dark])
+
+
+def test_a_fit_in_two_lights_knows_which_view_is_in_which(rows: SampleTable) -> None:
+    """Half of the references are of a light of a quarter of the strength: taken for one light, they contradict each other."""
+    dark = studio_light(256)
+    with torch.no_grad():
+        dark.base.mul_(0.25)
+    views = sorted(set(rows.view_index.tolist()))
+    light_of_view = {view: 1 for view in views[::2]}
+    dimmed = torch.isin(rows.view_index, torch.tensor(views[::2], dtype=torch.int32))
+    mixed = replace(rows, color=torch.where(dimmed[:, None], 0.25 * rows.color, rows.color))
+    errors = []
+    for of_view in (light_of_view, {}):
+        fit = TableFit(mixed, studio_light(256), PLAN, others=[dark], light_of_view=of_view)
+        fit.run(mixed, lambda status: None)
+        errors.append(float(fit.error(mixed).mean()))
+    assert errors[0] < 0.1 * errors[1]
+
+
+def test_the_light_changes_metallic_and_roughness_are_kept_by_stiffness(rows: SampleTable) -> None:
+    truth = checked_maps().texels
+    wrong = replace(rows, color=1.3 * rows.color)
+    moved = []
+    for stiffness in (0.0, 1.0):
+        start = known(truth.clone(), stiffness)
+        fit = TableFit(wrong, studio_light(256), PLAN, start=start)
+        fit.run(None, lambda status: None)
+        moved.append(float((fit.maps.texels - truth)[..., ROUGHNESS.start : METALLIC.stop].abs().mean()))
+    assert moved[1] < moved[0]
+
+
+def test_batches_have_one_light_each_and_the_lights_take_turns() -> None:
+    numbers = torch.tensor([0] * 600 + [1] * 300)
+    parts = [(number, (numbers == number).nonzero()[:, 0]) for number in (0, 1)]
+    order = torch.randperm(900)
+    found = batches_by_light(parts, order, 100)
+    assert [number for number, _ in found].count(0) == 6
+    assert {number for number, _ in found[:4]} == {0, 1}
+    assert all((numbers[rows] == number).all() for number, rows in found)
+    assert torch.cat([rows for _, rows in found]).sort().values.tolist() == list(range(900))
+    even = batches_by_light(parts, order, 1000, even=True)
+    assert {len(rows) for _, rows in even} == {300}

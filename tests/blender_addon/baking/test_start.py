@@ -1,0 +1,86 @@
+"""The start of a fit: the bake's values before they are rounded, and how sure they are, by hand-made mixes."""
+
+from __future__ import annotations
+
+import time
+
+import bpy
+import numpy as np
+import pytest
+from support.blender.bake_process import RISING, SIZE, TIMEOUT_S, plan_of
+
+
+def start_of(addon, directory, **changes) -> dict[str, np.ndarray]:
+    """The arrays of the one set of the selected objects."""
+    baker = addon.baking.process.MapBaker(plan_of(addon, directory, start=True, **changes), directory)
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while True:
+            assert time.monotonic() < deadline, "the bake takes too long"
+            for event in baker.poll():
+                if hasattr(event, "starts"):
+                    with np.load(event.starts[0]) as arrays:
+                        return {name: arrays[name].astype(np.float64) for name in arrays}
+            time.sleep(0.02)
+    finally:
+        baker.stop()
+
+
+def inside(values: np.ndarray) -> np.ndarray:
+    """Without the texels at the border of the square."""
+    return values[2:-2, 2:-2]
+
+
+def test_one_principled_is_sure_and_exact(addon, tree, tmp_path) -> None:
+    tree.input(tree.shader, "Base Color").default_value = (0.2, 0.4, 0.6, 1.0)
+    tree.input(tree.shader, "Roughness").default_value = 0.35
+    tree.input(tree.shader, "Metallic").default_value = 1.0
+    arrays = start_of(addon, tmp_path, target="CORE")
+    assert arrays["texels"].shape == (SIZE, SIZE, 9)
+    expected = [0.2, 0.4, 0.6, 0.35, 1.0, 0.0, 0.0, 1.0, 1.0]
+    np.testing.assert_allclose(arrays["texels"], np.broadcast_to(expected, (SIZE, SIZE, 9)), atol=5e-4)
+    np.testing.assert_array_equal(arrays["surety"], np.ones((SIZE, SIZE, 2)))
+
+
+def test_a_mix_is_sure_where_one_side_shows_alone(addon, tree, tmp_path) -> None:
+    """Two closures by a factor that rises from left to right, w and 1 - w: the sum of their squares."""
+    mixed = tree.new("MixShader")
+    separate = tree.new("SeparateXYZ")
+    tree.link(tree.new("TexCoord"), separate, "Vector", output=2)
+    tree.link(separate, mixed, 0)
+    metal = tree.new("BsdfPrincipled", Metallic=1.0, Roughness=0.2)
+    tree.link(tree.shader, mixed, 1)
+    tree.link(metal, mixed, 2)
+    tree.link(mixed, tree.output, "Surface")
+    arrays = start_of(addon, tmp_path, target="CORE")
+    expected = np.broadcast_to(RISING**2 + (1 - RISING) ** 2, (SIZE, SIZE))
+    np.testing.assert_allclose(inside(arrays["surety"][..., 0]), inside(expected), atol=4e-3)
+    # Neither side has a normal of its own.
+    np.testing.assert_array_equal(arrays["surety"][..., 1], 1.0)
+
+
+@pytest.mark.parametrize("doubt", ["coat", "view"])
+def test_what_a_fit_cannot_keep_or_changes_with_the_view_makes_all_doubtful(addon, tree, tmp_path, doubt: str) -> None:
+    if doubt == "coat":
+        tree.input(tree.shader, "Coat Weight").default_value = 0.8
+    else:
+        facing = tree.new("LayerWeight")
+        tree.link(facing, tree.shader, "Roughness", output=1)
+    arrays = start_of(addon, tmp_path, target="CORE")
+    np.testing.assert_array_equal(arrays["surety"][..., 0], 0.0)
+    np.testing.assert_array_equal(arrays["surety"][..., 1], 1.0)
+
+
+def test_a_bake_by_itself_makes_no_start(addon, tree, tmp_path) -> None:
+    baker = addon.baking.process.MapBaker(plan_of(addon, tmp_path, target="CORE"), tmp_path)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        found = None
+        while found is None:
+            assert time.monotonic() < deadline
+            found = next((event for event in baker.poll() if hasattr(event, "starts")), None)
+            time.sleep(0.02)
+        assert found.starts == ()
+    finally:
+        baker.stop()
+    assert bpy.data.materials.get("PBRfit bake") is None

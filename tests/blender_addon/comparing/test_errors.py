@@ -1,0 +1,58 @@
+"""Which candidate is kept: by errors without noise, never one that is worse in a light."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+SHAPE = (40, 40, 4)
+EVERYWHERE = np.ones(SHAPE[:2], bool)
+
+
+@pytest.fixture
+def errors(addon):
+    return addon.comparing.errors
+
+
+def renders(seed: int, offset: float = 0.0, noise: float = 0.05) -> list[np.ndarray]:
+    """Two noisy renders of a gray surface."""
+    generator = np.random.default_rng(seed)
+    images = []
+    for _ in range(2):
+        image = np.full(SHAPE, 0.4 + offset, np.float32)
+        image[..., :3] += generator.normal(0.0, noise, (*SHAPE[:2], 3))
+        images.append(image)
+    return images
+
+
+def score(errors, light: str, bake: float, fit: float):
+    found = [errors.products(renders(0), renders(seed, offset), EVERYWHERE) for seed, offset in ((1, bake), (2, fit))]
+    return errors.score(light, *found)
+
+
+def test_noise_is_no_error(errors) -> None:
+    """0.02 of 0.4 is 5.0 of 255 in sRGB: 34.2 dB, in noise that alone would give 26 dB."""
+    found = errors.products(renders(0), renders(1, 0.02), EVERYWHERE)
+    step = errors.encoded(np.array(0.42)) - errors.encoded(np.array(0.4))
+    assert errors.decibels(found) == pytest.approx(-20 * np.log10(step), abs=1.5)
+    assert errors.decibels(errors.products(renders(0), renders(1), EVERYWHERE)) > 38
+
+
+@pytest.mark.parametrize(
+    ("own", "unseen", "kept"),
+    [
+        (((0.05, 0.01)), (0.05, 0.01), "FIT"),
+        ((0.05, 0.01), (0.01, 0.05), "BAKE"),  # better in its own light, worse in another
+        ((0.01, 0.05), (0.05, 0.01), "BAKE"),
+        ((0.01, 0.05), (0.01, 0.05), "BAKE"),
+    ],
+)
+def test_the_fit_is_kept_only_where_it_is_worse_in_no_light(errors, own, unseen, kept) -> None:
+    choice = errors.choose([score(errors, "own", *own), score(errors, "unseen", *unseen)])
+    assert choice.kept == kept
+    assert set(choice.to_json()["scores"]) == {"own", "unseen"}
+
+
+def test_a_difference_that_noise_can_explain_keeps_the_bake(errors) -> None:
+    same = errors.products(renders(0), renders(1), EVERYWHERE)
+    assert errors.choose([errors.score("own", same, same)]).kept == "BAKE"

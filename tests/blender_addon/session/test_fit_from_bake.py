@@ -1,0 +1,152 @@
+"""A fit that begins with the bake: exact materials need none, of others the better one is kept, and what fails is said."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from support.blender.bake_steps import BACKEND_THREAD
+from support.blender.scenes import TIMEOUT_S, add_cube, datablocks, hdri_world, ready_cube
+from support.blender.session_steps import finish, poll_until, start, tiny_fit
+from support.blender.shader_trees import Tree
+
+bpy = pytest.importorskip("bpy")
+
+STATES = ["exporting", "baking", "starting", "rendering", "fitting", "comparing", "applying", "done"]
+
+
+def from_the_bake() -> None:
+    """The settings of a small fit that begins with the bake."""
+    tiny_fit()
+    settings = bpy.context.scene.pbrfit
+    settings.start, settings.resolution, settings.view_size, settings.samples = "BAKE", 32, 32, 4
+
+
+@pytest.fixture
+def exact_cube(addon):
+    """A cube of one Principled BSDF."""
+    cube = ready_cube()
+    from_the_bake()
+    return cube
+
+
+@pytest.fixture
+def mixed_cube(addon, monkeypatch):
+    """A cube of rough paint and smooth metal, half and half everywhere: no Principled BSDF shows that."""
+    cube = add_cube()
+    tree = Tree()
+    metal = tree.new("BsdfPrincipled", Metallic=1.0, Roughness=0.1)
+    tree.input(tree.shader, "Base Color").default_value = (0.7, 0.1, 0.1, 1.0)
+    mixed = tree.new("MixShader")
+    tree.link(tree.shader, mixed, 1)
+    tree.link(metal, mixed, 2)
+    tree.link(mixed, tree.output, "Surface")
+    cube.data.materials.append(tree.material)
+    hdri_world()
+    from_the_bake()
+    for name, few in (("VIEWS", 2), ("SIZE", 48), ("SAMPLES", 8)):
+        monkeypatch.setattr(addon.session.comparison_work, name, few)
+    return cube
+
+
+def states_to_the_end(session) -> tuple[list[str], list[float]]:
+    """The states that the session shows, and its fractions."""
+    states, fractions = [session.status.state], [session.status.fraction]
+    deadline = time.monotonic() + TIMEOUT_S
+    while not session.status.finished:
+        assert time.monotonic() < deadline, session.status
+        status = session.poll()
+        states += [status.state] if status.state != states[-1] else []
+        fractions.append(status.fraction)
+        time.sleep(0.005)
+    return states, fractions
+
+
+def test_an_exact_material_needs_no_references_and_no_backend(addon, exact_cube) -> None:
+    session = start(addon)
+    states, _ = states_to_the_end(session)
+    assert states == ["baking", "applying", "done"], session.status
+    assert not any(BACKEND_THREAD in thread.name for thread in threading.enumerate())
+    assert session.references() == []
+    result = session.result
+    assert result.compared == ()
+    assert any("exactly" in note for note in result.notes)
+    assert set(result.seconds) >= {"export", "bake", "apply", "total"}
+    assert "exactly" in session.status.message
+    assert [view for view in result.views if view.held_out]  # for a report
+    assert "pbrfit" in exact_cube.active_material
+
+
+def test_of_a_mix_the_better_one_is_kept_and_both_numbers_are_told(addon, mixed_cube) -> None:
+    original = mixed_cube.active_material
+    session = start(addon)
+    states, fractions = states_to_the_end(session)
+    assert session.status.state == "done", session.status
+    assert states == [state for state in STATES if state in states]
+    assert {"baking", "rendering", "fitting", "comparing", "applying"} <= set(states)
+    assert fractions == sorted(fractions)
+    (choice,) = session.result.compared
+    assert set(choice["scores"]) == {"own", "unseen"}
+    for score in choice["scores"].values():
+        assert 5.0 < score["bake_db"] < 60.0
+        assert 5.0 < score["fit_db"] < 60.0
+    better = all(score["fit_db"] >= score["bake_db"] for score in choice["scores"].values())
+    assert choice["kept"] == ("FIT" if better else "BAKE")
+    (line,) = addon.session.verdict_text.compared_lines(["Look"], session.result.compared)
+    assert line.startswith("Bake ")
+    assert line.endswith("is kept")
+    assert f"{choice['scores']['own']['fit_db']:.1f} dB" in line
+    assert addon.ui.panels.compared(session) == [line]
+    material = mixed_cube.active_material
+    assert material != original
+    kinds = {node.bl_idname for node in material.node_tree.nodes}
+    # A fit has a map for everything; the bake of this mix is the same everywhere, and has none.
+    assert ("ShaderNodeTexImage" in kinds) == (choice["kept"] == "FIT")
+    assert original.use_fake_user
+
+
+def test_each_view_is_rendered_with_both_materials_and_the_light_of_the_others_is_not_shown(addon, mixed_cube) -> None:
+    session = start(addon)
+    poll_until(session, lambda status: status.state == "fitting")
+    (fit,) = session._queue
+    done, count = fit.renders
+    assert done == count == 2 * fit.view_count
+    assert fit.view_image(0).shape == (32, 32, 8)
+    assert {view.light for view in fit.views} >= {0, 1}
+    assert {view.light for view in fit.views if view.held_out} == {0}
+    assert {"environment", "environment_1", "environment_2", "start_0", "surety_0"} <= set(fit.arrays)
+    assert {reference.view.light for reference in session.references()} == {0}
+    session.cancel()
+
+
+def test_a_material_that_cannot_be_baked_is_fitted_from_nothing_and_that_is_said(addon, mixed_cube) -> None:
+    tree = Tree(mixed_cube.active_material.node_tree)
+    toon = tree.new("BsdfToon")
+    tree.link(toon, tree.output, "Surface")
+    session = start(addon)
+    finish(session)
+    assert session.result.compared == ()
+    assert any("cannot be baked" in note and "nothing that the nodes say" in note for note in session.result.notes)
+    assert set(session.result.files) == {"kd.png", "orm.png", "normal.png"}
+
+
+def test_without_a_comparison_the_bake_is_kept(addon, mixed_cube) -> None:
+    session = start(addon)
+    poll_until(session, lambda status: status.state == "rendering")
+    (fit,) = session._queue
+    fit.unseen_light = "/nowhere/light.exr"
+    finish(session)
+    assert any("could not be compared" in note for note in session.result.notes)
+    assert session.result.files == dict(fit.candidates.baked.files)
+
+
+def test_cancelling_while_it_bakes_or_compares_leaves_nothing(addon, mixed_cube) -> None:
+    before = datablocks()
+    for state in ("baking", "comparing"):
+        session = start(addon)
+        poll_until(session, lambda status, state=state: status.state == state)
+        session.cancel()
+        assert session.status.state == "cancelled"
+        assert session._folder is None
+        assert datablocks() == before
