@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+LEAST_GAIN_DB = 0.02
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -60,6 +62,26 @@ class HeldOutMeter:
             error = float(oldest.error)
             done.append(Measured(oldest.iteration, -10 * math.log10(error) if error > 0 else math.inf, oldest.kept))
         return done
+
+
+class Best:
+    """The best of the measured states, and the iteration at which it was measured."""
+
+    def __init__(self) -> None:
+        self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
+        self.kept: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def lead(self) -> float:
+        """By how many dB the best is better than the latest."""
+        return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
+
+    def take(self, measured: list[Measured]) -> None:
+        """Compare new measurements with the best."""
+        for item in measured:
+            self.latest_db = item.psnr_db
+            if item.psnr_db > self.psnr_db + LEAST_GAIN_DB:
+                self.psnr_db, self.since, self.kept = item.psnr_db, item.iteration, item.kept
 
 
 class Pace:

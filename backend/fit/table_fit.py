@@ -18,7 +18,7 @@ from backend.fit.baked_start import BakedStart, carried_over
 from backend.fit.balance import first_priors, rebalance_, split_views
 from backend.fit.differences import with_shading
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
-from backend.fit.held_out import HeldOutMeter, Measured, Pace
+from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
 from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
@@ -46,7 +46,6 @@ _ENOUGH_FOR_ONE_SIZE = 1000
 _STRIDE = 32
 # To compute the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
 PREPARATION = 0.7
-_LEAST_GAIN_DB = 0.02
 # This share of the plan's iterations may pass without a gain: the learning rate must have time to fall.
 _PATIENCE = 0.2
 
@@ -212,7 +211,7 @@ class TableFit:
             done += preparation
             is_last = stage == len(lengths) - 1
             meter = None if held_out is None else HeldOutMeter(self._judge(held_out))
-            best = _Best()
+            best = Best()
             for _ in range(length):
                 self.step(learning_rate_at(plan, self.iteration))
                 pace.keep(self.iteration)
@@ -296,9 +295,9 @@ class TableFit:
         return (texels, self.light.base.detach().clone()) if self.plan.learn_light else (texels,)
 
     @torch.no_grad()
-    def _restore(self, best: _Best) -> None:
+    def _restore(self, best: Best) -> None:
         """Go back to the best of the measured states where the last one is worse."""
-        if best.lead > _LEAST_GAIN_DB:
+        if best.lead > LEAST_GAIN_DB:
             self.state.texels.copy_(best.kept[0])
             if self.plan.learn_light:
                 self.light.base.copy_(best.kept[1])
@@ -363,26 +362,6 @@ class TableFit:
         error = self.error(rows).mean(-1)
         views = torch.unique(rows.view_index)
         return [float(-10 * torch.log10(error[rows.view_index == view].mean().clamp(min=1e-10))) for view in views]
-
-
-class _Best:
-    """The best of the measured states, and the iteration at which it was measured."""
-
-    def __init__(self) -> None:
-        self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
-        self.kept: tuple[torch.Tensor, ...] = ()
-
-    @property
-    def lead(self) -> float:
-        """By how many dB the best is better than the latest."""
-        return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
-
-    def take(self, measured: list[Measured]) -> None:
-        """Compare new measurements with the best."""
-        for item in measured:
-            self.latest_db = item.psnr_db
-            if item.psnr_db > self.psnr_db + _LEAST_GAIN_DB:
-                self.psnr_db, self.since, self.kept = item.psnr_db, item.iteration, item.kept
 
 
 def learning_rate_at(plan: FitPlan, iteration: int) -> float:

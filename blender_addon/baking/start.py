@@ -16,6 +16,7 @@ from .fields import Baked, Inputs
 from .surety import surety_of
 
 FLAT = (0.5, 0.5, 1.0)
+UPRIGHT = np.array((0.0, 0.0, 1.0), np.float32)
 CHANNELS = 9
 
 
@@ -27,7 +28,7 @@ def write_start(path: Path, inputs: Inputs, baked: Baked, readings: Sequence[Rea
     """
     arrays = {"texels": texels_of(inputs, tile, size), "surety": surety_of(baked, readings, tile, size)}
     with open(path, "wb") as file:
-        np.savez(file, **{name: values.astype(np.float16) for name, values in arrays.items()})  # type: ignore[arg-type]
+        np.savez(file, **{name: values.astype(np.float16) for name, values in arrays.items()})
 
 
 def texels_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32]:
@@ -39,9 +40,7 @@ def texels_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32]:
     encoded = inputs.fields[NORMAL][tile] if NORMAL in inputs.fields else np.full((size, size, 3), FLAT, np.float32)
     vectors = encoded * 2.0 - 1.0
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    texels[..., 5:8] = np.divide(
-        vectors, lengths, out=np.tile(np.float32((0, 0, 1)), (size, size, 1)), where=lengths > 0
-    )
+    texels[..., 5:8] = np.divide(vectors, lengths, out=np.tile(UPRIGHT, (size, size, 1)), where=lengths > 0)
     return texels
 
 
@@ -50,5 +49,5 @@ def values_of(inputs: Inputs, name: str, tile: int, size: int) -> NDArray[np.flo
     found = inputs.fields.get(name, {}).get(tile)
     if found is None:
         number = inputs.constants.get(name, neutral(name))
-        return np.broadcast_to(np.float32(number), (size, size, 3)).copy()
+        return np.broadcast_to(np.array(number, np.float32), (size, size, 3)).copy()
     return found if found.ndim == 3 else np.repeat(found[..., None], 3, axis=-1)

@@ -84,7 +84,7 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
         assign_candidate(group, plan["candidates"][name])
         shots[name] = comparison.shots()
     slots = slots_of(group)
-    shown = [np.uint8(image[..., 3] > OPAQUE) for image in shots[""][OWN][0]]
+    shown = [(image[..., 3] > OPAQUE).astype(np.uint8) for image in shots[""][OWN][0]]
     if len(slots) > 1:
         shown = comparison.slots(group)
     choices = [choice_of(shots, [pixels == place for pixels in shown]) for place in range(1, len(slots) + 1)]

@@ -53,7 +53,8 @@ def training_lights(brightness: float) -> NDArray[np.float32]:
             axis = np.array(direction) / np.linalg.norm(direction)
             light = light + strength * np.array(color) * np.exp(sharpness * (directions @ axis - 1.0))[..., None]
         found.append(light * (brightness * weights.sum() / (light * weights).sum()))
-    return np.stack(found).astype(np.float32)
+    lights: NDArray[np.float32] = np.stack(found).astype(np.float32)
+    return lights
 
 
 class TrainingLights:

@@ -177,7 +177,8 @@ def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
     """What to say where a bake of a group is all that is needed; empty where it is not."""
     chosen, objects = context.scene.pbrfit, objects_of(plan)
     slots = {use for item in plan.sets for use in item.slots}
-    found = {objects[use.object_uid].material_slots[use.slot_index].material for use in slots}
+    owners = ((objects[use.object_uid], use.slot_index) for use in slots)
+    found = {owner.material_slots[index].material for owner, index in owners if owner is not None}
     verdicts = [verdict_of(material, chosen.bake_target) for material in found if material is not None]
     if chosen.learn_light or not verdicts or any(known.kind != EXACT or known.lost for known in verdicts):
         return ""
