@@ -9,7 +9,19 @@ from pathlib import Path
 
 from backend.cli.errors import CommandError
 from backend.job.model import JobError
-from benchmarks import bake_times, fit, image_files, input_cases, kernels, live, looks, ops, preview, sizes
+from benchmarks import (
+    bake_times,
+    fit,
+    fitted_looks,
+    image_files,
+    input_cases,
+    kernels,
+    live,
+    looks,
+    ops,
+    preview,
+    sizes,
+)
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
 from render.core.image_io import ImageError
@@ -22,6 +34,7 @@ _COMMANDS = (
     ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
     ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
     ("live", live, "a fit that is watched beside one that is not"),
+    ("looks", fitted_looks, "looks of every kind, fitted as a user would, beside their bakes"),
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
     ("image_files", image_files, "the time to write and read the maps' files"),

@@ -24,7 +24,7 @@ import torch
 from backend.cli.errors import CommandError
 from benchmarks.measure import check_output, circumstances, print_table, write_json
 
-_LOOKS = Path(__file__).resolve().parents[1] / "tests" / "looks"
+LOOKS = Path(__file__).resolve().parents[1] / "tests" / "looks"
 _TARGETS = ("PRINCIPLED", "CORE")
 _HEADING = ["look", "verdict", "input", "dB", "over all", "angle", "degrees", "principled", "core", "seconds"]
 _LONGEST_SECONDS = 1800.0
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Bake and judge each look, print a table, and write the record."""
     check_output(options.json)
-    known = json.loads(_run([sys.executable, _LOOKS / "catalogue.py"]).splitlines()[-1])
+    known = json.loads(run_program([sys.executable, LOOKS / "catalogue.py"]).splitlines()[-1])
     unknown = set(options.only) - known.keys()
     if unknown:
         raise CommandError(f"There is no look {', '.join(sorted(unknown))}.", f"It is one of {', '.join(known)}.")
@@ -66,7 +66,7 @@ def measure(name: str, equal: list[str], folder: Path, options: argparse.Namespa
     """Bake a look for both targets in `folder`, and judge it. equal: the targets for which it must render the same."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "look.blend"
-    _run([sys.executable, _LOOKS / "catalogue.py", file, name])
+    run_program([sys.executable, LOOKS / "catalogue.py", file, name])
     row: dict[str, Any] = {"renders": {}}
     for target in _TARGETS:
         if target != "PRINCIPLED" and target not in equal:
@@ -74,17 +74,17 @@ def measure(name: str, equal: list[str], folder: Path, options: argparse.Namespa
         out = folder / target.lower()
         command = [options.python, "-m", "backend", "bake", file, "--object", name, "--out", out]
         began = time.monotonic()
-        _run([*command, "--target", target.lower(), "--resolution", str(options.resolution)])
+        run_program([*command, "--target", target.lower(), "--resolution", str(options.resolution)])
         seconds = time.monotonic() - began
         (baked,) = out.glob("*.blend")
         item = {"look": name, "object": name, "blend": str(baked)}
         if target == "PRINCIPLED":
             report = json.loads((out / "report.json").read_text(encoding="utf-8"))
             row |= {"seconds": round(seconds, 1), "verdicts": [one["text"] for one in report["materials"]]}
-            row["inputs"] = _ask("judge.py", item, folder)
+            row["inputs"] = ask("judge.py", item, folder)
         if target in equal:
             settings = {key: getattr(options, key) for key in ("size", "samples", "views")}
-            row["renders"][target] = _ask("equality.py", item, folder, **settings)
+            row["renders"][target] = ask("equality.py", item, folder, **settings)
     return row
 
 
@@ -98,25 +98,25 @@ def cells(name: str, row: dict[str, Any]) -> list[object]:
     found: list[object] = [name, "/".join(dict.fromkeys(row["kinds"]))]
     found += ["-", "-", "-"] if worst is None else [worst["name"], round(worst["db"], 1), round(worst["db_all"], 1)]
     found += ["-", "-"] if angle is None else [angle["name"], round(angle["degrees"], 2)]
-    found += [_worlds(row["renders"].get(target)) for target in _TARGETS]
+    found += [worlds_text(row["renders"].get(target)) for target in _TARGETS]
     return [*found, row["seconds"]]
 
 
-def _worlds(decibels: dict[str, float | None] | None) -> str:
+def worlds_text(decibels: dict[str, float | None] | None) -> str:
     if decibels is None:
         return "-"
     return " / ".join("equal" if value is None else f"{value:.1f}" for value in decibels.values())
 
 
-def _ask(script: str, item: dict[str, str], folder: Path, **settings: int) -> Any:
+def ask(script: str, item: dict[str, str], folder: Path, **settings: int | str) -> Any:
     """What judge.py or equality.py says of a look."""
     request, output = folder / "request.json", folder / "found.json"
     request.write_text(json.dumps({"looks": [item], "output": str(output), **settings}), encoding="utf-8")
-    _run([sys.executable, _LOOKS / script, request])
+    run_program([sys.executable, LOOKS / script, request])
     return json.loads(output.read_text(encoding="utf-8"))[item["look"]]
 
 
-def _run(command: list[Any]) -> str:
+def run_program(command: list[Any]) -> str:
     """The output of a program. Raises CommandError if it fails."""
     words = [str(part) for part in command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

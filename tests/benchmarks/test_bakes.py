@@ -27,7 +27,9 @@ def test_a_row_has_the_weakest_input_and_the_renders_of_each_world():
 
 
 def test_a_look_that_is_not_there_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(looks, "_run", lambda _command: 'a warning\n{"plain": {"kinds": ["EXACT"], "equal": []}}\n')
+    monkeypatch.setattr(
+        looks, "run_program", lambda _command: 'a warning\n{"plain": {"kinds": ["EXACT"], "equal": []}}\n'
+    )
     assert main(["bakes", "--only", "nonsense"]) == 2
     assert "no look nonsense" in capsys.readouterr().err
 
@@ -36,4 +38,4 @@ def test_a_program_that_fails_is_named(monkeypatch):
     failed = SimpleNamespace(returncode=1, stderr="it went wrong", stdout="")
     monkeypatch.setattr(looks.subprocess, "run", lambda *_arguments, **_options: failed)
     with pytest.raises(looks.CommandError, match=r"judge\.py failed: it went wrong"):
-        looks._run(["python", "tests/looks/judge.py", "request.json"])
+        looks.run_program(["python", "tests/looks/judge.py", "request.json"])

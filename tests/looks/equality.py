@@ -3,7 +3,8 @@
     python tests/looks/equality.py request.json
 
 The request is JSON: `looks`, a list of {`look`, `object`, `blend`} as for judge.py; `size`, `samples`, `views`; and `output`,
-the file for {look: {world: dB}}, null where the two are equal within noise; the first world is the look's own. Each image is
+the file for {look: {world: dB}}, null where the two are equal within noise; the first world is the look's own. `pictures`, if it
+is there: an .npz file for the first view of each look, WORLD/own and WORLD/new, in sRGB code values 0..1. Each image is
 rendered with two seeds, and the mean of (new1 - own1) (new2 - own2) is the squared error without noise.
 """
 
@@ -48,6 +49,12 @@ def compare_all(request: dict[str, Any]) -> dict[str, dict[str, float | None]]:
         bpy.ops.wm.open_mainfile(filepath=item["blend"], load_ui=False)
         new = rendered(bpy.data.objects[item["object"]], request)
         found[item["look"]] = {world: corrected_db(own[world], new[world]) for world in WORLDS}
+        if "pictures" in request:
+            kinds = (("own", own), ("new", new))
+            np.savez(
+                request["pictures"],
+                **{f"{world}/{kind}": coded(images[world].mean(0)[0]) for kind, images in kinds for world in WORLDS},
+            )
     return found
 
 

@@ -168,6 +168,23 @@ def nested_color(tree: Tree) -> Any:
     return mix(tree, soft_mask, first, second)
 
 
+def rusty(tree: Tree, start: Any, end: Any) -> None:
+    """Rust over metal, by spots of two sizes; the share of rust is an input."""
+    spots = math(tree, "MULTIPLY", noise(tree, 4.0), math(tree, "ADD", start.outputs["Share"], 0.8))
+    color = mix(tree, noise(tree, 3.0), (0.12, 0.03, 0.01), (0.4, 0.16, 0.05))
+    rust = principled(tree, {"IOR": 1.5, "Base Color": color, "Roughness": 0.9}, "Rust")
+    steel = principled(tree, {"IOR": 1.5, "Base Color": (0.5, 0.5, 0.52), "Metallic": 1.0, "Roughness": 0.35}, "Steel")
+    tree.links.new(mix_shaders(tree, stretch(tree, spots, 0.5, 0.9), steel, rust), end.inputs["Shader"])
+
+
+def paint_rust(tree: Tree) -> None:
+    """Paint that peels off rusted metal: mixes in a group, mixed again."""
+    below = instance(tree, group("Rusty", {"Share": FLOAT}, {"Shader": SHADER}, rusty), {"Share": soft_mask}, "Below")
+    paint = principled(tree, {"IOR": 1.5, "Base Color": image(17), "Roughness": 0.3}, "Old Paint")
+    peeled = stretch(tree, noise(tree, 2.5), 0.4, 0.6)
+    finish(tree, mix_shaders(tree, peeled, paint, below.outputs["Shader"]))
+
+
 def paint_toon(tree: Tree) -> None:
     """A closure that the Principled BSDF has no counterpart for."""
     finish(tree, out(add(tree, "BsdfToon", {"Color": (0.8, 0.2, 0.1)}, "Toon BSDF"), "BSDF"))
@@ -248,6 +265,7 @@ MIXED: dict[str, Look] = {
             ),
         ),
     ),
+    "rust": Look(shapes.ring, (Surface(paint_rust, {}, COMPOSITE, ("Old Paint", "Rust", "Steel")),)),
     "spun": Look(shapes.can, (SPUN,)),
     "toon": Look(shapes.ball, (Surface(paint_toon, {}, UNREADABLE, ("Toon BSDF",)),)),
 }
