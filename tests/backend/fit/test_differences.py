@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.fit_scenes import ball_dataset, checked_maps, studio_light, tables
+from support.fit_scenes import ENVIRONMENT, ball_dataset, checked_maps, studio_light, tables
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.differences import differences, with_shading
 from backend.fit.known_lights import KnownLights, batches_by_light
-from backend.fit.sample_table import SampleTable
+from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.table_fit import FitPlan, TableFit
-from render.light.environment import EnvironmentLight
+from render.light.environment import EnvironmentLight, env_from_latlong
 from render.material.material import KD, METALLIC, ROUGHNESS
 
 PLAN = FitPlan(resolution=64, iterations=80, stages=2, batch=2048)
@@ -34,15 +34,25 @@ def known(texels: torch.Tensor, stiffness: float = 0.0) -> BakedStart:
     return BakedStart(texels, torch.full_like(texels, stiffness))
 
 
-def test_where_the_bake_is_right_nothing_is_left_to_fit_whatever_the_renders_have_in_common(rows: SampleTable) -> None:
+def on(rows: StepRows, device: str) -> StepRows:
+    """The rows on a device."""
+    return replace(rows, **{name: column.to(device) for name, column in vars(rows).items() if column is not None})
+
+
+def test_where_the_bake_is_right_nothing_is_left_to_fit_whatever_the_renders_have_in_common(
+    rows: SampleTable, device: str
+) -> None:
     """Noise, and light that the fit's renderer does not know: it is in both renders."""
     truth = checked_maps().texels
     generator = torch.Generator().manual_seed(0)
     foreign = torch.rand(rows.color.shape, generator=generator)
     noisy = replace(rows, color=rows.color + foreign, baked=rows.color + foreign)
-    fit = TableFit(differences(noisy), studio_light(256), PLAN, start=known(truth), differs=True)
+    table = on(step_rows(differences(noisy)), device)
+    start = known(truth.to(device))
+    light = env_from_latlong(torch.from_numpy(ENVIRONMENT), 256, device)
+    fit = TableFit(table, light, PLAN, start=start, differs=True)
     fit.run(None, lambda status: None)
-    torch.testing.assert_close(fit.maps.texels, truth, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fit.maps.texels.cpu(), truth, atol=1e-3, rtol=0)
 
 
 def test_the_fit_finds_what_the_bake_lacks(rows: SampleTable) -> None:
@@ -76,18 +86,16 @@ def test_each_row_is_shaded_in_its_own_light(rows: SampleTable) -> None:
     torch.testing.assert_close(both[in_dark], 0.25 * one[in_dark])
 
 
-def test_a_fit_in_two_lights_knows_which_view_is_in_which(rows: SampleTable) -> None:
+def test_a_fit_in_two_lights_knows_which_view_is_in_which(rows: SampleTable, device: str) -> None:
     """Half of the references are of a light of a quarter of the strength: taken for one light, they contradict each other."""
-    dark = studio_light(256)
-    with torch.no_grad():
-        dark.base.mul_(0.25)
+    own, dark = (env_from_latlong(torch.from_numpy(ENVIRONMENT * strength), 256, device) for strength in (1.0, 0.25))
     views = sorted(set(rows.view_index.tolist()))
     light_of_view = {view: 1 for view in views[::2]}
     dimmed = torch.isin(rows.view_index, torch.tensor(views[::2], dtype=torch.int32))
-    mixed = replace(rows, color=torch.where(dimmed[:, None], 0.25 * rows.color, rows.color))
+    mixed = on(step_rows(replace(rows, color=torch.where(dimmed[:, None], 0.25 * rows.color, rows.color))), device)
     errors = []
     for of_view in (light_of_view, {}):
-        fit = TableFit(mixed, studio_light(256), PLAN, others=[dark], light_of_view=of_view)
+        fit = TableFit(mixed, own, PLAN, others=[dark], light_of_view=of_view)
         fit.run(mixed, lambda status: None)
         errors.append(float(fit.error(mixed).mean()))
     assert errors[0] < 0.1 * errors[1]
