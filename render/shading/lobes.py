@@ -4,8 +4,8 @@ Blender's Principled BSDF (4.0 to 5.2; Cycles' `svm/closure.h`) builds its layer
 below it the share of light that it reflects itself:
 
 sheen     fibres (`render.bsdf.sheen`); below it 1 - the largest channel of color * albedo is left
-coat      a clear dielectric layer of IOR 1.5, single scattering (`GgxTable`'s dielectric); below it 1 - weight * F(N.V) is
-          left, with the Fresnel reflectance of a smooth surface whatever the roughness, as Cycles has it
+coat      a clear dielectric layer of IOR 1.5, single scattering; below it 1 - weight * albedo is left, with the albedo of
+          its own roughness (`GgxTable`'s dielectric), as Blender 4.5 measures
 emission  is dimmed by both, as the base is
 
 Coat and sheen have the surface's own normal, not that of the normal map: the coat altogether, as the node's Coat Normal
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from render.bsdf.ggx import GgxTable, fresnel_dielectric
+from render.bsdf.ggx import GgxTable
 from render.bsdf.sheen import sheen_lookup, sheen_table
 from render.light.prefiltered import PrefilteredLight
 
@@ -69,11 +69,11 @@ def with_lobes(
         radiance = radiance + color * (sky if lobes.sheen_visibility is None else sky * lobes.sheen_visibility)
         below = (1 - color.amax(-1, keepdim=True)).clamp(min=0)
     if lobes.coat is not None:
-        reflectance, fresnel, sky = _coat(lobes.coat, coat_normal, view, light, table)
+        reflectance, sky = _coat(lobes.coat, coat_normal, view, light, table)
         radiance = radiance + below * reflectance * (
             sky if lobes.coat_visibility is None else sky * lobes.coat_visibility
         )
-        below = below * (1 - fresnel)
+        below = below * (1 - reflectance)
     shown = base if lobes.emission is None else base + lobes.emission
     return radiance * openness + below * shown
 
@@ -89,12 +89,12 @@ def _sheen(
 
 def _coat(
     coat: torch.Tensor, normal: torch.Tensor, view: torch.Tensor, light: PrefilteredLight, table: GgxTable
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Reflectance [..., 1] of the coat, what it takes from below [..., 1], and the radiance [..., 3] that its lobe meets."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reflectance [..., 1] of the coat in a white sky, and the radiance [..., 3] that its lobe meets."""
     weight, roughness = coat[..., :1], coat[..., 1]
     n_dot_v = (normal * view).sum(-1, keepdim=True).clamp(min=MIN_N_DOT_V)
     terms = table.lookup(roughness, n_dot_v[..., 0])
     reflected = 2 * n_dot_v * normal - view
     direction = torch.lerp(normal, reflected, terms.dielectric_lean[..., None])
     sky = light.specular(direction, terms.dielectric_lobe_roughness)
-    return weight * terms.dielectric[..., None], weight * fresnel_dielectric(n_dot_v), sky
+    return weight * terms.dielectric[..., None], sky

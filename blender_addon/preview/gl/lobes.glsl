@@ -1,7 +1,6 @@
 // Coat, sheen and emission over the base, for looks that have them. Each function mirrors the one of the same name in
 // `render/preview/kernels/preview_lobes_triton.py`.
 
-#define IOR_SQUARE 2.25
 // Factors of spherical harmonics, over those of the cosine lobe: 1, 2/3, 1/4.
 #define SHEEN_CONSTANT 0.28209479177387814
 #define SHEEN_LINEAR (1.5 * 0.4886025119029199)
@@ -31,14 +30,6 @@ vec3 evaluate_sheen(vec3 normal, vec3 view, vec4 first_terms, vec4 last_terms)
   return max(total, vec3(0.0));
 }
 
-float fresnel_dielectric(float cosine)
-{
-  float g = sqrt(IOR_SQUARE - 1.0 + cosine * cosine);
-  float a = (g - cosine) / (g + cosine);
-  float b = ((g + cosine) * cosine - 1.0) / ((g - cosine) * cosine + 1.0);
-  return 0.5 * a * a * (1.0 + b * b);
-}
-
 // coat: weight, roughness; sheen: color, roughness.
 vec3 with_lobes(vec3 base, vec2 coat, vec4 sheen, vec3 emission, float openness, vec3 normal, vec3 coat_normal, vec3 view)
 {
@@ -54,8 +45,9 @@ vec3 with_lobes(vec3 base, vec2 coat, vec4 sheen, vec3 emission, float openness,
   table_lookup(ggx_table, coat.y, seen, first_terms, last_terms);
   vec3 reflected = coat_normal * (2.0 * seen) - view;
   vec3 direction = coat_normal + last_terms.z * (reflected - coat_normal);
-  radiance += (below * coat.x * first_terms.z) * sample_atlas(direction, roughness_to_level(last_terms.w));
-  below *= 1.0 - coat.x * fresnel_dielectric(seen);
+  float reflectance = coat.x * first_terms.z;
+  radiance += (below * reflectance) * sample_atlas(direction, roughness_to_level(last_terms.w));
+  below *= 1.0 - reflectance;
   return radiance * openness + (base + emission) * below;
 }
 

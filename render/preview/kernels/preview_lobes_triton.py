@@ -11,7 +11,6 @@ from render.preview.kernels.preview_lookups_triton import sample_atlas, texel_of
 from render.shading.kernels.shading_triton import ggx_lookup, safe_normalize
 
 _MIN_N_DOT_V = tl.constexpr(1e-3)
-_IOR_SQUARE = tl.constexpr(1.5 * 1.5)
 
 
 @triton.jit
@@ -36,14 +35,6 @@ def look_up_lobes(lobes, u, v, level, first, resolution, levels, valid, BLOCK: t
             sheen += weight * tl.load(at + 4, mask=needed, other=0.0)
             emission += weight * tl.load(at + 8, mask=needed, other=0.0)
     return columns_of_four(coat, BLOCK), columns_of_four(sheen, BLOCK), columns_of_four(emission, BLOCK)
-
-
-@triton.jit
-def fresnel_dielectric(cosine):
-    g = tl.sqrt(_IOR_SQUARE - 1 + cosine * cosine)
-    a = (g - cosine) / (g + cosine)
-    b = ((g + cosine) * cosine - 1) / ((g - cosine) * cosine + 1)
-    return 0.5 * a * a * (1 + b * b)
 
 
 @triton.jit
@@ -76,6 +67,6 @@ def with_lobes(
         level = tl.zeros_like(lobe_roughness)
     coat_sky = sample_atlas(atlas, direction, level, PLACES, ATLAS_WIDTH, BLOCK)
     radiance = plus(radiance, scaled(coat_sky, below * weight * dielectric))
-    below *= 1 - weight * fresnel_dielectric(seen)
+    below *= 1 - weight * dielectric
     shown = plus(base, (emission[0], emission[1], emission[2]))
     return plus(scaled(radiance, openness), scaled(shown, below))
