@@ -11,9 +11,10 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,12 +66,18 @@ def _to_renderer(vector: torch.Tensor) -> torch.Tensor:
 
 
 def render_spheres(
-    grid: SphereGrid, environment: np.ndarray | None, distribution: str, samples: int, seed: int = 0
+    grid: SphereGrid,
+    environment: np.ndarray | None,
+    distribution: str,
+    samples: int,
+    seed: int = 0,
+    change: Callable[[Any, int, int], None] | None = None,
 ) -> np.ndarray:
     """Cycles' image of the grid, float32 [H, W, 4], linear Rec.709, premultiplied, row 0 at the top.
 
     environment   [h, w, 3] equirectangular, linear, row 0 at the top; None: a white furnace of radiance 1
     distribution  the Principled BSDF's "MULTI_GGX" or "GGX"; everything else is at its default
+    change        is called with the inputs of each sphere's Principled BSDF, its row and its column, to set others
     """
     import bpy
 
@@ -81,7 +88,7 @@ def render_spheres(
         scene.render.resolution_x = grid.pixels * len(grid.roughness)
         scene.render.resolution_y = grid.pixels * len(grid.metallic)
         scene.world = _world(bpy, environment, Path(folder))
-        _place(bpy, scene, grid, distribution)
+        _place(bpy, scene, grid, distribution, change)
         path = os.path.join(folder, "render.exr")
         scene.render.filepath = path
         bpy.ops.render.render(write_still=True)
@@ -134,7 +141,7 @@ def _world(bpy, environment: np.ndarray | None, folder: Path):
     return world
 
 
-def _place(bpy, scene, grid: SphereGrid, distribution: str) -> None:
+def _place(bpy, scene, grid: SphereGrid, distribution: str, change: Callable[[Any, int, int], None] | None) -> None:
     from mathutils import Matrix
 
     right, up, eye = _camera_axes()
@@ -154,7 +161,10 @@ def _place(bpy, scene, grid: SphereGrid, distribution: str) -> None:
             if not mesh.materials:
                 mesh.materials.append(None)
             sphere.material_slots[0].link = "OBJECT"
-            sphere.material_slots[0].material = _material(bpy, grid.base_color, roughness, metallic, distribution)
+            material = _material(bpy, grid.base_color, roughness, metallic, distribution)
+            sphere.material_slots[0].material = material
+            if change is not None:
+                change(material.node_tree.nodes["Principled BSDF"].inputs, row, column)
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
     scene.collection.objects.link(camera)
     scene.camera = camera

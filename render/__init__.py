@@ -33,7 +33,8 @@ _NAMES_OF = {
     "render.light.prefiltered": "NvdiffrecLight PrefilteredLight",
     "render.material.field": "MLPTexture3D",
     "render.material.hash_grid": "HashGridConfig",
-    "render.material.material": "FieldMaterial Material MaterialMaps MaterialSample TextureMaterial initial_maps",
+    "render.material.material": "FieldMaterial Material MaterialLayout MaterialMaps MaterialSample TextureMaterial "
+    "initial_maps material_layout",
     "render.preview.renderer": "PreviewRenderer",
     "render.raster.antialias": "antialias opposite_vertices",
     "render.raster.kernels.triton_provider": "triton_fragments",
@@ -41,6 +42,7 @@ _NAMES_OF = {
     "render.raster.portable": "Fragments Rasterizer visible_fragments",
     "render.raster.surface": "ShadingPoints SurfacePoints interpolate surface_points",
     "render.shading.normal_map": "prepare_shading_normal shading_normal",
+    "render.shading.lobes": "Lobes",
     "render.shading.shade": "NVDIFFREC_SHADING PRINCIPLED_SHADING Shading shade",
     "render.texture.texture": "Texture2D create_trainable load_texture2D rgb_to_srgb save_texture2D srgb_to_rgb",
 }
@@ -111,10 +113,12 @@ if TYPE_CHECKING:
     from render.material.hash_grid import HashGridConfig as HashGridConfig
     from render.material.material import FieldMaterial as FieldMaterial
     from render.material.material import Material as Material
+    from render.material.material import MaterialLayout as MaterialLayout
     from render.material.material import MaterialMaps as MaterialMaps
     from render.material.material import MaterialSample as MaterialSample
     from render.material.material import TextureMaterial as TextureMaterial
     from render.material.material import initial_maps as initial_maps
+    from render.material.material import material_layout as material_layout
     from render.preview.renderer import PreviewRenderer as PreviewRenderer
     from render.raster.antialias import antialias as antialias
     from render.raster.antialias import opposite_vertices as opposite_vertices
@@ -129,6 +133,7 @@ if TYPE_CHECKING:
     from render.raster.surface import SurfacePoints as SurfacePoints
     from render.raster.surface import interpolate as interpolate
     from render.raster.surface import surface_points as surface_points
+    from render.shading.lobes import Lobes as Lobes
     from render.shading.normal_map import prepare_shading_normal as prepare_shading_normal
     from render.shading.normal_map import shading_normal as shading_normal
     from render.shading.shade import NVDIFFREC_SHADING as NVDIFFREC_SHADING

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from backend.protocol.errors import CauseAndCure
-from backend.protocol.scene_description import LINEAR, SRGB, Arrays, LookDescription, TextureDescription
+from backend.protocol.scene_description import COLORS, LINEAR, SRGB, Arrays, LookDescription, TextureDescription
 from render.core.color import srgb_to_linear
 from render.core.image_io import ImageError, decode_image
-from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, MaterialLayout, MaterialMaps, material_layout
 from render.preview.parts import MapRows, map_rows
 from render.texture.fixed_lookup import mip_count
 from render.texture.sampling import shrink_axis
@@ -107,26 +107,53 @@ def look_rows(bound: BoundLook, images: Images, device: torch.device, size: int)
     Normals are kept as the image has them, so that they are filtered as Blender filters them. Raises `PreviewError`.
     """
     look = bound.look
-    is_opaque = look.alpha == 1.0
-    texels = torch.empty(size, size, NORMAL.stop if is_opaque else ALPHA.stop, device=device)
-    numbers = [(KD, look.kd), (ROUGHNESS, look.roughness), (METALLIC, look.metallic)]
-    for place, value in numbers if is_opaque else [*numbers, (ALPHA, look.alpha)]:
+
+    def values(name: str) -> torch.Tensor:
+        """[size, size, 3 or 1], or without an image [3 or 1]."""
+        value = getattr(look, name)
         if isinstance(value, TextureDescription):
-            texels[..., place] = _values(value, images.of(bound.array(value)), place == KD, size)
-        else:
-            texels[..., place] = torch.tensor(value, device=device)
+            return _values(value, images.of(bound.array(value)), name in COLORS, size)
+        return torch.tensor(value, device=device).reshape(-1)
+
+    layout = _layout_of(look)
+    texels = torch.empty(size, size, layout.channels, device=device)
+    texels[..., KD], texels[..., ROUGHNESS], texels[..., METALLIC] = (
+        values("kd"),
+        values("roughness"),
+        values("metallic"),
+    )
+    if layout.alpha is not None:
+        texels[..., layout.alpha] = values("alpha").clamp(0, 1)
     if look.normal is None:
         texels[..., NORMAL] = torch.tensor([0.0, 0.0, 1.0], device=device)
     else:
         texels[..., NORMAL] = _values(look.normal, images.of(bound.array(look.normal)), True, size) * 2 - 1
     texels[..., ROUGHNESS.start : METALLIC.stop].clamp_(0, 1)
-    texels[..., ALPHA].clamp_(0, 1)
+    if layout.emission is not None:
+        texels[..., layout.emission] = (values("emission") * values("emission_strength")).clamp(min=0)
+    if layout.coat is not None:
+        weight, rough = (texels[..., at : at + 1] for at in range(layout.coat.start, layout.coat.stop))
+        weight[:], rough[:] = values("coat").clamp(0, 1), values("coat_roughness").clamp(0, 1)
+    if layout.sheen is not None:
+        color, rough = texels[..., layout.sheen][..., :3], texels[..., layout.sheen][..., 3:]
+        color[:] = (values("sheen_tint") * values("sheen").clamp(0, 1)).clamp(0, 1)
+        rough[:] = values("sheen_roughness").clamp(0, 1)
     openness: torch.Tensor | None
     if isinstance(look.openness, TextureDescription):
         openness = _values(look.openness, images.of(bound.array(look.openness)), False, size)[..., 0].clamp(0, 1)
     else:
         openness = None if look.openness == 1.0 else torch.full((1, 1), look.openness, device=device)
-    return map_rows(MaterialMaps(texels), openness, device)
+    return map_rows(MaterialMaps(texels, layout), openness, device)
+
+
+def _layout_of(look: LookDescription) -> MaterialLayout:
+    """What of a look is not as in every material."""
+    return material_layout(
+        alpha=look.alpha != 1.0,
+        emission=look.emission != (0.0, 0.0, 0.0) and look.emission_strength != 0.0,
+        coat=look.coat != 0.0,
+        sheen=look.sheen != 0.0,
+    )
 
 
 def _size_for(sizes: set[tuple[int, int]]) -> int:

@@ -20,6 +20,9 @@ from .wire import ProtocolError
 SRGB, LINEAR = "srgb", "linear"
 ENCODINGS = (SRGB, LINEAR)
 CHANNELS = (None, 0, 1, 2, 3)
+COLORS = ("kd", "sheen_tint", "emission")
+"""Values of a look that are colors; the others, except the normal, are numbers."""
+LOBES = ("coat", "coat_roughness", "sheen", "sheen_tint", "sheen_roughness", "emission", "emission_strength")
 
 Color = tuple[float, float, float]
 Matrix = tuple[tuple[float, ...], ...]
@@ -49,7 +52,7 @@ class TextureDescription:
             raise refused(f"The look's {name} names the array {array!r:.80}, which is not there.")
         if encoding not in ENCODINGS or channel not in CHANNELS or isinstance(channel, (bool, float)):
             raise refused(f"The look's {name} has the channel {channel!r:.20} or the encoding {encoding!r:.20}.")
-        if name in ("kd", "normal") and channel is not None:
+        if name in (*COLORS, "normal") and channel is not None:
             raise refused(f"The look's {name} is of one channel.")
         return cls(array, channel, encoding)
 
@@ -66,6 +69,13 @@ class LookDescription:
     normal: Annotated[TextureDescription | None, "tangent-space map (+Y), stored as 0..1; null: the mesh's normals"] = (
         None
     )
+    coat: Annotated[TextureDescription | float, "weight of a clear coat of IOR 1.5, 0..1"] = 0.0
+    coat_roughness: Annotated[TextureDescription | float, "perceptual, 0..1"] = 0.0
+    sheen: Annotated[TextureDescription | float, "weight of the sheen, 0..1"] = 0.0
+    sheen_tint: Annotated[TextureDescription | Color, "its linear color, 0..1"] = (1.0, 1.0, 1.0)
+    sheen_roughness: Annotated[TextureDescription | float, "0..1"] = 0.5
+    emission: Annotated[TextureDescription | Color, "linear color of the light that it sends out"] = (0.0, 0.0, 0.0)
+    emission_strength: Annotated[TextureDescription | float, "a factor on that, 0 or more"] = 1.0
 
     @property
     def textures(self) -> tuple[TextureDescription, ...]:
@@ -74,8 +84,10 @@ class LookDescription:
         return tuple(value for value in values if isinstance(value, TextureDescription))
 
     def to_dict(self) -> dict[str, Any]:
-        """The look as JSON values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        """The look as JSON values. Coat, sheen and emission are absent where they have their defaults, as in most looks."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        absent = {item.name for item in fields(self) if item.name in LOBES and values[item.name] == item.default}
+        return {name: _plain(value) for name, value in values.items() if name not in absent}
 
     @classmethod
     def from_dict(cls, values: object) -> LookDescription:
@@ -264,9 +276,9 @@ def _look_value(name: str, value: Any) -> Any:
         return TextureDescription.from_dict(name, value)
     if name == "normal" and value is None:
         return None
-    if name == "kd" and isinstance(value, (list, tuple)) and len(value) == 3 and all(map(is_number, value)):
+    if name in COLORS and isinstance(value, (list, tuple)) and len(value) == 3 and all(map(is_number, value)):
         return tuple(float(part) for part in value)
-    if name not in ("kd", "normal") and is_number(value):
+    if name not in (*COLORS, "normal") and is_number(value):
         return float(value)
     raise refused(f"The look's {name} is {value!r:.80}, neither a texture nor a value.")
 

@@ -71,11 +71,16 @@ class GgxTable:
 
     def lookup(self, roughness: torch.Tensor, n_dot_v: torch.Tensor) -> LobeTerms:
         """Bilinear lookup; `roughness` and `n_dot_v` of the same shape [...], 0..1; differentiable in both."""
-        x = n_dot_v.clamp(1e-4, 1.0).sqrt() * 2 - 1
-        y = roughness.clamp(1e-4, 1.0).sqrt() * 2 - 1
-        grid = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2)
-        terms = F.grid_sample(self.values, grid, mode="bilinear", padding_mode="border", align_corners=True)
-        return LobeTerms(*terms.reshape(self.values.shape[1], *roughness.shape).unbind(0))
+        return LobeTerms(*look_up_terms(self.values, roughness, n_dot_v))
+
+
+def look_up_terms(values: torch.Tensor, roughness: torch.Tensor, n_dot_v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The terms [...] of a table on the nodes of a `GgxTable`, [1, C, R, R], at roughness and N.V [...]; bilinear."""
+    x = n_dot_v.clamp(1e-4, 1.0).sqrt() * 2 - 1
+    y = roughness.clamp(1e-4, 1.0).sqrt() * 2 - 1
+    grid = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2)
+    terms = F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return terms.reshape(values.shape[1], *roughness.shape).unbind(0)
 
 
 def ggx_table(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> GgxTable:

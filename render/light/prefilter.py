@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from render.bsdf.sheen import SheenTerms
 from render.core.autograd import apply_function
 from render.light.cube_geometry import texel_directions, texel_solid_angles
 from render.light.nvdiffrec_prefilter import nvdiffrec_diffuse_cubemap, nvdiffrec_specular_cubemap
@@ -25,6 +26,10 @@ from render.light.specular_rows import build_rows, pyramid_resolutions
 
 _WEIGHTS_AT_A_TIME = 1 << 23
 IRRADIANCE_RESOLUTION = 64
+
+# Factors of the spherical harmonics of degree 0, 1 and 2.
+_CONSTANT, _LINEAR = math.sqrt(1 / (4 * math.pi)), math.sqrt(3 / (4 * math.pi))
+_QUADRATIC, _POLAR = math.sqrt(15 / (4 * math.pi)), math.sqrt(5 / (16 * math.pi))
 
 
 @dataclass(frozen=True)
@@ -219,19 +224,17 @@ def spherical_harmonics(direction: Tensor) -> Tensor:
     Order: 1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2.
     """
     x, y, z = direction.unbind(-1)
-    first = math.sqrt(3 / (4 * math.pi))
-    second = math.sqrt(15 / (4 * math.pi))
     return torch.stack(
         [
-            torch.full_like(x, math.sqrt(1 / (4 * math.pi))),
-            first * y,
-            first * z,
-            first * x,
-            second * x * y,
-            second * y * z,
-            math.sqrt(5 / (16 * math.pi)) * (3 * z * z - 1),
-            second * x * z,
-            second / 2 * (x * x - y * y),
+            torch.full_like(x, _CONSTANT),
+            _LINEAR * y,
+            _LINEAR * z,
+            _LINEAR * x,
+            _QUADRATIC * x * y,
+            _QUADRATIC * y * z,
+            _POLAR * (3 * z * z - 1),
+            _QUADRATIC * x * z,
+            _QUADRATIC / 2 * (x * x - y * y),
         ],
         dim=-1,
     )
@@ -266,6 +269,37 @@ def evaluate_irradiance(sh: Tensor, normal: Tensor) -> Tensor:
     Opposite a single strong sun it may fall below zero, by up to 4 % of the sun's peak.
     """
     return spherical_harmonics(normal) @ sh
+
+
+def evaluate_sheen(sh: Tensor, normal: Tensor, view: Tensor, terms: SheenTerms) -> Tensor:
+    """Mean radiance [..., C] over the lobe of sheen, from `irradiance_sh`: light of radiance 1 gives 1.
+
+    normal, view  unit [..., 3]; terms [...] at their cosine. What varies faster than harmonics of degree 2 is left out, so it
+    may fall below zero opposite a strong sun.
+    """
+    along = normal * (normal * view).sum(-1, keepdim=True)
+    aside = view - along
+    mean = terms.normal[..., None] * normal + terms.view[..., None] * aside
+    normal_part = terms.nn[..., None] * normal + terms.nv[..., None] * aside
+    aside_part = terms.nv[..., None] * normal + terms.vv[..., None] * aside
+
+    def square(first: int, second: int) -> Tensor:
+        return normal[..., first] * normal_part[..., second] + aside[..., first] * aside_part[..., second]
+
+    xx, yy, zz = square(0, 0), square(1, 1), square(2, 2)
+    first, second = 1.5 * _LINEAR, 4 * _QUADRATIC
+    harmonics = [
+        torch.full_like(xx, _CONSTANT),
+        first * mean[..., 1],
+        first * mean[..., 2],
+        first * mean[..., 0],
+        second * square(0, 1),
+        second * square(1, 2),
+        4 * _POLAR * (2 * zz - xx - yy),
+        second * square(0, 2),
+        second / 2 * (xx - yy),
+    ]
+    return torch.stack(harmonics, dim=-1) @ sh
 
 
 def diffuse_cubemap(base: Tensor, resolution: int = 16, prefilter: str = "accurate") -> Tensor:

@@ -13,9 +13,10 @@ from typing import Self
 import torch
 
 from render.bsdf.nvdiffrec_shading import nvdiffrec_radiance, safe_normalize
+from render.bsdf.sheen import SheenTerms
 from render.light.cube_atlas import CubeAtlas
 from render.light.nvdiffrec_prefilter import nvdiffrec_mip
-from render.light.prefilter import SpecularLevel, evaluate_irradiance, roughness_to_level
+from render.light.prefilter import SpecularLevel, evaluate_irradiance, evaluate_sheen, roughness_to_level
 
 
 def rotation_part(matrix: torch.Tensor | None) -> torch.Tensor | None:
@@ -108,6 +109,12 @@ class PrefilteredLight(_Shading):
     def specular(self, direction: torch.Tensor, roughness: torch.Tensor) -> torch.Tensor:
         """Radiance of the round GGX lobe around `direction` [..., 3] (any length) at `roughness` [...] -> [..., C]."""
         return self.layout.sample(self.atlas, turn(direction, self.rotation), self.get_mip(roughness))
+
+    def sheen(self, normal: torch.Tensor, view: torch.Tensor, terms: SheenTerms) -> torch.Tensor:
+        """Mean radiance over the lobe of sheen at unit normals and views [..., 3] with terms [...] -> [..., C]."""
+        if self.rotation is not None:
+            normal, view = (safe_normalize(turn(vector, self.rotation)) for vector in (normal, view))
+        return evaluate_sheen(self.irradiance, normal, view, terms).clamp(min=0)
 
     def get_mip(self, roughness: torch.Tensor) -> torch.Tensor:
         """Perceptual roughness [...] -> level [...], 0..levels - 1."""

@@ -19,6 +19,47 @@ METALLIC = slice(4, 5)
 NORMAL = slice(5, 8)
 ALPHA = slice(8, 9)
 
+
+@dataclass(frozen=True)
+class MaterialLayout:
+    """Where packed texels have what not every material has, after base color, roughness, metallic and normal.
+
+    alpha     1 channel; None: opaque
+    emission  3 channels, linear radiance, 0 or more; None: none
+    coat      2 channels, weight and roughness, 0..1; None: none
+    sheen     4 channels, color (weight times tint) and roughness, 0..1; None: none
+    channels  number of channels in all
+    """
+
+    alpha: slice | None = None
+    emission: slice | None = None
+    coat: slice | None = None
+    sheen: slice | None = None
+    channels: int = NORMAL.stop
+
+
+def material_layout(
+    alpha: bool = False, emission: bool = False, coat: bool = False, sheen: bool = False
+) -> MaterialLayout:
+    """The layout of a material that has these: they follow each other in this order."""
+    stop: int = NORMAL.stop
+
+    def place(wanted: bool, width: int) -> slice | None:
+        nonlocal stop
+        start, stop = stop, stop + (width if wanted else 0)
+        return slice(start, stop) if wanted else None
+
+    places = place(alpha, 1), place(emission, 3), place(coat, 2), place(sheen, 4)
+    return MaterialLayout(*places, stop)
+
+
+def layout_of_width(channels: int) -> MaterialLayout:
+    """The layout of texels of 8 channels, or of 9 with alpha. Raises ValueError for another number: it says too little."""
+    if channels not in (NORMAL.stop, ALPHA.stop):
+        raise ValueError(f"texels have 8 channels, or 9 with alpha, not {channels}: give material_layout(...) for more")
+    return material_layout(alpha=channels == ALPHA.stop)
+
+
 # Below this, a lobe is narrower than the finest prefiltered level can show.
 MIN_ROUGHNESS = 0.05
 # A fitted normal leans at most about 87 degrees from the surface's own: its z is at least this.
@@ -37,12 +78,16 @@ class MaterialSample:
     ks      [..., 3], occluded fraction, roughness, metallic
     normal  [..., 3], decoded tangent-space normal (+Y up unless the shading says DirectX), or None for a flat one
     alpha   [..., 1], or None where the material is opaque
+    emission, coat, sheen   [..., 3], [..., 2], [..., 4], see `MaterialLayout`, or None where the material has none
     """
 
     kd: torch.Tensor
     ks: torch.Tensor
     normal: torch.Tensor | None = None
     alpha: torch.Tensor | None = None
+    emission: torch.Tensor | None = None
+    coat: torch.Tensor | None = None
+    sheen: torch.Tensor | None = None
 
 
 class Material(Protocol):
@@ -66,18 +111,26 @@ def _jittered(value: torch.Tensor, deviation: float, generator: torch.Generator 
 class TextureMaterial:
     """A material of separate textures, each of any size: kd (3 channels, or 4 with alpha), ks (3), normal (3) or None.
 
+    emission (3), coat (2) and sheen (4) are optional too: their channels are those of `MaterialLayout`.
+
     It filters as nvdiffrast does: the level of detail follows the long axis of a pixel's footprint.
     """
 
     kd: Texture2D
     ks: Texture2D
     normal: Texture2D | None = None
+    emission: Texture2D | None = None
+    coat: Texture2D | None = None
+    sheen: Texture2D | None = None
 
     def sample(self, points: SurfacePoints) -> MaterialSample:
-        textures = [self.kd, self.ks] if self.normal is None else [self.kd, self.ks, self.normal]
-        kd, ks, *normal = sample_together(textures, points.uv, points.uv_da)
-        alpha = kd[..., 3:4] if kd.shape[-1] == 4 else None
-        return MaterialSample(kd[..., :3], ks[..., :3], normal[0][..., :3] if normal else None, alpha)
+        further = {"normal": self.normal, "emission": self.emission, "coat": self.coat, "sheen": self.sheen}
+        present = {name: texture for name, texture in further.items() if texture is not None}
+        kd, ks, *values = sample_together([self.kd, self.ks, *present.values()], points.uv, points.uv_da)
+        found = dict(zip(present, values, strict=True))
+        if "normal" in found:
+            found["normal"] = found["normal"][..., :3]
+        return MaterialSample(kd[..., :3], ks[..., :3], alpha=kd[..., 3:4] if kd.shape[-1] == 4 else None, **found)
 
     def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
         return self.kd.sample(_jittered(points.uv, UV_JITTER, generator), points.uv_da)[..., :3]
@@ -110,13 +163,23 @@ class FieldMaterial:
 
 @dataclass
 class MaterialMaps:
-    """`texels` float32 [R, R, 8 or 9]: linear base color, roughness, metallic, tangent-space normal, and alpha in the 9th.
+    """`texels` float32 [R, R, C]: linear base color, roughness, metallic, tangent-space normal, then what `layout` has.
+
+    layout  None: texels of 8 channels, or of 9 with alpha
 
     The fit holds a material in this form: one lookup gives everything. The level of detail follows the area of a pixel's
-    footprint, so surfaces at a grazing angle keep their detail; references do not blur it either.
+    footprint, so surfaces at a grazing angle keep their detail; references do not blur it either. Raises ValueError where
+    the texels have not as many channels as the layout.
     """
 
     texels: torch.Tensor
+    layout: MaterialLayout = None  # type: ignore[assignment]  # `__post_init__` finds it
+
+    def __post_init__(self) -> None:
+        if self.layout is None:
+            self.layout = layout_of_width(self.texels.shape[2])
+        if self.layout.channels != self.texels.shape[2]:
+            raise ValueError(f"the layout has {self.layout.channels} channels, the texels {self.texels.shape[2]}")
 
     @property
     def resolution(self) -> int:
@@ -124,13 +187,18 @@ class MaterialMaps:
 
     @property
     def has_alpha(self) -> bool:
-        return self.texels.shape[2] > ALPHA.start
+        return self.layout.alpha is not None
 
     def sample(self, points: SurfacePoints) -> MaterialSample:
         values = self._values(points.uv, points.footprint)
         occluded = torch.zeros_like(values[..., ROUGHNESS])
         ks = torch.cat([occluded, values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
-        return MaterialSample(values[..., KD], ks, values[..., NORMAL], values[..., ALPHA] if self.has_alpha else None)
+        layout = self.layout
+        alpha, emission, coat, sheen = (
+            None if place is None else values[..., place]
+            for place in (layout.alpha, layout.emission, layout.coat, layout.sheen)
+        )
+        return MaterialSample(values[..., KD], ks, values[..., NORMAL], alpha, emission, coat, sheen)
 
     def jittered_kd(self, points: SurfacePoints, generator: torch.Generator | None) -> torch.Tensor:
         return self._values(_jittered(points.uv, UV_JITTER, generator), points.footprint)[..., KD]
@@ -144,8 +212,8 @@ class MaterialMaps:
         """The maps at another resolution, bilinear, normals of unit length."""
         image = self.texels.permute(2, 0, 1)[None]
         wide = F.interpolate(image, size=(resolution, resolution), mode="bilinear", align_corners=False)
-        maps = MaterialMaps(wide[0].permute(1, 2, 0).contiguous())
-        project_(maps.texels)
+        maps = MaterialMaps(wide[0].permute(1, 2, 0).contiguous(), self.layout)
+        project_(maps.texels, self.layout)
         return maps
 
 
@@ -164,12 +232,19 @@ def initial_maps(
 
 
 @torch.no_grad()
-def project_(texels: torch.Tensor) -> None:
-    """Make texels [..., C] valid for a material, in place: values in range, normals of unit length and facing outward."""
+def project_(texels: torch.Tensor, layout: MaterialLayout | None = None) -> None:
+    """Make texels [..., C] valid for a material, in place: values in range, normals of unit length and facing outward.
+
+    layout  None: that of 8 channels, or of 9 with alpha
+    """
+    layout = layout_of_width(texels.shape[-1]) if layout is None else layout
     texels[..., : METALLIC.stop].clamp_(0, 1)
     texels[..., ROUGHNESS].clamp_(min=MIN_ROUGHNESS)
     normal = texels[..., NORMAL]
     normal[..., 2].clamp_(min=MIN_NORMAL_Z)
     normal /= normal.norm(dim=-1, keepdim=True)
-    if texels.shape[-1] > ALPHA.start:
-        texels[..., ALPHA].clamp_(0, 1)
+    for place in (layout.alpha, layout.coat, layout.sheen):
+        if place is not None:
+            texels[..., place].clamp_(0, 1)
+    if layout.emission is not None:
+        texels[..., layout.emission].clamp_(min=0)

@@ -14,28 +14,33 @@ import torch
 import torch.nn.functional as F
 
 from render.geometry.mesh import Mesh
-from render.material.material import ALPHA, MaterialMaps
+from render.material.material import NORMAL, MaterialLayout, MaterialMaps
 from render.texture.fixed_lookup import mip_count, pyramid
 from render.texture.sampling import shrink_axis
 
 # Columns of `PreviewParts.vertices`.
 POSITION, NORMAL_COLUMNS, TANGENT, SIGN = slice(0, 3), slice(4, 7), slice(8, 11), slice(11, 12)
 UV = slice(3, 8, 4)
+# Columns of `MapRows.lobes`.
+COAT, SHEEN_ROUGHNESS, SHEEN_COLOR, EMISSION = slice(0, 2), slice(2, 3), slice(4, 7), slice(8, 11)
+LOBE_COLUMNS = 12
 
 
 @dataclass(frozen=True)
 class MapRows:
     """Maps in the form that previews look up: the texels of all levels, finest first, row by row.
 
-    texels    float32 [n, 8], the channels of `MaterialMaps` without alpha
+    texels    float32 [n, 8], the channels that all `MaterialMaps` have
     alpha     float32 [n], or None: opaque
     openness  float32 [n], 1 where nothing occludes, or None: 1 everywhere
+    lobes     float32 [n, 12], or None: none. Coat's weight and roughness, sheen's roughness, 0; sheen's color, 0; emission, 0
     """
 
     resolution: int
     texels: torch.Tensor
     alpha: torch.Tensor | None = None
     openness: torch.Tensor | None = None
+    lobes: torch.Tensor | None = None
 
     @property
     def levels(self) -> int:
@@ -43,7 +48,9 @@ class MapRows:
 
     def fits(self, other: MapRows) -> bool:
         """Whether the other's values fit into the place of these."""
-        kinds = [(rows.resolution, rows.alpha is None, rows.openness is None) for rows in (self, other)]
+        kinds = [
+            (rows.resolution, rows.alpha is None, rows.openness is None, rows.lobes is None) for rows in (self, other)
+        ]
         return kinds[0] == kinds[1]
 
 
@@ -57,9 +64,28 @@ def map_rows(maps: MaterialMaps, openness: torch.Tensor | None, device: torch.de
     if openness is not None:
         image = _fitted(openness.detach().to(device, torch.float32), maps.resolution)
         flat = pyramid(image[..., None], levels)[:, 0]
-    if maps.has_alpha:
-        rows, alpha = rows[:, : ALPHA.start].contiguous(), rows[:, ALPHA.start].contiguous()
-    return MapRows(maps.resolution, rows, alpha, flat)
+    layout = maps.layout
+    if layout.alpha is not None:
+        alpha = rows[:, layout.alpha.start].contiguous()
+    lobes = _lobe_rows(rows, layout)
+    if rows.shape[1] > NORMAL.stop:
+        rows = rows[:, : NORMAL.stop].contiguous()
+    return MapRows(maps.resolution, rows, alpha, flat, lobes)
+
+
+def _lobe_rows(rows: torch.Tensor, layout: MaterialLayout) -> torch.Tensor | None:
+    """The columns `lobes` of rows [n, C]."""
+    if layout.coat is None and layout.sheen is None and layout.emission is None:
+        return None
+    lobes = rows.new_zeros(len(rows), LOBE_COLUMNS)
+    if layout.coat is not None:
+        lobes[:, COAT] = rows[:, layout.coat]
+    if layout.sheen is not None:
+        sheen = rows[:, layout.sheen]
+        lobes[:, SHEEN_COLOR], lobes[:, SHEEN_ROUGHNESS] = sheen[:, :3], sheen[:, 3:]
+    if layout.emission is not None:
+        lobes[:, EMISSION] = rows[:, layout.emission]
+    return lobes
 
 
 def _fitted(image: torch.Tensor, resolution: int) -> torch.Tensor:
@@ -80,6 +106,7 @@ class PreviewParts:
     texels     [n, 8]
     alphas     [n], or [1] where all are opaque
     openness   [n], or [1] where nothing is occluded anywhere
+    lobes      [n, 12], or [1, 12] where no material has coat, sheen or emission
     """
 
     def __init__(self, meshes: Sequence[Mesh], device: torch.device, materials: Sequence[int] | None = None) -> None:
@@ -103,7 +130,8 @@ class PreviewParts:
         self.table = torch.zeros(self.count, 3, dtype=torch.int32, device=device)
         self.texels = torch.zeros(1, 8, device=device)
         self.alphas = self.openness = torch.ones(1, device=device)
-        self.has_alpha = self.has_openness = False
+        self.lobes = torch.zeros(1, LOBE_COLUMNS, device=device)
+        self.has_alpha = self.has_openness = self.has_lobes = False
         self._maps: dict[int, MapRows] = {}
 
     @property
@@ -139,7 +167,7 @@ class PreviewParts:
 
     def _write(self, number: int, rows: MapRows) -> None:
         own = self._maps[number]
-        for name in ("texels", "alpha", "openness"):
+        for name in ("texels", "alpha", "openness", "lobes"):
             if getattr(own, name) is not None:
                 getattr(own, name).copy_(getattr(rows, name))
 
@@ -149,8 +177,11 @@ class PreviewParts:
         self.has_alpha = any(rows.alpha is not None for rows in maps)
         self.has_openness = any(rows.openness is not None for rows in maps)
         self.texels = maps[0].texels if self.count == 1 else torch.cat([rows.texels for rows in maps])
-        self.alphas = self._joined([rows.alpha for rows in maps], lengths)
-        self.openness = self._joined([rows.openness for rows in maps], lengths)
+        self.has_lobes = any(rows.lobes is not None for rows in maps)
+        ones, nothing = torch.ones(1, device=self.device), torch.zeros(1, LOBE_COLUMNS, device=self.device)
+        self.alphas = _joined([rows.alpha for rows in maps], lengths, ones)
+        self.openness = _joined([rows.openness for rows in maps], lengths, ones)
+        self.lobes = _joined([rows.lobes for rows in maps], lengths, nothing)
         starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).tolist()
         sizes = [[start, rows.resolution, rows.levels] for start, rows in zip(starts, maps, strict=True)]
         self.table.copy_(torch.tensor(sizes, dtype=torch.int32))
@@ -161,17 +192,19 @@ class PreviewParts:
                 self.texels[stretch],
                 None if rows.alpha is None else self.alphas[stretch],
                 None if rows.openness is None else self.openness[stretch],
+                None if rows.lobes is None else self.lobes[stretch],
             )
 
-    def _joined(self, values: list[torch.Tensor | None], lengths: list[int]) -> torch.Tensor:
-        """One channel of all maps, 1 where a map has none; a single 1 where no map has it."""
-        if all(value is None for value in values):
-            return torch.ones(1, device=self.device)
-        filled = [
-            torch.ones(length, device=self.device) if value is None else value
-            for value, length in zip(values, lengths, strict=True)
-        ]
-        return torch.cat(filled)
+
+def _joined(values: list[torch.Tensor | None], lengths: list[int], absent: torch.Tensor) -> torch.Tensor:
+    """A channel, or some, of all maps; `absent` [1, ...] where a map has none, and once where no map has it."""
+    if all(value is None for value in values):
+        return absent
+    filled = [
+        absent.expand(length, *absent.shape[1:]) if value is None else value
+        for value, length in zip(values, lengths, strict=True)
+    ]
+    return torch.cat(filled)
 
 
 def _vertex_rows(mesh: Mesh) -> torch.Tensor:

@@ -12,8 +12,20 @@ from render.bsdf.ggx import ggx_table
 from render.geometry.camera import Camera
 from render.light.environment import PrefilteredLight
 from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
-from render.preview.parts import NORMAL_COLUMNS, POSITION, SIGN, TANGENT, UV, PreviewParts
+from render.preview.parts import (
+    COAT,
+    EMISSION,
+    NORMAL_COLUMNS,
+    POSITION,
+    SHEEN_COLOR,
+    SHEEN_ROUGHNESS,
+    SIGN,
+    TANGENT,
+    UV,
+    PreviewParts,
+)
 from render.raster.portable import Fragments, visible_fragments
+from render.shading.lobes import Lobes
 from render.shading.models import ShadingModel, outgoing_radiance
 from render.shading.normal_map import shading_normal
 from render.texture.sampling import wrapped
@@ -84,7 +96,7 @@ class Drawing:
         uv_dx = _blend(corners[..., UV], fragments.barycentric_dx)
         uv_dy = _blend(corners[..., UV], fragments.barycentric_dy)
         footprint = (uv_dx[:, 0] * uv_dy[:, 1] - uv_dx[:, 1] * uv_dy[:, 0]).abs().sqrt() * spp
-        values, alpha, openness = _look_up(parts, fragments.triangle, point[:, UV], footprint)
+        values, alpha, openness, lobes = _look_up(parts, fragments.triangle, point[:, UV], footprint)
         if self.channel == "kd":
             color = values[:, KD]
         elif self.channel in ("roughness", "metallic"):
@@ -92,7 +104,7 @@ class Drawing:
         elif self.channel == "occlusion":
             color = openness.expand(-1, 3)
         else:
-            color = self._of_surface(fragments, corners, point, values, openness)
+            color = self._of_surface(fragments, corners, point, values, openness, lobes)
         return torch.cat([color, alpha], dim=1)
 
     def _distance(self, fragments: Fragments, position: torch.Tensor) -> torch.Tensor:
@@ -106,6 +118,7 @@ class Drawing:
         point: torch.Tensor,
         values: torch.Tensor,
         openness: torch.Tensor,
+        lobes: torch.Tensor | None,
     ) -> torch.Tensor:
         """Color [F, 3] by a channel that depends on the normal."""
         view = self._view_direction(fragments, point[:, POSITION])
@@ -122,7 +135,11 @@ class Drawing:
             return self.light.diffuse(normal)
         ks = torch.cat([1 - openness, values[:, ROUGHNESS], values[:, METALLIC]], dim=1)
         table = ggx_table(normal.device)
-        return outgoing_radiance(values[:, KD], ks, normal, view, self.light, table, self.model)
+        over = None
+        if lobes is not None:
+            sheen = torch.cat([lobes[:, SHEEN_COLOR], lobes[:, SHEEN_ROUGHNESS]], dim=1)
+            over = Lobes(lobes[:, EMISSION], lobes[:, COAT], sheen, smooth)
+        return outgoing_radiance(values[:, KD], ks, normal, view, self.light, table, self.model, lobes=over)
 
     def _view_direction(self, fragments: Fragments, position: torch.Tensor) -> torch.Tensor:
         if len(self.cameras) == 1:
@@ -157,8 +174,8 @@ def _shaded_once(fragments: Fragments, width: int, spp: int, triangles: int) -> 
 
 def _look_up(
     parts: PreviewParts, triangle: torch.Tensor, uv: torch.Tensor, footprint: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Look up, trilinear, values [F, 8], alpha [F, 1] and openness [F, 1] of each fragment in the maps of its material."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Look up, trilinear, values [F, 8], alpha [F, 1], openness [F, 1] and lobes [F, 12] of each fragment in its maps."""
     first, resolution, levels = parts.table[parts.material[triangle].long()].long().unbind(1)
     level = torch.log2((footprint * resolution).clamp(min=1e-6))
     level = torch.minimum(level.clamp(min=0), levels - 1.0)
@@ -173,7 +190,8 @@ def _look_up(
     ones = torch.ones_like(weight[:, :1])
     alpha = (parts.alphas[index] * weight).sum(1, keepdim=True) if parts.has_alpha else ones
     openness = (parts.openness[index] * weight).sum(1, keepdim=True) if parts.has_openness else ones
-    return values, alpha, openness
+    lobes = F.embedding_bag(index, parts.lobes, per_sample_weights=weight, mode="sum") if parts.has_lobes else None
+    return values, alpha, openness, lobes
 
 
 def _bilinear(

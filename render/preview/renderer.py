@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from render.bsdf.fg_lut import fg_lut
 from render.bsdf.ggx import ggx_table
+from render.bsdf.sheen import sheen_table
 from render.geometry.camera import Camera
 from render.geometry.mesh import Mesh
 from render.light.environment import PrefilteredLight
@@ -99,6 +100,7 @@ class PreviewRenderer:
         self._kinds: OrderedDict[_Settings, _Kind] = OrderedDict()
         self._atlas = self._irradiance = torch.zeros(1, device=self.device)
         self._tables: dict[bool, torch.Tensor] = {}
+        self._sheen: torch.Tensor | None = None
 
     def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, material: int = 0) -> None:
         """Show these maps of a material from now on; they are copied, and coarser levels are added.
@@ -157,7 +159,8 @@ class PreviewRenderer:
         layers      depth layers, composited near to far where maps have alpha; "depth" and "distance" always show the
                     nearest surface, even a transparent one
 
-        Raises ValueError for unknown settings, for sizes that do not fit, and where maps or a light are missing.
+        Raises ValueError for unknown settings, for sizes that do not fit, where maps or a light are missing, and for maps
+        with coat, sheen or emission by the model "nvdiffrec".
         """
         cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
         behind = torch.zeros(3) if background is None else background
@@ -201,6 +204,9 @@ class PreviewRenderer:
         if not self.parts.is_complete or (self._light is None and settings.is_lit):
             raise ValueError(f"{channel!r} needs maps and, where it is lit, a light: call set_maps and set_light first")
 
+        if model != "principled" and channel == "shaded" and self.parts.has_lobes:
+            raise ValueError(f"the model {model!r} has no coat, sheen and emission: draw with 'principled'")
+
     def _kept(self, buffer: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Put values into the buffer that graphs know, or into a new one where they do not fit."""
         if buffer.shape == values.shape:
@@ -220,6 +226,14 @@ class PreviewRenderer:
             table = fg_lut(_FG_SIZE, self.device) if is_nvdiffrec else ggx_table(self.device).values[0].permute(1, 2, 0)
             self._tables[is_nvdiffrec] = table.contiguous()
         return self._tables[is_nvdiffrec], self._tables[is_nvdiffrec].shape[0]
+
+    def _sheen_table(self) -> torch.Tensor:
+        """The table of sheen, terms innermost; any tensor where no material has lobes. It is kept, because graphs read it."""
+        if not self.parts.has_lobes:
+            return self._irradiance
+        if self._sheen is None:
+            self._sheen = sheen_table(self.device)[0].permute(1, 2, 0).contiguous()
+        return self._sheen
 
     def _kind(self, settings: _Settings) -> _Kind:
         """The buffers of frames of a kind; the kinds that were not used for the longest time lose theirs."""
@@ -281,10 +295,11 @@ class PreviewRenderer:
         resolve[grid](
             visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
             parts.vertices, parts.triangles, parts.material, parts.table, parts.texels, parts.alphas, parts.openness,
-            parts.resolution(0), mip_count(parts.resolution(0)), table, self._irradiance, self._atlas,
+            parts.lobes, parts.resolution(0), mip_count(parts.resolution(0)), table, self._sheen_table(),
+            self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
             SPP=settings.spp, CHANNEL=settings.channel, NVDIFFREC=is_nvdiffrec, SEVERAL=parts.count > 1,
-            HAS_ALPHA=parts.has_alpha, HAS_OPENNESS=parts.has_openness,
+            HAS_ALPHA=parts.has_alpha, HAS_OPENNESS=parts.has_openness, HAS_LOBES=parts.has_lobes,
             HAS_BACKDROP=settings.has_backdrop, LAYERS=settings.layers, TABLE_SIZE=table_size,
             PLACES=() if light is None else light.layout.places, ATLAS_WIDTH=0 if light is None else light.layout.width,
             KNOWN=() if light is None else tuple(level.roughness for level in light.levels),

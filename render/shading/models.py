@@ -20,10 +20,10 @@ from render.bsdf.energy import Energy, surface_energy
 from render.bsdf.ggx import DIELECTRIC_F0, GgxTable
 from render.bsdf.nvdiffrec_shading import ShadingLight, nvdiffrec_radiance
 from render.light.prefiltered import NvdiffrecLight, PrefilteredLight
+from render.shading.lobes import MIN_N_DOT_V, Lobes, with_lobes
 from render.shading.sampled import DEFAULT_SAMPLES, LobeLight, SampledLight, Visibility, sampled_radiance
 
 ShadingModel = Literal["principled", "nvdiffrec", "sampled"]
-MIN_N_DOT_V = 1e-3
 
 
 def outgoing_radiance(
@@ -40,8 +40,9 @@ def outgoing_radiance(
     samples: int = DEFAULT_SAMPLES,
     visibility: Visibility | None = None,
     seed: int | None = None,
+    lobes: Lobes | None = None,
 ) -> torch.Tensor:
-    """Outgoing radiance [..., 3], linear. Differentiable in kd, ks, normal and the light.
+    """Outgoing radiance [..., 3], linear. Differentiable in kd, ks, normal, the lobes and the light.
 
     kd      [..., 3] linear base color, 0..1
     ks      [..., 3] occluded fraction, roughness, metallic, 0..1; the result is multiplied by 1 - occluded
@@ -51,11 +52,38 @@ def outgoing_radiance(
     specular_visibility  [..., 1 or 3] factor on the light of the specular lobe as a whole, or None
     energy               "multi": as Blender's node by default (MULTI_GGX); "single": as its GGX. "nvdiffrec" has neither
     samples, visibility, seed   for "sampled" only: see `sampled_radiance`
+    lobes   coat, sheen and emission over the base, see `render.shading.lobes`; None: none. "nvdiffrec" and "sampled" know
+            emission only
 
-    Raises ValueError for an unknown model or energy, and where the light is not of the kind that the model needs.
+    Raises ValueError for an unknown model or energy, where the light is not of the kind that the model needs, and for lobes
+    that the model does not know.
     """
     if model not in get_args(ShadingModel):
         raise ValueError(f"there is no shading model {model!r}: use 'principled', 'nvdiffrec' or 'sampled'")
+    if lobes is not None:
+        base = outgoing_radiance(
+            kd,
+            ks,
+            normal,
+            view,
+            light,
+            table,
+            model,
+            irradiance,
+            specular_visibility,
+            energy,
+            samples,
+            visibility,
+            seed,
+        )
+        if lobes.coat is None and lobes.sheen is None:
+            return base if lobes.emission is None else base + lobes.emission
+        if model != "principled" or not isinstance(light, PrefilteredLight):
+            raise ValueError(
+                f"the model {model!r} has no coat and no sheen under a {type(light).__name__}: shade with 'principled' and "
+                "EnvironmentLight(base).build_mips(), or leave these lobes out"
+            )
+        return with_lobes(base, lobes, 1 - ks[..., :1], normal, view, light, table)
     if model == "sampled":
         if not isinstance(light, SampledLight):
             raise _wrong_light(model, light, "sampled_light(base)")

@@ -10,13 +10,14 @@ import torch
 from render.bsdf.energy import Energy
 from render.bsdf.ggx import GgxTable, ggx_table
 from render.light.environment import PrefilteredLight
-from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, Material, MaterialSample
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, Material, MaterialLayout, MaterialSample
 from render.raster.surface import ShadingPoints, SurfacePoints
+from render.shading.lobes import Lobes
 from render.shading.models import ShadingModel, outgoing_radiance
 from render.shading.normal_map import prepare_shading_normal, shading_normal
 from render.shading.visibility import ShadowFactors
 
-Bsdf = Literal["pbr", "diffuse", "white", "normal", "tangent", "kd", "ks"]
+Bsdf = Literal["pbr", "diffuse", "white", "normal", "tangent", "kd", "ks", "emission"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def shade(
     """Make the buffers at points [...], each with alpha as its last channel.
 
     shaded     [..., 4]: with `bsdf` "pbr" the outgoing radiance; "diffuse" kd as a Lambertian surface; "white" the
-               irradiance / pi on a white one, to check a light; "normal" and "tangent" mapped to 0..1; "kd"; "ks"
+               irradiance / pi on a white one, to check a light; "normal" and "tangent" mapped to 0..1; "kd"; "ks";
+               "emission", black where the material has none
     occlusion  [..., 2]: the occluded fraction
     kd_grad    [..., 2], on request: mean change of kd over a small step in a random direction (`generator` draws it)
 
@@ -116,8 +118,10 @@ def _color(
         return sample.kd
     if bsdf == "ks":
         return sample.ks
+    if bsdf == "emission":
+        return torch.zeros_like(sample.kd) if sample.emission is None else sample.emission
     if bsdf not in ("pbr", "diffuse", "white"):
-        raise ValueError(f"there is no bsdf {bsdf!r}: choose pbr, diffuse, white, normal, tangent, kd or ks")
+        raise ValueError(f"there is no bsdf {bsdf!r}: choose pbr, diffuse, white, normal, tangent, kd, ks or emission")
     if light is None:
         raise ValueError(f"the bsdf {bsdf!r} needs a light: give one, such as EnvironmentLight(...).build_mips()")
     if bsdf == "white":
@@ -125,8 +129,12 @@ def _color(
     if bsdf == "diffuse":
         return sample.kd * light.diffuse(normal) * (1 - sample.ks[..., :1])
     table = ggx_table(normal.device, normal.dtype) if table is None else table
+    lobes = None
+    if not (sample.emission is None and sample.coat is None and sample.sheen is None):
+        coat_normal = points.normal if shading.two_sided else points.normal * points.facing
+        lobes = Lobes(sample.emission, sample.coat, sample.sheen, coat_normal)
     return outgoing_radiance(
-        sample.kd, sample.ks, normal, points.view, light, table, shading.model, energy=shading.energy
+        sample.kd, sample.ks, normal, points.view, light, table, shading.model, energy=shading.energy, lobes=lobes
     )
 
 
@@ -137,12 +145,34 @@ def shade_texels(
     table: GgxTable,
     model: ShadingModel,
     shadow: ShadowFactors | None = None,
+    layout: MaterialLayout | None = None,
 ) -> torch.Tensor:
-    """Radiance [..., 3], as the fit sees it, of points with material values [..., C], channels as in `MaterialMaps`."""
+    """Radiance [..., 3], as the fit sees it, of points with material values [..., C], channels as in `MaterialMaps`.
+
+    layout  of the channels, for materials with emission, coat or sheen; None: there is none of them
+    """
     normal = shading_normal(values[..., NORMAL], points.normal, points.tangent, points.sign)
     ks = torch.cat([torch.zeros_like(values[..., ROUGHNESS]), values[..., ROUGHNESS], values[..., METALLIC]], dim=-1)
     irradiance = specular_factor = None
     if shadow is not None:
         irradiance = light.diffuse(normal) * shadow.diffuse
         specular_factor = shadow.specular_at(values[..., ROUGHNESS])
-    return outgoing_radiance(values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor)
+    lobes = None if layout is None else texel_lobes(values, layout, points.normal, shadow)
+    return outgoing_radiance(
+        values[..., KD], ks, normal, points.view, light, table, model, irradiance, specular_factor, lobes=lobes
+    )
+
+
+def texel_lobes(
+    values: torch.Tensor, layout: MaterialLayout, surface_normal: torch.Tensor, shadow: ShadowFactors | None = None
+) -> Lobes | None:
+    """The lobes of points with material values [..., C]; None where the layout has none.
+
+    surface_normal  [..., 3] unit, without the normal map, turned to the eye
+    """
+    places = (layout.emission, layout.coat, layout.sheen)
+    if places == (None, None, None):
+        return None
+    emission, coat, sheen = (None if place is None else values[..., place] for place in places)
+    coat_factor = None if shadow is None or coat is None else shadow.specular_at(coat[..., 1:])
+    return Lobes(emission, coat, sheen, surface_normal, coat_factor, None if shadow is None else shadow.diffuse)

@@ -21,7 +21,7 @@ BUFFERS = {
     "keys": "*i64", "previous": "*i64", "starts": "*i64", "records": "*fp64", "counter": "*i64", "marks": "*i8",
     "counters": "*i64", "positions": "*fp32", "cameras": "*fp64", "matrices": "*fp64", "triangles": "*i32", "vertices": "*fp32",
     "texels": "*fp32", "alphas": "*fp32", "openness": "*fp32", "parts": "*i32", "part_table": "*i32",
-    "table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
+    "table": "*fp32", "lobes": "*fp32", "sheen_table": "*fp32", "irradiance": "*fp32", "atlas": "*fp32",
 }  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def test_cameras():
 @pytest.mark.parametrize(
     ("channel", "nvdiffrec", "spp", "layers", "several", "image"),
     [
+        ("lobes", False, 1, 1, False, "*fp32"),
         ("shaded", False, 1, 1, False, "*fp16"),
         ("shaded", True, 2, 1, False, "*fp32"),
         ("shaded", False, 2, 2, True, "*fp16"),
@@ -74,7 +75,8 @@ def test_frames(channel, nvdiffrec, spp, layers, several, image):
     levels = default_levels(64)
     layout = CubeAtlas([level.resolution for level in levels])
     constants = {
-        "SPP": spp, "CHANNEL": channel, "NVDIFFREC": nvdiffrec, "SEVERAL": several,
+        "SPP": spp, "CHANNEL": "shaded" if channel == "lobes" else channel, "NVDIFFREC": nvdiffrec, "SEVERAL": several,
+        "HAS_LOBES": channel == "lobes",
         "HAS_OPENNESS": several, "HAS_ALPHA": layers > 1, "HAS_BACKDROP": layers > 1, "LAYERS": layers,
         "TABLE_SIZE": 256 if nvdiffrec else ggx_table().values.shape[2], "PLACES": layout.places,
         "ATLAS_WIDTH": layout.width, "KNOWN": tuple(level.roughness for level in levels),

@@ -27,6 +27,7 @@ from .mesh import mesh_batch, square_batch
 from .shader import UniformBlock, compiled
 from .sources import (
     CHANNELS,
+    COLORS,
     LookPlan,
     Matrix,
     ShaderSource,
@@ -36,14 +37,16 @@ from .sources import (
     surface_source,
 )
 from .textures import GlLight, Strip, even_light, light_texture, strip_texture, table_texture
-from .values import Size, frame_values, part_values, window
+from .values import NO_LOBES, Size, frame_values, part_values, window
 
 LARGEST_SCRATCH = 4096  # samples along a side of the image that holds several samples for each pixel
 MOST_IMAGE_LEVELS = 16
 FRAMES_KEPT = 64  # a mesh that no frame needed for so many frames is freed
 UPLOADS_KEPT = 6  # the same for live maps and lights, of which new ones may come with every frame
-PROPERTIES = ("kd", "alpha", "roughness", "metallic", "openness", "normal")
-MISSING = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
+BASE = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
+MISSING = BASE | NO_LOBES
+# What of a lobe has to be there for it to be seen.
+LOBE_NAMES = ("coat", "sheen", "emission")
 
 
 Thing = TypeVar("Thing")
@@ -256,7 +259,9 @@ class GlPreview:
         shader.uniform_block("frame", frame)
         shader.uniform_block("part", block)
         shader.uniform_sampler("light_atlas", light.atlas)
-        shader.uniform_sampler("ggx_table", self._table())
+        shader.uniform_sampler("ggx_table", self._table("ggx_table"))
+        if plan.lobes:
+            shader.uniform_sampler("sheen_table", self._table("sheen_table"))
         for slot, texture in enumerate(textures):
             shader.uniform_sampler(f"map_{slot}", texture)
         batch.draw(shader)
@@ -279,7 +284,8 @@ class GlPreview:
         sizes: list[Size] = []
         sources: list[tuple[str, int, int | None]] = []
         premultiplied: dict[int, bool] = {}
-        for name in PROPERTIES:
+        lobes = any(getattr(look, name) != NO_LOBES[name] for name in LOBE_NAMES)
+        for name in MISSING if lobes else BASE:
             value = getattr(look, name)
             if not is_texture(value):
                 constants[name] = value
@@ -308,10 +314,14 @@ class GlPreview:
         by_name = {name: number for name, number, _ in sources}
         of_kd = by_name.get("kd")
         divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
-        recolored = None
-        if of_kd is not None and kinds[of_kd] == "image" and not is_rec709():
+        recolored, recolors = (
+            None,
+            tuple(name for name in COLORS if name in by_name and kinds[by_name[name]] == "image"),
+        )
+        if recolors and not is_rec709():
             recolored = numbers_of(rec709_from_scene_linear())  # Blender's textures are scene linear
-        return LookPlan(tuple(kinds), tuple(sources), divided, recolored), constants, textures, sizes
+        plan = LookPlan(tuple(kinds), tuple(sources), divided, recolored, recolors, lobes)
+        return plan, constants, textures, sizes
 
     def _image_of(self, uid: int) -> bpy.types.Image | None:
         if self._uids is None:
@@ -328,10 +338,10 @@ class GlPreview:
             self._shaders[key] = compiled(make())
         return self._shaders[key]
 
-    def _table(self) -> gpu.types.GPUTexture:
-        if "table" not in self._fixed:
-            self._fixed["table"] = table_texture()
-        return self._fixed["table"]
+    def _table(self, name: str) -> gpu.types.GPUTexture:
+        if name not in self._fixed:
+            self._fixed[name] = table_texture(name)
+        return self._fixed[name]
 
     def _square(self) -> gpu.types.GPUBatch:
         if "square" not in self._fixed:

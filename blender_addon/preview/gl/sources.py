@@ -15,7 +15,11 @@ from pathlib import Path
 
 CHANNELS = ("shaded", "kd", "occlusion", "roughness", "metallic", "normal", "light", "depth")
 MOST_LEVELS = 16
-MOST_MAPS = 6
+MOST_MAPS = 13
+COLORS = ("kd", "sheen_tint", "emission")
+"""Properties of a look that are colors; the others, except the normal, are numbers."""
+UNBOUNDED = "emission_strength"
+"""The number that is not clamped to 0..1."""
 
 FRAME_BLOCK = f"""struct PbrfitFrame {{
   vec4 settings;
@@ -40,12 +44,15 @@ PART_BLOCK = f"""struct PbrfitPart {{
   mat4 turn;
   vec4 color;
   vec4 surface;
+  vec4 coat;
+  vec4 sheen;
+  vec4 emission;
   vec4 sizes[{MOST_MAPS}];
 }};
 """
 """clip: local to clip space; place: local to the world, relative to the eye; turn: of normals; color: base color, alpha;
-surface: roughness, metallic, openness, -1 for a mirrored part; sizes: width, height (of strips) and
-number of levels of each map."""
+surface: roughness, metallic, openness, -1 for a mirrored part; coat: its weight and roughness, and the sheen's roughness;
+sheen: tint, weight; emission: color, strength; sizes: width, height (of strips) and number of levels of each map."""
 
 BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
 
@@ -58,13 +65,15 @@ Matrix = tuple[float, ...]
 class LookPlan:
     """What a look's shader samples. maps: for each texture, whether it is an "image" of Blender's or a "strip";
     sources: (property, number of the map, channel or None for its color) of each property that is not a constant;
-    divided: whether to divide the base color by alpha, which it was multiplied by; recolored: the matrix for a base color
-    that is not linear Rec.709 yet, or None."""
+    divided: whether to divide the base color by alpha, which it was multiplied by; recolored: the matrix for colors that
+    are not linear Rec.709 yet, or None; recolors: their names; lobes: whether there is a coat, sheen or emission."""
 
     maps: tuple[str, ...] = ()
     sources: tuple[tuple[str, int, int | None], ...] = ()
     divided: bool = False
     recolored: Matrix | None = None
+    recolors: tuple[str, ...] = ("kd",)
+    lobes: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,15 +111,15 @@ def look_up_lines(plan: LookPlan) -> str:
         texel = f"texel_{number}"
         if name == "normal":
             lines.append(f"normal_map = {texel}.rgb * 2.0 - 1.0;")
-        elif name == "kd":
-            lines.append(f"kd = {texel}.rgb;")
+        elif name in COLORS:
+            lines.append(f"{name} = {texel}.rgb;")
         else:
             value = f"{texel}[{channel}]" if channel is not None else f"dot({texel}.rgb, LUMINANCE)"
-            lines.append(f"{name} = clamp({value}, 0.0, 1.0);")
+            lines.append(f"{name} = {value};" if name == UNBOUNDED else f"{name} = clamp({value}, 0.0, 1.0);")
     if plan.divided:
         lines.append("kd = alpha > 0.0 ? kd / alpha : kd;")
     if plan.recolored is not None:
-        lines.append(f"kd = {matrix_of(plan.recolored)} * kd;")
+        lines += [f"{name} = {matrix_of(plan.recolored)} * {name};" for name in plan.recolors]
     return "\n  ".join(lines)
 
 
@@ -121,17 +130,20 @@ def matrix_of(matrix: Matrix) -> str:
 
 def surface_source(plan: LookPlan) -> ShaderSource:
     """The shader of parts whose look has this plan."""
+    tables = ("ggx_table", "sheen_table") if plan.lobes else ("ggx_table",)
     attributes = (("VEC3", "position"), ("VEC3", "normal"), ("VEC4", "tangent"), ("VEC2", "uv"))
     glsl = _glsl()
+    channels = tuple((f"CHANNEL_{channel.upper()}", str(number)) for number, channel in enumerate(CHANNELS))
+    fragment = glsl["surface_frag"].replace("\nLOBES\n", glsl["lobes"] if plan.lobes else "\n")
     return ShaderSource(
         name="pbrfit_surface",
         blocks=("frame", "part"),
-        samplers=("light_atlas", "ggx_table", *(f"map_{number}" for number in range(len(plan.maps)))),
+        samplers=("light_atlas", *tables, *(f"map_{number}" for number in range(len(plan.maps)))),
         inputs=attributes,
         between=tuple((kind, f"seen_{name}") for kind, name in attributes),
-        defines=tuple((f"CHANNEL_{channel.upper()}", str(number)) for number, channel in enumerate(CHANNELS)),
+        defines=(*channels, ("HAS_LOBES", "1")) if plan.lobes else channels,
         vertex=glsl["surface_vert"],
-        fragment=glsl["common"] + glsl["surface_frag"].replace("LOOK_UP", look_up_lines(plan)),
+        fragment=glsl["common"] + fragment.replace("LOOK_UP", look_up_lines(plan)),
     )
 
 

@@ -1,6 +1,6 @@
-// The terms of `GgxTable`, in two texels side by side: scale, bias, dielectric, lean | lobe roughness, mean albedo,
-// dielectric lean, dielectric lobe roughness.
-void ggx_lookup(float roughness, float n_dot_v, out vec4 first_terms, out vec4 last_terms)
+// The terms of a table on the nodes of `GgxTable`, in two texels side by side. Those of that table: scale, bias, dielectric,
+// lean | lobe roughness, mean albedo, dielectric lean, dielectric lobe roughness.
+void table_lookup(sampler2D table, float roughness, float n_dot_v, out vec4 first_terms, out vec4 last_terms)
 {
   vec2 at = sqrt(clamp(vec2(n_dot_v, roughness), 1e-4, 1.0)) * float(TABLE_SIZE - 1);
   vec2 first = min(floor(at), float(TABLE_SIZE - 2));
@@ -11,8 +11,8 @@ void ggx_lookup(float roughness, float n_dot_v, out vec4 first_terms, out vec4 l
     ivec2 step_to = ivec2(corner & 1, corner >> 1);
     ivec2 texel = ivec2(first) + step_to;
     vec2 along = mix(1.0 - share, share, vec2(step_to));
-    first_terms += along.x * along.y * texelFetch(ggx_table, ivec2(texel.x * 2, texel.y), 0);
-    last_terms += along.x * along.y * texelFetch(ggx_table, ivec2(texel.x * 2 + 1, texel.y), 0);
+    first_terms += along.x * along.y * texelFetch(table, ivec2(texel.x * 2, texel.y), 0);
+    last_terms += along.x * along.y * texelFetch(table, ivec2(texel.x * 2 + 1, texel.y), 0);
   }
 }
 
@@ -26,7 +26,7 @@ vec3 outgoing_radiance(vec3 kd, float roughness, float metallic, vec3 normal, ve
   float seen = max(dot(normal, view), 1e-3);
   vec4 first_terms;
   vec4 last_terms;
-  ggx_lookup(roughness, seen, first_terms, last_terms);
+  table_lookup(ggx_table, roughness, seen, first_terms, last_terms);
   float scale = first_terms.x, bias = first_terms.y, mean_albedo = last_terms.y;
   float missing = (1.0 - (scale + bias)) / (scale + bias);
   float coat = first_terms.z * (1.0 + missing * multiple_bounces(DIELECTRIC_MEAN_FRESNEL, mean_albedo));
@@ -45,6 +45,7 @@ vec3 outgoing_radiance(vec3 kd, float roughness, float metallic, vec3 normal, ve
   return diffuse * evaluate_irradiance(normal) + specular * sample_atlas(direction, roughness_to_level(lobe_roughness));
 }
 
+LOBES
 // The look's textures --------------------------------------------------------------------------------------------------
 
 // A footprint's side in texels: the level of detail follows its area, whatever its shape.
@@ -121,6 +122,15 @@ void main()
   float metallic = part.surface.y;
   float openness = part.surface.z;
   vec3 normal_map = vec3(0.0, 0.0, 1.0);
+#ifdef HAS_LOBES
+  float coat = part.coat.x;
+  float coat_roughness = part.coat.y;
+  float sheen_roughness = part.coat.z;
+  float sheen = part.sheen.a;
+  vec3 sheen_tint = part.sheen.rgb;
+  float emission_strength = part.emission.a;
+  vec3 emission = part.emission.rgb;
+#endif
   LOOK_UP
 
   // Discard instead of blending: the depth of this fragment would hide what is behind it.
@@ -142,6 +152,11 @@ void main()
   vec3 color;
   if (channel == CHANNEL_SHADED) {
     color = outgoing_radiance(kd, roughness, metallic, normal, view) * openness;
+#ifdef HAS_LOBES
+    vec4 fibres = vec4(clamp(sheen_tint * sheen, 0.0, 1.0), sheen_roughness);
+    vec3 shine = max(emission * emission_strength, vec3(0.0));
+    color = with_lobes(color, vec2(coat, coat_roughness), fibres, shine, openness, normal, smooth_normal, view);
+#endif
   }
   else if (channel == CHANNEL_KD) {
     color = kd;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Textures on Blender's own GPU: the light's atlas, the table of the GGX lobe, and maps that are not images of the file."""
+"""Textures on Blender's own GPU: the light's atlas, the tables of lobes, and maps that are not images of the file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def texture_of(pixels: NDArray[Any], texture_format: str) -> gpu.types.GPUTextur
     return gpu.types.GPUTexture((width, height), format=texture_format, data=data)
 
 
-def table_texture() -> gpu.types.GPUTexture:
-    """The table of the GGX lobe."""
-    return texture_of(table_pixels(), "RGBA32F")
+def table_texture(name: str) -> gpu.types.GPUTexture:
+    """A table, see `table_pixels`."""
+    return texture_of(table_pixels(name), "RGBA32F")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the preview hands to the GPU, as numpy arrays: uniform blocks (see sources.py), maps and the table of the lobe.
 
-`ggx_table.npy` is `render.bsdf.ggx.ggx_table().values[0].permute(1, 2, 0)`, float32 [48, 48, 8], as `numpy.save` wrote it.
+`ggx_table.npy` is `render.bsdf.ggx.ggx_table().values[0].permute(1, 2, 0)`, float32 [48, 48, 8], as `numpy.save` wrote it;
+`sheen_table.npy` is `render.bsdf.sheen.sheen_table()[0]` in the same way.
 """
 
 from __future__ import annotations
@@ -19,13 +20,24 @@ from .sources import CHANNELS, MOST_LEVELS, MOST_MAPS
 
 SMALLEST_LEVEL = 4  # as in `render.texture.fixed_lookup.mip_count`
 
+# Coat, sheen and emission of a look that has none, or that leaves them out.
+NO_LOBES: dict[str, Any] = {
+    "coat": 0.0,
+    "coat_roughness": 0.0,
+    "sheen": 0.0,
+    "sheen_tint": (1.0, 1.0, 1.0),
+    "sheen_roughness": 0.5,
+    "emission": (0.0, 0.0, 0.0),
+    "emission_strength": 1.0,
+}
+
 Size = tuple[float, float, float, float]  # of a texture: width and height (of a strip), number of levels, 0
 
 
-def table_pixels() -> NDArray[np.float32]:
-    """The table of the GGX lobe, float32 [48, 96, 4]: two texels side by side for the eight terms of a node."""
+def table_pixels(name: str) -> NDArray[np.float32]:
+    """The table "ggx_table" or "sheen_table", float32 [48, 96, 4]: two texels side by side for the eight terms of a node."""
     table: NDArray[np.float32] = np.load(
-        str(importlib.resources.files(__package__) / "ggx_table.npy"), allow_pickle=False
+        str(importlib.resources.files(__package__) / f"{name}.npy"), allow_pickle=False
     )
     return table.reshape(table.shape[0], -1, 4)
 
@@ -118,19 +130,23 @@ def part_values(
     constants: Mapping[str, Any],
     sizes: Sequence[Size],
 ) -> NDArray[np.float32]:
-    """The uniform block `part`."""
+    """The uniform block `part`. constants: values of the look; coat, sheen and emission may be absent."""
+    constants = NO_LOBES | dict(constants)
     place = np.array(matrix, dtype=np.float64)
     place[:3, 3] -= eye
     turn = np.eye(4)
     determinant = np.linalg.det(place[:3, :3])
     # The inverse transpose, except for its length. A flattened part has no inverse; there any normal will do.
     turn[:3, :3] = np.linalg.inv(place[:3, :3]).T if determinant else place[:3, :3]
-    values = np.zeros((14 + MOST_MAPS, 4), dtype=np.float32)
+    values = np.zeros((17 + MOST_MAPS, 4), dtype=np.float32)
     for row, part in ((0, clip @ place), (4, place), (8, turn)):
         values[row : row + 4] = part.T
     values[12] = *constants["kd"], constants["alpha"]
     mirrored = -1.0 if determinant < 0 else 1.0
     values[13] = constants["roughness"], constants["metallic"], constants["openness"], mirrored
+    values[14, :3] = constants["coat"], constants["coat_roughness"], constants["sheen_roughness"]
+    values[15] = *constants["sheen_tint"], constants["sheen"]
+    values[16] = *constants["emission"], constants["emission_strength"]
     for slot, size in enumerate(sizes):
-        values[14 + slot] = size
+        values[17 + slot] = size
     return values.reshape(-1)

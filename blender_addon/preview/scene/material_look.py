@@ -23,11 +23,11 @@ CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
 UNSHOWN = {
     "Subsurface Weight": "Subsurface",
     "Transmission Weight": "Transmission",
-    "Coat Weight": "Coat",
-    "Sheen Weight": "Sheen",
-    "Emission Strength": "Emission",
     "Anisotropic": "Anisotropic",
 }
+# Inputs of its coat that the preview shows as if they were these, and their labels.
+COAT_IS = {"Coat IOR": (1.5, "The IOR of the coat"), "Coat Tint": ((1.0, 1.0, 1.0), "The tint of the coat")}
+BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,42 @@ class LookReader:
             metallic=self._read("Metallic", lambda: self._number(inputs["Metallic"]), self._display.metallic),
             openness=self._read("ambient occlusion", lambda: self._openness(tree), 1.0),
             normal=self._read("Normal", lambda: self._normal(inputs["Normal"]), None),
+            **self._coat(inputs),
+            **self._sheen(inputs),
+            **self._emission(inputs),
         )
         for socket, label in UNSHOWN.items():
             if socket in inputs and (inputs[socket].is_linked or inputs[socket].default_value != 0.0):
-                if socket == "Emission Strength" and not emits(inputs):
-                    continue
                 self._notes.append(f'{label} of "{self._name}" is not shown.')
         uv_map = self._uv_map or self._default_uv_map
         return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes))
+
+    def _coat(self, inputs: bpy.types.bpy_prop_collection) -> dict[str, Any]:
+        weight = self._read("Coat", lambda: self._number(inputs["Coat Weight"]), 0.0)
+        if weight == 0.0:
+            return {}
+        for socket, (shown, label) in COAT_IS.items():
+            if inputs[socket].is_linked or plain(inputs[socket].default_value) != shown:
+                self._notes.append(f'{label} of "{self._name}" is not shown.')
+        if inputs["Coat Normal"].is_linked:
+            self._notes.append(f'The normal of the coat of "{self._name}" is not shown.')
+        roughness = self._read("Coat Roughness", lambda: self._number(inputs["Coat Roughness"]), 0.0)
+        return {"coat": weight, "coat_roughness": roughness}
+
+    def _sheen(self, inputs: bpy.types.bpy_prop_collection) -> dict[str, Any]:
+        weight = self._read("Sheen", lambda: self._number(inputs["Sheen Weight"]), 0.0)
+        if weight == 0.0:
+            return {}
+        tint = self._read("Sheen Tint", lambda: self._color(inputs["Sheen Tint"]), WHITE)
+        roughness = self._read("Sheen Roughness", lambda: self._number(inputs["Sheen Roughness"]), 0.5)
+        return {"sheen": weight, "sheen_tint": tint, "sheen_roughness": roughness}
+
+    def _emission(self, inputs: bpy.types.bpy_prop_collection) -> dict[str, Any]:
+        strength, color = inputs["Emission Strength"], inputs["Emission Color"]
+        if not emits(inputs) or (not strength.is_linked and strength.default_value == 0.0):
+            return {}
+        found = self._read("Emission", lambda: (self._color(color), self._number(strength)), (BLACK, 1.0))
+        return {"emission": found[0], "emission_strength": found[1]}
 
     def _read(self, name: str, read: Callable[[], Value], otherwise: Other) -> Value | Other:
         try:

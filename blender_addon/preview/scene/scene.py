@@ -44,7 +44,8 @@ class Texture:
 class Look:
     """A material as the preview can show it: values, or textures read through the part's UV map.
 
-    kd: linear base color; openness: 1 is open; normal: a tangent-space map (+Y), None: the mesh's normals.
+    kd: linear base color; openness: 1 is open; normal: a tangent-space map (+Y), None: the mesh's normals; coat, sheen: their
+    weights, 0 without; emission: linear color, black without, times emission_strength.
     """
 
     kd: Texture | tuple[float, float, float]
@@ -53,11 +54,18 @@ class Look:
     metallic: Texture | float
     openness: Texture | float = 1.0
     normal: Texture | None = None
+    coat: Texture | float = 0.0
+    coat_roughness: Texture | float = 0.0
+    sheen: Texture | float = 0.0
+    sheen_tint: Texture | tuple[float, float, float] = (1.0, 1.0, 1.0)
+    sheen_roughness: Texture | float = 0.5
+    emission: Texture | tuple[float, float, float] = (0.0, 0.0, 0.0)
+    emission_strength: Texture | float = 1.0
 
     @property
     def textures(self) -> tuple[Texture, ...]:
         """The textures it reads."""
-        values = (self.kd, self.alpha, self.roughness, self.metallic, self.openness, self.normal)
+        values = (getattr(self, item.name) for item in fields(self))
         return tuple(value for value in values if isinstance(value, Texture))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from render.core.kernels.vectors_triton import dot, plus, rows_of_four, scaled
+from render.core.kernels.vectors_triton import dot, minus, plus, rows_of_four, scaled
 
 # As in `render.light.prefilter.spherical_harmonics`: sqrt(1 / 4 pi), sqrt(3 / 4 pi), sqrt(15 / 4 pi), sqrt(5 / 16 pi).
 _CONSTANT = tl.constexpr(0.28209479177387814)
@@ -193,6 +193,27 @@ def evaluate_irradiance(sh, direction):
     for number in tl.static_range(1, 9):
         total = plus(total, scaled(_coefficient(sh, number), basis[number]))
     return total
+
+
+@triton.jit
+def evaluate_sheen(sh, normal, view, along_normal, along_view, nn, nv, vv):
+    """The mean radiance over the lobe of sheen with the terms of `SheenTerms`; it may be negative."""
+    aside = minus(view, scaled(normal, dot(normal, view)))
+    mean = plus(scaled(normal, along_normal), scaled(aside, along_view))
+    a = plus(scaled(normal, nn), scaled(aside, nv))
+    b = plus(scaled(normal, nv), scaled(aside, vv))
+    xx, yy = normal[0] * a[0] + aside[0] * b[0], normal[1] * a[1] + aside[1] * b[1]
+    zz, xy = normal[2] * a[2] + aside[2] * b[2], normal[0] * a[1] + aside[0] * b[1]
+    yz, xz = normal[1] * a[2] + aside[1] * b[2], normal[0] * a[2] + aside[0] * b[2]
+    total = scaled(_coefficient(sh, 0), _CONSTANT)
+    total = plus(total, scaled(_coefficient(sh, 1), mean[1] * (1.5 * _LINEAR)))
+    total = plus(total, scaled(_coefficient(sh, 2), mean[2] * (1.5 * _LINEAR)))
+    total = plus(total, scaled(_coefficient(sh, 3), mean[0] * (1.5 * _LINEAR)))
+    total = plus(total, scaled(_coefficient(sh, 4), xy * (4 * _QUADRATIC)))
+    total = plus(total, scaled(_coefficient(sh, 5), yz * (4 * _QUADRATIC)))
+    total = plus(total, scaled(_coefficient(sh, 6), (2 * zz - xx - yy) * (4 * _POLAR)))
+    total = plus(total, scaled(_coefficient(sh, 7), xz * (4 * _QUADRATIC)))
+    return plus(total, scaled(_coefficient(sh, 8), (xx - yy) * (2 * _QUADRATIC)))
 
 
 @triton.jit

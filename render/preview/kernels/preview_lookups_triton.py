@@ -17,7 +17,7 @@ def wrapped(coordinate):
 
 
 @triton.jit
-def _texel(u, v, size, corner):
+def texel_of(u, v, size, corner):
     """Row within its level, and weight, of texel number `corner` of the four that a lookup at u, v in 0..1 reads."""
     is_right, is_below = corner % 2, corner // 2
     x, y = u * size - 0.5, v * size - 0.5
@@ -53,7 +53,7 @@ def look_up(
         # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
         start = (resolution * resolution - size * size) // 3 * 4
         for corner in range(4):
-            row, weight = _texel(u, v, size, corner)
+            row, weight = texel_of(u, v, size, corner)
             weight *= share
             row = (first + start + row).to(tl.int64)
             at = (texels + row * 8)[:, None] + channel

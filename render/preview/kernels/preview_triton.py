@@ -21,6 +21,7 @@ from render.core.kernels.vectors_triton import (
     where_three,
 )
 from render.light.kernels.light_lookup_triton import evaluate_irradiance, roughness_to_level
+from render.preview.kernels.preview_lobes_triton import look_up_lobes, with_lobes
 from render.preview.kernels.preview_lookups_triton import look_up, sample_atlas, wrapped
 from render.raster.kernels.rasterize_triton import CAMERA, DEPTHS, EMPTY, GROUP, SAMPLE_X, SAMPLE_Y, groups_before
 from render.shading.kernels.shading_triton import (
@@ -153,15 +154,15 @@ def _diffuse_light(normal, irradiance, NVDIFFREC: tl.constexpr):
 
 @triton.jit
 def _shade(
-    triangle, column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas, openness,
-    resolution, levels, table, irradiance, atlas, width, height,
+    triangle, column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas, openness, lobes,
+    resolution, levels, table, sheen_table, irradiance, atlas, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
-    HAS_OPENNESS: tl.constexpr,
+    HAS_OPENNESS: tl.constexpr, HAS_LOBES: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Color (not premultiplied) and alpha of triangles at samples (column, row), each [BLOCK].
 
-    parts, part_table, texels, alphas, openness  of `render.preview.parts`; without SEVERAL there is one material
+    parts, part_table, texels, alphas, openness, lobes  of `render.preview.parts`; without SEVERAL there is one material
     """
     corner = triangles + triangle.to(tl.int64) * 3
     first = tl.load(corner, mask=valid, other=0).to(tl.int64) * 3
@@ -240,6 +241,14 @@ def _shade(
             )  # fmt: skip
             if HAS_OPENNESS:
                 color = scaled(color, open_share)
+            if HAS_LOBES:
+                coat, sheen, emission = look_up_lobes(
+                    lobes, wrapped(u), wrapped(v), level, first_texel, resolution, levels, valid, BLOCK
+                )
+                color = with_lobes(
+                    color, coat, sheen, emission, open_share, normal, smooth, view, table, sheen_table, irradiance, atlas,
+                    TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                )  # fmt: skip
     return color, alpha
 
 
@@ -251,10 +260,10 @@ def _least_above(numbers, bound):
 
 @triton.jit(do_not_specialize=["launches", "resolution", "levels", "width", "height"])
 def resolve(
-    keys, marks, counters, launches, cameras, vertices, triangles, parts, part_table, texels, alphas, openness,
-    resolution, levels, table, irradiance, atlas, background, image, width, height,
+    keys, marks, counters, launches, cameras, vertices, triangles, parts, part_table, texels, alphas, openness, lobes,
+    resolution, levels, table, sheen_table, irradiance, atlas, background, image, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
-    HAS_OPENNESS: tl.constexpr, HAS_BACKDROP: tl.constexpr,
+    HAS_OPENNESS: tl.constexpr, HAS_LOBES: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     LAYERS: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
 ):  # fmt: skip
     """Programs [ceil(width / 8), ceil(height / 8), views], of two warps, write image [N, height, width, 4].
@@ -305,8 +314,9 @@ def resolve(
             tl.store(keys + pixel, tl.zeros_like(key) + EMPTY, mask=valid)
             color, alpha = _shade(
                 key.to(tl.int32), column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas,
-                openness, resolution, levels, table, irradiance, atlas, width, height,
-                SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                openness, lobes, resolution, levels, table, sheen_table, irradiance, atlas, width, height,
+                SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, HAS_LOBES,
+                TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
             coverage = tl.where(valid, alpha, 0.0)
             red, green, blue = coverage * color[0], coverage * color[1], coverage * color[2]
@@ -331,9 +341,10 @@ def resolve(
                     nearest = tl.min(tl.where(is_same, off_center * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
                     color, alpha = _shade(
                         triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
-                        triangles, parts, part_table, texels, alphas, openness, resolution, levels, table, irradiance,
-                        atlas, width, height,
-                        SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
+                        triangles, parts, part_table, texels, alphas, openness, lobes, resolution, levels, table, sheen_table,
+                        irradiance, atlas, width, height,
+                        SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, HAS_LOBES,
+                        TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
                     )  # fmt: skip
                     share *= alpha
                     red, green, blue = red + share * color[0], green + share * color[1], blue + share * color[2]

@@ -31,8 +31,8 @@ def can_fuse(pyramid_rows: torch.Tensor, light: object, model: str, layers: int 
     """Whether `fused_sample_gradients` can be used; else the caller takes the plain way.
 
     It can on CUDA (or where Triton interprets) in float32, for the models "principled" and "nvdiffrec", one depth layer
-    and opaque materials (8 channels), under a `PrefilteredLight` of three channels that is not turned, for at least one
-    sample, and up to 200 million texels and samples.
+    and opaque materials without coat, sheen and emission (8 channels), under a `PrefilteredLight` of three channels that is
+    not turned, for at least one sample, and up to 200 million texels and samples.
     """
     if not (has_triton(pyramid_rows.device) and passes_tuples()):
         return False

@@ -19,7 +19,7 @@ from render.images.render_mesh import render_mesh
 from render.light.cube_atlas import CubeAtlas
 from render.light.environment import PrefilteredLight
 from render.light.prefilter import default_levels, irradiance_sh
-from render.material.material import NORMAL, MaterialMaps
+from render.material.material import NORMAL, MaterialMaps, material_layout
 from render.preview.plain import Drawing
 from render.preview.renderer import PreviewRenderer
 from render.raster.kernels.triton_provider import can_rasterize
@@ -94,6 +94,48 @@ def test_shaded(device, model, spp):
         renderer(device).frame(cameras, SIZE, spp, model, background=GRAY_SKY),
         expected(cameras, some_maps(), spp, model=model, background=GRAY_SKY)["shaded"],
     )
+
+
+@pytest.mark.parametrize("spp", [1, 2])
+@pytest.mark.parametrize("alone", [None, "emission", "coat", "sheen"])
+def test_lobes(device, alone, spp):
+    """Coat, sheen and emission, from both sides; together with alpha, else one of them alone."""
+    has = {name: alone in (None, name) for name in ("emission", "coat", "sheen")}
+    layout = material_layout(alpha=alone is None, **has)
+    texels = torch.rand(16, 16, layout.channels, generator=torch.Generator().manual_seed(6))
+    texels[..., :8] = some_maps().texels
+    maps = MaterialMaps(texels, layout)
+    inside = Camera(look_at(torch.tensor([0.0, 0.3, 0.7]), torch.zeros(3)), perspective(1.2, 1.5, near=0.5))
+    cameras = [inside, flat_camera()] if spp == 1 else [inside]
+    ours = renderer(device, maps).frame(cameras, SIZE, spp)
+    assert_same(ours, expected(cameras, maps, spp)["shaded"])
+    texels[..., 8:] = 1.0 if alone is None else 0.0
+    assert not torch.allclose(ours.cpu(), expected(cameras, MaterialMaps(texels, layout), spp)["shaded"], atol=0.02)
+
+
+def test_lobes_of_one_material_of_several(device):
+    """The others have none; occlusion dims what is reflected, not what shines."""
+    layout = material_layout(emission=True, coat=True)
+    texels = torch.rand(8, 8, layout.channels, generator=torch.Generator().manual_seed(6))
+    texels[..., :8] = some_maps(8).texels
+    beside = sphere()
+    beside.position.add_(torch.tensor([0.4, 0.0, 0.0]))
+    preview = PreviewRenderer([sphere(), beside], device)
+    preview.set_light(some_light())
+    preview.set_maps(some_maps(), material=0)
+    preview.set_maps(MaterialMaps(texels, layout), openness=torch.zeros(8, 8), material=1)
+    shown = preview.frame(camera(), SIZE).clone()
+    texels[..., layout.emission] = 0
+    preview.set_maps(MaterialMaps(texels, layout), openness=torch.zeros(8, 8), material=1)
+    dark = preview.frame(camera(), SIZE)
+    only = PreviewRenderer([sphere(), beside], device)
+    only.set_light(some_light())
+    only.set_maps(some_maps(), material=0)
+    only.set_maps(some_maps(8), openness=torch.zeros(8, 8), material=1)
+    assert_same(dark, only.frame(camera(), SIZE).cpu())
+    assert float((shown - dark).max()) > 0.1
+    with pytest.raises(ValueError, match="'principled'"):
+        preview.frame(camera(), SIZE, model="nvdiffrec")
 
 
 @pytest.mark.parametrize(("spp", "layers"), [(1, 1), (1, 3), (2, 1), (2, 2)])

@@ -59,6 +59,10 @@ CASES = {
     "several_depth": Case("several", channel="depth"),
     "samples": Case("textured", spp=2),
     "transparent": Case("transparent"),
+    "coat": Case("coat"),
+    "sheen": Case("sheen"),
+    "emission": Case("emission"),
+    "lobes": Case("lobes"),
     "behind": Case("several", background="light"),
     "behind_orthographic": Case("constant", "orthographic", background="light"),
     "behind_window": Case("constant", "shifted", background="light"),
@@ -103,6 +107,21 @@ def textured_look(kd: str = "kd", alpha: object = 1.0) -> dict:
         "metallic": one(2),
         "openness": one(0),
         "normal": {"array": "normal", "channel": None, "encoding": "linear"},
+    }
+
+
+def textured_lobes() -> dict:
+    """What a look with the textures has besides, all of it from textures too."""
+    one = {"array": "orm", "encoding": "linear"}
+    color = {"array": "kd", "channel": None, "encoding": "srgb"}
+    return {
+        "coat": one | {"channel": 0},
+        "coat_roughness": one | {"channel": 1},
+        "sheen": one | {"channel": 2},
+        "sheen_tint": color,
+        "sheen_roughness": one | {"channel": 0},
+        "emission": color,
+        "emission_strength": one | {"channel": 1},
     }
 
 
@@ -152,6 +171,13 @@ def scenes() -> tuple[dict[str, dict], dict[str, np.ndarray]]:
             part("floor", moved(0, -0.7, 0), red),
         ],
         "transparent": [part("floor", moved(0, -0.3, 0), leaf)],
+        "coat": [part("ball", here, red | {"coat": 1.0, "coat_roughness": 0.1})],
+        "sheen": [part("ball", here, red | {"sheen": 0.8, "sheen_tint": [0.9, 1.0, 0.6], "sheen_roughness": 0.4})],
+        "emission": [part("ball", here, gold | {"emission": [0.2, 0.5, 0.1], "emission_strength": 1.5})],
+        "lobes": [
+            part("ball", moved(-0.6, 0.1, 0.2, (0.8, 0.8, 0.8)), textured_look() | textured_lobes()),
+            part("ball", moved(0.7, 0.0, -0.3, (-0.7, 0.9, 0.7)), gold),
+        ],
     }
     return {name: {"parts": parts, "light": None} for name, parts in found.items()}, arrays
 

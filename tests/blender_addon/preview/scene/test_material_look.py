@@ -106,7 +106,7 @@ def test_occlusion_of_gltf_and_of_fitted_materials(addon, material) -> None:
     assert look(addon, material).look.openness.image_uid == image.session_uid
 
 
-@pytest.mark.parametrize("kind", ["ShaderNodeTexNoise", "ShaderNodeBump", "ShaderNodeMapping", "coat", "mix"])
+@pytest.mark.parametrize("kind", ["ShaderNodeTexNoise", "ShaderNodeBump", "ShaderNodeMapping", "transmission", "mix"])
 def test_what_is_not_shown_is_said(addon, material, kind) -> None:
     material.diffuse_color = (0.1, 0.2, 0.3, 1.0)
     if kind == "ShaderNodeTexNoise":
@@ -119,8 +119,8 @@ def test_what_is_not_shown_is_said(addon, material, kind) -> None:
         link(material, texture(material, new_image("kd"), mapping.outputs[0]).outputs[0], "Base Color")
         assert look(addon, material).notes == ()  # it does nothing yet
         mapping.inputs["Scale"].default_value = (2.0, 2.0, 2.0)
-    elif kind == "coat":
-        material.node_tree.nodes["Principled BSDF"].inputs["Coat Weight"].default_value = 0.5
+    elif kind == "transmission":
+        material.node_tree.nodes["Principled BSDF"].inputs["Transmission Weight"].default_value = 0.5
     else:
         mix = material.node_tree.nodes.new("ShaderNodeMixShader")
         output = material.node_tree.nodes["Material Output"]
@@ -131,6 +131,42 @@ def test_what_is_not_shown_is_said(addon, material, kind) -> None:
     shows_display = kind in {"ShaderNodeTexNoise", "ShaderNodeMapping", "mix"}
     assert found.look.kd == pytest.approx((0.1, 0.2, 0.3) if shows_display else (0.8, 0.3, 0.1))
     assert found.look.normal is None
+
+
+def test_coat_sheen_and_emission(addon, material) -> None:
+    inputs = material.node_tree.nodes["Principled BSDF"].inputs
+    inputs["Coat Roughness"].default_value, inputs["Sheen Roughness"].default_value = 0.2, 0.4
+    plain = look(addon, material)
+    assert (plain.look.coat, plain.look.sheen, plain.look.emission) == (0.0, 0.0, (0.0, 0.0, 0.0))
+    inputs["Coat Weight"].default_value, inputs["Sheen Weight"].default_value = 0.5, 0.25
+    inputs["Sheen Tint"].default_value = (0.1, 0.2, 0.3, 1.0)
+    inputs["Emission Strength"].default_value = 3.0
+    inputs["Emission Color"].default_value = (1.0, 0.5, 0.0, 1.0)
+    found = look(addon, material)
+    assert found.notes == ()
+    assert (found.look.coat, found.look.coat_roughness) == (0.5, pytest.approx(0.2))
+    assert (found.look.sheen, found.look.sheen_roughness) == (0.25, pytest.approx(0.4))
+    assert found.look.sheen_tint == pytest.approx((0.1, 0.2, 0.3))
+    assert (found.look.emission, found.look.emission_strength) == ((1.0, 0.5, 0.0), 3.0)
+    image = new_image("shine")
+    color = texture(material, image)
+    split = node_of(material, "ShaderNodeSeparateColor", Color=color.outputs[0])
+    link(material, color.outputs[0], "Emission Color")
+    link(material, split.outputs["Blue"], "Coat Weight")
+    found = look(addon, material).look
+    assert (found.emission.image_uid, found.emission.channel) == (image.session_uid, None)
+    assert (found.coat.image_uid, found.coat.channel) == (image.session_uid, 2)
+    assert {value.image_uid for value in found.textures} == {image.session_uid}
+
+
+def test_what_of_a_coat_is_not_shown_is_said(addon, material) -> None:
+    inputs = material.node_tree.nodes["Principled BSDF"].inputs
+    inputs["Coat IOR"].default_value, inputs["Coat Tint"].default_value = 1.8, (1.0, 0.0, 0.0, 1.0)
+    assert look(addon, material).notes == ()  # there is no coat
+    inputs["Coat Weight"].default_value = 1.0
+    link(material, node_of(material, "ShaderNodeBump").outputs[0], "Coat Normal")
+    assert len(look(addon, material).notes) == 3
+    assert look(addon, material).look.coat == 1.0
 
 
 def test_images_that_cannot_be_shown(addon, material) -> None:
