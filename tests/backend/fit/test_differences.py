@@ -52,7 +52,9 @@ def test_where_the_bake_is_right_nothing_is_left_to_fit_whatever_the_renders_hav
     light = env_from_latlong(torch.from_numpy(ENVIRONMENT), 256, device)
     fit = TableFit(table, light, PLAN, start=start, differs=True)
     fit.run(None, lambda status: None)
-    torch.testing.assert_close(fit.maps.texels.cpu(), truth, atol=1e-3, rtol=0)
+    # The kernel of a GPU rounds otherwise than the shading that is taken off: two steps of 8 bits, in roughness.
+    tolerance = 1e-3 if device == "cpu" else 1e-2
+    torch.testing.assert_close(fit.maps.texels.cpu(), truth, atol=tolerance, rtol=0)
 
 
 def test_the_fit_finds_what_the_bake_lacks(rows: SampleTable) -> None:
