@@ -3,7 +3,7 @@
 Blender's "Microfiber" sheen is the volume of fibres of Zeltner, Burley and Chiang, "Practical Multiple-Scattering Sheen
 Using Linearly Transformed Cosines", 2022: an albedo, and a lobe that is a cosine lobe under a matrix of two numbers a and
 b, all three functions of roughness and N.V. The paper tabulates them; here they are the rational fits by Stephen Hill that
-MaterialX publishes (docs/shading-models.md has the distance from Cycles' table).
+MaterialX publishes (docs/shading-models.md has the distance from Cycles).
 
 The lobe is wider than the cosine lobe: it gathers light from all around, most of it near the horizon, and leans to the
 eye. Like irradiance it is seen as well by the spherical harmonics of the light up to degree 2 (Ramamoorthi and Hanrahan,

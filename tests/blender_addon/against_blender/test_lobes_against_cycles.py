@@ -21,6 +21,6 @@ def test_in_an_hdri():
 
 
 def test_a_material_without_its_lobes_is_told_apart():
-    found = compare(None, samples=16, pixels=16)
+    found = compare(None, samples=64, pixels=28)
     for name, kinds in found.items():
         assert all(model > without + 3 for model, without in zip(kinds["model"], kinds["without"], strict=True)), name
