@@ -6,8 +6,9 @@ For each version (default: all) an environment with that Blender as the module b
 (PBRFIT_TEST_CACHE, or pbrfit/ in the user's cache folder) and kept; into it goes nothing of PBRfit but the zip that
 build_addon.py makes, with the pyzmq that it bundles. The backend is that of the Python this runs with, in which PBRfit
 must be installed. Tests that compare the renderer with Blender in one process need torch there too: they run with
---with-torch, which installs it, and are listed as left out otherwise. --short leaves out the tests marked any_blender,
-which are alike in every Blender. With --at-once the output of each version comes when it has ended.
+--with-torch, which installs it, and are listed as left out otherwise. --short leaves out the tests marked any_blender:
+those that are alike in every Blender, and of many that are like each other all but a spread. With --at-once the output
+of each version comes when it has ended.
 
 Ends with a table, and with status 0 only when every version asked for ran and passed.
 """
@@ -279,7 +280,7 @@ def main() -> int:
         arguments, pytest_arguments = arguments[:at], arguments[at + 1 :]
     parser = argparse.ArgumentParser(description="Run the add-on's tests in every supported Blender.")
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(PYTHON_OF)} (default: all)")
-    parser.add_argument("--short", action="store_true", help="leave out what is alike in every Blender")
+    parser.add_argument("--short", action="store_true", help="leave out what is alike, or has tests like it that run")
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="run so many versions at a time")
     parser.add_argument("--with-torch", action="store_true", help="install torch beside bpy, and leave no test out")
     chosen = parser.parse_args(arguments)

@@ -19,7 +19,7 @@ from ..export.mesh_reading import Readings
 from ..export.plan import GroupExport, GroupPlan, export_group
 from ..export.uv_layout import find_overlap
 from .rendering import render_depth
-from .silhouettes import DEPTH_ERROR, LEAST_OVERLAP, MOST_WRONG_DEPTHS, compare, depth_of
+from .silhouettes import DEPTH_ERROR, LEAST_OVERLAP, MOST_WRONG_DEPTHS, difference
 from .stage import Stage
 
 CHECK_SIZE = 64
@@ -124,8 +124,7 @@ def check(stage: Stage, exported: GroupExport, radius: float, views: list[dict[s
     step = max(1, len(views) // CHECKED_VIEWS)
     for view in views[::step][:CHECKED_VIEWS]:
         rendered = render_depth(stage, view, CHECK_SIZE)
-        expected = depth_of(positions, triangles, view, CHECK_SIZE)
-        overlap, wrong_depths = compare(rendered, expected, DEPTH_ERROR * radius)
+        overlap, wrong_depths = difference(rendered, positions, triangles, view, DEPTH_ERROR * radius)
         if overlap < LEAST_OVERLAP or wrong_depths > MOST_WRONG_DEPTHS:
             what = (
                 f"their silhouettes share only {overlap:.0%} of their pixels"

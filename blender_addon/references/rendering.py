@@ -75,12 +75,14 @@ def render_depth(stage: Stage, view: dict[str, Any], size: int) -> NDArray[np.fl
     emission.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
     place_camera(stage, view)
     stage.view_layer.material_override = material
+    stage.view_layer.use_sky = False  # no light is needed: to prepare that of an image takes Cycles seconds
     stage.scene.render.use_persistent_data = False
     try:
         with center_of_pixels(stage):
             pixels = render(stage, size, size)
     finally:
         stage.view_layer.material_override = None
+        stage.view_layer.use_sky = True
         stage.scene.render.use_persistent_data = True
         bpy.data.materials.remove(material)
     return np.where(pixels[..., 3] > 0.5, pixels[..., 1], np.float32(0.0))

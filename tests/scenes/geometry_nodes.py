@@ -73,15 +73,18 @@ def between(tree: bpy.types.NodeTree, node: bpy.types.Node, start: Socket, end: 
 
 
 def moved(tree: bpy.types.NodeTree, node: bpy.types.Node, start: Socket) -> Socket:
-    """The geometry of a socket, whose points the first number that the node gives moves a little."""
+    """The geometry of a socket, whose points the first number that the node gives moves a little: by its sine, since an
+    index would make needles of which a small render shows nearly nothing."""
     move = tree.nodes.new("GeometryNodeSetPosition")
     tree.links.new(start, move.inputs["Geometry"])
     numbers = ("VALUE", "VECTOR", "INT", "BOOLEAN", "RGBA", "ROTATION")
     field = next((socket for socket in node.outputs if socket.enabled and socket.type in numbers), None)
     if field is not None:
-        small = tree.nodes.new("ShaderNodeVectorMath")
-        small.operation, small.inputs["Scale"].default_value = "SCALE", 0.05
-        tree.links.new(field, small.inputs[0])
+        wave, small = tree.nodes.new("ShaderNodeVectorMath"), tree.nodes.new("ShaderNodeVectorMath")
+        wave.operation = "SINE"
+        small.operation, small.inputs["Scale"].default_value = "SCALE", 0.1
+        tree.links.new(field, wave.inputs[0])
+        tree.links.new(wave.outputs["Vector"], small.inputs[0])
         tree.links.new(small.outputs["Vector"], move.inputs["Offset"])
     return move.outputs["Geometry"]
 

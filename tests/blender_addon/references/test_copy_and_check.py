@@ -195,3 +195,68 @@ def test_the_rasterizer_of_the_check_knows_a_sphere(addon) -> None:
     both = (depth > 0.0) & inside
     assert np.abs(depth - expected)[both].max() < 0.1
     assert np.abs(depth - expected)[both].mean() < 2e-3
+
+
+def blades(count: int, width: float, seed: int = 2) -> bpy.types.Object:
+    """Long triangles about the origin, each `width` wide: of grass, or wires. One object with a material."""
+    random = np.random.default_rng(seed)
+    tips = random.normal(size=(count, 3))
+    tips /= np.linalg.norm(tips, axis=1, keepdims=True)
+    sides = np.cross(tips, random.normal(size=(count, 3)))
+    sides *= 0.5 * width / np.linalg.norm(sides, axis=1, keepdims=True)
+    corners = np.stack([-tips - sides, -tips + sides, tips], axis=1).reshape(-1, 3)
+    mesh = bpy.data.meshes.new("Blades")
+    mesh.from_pydata(corners.tolist(), [], np.arange(len(corners)).reshape(-1, 3).tolist())
+    mesh.uv_layers.new(name="UVMap")
+    thing = bpy.data.objects.new("Blades", mesh)
+    bpy.context.collection.objects.link(thing)
+    thing.data.materials.append(shining("Paint"))
+    bpy.context.view_layer.update()
+    return thing
+
+
+@pytest.mark.parametrize(("count", "pixels"), [(1, 0.01), (1, 1.0), (40, 0.1), (200, 0.3)])
+def test_blades_of_grass_are_not_refused_for_pixels_that_chance_decides(addon, count: int, pixels: float) -> None:
+    """Cycles looks beside the center of a pixel by up to 0.005 pixels, which changes much of what so thin a mesh shows."""
+    views, silhouettes = addon.references.views, addon.references.silhouettes
+    size, least, most = 64, silhouettes.LEAST_OVERLAP, silhouettes.MOST_WRONG_DEPTHS
+    thing = blades(count, 2.0 * views.MARGIN * pixels / size)
+    arrays = addon.export.mesh.export_mesh(thing, bpy.context.evaluated_depsgraph_get()).arrays
+    mesh = arrays["vertex_position"], arrays["triangles"]
+    random = np.random.default_rng(3)
+    differ_plainly, other_mesh, no_mesh = [], [], []
+    for view in (view.for_blender() for view in views.plan_views(np.zeros(3), 1.0, 12, 0, 0)):
+        # Each pixel is that of one of a few images, which look in slightly different places.
+        looks = np.stack(
+            [silhouettes.depth_of(*mesh, view, size, offset) for offset in random.uniform(-0.005, 0.005, (9, 2))]
+        )
+        rendered = np.take_along_axis(looks, random.integers(9, size=(1, size, size)), 0)[0]
+        plain = silhouettes.depth_of(*mesh, view, size)
+        differ_plainly.append(((rendered > 0.0) != (plain > 0.0)).sum() / max((rendered + plain > 0.0).sum(), 1))
+        overlap, wrong_depths = silhouettes.difference(rendered, *mesh, view, 0.02)
+        assert overlap >= least
+        assert wrong_depths <= most
+        other_mesh.append(silhouettes.difference(rendered, -mesh[0], mesh[1], view, 0.02)[0])
+        no_mesh.append(silhouettes.difference(np.zeros_like(rendered), *mesh, view, 0.02)[0])
+    if count > 1:
+        assert max(differ_plainly) > 1.0 - least
+        assert min(other_mesh) < least
+    if pixels > 0.2:
+        assert min(no_mesh) < least  # of thinner blades every pixel may as well be empty
+
+
+def test_blades_of_grass_are_exported_as_they_are_rendered(addon) -> None:
+    """As Cycles renders them; and moved blades are told from them."""
+    own = bpy.data.collections.new("Own")
+    bpy.context.scene.collection.children.link(own)
+    grass, other = blades(200, 0.01), blades(200, 0.01, seed=5)
+    for thing in (grass, other):
+        own.objects.link(thing)
+    references, views = addon.references, addon.references.views
+    exported = addon.export.mesh.export_mesh(grass, bpy.context.evaluated_depsgraph_get())
+    planned = [view.for_blender() for view in views.plan_views(np.zeros(3), 1.0, 3, 0, 0)]
+    stage = references.stage.set_up(bpy.context.scene, bpy.context.view_layer, [(grass.name, None)], 1, 1)
+    references.exported_mesh.check(stage, exported, 1.0, planned)
+    stage = references.stage.set_up(bpy.context.scene, bpy.context.view_layer, [(other.name, None)], 1, 1)
+    with pytest.raises(addon.common.errors.PbrFitError, match="does not render the mesh"):
+        references.exported_mesh.check(stage, exported, 1.0, planned)

@@ -20,6 +20,7 @@ from support.blender.session_steps import (
     tiny_fit,
     warm_backend,
 )
+from support.spread import spread
 
 bpy = pytest.importorskip("bpy")
 
@@ -81,6 +82,7 @@ def test_another_file_and_back(addon, saved_cube, tmp_path) -> None:
     assert is_fitted("Crate")
 
 
+@pytest.mark.any_blender
 def test_the_file_is_loaded_again_without_the_object(addon, saved_cube, tmp_path) -> None:
     bpy.ops.mesh.primitive_plane_add()
     session = start_on(addon, saved_cube)
@@ -98,6 +100,7 @@ def start_on(addon, scene_object):
     return start(addon)
 
 
+@pytest.mark.any_blender
 def test_a_file_never_saved_cannot_come_back(addon, cube) -> None:
     long_fit()
     session = start(addon)
@@ -110,7 +113,7 @@ def test_a_file_never_saved_cannot_come_back(addon, cube) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("mode", ["EDIT", "SCULPT", "TEXTURE_PAINT"])
+@pytest.mark.parametrize("mode", spread(["EDIT", "SCULPT", "TEXTURE_PAINT"], 3))
 def test_modes_whose_undo_knows_no_materials_are_waited_for(addon, cube, mode) -> None:
     session = start(addon)
     bpy.ops.object.mode_set(mode=mode)
@@ -124,7 +127,7 @@ def test_modes_whose_undo_knows_no_materials_are_waited_for(addon, cube, mode) -
     assert is_fitted("Cube")
 
 
-@pytest.mark.parametrize("mode", ["WEIGHT_PAINT", "VERTEX_PAINT"])
+@pytest.mark.parametrize("mode", spread(["WEIGHT_PAINT", "VERTEX_PAINT"], 2))
 def test_modes_that_keep_all_in_undo_are_not_waited_for(addon, cube, mode) -> None:
     session = start(addon)
     bpy.ops.object.mode_set(mode=mode)
@@ -293,7 +296,7 @@ def leftovers() -> dict:
     return {"threads": sorted(thread.name for thread in threading.enumerate()), "handlers": handlers, "files": names}
 
 
-@pytest.mark.parametrize("point", [*POINTS, "done"])
+@pytest.mark.parametrize("point", spread([*POINTS, "done"], 5, always=["applying"]))
 def test_disabling_and_enabling_leaves_nothing_behind(addon, cube, point, monkeypatch, tmp_path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()

@@ -77,6 +77,7 @@ def test_button_to_material(addon) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_rendered_world_and_second_fit_on_the_warm_backend(addon) -> None:
     """The second Blender renders a world of nodes; the backend serves the next fit too."""
     bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8)

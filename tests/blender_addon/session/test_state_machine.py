@@ -54,6 +54,7 @@ def test_starting_keeps_the_files_path_and_relative_paths(addon, small_cube, tmp
     session.cancel()
 
 
+@pytest.mark.any_blender
 def test_cancel_while_rendering(addon, small_cube) -> None:
     bpy.context.scene.pbrfit.views = 500
     before = snapshot()
@@ -73,6 +74,7 @@ def test_cancel_while_rendering(addon, small_cube) -> None:
     assert not bpy.ops.pbrfit.cancel.poll()
 
 
+@pytest.mark.any_blender
 def test_cancel_while_the_backend_starts(addon, small_cube) -> None:
     before = snapshot()
     session = start(addon)
@@ -145,6 +147,7 @@ def test_renderer_that_dies_again_and_again(addon, small_cube) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_no_such_backend_python(addon, small_cube, tmp_path) -> None:
     addon.preferences.backend_python = str(tmp_path / "nowhere" / "python")
     before = snapshot()
@@ -155,6 +158,7 @@ def test_no_such_backend_python(addon, small_cube, tmp_path) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_no_backend_at_all(addon, small_cube, monkeypatch) -> None:
     addon.preferences.backend_python = ""
     monkeypatch.setenv("PATH", "/nowhere")
@@ -199,6 +203,7 @@ def test_address_where_nobody_listens(addon, small_cube) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_world_that_turns_out_black(addon, small_cube) -> None:
     tree = hdri_world().node_tree
     black = tree.nodes.new("ShaderNodeRGB")
@@ -209,6 +214,7 @@ def test_world_that_turns_out_black(addon, small_cube) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.any_blender
 def test_object_deleted_during_the_fit(addon, small_cube) -> None:
     session = start(addon)
     bpy.data.objects.remove(small_cube)

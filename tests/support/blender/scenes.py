@@ -63,8 +63,14 @@ def hdri_world(rotation: tuple | None = None, strength: float = 1.0, vector_type
         mapping.inputs["Rotation"].default_value = rotation
         tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
         tree.links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
+    light_quickly(world)
     bpy.context.scene.world = world
     return world
+
+
+def light_quickly(world: bpy.types.World) -> None:
+    """Let Cycles prepare the world's light in coarse steps: it takes seconds for an image, and noise is all that changes."""
+    world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 64
 
 
 def add_cube() -> bpy.types.Object:
