@@ -74,6 +74,8 @@ def rebalance_(
     longest = min(LONGEST_STEP, max(SHORTEST_STEP, REACH / max(times, 1)))
     stepped = gradient / (squared.sqrt() + 1e-12)
     for term in prior_terms(texels, priors):
+        if term.name == "two_valued" and priors.start is not None:
+            continue  # the start knows better
         gain = stepped[..., term.channels] * term.gradient
         surety = gain.sum() / gain.square().sum().sqrt().clamp(min=1e-30)
         home = getattr(first, term.name)[term.channels] if term.name != "two_valued" else first.two_valued

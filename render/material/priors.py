@@ -23,7 +23,7 @@ class Priors:
     """Weights of the priors of maps [R, R, C], as tensors on their device: who changes them in place changes every later step.
 
     smooth     [C], of evenness: of the texels, or of their difference from `start`
-    two_valued [1], of metallic at 0 or 1; 0 where there is a `start`, which knows better
+    two_valued [1], of metallic at 0 or 1
     pull       [C], towards `start`
     start      [R, R, C], the maps that the fit began with, or None where it began with no knowledge
     stiffness  [R, R, C], how much more than others a value is pulled towards its start; there where `start` is
@@ -89,9 +89,7 @@ def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
     """
     count = texels.shape[0] * texels.shape[1]
     metallic = texels[..., METALLIC]
-    terms = []
-    if priors.start is None:
-        terms.append(Term("two_valued", priors.two_valued, METALLIC, (1 - 2 * metallic) / count))
+    terms = [Term("two_valued", priors.two_valued, METALLIC, (1 - 2 * metallic) / count)]
     change = texels if priors.start is None else texels - priors.start
     uneven = unevenness(change) * smooth_share(count)
     pulled = None if priors.stiffness is None else change * priors.stiffness / count
