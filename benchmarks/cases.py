@@ -44,13 +44,26 @@ _ANCHOR_FILE = "anchor-nvdiffrec.json"
 
 @dataclass(frozen=True)
 class Case:
-    """A mesh with known maps under a known light, on one device; `shading` is that of the references and of the fit."""
+    """A mesh with known maps under a known light, on one device; `shading` is that of the references and of the fit.
+
+    noise: samples a pixel whose noise the references have, as a path tracer's would; 0: none.
+    """
 
     name: str
     mesh: Mesh
     maps: MaterialMaps
     light: EnvironmentLight
     shading: Shading
+    noise: int = 0
+
+    def noisy(self, color: torch.Tensor, seed: int) -> torch.Tensor:
+        """Radiance with the noise of so many samples: each of the mean it should have, with a deviation of 1.4 times that,
+        skewed to bright ones (gamma distributed), as light from a few bright places is."""
+        if not self.noise:
+            return color
+        generator = torch.Generator(color.device).manual_seed(seed)
+        shape = torch.full_like(color[..., :1], self.noise / 2).expand_as(color).contiguous()
+        return color * torch._standard_gamma(shape, generator) / (self.noise / 2)
 
     @torch.no_grad()
     def images(

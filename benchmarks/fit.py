@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -56,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=int, default=512, help="edge of the maps in texels")
     parser.add_argument("--light-resolution", type=int, default=512, help="edge of a face of the lights")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--noise",
+        type=int,
+        default=0,
+        metavar="SAMPLES",
+        help="give the references the noise of so many samples a pixel",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the fit's plan")
     parser.add_argument("--cold", action="store_true", help="measure a first run in a fresh process too")
     parser.add_argument("--compare-image-space", action="store_true", help="fit by whole images to 35 dB too")
@@ -117,7 +125,7 @@ def _prepared(name: str, options: argparse.Namespace) -> tuple[Case, FitPlan]:
     device = resolve_device(options.device)
     plan = plan_for(options.resolution, options.model, options.light == "learned", options.set)
     case = load_case(name, options.data, options.resolution, options.light_resolution, options.model, device)
-    return case, plan
+    return replace(case, noise=options.noise), plan
 
 
 def _start_light(case: Case, options: argparse.Namespace, seed: int) -> EnvironmentLight:
@@ -169,6 +177,7 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "ms_per_iteration_in_fit": 1e3 * fit.phases["fit"] / max(1, fit.iterations),
         "held_out_psnr_db": fmean(views),
         "held_out_psnr_db_list": views,
+        "worst_fall_db": worst_fall(history),
         "kd_psnr_db": kd,
         "kd_psnr_scaled_db": kd_scaled,
         "kd_scale": "one factor a channel, least squares on linear values; PSNR in sRGB, clipped to 0..1",
@@ -197,6 +206,15 @@ def seconds_to(history: Sequence[dict[str, float]], anchor_db: float) -> dict[st
         name: next((entry["seconds"] for entry in history if entry["psnr_db"] >= level), None)
         for name, level in levels.items()
     }
+
+
+def worst_fall(history: Sequence[dict[str, float]]) -> float:
+    """By how many dB the PSNR against the clean truth was ever lower than at an earlier snapshot: a fit to noise falls."""
+    best, fall = -math.inf, 0.0
+    for entry in history:
+        best = max(best, entry["psnr_db"])
+        fall = max(fall, best - entry["psnr_db"])
+    return fall
 
 
 def _judged(case: Case, fit: FitRun, size: int) -> tuple[list[dict[str, float]], list[float]]:
