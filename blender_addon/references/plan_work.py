@@ -81,7 +81,9 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
     exported = exported_mesh.export(set_up, group)
     center, radius = bounding_sphere(exported.world_positions)
     cameras = plan["cameras"]
-    planned = plan_views(center, radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras["lights"])
+    planned = plan_views(
+        center, radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras.get("lights", 0)
+    )
     views = views_for_blender(planned, cameras)
     exported_mesh.check(set_up, exported, radius, views)
     try:
