@@ -40,6 +40,8 @@ def make_scene():
     settings = scene.pbrfit
     settings.resolution, settings.view_size, settings.samples = 64, 64, 2
     settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
+    # The cube's plain paint would be baked, and never fitted.
+    settings.start = "BAKE" if request["scene"] == "first fit" else "GRAY"
     if request["scene"] in {"first fit", "preview"}:
         make_first_fit(scene, cube)
     if request["scene"] == "preview":
