@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "test_interpreted.py",
     "test_optimize.py",
     "test_looks.py",
+    "test_fit_from_bake.py",
     "test_stage.py",
     "test_nothing_lost.py",
 )

@@ -120,6 +120,7 @@ def test_each_view_is_rendered_with_both_materials_and_the_light_of_the_others_i
     session.cancel()
 
 
+@pytest.mark.any_blender
 def test_a_material_that_cannot_be_baked_is_fitted_from_nothing_and_that_is_said(addon, mixed_cube) -> None:
     tree = Tree(mixed_cube.active_material.node_tree)
     toon = tree.new("BsdfToon")
@@ -131,6 +132,7 @@ def test_a_material_that_cannot_be_baked_is_fitted_from_nothing_and_that_is_said
     assert set(session.result.files) == {"kd.png", "orm.png", "normal.png"}
 
 
+@pytest.mark.any_blender
 def test_without_a_comparison_the_bake_is_kept(addon, mixed_cube) -> None:
     session = start(addon)
     poll_until(session, lambda status: status.state == "rendering")
@@ -141,6 +143,7 @@ def test_without_a_comparison_the_bake_is_kept(addon, mixed_cube) -> None:
     assert session.result.files == dict(fit.candidates.baked.files)
 
 
+@pytest.mark.any_blender
 def test_cancelling_while_it_bakes_or_compares_leaves_nothing(addon, mixed_cube) -> None:
     before = datablocks()
     for state in ("baking", "comparing"):
