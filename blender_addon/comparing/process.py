@@ -14,8 +14,8 @@ from ..common.package import shipped_file
 from ..common.second_blender import SecondBlender
 
 SCRIPT = shipped_file("comparing/compare_maps.py")
-VIEWS, SIZE, SAMPLES, SEEDS = 4, 128, 32, (700001, 700002)
-"""What is rendered of each look, in each of two lights: 12 s for a Suzanne on two cores."""
+VIEWS, SIZE, SAMPLES, SEEDS = 4, 128, 16, (700001, 700002)
+"""What is rendered of each look, in each of two lights. All looks get the same random numbers, so that most noise cancels."""
 UNSEEN_LIGHTS = ("interior", "city")
 """HDRIs that ship with Blender; the second one is for worlds that the first one lights."""
 
