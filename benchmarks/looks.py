@@ -116,10 +116,10 @@ def ask(script: str, item: dict[str, str], folder: Path, **settings: int | str) 
     return json.loads(output.read_text(encoding="utf-8"))[item["look"]]
 
 
-def run_program(command: list[Any]) -> str:
-    """The output of a program. Raises CommandError if it fails."""
+def run_program(command: list[Any], threads: int | None = 1) -> str:
+    """The output of a program. threads: of PyTorch and NumPy; None: as many as they take. Raises CommandError if it fails."""
     words = [str(part) for part in command]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     result = subprocess.run(
         words, capture_output=True, text=True, check=False, timeout=_LONGEST_SECONDS, env=environment
     )
