@@ -20,7 +20,6 @@ from ..references.plan_work import open_file
 from .errors import BAKE, FIT, OPAQUE, Choice, choose, products, score
 
 Json = dict[str, Any]
-Images = list[NDArray[np.float32]]
 OWN, UNSEEN = "own", "unseen"
 Shots = dict[str, list[list[NDArray[np.float32]]]]
 """Renders of one look by light: [seed][view], float32 [size, size, 4]."""
@@ -44,7 +43,8 @@ class Comparison:
         return found
 
     def slots(self, group: GroupPlan) -> list[NDArray[np.uint8]]:
-        """Which slots each pixel of the views shows: the place, from 1, of their sets in `slots_of`; 0: none."""
+        """Which slots each pixel of the views shows, whether they let light through or not: the place, from 1, of their
+        sets in `slots_of`; 0: none. The materials are gone after it."""
         places = {slots: place for place, slots in enumerate(slots_of(group), 1)}
         count = len(places) + 1
         recipes = tuple(glowing(places[item.slots] / count) for item in group.sets)
@@ -84,18 +84,14 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
         assign_candidate(group, plan["candidates"][name])
         shots[name] = comparison.shots()
     slots = slots_of(group)
-    shown = [(image[..., 3] > OPAQUE).astype(np.uint8) for image in shots[""][OWN][0]]
-    if len(slots) > 1:
-        shown = comparison.slots(group)
+    shown = comparison.slots(group)
     choices = [choice_of(shots, [pixels == place for pixels in shown]) for place in range(1, len(slots) + 1)]
     report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets]})
 
 
 def choice_of(shots: dict[str, Shots], masks: list[NDArray[np.bool_]]) -> Choice:
-    """What to keep where the masks are: one for each view."""
+    """What to keep where the masks are: one for each view. What lets light through is compared over black."""
     original = shots[""]
-    opaque = [np.all([seed[view][..., 3] > OPAQUE for seed in original[OWN]], axis=0) for view in range(len(masks))]
-    masks = [mask & solid for mask, solid in zip(masks, opaque, strict=True)]
     if not any(mask.any() for mask in masks):
         return Choice(BAKE, ())
     scores = []

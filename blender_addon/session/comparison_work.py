@@ -53,7 +53,7 @@ class ComparisonWork:
         # Other views than those that the fit is fitted to, and than those that its end was chosen by.
         views = plan_views(fit.center, fit.radius, VIEWS, 0, 0)
         return {name: fit.bake_plan[name] for name in kept} | {
-            "candidates": {name: self._written(name) for name in (BAKE, FIT)},
+            "candidates": {BAKE: fit.candidates.baked_plan(fit.folder), FIT: self._written_fit()},
             "views": [view.for_blender() for view in views],
             "size": SIZE,
             "samples": SAMPLES,
@@ -61,17 +61,17 @@ class ComparisonWork:
             "unseen": fit.unseen_light,
         }
 
-    def _written(self, name: str) -> dict[str, Any]:
-        """A candidate with its files in a folder of its own."""
+    def _written_fit(self) -> dict[str, Any]:
+        """The fit, with its files in a folder of its own."""
         fit, paths = self._fit, {}
         numbers = range(fit.candidates.count)
         for number in numbers:
-            for file, data in fit.candidates.files_of(name, number).items():
-                path = fit.folder / name.lower() / file
+            for file, data in fit.candidates.files_of(FIT, number).items():
+                path = fit.folder / FIT.lower() / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
                 paths[file] = str(path)
-        recipes = [fit.candidates.recipe_of(name, number).to_json() for number in numbers]
+        recipes = [fit.candidates.recipe_of(FIT, number).to_json() for number in numbers]
         return {"recipes": recipes, "files": paths}
 
     def _keep_bake(self, error: Exception) -> None:

@@ -56,3 +56,21 @@ def test_the_fit_is_kept_only_where_it_is_worse_in_no_light(errors, own, unseen,
 def test_a_difference_that_noise_can_explain_keeps_the_bake(errors) -> None:
     same = errors.products(renders(0), renders(1), EVERYWHERE)
     assert errors.choose([errors.score("own", same, same)]).kept == "BAKE"
+
+
+def test_a_fit_that_fills_the_holes_of_a_leaf_is_not_kept(addon) -> None:
+    """It is nearer where the leaf is opaque; where one sees through, the original and the bake show nothing."""
+    holes = np.zeros(SHAPE[:2], bool)
+    holes[:, 30:] = True
+
+    def look(seed: int, offset: float, fills: bool) -> dict[str, list[list[np.ndarray]]]:
+        images = renders(seed, offset)
+        for image in images:
+            image[..., 3] = 1.0
+            if not fills:
+                image[holes] = 0.0
+        return {light: [[image] for image in images] for light in ("own", "unseen")}
+
+    for fills, kept in ((False, "FIT"), (True, "BAKE")):
+        shots = {"": look(0, 0.0, False), "BAKE": look(1, 0.05, False), "FIT": look(2, 0.01, fills)}
+        assert addon.comparing.plan_work.choice_of(shots, [EVERYWHERE]).kept == kept
