@@ -10,6 +10,7 @@ from ..common.names import RECORD
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
+from ..settings.properties import BAKE
 from .paragraphs import draw_text
 
 ICONS = {EXACT: "CHECKMARK", COMPOSITE: "INFO", VIEW: "INFO", UNREADABLE: "ERROR"}
@@ -38,6 +39,18 @@ def draw_verdicts(context: bpy.types.Context, layout: bpy.types.UILayout) -> Non
             layout.label(text=f"and {len(known.lost) - MOST_LOST} more", icon="BLANK1")
     if len(materials) > MOST_MATERIALS:
         layout.label(text=f"and {len(materials) - MOST_MATERIALS} more materials", icon="BLANK1")
+
+
+def needs_no_fit(context: bpy.types.Context) -> bool:
+    """Whether a fit of the selection is only a bake: that says all of its materials."""
+    settings = context.scene.pbrfit
+    materials = shown_materials(context)
+    return (
+        settings.start == BAKE
+        and not settings.learn_light
+        and bool(materials)
+        and all(verdict(material, settings.bake_target).says_all for material in materials)
+    )
 
 
 def shown_materials(context: bpy.types.Context) -> list[bpy.types.Material]:

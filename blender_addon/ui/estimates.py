@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Estimate how long a fit takes and how much memory the backend needs, from the settings only.
 
-The factors come from the demo on two cores (benchmarks/results/demo_2_cores.json: 71 million path samples in 93 s, an
-iteration 0.08 s, the table of 1.8 million samples 8 s and 0.34 GB) and from fits on an H200 (docs/performance.md). They
-can be wrong by a factor of two: the artist's shaders and processor decide.
+The factors come from the demo on two cores (benchmarks/results/demo_2_cores.json: 71 million path samples in 93 to 109 s, an
+iteration 0.08 s, the table of 1.8 million samples 8 s and 0.34 GB, the bake of a megatexel 28 s, the comparison 20 s) and from
+fits on an H200 (docs/performance.md). They can be wrong by a factor of two: the artist's shaders and processor decide.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.quality import HELD_OUT_SAMPLES, QUALITIES
+from ..settings.properties import BAKE
 
 COVERED = 0.23  # part of a view's pixels that show the object
 CYCLES_CORE_SECONDS = 2.6e-6  # a path sample
 START_SECONDS = 6.0
+BAKE_CORE_SECONDS = 5.4e-5  # a texel
+COMPARISON_CORE_SECONDS = 40.0
 ITERATION_CORE_SECONDS = 0.16
 LEARNED_FACTOR = 1.7
 SHADOW_CORE_SECONDS = (0.1, 1.5e-6)  # a direction; each triangle of it
@@ -49,10 +52,12 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
     pixels = settings.view_size**2
     paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
     seconds = START_SECONDS + paths * CYCLES_CORE_SECONDS / cores
+    if settings.start == BAKE:
+        seconds += (sets * settings.resolution**2 * BAKE_CORE_SECONDS + COMPARISON_CORE_SECONDS) / cores
     samples = COVERED * pixels * settings.views
     quality = QUALITIES[settings.quality]
     if on_gpu:
-        seconds += GPU_SECONDS + 2 * quality.iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
+        seconds += GPU_SECONDS + 5 * quality.iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
     else:
         shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
         fit = quality.iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)

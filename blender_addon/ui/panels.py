@@ -17,7 +17,7 @@ from ..session import session
 from ..session.session import SessionStatus
 from ..session.verdict_text import compared_lines
 from . import thumbnails
-from .bake_verdicts import draw_bake, draw_verdicts
+from .bake_verdicts import draw_bake, draw_verdicts, needs_no_fit
 from .estimates import Estimate, estimate
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
 from .paragraphs import draw_text
@@ -199,7 +199,9 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         if targets and context.scene.world is not None:
             column.label(text=context.scene.world.name, icon="WORLD")
         found = estimate_for(context)
-        if found is not None:
+        if found is not None and needs_no_fit(context):
+            column.label(text="A bake says all of it: seconds", icon="TIME")
+        elif found is not None:
             place = {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
             column.label(text=found.text() + place, icon="TIME")
 
@@ -242,9 +244,10 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
                 box.operator("pbrfit.resume", icon="PLAY")
         elif status.state == session.DONE:
             draw_text(context, box, status.message, "CHECKMARK")
-            for line in compared(current):
+            lines = compared(current)
+            for line in lines:
                 draw_text(context, box, line, "BLANK1")
-            if status.psnr_db is not None:
+            if status.psnr_db is not None and not lines:
                 box.label(text=f"Held-out views: {status.psnr_db:.1f} dB")
             total = current.result.seconds.get("total") if current.result is not None else None
             if total is not None:
