@@ -107,6 +107,8 @@ def material_sets(set_up: Stage, group: GroupPlan, squares: Squares) -> list[Mat
     for slots, items in by_slots.items():
         materials = [targets[use.object_uid].material_slots[use.slot_index].material for use in slots]
         readings = {material: readable(material) for material in materials if material is not None}
+        if not readings:
+            raise PbrFitError(f'The slot of "{items[0][1].name}" has no material.', "Give it a material.")
         numbers = {item.tile: index for index, item in items}
         canvas = canvas_for(slots, items[0][1], tuple(numbers), squares)
         found.append(MaterialSets(slots, canvas, numbers, readings))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..common.material_recipe import BakedMaps, MaterialRecipe
 from ..common.package import shipped_file
 from ..common.second_blender import SecondBlender
@@ -26,11 +29,12 @@ class BakeProgress:
 
 @dataclass(frozen=True)
 class MapsBaked:
-    """The maps of a group are there. starts: the file of the start of each set's fit, where the plan asks for them."""
+    """The maps of a group are there. starts: the arrays of the start of each set's fit (see start.py), where the plan asks for
+    them."""
 
     group: int
     maps: BakedMaps
-    starts: tuple[Path, ...] = ()
+    starts: tuple[dict[str, NDArray[np.float16]], ...] = ()
 
 
 class MapBaker(SecondBlender[BakeProgress | MapsBaked]):
@@ -49,7 +53,11 @@ class MapBaker(SecondBlender[BakeProgress | MapsBaked]):
             baked = entry["baked"]
             recipes = tuple(MaterialRecipe.from_json(values) for values in baked["recipes"])
             maps = BakedMaps(recipes, {name: self._file(group, name) for name in baked["files"]})
-            yield MapsBaked(group, maps, tuple(self._folders[group] / name for name in baked["starts"]))
+            yield MapsBaked(group, maps, tuple(self._start(group, name) for name in baked["starts"]))
+
+    def _start(self, group: int, name: str) -> dict[str, NDArray[np.float16]]:
+        with np.load(self._folders[group] / name) as arrays:
+            return {key: arrays[key] for key in arrays}
 
     def _file(self, group: int, name: str) -> bytes:
         return (self._folders[group] / name).read_bytes()

@@ -60,6 +60,11 @@ class Verdict:
     text: str
     lost: tuple[str, ...] = ()
 
+    @property
+    def says_all(self) -> bool:
+        """Whether a bake is all that is needed: it is exact, and the target keeps everything."""
+        return self.kind == EXACT and not self.lost
+
 
 def verdict_of(material: bpy.types.Material, target: str) -> Verdict:
     """The verdict on a material for a target (CORE, GLTF, PRINCIPLED)."""

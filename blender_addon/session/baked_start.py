@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..baking.process import BakeProgress, MapBaker
+from ..baking.process import BakeProgress, MapBaker, MapsBaked
 from ..common.errors import PbrFitError
 from .fit_queue import GroupFit
+
+# Half of what a backend keeps, and what it takes as one array.
+MOST_BYTES, MOST_IN_ONE = 2 << 30, 1 << 30
+WIRE_NAMES = {"texels": "start", "surety": "surety"}
+"""What the backend calls the arrays of a start."""
 
 
 class StartWork:
@@ -38,12 +41,8 @@ class StartWork:
                 if isinstance(event, BakeProgress):
                     self.fraction, self.message = event.fraction, event.message
                     continue
-                for number, path in enumerate(event.starts):
-                    with np.load(path) as arrays:
-                        self._fit.arrays |= {f"{WIRE_NAMES[name]}_{number}": arrays[name] for name in arrays}
-                self._fit.candidates.baked = event.maps
-                self.done = True
-        except (PbrFitError, OSError, ValueError) as error:
+                self._take(event)
+        except PbrFitError as error:
             self._give_up(error)
 
     def stop(self) -> None:
@@ -52,12 +51,20 @@ class StartWork:
             self._baker.stop()
             self._baker = None
 
-    def _give_up(self, error: Exception) -> None:
-        cause = error.cause if isinstance(error, PbrFitError) else str(error)
-        self._fit.notes += (f"{cause} So the fit began with nothing that the nodes say.",)
-        self._fit.bake_plan = None
+    def _take(self, event: MapsBaked) -> None:
+        fit = self._fit
+        fit.candidates.baked = event.maps
+        sizes = [array.nbytes for arrays in event.starts for array in arrays.values()]
+        if sum(sizes) <= MOST_BYTES and max(sizes, default=0) <= MOST_IN_ONE:
+            for number, arrays in enumerate(event.starts):
+                fit.arrays |= {f"{WIRE_NAMES[name]}_{number}": array for name, array in arrays.items()}
+        elif not fit.exact:
+            fit.notes += (
+                "The bake is too large to begin the fit with: use smaller maps, or fit fewer materials at once.",
+            )
         self.done = True
 
-
-WIRE_NAMES = {"texels": "start", "surety": "surety"}
-"""What the backend calls the arrays of a start."""
+    def _give_up(self, error: PbrFitError) -> None:
+        self._fit.notes += (f"{error.cause} So the fit began with nothing that the nodes say.",)
+        self._fit.bake_plan, self._fit.exact = None, ""
+        self.done = True

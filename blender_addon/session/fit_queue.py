@@ -14,6 +14,7 @@ from ..common.errors import PbrFitError
 from ..common.material_recipe import MaterialRecipe
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
+from ..references.training_lights import LIGHTS
 from ..references.views import View, plan_views, views_for_blender
 from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
@@ -114,6 +115,15 @@ class GroupFit(GroupWork):
         return self.candidates.baked is not None and not self.settings.learn_light
 
     @property
+    def cameras(self) -> dict[str, Any]:
+        """The views to plan: with the bake each is rendered twice, with as many samples in all, and in several lights."""
+        cameras: dict[str, Any] = self.render_plan["cameras"]
+        if not self.compares_views:
+            return cameras
+        halved = {name: max(1, cameras[name] // 2) for name in ("samples", "held_out_samples")}
+        return cameras | halved | {"lights": LIGHTS}
+
+    @property
     def renders(self) -> tuple[int, int]:
         """How many renders are done, and how many there will be."""
         each = 2 if self.compares_views else 1
@@ -132,9 +142,14 @@ class GroupFit(GroupWork):
     def set_mesh(self, mesh: MeshExported) -> None:
         """Take the mesh as the second Blender renders it, and plan the views as that Blender does."""
         self.arrays.update(mesh.arrays)
-        cameras = self.render_plan["cameras"]
+        cameras = self.cameras
         self.result.views = plan_views(
-            mesh.center, mesh.radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras["lights"]
+            mesh.center,
+            mesh.radius,
+            cameras["training"],
+            cameras["held_out"],
+            cameras["seed"],
+            cameras.get("lights", 0),
         )
         self.center, self.radius = mesh.center, mesh.radius
         rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
@@ -172,7 +187,7 @@ class GroupFit(GroupWork):
     def missing_plan(self) -> dict[str, Any]:
         """The plan for the second Blender, with only what is not rendered yet."""
         environment = None if "environment" in self.arrays else self.render_plan["environment"]
-        plan = self.render_plan | {"environment": environment}
+        plan = self.render_plan | {"environment": environment, "cameras": self.cameras}
         if self.compares_views:
             plan |= {"candidate": self.candidates.baked_plan(self.folder), "baked": sorted(self.rendered_baked)}
         if self.has_mesh:

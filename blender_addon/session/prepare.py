@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from ..assign.materials import AssignOptions
-from ..closures.verdict import EXACT, verdict_of
+from ..closures.verdict import verdict_of
 from ..common.errors import PbrFitError
 from ..common.node_trees import world_of
 from ..comparing.process import unseen_light
@@ -29,7 +29,6 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
-from ..references.training_lights import LIGHTS
 from ..references.views import bounding_sphere
 from ..settings.properties import BAKE, fit_settings
 from .bake_queue import GroupBake
@@ -114,9 +113,6 @@ def _group_fit(
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
-    # Each view is rendered twice, with the bake too: as many samples in all.
-    compares = bake_plan is not None and not chosen.learn_light
-    samples = max(1, chosen.samples // 2) if compares else chosen.samples
     render_plan = _second_blenders_plan(context, plan, copy, folder) | {
         "mesh": plan_json.to_json(plan),
         "group": plan_json.to_json(plan),
@@ -126,12 +122,11 @@ def _group_fit(
             "training": chosen.views,
             "held_out": chosen.held_out_views,
             "seed": chosen.seed,
-            "lights": LIGHTS if compares else 0,
-            "samples": samples,
-            "held_out_samples": samples * HELD_OUT_SAMPLES,
+            "samples": chosen.samples,
+            "held_out_samples": chosen.samples * HELD_OUT_SAMPLES,
         },
         "size": chosen.view_size,
-        "samples": samples,
+        "samples": chosen.samples,
         "environment": list(RENDERED_SIZE),
     }
     return GroupFit(
@@ -179,8 +174,10 @@ def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
     slots = {use for item in plan.sets for use in item.slots}
     owners = ((objects[use.object_uid], use.slot_index) for use in slots)
     found = {owner.material_slots[index].material for owner, index in owners if owner is not None}
-    verdicts = [verdict_of(material, chosen.bake_target) for material in found if material is not None]
-    if chosen.learn_light or not verdicts or any(known.kind != EXACT or known.lost for known in verdicts):
+    if chosen.learn_light or not found or None in found:
+        return ""
+    verdicts = [verdict_of(material, chosen.bake_target) for material in found]
+    if not all(known.says_all for known in verdicts):
         return ""
     return " ".join(known.text for known in verdicts[:MOST_SAID]) + " So nothing had to be fitted."
 

@@ -164,7 +164,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _bake(self, work: StartWork) -> None:
         """Go on with the bake that the current fit begins with."""
         work.poll()
-        share = (RENDERING_FROM if not self._queue.current.exact else ASSIGNING) - STARTED
+        share = (ASSIGNING if self._queue.current.exact else RENDERING_FROM) - STARTED
         self._show(BAKING, work.message, STARTED + share * work.fraction)
         if not work.done:
             return
@@ -177,7 +177,7 @@ class OptimizeSession(WorkSession[GroupFit]):
             self._take_candidates()
             return
         if self._open_link is None:  # the bake was to be all, and failed
-            raise PbrFitError(fit.notes[-1], "Set Start to Gray, or bake the material by itself to see what is wrong.")
+            self._open_link = BackendLink(addon_preferences(bpy.context), again=False)
         self._begin_references()
 
     def _compare(self, work: ComparisonWork) -> None:

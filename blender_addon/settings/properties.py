@@ -118,7 +118,8 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
     )
     samples: IntProperty(
         name="Samples",
-        description="Cycles samples for each pixel of a reference render. A few are enough: the fit averages the noise",
+        description="Cycles samples for each pixel of a reference view. A few are enough: the fit averages the noise. A fit "
+        "that begins with the bake renders each view twice, with half of them each",
         default=DEFAULT_REFERENCES.samples,
         min=FEWEST_REFERENCES.samples,
         max=MOST_REFERENCES.samples,

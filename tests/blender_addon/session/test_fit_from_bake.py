@@ -64,6 +64,7 @@ def states_to_the_end(session) -> tuple[list[str], list[float]]:
 
 
 def test_an_exact_material_needs_no_references_and_no_backend(addon, exact_cube) -> None:
+    assert addon.ui.bake_verdicts.needs_no_fit(bpy.context)
     session = start(addon)
     states, _ = states_to_the_end(session)
     assert states == ["baking", "applying", "done"], session.status
@@ -130,6 +131,32 @@ def test_a_material_that_cannot_be_baked_is_fitted_from_nothing_and_that_is_said
     assert session.result.compared == ()
     assert any("cannot be baked" in note and "nothing that the nodes say" in note for note in session.result.notes)
     assert set(session.result.files) == {"kd.png", "orm.png", "normal.png"}
+    # Nothing is rendered twice, so that each view has all of the samples, in the light of the scene.
+    (fit,) = session._queue
+    assert fit.renders == (fit.view_count, fit.view_count)
+    assert fit.missing_plan()["cameras"]["samples"] == bpy.context.scene.pbrfit.samples
+    assert {view.light for view in fit.views} == {0}
+
+
+@pytest.mark.any_blender
+def test_an_exact_material_whose_bake_fails_is_fitted(addon, exact_cube, monkeypatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise addon.common.errors.PbrFitError("The bake failed for this test.", "Try again.")
+
+    monkeypatch.setattr(addon.session.baked_start, "MapBaker", fail)
+    session = start(addon)
+    finish(session)
+    assert any("The bake failed" in note for note in session.result.notes)
+    assert set(session.result.files) == {"kd.png", "orm.png", "normal.png"}
+
+
+def test_a_slot_without_a_material_stays_empty_beside_an_exact_one(addon, exact_cube) -> None:
+    exact_cube.data.materials.append(None)
+    exact_cube.data.polygons[0].material_index = 1
+    finish(start(addon))
+    first, second = exact_cube.material_slots
+    assert "pbrfit" in first.material
+    assert second.material is None
 
 
 @pytest.mark.any_blender
