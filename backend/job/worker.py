@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -102,16 +103,20 @@ class Worker:
 
     def _throttled(self, job: Job) -> ReportProgress:
         last_time, last_phase = 0.0, ""
+        measured: float | None = None
 
         def report(progress: FitProgress) -> None:
-            nonlocal last_time, last_phase
+            nonlocal last_time, last_phase, measured
             if job.control.rest():
                 raise JobCancelled
             now = time.monotonic()
+            # An error is measured now and then: it comes with the next report, if its own is left out.
+            measured = progress.psnr_db if progress.phase != last_phase or progress.psnr_db is not None else measured
             if progress.phase == last_phase and now - last_time < PROGRESS_INTERVAL_S and progress.fraction < 1:
                 return
             last_time, last_phase = now, progress.phase
-            self._report(job, _sendable(progress))
+            self._report(job, _sendable(replace(progress, psnr_db=measured)))
+            measured = None
 
         return report
 
