@@ -31,6 +31,11 @@ def saved_cube(cube, tmp_path):
     return cube
 
 
+def bake_for_a_while() -> None:
+    """Maps so large that a look at the status finds the bake at work."""
+    bpy.context.scene.pbrfit.resolution = 2048
+
+
 def add_plane(x: float = 4.0) -> bpy.types.Object:
     """A plane with a material of its own, selected and active."""
     bpy.ops.mesh.primitive_plane_add(location=(x, 0.0, 0.0))
@@ -50,16 +55,24 @@ def principled(material: bpy.types.Material) -> bpy.types.Node:
 # From the click to the materials ----------------------------------------------------------------------------------
 
 
-def test_from_the_click_to_the_material_without_backend_and_world(addon, cube) -> None:
+def test_from_the_click_to_the_material_without_backend_and_world(addon, cube, monkeypatch) -> None:
+    # What a status says may be over before the next look at it, so each one is kept as it is shown.
+    messages = set()
+    show = addon.session.bake_session.BakeSession._show
+
+    def keep_and_show(self, state: str, message: str, *values, **named) -> None:
+        messages.add(message)
+        show(self, state, message, *values, **named)
+
+    monkeypatch.setattr(addon.session.bake_session.BakeSession, "_show", keep_and_show)
     before = snapshot()
     session = start_bake(addon)
     assert snapshot() == before
     assert session.status.state == "baking"
     assert not any(BACKEND_THREAD in thread.name for thread in threading.enumerate())
-    fractions, messages = [], set()
+    fractions = []
     while not session.poll().finished:
         fractions.append(session.status.fraction)
-        messages.add(session.status.message)
         time.sleep(0.01)
     assert session.status.state == "done", session.status
     assert fractions == sorted(fractions)
@@ -226,6 +239,7 @@ POINTS = {
 
 @pytest.mark.parametrize("point", POINTS)
 def test_cancel_leaves_nothing(addon, cube, point) -> None:
+    bake_for_a_while()
     before = snapshot()
     session = start_bake(addon)
     process, folder = baker_of(session), session._folder
@@ -243,6 +257,7 @@ def test_cancel_leaves_nothing(addon, cube, point) -> None:
 
 
 def test_a_killed_second_blender_is_said_with_a_cure(addon, cube) -> None:
+    bake_for_a_while()
     before = snapshot()
     session = start_bake(addon)
     folder = session._folder
