@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Render objects of a .blend with their own materials, baked ones and fitted ones, and compare. Runs in a separate Blender.
 
+It does so twice: first it looks whether the bake is near enough, later it compares bake and fit.
+
     python compare_maps.py plan.json                                      (bpy installed as a Python module)
     blender --background --factory-startup --python compare_maps.py -- plan.json
 
@@ -9,12 +11,14 @@ The plan is JSON:
 - ``blend``, ``scene``, ``view_layer``, ``objects``, ``use_scripts``, ``cache_folders``, ``output``, ``threads``, ``plans``:
   as in references/render_references.py; no file is written
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
-- ``candidates``: {"BAKE": ..., "FIT": ...}, each {``recipes``: of each set, ``files``: the path of each file by name}
+- ``candidates``: {"BAKE": ..., "FIT": ...}, each {``recipes``: of each set, ``files``: the path of each file by name};
+  without "FIT" it is asked whether the bake is near enough: ``near_enough``, in dB
+- ``shots``: the path of a file of renders: of those that are there none is made again, and new ones are added
 - ``views``: as in references/render_references.py; ``size``: of the renders in pixels; ``samples``; ``seeds``: two
 - ``unseen``: the path of an HDRI that lights the objects besides their own world
 
 Lines on stdout, the word PBRFIT and JSON: {"progress": 0..1}, {"compared": [...]}: for each set {"kept", "scores"}, as in
-``errors.Choice.to_json``; {"error": {"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
+``errors.Choice.to_json``, and "near": whether the bake of every set is near enough, null where there is a fit; {"error": {"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
 """
 
 from __future__ import annotations

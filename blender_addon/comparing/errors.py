@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far renders of candidates are from the original, without their noise, and which candidate is to be kept.
+"""How far renders of candidates are from the original, without their noise, whether a bake alone is near enough, and which
+candidate is to be kept.
 
 Each is rendered with two seeds. The mean of (candidate 1 - original 1) (candidate 2 - original 2) is an unbiased squared
 error, since the noise of the two factors is independent.
@@ -20,6 +21,8 @@ BEST_DB = 100.0
 BAKE, FIT = "BAKE", "FIT"
 Products = NDArray[np.float64]
 """Of each pixel and color, the product of the errors with both seeds: [pixels, 3]."""
+BLOCK = 16  # pixels; of a block with fewer than a quarter of its pixels in the mask too little is known
+WORST_BY_DB = 8.0  # how much less near than all of it together a block may be
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,35 @@ class LightScore:
     fit_gain: float
     doubt: float
 
+    def to_json(self) -> dict[str, float]:
+        """As JSON values."""
+        return {"bake_db": round(self.bake_db, 2), "fit_db": round(self.fit_db, 2)}
+
+
+@dataclass(frozen=True)
+class BakeScore:
+    """How near a bake is to the original in one light, in dB; worst_db: the same of its worst block of pixels that is
+    certainly as bad as that."""
+
+    light: str
+    bake_db: float
+    worst_db: float
+
+    def to_json(self) -> dict[str, float]:
+        """As JSON values."""
+        return {"bake_db": round(self.bake_db, 2)}
+
 
 @dataclass(frozen=True)
 class Choice:
     """What is kept of a material, BAKE or FIT, and why: its scores, the own light first; none where no view shows it."""
 
     kept: str
-    scores: tuple[LightScore, ...]
+    scores: tuple[LightScore, ...] | tuple[BakeScore, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        scores = {
-            score.light: {"bake_db": round(score.bake_db, 2), "fit_db": round(score.fit_db, 2)} for score in self.scores
-        }
-        return {"kept": self.kept, "scores": scores}
+        return {"kept": self.kept, "scores": {score.light: score.to_json() for score in self.scores}}
 
 
 def products(original: Sequence[NDArray[Any]], candidate: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) -> Products:
@@ -70,6 +88,24 @@ def choose(scores: Sequence[LightScore]) -> Choice:
     never_worse = all(one.fit_gain >= 0.0 for one in scores)
     better = any(one.fit_gain > one.doubt for one in scores)
     return Choice(FIT if never_worse and better else BAKE, tuple(scores))
+
+
+def bake_score(light: str, shown: Sequence[tuple[Products, NDArray[np.bool_]]]) -> BakeScore:
+    """How near a bake is: shown, for each view its products and the mask [H, W] of their pixels."""
+    worst = BEST_DB
+    for found, mask in shown:
+        blocks = np.stack(np.nonzero(mask), axis=1) // BLOCK
+        _, place, count = np.unique(blocks, axis=0, return_inverse=True, return_counts=True)
+        for block in np.flatnonzero(count >= BLOCK * BLOCK // 4):
+            own = found[place.reshape(-1) == block]
+            certain = float(own.mean() - 2.0 * own.std() / math.sqrt(own.size))
+            worst = min(worst, -10.0 * math.log10(max(certain, 1e-12)))
+    return BakeScore(light, decibels(np.concatenate([found for found, _ in shown])), worst)
+
+
+def is_near(scores: Sequence[BakeScore], wanted_db: float) -> bool:
+    """Whether a bake is near enough in all lights, as a whole and everywhere; it is where no view shows it."""
+    return all(score.bake_db >= wanted_db and score.worst_db >= wanted_db - WORST_BY_DB for score in scores)
 
 
 def decibels(found: Products) -> float:

@@ -17,12 +17,14 @@ from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
 from ..references.candidate import assign, assign_candidate
 from ..references.plan_work import open_file
-from .errors import BAKE, FIT, OPAQUE, Choice, choose, products, score
+from .errors import BAKE, FIT, OPAQUE, BakeScore, Choice, Products, bake_score, choose, is_near, products, score
+from .shots import Shots, load_shots, save_shots
 
 Json = dict[str, Any]
 OWN, UNSEEN = "own", "unseen"
-Shots = dict[str, list[list[NDArray[np.float32]]]]
-"""Renders of one look by light: [seed][view], float32 [size, size, 4]."""
+ORIGINAL = "ORIGINAL"
+Masks = list[NDArray[np.bool_]]
+"""Pixels of each view, bool [size, size]."""
 
 
 class Comparison:
@@ -31,8 +33,18 @@ class Comparison:
     def __init__(self, plan: Json, set_up: stage.Stage, report: Callable[[Json], None]) -> None:
         self._plan, self._stage, self._report = plan, set_up, report
         self._worlds = {OWN: set_up.scene.world, UNSEEN: lit_by(plan["unseen"])}
-        self._count = 3 * len(self._worlds) * len(plan["seeds"]) * len(plan["views"])
+        self._count = len(self._worlds) * len(plan["seeds"]) * len(plan["views"])
         self._done = 0
+
+    def add(self, shots: dict[str, Shots], group: GroupPlan) -> None:
+        """Make the renders that are missing among `shots`, by look."""
+        candidates: Json = self._plan["candidates"]
+        missing = [look for look in (ORIGINAL, *candidates) if look not in shots]
+        self._count *= max(1, len(missing))
+        for look in missing:  # the original is first, while its materials are still there
+            if look != ORIGINAL:
+                assign_candidate(group, candidates[look])
+            shots[look] = self.shots()
 
     def shots(self) -> Shots:
         """What the stage shows now, in both lights."""
@@ -79,36 +91,47 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     set_up = stage.set_up(scene, layer, names, plan["samples"], plan.get("threads", 0))
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     comparison = Comparison(plan, set_up, report)
-    shots = {"": comparison.shots()}
-    for name in (BAKE, FIT):
-        assign_candidate(group, plan["candidates"][name])
-        shots[name] = comparison.shots()
+    shots = load_shots(plan["shots"])
+    comparison.add(shots, group)
+    save_shots(plan["shots"], shots)
     slots = slots_of(group)
     shown = comparison.slots(group)
-    choices = [choice_of(shots, [pixels == place for pixels in shown]) for place in range(1, len(slots) + 1)]
-    report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets]})
+    masks = [[pixels == place for pixels in shown] for place in range(1, len(slots) + 1)]
+    near = None
+    if FIT in plan["candidates"]:
+        choices = [choice_of(shots, own) for own in masks]
+    else:
+        scores = [bake_scores(shots, own) for own in masks]
+        near = all(is_near(found, plan["near_enough"]) for found in scores)
+        choices = [Choice(BAKE, found) for found in scores]
+    report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets], "near": near})
 
 
-def choice_of(shots: dict[str, Shots], masks: list[NDArray[np.bool_]]) -> Choice:
-    """What to keep where the masks are: one for each view. What lets light through is compared over black."""
-    original = shots[""]
+def choice_of(shots: dict[str, Shots], masks: Masks) -> Choice:
+    """What to keep where the masks are. What lets light through is compared over black."""
     if not any(mask.any() for mask in masks):
         return Choice(BAKE, ())
-    scores = []
-    for light in original:
-        found = {
-            name: np.concatenate(
-                [
-                    products(
-                        [seed[view] for seed in original[light]], [seed[view] for seed in shots[name][light]], mask
-                    )
-                    for view, mask in enumerate(masks)
-                ]
-            )
-            for name in (BAKE, FIT)
-        }
-        scores.append(score(light, found[BAKE], found[FIT]))
-    return choose(scores)
+    bake, fit = (by_light(shots, look, masks) for look in (BAKE, FIT))
+    return choose([score(light, np.concatenate(bake[light]), np.concatenate(fit[light])) for light in bake])
+
+
+def bake_scores(shots: dict[str, Shots], masks: Masks) -> tuple[BakeScore, ...]:
+    """How near the bake is where the masks are, by light; nothing where no view shows it."""
+    if not any(mask.any() for mask in masks):
+        return ()
+    found = by_light(shots, BAKE, masks)
+    return tuple(bake_score(light, list(zip(found[light], masks, strict=True))) for light in found)
+
+
+def by_light(shots: dict[str, Shots], look: str, masks: Masks) -> dict[str, list[Products]]:
+    """The errors of a look in each light: those of each view where its mask is."""
+    return {
+        light: [
+            products([seed[view] for seed in original], [seed[view] for seed in shots[look][light]], mask)
+            for view, mask in enumerate(masks)
+        ]
+        for light, original in shots[ORIGINAL].items()
+    }
 
 
 def slots_of(group: GroupPlan) -> list[tuple[SlotUse, ...]]:

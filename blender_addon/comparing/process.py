@@ -29,9 +29,11 @@ class CompareProgress:
 
 @dataclass(frozen=True)
 class MapsCompared:
-    """choices: what to keep of each set and why, as `errors.Choice.to_json` gives it."""
+    """choices: what to keep of each set and why, as `errors.Choice.to_json` gives it; near: whether the bake of each set is
+    near enough, where that was the question."""
 
     choices: tuple[dict[str, Any], ...]
+    near: bool
 
 
 class MapComparer(SecondBlender[CompareProgress | MapsCompared]):
@@ -45,7 +47,7 @@ class MapComparer(SecondBlender[CompareProgress | MapsCompared]):
         if "progress" in entry:
             yield CompareProgress(entry["progress"])
         elif "compared" in entry:
-            yield MapsCompared(tuple(entry["compared"]))
+            yield MapsCompared(tuple(entry["compared"]), bool(entry["near"]))
 
 
 def unseen_light(world: bpy.types.World | None) -> str:

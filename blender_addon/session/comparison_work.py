@@ -1,23 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The comparison of a group's bake with its fit, in a second Blender."""
+"""The comparison of a group's bake with its material, and later with its fit too, in a second Blender."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..common.errors import PbrFitError
 from ..comparing.errors import BAKE, FIT
 from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
+from ..protocol.quality import QUALITIES
 from ..references.views import plan_views
 from .fit_queue import GroupFit
 
+SHOTS, OTHER_SHOTS = "compared.npz", "compared_as_rendered.npz"
+
 
 class ComparisonWork:
-    """Gets the candidates of one group compared. Where that fails, the bake is kept, and a note says so."""
+    """Gets what there is of one group compared: its bake, or bake and fit.
+
+    near: whether the bake alone proved near enough. Where a comparison with a fit fails, the bake is kept, and a note says so.
+    """
 
     def __init__(self, fit: GroupFit) -> None:
         """Write the candidates to the group's folder and start; returns at once."""
         self.done = False
+        self.near = False
         self.fraction = 0.0
         self._fit = fit
         self._comparer: MapComparer | None = None
@@ -35,7 +44,9 @@ class ComparisonWork:
                 if isinstance(event, CompareProgress):
                     self.fraction = event.fraction
                 else:
-                    self._fit.candidates.choices = event.choices
+                    self.near = event.near
+                    if event.near or self._fit.candidates.fitted:
+                        self._fit.candidates.choices = event.choices
                     self.done = True
         except PbrFitError as error:
             self._keep_bake(error)
@@ -51,9 +62,15 @@ class ComparisonWork:
         assert fit.bake_plan is not None  # else there is nothing to compare with
         kept = ("blend", "cache_folders", "use_scripts", "scene", "view_layer", "objects", "output", "threads", "group")
         # Other views than those that the fit is fitted to, and than those that its end was chosen by.
-        views = plan_views(fit.center, fit.radius, VIEWS, 0, 0)
+        center, radius = (fit.center, fit.radius) if fit.other_shape else fit.render_plan["shown_sphere"]
+        views = plan_views(np.array(center), radius, VIEWS, 0, 0)
+        candidates = {BAKE: fit.candidates.baked_plan(fit.folder)}
+        if fit.candidates.fitted:
+            candidates[FIT] = self._written_fit()
         return {name: fit.bake_plan[name] for name in kept} | {
-            "candidates": {BAKE: fit.candidates.baked_plan(fit.folder), FIT: self._written_fit()},
+            "candidates": candidates,
+            "near_enough": QUALITIES[fit.settings.quality].near_enough_db,
+            "shots": str(fit.folder / (OTHER_SHOTS if fit.other_shape else SHOTS)),
             "views": [view.for_blender() for view in views],
             "size": SIZE,
             "samples": SAMPLES,
@@ -75,7 +92,9 @@ class ComparisonWork:
         return {"recipes": recipes, "files": paths}
 
     def _keep_bake(self, error: Exception) -> None:
+        self.done = True
+        if not self._fit.candidates.fitted:
+            return  # there will be another comparison
         cause = error.cause if isinstance(error, PbrFitError) else str(error)
         self._fit.notes += (f"Bake and fit could not be compared, so the bake is kept: {cause}",)
         self._fit.candidates.fitted = {}
-        self.done = True

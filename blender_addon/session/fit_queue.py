@@ -51,7 +51,9 @@ class GroupFit(GroupWork):
     of the mesh, the environment and the start, as soon as they are known; rendered: indices of the views that are
     there, and rendered_baked of those with the baked materials.
     candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
-    exact: what is to be said where the bake is all that is needed, else empty; unseen_light: the HDRI for the comparison.
+    exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
+    nothing is fitted; unseen_light: the HDRI for the comparison; other_shape: whether renders show another shape or place
+    than the viewport.
     """
 
     settings: FitSettings
@@ -62,6 +64,8 @@ class GroupFit(GroupWork):
     unseen_light: str = ""
     center: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     radius: float = 1.0
+    other_shape: bool = False
+    near_enough: bool = False
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
     rendered_baked: set[int] = field(default_factory=set)
@@ -74,7 +78,7 @@ class GroupFit(GroupWork):
     @property
     def is_over(self) -> bool:
         """Whether no fit is needed, or a fit came to nothing better than the bake."""
-        return bool(self.exact) or bool(self.result.metrics)
+        return bool(self.exact) or self.near_enough or bool(self.result.metrics)
 
     @property
     def recipes(self) -> tuple[MaterialRecipe, ...] | None:
@@ -154,10 +158,12 @@ class GroupFit(GroupWork):
         self.center, self.radius = mesh.center, mesh.radius
         rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
         center, radius = self.render_plan["shown_sphere"]
+        off = max(np.abs(mesh.center - center).max(), abs(mesh.radius - radius))
+        self.other_shape = bool(off > OTHER_SHAPE * radius)
         if rendered != shown:
             note = f'"{self.name}" has {rendered} triangles in renders and {shown} in the viewport.'
             self.notes += (f"{note} The fit is of what renders show.",)
-        elif max(np.abs(mesh.center - center).max(), abs(mesh.radius - radius)) > OTHER_SHAPE * radius:
+        elif self.other_shape:
             note = f'"{self.name}" has another shape or place in renders than in the viewport. The fit is of that one.'
             self.notes += (f"{note} If it comes from a simulation that is not baked, bake it and fit again.",)
         if mesh.overlap:

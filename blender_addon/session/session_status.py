@@ -17,8 +17,8 @@ IDLE, EXPORTING, STARTING, BAKING, RENDERING, FITTING, COMPARING, APPLYING, DONE
 FINISHED_STATES = frozenset({DONE, FAILED, CANCELLED})
 WORKING_STATES = frozenset({STARTING, BAKING, RENDERING, FITTING, COMPARING})
 CURVE_POINTS = 200
-# Of the progress bar: where the work, the references, the fit, the comparison and the assignment begin.
-STARTED, RENDERING_FROM, FITTING_FROM, COMPARING_FROM, ASSIGNING = 0.04, 0.08, 0.6, 0.92, 0.99
+# Of the progress bar: where the work, the look at the bake, the references, the fit, the comparison and the assignment begin.
+STARTED, BAKED, RENDERING_FROM, FITTING_FROM, COMPARING_FROM, ASSIGNING = 0.04, 0.08, 0.12, 0.6, 0.92, 0.99
 # Where each phase of a fit begins and ends in the rest of the bar; a phase counts from 0 to 1. "fitting" is by far the
 # longest.
 FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}

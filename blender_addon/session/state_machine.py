@@ -32,6 +32,7 @@ from .session_maps import LiveSet
 from .session_status import (
     APPLYING,
     ASSIGNING,
+    BAKED,
     BAKING,
     COMPARING,
     COMPARING_FROM,
@@ -164,7 +165,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _bake(self, work: StartWork) -> None:
         """Go on with the bake that the current fit begins with."""
         work.poll()
-        share = (ASSIGNING if self._queue.current.exact else RENDERING_FROM) - STARTED
+        share = (ASSIGNING if self._queue.current.exact else BAKED) - STARTED
         self._show(BAKING, work.message, STARTED + share * work.fraction)
         if not work.done:
             return
@@ -178,17 +179,32 @@ class OptimizeSession(WorkSession[GroupFit]):
             return
         if self._open_link is None:  # the bake was to be all, and failed
             self._open_link = BackendLink(addon_preferences(bpy.context), again=False)
-        self._begin_references()
+        if fit.compares_views:
+            self._comparison = ComparisonWork(fit)
+        else:
+            self._begin_references()
 
     def _compare(self, work: ComparisonWork) -> None:
-        """Go on with the comparison of the current bake and fit."""
+        """Go on with the comparison of the current bake with the material, or with the fit."""
+        fit = self._queue.current
         work.poll()
-        share = (ASSIGNING - COMPARING_FROM) * work.fraction
-        self._show(COMPARING, "Comparing the bake and the fit", COMPARING_FROM + share)
-        if work.done:
-            self._end_comparison()
-            self._end_phase("compare")
+        if fit.candidates.fitted:
+            share = (ASSIGNING - COMPARING_FROM) * work.fraction
+            self._show(COMPARING, "Comparing the bake and the fit", COMPARING_FROM + share)
+        else:
+            share = (RENDERING_FROM - BAKED) * work.fraction
+            self._show(COMPARING, "Comparing the bake with the material", BAKED + share)
+        if not work.done:
+            return
+        self._end_comparison()
+        self._end_phase("compare")
+        if work.near:
+            fit.near_enough = True
+            fit.plan_views()
+        if work.near or fit.result.metrics:
             self._take_candidates()
+        else:
+            self._begin_references()
 
     def _take_candidates(self) -> None:
         """The current group has all its maps: keep the better ones, and go on with the next group."""

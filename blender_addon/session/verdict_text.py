@@ -12,7 +12,12 @@ LIGHTS = {"own": "own light", "unseen": "another light"}
 
 
 def compared_text(choice: dict[str, Any]) -> str:
-    """Of one set of maps: "Bake 25.3, fit 31.0 dB in own light; ...: the fit is kept". Empty where no view shows it."""
+    """Of one set of maps: "Bake 25.3, fit 31.0 dB in own light; ...: the fit is kept", or how near the bake alone is. Empty
+    where no view shows it."""
+    found = choice["scores"]
+    if found and not any("fit_db" in score for score in found.values()):
+        near = ", ".join(f"{score['bake_db']:.1f} dB in {LIGHTS[light]}" for light, score in found.items())
+        return f"Bake {near}: so near that nothing was fitted"
     scores = [
         f"Bake {found['bake_db']:.1f}, fit {found['fit_db']:.1f} dB in {LIGHTS[light]}"
         for light, found in choice["scores"].items()

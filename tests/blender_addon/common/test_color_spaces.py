@@ -183,6 +183,7 @@ def test_other_programs_find_a_configuration_by_a_relative_path(addon, tmp_path,
         assert clean_environment(tmp_path / "elsewhere")["OCIO"] == expected
 
 
+@pytest.mark.any_blender  # it is all of this file in another process
 @pytest.mark.skipif("OCIO" in os.environ, reason="this is such a process")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_all_of_this_in_another_configuration(configuration, extension_zip) -> None:

@@ -58,6 +58,41 @@ def test_a_difference_that_noise_can_explain_keeps_the_bake(errors) -> None:
     assert errors.choose([errors.score("own", same, same)]).kept == "BAKE"
 
 
+def bake_scores(errors, offset: float, spot: float = 0.0):
+    """Of a bake that is off everywhere, and in one corner of one of two views: in two lights."""
+    corner = renders(3, spot)
+    views = [errors.products(renders(0), renders(1, offset), EVERYWHERE) for _ in range(2)]
+    local = errors.products(renders(0), corner, EVERYWHERE).reshape(*SHAPE[:2], 3)
+    views[1] = views[1].reshape(*SHAPE[:2], 3)
+    views[1][:16, :16] = local[:16, :16]
+    shown = [(views[0], EVERYWHERE), (views[1].reshape(-1, 3), EVERYWHERE)]
+    return [errors.bake_score(light, shown) for light in ("own", "unseen")]
+
+
+def test_a_bake_is_near_enough_only_where_it_is_near_everywhere(errors) -> None:
+    near, far, spotted = bake_scores(errors, 0.01), bake_scores(errors, 0.05), bake_scores(errors, 0.0, 0.2)
+    assert near[0].bake_db == pytest.approx(40.0, abs=3.0)
+    assert errors.is_near(near, 36.0)
+    assert not errors.is_near(far, 36.0)
+    assert spotted[0].worst_db < 20.0 < spotted[0].bake_db
+    assert not errors.is_near(spotted, spotted[0].bake_db - 1.0)
+    assert errors.is_near([], 36.0)  # no view shows it
+
+
+def test_what_is_nearer_than_the_noise_has_no_worst_block(errors) -> None:
+    assert min(score.worst_db for score in bake_scores(errors, 0.0)) > 30.0
+
+
+def test_renders_come_back_from_their_file(addon, tmp_path) -> None:
+    path = str(tmp_path / "shots.npz")
+    assert addon.comparing.shots.load_shots(path) == {}
+    shots = {"ORIGINAL": {"own": [renders(0), renders(1)]}, "BAKE": {"own": [renders(2), renders(3)]}}
+    addon.comparing.shots.save_shots(path, shots)
+    found = addon.comparing.shots.load_shots(path)
+    assert found.keys() == shots.keys()
+    assert all(np.array_equal(found[look]["own"], shots[look]["own"]) for look in shots)
+
+
 def test_a_fit_that_fills_the_holes_of_a_leaf_is_not_kept(addon) -> None:
     """It is nearer where the leaf is opaque; where one sees through, the original and the bake show nothing."""
     holes = np.zeros(SHAPE[:2], bool)
@@ -72,5 +107,5 @@ def test_a_fit_that_fills_the_holes_of_a_leaf_is_not_kept(addon) -> None:
         return {light: [[image] for image in images] for light in ("own", "unseen")}
 
     for fills, kept in ((False, "FIT"), (True, "BAKE")):
-        shots = {"": look(0, 0.0, False), "BAKE": look(1, 0.05, False), "FIT": look(2, 0.01, fills)}
+        shots = {"ORIGINAL": look(0, 0.0, False), "BAKE": look(1, 0.05, False), "FIT": look(2, 0.01, fills)}
         assert addon.comparing.plan_work.choice_of(shots, [EVERYWHERE]).kept == kept

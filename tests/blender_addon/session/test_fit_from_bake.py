@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
@@ -13,7 +14,7 @@ from support.blender.shader_trees import Tree
 
 bpy = pytest.importorskip("bpy")
 
-STATES = ["exporting", "baking", "starting", "rendering", "fitting", "comparing", "applying", "done"]
+STATES = ["exporting", "baking", "comparing", "starting", "rendering", "fitting", "comparing", "applying", "done"]
 
 
 def from_the_bake() -> None:
@@ -47,7 +48,19 @@ def mixed_cube(addon, monkeypatch):
     from_the_bake()
     for name, few in (("VIEWS", 2), ("SIZE", 48), ("SAMPLES", 8)):
         monkeypatch.setattr(addon.session.comparison_work, name, few)
+    never_near(addon, monkeypatch)
     return cube
+
+
+def near_enough_at(addon, monkeypatch, decibels: float) -> None:
+    """From what PSNR on a bake is kept without a fit."""
+    qualities = addon.protocol.quality.QUALITIES
+    changed = {name: dataclasses.replace(quality, near_enough_db=decibels) for name, quality in qualities.items()}
+    monkeypatch.setattr(addon.session.comparison_work, "QUALITIES", changed)
+
+
+def never_near(addon, monkeypatch) -> None:
+    near_enough_at(addon, monkeypatch, 1000.0)
 
 
 def states_to_the_end(session) -> tuple[list[str], list[float]]:
@@ -84,7 +97,7 @@ def test_of_a_mix_the_better_one_is_kept_and_both_numbers_are_told(addon, mixed_
     session = start(addon)
     states, fractions = states_to_the_end(session)
     assert session.status.state == "done", session.status
-    assert states == [state for state in STATES if state in states]
+    assert states == [state for state in STATES if state in states or state == "comparing"]
     assert {"baking", "rendering", "fitting", "comparing", "applying"} <= set(states)
     assert fractions == sorted(fractions)
     (choice,) = session.result.compared
@@ -107,6 +120,27 @@ def test_of_a_mix_the_better_one_is_kept_and_both_numbers_are_told(addon, mixed_
     assert original.use_fake_user
 
 
+@pytest.mark.any_blender
+def test_a_bake_that_is_near_enough_is_kept_without_references(addon, mixed_cube, monkeypatch) -> None:
+    near_enough_at(addon, monkeypatch, 5.0)
+    session = start(addon)
+    states, fractions = states_to_the_end(session)
+    assert states == ["baking", "comparing", "applying", "done"], session.status
+    assert fractions == sorted(fractions)
+    assert session.references() == []
+    (choice,) = session.result.compared
+    assert choice["kept"] == "BAKE"
+    assert set(choice["scores"]) == {"own", "unseen"}
+    (line,) = addon.ui.panels.compared(session)
+    assert line.startswith(f"Bake {choice['scores']['own']['bake_db']:.1f} dB in own light, ")
+    assert line.endswith("so near that nothing was fitted")
+    (fit,) = session._queue
+    assert session.result.files == dict(fit.candidates.baked.files)
+    assert [view for view in session.result.views if view.held_out]  # for a report
+    assert "pbrfit" in mixed_cube.active_material
+
+
+@pytest.mark.any_blender
 def test_each_view_is_rendered_with_both_materials_and_the_light_of_the_others_is_not_shown(addon, mixed_cube) -> None:
     session = start(addon)
     poll_until(session, lambda status: status.state == "fitting")
