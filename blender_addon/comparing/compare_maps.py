@@ -17,8 +17,9 @@ The plan is JSON:
 - ``views``: as in references/render_references.py; ``size``: of the renders in pixels; ``samples``; ``seeds``: two
 - ``unseen``: the path of an HDRI that lights the objects besides their own world
 
-Lines on stdout, the word PBRFIT and JSON: {"progress": 0..1}, {"compared": [...]}: for each set {"kept", "scores"}, as in
-``errors.Choice.to_json``, and "near": whether the bake of every set is near enough, null where there is a fit; {"error": {"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
+Lines on stdout, the word PBRFIT and JSON: {"progress": 0..1}, {"compared": [...], "near": ...}: for each set {"kept", "scores"},
+as in ``errors.Choice.to_json``, and whether the bake of every set is near enough, null where there is a fit; {"error":
+{"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ from ..assign.materials import ENVIRONMENT
 from ..common.material_recipe import BakedMaps, MaterialRecipe, fit_recipe
 from ..comparing.errors import BAKE, FIT
 
-EMISSION = ("Emission Color", "Emission Strength")
-
 
 @dataclass
 class Candidates:
@@ -59,12 +57,13 @@ class Candidates:
         baked = {} if self.baked is None else self._with_prefix(self.baked.files, prefix)
         if kept == BAKE:
             return baked
-        keys = self.recipe_of(FIT, number).keys
-        glow = {name: data for name, data in baked.items() if key_of(name) == "emission" and "emission" in keys}
-        return self._with_prefix(self.fitted, prefix) | glow
+        fitted = self._with_prefix(self.fitted, prefix)
+        wanted = set(self.recipe_of(FIT, number).keys) - {key_of(name) for name in fitted}
+        return fitted | {name: data for name, data in baked.items() if key_of(name) in wanted}
 
     def recipe_of(self, kept: str, number: int) -> MaterialRecipe:
-        """The recipe of one set of a candidate. A fit keeps the light that the bake says the surface sends out."""
+        """The recipe of one set of a candidate. A fit keeps what the bake says of everything that it does not fit: the light
+        that the surface sends out, and the lobes of fuller targets."""
         prefix = f"{number}/" if self.count > 1 else ""
         if kept == BAKE:
             assert self.baked is not None  # else it is none of the candidates
@@ -74,10 +73,14 @@ class Candidates:
         if self.baked is None:
             return recipe
         other = self.baked.recipes[number]
+        # What shares a map with fitted values cannot be read from the fit's.
+        kept_inputs = {name: item for name, item in other.inputs.items() if item.key not in keys}
+        constants = recipe.constants | other.constants
         return replace(
-            recipe,
-            constants=recipe.constants | {name: other.constants[name] for name in EMISSION if name in other.constants},
-            inputs=recipe.inputs | {name: other.inputs[name] for name in EMISSION if name in other.inputs},
+            other,
+            constants={name: value for name, value in constants.items() if name not in recipe.inputs},
+            inputs=kept_inputs | recipe.inputs,
+            properties=recipe.properties | other.properties,
         )
 
     def _with_prefix(self, files: dict[str, bytes], prefix: str) -> dict[str, bytes]:
