@@ -78,7 +78,7 @@ def measure(name: str, known: dict[str, Any], folder: Path, options: argparse.Na
     row: dict[str, Any] = {"kinds": known["kinds"], "exact": exact, "bake": None}
     began = time.monotonic()
     command = [sys.executable, "-m", "backend", "optimize", file, "--object", name, "--out", folder / "fit"]
-    run_program([*command, "--preset", options.preset], threads=None)
+    run_program([*command, "--preset", options.preset, "--no-report"], threads=None)
     report = json.loads((folder / "fit" / "report.json").read_text(encoding="utf-8"))
     seconds = report["seconds"]
     row["seconds"] = {

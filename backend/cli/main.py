@@ -75,6 +75,12 @@ def argument_parser() -> argparse.ArgumentParser:
     optimize = commands.add_parser("optimize", help="fit the material of an object of a .blend file and report")
     add_file_arguments(optimize, "fit")
     _add_fit_options(optimize)
+    optimize.add_argument(
+        "--no-report",
+        dest="judged",
+        action="store_false",
+        help="do not render the result beside the original: no report.png, which takes as long as a short fit",
+    )
     add_device_option(optimize)
     add_blender_option(optimize)
     optimize.set_defaults(run=run_optimize)
@@ -300,10 +306,14 @@ def _optimize(
     unwrap = blend is not None and chosen.unwrap
     request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
     try:
-        report = optimize(request, progress)
+        judged = getattr(chosen, "judged", True)  # the demo always is
+        report = optimize(request, progress, judged)
     finally:
         progress.clear()
-    print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
+    if judged:
+        print(f"{chosen.out / name}.blend: {summary_text(report)} (see {chosen.out / 'report.png'})")
+    else:
+        print(f"{chosen.out / name}.blend (see {chosen.out / 'report.json'})")
     return 0
 
 

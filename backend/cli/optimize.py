@@ -9,14 +9,15 @@ from typing import Any
 
 from backend.cli.blender_task import find_blender
 from backend.cli.driving import DriveRequest, drive, materials_text, output_folder
-from backend.cli.judging import is_black, measure, render_for_report
-from backend.cli.report_files import RELIT_HDRI, report_contents, rounded, write_report
+from backend.cli.judging import Renders, is_black, measure, render_for_report
+from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded, write_report
 from backend.cli.terminal import ProgressLine, duration
 
 
-def optimize(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
+def optimize(request: DriveRequest, progress: ProgressLine, judged: bool = True) -> dict[str, Any]:
     """Fit, save and report. Returns the content of report.json. Raises CommandError; Interrupted after Ctrl-C.
 
+    judged: whether the result is rendered beside the original; without that there is no report.png and no PSNR of it.
     After Ctrl-C and any error no process is left running; a file appears in ``request.out`` only when it is finished.
     """
     began = time.monotonic()
@@ -35,8 +36,10 @@ def optimize(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
         for verdict in result["verdicts"]:
             progress.note(f"{verdict}.")
         progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with {materials_text(result)}")
-        renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
-    if is_black(renders["heldout"]):
+        renders: dict[str, Renders] = {}
+        if judged:
+            renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
+    if judged and is_black(renders["heldout"]):
         result["warnings"].append(black_text(request.object_name, result["foggy_world"]))
         progress.note(f"Warning: {result['warnings'][-1]}")
     errors = {light: measure(views) for light, views in renders.items()}
@@ -46,7 +49,9 @@ def optimize(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
         report=rounded(time.monotonic() - began - fitted_seconds),
         total=rounded(time.monotonic() - began),
     )
-    write_report(fitted.parent, result, renders, errors, report)
+    write_report(fitted.parent, report)
+    if judged:
+        draw_report(fitted.parent, result, renders, errors, report)
     progress.clear()
     return report
 

@@ -24,7 +24,8 @@ MOST_SETS = 8
 def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list[ViewError | None]]) -> dict[str, Any]:
     """What report.json holds, except the seconds of what comes after the fit.
 
-    owner: whose result it is; result: what drive.py says about the fit; errors: of the views, "heldout" and "relit".
+    owner: whose result it is; result: what drive.py says about the fit; errors: of the views, "heldout" and "relit", where
+    the result was rendered.
     """
     metrics = dict(result["metrics"])
     fit_seconds = metrics.pop("seconds", {})
@@ -37,8 +38,8 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
     }
     seconds = {key: rounded(value) for key, value in result["seconds"].items() if key != "total"}
     return {
-        **summarise("heldout", errors["heldout"]),
-        **summarise("relit", errors["relit"]),
+        **summarise("heldout", errors.get("heldout", [])),
+        **summarise("relit", errors.get("relit", [])),
         "relit_world": f"{RELIT_HDRI}.exr",
         "heldout_views": [view["index"] for view in result["held_out_views"]],
         "report_samples": REPORT_SAMPLES[result["settings"]["quality"]],
@@ -63,14 +64,19 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
     }
 
 
-def write_report(
+def write_report(out: Path, report: dict[str, Any]) -> None:
+    """Write report.json into a folder. ``report``: of `report_contents`."""
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def draw_report(
     out: Path,
     result: dict[str, Any],
     renders: dict[str, Renders],
     errors: dict[str, list[ViewError | None]],
     report: dict[str, Any],
 ) -> None:
-    """Write report.png and report.json into a folder that has the maps. ``report``: of `report_contents`."""
+    """Draw report.png into a folder that has the maps. ``report``: of `report_contents`."""
     # Late: only the picture at the end needs Pillow and OpenImageIO.
     from backend.cli.contact_sheet import Comparison, contact_sheet, read_maps
     from backend.cli.picture_text import use_fonts
@@ -108,7 +114,6 @@ def write_report(
         notes,
     )
     (out / PICTURE).write_bytes(encode_image(".png", sheet))
-    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def set_title(one: dict[str, Any], sets: list[dict[str, Any]]) -> str:
