@@ -16,10 +16,13 @@ class BakedStart:
 
     texels     float [R, R, C], as in `MaterialMaps`
     stiffness  [R, R, C], how firmly a value holds to its start: 0 for a guess, 1 for one that is as likely right as wrong
+    lobes      [R, R, 9], what is known to lie over the base: emission (linear radiance), coat weight and roughness, sheen
+               color (weight times tint) and roughness; None: nothing. A fit leaves it as it is.
     """
 
     texels: torch.Tensor
     stiffness: torch.Tensor
+    lobes: torch.Tensor | None = None
 
     def at(self, resolution: int) -> BakedStart:
         """The same at a smaller resolution: means over the area of each texel."""
@@ -27,7 +30,8 @@ class BakedStart:
             return self
         texels = _smaller(self.texels, resolution)
         project_(texels)
-        return BakedStart(texels, _smaller(self.stiffness, resolution))
+        lobes = None if self.lobes is None else _smaller(self.lobes, resolution)
+        return BakedStart(texels, _smaller(self.stiffness, resolution), lobes)
 
 
 def carried_over(maps: MaterialMaps, start: BakedStart, resolution: int) -> MaterialMaps:

@@ -35,7 +35,23 @@ def differences(table: SampleTable) -> SampleTable:
 
 
 @torch.no_grad()
-def with_shading(rows: _Rows, start: BakedStart, lights: KnownLights, model: ShadingModel) -> _Rows:
+def with_lobes(rows: StepRows, start: BakedStart) -> StepRows:
+    """Rows with what the start says that lies over the base."""
+    if start.lobes is None:
+        return rows
+    resolution = start.lobes.shape[0]
+    levels = mip_count(resolution)
+    texels = pyramid(start.lobes, levels)
+    read = [
+        lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)
+        for some in torch.split(torch.arange(len(rows), device=rows.uv.device), _ROWS_AT_ONCE)
+        for part in (rows.rows(some),)
+    ]
+    return replace(rows, lobes=torch.cat(read).reshape(*rows.valid.shape, -1))
+
+
+@torch.no_grad()
+def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: ShadingModel) -> StepRows:
     """Rows of differences with the shading of the start added, at its resolution: what a fit is to make of them.
 
     At each size of the maps the start is another one, so that it always has nothing to do where the bake is right. Such a

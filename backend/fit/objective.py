@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from backend.fit.sample_table import SampleTable, StepRows
 from render.bsdf.ggx import GgxTable
 from render.light.environment import PrefilteredLight
-from render.material.material import ALPHA
+from render.material.material import ALPHA, NORMAL, material_layout
 from render.raster.compositing import composite
 from render.shading.models import ShadingModel
 from render.shading.shade import shade_texels
 
 LEAST_BOUND, BOUND_IN_DEVIATIONS = 0.15, 5.0
+LOBES = material_layout(emission=True, coat=True, sheen=True)
+"""The channels of values that are followed by the lobes of `StepRows`."""
 
 
 def bound_of(loss: torch.Tensor) -> torch.Tensor:
@@ -34,7 +36,10 @@ def shade_samples(
     values: torch.Tensor, rows: SampleTable | StepRows, light: PrefilteredLight, table: GgxTable, model: ShadingModel
 ) -> torch.Tensor:
     """Radiance and coverage of pixels, [P, 4], premultiplied, from material values [P, K, C]; composites layers near to far."""
-    color = shade_texels(values, rows, light, table, model, rows.shadow)
+    lobes = rows.lobes if isinstance(rows, StepRows) else None
+    layout = None if lobes is None else LOBES
+    wide = values if lobes is None else torch.cat([values[..., : NORMAL.stop], lobes], dim=-1)
+    color = shade_texels(wide, rows, light, table, model, rows.shadow, layout)
     if values.shape[-1] <= ALPHA.start:
         return torch.cat([color[:, 0], torch.ones_like(color[:, 0, :1])], dim=-1)
     return composite(color, values[..., ALPHA] * rows.valid[..., None])

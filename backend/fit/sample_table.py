@@ -73,12 +73,16 @@ class SampleTable(ShadingPoints):
 
 @dataclass(frozen=True)
 class StepRows(ShadingPoints):
-    """What an iteration of the fit reads of a `SampleTable`, with the same fields: 73 bytes a row, 48 more with shadows."""
+    """What an iteration of the fit reads of a `SampleTable`, with the same fields: 73 bytes a row, 48 more with shadows.
+
+    lobes  float [P, K, 9], what lies over the base and is not fitted: emission, coat and sheen as in `LOBES`; or None
+    """
 
     valid: torch.Tensor
     color: torch.Tensor
     alpha: torch.Tensor
     view_index: torch.Tensor
+    lobes: torch.Tensor | None = None
     shadow: ShadowFactors | None = None
 
     def __len__(self) -> int:
@@ -94,7 +98,7 @@ def step_rows(table: SampleTable | StepRows) -> StepRows:
     if isinstance(table, StepRows):
         return table
     columns = _columns_of(table)
-    return StepRows(**{name: columns[name] for name in _COLUMNS[StepRows]}, shadow=table.shadow)
+    return StepRows(**{name: columns[name] for name in _COLUMNS[StepRows] if name in columns}, shadow=table.shadow)
 
 
 _Rows = TypeVar("_Rows", SampleTable, StepRows)

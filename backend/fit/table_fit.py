@@ -16,7 +16,7 @@ import torch
 
 from backend.fit.baked_start import BakedStart, carried_over
 from backend.fit.balance import first_priors, rebalance_, split_views
-from backend.fit.differences import with_shading
+from backend.fit.differences import with_lobes, with_shading
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
 from backend.fit.known_lights import KnownLights
@@ -136,6 +136,7 @@ class TableFit:
                 self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, rows.valid.shape[1]
             )
             and (not plan.learn_light or can_fuse_light(light))
+            and (start is None or start.lobes is None)
         )
         self._light_optimizer: LightOptimizer | FusedLight | None = None
         if plan.learn_light:
@@ -273,10 +274,14 @@ class TableFit:
         return gradient, loss.detach()
 
     def _whole(self, rows: StepRows) -> StepRows:
-        """The rows with the colors that the maps of the current size are to show."""
-        if not self._differs or self.start is None or self._known_lights is None:
+        """The rows with what is known to lie over the base, and the colors that the maps of the current size are to show."""
+        if self.start is None:
             return rows
-        return with_shading(rows, self.start.at(self.state.resolution), self._known_lights, self.plan.model)
+        known = self.start.at(self.state.resolution)
+        rows = with_lobes(rows, known)
+        if not self._differs or self._known_lights is None:
+            return rows
+        return with_shading(rows, known, self._known_lights, self.plan.model)
 
     def _show(self, number: int) -> None:
         if self._known_lights is not None:

@@ -1,7 +1,7 @@
 """What the client knows of the materials before the fit: for each set the maps of a bake, and how sure they are.
 
-The arrays `start_N` and `surety_N` of set N are at the resolution of the job's maps. A set without them begins with an even gray
-surface.
+The arrays `start_N` and `surety_N` of set N, and `lobes_N` where anything lies over the base, are at the resolution of the
+job's maps. A set without them begins with an even gray surface.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from backend.fit.baked_start import BakedStart
+from backend.fit.objective import LOBES
 from backend.job.model import JobError
 from backend.protocol.settings import FitSettings
 from render.material.material import ALPHA, METALLIC, NORMAL, project_
@@ -24,10 +25,11 @@ _DOUBT = 0.02
 
 @dataclass(frozen=True)
 class KnownSet:
-    """The arrays of one set: texels float16 [R, R, 9], surety float16 [R, R, 2]."""
+    """The arrays of one set: texels float16 [R, R, 9], surety float16 [R, R, 2], lobes float16 [R, R, 9] or None."""
 
     texels: NDArray[np.float16]
     surety: NDArray[np.float16]
+    lobes: NDArray[np.float16] | None = None
 
     def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
         """The start of a fit, at its resolution. alpha: whether the maps have alpha."""
@@ -40,7 +42,8 @@ class KnownSet:
         stiffness[..., NORMAL] = firm[..., 1:]
         stiffness[..., NORMAL.stop :] = firm[..., :1]
         project_(texels)
-        return BakedStart(texels, stiffness).at(resolution)
+        lobes = None if self.lobes is None else torch.from_numpy(self.lobes).to(device).float().clamp(min=0)
+        return BakedStart(texels, stiffness, lobes).at(resolution)
 
 
 def known_sets(arrays: dict[str, NDArray[Any]], settings: FitSettings, count: int) -> dict[int, KnownSet]:
@@ -51,7 +54,10 @@ def known_sets(arrays: dict[str, NDArray[Any]], settings: FitSettings, count: in
             size = settings.resolution
             texels = _checked(arrays, f"start_{number}", (size, size, ALPHA.stop))
             surety = _checked(arrays, f"surety_{number}", (size, size, 2))
-            found[number] = KnownSet(texels, surety)
+            lobes = None
+            if f"lobes_{number}" in arrays:
+                lobes = _checked(arrays, f"lobes_{number}", (size, size, LOBES.channels - NORMAL.stop))
+            found[number] = KnownSet(texels, surety, lobes)
     return found
 
 

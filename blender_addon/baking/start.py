@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..closures.parameters import ALPHA, BASE_COLOR, NORMAL, neutral
+from ..closures.parameters import ALPHA, BASE_COLOR, EMISSION, NORMAL, neutral
 from ..closures.reading import Reading
 from ..common.color_spaces import to_rec709
 from .fields import Baked, Inputs
@@ -18,15 +18,20 @@ from .surety import surety_of
 FLAT = (0.5, 0.5, 1.0)
 UPRIGHT = np.array((0.0, 0.0, 1.0), np.float32)
 CHANNELS = 9
+BRIGHTEST = 60000.0  # of what float16 holds
 
 
 def write_start(path: Path, inputs: Inputs, baked: Baked, readings: Sequence[Reading], tile: int, size: int) -> None:
     """Write the start of the fit of one set of maps: arrays float16 [size, size, ...], row 0 at the top.
 
     ``texels`` [..., 9]: linear Rec.709 base color, roughness, metallic, unit normal in tangent space (OpenGL), alpha;
-    ``surety`` [..., 2]: see surety.py. Raises OSError if it cannot be written.
+    ``surety`` [..., 2]: see surety.py; ``lobes`` [..., 9], only where there is any: see `lobes_of`. Raises OSError if it
+    cannot be written.
     """
     arrays = {"texels": texels_of(inputs, tile, size), "surety": surety_of(baked, readings, tile, size)}
+    lobes = lobes_of(inputs, tile, size)
+    if lobes is not None:
+        arrays["lobes"] = lobes
     with open(path, "wb") as file:
         np.savez(file, **{name: values.astype(np.float16) for name, values in arrays.items()})
 
@@ -42,6 +47,19 @@ def texels_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     texels[..., 5:8] = np.divide(vectors, lengths, out=np.tile(UPRIGHT, (size, size, 1)), where=lengths > 0)
     return texels
+
+
+def lobes_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32] | None:
+    """What lies over the base, float32 [size, size, 9]: emitted light (linear Rec.709), coat weight and roughness, sheen
+    color (weight times tint) and roughness; None where nothing does."""
+    emission = np.clip(to_rec709(values_of(inputs, EMISSION, tile, size)), 0.0, BRIGHTEST)
+    sheen = values_of(inputs, "Sheen Weight", tile, size) * to_rec709(values_of(inputs, "Sheen Tint", tile, size))
+    scalars = ("Coat Weight", "Coat Roughness", "Sheen Roughness")
+    coat, coat_roughness, sheen_roughness = (values_of(inputs, name, tile, size)[..., :1] for name in scalars)
+    if not (emission.any() or coat.any() or sheen.any()):
+        return None
+    found = np.concatenate([emission, coat, coat_roughness, np.clip(sheen, 0.0, 1.0), sheen_roughness], axis=-1)
+    return found.astype(np.float32)
 
 
 def values_of(inputs: Inputs, name: str, tile: int, size: int) -> NDArray[np.float32]:

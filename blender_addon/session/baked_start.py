@@ -9,7 +9,7 @@ from .fit_queue import GroupFit
 
 # Half of what a backend keeps, and what it takes as one array.
 MOST_BYTES, MOST_IN_ONE = 2 << 30, 1 << 30
-WIRE_NAMES = {"texels": "start", "surety": "surety"}
+WIRE_NAMES = {"texels": "start", "surety": "surety", "lobes": "lobes"}
 """What the backend calls the arrays of a start."""
 
 

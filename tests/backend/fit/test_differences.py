@@ -9,12 +9,13 @@ import torch
 from support.fit_scenes import ENVIRONMENT, ball_dataset, checked_maps, studio_light, tables
 
 from backend.fit.baked_start import BakedStart
-from backend.fit.differences import differences, with_shading
+from backend.fit.differences import differences, with_lobes, with_shading
 from backend.fit.known_lights import KnownLights, batches_by_light
+from backend.fit.objective import LOBES
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.table_fit import FitPlan, TableFit
 from render.light.environment import EnvironmentLight, env_from_latlong
-from render.material.material import KD, METALLIC, ROUGHNESS
+from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 
 PLAN = FitPlan(resolution=64, iterations=80, stages=2, batch=2048)
 
@@ -113,6 +114,28 @@ def test_the_light_changes_metallic_and_roughness_are_kept_by_stiffness(rows: Sa
         fit.run(None, lambda status: None)
         moved.append(float((fit.maps.texels - truth)[..., ROUGHNESS.start : METALLIC.stop].abs().mean()))
     assert moved[1] < moved[0]
+
+
+def test_the_base_is_found_under_a_coat_and_beside_a_glow_that_are_known(rows: SampleTable, device: str) -> None:
+    """A fit that knows nothing of the two takes their light for the base's, and makes it brighter."""
+    truth = checked_maps().texels
+    over = torch.zeros(64, 64, LOBES.channels - NORMAL.stop)
+    over[..., 0:3] = 0.1  # emission
+    over[:, :32, 3:5] = torch.tensor([1.0, 0.1])
+    whole = BakedStart(truth, torch.zeros_like(truth), over)
+    black = replace(step_rows(rows), color=torch.zeros_like(rows.color))
+    seen = with_shading(with_lobes(black, whole), whole, lights(), PLAN.model)
+    assert float((seen.color - rows.color).mean()) > 0.05
+    gray = truth.clone()
+    gray[..., KD] = 0.5
+    errors = []
+    for start in (BakedStart(gray, torch.zeros_like(gray), over), known(gray)):
+        start = BakedStart(*(None if part is None else part.to(device) for part in vars(start).values()))
+        light = env_from_latlong(torch.from_numpy(ENVIRONMENT), 256, device)
+        fit = TableFit(on(replace(seen, lobes=None), device), light, PLAN, start=start)
+        fit.run(None, lambda status: None)
+        errors.append(float((fit.maps.texels.cpu() - truth)[8:56, :, KD].abs().mean()))
+    assert errors[0] < 0.5 * errors[1]
 
 
 def test_batches_have_one_light_each_and_the_lights_take_turns() -> None:

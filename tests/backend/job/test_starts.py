@@ -90,6 +90,26 @@ def test_views_in_another_light_are_told_apart(dataset, tmp_path) -> None:
     assert several["fit_heldout_psnr_db"] > 24 > alone["fit_heldout_psnr_db"]
 
 
+def test_a_glow_that_is_known_is_not_taken_for_color(dataset, tmp_path) -> None:
+    """The views are brighter than the base alone by what it emits; without being told so, a fit makes it brighter."""
+    start = start_arrays()
+    start["surety_0"] *= 0
+    glow = np.zeros((SIZE, SIZE, 9), np.float16)
+    glow[..., :3] = 0.2
+    views = []
+    for view in job_inputs(dataset).views:
+        image = np.array(view.image, np.float32)
+        image[..., :3] += 0.2 * image[..., 3:]
+        views.append(replace(view, image=image))
+    told, untold = (
+        run(replace(job_inputs(dataset, **start, **more), views=iter(views)), tmp_path)[0].astype(float)
+        for more in ({"lobes_0": glow}, {})
+    )
+    off = [np.abs(found - encoded(start["start_0"]))[8:56].mean() for found in (told, untold)]
+    assert off[0] < 2.0
+    assert off[1] > 10.0
+
+
 @pytest.mark.parametrize(
     ("name", "array"),
     [
@@ -97,6 +117,7 @@ def test_views_in_another_light_are_told_apart(dataset, tmp_path) -> None:
         ("start_0", np.ones((SIZE // 2, SIZE // 2, 9), np.float16)),
         ("start_0", np.full((SIZE, SIZE, 9), np.nan, np.float16)),
         ("surety_0", np.ones((SIZE, SIZE), np.float16)),
+        ("lobes_0", np.ones((SIZE, SIZE, 3), np.float16)),
     ],
 )
 def test_a_start_of_another_kind_is_refused_with_its_cause(dataset, tmp_path, name: str, array: np.ndarray) -> None:

@@ -70,6 +70,33 @@ def test_what_a_fit_cannot_keep_or_changes_with_the_view_makes_all_doubtful(addo
     np.testing.assert_array_equal(arrays["surety"][..., 1], 1.0)
 
 
+@pytest.mark.parametrize("target", ["CORE", "GLTF"])
+def test_what_lies_over_the_base_is_told_as_the_target_has_it(addon, tree, tmp_path, target: str) -> None:
+    values = {
+        "Coat Weight": 0.8,
+        "Coat Roughness": 0.3,
+        "Sheen Weight": 0.5,
+        "Sheen Roughness": 0.6,
+        "Emission Strength": 2.0,
+    }
+    for name, value in values.items():
+        tree.input(tree.shader, name).default_value = value
+    tree.input(tree.shader, "Sheen Tint").default_value = (1.0, 0.5, 0.25, 1.0)
+    tree.input(tree.shader, "Emission Color").default_value = (0.5, 0.25, 1.0, 1.0)
+    lobes = start_of(addon, tmp_path, target=target)["lobes"]
+    assert lobes.shape == (SIZE, SIZE, 9)
+    kept = [0.8, 0.3, 0.5, 0.25, 0.125, 0.6]
+    if target == "CORE":
+        kept[0] = kept[2] = kept[3] = kept[4] = 0.0
+        lobes[..., [4, 8]], kept[1], kept[5] = 0.0, 0.0, 0.0  # the roughness of what is not there
+    np.testing.assert_allclose(inside(lobes), np.broadcast_to([1.0, 0.5, 2.0, *kept], inside(lobes).shape), atol=2e-3)
+
+
+def test_nothing_over_the_base_is_not_told(addon, tree, tmp_path) -> None:
+    tree.input(tree.shader, "Roughness").default_value = 0.35
+    assert set(start_of(addon, tmp_path, target="GLTF")) == {"texels", "surety"}
+
+
 def test_a_bake_by_itself_makes_no_start(addon, tree, tmp_path) -> None:
     baker = addon.baking.process.MapBaker(plan_of(addon, tmp_path, target="CORE"), tmp_path)
     try:
