@@ -1,19 +1,21 @@
 """All sets of a job in one texture, to learn their light together.
 
-Each set has a tile of a square texture. In such a fit every sample of the job tells of the light. Each set's own fit then
-begins with what its tile holds.
+Each set has a tile of a square texture, which begins with what is known of the set. In such a fit every sample of the job
+tells of the light. Each set's own fit then begins with what its tile holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
+from backend.fit.baked_start import BakedStart
 from backend.fit.sample_table import SampleTable
 from backend.job.map_sets import NO_SET, MapSets
 from backend.protocol.quality import SMALLEST_RESOLUTION
-from render.material.material import MaterialMaps
+from render.material.material import MaterialMaps, initial_maps
 
 LARGEST_ATLAS = 1024
 
@@ -47,11 +49,29 @@ class Atlas:
         corner = torch.stack([number % self.grid, number // self.grid], dim=-1)
         return replace(table, uv=(corner + within) / self.grid, footprint=table.footprint / self.grid)
 
+    def start(self, known: Mapping[int, BakedStart], device: torch.device, alpha: bool) -> BakedStart:
+        """What is known of all sets, by their numbers, each start of a tile's size; gray and unsure elsewhere."""
+        texels = initial_maps(self.resolution, alpha, device=device).texels
+        stiffness = torch.zeros_like(texels)
+        lobes = None
+        for number, own in known.items():
+            rows, columns = self._tile(number, self.tile)
+            texels[rows, columns], stiffness[rows, columns] = own.texels, own.stiffness
+            if own.lobes is not None:
+                if lobes is None:
+                    lobes = own.lobes.new_zeros(self.resolution, self.resolution, own.lobes.shape[2])
+                lobes[rows, columns] = own.lobes
+        return BakedStart(texels, stiffness, lobes)
+
     def part(self, maps: MaterialMaps, number: int) -> MaterialMaps:
         """The tile of one set, from maps of the atlas at any size."""
-        size = maps.resolution // self.grid
+        rows, columns = self._tile(number, maps.resolution // self.grid)
+        return MaterialMaps(maps.texels[rows, columns].contiguous())
+
+    def _tile(self, number: int, size: int) -> tuple[slice, slice]:
+        """The rows and columns of one set where a tile has this size."""
         row, column = number // self.grid * size, number % self.grid * size
-        return MaterialMaps(maps.texels[row : row + size, column : column + size].contiguous())
+        return slice(row, row + size), slice(column, column + size)
 
 
 def atlas_for(count: int, resolution: int) -> Atlas:

@@ -16,7 +16,7 @@ from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
 from backend.job.model import FitProgress
-from backend.job.starts import KnownSet
+from backend.job.starts import Known
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
 
@@ -98,7 +98,7 @@ class SetTask:
     seed: int
     short_s: float
     label: str
-    known: KnownSet | None = None
+    known: Known | None = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from backend.job.set_fit import (
     fits_plan,
     work_of,
 )
-from backend.job.starts import KnownSet
+from backend.job.starts import Known, KnownSet, KnownSets
 from backend.protocol.quality import SMALLEST_RESOLUTION
 from render.geometry.mesh import Mesh
 from render.material.material import MaterialMaps, initial_maps
@@ -178,6 +178,7 @@ class SetFits:
             self._settings.seed,
             SHORT_FIT_S,
             " to learn the light",
+            KnownSets(atlas, self._known) if self._known else None,
         )
         previewers = [self._previewer(number, self._sets.part(number)) for number in range(self._sets.count)]
         fitted = self._fit(task, running, None, progress, AtlasPreviewer(self._context.control, atlas, previewers))
@@ -193,8 +194,7 @@ class SetFits:
     ) -> FittedSet:
         device = self._light.base.device
         if len(task.train) == 0 and task.known is not None:
-            known = task.known.start(task.plan.fit_alpha, SMALLEST_RESOLUTION, device)
-            maps = MaterialMaps(known.texels)
+            maps = MaterialMaps(task.known.start(task.plan.fit_alpha, SMALLEST_RESOLUTION, device).texels)
             return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
         if len(task.train) == 0:  # no view shows any of it
             maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=device)
@@ -207,10 +207,15 @@ class SetFits:
                 start = Start(MaterialMaps(texels), running.iteration, of_this_fit=True)
             elif self._context.checkpoint is not None:
                 self._context.checkpoint.ignore("its maps do not belong to this job's plan")
-        elif tile is not None and task.known is None:
-            size = min(tile.resolution, task.plan.resolution)
+        elif tile is not None:
             coarsest = task.plan.resolution >> (task.plan.stages - 1)
-            maps = tile if tile.resolution == max(size, coarsest) else tile.resized(max(size, coarsest))
+            size = max(coarsest, min(tile.resolution, task.plan.resolution))
+            maps = tile
+            if tile.resolution != size and task.known is not None:
+                known = task.known.start(task.plan.fit_alpha, max(size, tile.resolution), device)
+                maps = carried_over(tile, known, size)
+            elif tile.resolution != size:
+                maps = tile.resized(size)
             start = Start(maps, round(_DONE_TOGETHER * task.plan.iterations), of_this_fit=False)
         return fit_set(task, self._lights, start, progress, previewer, self._context)
 
@@ -231,7 +236,7 @@ class SetFits:
         return fill_unknown(mean, (sums[:, 1] > 0).reshape(size, size))[..., 0]
 
     def _finish(
-        self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer, known: KnownSet | None
+        self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer, known: Known | None
     ) -> FinishedSet:
         """Fill the texels that no view saw, or leave them as they are known; bake openness, and encode."""
         resolution = self._settings.resolution

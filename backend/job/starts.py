@@ -6,8 +6,9 @@ job's maps. A set without them begins with an even gray surface.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,12 +16,21 @@ from numpy.typing import NDArray
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.objective import LOBES
+from backend.job.atlas import Atlas
 from backend.job.model import JobError
 from backend.protocol.settings import FitSettings
 from render.material.material import ALPHA, METALLIC, NORMAL, project_
 
 # How firmly a value holds to its start falls to a half where the surety is less than 1 by this much.
 _DOUBT = 0.02
+
+
+class Known(Protocol):
+    """What is known before a fit."""
+
+    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+        """The start of a fit, at its resolution. alpha: whether the maps have alpha."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,19 @@ class KnownSet:
         project_(texels)
         lobes = None if self.lobes is None else torch.from_numpy(self.lobes).to(device).float().clamp(min=0)
         return BakedStart(texels, stiffness, lobes).at(resolution)
+
+
+@dataclass(frozen=True)
+class KnownSets:
+    """What is known of some of the sets that share an atlas, by their numbers."""
+
+    atlas: Atlas
+    sets: Mapping[int, KnownSet]
+
+    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+        """The start of the fit of all sets together. resolution: of the atlas or less."""
+        tiles = {number: known.start(alpha, self.atlas.tile, device) for number, known in self.sets.items()}
+        return self.atlas.start(tiles, device, alpha).at(resolution)
 
 
 def known_sets(arrays: dict[str, NDArray[Any]], settings: FitSettings, count: int) -> dict[int, KnownSet]:

@@ -17,6 +17,7 @@ from support.fit_scenes import (
 )
 from support.shapes import joined, plane, sphere, wire_arrays
 
+from backend.fit.baked_start import BakedStart
 from backend.fit.sample_table import concatenate, sample_view
 from backend.job.atlas import atlas_for
 from backend.job.map_sets import map_sets
@@ -25,7 +26,7 @@ from backend.job.run import run_fit_job
 from backend.protocol.settings import FitSettings
 from render.core.image_io import read_image
 from render.geometry.mesh import Mesh
-from render.material.material import ALPHA, KD, initial_maps
+from render.material.material import ALPHA, KD, MaterialMaps, initial_maps
 from render.texture.fixed_lookup import lookup, pyramid, trilinear_taps
 
 SETTINGS = FitSettings(resolution=32, device="cpu", quality="draft", self_shadowing=False)
@@ -103,6 +104,27 @@ def test_a_learned_light_is_one_for_all_sets():
     assert result.metrics["fit_heldout_psnr_db"] > 28  # 21 where the larger set alone tells of the light
 
 
+def test_what_is_known_of_the_sets_tells_the_colors_of_a_learned_light(tmp_path):
+    """Without it a brighter light and darker maps show the same."""
+    starts = {}
+    for number, color in enumerate(BALL_COLORS):
+        texels = np.ones((32, 32, 9), np.float16)
+        texels[..., :8] = [*color, 0.5, 0.0, 0.0, 0.0, 1.0]
+        starts |= {f"start_{number}": texels, f"surety_{number}": np.ones((32, 32, 2), np.float16)}
+    off = []
+    for known in (starts, {}):
+        inputs = two_balls()
+        del inputs.arrays["environment"]
+        inputs.arrays.update(known)
+        result = run(inputs, replace(SETTINGS, learn_light=True))
+        colors = [image(result, f"{number}/kd.png", tmp_path)[8:24].astype(float) / 255 for number in (0, 1)]
+        linear = [((found + 0.055) / 1.055) ** 2.4 for found in colors]
+        off.append(np.mean([np.abs(a - color).mean() for a, color in zip(linear, BALL_COLORS, strict=True)]))
+        assert result.metrics["fit_heldout_psnr_db"] > 28
+    assert off[0] < 0.03
+    assert off[0] < 0.3 * off[1]
+
+
 def test_the_light_is_learned_with_all_sets_together_while_all_are_shown():
     inputs = two_balls(views=4)
     del inputs.arrays["environment"]
@@ -145,6 +167,17 @@ def test_a_tile_of_the_atlas_is_the_texture_of_its_set():
     for number in (0, 1):
         maps.texels[:64, 64 * number : 64 * number + 64] = own[number].texels
         torch.testing.assert_close(atlas.part(maps, number).texels, own[number].texels)
+    known = {
+        number: BakedStart(part.texels, torch.full_like(part.texels, 0.5)).at(32) for number, part in enumerate(own)
+    }
+    start = atlas_for(2, 32).start(known, torch.device("cpu"), alpha=False)
+    for number in (0, 1):
+        torch.testing.assert_close(
+            atlas_for(2, 32).part(MaterialMaps(start.texels), number).texels, known[number].texels
+        )
+    assert (start.stiffness[:32] == 0.5).all()
+    assert (start.stiffness[32:] == 0.0).all()
+    assert start.lobes is None
     number = sets.vertex_set[table.corner[:, 0, 0].long()]
     inside = ((table.uv - table.uv.floor() - 0.5).abs() < 0.45).all(-1)[:, 0]
     read = [
