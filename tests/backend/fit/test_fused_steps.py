@@ -57,7 +57,8 @@ def table() -> StepRows:
 
 
 def on(table: StepRows, device: str) -> StepRows:
-    return StepRows(**{name: values.to(device) for name, values in vars(table).items() if name != "shadow"})
+    columns = {name: values for name, values in vars(table).items() if values is not None and name != "shadow"}
+    return StepRows(**{name: values.to(device) for name, values in columns.items()})
 
 
 def baked(resolution: int, device: str) -> BakedStart:

@@ -25,7 +25,8 @@ def table() -> SampleTable:
 
 def on(table: SampleTable, device: str) -> StepRows:
     rows = step_rows(table)
-    return StepRows(**{name: values.to(device) for name, values in vars(rows).items() if name != "shadow"})
+    columns = {name: values for name, values in vars(rows).items() if values is not None and name != "shadow"}
+    return StepRows(**{name: values.to(device) for name, values in columns.items()})
 
 
 def trajectory(table: SampleTable, kind, plan: FitPlan, device: str = "cpu", steps: int = 9, **options):
@@ -90,5 +91,6 @@ def test_every_pixel_has_its_turn(table):
 
 def test_iterations_read_a_narrow_table(table):
     rows = step_rows(table)
-    assert sum(getattr(rows, name).nbytes for name in vars(rows) if name != "shadow") / len(rows) <= 75
+    columns = [values for name, values in vars(rows).items() if values is not None and name != "shadow"]
+    assert sum(values.nbytes for values in columns) / len(rows) <= 75
     assert step_rows(rows) is rows
