@@ -157,6 +157,9 @@ class TableFit:
             known = self.start.at(resolution)
             priors = priors.at_start(known.texels, known.stiffness)
         step_plan = StepPlan(**{f.name: getattr(self.plan, f.name) for f in fields(StepPlan)})
+        # What the iterations at the last size hold goes before those at the next one take as much.
+        vars(self).pop("steps", None)
+        self._asked: list[tuple[int, StepRows, Taps | None]] = []
         self.state = FitState(
             texels=texels,
             levels=mip_count(resolution),

@@ -79,9 +79,9 @@ def pyramid(texture: torch.Tensor, levels: int) -> torch.Tensor:
 class Taps:
     """The constant sparse matrix of a set of lookups, and its transpose.
 
-    index, weight   int64, float32 [S, 8] (4 where there is one level): the texel rows of each sample
+    index, weight   int32, float32 [S, 8] (4 where there is one level): the texel rows of each sample
     touched         int64 [U]: the texel rows that any sample reads
-    transposed_index, transposed_weight, transposed_offset: for each touched row, the samples that read it
+    transposed_index, transposed_weight, transposed_offset: for each touched row, the samples that read it (int32)
     rows            the number of texel rows in the pyramid
     """
 
@@ -106,11 +106,13 @@ def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: int, level
 
 
 def _with_transpose(index: torch.Tensor, weight: torch.Tensor, rows: int) -> Taps:
+    index = index.int()  # taps are most of what a fit without a GPU holds in memory
     flat = index.reshape(-1)
     order = torch.argsort(flat)
     touched, count = torch.unique_consecutive(flat[order], return_counts=True)
-    offset = torch.cumsum(count, 0) - count
-    return Taps(index, weight, touched, order // index.shape[1], weight.reshape(-1)[order], offset, rows)
+    offset = (torch.cumsum(count, 0) - count).int()
+    samples = (order // index.shape[1]).int()
+    return Taps(index, weight, touched.long(), samples, weight.reshape(-1)[order], offset, rows)
 
 
 class _ContextWithTaps(Protocol):
