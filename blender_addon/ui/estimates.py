@@ -28,7 +28,7 @@ TABLE_CORE_SECONDS = 9e-6  # a sample
 GPU_SECONDS = 6.0  # to start, and to compile the kernels
 GPU_ITERATION_SECONDS = (0.0006, 0.0026)  # light known, learned
 BASE_BYTES = 0.5e9
-SAMPLE_BYTES = 190.0
+SAMPLE_BYTES = (950.0, 190.0)  # on a CPU, which keeps the taps of every lookup (1.4 GB for 1.1 million samples), and on a GPU
 TEXEL_BYTES = 170.0
 LEARNED_BYTES = 1.9e9
 TRIANGLE_BYTES = 600.0
@@ -62,7 +62,7 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
         shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
         fit = quality.iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
         seconds += (shadows + fit + samples * TABLE_CORE_SECONDS) / cores
-    memory = BASE_BYTES + samples * SAMPLE_BYTES + sets * settings.resolution**2 * TEXEL_BYTES
+    memory = BASE_BYTES + samples * SAMPLE_BYTES[int(on_gpu)] + sets * settings.resolution**2 * TEXEL_BYTES
     memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if settings.learn_light and on_gpu else 0.0)
     return Estimate(seconds, memory)
 
