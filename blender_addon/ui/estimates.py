@@ -28,7 +28,10 @@ TABLE_CORE_SECONDS = 9e-6  # a sample
 GPU_SECONDS = 6.0  # to start, and to compile the kernels
 GPU_ITERATION_SECONDS = (0.0006, 0.0026)  # light known, learned
 BASE_BYTES = 0.5e9
-SAMPLE_BYTES = (950.0, 190.0)  # on a CPU, which keeps the taps of every lookup (1.4 GB for 1.1 million samples), and on a GPU
+SAMPLE_BYTES = (
+    950.0,
+    190.0,
+)  # on a CPU, which keeps the taps of every lookup (1.4 GB for 1.1 million samples), and on a GPU
 TEXEL_BYTES = 170.0
 LEARNED_BYTES = 1.9e9
 TRIANGLE_BYTES = 600.0
