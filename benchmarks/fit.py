@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from backend.cli.errors import CommandError
-from backend.fit.table_fit import FitPlan
+from backend.fit.fit_plan import FitPlan
 from backend.job.device import resolve_device
 from benchmarks.cases import (
     ANCHOR_DB,

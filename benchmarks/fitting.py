@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from backend.cli.errors import CommandError
+from backend.fit.fit_plan import FitPlan, stages_for
 from backend.fit.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
-from backend.fit.table_fit import FitPlan, FitStatus, TableFit, stages_for
+from backend.fit.table_fit import FitStatus, TableFit
 from benchmarks.cases import Case
 from benchmarks.measure import Clock, synchronize
 from render.geometry.camera import Camera
@@ -168,7 +169,8 @@ def run_fit(
 
     fit.run(held_out, on_step)
     clock.lap("fit")
-    if snapshots and (not taken or taken[-1].iteration < fit.iteration):
+    if snapshots:  # the end of a fit changes maps that were looked at after the last iteration
+        taken = [snapshot for snapshot in taken if snapshot.iteration < fit.iteration]
         take(fit.iteration)
     phases = clock.phases | {"fit": clock.phases["fit"] - state["copying"]}
     return FitRun(

@@ -24,7 +24,7 @@ EPSILON = 3e-9 * 512 * 512
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What an iteration weighs and changes. `backend.fit.table_fit.FitPlan` explains the fields."""
+    """What an iteration weighs and changes. `backend.fit.fit_plan.FitPlan` explains the fields."""
 
     model: ShadingModel
     fit_normal: bool

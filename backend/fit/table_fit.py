@@ -7,7 +7,6 @@ rows are sorted by texel (`backend.fit.steps`). The iterations use no rasterizer
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +16,8 @@ import torch
 from backend.fit.baked_start import BakedStart, carried_over
 from backend.fit.balance import first_priors, rebalance_, split_views
 from backend.fit.differences import with_lobes, with_shading
+from backend.fit.dilation import fill_gaps, sampled_texels
+from backend.fit.fit_plan import FitPlan, learning_rate_at, stage_lengths
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
 from backend.fit.known_lights import KnownLights
@@ -29,9 +30,8 @@ from render.bsdf.ggx import ggx_table
 from render.core.color import linear_to_srgb
 from render.core.kernels import has_triton
 from render.light.environment import EnvironmentLight
-from render.material.material import MaterialMaps, initial_maps
+from render.material.material import MaterialMaps, initial_maps, project_
 from render.shading.kernels.fused_samples import can_fuse, fused_sample_error, fused_sample_gradients
-from render.shading.models import ShadingModel
 from render.texture.fixed_lookup import Taps, lookup, mip_count, pyramid
 from render.texture.kernels.texture_lookup import lookup_at
 
@@ -41,37 +41,12 @@ _MEASURE_EVERY_ON_GPU = 50
 # The views that are kept back are asked for the priors' weights as often as this, with this share of a batch.
 _ASK_EVERY = 25
 _SHARE_ASKED = 4
-_ENOUGH_FOR_ONE_SIZE = 1000
 # Iterations between two marks at which the host waits for a GPU.
 _STRIDE = 32
 # To compute the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
 PREPARATION = 0.7
 # This share of the plan's iterations may pass without a gain: the learning rate must have time to fall.
 _PATIENCE = 0.2
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """How a fit goes: at most `iterations` over all sizes; the learning rate decays over the last one.
-
-    The last size draws `batch` pixels an iteration, and each smaller size half as many as the next, since more samples
-    read a coarse texel. The light learns at `light_learning_rate` times the rate of the maps. Nothing here depends on what
-    the surface is like: how much the priors weigh is found during the fit (`backend.fit.balance`).
-    """
-
-    resolution: int
-    iterations: int = 400
-    stages: int = 3
-    batch: int = 65536
-    learning_rate: float = 0.04
-    final_learning_rate: float = 0.002
-    model: ShadingModel = "principled"
-    fit_normal: bool = True
-    fit_ks: bool = True
-    fit_alpha: bool = False
-    learn_light: bool = False
-    light_learning_rate: float = 1.0
-    white_balance: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -236,6 +211,7 @@ class TableFit:
                 history += [status(item.iteration, item.psnr_db) for item in measured]
             if is_last:
                 self._restore(best)
+                self.fill_gaps()
             self.maps = MaterialMaps(self.state.texels.detach())
         return history
 
@@ -310,6 +286,16 @@ class TableFit:
             if self.plan.learn_light:
                 self.light.base.copy_(best.kept[1])
 
+    @torch.no_grad()
+    def fill_gaps(self) -> None:
+        """Make the texels that no sample falls into as smooth as their neighbors; where there is a start, they stay like it."""
+        if self.start is not None:
+            return
+        sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
+        texels = fill_gaps(self.state.texels, sampled)
+        project_(texels)
+        self.state.texels.copy_(texels)
+
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
         parts, state = self._by_light(self._whole(step_rows(held_out))), self.state
@@ -370,25 +356,3 @@ class TableFit:
         error = self.error(rows).mean(-1)
         views = torch.unique(rows.view_index)
         return [float(-10 * torch.log10(error[rows.view_index == view].mean().clamp(min=1e-10))) for view in views]
-
-
-def learning_rate_at(plan: FitPlan, iteration: int) -> float:
-    """The learning rate of an iteration, from 0: it decays over the last size alone."""
-    lengths = stage_lengths(plan.iterations, plan.stages)
-    share = max(0.0, iteration - sum(lengths[:-1])) / lengths[-1]
-    return plan.learning_rate * math.pow(plan.final_learning_rate / plan.learning_rate, share)
-
-
-def stages_for(resolution: int, iterations: int) -> int:
-    """How many sizes a fit passes through: one where there are iterations enough, since a change of size loses what Adam knows.
-
-    Tuning cases: with 1000 iterations and the light learned, one size is 1 to 3 dB ahead of three; with 300, three sizes
-    are 4 to 11 dB ahead and take two thirds of the time.
-    """
-    return 1 if iterations >= _ENOUGH_FOR_ONE_SIZE else max(1, min(3, (resolution // 32).bit_length()))
-
-
-def stage_lengths(iterations: int, stages: int) -> list[int]:
-    """Iterations at each size: three times as many as at the size before."""
-    weights = [3**stage for stage in range(stages)]
-    return [max(1, round(iterations * weight / sum(weights))) for weight in weights]

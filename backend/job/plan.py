@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from backend.fit.table_fit import FitPlan, stages_for
+from backend.fit.fit_plan import FitPlan, stages_for
 from backend.protocol.quality import QUALITIES, SMALLEST_RESOLUTION
 from backend.protocol.settings import FitSettings
 from render.shading.models import ShadingModel

@@ -10,8 +10,9 @@ import torch
 
 from backend.fit.differences import differences
 from backend.fit.dilation import seen_texels
+from backend.fit.fit_plan import FitPlan, learning_rate_at
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import PREPARATION, FitPlan, FitStatus, TableFit, learning_rate_at
+from backend.fit.table_fit import PREPARATION, FitStatus, TableFit
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
@@ -172,6 +173,7 @@ def fit_set(
     try:
         fit.run(held_out, on_step)
     except _FinishEarly:
+        fit.fill_gaps()
         fit.maps = MaterialMaps(fit.state.texels.detach())
     progress.end(before + fit.iteration)
     psnr: dict[int, float] = {}

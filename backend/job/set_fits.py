@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from backend.fit.baked_start import carried_over
 from backend.fit.dilation import fill_unknown, finish_maps, uv_charts
+from backend.fit.fit_plan import FitPlan
 from backend.fit.map_files import encode_maps
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import FitPlan
 from backend.job.atlas import Atlas, atlas_for
 from backend.job.checkpoints import FinishedSet, RunningSet, Saved
 from backend.job.context import JobContext

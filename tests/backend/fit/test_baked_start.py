@@ -7,7 +7,8 @@ import torch
 from support.fit_scenes import ball_dataset, checked_maps, studio_light, tables
 
 from backend.fit.baked_start import BakedStart, carried_over
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.fit_plan import FitPlan
+from backend.fit.table_fit import TableFit
 from render.material.material import KD, MaterialMaps, initial_maps, project_
 
 SIZE = 16

@@ -9,8 +9,9 @@ import torch
 from support.fit_scenes import ball_dataset, studio_light, tables
 
 from backend.fit.balance import LEAST, MOST, SMOOTH_KD, first_priors, rebalance_, split_views
+from backend.fit.fit_plan import FitPlan
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.table_fit import TableFit
 from render.material.material import KD
 from render.material.priors import prior_terms
 

@@ -10,10 +10,11 @@ from support.fit_scenes import ENVIRONMENT, ball_dataset, checked_maps, studio_l
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.differences import differences, with_lobes, with_shading
+from backend.fit.fit_plan import FitPlan
 from backend.fit.known_lights import KnownLights, batches_by_light
 from backend.fit.objective import LOBES
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.table_fit import TableFit
 from render.light.environment import EnvironmentLight, env_from_latlong
 from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.shapes import plane
 
-from backend.fit.dilation import fill_unknown, finish_maps, seen_texels, uv_charts
+from backend.fit.dilation import fill_gaps, fill_unknown, finish_maps, sampled_texels, seen_texels, uv_charts
 from backend.fit.map_files import encode_maps
 from render.core.color import srgb_to_linear
 from render.core.image_io import read_image
@@ -128,3 +128,26 @@ def test_files_hold_the_maps_to_a_rounding(tmp_path, alpha):
     if alpha:
         found = torch.from_numpy(images["kd.png"][..., 3:] / 255.0).float()
         torch.testing.assert_close(found, maps.texels[..., ALPHA], rtol=0, atol=0.51 / 255)
+
+
+def test_gaps_are_filled_as_smoothly_as_their_neighbors_allow():
+    """Between two known columns, the solution of Laplace's equation is a ramp; the known texels stay."""
+    ramp = torch.linspace(0, 1, 9).expand(16, 9)
+    texture = torch.full((16, 16, 2), 0.5)
+    texture[:, :9, 0], texture[:, :9, 1] = ramp, 1 - ramp
+    known = torch.zeros(16, 16, dtype=torch.bool)
+    known[:, [0, 8]] = True
+    known[:, 9:] = True
+    garbage = texture.clone()
+    garbage[:, 1:8] = torch.rand(16, 7, 2, generator=torch.Generator().manual_seed(0))
+    filled = fill_gaps(garbage, known)
+    torch.testing.assert_close(filled[:, :9], texture[:, :9], atol=0.02, rtol=0)
+    assert torch.equal(filled[known], garbage[known])
+    for all_or_nothing in (torch.ones_like(known), torch.zeros_like(known)):
+        assert fill_gaps(garbage, all_or_nothing) is garbage
+
+
+def test_texels_are_sampled_where_a_sample_falls():
+    uv = torch.tensor([[0.1, 0.9], [1.1, -0.1], [0.999999, 0.5]])
+    found = sampled_texels(uv, 4)
+    assert found.nonzero().tolist() == [[2, 3], [3, 0]]

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from backend.fit.baked_start import BakedStart
+from backend.fit.fit_plan import FitPlan
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.sample_table import StepRows
 from backend.fit.steps import CapturedSteps, TapSteps, arranged
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.table_fit import TableFit
 from render.core.kernels import has_triton
 from render.light.environment import create_trainable_env_rnd
 from render.material.material import project_

@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.fit_scenes import ball_dataset, studio_light, tables
 
+from backend.fit.fit_plan import FitPlan
 from backend.fit.held_out import HeldOutMeter, Pace
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.table_fit import TableFit
 from render.material.priors import no_priors
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from support.fit_scenes import ball_dataset, studio_light, tables
 
+from backend.fit.fit_plan import FitPlan
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.steps import CapturedSteps, TapSteps, arranged
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.table_fit import TableFit
 from render.light.environment import create_trainable_env_rnd
 
 # Without white balance, whose value the loss of an iteration in kernels leaves out.

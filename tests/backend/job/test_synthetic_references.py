@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from support.fit_scenes import ball_dataset, tables
 
 from backend.fit.dilation import finish_maps, seen_texels
-from backend.fit.table_fit import FitPlan, TableFit
+from backend.fit.fit_plan import FitPlan
+from backend.fit.table_fit import TableFit
 from backend.job.synthetic_references import dataset_around, dataset_at_random
 from render.core.color import psnr, srgb_to_linear
 from render.core.image_io import read_image
