@@ -2,7 +2,8 @@
 
 Each job has a folder, named by what it fits (settings, arrays, views). It holds `running.npz` for the set of maps whose
 fit runs, and `set<N>.npz` for each finished set. Files are replaced as a whole. A file that cannot be read, or belongs to
-another job, is ignored with a line in the log. Nothing is pickled.
+another job, is ignored with a line in the log. Nothing is pickled. A folder of ours has a marker file, and only what we name
+ourselves is ever removed, so that the folder for checkpoints may hold anything else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import logging
 import os
-import shutil
+import re
 import tempfile
 import threading
 import time
@@ -34,6 +35,8 @@ OLDEST_S = 14 * 24 * 3600.0
 _ABANDONED_S = 3600.0
 _FORMAT = 1
 _SLACK_BYTES = 16 << 20
+_MARKER, _TEMPORARY = "pbrfit-checkpoint", "pbrfit-"
+_OUR_FILES = re.compile(rf"running\.npz|set\d+\.npz|{_TEMPORARY}\w+\.tmp")
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 logger = logging.getLogger(__name__)
@@ -94,16 +97,32 @@ class CheckpointFolder:
         return JobCheckpoint(self.path / key, self.interval_s, most_bytes)
 
     def _clear(self) -> None:
-        folders = sorted((path.stat().st_mtime, path) for path in self.path.iterdir() if path.is_dir())
+        folders = sorted((path.stat().st_mtime, path) for path in self.path.iterdir() if is_ours(path))
         now = time.time()
         for count, (changed, path) in enumerate(reversed(folders)):
             if count >= MOST_JOBS or now - changed > OLDEST_S:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_ours(path)
                 continue
-            for temporary in path.glob("*.tmp"):
+            for temporary in path.glob(f"{_TEMPORARY}*.tmp"):
                 with contextlib.suppress(OSError):
                     if now - temporary.stat().st_mtime > _ABANDONED_S:
                         temporary.unlink()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a path is the folder of a job, and not something else that stands beside them."""
+    return path.is_dir() and not path.is_symlink() and (path / _MARKER).is_file()
+
+
+def remove_ours(path: Path) -> None:
+    """Remove the files of a job's folder, and the folder where nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for file in path.iterdir():
+            if file.name != _MARKER and _OUR_FILES.fullmatch(file.name):
+                file.unlink(missing_ok=True)
+        if {file.name for file in path.iterdir()} == {_MARKER}:
+            (path / _MARKER).unlink()
+            path.rmdir()
 
 
 class JobCheckpoint:
@@ -162,7 +181,8 @@ class JobCheckpoint:
     def discard(self) -> None:
         """Remove all files: the job is over."""
         self.wait()
-        shutil.rmtree(self._path, ignore_errors=True)
+        if is_ours(self._path):
+            remove_ours(self._path)
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
         self.wait()
@@ -174,8 +194,10 @@ class JobCheckpoint:
         text = np.frombuffer(json.dumps(about).encode(), np.uint8)
         temporary = ""
         try:
-            self._path.mkdir(mode=0o700, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._path, suffix=".tmp")
+            if not is_ours(self._path):
+                self._path.mkdir(mode=0o700)  # an OSError where something else has this name
+                (self._path / _MARKER).touch(mode=0o600)
+            handle, temporary = tempfile.mkstemp(dir=self._path, prefix=_TEMPORARY, suffix=".tmp")
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, about=text, **arrays)
             os.replace(temporary, self._path / name)

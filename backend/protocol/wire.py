@@ -91,6 +91,8 @@ class ArrayDescription:
         sizes = shape if isinstance(shape, list) else [-1]
         if len(sizes) > MOST_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**48 for size in sizes):
             raise ProtocolError("array", f"The shape {_shown(shape)} is not a list of at most 8 sizes.")
+        if math.prod(size or 1 for size in sizes) >= 2**48:  # NumPy refuses such a shape even where one size is 0
+            raise ProtocolError("size", f"The shape {_shown(shape)} is too large.")
         digits = 2 * _HASH_BYTES if hashed else 0
         if not isinstance(digest, str) or len(digest) != digits:
             raise ProtocolError("array", f"The hash {_shown(digest)} is not {digits} hexadecimal digits.")

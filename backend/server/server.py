@@ -207,6 +207,10 @@ class Server:
         except ProtocolError as error:
             self._drop(route, error)
             return
+        except Exception:  # whatever a message makes of our code, the other clients' jobs go on
+            logger.exception("a message could not be read")
+            self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."))
+            return
         session = self._session_of(message, key, route)
         reply = session.replies.get(message.request)
         if reply is None:

@@ -117,6 +117,7 @@ def test_a_bad_header_is_refused(frames, header_values, code):
         ({"shape": [2, 4]}, "size"),
         ({"shape": [2**40, 2**40]}, "size"),
         ({"shape": [0, 2**40]}, "size"),
+        ({"dtype": "uint8", "shape": [0, 2**31, 2**32]}, "size"),
         ({"dtype": "float64"}, "size"),
         ({"hash": "0" * 64}, "hash"),
         ({"name": ""}, "malformed"),

@@ -22,6 +22,7 @@ from support.server_harness import (
 )
 
 from backend.protocol.wire import unpack
+from backend.server import server as server_module
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.server import Server, ServerError
 
@@ -30,6 +31,22 @@ def test_too_many_jobs_are_refused():
     with running_server(capacity=small_capacity(live_jobs=1)) as server, raw_client(server.address) as raw:
         submit(raw)
         assert submit(raw).body["code"] == "busy"
+
+
+def test_a_message_whose_reading_fails_is_dropped_and_the_others_go_on(monkeypatch):
+    """Whatever the fault is: one of NumPy's once ended the server and all jobs."""
+
+    def fail_on_marked(frames, limits):
+        if b"marked" in bytes(frames[0]):
+            raise ValueError("a fault of ours")
+        return unpack(frames, limits)
+
+    monkeypatch.setattr(server_module, "unpack", fail_on_marked)
+    with running_server(average_views) as server, raw_client(server.address) as raw:
+        raw.send(raw.frames("marked"))
+        reply = raw.receive()
+        assert (reply.type, reply.body["code"]) == ("error", "malformed")
+        run_to_result(raw)
 
 
 def test_arrays_beyond_the_store_are_refused_before_any_upload():
