@@ -108,6 +108,11 @@ def is_near(scores: Sequence[BakeScore], wanted_db: float) -> bool:
     return all(score.bake_db >= wanted_db and score.worst_db >= wanted_db - WORST_BY_DB for score in scores)
 
 
+def all_near(sets: Sequence[Sequence[BakeScore]], wanted_db: float) -> bool:
+    """Whether the bakes of all sets of maps are near enough; nothing is known where no view shows any of them."""
+    return any(sets) and all(is_near(scores, wanted_db) for scores in sets)
+
+
 def decibels(found: Products) -> float:
     """The PSNR; an error that cannot be told from noise counts as its standard error."""
     error = max(float(found.mean()), float(found.std() / math.sqrt(found.size)))

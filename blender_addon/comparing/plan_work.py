@@ -17,7 +17,7 @@ from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
 from ..references.candidate import assign, assign_candidate
 from ..references.plan_work import open_file
-from .errors import BAKE, FIT, OPAQUE, BakeScore, Choice, Products, bake_score, choose, is_near, products, score
+from .errors import BAKE, FIT, OPAQUE, BakeScore, Choice, Products, all_near, bake_score, choose, products, score
 from .shots import Shots, load_shots, save_shots
 
 Json = dict[str, Any]
@@ -102,7 +102,7 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
         choices = [choice_of(shots, own) for own in masks]
     else:
         scores = [bake_scores(shots, own) for own in masks]
-        near = all(is_near(found, plan["near_enough"]) for found in scores)
+        near = all_near(scores, plan["near_enough"])
         choices = [Choice(BAKE, found) for found in scores]
     report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets], "near": near})
 

@@ -76,7 +76,9 @@ def test_a_bake_is_near_enough_only_where_it_is_near_everywhere(errors) -> None:
     assert not errors.is_near(far, 36.0)
     assert spotted[0].worst_db < 20.0 < spotted[0].bake_db
     assert not errors.is_near(spotted, spotted[0].bake_db - 1.0)
-    assert errors.is_near([], 36.0)  # no view shows it
+    assert errors.all_near([near, []], 36.0)  # no view shows the second set
+    assert not errors.all_near([near, far], 36.0)
+    assert not errors.all_near([[], []], 36.0)
 
 
 def test_what_is_nearer_than_the_noise_has_no_worst_block(errors) -> None:
