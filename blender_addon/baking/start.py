@@ -58,8 +58,9 @@ def lobes_of(inputs: Inputs, tile: int, size: int) -> NDArray[np.float32] | None
     coat, coat_roughness, sheen_roughness = (values_of(inputs, name, tile, size)[..., :1] for name in scalars)
     if not (emission.any() or coat.any() or sheen.any()):
         return None
-    found = np.concatenate([emission, coat, coat_roughness, np.clip(sheen, 0.0, 1.0), sheen_roughness], axis=-1)
-    return found.astype(np.float32)
+    parts = [emission, coat, coat_roughness, np.clip(sheen, 0.0, 1.0), sheen_roughness]
+    found: NDArray[np.float32] = np.concatenate(parts, axis=-1).astype(np.float32)
+    return found
 
 
 def values_of(inputs: Inputs, name: str, tile: int, size: int) -> NDArray[np.float32]:
