@@ -184,7 +184,7 @@ def lights() -> list[PrefilteredLight]:
 
 
 def addon_module(name: str) -> Any:
-    """A module of the add-on, without the add-on's own __init__, which would register it."""
+    """A module of the add-on that needs no Blender, without the add-on's own __init__, which would register it."""
     package = types.ModuleType("pbrfit_addon")
     package.__path__ = [str(ADDON)]
     sys.modules.setdefault(package.__name__, package)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .quantities import DIELECTRIC
-
 Array = NDArray[np.float32]
+DIELECTRIC = 0.04  # reflectance seen from straight ahead at IOR 1.5
 TINY = np.float32(1e-6)
 
 

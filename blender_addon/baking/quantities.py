@@ -26,6 +26,7 @@ from ..closures.reading import ENERGY, Reading
 from ..closures.shaders import PRINCIPLED
 from ..closures.values import ONE, ZERO, Input, Number, Triple, Value, complement, constant, product
 from ..closures.values import Sum as SumOf
+from .energy import DIELECTRIC
 from .tangents import ROTATION, turned_tangent
 
 WEIGHT = "Weight"
@@ -42,7 +43,6 @@ SHARES = tuple(f"Share {number}" for number in range(MOST_SHARES))
 """The shares of the first closures of a mix, which tell how sure a bake is: see surety.py."""
 FROM_SUMS = {BASE_COLOR, "Roughness", "Specular IOR Level", "Specular Tint"}
 """The inputs that the sums give for a material whose closures become one by their energy."""
-DIELECTRIC = 0.04  # reflectance seen from straight ahead at IOR 1.5
 ABSENT = Number.of(-1.0)  # in a sum, for a material that needs none
 
 

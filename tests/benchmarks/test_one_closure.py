@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-pytest.importorskip("bpy")
-
 from benchmarks.one_closure import Seen, judged, lights, merged, mixes, rows
 from render.material.material import KD, METALLIC, ROUGHNESS
 

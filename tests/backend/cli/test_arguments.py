@@ -100,13 +100,19 @@ def test_a_file_that_must_not_be_read(blend, monkeypatch):
     assert "right to read" in error.value.cure
 
 
+made_judged: list[bool] = []
+"""Of each of them, whether a report was wanted."""
+
+
 @pytest.fixture
 def requests(monkeypatch) -> list[DriveRequest]:
     """What would be fitted by the commands that are run."""
     made: list[DriveRequest] = []
+    made_judged.clear()
 
-    def take(request: DriveRequest, _progress: object) -> dict[str, None]:
+    def take(request: DriveRequest, _progress: object, judged: bool = True) -> dict[str, None]:
         made.append(request)
+        made_judged.append(judged)
         return {"heldout_psnr_db": None, "relit_psnr_db": None}
 
     monkeypatch.setattr("backend.cli.optimize.optimize", take)
@@ -129,6 +135,14 @@ def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
     assert (properties["resolution"], properties["quality"]) == (DEFAULT_RESOLUTION, DEFAULT_QUALITY)
     assert {name: properties[name] for name in asdict(DEFAULT_REFERENCES)} == asdict(DEFAULT_REFERENCES)
     assert not requests[-1].unwrap
+
+
+def test_the_report_can_be_left_out(requests, blend, capsys):
+    chosen(requests, blend)
+    assert "report.png" in capsys.readouterr().out
+    chosen(requests, blend, "--no-report")
+    assert "report.png" not in capsys.readouterr().out
+    assert made_judged == [True, False]
 
 
 def test_everything_in_the_panel_has_its_option(requests, blend):
