@@ -195,7 +195,9 @@ class JobCheckpoint:
         temporary = ""
         try:
             if not is_ours(self._path):
-                self._path.mkdir(mode=0o700)  # an OSError where something else has this name
+                self._path.mkdir(mode=0o700, exist_ok=True)
+                if any(self._path.iterdir()):  # an empty one may be ours, of a backend killed just here
+                    raise FileExistsError(f"something else is in {self._path}")
                 (self._path / _MARKER).touch(mode=0o600)
             handle, temporary = tempfile.mkstemp(dir=self._path, prefix=_TEMPORARY, suffix=".tmp")
             with os.fdopen(handle, "wb") as file:

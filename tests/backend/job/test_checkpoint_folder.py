@@ -42,3 +42,13 @@ def test_what_is_not_ours_in_the_folder_for_checkpoints_is_never_touched(tmp_pat
     job.keep(0, FinishedSet({}, {}, None))
     job.discard()
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["running.npz"]
+
+
+def test_an_empty_folder_of_a_backend_killed_before_it_was_marked_is_used(tmp_path):
+    (tmp_path / "job").mkdir()
+    job = CheckpointFolder(tmp_path).job("job", 1 << 20)
+    job.keep(0, FinishedSet({}, {}, None))
+    job.wait()
+    assert {path.name for path in (tmp_path / "job").iterdir()} == {"pbrfit-checkpoint", "set0.npz"}
+    job.discard()
+    assert not (tmp_path / "job").exists()
