@@ -30,9 +30,11 @@ from backend.protocol.quality import (
     DEFAULT_QUALITY,
     DEFAULT_REFERENCES,
     DEFAULT_RESOLUTION,
+    DEFAULT_ROUNDS,
     FEWEST_REFERENCES,
     MAP_NAMES,
     MOST_REFERENCES,
+    MOST_ROUNDS,
     QUALITY_NAMES,
 )
 from backend.protocol.settings import FitSettings, SettingsError
@@ -43,6 +45,7 @@ REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
 PRESETS = ("draft", "standard", "high")
 STARTS = ("bake", "gray")
+REFERENCE_LIGHTS = ("automatic", "studio", "scene")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,12 +159,25 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MAPS,
         help=f"some of {','.join(MAP_NAMES)} (default: {','.join(DEFAULT_MAPS)})",
     )
+    parser.add_argument(
+        "--reference-light",
+        choices=REFERENCE_LIGHTS,
+        default="automatic",
+        help="what lights the renders: the scene's world and lights made for this, those alone, or the world alone "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--learn-light", action="store_true", help="fit the light too, instead of using the world's")
     parser.add_argument(
         "--apply-world", action="store_true", help="with --learn-light: give the scene a world with the learned light"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
     parser.add_argument("--quality", choices=QUALITY_NAMES, help=f"how long the fit works (default: {DEFAULT_QUALITY})")
+    parser.add_argument(
+        "--rounds",
+        type=whole_number(0, MOST_ROUNDS),
+        help="how often Cycles renders the fitted maps, and the fit goes on with what differs "
+        f"(default: {DEFAULT_ROUNDS})",
+    )
 
 
 def run_demo(chosen: argparse.Namespace) -> int:
@@ -185,6 +201,7 @@ def run_optimize(chosen: argparse.Namespace) -> int:
     )
     preset: dict[str, Any] = {"preset": chosen.preset.upper()} if chosen.preset else defaults
     views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
+    rounds = {} if chosen.preset else {"rounds": DEFAULT_ROUNDS}
     properties = {
         "reference": chosen.reference.upper(),
         "start": chosen.start.upper(),
@@ -192,8 +209,10 @@ def run_optimize(chosen: argparse.Namespace) -> int:
         "held_out_views": DEFAULT_REFERENCES.held_out_views,
         **preset,
         **views,
-        **given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples"),
+        **rounds,
+        **given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples", "rounds"),
         **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
+        "reference_light": chosen.reference_light.upper(),
         "learn_light": settings.learn_light,
         "apply_world": chosen.apply_world,
         "device": settings.device,

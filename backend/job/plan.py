@@ -34,12 +34,18 @@ def plan_for(settings: FitSettings, resolution: int | None = None, on_gpu: bool 
     """
     resolution = settings.resolution if resolution is None else resolution
     on_cpu = QUALITIES[settings.quality].iterations
+    if settings.correction:
+        import os
+
+        on_cpu = round(on_cpu * float(os.environ.get("X_SHARE", "0.4")))
     iterations, batch = (5 * on_cpu, 6 * 65536) if on_gpu else (on_cpu, 65536)
+    rates = {} if not settings.correction else {"learning_rate": float(os.environ.get("X_RATE", "0.02"))}
     return FitPlan(
         resolution=resolution,
         iterations=iterations,
         batch=batch,
-        stages=stages_for(resolution, iterations),
+        stages=1 if settings.correction else stages_for(resolution, iterations),
+        **rates,
         model=_MODELS[settings.shading],
         fit_ks="ks" in settings.maps,
         fit_normal="normal" in settings.maps,

@@ -13,6 +13,7 @@ from .quality import (
     DEFAULT_RESOLUTION,
     LARGEST_RESOLUTION,
     MAP_NAMES,
+    MOST_ROUNDS,
     QUALITY_NAMES,
     SMALLEST_RESOLUTION,
 )
@@ -52,6 +53,8 @@ class FitSettings:
     quality: "draft", "standard" or "high": how long and how finely the fit works.
     shading: "principled" (as Blender's Principled BSDF) or "nvdiffrec" (its split-sum formula).
     self_shadowing: whether the object's own shape darkens its light.
+    correction: 0, or the number of the round after a fit: the job starts from that fit's maps, and each view comes with a
+        render of them, so that what this renderer and that of the references see differently is taken off.
     """
 
     resolution: int = DEFAULT_RESOLUTION
@@ -62,6 +65,7 @@ class FitSettings:
     quality: str = DEFAULT_QUALITY
     shading: str = "principled"
     self_shadowing: bool = True
+    correction: int = 0
 
     def __post_init__(self) -> None:
         _check_resolution(self.resolution)
@@ -74,6 +78,8 @@ class FitSettings:
         _check_name("quality", self.quality, QUALITY_NAMES)
         _check_name("shading", self.shading, SHADING_NAMES)
         _check_flag("self_shadowing", self.self_shadowing)
+        if not _is_integer(self.correction) or not 0 <= self.correction <= MOST_ROUNDS:
+            raise SettingsError("correction", self.correction, f"a whole number from 0 to {MOST_ROUNDS}")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; `from_dict` takes them back."""

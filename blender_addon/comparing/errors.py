@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far renders of candidates are from the original, without their noise, whether a bake alone is near enough, and which
-candidate is to be kept.
+candidate is to be kept: the bake, the fit, or the fit after a round of correction by Cycles.
 
 Each is rendered with two seeds. The mean of (candidate 1 - original 1) (candidate 2 - original 2) is an unbiased squared
 error, since the noise of the two factors is independent.
@@ -9,7 +9,7 @@ error, since the noise of the two factors is independent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 OPAQUE = 0.99
 BEST_DB = 100.0
 BAKE, FIT = "BAKE", "FIT"
+"""Candidates. Those after a round of correction are named by `round_name`."""
 Products = NDArray[np.float64]
 """Of each pixel and color, the product of the errors with both seeds: [pixels, 3]."""
 BLOCK = 16  # pixels; of a block with fewer than a quarter of its pixels in the mask too little is known
@@ -26,19 +27,24 @@ WORST_BY_DB = 8.0  # how much less near than all of it together a block may be
 
 
 @dataclass(frozen=True)
+class Gain:
+    """By how much the squared error of a candidate in one light is smaller than that of another one; doubt: the standard error
+    of that."""
+
+    gain: float
+    doubt: float
+
+
+@dataclass(frozen=True)
 class LightScore:
-    """How near the bake and the fit are to the original in one light, in dB. fit_gain: by how much the fit's squared error is
-    smaller; doubt: the standard error of that."""
+    """How near each candidate is to the original in one light: dB by its name."""
 
     light: str
-    bake_db: float
-    fit_db: float
-    fit_gain: float
-    doubt: float
+    decibels: dict[str, float]
 
     def to_json(self) -> dict[str, float]:
         """As JSON values."""
-        return {"bake_db": round(self.bake_db, 2), "fit_db": round(self.fit_db, 2)}
+        return {f"{look.lower()}_db": round(value, 2) for look, value in self.decibels.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class BakeScore:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is kept of a material, BAKE or FIT, and why: its scores, the own light first; none where no view shows it."""
+    """Which candidate for a material is kept, and why: its scores, the own light first; none where no view shows it."""
 
     kept: str
     scores: tuple[LightScore, ...] | tuple[BakeScore, ...]
@@ -65,6 +71,11 @@ class Choice:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {"kept": self.kept, "scores": {score.light: score.to_json() for score in self.scores}}
+
+
+def round_name(number: int) -> str:
+    """The candidate after a round of correction, from 1; 0: the fit."""
+    return f"ROUND_{number}" if number else FIT
 
 
 def products(original: Sequence[NDArray[Any]], candidate: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) -> Products:
@@ -76,18 +87,27 @@ def products(original: Sequence[NDArray[Any]], candidate: Sequence[NDArray[Any]]
     return result
 
 
-def score(light: str, bake: Products, fit: Products) -> LightScore:
-    """Compare a bake and a fit in the same pixels."""
-    gain = bake.mean(axis=1) - fit.mean(axis=1)
-    doubt = float(gain.std() / math.sqrt(gain.size))
-    return LightScore(light, decibels(bake), decibels(fit), float(gain.mean()), doubt)
+def gain(first: Products, other: Products) -> Gain:
+    """How much nearer the other one of two candidates is, in the same pixels."""
+    found = first.mean(axis=1) - other.mean(axis=1)
+    return Gain(float(found.mean()), float(found.std() / math.sqrt(found.size)))
 
 
-def choose(scores: Sequence[LightScore]) -> Choice:
-    """Keep the fit only where it is worse than the bake in no light, and certainly better in one."""
-    never_worse = all(one.fit_gain >= 0.0 for one in scores)
-    better = any(one.fit_gain > one.doubt for one in scores)
-    return Choice(FIT if never_worse and better else BAKE, tuple(scores))
+def is_better(gains: Sequence[Gain]) -> bool:
+    """Whether a candidate is worse than another one in no light, and certainly better in one."""
+    return all(one.gain >= 0.0 for one in gains) and any(one.gain > one.doubt for one in gains)
+
+
+def choose(found: Mapping[str, Mapping[str, Products]]) -> Choice:
+    """Keep the first candidate, or one after it that is better than what is kept before. found: by candidate and light."""
+    kept, *others = found
+    for look in others:
+        if is_better([gain(found[kept][light], found[look][light]) for light in found[look]]):
+            kept = look
+    lights = found[kept].keys()
+    return Choice(
+        kept, tuple(LightScore(light, {look: decibels(found[look][light]) for look in found}) for light in lights)
+    )
 
 
 def bake_score(light: str, shown: Sequence[tuple[Products, NDArray[np.bool_]]]) -> BakeScore:

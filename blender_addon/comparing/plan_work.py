@@ -17,7 +17,8 @@ from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
 from ..references.candidate import assign, assign_candidate
 from ..references.plan_work import open_file
-from .errors import BAKE, FIT, OPAQUE, BakeScore, Choice, Products, all_near, bake_score, choose, products, score
+from ..references.training_lights import image_world, training_lights
+from .errors import BAKE, OPAQUE, BakeScore, Choice, Products, all_near, bake_score, choose, products
 from .shots import Shots, load_shots, save_shots
 
 Json = dict[str, Any]
@@ -32,7 +33,8 @@ class Comparison:
 
     def __init__(self, plan: Json, set_up: stage.Stage, report: Callable[[Json], None]) -> None:
         self._plan, self._stage, self._report = plan, set_up, report
-        self._worlds = {OWN: set_up.scene.world, UNSEEN: lit_by(plan["unseen"])}
+        own = set_up.scene.world if plan.get("own", "world") == "world" else image_world(training_lights(1.0)[0])
+        self._worlds = {OWN: own, UNSEEN: lit_by(plan["unseen"])}
         self._count = len(self._worlds) * len(plan["seeds"]) * len(plan["views"])
         self._done = 0
 
@@ -98,8 +100,9 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     shown = comparison.slots(group)
     masks = [[pixels == place for pixels in shown] for place in range(1, len(slots) + 1)]
     near = None
-    if FIT in plan["candidates"]:
-        choices = [choice_of(shots, own) for own in masks]
+    looks = list(plan["candidates"])
+    if looks != [BAKE]:
+        choices = [choice_of(shots, own, looks) for own in masks]
     else:
         scores = [bake_scores(shots, own) for own in masks]
         near = all_near(scores, plan["near_enough"])
@@ -107,12 +110,12 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets], "near": near})
 
 
-def choice_of(shots: dict[str, Shots], masks: Masks) -> Choice:
-    """What to keep where the masks are. What lets light through is compared over black."""
+def choice_of(shots: dict[str, Shots], masks: Masks, looks: list[str]) -> Choice:
+    """Which of several looks to keep where the masks are. What lets light through is compared over black."""
     if not any(mask.any() for mask in masks):
-        return Choice(BAKE, ())
-    bake, fit = (by_light(shots, look, masks) for look in (BAKE, FIT))
-    return choose([score(light, np.concatenate(bake[light]), np.concatenate(fit[light])) for light in bake])
+        return Choice(looks[0], ())
+    found = {look: by_light(shots, look, masks) for look in looks}
+    return choose({look: {light: np.concatenate(views) for light, views in own.items()} for look, own in found.items()})
 
 
 def bake_scores(shots: dict[str, Shots], masks: Masks) -> tuple[BakeScore, ...]:

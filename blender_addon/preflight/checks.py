@@ -15,9 +15,12 @@ from urllib.parse import urlsplit
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.light_names import STUDIO
 from ..common.names import material_name
+from ..common.node_trees import world_of
 from ..export.mesh_reading import Readings
 from ..export.plan import plan_groups, target_objects
+from ..export.reference_light import reference_light
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..setup.backend_process import backend_command
@@ -110,9 +113,16 @@ def all_findings(
     can_read = not errors_of(findings)
     if can_read:
         findings += evaluated_findings(context, targets, readings, findings, work)
-    findings += image_findings(context, targets, readings if can_read else None, with_world=work == FIT)
+    with_world = work == FIT and shows_the_world(context)
+    findings += image_findings(context, targets, readings if can_read else None, with_world)
     _checked[work] = tuple(item.session_uid for item in targets), findings
     return findings
+
+
+def shows_the_world(context: bpy.types.Context) -> bool:
+    """Whether the references of a fit are in the light of the scene's world."""
+    chosen, world = context.scene.pbrfit, world_of(context.scene, context.view_layer)
+    return reference_light(chosen.reference_light, chosen.learn_light, world) != STUDIO
 
 
 def evaluated_findings(

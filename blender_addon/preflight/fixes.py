@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import os
-
 import bpy
 from bpy.props import StringProperty
 
 from ..common.errors import PbrFitError, report
-from ..common.node_layout import build_world_nodes
+from ..common.light_names import STUDIO
 from ..common.package import ADDON
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
@@ -242,29 +240,18 @@ class PBRFIT_OT_pack_images(Fix, bpy.types.Operator):
         return f"Packed {len(images)} images"
 
 
-class PBRFIT_OT_add_world(bpy.types.Operator):
-    """Give the scene a world with one of Blender's own environment images, so that light comes from all sides"""
+class PBRFIT_OT_use_studio_light(bpy.types.Operator):
+    """Render the references in lights made for this, whatever the scene's world is"""
 
-    bl_idname = "pbrfit.add_world"
-    bl_label = "Add World"
+    bl_idname = "pbrfit.use_studio_light"
+    bl_label = "Use Studio Light"
     bl_options = {"REGISTER", "UNDO"}
     target: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """The scene must have no world."""
-        if context.scene.world is not None:
-            cls.poll_message_set("The scene has a world")
-            return False
-        return True
-
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Add it."""
-        folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
-        world = bpy.data.worlds.new("Forest")
-        image = bpy.data.images.load(os.path.join(folder, "forest.exr"), check_existing=True)
-        build_world_nodes(world, image, "Environment Texture")
-        context.scene.world = world
+        """Choose it; a light that is known need not be learned."""
+        context.scene.pbrfit.reference_light = STUDIO
+        context.scene.pbrfit.learn_light = False
         return {"FINISHED"}
 
 
@@ -302,7 +289,7 @@ CLASSES = (
     PBRFIT_OT_make_local,
     PBRFIT_OT_convert_to_mesh,
     PBRFIT_OT_pack_images,
-    PBRFIT_OT_add_world,
+    PBRFIT_OT_use_studio_light,
     PBRFIT_OT_open_preferences,
 )
 

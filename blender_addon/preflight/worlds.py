@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import bpy
 
+from ..common.light_names import SCENE, STUDIO
 from ..common.node_trees import tree_of, world_of
 from ..common.reached_nodes import WORLD_OUTPUT, kinds_in, label_of, reached_nodes
-from ..export.world import background_of, constant_world, lights_all_rays
+from ..export.reference_light import is_black, reference_light
+from ..export.world import constant_world, lights_all_rays
 from .finding import ERROR, WARNING, Finding
 from .libraries import library_findings
 
@@ -19,45 +21,43 @@ CAMERA_OUTPUTS = {
     "ShaderNodeCameraData": {"View Vector", "View Z Depth", "View Distance"},
 }
 LOOKED_AT = {*CAMERA_OUTPUTS, "ShaderNodeLightPath"}
+USE_STUDIO, FIX = "use Studio light.", "pbrfit.use_studio_light"
 
 
 def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterator[Finding]:
-    """The world's light, and lamps that the fit ignores."""
+    """What of the scene's light the references would show, and what tells too little to fit to.
+
+    In Studio light nothing of the scene matters. Nor does it with Automatic where the world gives too little.
+    """
     world = world_of(scene, layer)
+    light = reference_light(scene.pbrfit.reference_light, scene.pbrfit.learn_light, world)
+    if light == STUDIO:
+        return
     if world is None:
         cause = "The scene has no world, so nothing lights the object for the fit."
-        cure = "Add a world in the World properties, best with an Environment Texture."
-        yield Finding(ERROR, cause, cure, "pbrfit.add_world")
+        yield Finding(ERROR, cause, f"Add a world in the World properties, or {USE_STUDIO}", FIX)
     else:
         yield from library_findings(world, WORLD_OUTPUT, "world")
         if not world.is_missing:
             yield from light_findings(world)
             yield from tree_findings(world)
-    if bpy.data.lights and any(item.type == "LIGHT" and not item.hide_render for item in scene.objects):
+    lamps = (item for item in scene.objects if item.type == "LIGHT" and not item.hide_render)
+    if light == SCENE and bpy.data.lights and any(lamps):
         cure = "Put the important light into the world if the result looks wrong."
         yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)
 
 
 def light_findings(world: bpy.types.World) -> Iterator[Finding]:
-    """Whether a world gives light, and to surfaces of every kind."""
+    """Whether a world gives light that tells something, and to surfaces of every kind."""
     if is_black(world):
-        cure = "Give it a color or image and a strength. The fit ignores lamps and glowing objects."
-        yield Finding(ERROR, "The world gives no light: it is black.", cure)
+        cure = f"Give it a color or image and a strength (the fit ignores lamps and glowing objects), or {USE_STUDIO}"
+        yield Finding(ERROR, "The world gives no light: it is black.", cure, FIX)
+    elif constant_world(world) is not None:
+        cause = "The world is the same in every direction: in it metal and paint look alike."
+        yield Finding(WARNING, cause, f"Light it with an image, or {USE_STUDIO}", FIX)
     if not lights_all_rays(world):
         cause = f'The world "{world.name}" does not light all kinds of surfaces (World > Ray Visibility).'
         yield Finding(WARNING, cause, "The fit is lit by it all the same. Turn Diffuse and Glossy on to see that.")
-
-
-def is_black(world: bpy.types.World) -> bool:
-    """Whether a world surely gives no light."""
-    if not any(constant_world(world) or (1.0,)):
-        return True
-    background = background_of(world)
-    if background is not None:
-        strength = background.inputs["Strength"]
-        return bool(not strength.is_linked and strength.default_value == 0.0)
-    tree = tree_of(world)
-    return tree is not None and not any(item.outputs for item in reached_nodes(tree, WORLD_OUTPUT, only_surface))
 
 
 def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
@@ -89,8 +89,3 @@ def tree_findings(world: bpy.types.World) -> Iterator[Finding]:
 def only_volume(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
     """Whether an input of the output node is its volume; true for other nodes."""
     return bool(node.bl_idname != WORLD_OUTPUT or socket.identifier == "Volume")
-
-
-def only_surface(node: bpy.types.Node, socket: bpy.types.NodeSocket) -> bool:
-    """Whether an input of the output node is its surface; true for other nodes."""
-    return bool(node.bl_idname != WORLD_OUTPUT or socket.identifier == "Surface")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..export import plan_json
-from . import candidate, copied_file, exported_mesh, rendering, stage
+from . import candidate, candidate_start, copied_file, exported_mesh, rendering, stage
 from .training_lights import TrainingLights
 from .views import bounding_sphere, plan_views, views_for_blender
 
@@ -42,17 +42,23 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))
         report({"environment": "environment.npy"})
-    lights = TrainingLights(set_up)
-    if plan.get("cameras", {}).get("lights"):
+    lights = TrainingLights(set_up, plan.get("studio", False))
+    if plan.get("studio") or plan.get("cameras", {}).get("lights"):
         save_array(output / "lights.npy", lights.make())
         report({"lights": "lights.npy"})  # before the mesh, after which the backend gets its inputs
     views = export_mesh(set_up, plan, output, report) if "mesh" in plan else plan["views"]
     if plan.get("candidate"):
+        other = plan["candidate"]
+        if other["start"]:
+            name = f"{other['name']}_start.npz"
+            save_arrays(output / name, candidate_start.texels_of(other, other["start"]))
+            report({"start": name})
         group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
-        baked = [view for view in views if view["index"] not in plan["baked"]]
-        with candidate.shown(set_up, group, plan["candidate"]):
-            render_views(set_up, lights, plan, baked, "baked", output, report)
-    render_views(set_up, lights, plan, views, "view", output, report)
+        missing = [view for view in views if view["index"] not in other["rendered"]]
+        with candidate.shown(set_up, group, other):
+            render_views(set_up, lights, plan, missing, other["name"], output, report)
+    missing = [view for view in views if view["index"] not in plan.get("rendered", [])]
+    render_views(set_up, lights, plan, missing, "view", output, report)
 
 
 def render_views(
@@ -64,7 +70,7 @@ def render_views(
     output: Path,
     report: Callable[[Json], None],
 ) -> None:
-    """Render views of what the stage shows into files, and report each. kind: "view", or "baked" for the candidate's."""
+    """Render views of what the stage shows into files, and report each. kind: "view", or the name of a candidate."""
     # All views in one light, then those in the next: Cycles prepares each light anew.
     for view in sorted(views, key=lambda view: view.get("light", 0)):
         lights.use(view.get("light", 0))
@@ -72,7 +78,8 @@ def render_views(
         pixels = rendering.render_view(set_up, view, plan.get("size", 256), plan.get("samples", 16))
         name = f"{kind}_{view['index']:04d}.npy"
         save_array(output / name, pixels)
-        report({kind: view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
+        shown = "view" if kind == "view" else "candidate"
+        report({shown: view["index"], "file": name, "seconds": round(time.perf_counter() - start, 3)})
 
 
 def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[[Json], None]) -> list[Json]:
@@ -130,6 +137,14 @@ def save_array(path: Path, array: NDArray[np.float32]) -> None:
         with open(partial, "wb") as file:
             np.save(file, array)
         os.replace(partial, path)
+    except OSError as error:
+        raise no_room(path, error) from error
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
+    """Write an .npz file. Raises PbrFitError if it cannot be written."""
+    try:
+        np.savez(path, **arrays)
     except OSError as error:
         raise no_room(path, error) from error
 

@@ -57,13 +57,20 @@ class ViewRendered:
 
 
 @dataclass(frozen=True)
-class BakedViewRendered:
-    """A finished view of the baked materials; its pixels are in a file of the group's folder."""
+class CandidateRendered:
+    """A finished view of what a fit begins with; its pixels are in a file of the group's folder."""
 
     index: int
 
 
-Finished = EnvironmentRendered | LightsMade | MeshExported | ViewRendered | BakedViewRendered
+@dataclass(frozen=True)
+class CandidateRead:
+    """The texels of what a round begins with, by the names of arrays on the wire: see candidate_start.py."""
+
+    arrays: dict[str, NDArray[np.float16]]
+
+
+Finished = EnvironmentRendered | LightsMade | MeshExported | ViewRendered | CandidateRendered | CandidateRead
 
 
 class ReferenceRenderer(SecondBlender[Finished]):
@@ -83,8 +90,11 @@ class ReferenceRenderer(SecondBlender[Finished]):
             with np.load(self._directory / entry["mesh"]) as stored:
                 arrays = {name: stored[name] for name in stored}
             yield MeshExported(arrays, np.array(entry["center"]), entry["radius"], entry["overlap"])
-        elif "baked" in entry:
-            yield BakedViewRendered(entry["baked"])
+        elif "candidate" in entry:
+            yield CandidateRendered(entry["candidate"])
+        elif "start" in entry:
+            with np.load(self._directory / entry["start"]) as stored:
+                yield CandidateRead({name: stored[name] for name in stored})
         elif "view" in entry:
             image = np.load(self._directory / entry["file"])
             yield ViewRendered(entry["view"], image, entry["seconds"])

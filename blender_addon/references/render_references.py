@@ -14,9 +14,12 @@ The plan is JSON:
   around them, and ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
-- optional ``candidate``: the baked materials of a fit, {``recipes``, ``files``} as in candidate.py; all views are rendered
-  with them first, except those with the indices in ``baked``; then ``group`` is the group's plan
+- optional ``rendered``: the indices of views that are there already
+- optional ``candidate``: materials that a fit begins with, {``recipes``, ``files``} as in candidate.py, and ``name``; all views
+  are rendered with them first, except those with the indices in ``rendered``; ``start``: the resolution at which to read
+  the maps of a fit again, or 0; then ``group`` is the group's plan
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
+- optional ``studio``: whether the training lights alone are the lights of the views
 - optional ``environment``: [width, height]: first render the world's light, in this size
 - optional ``world``: the name of a world, in place of ``scene``, ``view_layer`` and ``objects``, to render only that
 - optional ``plans``: further plans, which this process does afterwards, one after the other
@@ -25,15 +28,15 @@ Files, each of which appears complete (written under another name, then renamed)
 
 - ``mesh.npz``: the wire arrays of the mesh
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
-- ``baked_0003.npy``: the same with the baked materials, and the same random numbers
+- ``bake_0003.npy``, by the candidate's name: the same with the candidate, and the same random numbers
+- ``fit_start.npz``, by its name: the texels of the candidate, as candidate_start.py gives them
 - ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
 Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"lights": file},
-{"mesh": file, "center", "radius", "overlap"},
-{"view" or "baked": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
-"plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never
-saved, except that a copy with ``cache_folders`` gets their paths.
+{"mesh": file, "center", "radius", "overlap"}, {"start": file}, {"view" or "candidate": index, "file": name, "seconds": s},
+{"error": {"cause", "cure"}}, {"done": true}; lines of further plans have "plan" (1, 2, ...). All other output of Blender goes
+to stderr. The .blend is never saved, except that a copy with ``cache_folders`` gets their paths.
 """
 
 from __future__ import annotations

@@ -58,23 +58,27 @@ def training_lights(brightness: float) -> NDArray[np.float32]:
 
 
 class TrainingLights:
-    """The lights of the views that a stage shows: its own world, and training lights."""
+    """The lights of the views that a stage shows: its own world and training lights, or those alone."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._worlds = [stage.scene.world]
+    def __init__(self, stage: Stage, alone: bool = False) -> None:
+        self._stage, self._alone = stage, alone
+        self._worlds = [] if alone else [stage.scene.world]
 
     def make(self) -> NDArray[np.float32]:
-        """Make the training lights, as bright as the world in the mean; returns them as `training_lights` does."""
+        """Make the training lights, as bright as the world in the mean, or 1; returns them as `training_lights` does."""
+        if self._alone:
+            return self._add(training_lights(1.0))
         own = rendering.render_world(self._stage, WIDTH // 2, HEIGHT // 2)
         rows = np.cos((0.5 - (np.arange(len(own)) + 0.5) / len(own)) * np.pi)[:, None, None]
         brightness = float((own * rows).sum() / (np.broadcast_to(rows, own.shape)).sum())
-        lights = training_lights(brightness)
+        return self._add(training_lights(brightness))
+
+    def _add(self, lights: NDArray[np.float32]) -> NDArray[np.float32]:
         self._worlds += [image_world(pixels) for pixels in lights]
         return lights
 
     def use(self, number: int) -> None:
-        """Light the next renders by the world (0) or a training light."""
+        """Light the next renders by a light of this number: the world is the first, if it counts."""
         self._stage.scene.world = self._worlds[number]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a group may get: the maps of its bake, those of its fit, and of each set the better ones."""
+"""What a group may get: the maps of its bake, those of its fit and of the rounds after it, and of each set the best ones."""
 
 from __future__ import annotations
 
@@ -14,26 +14,32 @@ from ..comparing.errors import BAKE, FIT
 
 @dataclass
 class Candidates:
-    """count: of sets of maps; alpha: whether a fit's alpha is used; baked, fitted: what there is so far, the fit's files by
-    name; choices: what the comparison says of each set, as `errors.Choice.to_json` gives it; empty before it."""
+    """count: of sets of maps; alpha: whether a fit's alpha is used; baked, fits: what there is so far, the files by name of the
+    fit and of each round after it (see `errors.round_name`); choices: what the comparison says of each set, as
+    `errors.Choice.to_json` gives it; empty before it."""
 
     count: int
     alpha: bool
     baked: BakedMaps | None = None
-    fitted: dict[str, bytes] = field(default_factory=dict)
+    fits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     choices: tuple[dict[str, Any], ...] = ()
 
     @property
+    def looks(self) -> list[str]:
+        """The names of what there is, in the order in which it was made."""
+        return [*([] if self.baked is None else [BAKE]), *self.fits]
+
+    @property
     def kept(self) -> tuple[str, ...]:
-        """BAKE or FIT for each set; what there is counts while nothing is compared."""
+        """The name of what each set gets; the first fit, or else the bake, counts while nothing is compared."""
         if self.choices:
             return tuple(choice["kept"] for choice in self.choices)
-        return (FIT if self.fitted else BAKE,) * self.count
+        return (FIT if self.fits else BAKE,) * self.count
 
     @property
     def files(self) -> dict[str, bytes]:
         """The files of what is kept, by name."""
-        found = {name: data for name, data in self.fitted.items() if name == ENVIRONMENT}
+        found = {name: data for name, data in self.fits.get(FIT, {}).items() if name == ENVIRONMENT}
         for number, kept in enumerate(self.kept):
             found |= self.files_of(kept, number)
         return found
@@ -45,11 +51,21 @@ class Candidates:
             return None
         return tuple(self.recipe_of(kept, number) for number, kept in enumerate(self.kept))
 
-    def baked_plan(self, folder: Path) -> dict[str, Any]:
-        """The bake for a second Blender, from its files in a folder."""
-        assert self.baked is not None
-        recipes = [recipe.to_json() for recipe in self.baked.recipes]
-        return {"recipes": recipes, "files": {name: str(folder / name) for name in self.baked.files}}
+    def plan(self, kept: str, folder: Path) -> dict[str, Any]:
+        """A candidate for a second Blender, from its files in a group's folder, where the bake's are already.
+
+        Raises OSError if those of a fit cannot be written.
+        """
+        paths: dict[str, str] = {}
+        for number in range(self.count):
+            for name, data in self.files_of(kept, number).items():
+                path = folder / name if kept == BAKE else folder / kept.lower() / name
+                if not path.is_file():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+                paths[name] = str(path)
+        recipes = [self.recipe_of(kept, number).to_json() for number in range(self.count)]
+        return {"recipes": recipes, "files": paths}
 
     def files_of(self, kept: str, number: int) -> dict[str, bytes]:
         """The files of one set of a candidate."""
@@ -57,8 +73,8 @@ class Candidates:
         baked = {} if self.baked is None else self._with_prefix(self.baked.files, prefix)
         if kept == BAKE:
             return baked
-        fitted = self._with_prefix(self.fitted, prefix)
-        wanted = set(self.recipe_of(FIT, number).keys) - {key_of(name) for name in fitted}
+        fitted = self._with_prefix(self.fits[kept], prefix)
+        wanted = set(self.recipe_of(kept, number).keys) - {key_of(name) for name in fitted}
         return fitted | {name: data for name, data in baked.items() if key_of(name) in wanted}
 
     def recipe_of(self, kept: str, number: int) -> MaterialRecipe:
@@ -68,7 +84,7 @@ class Candidates:
         if kept == BAKE:
             assert self.baked is not None  # else it is none of the candidates
             return self.baked.recipes[number]
-        keys = {key_of(name) for name in self._with_prefix(self.fitted, prefix)}
+        keys = {key_of(name) for name in self._with_prefix(self.fits[kept], prefix)}
         recipe = fit_recipe(keys, self.alpha)
         if self.baked is None:
             return recipe

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The comparison of a group's bake with its material, and later with its fit too, in a second Blender."""
+"""The comparison of what a group may get with its material, in a second Blender: the bake alone, later all candidates."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from ..common.errors import PbrFitError
-from ..comparing.errors import BAKE, FIT
 from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
 from ..protocol.quality import QUALITIES
 from ..references.views import plan_views
 from .fit_queue import GroupFit
+from .verdict_text import kept_text
 
 SHOTS, OTHER_SHOTS = "compared.npz", "compared_as_rendered.npz"
 
 
 class ComparisonWork:
-    """Gets what there is of one group compared: its bake, or bake and fit.
+    """Gets what there is of one group compared: its bake, or bake, fit and rounds.
 
-    near: whether the bake alone proved near enough. Where a comparison with a fit fails, the bake is kept, and a note says so.
+    near: whether the bake alone proved near enough. Where a comparison with a fit fails, the first candidate is kept, and a
+    note says so.
     """
 
     def __init__(self, fit: GroupFit) -> None:
@@ -33,7 +34,7 @@ class ComparisonWork:
         try:
             self._comparer = MapComparer(self._plan(), fit.folder)
         except (PbrFitError, OSError) as error:
-            self._keep_bake(error)
+            self._keep_first(error)
 
     def poll(self) -> None:
         """Take in what has finished. Never waits."""
@@ -45,11 +46,11 @@ class ComparisonWork:
                     self.fraction = event.fraction
                 else:
                     self.near = event.near
-                    if event.near or self._fit.candidates.fitted:
+                    if event.near or self._fit.candidates.fits:
                         self._fit.candidates.choices = event.choices
                     self.done = True
         except PbrFitError as error:
-            self._keep_bake(error)
+            self._keep_first(error)
 
     def stop(self) -> None:
         """Kill the second Blender."""
@@ -59,42 +60,29 @@ class ComparisonWork:
 
     def _plan(self) -> dict[str, Any]:
         fit = self._fit
-        assert fit.bake_plan is not None  # else there is nothing to compare with
         kept = ("blend", "cache_folders", "use_scripts", "scene", "view_layer", "objects", "output", "threads", "group")
         # Other views than those that the fit is fitted to, and than those that its end was chosen by.
         center, radius = (fit.center, fit.radius) if fit.other_shape else fit.render_plan["shown_sphere"]
         views = plan_views(np.array(center), radius, VIEWS, 0, 0)
-        candidates = {BAKE: fit.candidates.baked_plan(fit.folder)}
-        if fit.candidates.fitted:
-            candidates[FIT] = self._written_fit()
-        return {name: fit.bake_plan[name] for name in kept} | {
-            "candidates": candidates,
+        candidates = fit.candidates
+        return {name: fit.render_plan[name] for name in kept} | {
+            "candidates": {look: candidates.plan(look, fit.folder) for look in candidates.looks},
             "near_enough": QUALITIES[fit.settings.quality].near_enough_db,
             "shots": str(fit.folder / (OTHER_SHOTS if fit.other_shape else SHOTS)),
             "views": [view.for_blender() for view in views],
             "size": SIZE,
             "samples": SAMPLES,
             "seeds": SEEDS,
+            "own": "world" if fit.has_own_light else "studio",
             "unseen": fit.unseen_light,
         }
 
-    def _written_fit(self) -> dict[str, Any]:
-        """The fit, with its files in a folder of its own."""
-        fit, paths = self._fit, {}
-        numbers = range(fit.candidates.count)
-        for number in numbers:
-            for file, data in fit.candidates.files_of(FIT, number).items():
-                path = fit.folder / FIT.lower() / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-                paths[file] = str(path)
-        recipes = [fit.candidates.recipe_of(FIT, number).to_json() for number in numbers]
-        return {"recipes": recipes, "files": paths}
-
-    def _keep_bake(self, error: Exception) -> None:
+    def _keep_first(self, error: Exception) -> None:
         self.done = True
-        if not self._fit.candidates.fitted:
+        candidates = self._fit.candidates
+        if not candidates.fits:
             return  # there will be another comparison
         cause = error.cause if isinstance(error, PbrFitError) else str(error)
-        self._fit.notes += (f"Bake and fit could not be compared, so the bake is kept: {cause}",)
-        self._fit.candidates.fitted = {}
+        first = candidates.looks[0]
+        self._fit.notes += (f"Nothing could be compared, so the {kept_text(first)} is kept: {cause}",)
+        candidates.fits = {first: candidates.fits[first]} if first in candidates.fits else {}

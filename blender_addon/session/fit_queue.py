@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..common.light_names import BOTH, SCENE, STUDIO
 from ..common.material_recipe import MaterialRecipe
+from ..comparing.errors import BAKE, round_name
+from ..export.reference_light import what_a_light_lacks
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
 from ..references.training_lights import LIGHTS
@@ -49,11 +53,13 @@ class GroupFit(GroupWork):
 
     settings: of the fit; render_plan: for the second Blender, from the beginning; folder: of the rendered views; arrays:
     of the mesh, the environment and the start, as soon as they are known; rendered: indices of the views that are
-    there, and rendered_baked of those with the baked materials.
+    there, and rendered_candidate of those with what the fit or the current round begins with.
+    rounds: how many rounds of correction shall follow the fit; round: the current one, 0 for the fit itself.
     candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
     exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
-    nothing is fitted; unseen_light: the HDRI for the comparison; other_shape: whether renders show another shape or place
-    than the viewport.
+    nothing is fitted; light: what the references are in, a name of `common.light_names`; may_use_studio: whether that may
+    become Studio's where the scene's own proves useless; has_own_light: whether the scene's world gives light; unseen_light: the
+    HDRI for the comparison; other_shape: whether renders show another shape or place than the viewport.
     """
 
     settings: FitSettings
@@ -61,6 +67,9 @@ class GroupFit(GroupWork):
     candidates: Candidates
     bake_plan: dict[str, Any] | None = None
     exact: str = ""
+    light: str = SCENE
+    may_use_studio: bool = False
+    has_own_light: bool = True
     unseen_light: str = ""
     center: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     radius: float = 1.0
@@ -68,12 +77,14 @@ class GroupFit(GroupWork):
     near_enough: bool = False
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
-    rendered_baked: set[int] = field(default_factory=set)
+    rendered_candidate: set[int] = field(default_factory=set)
+    rounds: int = 0
+    round: int = 0
 
     @property
     def has_maps(self) -> bool:
         """Whether there are maps to assign: the backend's, or those of a bake that needs no fit."""
-        return bool(self.candidates.fitted) or (self.candidates.baked is not None and self.is_over)
+        return bool(self.candidates.fits) or (self.candidates.baked is not None and self.is_over)
 
     @property
     def is_over(self) -> bool:
@@ -114,34 +125,75 @@ class GroupFit(GroupWork):
         return int(cameras["training"]) + int(cameras["held_out"])
 
     @property
-    def compares_views(self) -> bool:
+    def begins_with_bake(self) -> bool:
         """Whether each view is rendered with the baked materials too. A light that is learned has no fixed bake."""
         return self.candidates.baked is not None and not self.settings.learn_light
 
     @property
+    def compares_views(self) -> bool:
+        """Whether each view is rendered with what the fit or the current round begins with too."""
+        return self.round > 0 or self.begins_with_bake
+
+    @property
+    def candidate(self) -> str:
+        """The name of what the fit or the current round begins with, if it compares views."""
+        return round_name(self.round - 1) if self.round else BAKE
+
+    def begin_round(self) -> bool:
+        """Begin the next round of correction, if there is to be one."""
+        if self.round == self.rounds:
+            return False
+        self.round += 1
+        self.rendered_candidate = set()
+        self.settings = replace(self.settings, correction=self.round)
+        for number in range(self.candidates.count):
+            self.arrays.pop(f"start_{number}", None)
+        return True
+
+    @property
     def cameras(self) -> dict[str, Any]:
-        """The views to plan: with the bake each is rendered twice, with as many samples in all, and in several lights."""
+        """The views to plan: with the bake each is rendered twice, with as many samples in all."""
         cameras: dict[str, Any] = self.render_plan["cameras"]
-        if not self.compares_views:
+        # Number 0 is the scene's own light, or in Studio light the first of those.
+        cameras = cameras | {"lights": {SCENE: 0, BOTH: LIGHTS, STUDIO: LIGHTS - 1}[self.light]}
+        if not self.begins_with_bake:
             return cameras
-        halved = {name: max(1, cameras[name] // 2) for name in ("samples", "held_out_samples")}
-        return cameras | halved | {"lights": LIGHTS}
+        return cameras | {name: max(1, cameras[name] // 2) for name in ("samples", "held_out_samples")}
 
     @property
     def renders(self) -> tuple[int, int]:
-        """How many renders are done, and how many there will be."""
+        """How many renders of the fit or the current round are done, and how many there will be."""
+        if self.round:
+            return len(self.rendered_candidate), self.view_count
         each = 2 if self.compares_views else 1
-        return len(self.rendered) + len(self.rendered_baked), each * self.view_count
+        return len(self.rendered) + len(self.rendered_candidate), each * self.view_count
 
     @property
     def fully_rendered(self) -> bool:
         """Whether every view is there."""
-        return len(self.rendered) == self.view_count
+        return len(self.ready) == self.view_count
+
+    @property
+    def ready(self) -> set[int]:
+        """The indices of the views that can be fitted to."""
+        return self.rendered & self.rendered_candidate if self.compares_views else self.rendered
 
     @property
     def has_mesh(self) -> bool:
         """Whether the mesh is there."""
         return "triangles" in self.arrays
+
+    @property
+    def has_start(self) -> bool:
+        """Whether what a round begins with is there."""
+        return self.round == 0 or "start_0" in self.arrays
+
+    def set_start(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take what a round begins with, by the names of arrays on the wire. How sure it is, the bake says."""
+        self.arrays |= arrays
+        for name, texels in arrays.items():
+            doubtful = np.zeros((*texels.shape[:2], 2), np.float16)
+            self.arrays.setdefault(name.replace("start", "surety"), doubtful)
 
     def set_mesh(self, mesh: MeshExported) -> None:
         """Take the mesh as the second Blender renders it, and plan the views as that Blender does."""
@@ -190,31 +242,64 @@ class GroupFit(GroupWork):
             raise PbrFitError("The world gives no light: it is black.", "Give it a color or image and a strength.")
         self.arrays["environment"] = np.ascontiguousarray(radiance, dtype=np.float32)
 
+    def take_scene_light(self, radiance: NDArray[np.float32]) -> str:
+        """Take the light of the scene's world, if it tells enough; else say, as the end of a sentence, why Studio light is
+        better. Raises PbrFitError if it is useless and nothing else may be used."""
+        if not self.may_use_studio:
+            self.set_environment(radiance)
+            return ""
+        if not np.isfinite(radiance).all() or radiance.max() > BRIGHTEST:
+            return "its world has places of no finite brightness"
+        lack = what_a_light_lacks(radiance)
+        if not lack:
+            self.set_environment(radiance)
+        return lack
+
+    def set_lights(self, lights: NDArray[np.float32]) -> None:
+        """Take the lights that were made for this, float32 [L, H, W, 3]."""
+        if self.light == STUDIO:
+            self.set_environment(lights[0])
+            lights = lights[1:]
+        for number, light in enumerate(lights, 1):
+            self.arrays[f"environment_{number}"] = light
+
+    def use_studio(self, lack: str) -> None:
+        """Have the references rendered in Studio light alone. lack: why not the scene's, as the end of a sentence."""
+        self.light = STUDIO
+        self.has_own_light &= "black" not in lack
+        self.arrays.pop("environment", None)
+        self.notes += (f"The references are in Studio light: {lack}.",)
+
     def missing_plan(self) -> dict[str, Any]:
-        """The plan for the second Blender, with only what is not rendered yet."""
-        environment = None if "environment" in self.arrays else self.render_plan["environment"]
-        plan = self.render_plan | {"environment": environment, "cameras": self.cameras}
+        """The plan for the second Blender, with only what is not rendered yet. Raises OSError if files cannot be written."""
+        known = "environment" in self.arrays or self.light == STUDIO
+        environment = None if known else self.render_plan["environment"]
+        plan = self.render_plan | {"environment": environment, "cameras": self.cameras, "studio": self.light == STUDIO}
         if self.compares_views:
-            plan |= {"candidate": self.candidates.baked_plan(self.folder), "baked": sorted(self.rendered_baked)}
+            plan["candidate"] = self.candidates.plan(self.candidate, self.folder) | {
+                "name": self.candidate.lower(),
+                "rendered": sorted(self.rendered_candidate),
+                "start": 0 if self.has_start else self.settings.resolution,
+            }
         if self.has_mesh:
             del plan["mesh"]
-            views = views_for_blender(self.views, plan["cameras"])
-            plan["views"] = [entry for entry in views if entry["index"] not in self.rendered]
+            plan["views"] = views_for_blender(self.views, plan["cameras"])
+            plan["rendered"] = sorted(self.rendered)
         return plan
 
     def view_image(self, index: int) -> NDArray[np.float32]:
-        """A rendered view for the backend, float32 [h, w, 4], or [h, w, 8] with that of the baked materials.
+        """A rendered view for the backend, float32 [h, w, 4], or [h, w, 8] with that of what the fit begins with.
 
         Raises PbrFitError if a file cannot be read.
         """
         image = self._reference(index).image()
         if not self.compares_views:
             return image
-        baked = RenderedReference(self.views[index], self.folder / f"baked_{index:04d}.npy").image()
-        return np.concatenate([image, baked], axis=-1)
+        path = self.folder / f"{self.candidate.lower()}_{index:04d}.npy"
+        return np.concatenate([image, RenderedReference(self.views[index], path).image()], axis=-1)
 
     def references(self) -> list[RenderedReference]:
-        """The views that are rendered in the light of the scene as it is, in their order."""
+        """The views that are rendered in the first light, which is the scene's own where that is used, in their order."""
         return [self._reference(index) for index in sorted(self.rendered) if self.views[index].light == 0]
 
     def _reference(self, index: int) -> RenderedReference:
@@ -228,6 +313,7 @@ class FitQueue(GroupQueue[GroupFit]):
         """Go to the next fit; False if there is none."""
         if not super().advance():
             return False
+        self.current.light = self.groups[0].light
         known = self.groups[0].arrays.get("environment")  # the same world lights all groups
         if known is not None:
             self.current.arrays.setdefault("environment", known)

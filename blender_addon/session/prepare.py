@@ -19,11 +19,13 @@ import numpy as np
 from ..assign.materials import AssignOptions
 from ..closures.verdict import verdict_of
 from ..common.errors import PbrFitError
+from ..common.light_names import AUTOMATIC, STUDIO
 from ..common.node_trees import world_of
 from ..comparing.process import unseen_light
 from ..export import plan_json
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, objects_of, plan_groups
+from ..export.reference_light import is_black, reference_light
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
@@ -32,12 +34,14 @@ from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
 from ..settings.properties import BAKE, fit_settings
 from .bake_queue import GroupBake
+from .baked_start import MOST_BYTES, MOST_IN_ONE
 from .candidates import Candidates
 from .fit_queue import FitQueue, GroupFit
 from .group_queue import GroupQueue
 from .session_status import SessionResult
 
 MOST_SAID = 3  # materials
+START_BYTES = 22  # of a texel that a fit starts from: nine numbers, and how sure they are
 COPY = "copy"  # the folder of the copy in the session's folder
 
 
@@ -59,14 +63,19 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     depsgraph = context.evaluated_depsgraph_get()
     readings = Readings(depsgraph)
     warnings = _warnings(preflight.all_findings(context, depsgraph, readings))
-    environment = export_world(world_of(context.scene, context.view_layer))
+    chosen, world = context.scene.pbrfit, world_of(context.scene, context.view_layer)
+    light = reference_light(chosen.reference_light, chosen.learn_light, world)
+    environment = None if light == STUDIO else export_world(world)
     progress(0.5)
     copy = save_copy(folder / COPY)
     fits = []
     for number, plan in enumerate(plan_groups(context, readings)):
         fits.append(_group_fit(context, readings, plan, copy, folder / f"group_{number}", warnings))
+        fits[-1].light = light
         if environment is not None:
-            fits[-1].set_environment(environment)
+            lack = fits[-1].take_scene_light(environment)
+            if lack:
+                fits[-1].use_studio(lack)
     # Only one world can be assigned: that of the first fit.
     for fit in fits[1:]:
         fit.options = dataclasses.replace(fit.options, world_scene_uid=None)
@@ -136,6 +145,9 @@ def _group_fit(
         candidates=Candidates(len(plan.sets), chosen.use_alpha),
         bake_plan=bake_plan,
         exact=_exact_text(context, plan) if bake_plan is not None else "",
+        rounds=_rounds(context, plan),
+        may_use_studio=chosen.reference_light == AUTOMATIC and not chosen.learn_light,
+        has_own_light=not_black(world_of(scene, context.view_layer)),
         unseen_light=unseen_light(world_of(scene, context.view_layer)),
         render_plan=render_plan,
         folder=folder,
@@ -166,6 +178,19 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "resolution": chosen.resolution,
         "supersampling": int(chosen.supersampling),
     }
+
+
+def _rounds(context: bpy.types.Context, plan: GroupPlan) -> int:
+    """How many rounds of correction are to follow a fit. A light that is learned is not that of Cycles."""
+    chosen = context.scene.pbrfit
+    texels = len(plan.sets) * chosen.resolution**2
+    fits_in = texels * START_BYTES <= MOST_BYTES and chosen.resolution**2 * START_BYTES <= MOST_IN_ONE
+    return chosen.rounds if fits_in and not chosen.learn_light else 0
+
+
+def not_black(world: bpy.types.World | None) -> bool:
+    """Whether a world may give light."""
+    return world is not None and not is_black(world)
 
 
 def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..common.second_blender import BlenderDied
 from ..references.process import (
-    BakedViewRendered,
+    CandidateRead,
+    CandidateRendered,
     EnvironmentRendered,
     LightsMade,
     MeshExported,
@@ -25,11 +26,19 @@ from .fit_queue import GroupFit
 DEATHS_IN_A_ROW = 3
 
 
+class _UselessLight(Exception):
+    """The scene's light tells too little of a material. lack: why, as the end of a sentence."""
+
+    def __init__(self, lack: str) -> None:
+        super().__init__(lack)
+        self.lack = lack
+
+
 class ReferenceWork:
     """Gets the views of one group rendered; `take` hands them over."""
 
     def __init__(self, fit: GroupFit) -> None:
-        self._ready: list[tuple[int, NDArray[np.float32]]] = []
+        self._ready: list[tuple[int, NDArray[np.float32] | None]] = []
         self._fit = fit
         self._renderer: ReferenceRenderer | None = None
         self._deaths = 0
@@ -37,7 +46,12 @@ class ReferenceWork:
     def start(self) -> None:
         """Start to render what is missing; returns at once. Raises PbrFitError if no process can be started."""
         if self._renderer is None and not self._complete:
-            self._renderer = ReferenceRenderer(self._fit.missing_plan(), self._fit.folder)
+            try:
+                plan = self._fit.missing_plan()
+            except OSError as error:
+                cause = f"PBRfit cannot write the maps of a fit to {self._fit.folder}: {error.strerror}."
+                raise PbrFitError(cause, "Free disk space.") from error
+            self._renderer = ReferenceRenderer(plan, self._fit.folder)
 
     def poll(self) -> None:
         """Take in what has finished. Never waits. Raises PbrFitError if rendering failed for good.
@@ -48,6 +62,11 @@ class ReferenceWork:
             return
         try:
             self._collect(self._renderer)
+        except _UselessLight as useless:
+            self._renderer.stop()
+            self._renderer = None
+            self._fit.use_studio(useless.lack)
+            self.start()
         except BlenderDied:
             self.stop()
             self._deaths += 1
@@ -63,27 +82,41 @@ class ReferenceWork:
                 self._collect(self._renderer)
             self._renderer = None
 
-    def take(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """The (index, image) of the views that have finished since the last call."""
+    def take(self) -> list[tuple[int, NDArray[np.float32] | None]]:
+        """The (index, image) of the views that have finished since the last call; None: its files have it."""
         taken, self._ready = self._ready, []
         return taken
 
     @property
     def _complete(self) -> bool:
-        return self._fit.fully_rendered and self._fit.has_mesh and "environment" in self._fit.arrays
+        fit = self._fit
+        return fit.fully_rendered and fit.has_mesh and fit.has_start and "environment" in fit.arrays
+
+    def _take_light(self, radiance: NDArray[np.float32]) -> None:
+        """Take the scene's light. Raises PbrFitError if it is useless, and _UselessLight if Studio's may stand in."""
+        lack = self._fit.take_scene_light(radiance)
+        if lack:
+            raise _UselessLight(lack)
 
     def _collect(self, renderer: ReferenceRenderer) -> None:
         for finished in renderer.poll():
             self._deaths = 0
             if isinstance(finished, EnvironmentRendered):
-                self._fit.set_environment(finished.radiance)
+                self._take_light(finished.radiance)
             elif isinstance(finished, MeshExported):
                 self._fit.set_mesh(finished)
             elif isinstance(finished, LightsMade):
-                for number, light in enumerate(finished.lights, 1):
-                    self._fit.arrays[f"environment_{number}"] = light
-            elif isinstance(finished, BakedViewRendered):
-                self._fit.rendered_baked.add(finished.index)
+                self._fit.set_lights(finished.lights)
+            elif isinstance(finished, CandidateRead):
+                self._fit.set_start(finished.arrays)
+            elif isinstance(finished, CandidateRendered):
+                self._fit.rendered_candidate.add(finished.index)
+                self._add(finished.index, None)
             elif finished.index not in self._fit.rendered:
                 self._fit.rendered.add(finished.index)
-                self._ready.append((finished.index, finished.image))
+                self._add(finished.index, finished.image)
+
+    def _add(self, index: int, image: NDArray[np.float32] | None) -> None:
+        """Hand a view over, if all of it is there. image: where that is all of it."""
+        if index in self._fit.ready:
+            self._ready.append((index, None if self._fit.compares_views else image))

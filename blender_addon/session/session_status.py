@@ -33,7 +33,8 @@ class SessionStatus:
 
     state: one of the names above; message: a sentence or two for the panel; fraction: 0..1 of the whole; iteration: of
     the optimizer; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
-    the artist; fit, fits: the number of the current group, from 1, and how many there are; curve: (seconds since the fit
+    the artist; fit, fits: the number of the current group, from 1, and how many there are; round, rounds: the number of the
+    current round of correction, 0 in the fit itself, and how many there will be; curve: (seconds since the fit
     began, PSNR in dB) of the current fit, at most a few hundred points; can_resume: it failed because the backend is gone,
     and can go on from where it was.
     """
@@ -48,6 +49,8 @@ class SessionStatus:
     paused: bool = False
     fit: int = 1
     fits: int = 1
+    round: int = 0
+    rounds: int = 0
     curve: Curve = ()
     can_resume: bool = False
 
@@ -73,11 +76,11 @@ class SessionStatus:
         )
 
     def rendering(self, done: int, count: int, seconds: float) -> SessionStatus:
-        """The status after `done` of `count` views of the current fit, rendered in these seconds."""
+        """The status after `done` of `count` views of the current fit or round, rendered in these seconds."""
         left = seconds / done * (count - done) if done else None
-        message = f"Rendering references {done}/{count}"
+        message = f"Rendering {'the fit' if self.round else 'references'} {done}/{count}"
         share = (FITTING_FROM - RENDERING_FROM) * done / count
-        return self.moved(RENDERING, message, RENDERING_FROM + share, seconds_left=left)
+        return self.moved(RENDERING, message, self.in_round(RENDERING_FROM + share), seconds_left=left)
 
     def fitting(self, event: events.Progress, seconds: float) -> SessionStatus:
         """The status after what the backend reports, these seconds after the fit began."""
@@ -86,7 +89,16 @@ class SessionStatus:
             status = replace(self, curve=with_point(self.curve, seconds, event.psnr_db))
         fraction = fit_fraction(event.phase, event.fraction)
         psnr = self.psnr_db if event.psnr_db is None else event.psnr_db
-        return status.moved(FITTING, event.message or event.phase, fraction, event.iteration, psnr, event.seconds_left)
+        message = event.message or event.phase
+        if self.round:
+            message = f"Correction {self.round}/{self.rounds}: {message}"
+        return status.moved(FITTING, message, self.in_round(fraction), event.iteration, psnr, event.seconds_left)
+
+    def in_round(self, fraction: float) -> float:
+        """Where the bar is, from where it would be if the fit were all: a round takes about half as long as a fit."""
+        share = (fraction - RENDERING_FROM) / (COMPARING_FROM - RENDERING_FROM)
+        done = share if self.round == 0 else 1.0 + (self.round - 1 + share) / 2.0
+        return RENDERING_FROM + (COMPARING_FROM - RENDERING_FROM) * done / (1.0 + self.rounds / 2.0)
 
     @property
     def finished(self) -> bool:

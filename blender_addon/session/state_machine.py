@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..comparing.errors import round_name
 from ..protocol.client import events
 from ..settings.preferences import addon_preferences
 from . import prepare
@@ -120,7 +121,15 @@ class OptimizeSession(WorkSession[GroupFit]):
         self.maps.begin(self._queue.number)
         self._submitted = False
         self._phase_began = time.monotonic()
-        self.status = replace(self.status, fit=self._queue.number, fits=len(self._queue), curve=(), paused=False)
+        self.status = replace(
+            self.status,
+            fit=self._queue.number,
+            fits=len(self._queue),
+            round=fit.round,
+            rounds=fit.rounds,
+            curve=(),
+            paused=False,
+        )
         if fit.bake_plan is not None and fit.candidates.baked is None:
             self._start_work = StartWork(fit)
             self._show(BAKING, self._start_work.message, STARTED)
@@ -129,9 +138,9 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def _begin_references(self) -> None:
         fit = self._queue.current
-        self._to_send = deque((index, None) for index in sorted(fit.rendered))
+        self._to_send = deque((index, None) for index in sorted(fit.ready))
         if self._link.connected:
-            self._show(RENDERING, "Rendering references", RENDERING_FROM)
+            self._show_rendering()
         else:
             self._show(STARTING, f"{self._link.message} and a second Blender", RENDERING_FROM)
         self._open_references = ReferenceWork(fit)
@@ -188,9 +197,9 @@ class OptimizeSession(WorkSession[GroupFit]):
         """Go on with the comparison of the current bake with the material, or with the fit."""
         fit = self._queue.current
         work.poll()
-        if fit.candidates.fitted:
+        if fit.candidates.fits:
             share = (ASSIGNING - COMPARING_FROM) * work.fraction
-            self._show(COMPARING, "Comparing the bake and the fit", COMPARING_FROM + share)
+            self._show(COMPARING, "Comparing what there is", COMPARING_FROM + share)
         else:
             share = (RENDERING_FROM - BAKED) * work.fraction
             self._show(COMPARING, "Comparing the bake with the material", BAKED + share)
@@ -222,23 +231,36 @@ class OptimizeSession(WorkSession[GroupFit]):
         elif isinstance(event, events.Progress):
             self._show_fit(event)
         elif isinstance(event, events.Result):
-            fit = self._queue.current
-            fit.candidates.fitted, fit.result.metrics = dict(event.files), dict(event.metrics)
-            self._end_phase("fit")
-            self._references.stop()
-            if fit.candidates.baked is None:
-                self._take_candidates()
-            else:
-                self._comparison = ComparisonWork(fit)
+            self._take_fit(event)
         elif isinstance(event, events.Failed):
             log = self._link.last_words() if event.code == "internal" else ""
             raise PbrFitError(event.cause + log, event.cure)
         elif isinstance(event, events.Cancelled):
             raise PbrFitError("The backend cancelled the fit.", "Start it again.")
 
+    def _take_fit(self, event: events.Result) -> None:
+        """The fit of the current group, or a round after it, has ended."""
+        fit = self._queue.current
+        fit.candidates.fits[round_name(fit.round)] = dict(event.files)
+        if fit.round == 0:
+            fit.result.metrics = dict(event.metrics)
+        else:
+            fit.result.metrics.setdefault("rounds", []).append(dict(event.metrics))
+        self._end_phase("correct" if fit.round else "fit")
+        self._references.stop()
+        if fit.begin_round():
+            self._submitted = False
+            self._phase_began = time.monotonic()
+            self.status = replace(self.status, round=fit.round, curve=())
+            self._begin_references()
+        elif len(fit.candidates.looks) > 1:
+            self._comparison = ComparisonWork(fit)
+        else:
+            self._take_candidates()
+
     def _send(self) -> None:
         fit, client = self._queue.current, self._link.client
-        if "environment" in fit.arrays and fit.has_mesh:
+        if "environment" in fit.arrays and fit.has_mesh and fit.has_start:
             if not self._submitted:
                 client.submit(fit.settings, fit.arrays, view_count=fit.view_count)
                 self._submitted = True
@@ -250,8 +272,8 @@ class OptimizeSession(WorkSession[GroupFit]):
                 client.add_view(fit.views[index].for_renderer(), image)
             if fit.fully_rendered and not self._to_send:
                 client.end_views()
-                self._end_phase("render")
-                self._show(FITTING, "Fitting", FITTING_FROM)
+                self._end_phase("check" if fit.round else "render")
+                self._show(FITTING, "Fitting", self.status.in_round(FITTING_FROM))
                 return
         self._show_rendering()
 
@@ -319,8 +341,9 @@ class OptimizeSession(WorkSession[GroupFit]):
         return self.status.state == FITTING
 
     def apply_now(self) -> None:
-        """Make the backend end the current fit with the maps it has."""
+        """Make the backend end the current fit with the maps it has; no round of correction follows."""
         self._link.client.finish()
+        self._queue.current.rounds = self._queue.current.round
         self.status = replace(self.status, paused=False, message="Taking the maps as they are")
 
     # Ending -----------------------------------------------------------------------------------------------------

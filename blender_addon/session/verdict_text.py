@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..comparing.errors import FIT
+from ..comparing.errors import BAKE, FIT
 
 LIGHTS = {"own": "own light", "unseen": "another light"}
 
@@ -18,11 +18,22 @@ def compared_text(choice: dict[str, Any]) -> str:
     if found and not any("fit_db" in score for score in found.values()):
         near = ", ".join(f"{score['bake_db']:.1f} dB in {LIGHTS[light]}" for light, score in found.items())
         return f"Bake {near}: so near that nothing was fitted"
-    scores = [
-        f"Bake {found['bake_db']:.1f}, fit {found['fit_db']:.1f} dB in {LIGHTS[light]}"
-        for light, found in choice["scores"].items()
-    ]
-    return f"{'; '.join(scores)}: the {'fit' if choice['kept'] == FIT else 'bake'} is kept" if scores else ""
+    scores = [f"{scores_text(score)} dB in {LIGHTS[light]}" for light, score in found.items()]
+    text = "; ".join(scores)
+    return f"{text[:1].upper()}{text[1:]}: the {kept_text(choice['kept'])} is kept" if scores else ""
+
+
+def scores_text(score: dict[str, float]) -> str:
+    """The decibels of each candidate: "bake 25.3, fit 31.0, corrected 33.0"."""
+    return ", ".join(f"{kept_text(name.removesuffix('_db').upper())} {value:.1f}" for name, value in score.items())
+
+
+def kept_text(name: str) -> str:
+    """A candidate in words: "bake", "fit", "corrected fit"; after more than one round with its number."""
+    if name in (BAKE, FIT):
+        return name.lower()
+    number = int(name.rpartition("_")[2])
+    return "corrected fit" if number == 1 else f"fit corrected {number} times"
 
 
 def compared_lines(names: Sequence[str], choices: Sequence[dict[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION
+from ..protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION, DEFAULT_ROUNDS
 
 
 class Preset(NamedTuple):
@@ -23,7 +23,7 @@ PRESETS = (
         "DRAFT",
         "Draft",
         "A first look: 60 views and maps of 512 pixels",
-        {"resolution": 512, "views": 60, "view_size": 192, "samples": 8, "quality": "draft"},
+        {"resolution": 512, "views": 60, "view_size": 192, "samples": 8, "quality": "draft", "rounds": 0},
     ),
     Preset(
         "STANDARD",
@@ -35,13 +35,14 @@ PRESETS = (
             "view_size": DEFAULT_REFERENCES.view_size,
             "samples": DEFAULT_REFERENCES.samples,
             "quality": DEFAULT_QUALITY,
+            "rounds": DEFAULT_ROUNDS,
         },
     ),
     Preset(
         "HIGH",
         "High",
         "The best maps, slowly: 200 views of twice the size and maps of 2048 pixels",
-        {"resolution": 2048, "views": 200, "view_size": 512, "samples": 16, "quality": "high"},
+        {"resolution": 2048, "views": 200, "view_size": 512, "samples": 16, "quality": "high", "rounds": 2},
     ),
 )
 

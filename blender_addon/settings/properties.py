@@ -10,12 +10,15 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from ..common.errors import PbrFitError
+from ..common.light_names import AUTOMATIC, SCENE, STUDIO
 from ..common.names import DEFAULT_SCHEME
 from ..protocol.quality import (
     DEFAULT_REFERENCES,
+    DEFAULT_ROUNDS,
     FEWEST_REFERENCES,
     LARGEST_RESOLUTION,
     MOST_REFERENCES,
+    MOST_ROUNDS,
     SMALLEST_RESOLUTION,
 )
 from ..protocol.settings import FitSettings, SettingsError
@@ -144,9 +147,28 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         description="Fit opacity, in the alpha of the base color map",
         default="alpha" in DEFAULTS.maps,
     )
+    reference_light: EnumProperty(
+        name="Light",
+        description="What lights the reference renders",
+        items=[
+            (
+                AUTOMATIC,
+                "Automatic",
+                "The scene's world and lights made for this, so that the maps suit every light. Only those where the world is "
+                "missing, black or the same in every direction",
+            ),
+            (
+                STUDIO,
+                "Studio",
+                "Only lights made for this, which tell colors, roughness, metal and bumps apart everywhere",
+            ),
+            (SCENE, "Scene", "Only the scene's world: the maps look best in it, and may look wrong in others"),
+        ],
+        default=AUTOMATIC,
+    )
     learn_light: BoolProperty(
         name="Learn Light",
-        description="Fit the environment too, instead of using the world's light as it is",
+        description="Fit the environment too, instead of using the world's light as it is, which is the only one then",
         default=DEFAULTS.learn_light,
     )
     apply_world: BoolProperty(
@@ -163,6 +185,14 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
             ("high", "High", "The best maps, slowly"),
         ],
         default=DEFAULTS.quality,
+    )
+    rounds: IntProperty(
+        name="Corrections",
+        description="How often Cycles renders the fitted maps and the fit goes on with what differs: it takes off what the fit's "
+        "own renderer sees otherwise than Cycles, such as light between surfaces. A round that is not better is not kept",
+        default=DEFAULT_ROUNDS,
+        min=0,
+        max=MOST_ROUNDS,
     )
     device: StringProperty(
         name="Device",
@@ -241,7 +271,7 @@ def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
         return FitSettings(
             resolution=settings.resolution,
             maps=tuple(name for name, use in chosen.items() if use),
-            learn_light=settings.learn_light,
+            learn_light=settings.learn_light and settings.reference_light != STUDIO,
             device=settings.device,
             seed=settings.seed,
             quality=settings.quality,

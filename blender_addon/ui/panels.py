@@ -10,7 +10,10 @@ import bpy
 
 from ..assign import memory
 from ..assign.images import FILES
+from ..common.light_names import AUTOMATIC, BOTH, STUDIO
+from ..common.node_trees import world_of
 from ..export.plan import target_objects
+from ..export.reference_light import reference_light, what_a_world_lacks
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
@@ -196,8 +199,8 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
                 column.label(text=item.data.uv_layers.active.name, icon="UV")
         if len(targets) > MOST_NAMES:
             column.label(text=f"and {len(targets) - MOST_NAMES} more objects", icon="BLANK1")
-        if targets and context.scene.world is not None:
-            column.label(text=context.scene.world.name, icon="WORLD")
+        if targets:
+            column.label(text=light_text(context), icon="WORLD")
         found = estimate_for(context)
         if found is not None and needs_no_fit(context):
             column.label(text="A bake says all of it: seconds", icon="TIME")
@@ -276,6 +279,17 @@ class SettingsPanel(SidebarPanel):
         raise NotImplementedError
 
 
+def light_text(context: bpy.types.Context) -> str:
+    """What will light the references, and why not the scene's world."""
+    chosen, world = context.scene.pbrfit, world_of(context.scene, context.view_layer)
+    light = reference_light(chosen.reference_light, chosen.learn_light, world)
+    name = world.name if world is not None else "No world"
+    if light != STUDIO:
+        return f"{name} and Studio light" if light == BOTH else name
+    lack = what_a_world_lacks(world) if chosen.reference_light == AUTOMATIC else ""
+    return f"Studio light: {lack}" if lack else "Studio light"
+
+
 class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     """Settings of the next fit or bake."""
 
@@ -286,14 +300,17 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Quality, size of the maps, references, light and device."""
         settings = context.scene.pbrfit
-        for name in ("start", "quality", "resolution", "supersampling"):
+        for name in ("start", "quality", "rounds", "resolution", "supersampling"):
             layout.prop(settings, name)
         references = layout.column(align=True)
         for name in ("reference", "views", "held_out_views", "view_size", "samples"):
             references.prop(settings, name)
-        light = layout.column(heading="Light", align=True)
-        light.prop(settings, "learn_light")
-        row = light.row()
+        light = layout.column(align=True)
+        light.prop(settings, "reference_light")
+        learning = light.column(align=True)
+        learning.enabled = settings.reference_light != STUDIO
+        learning.prop(settings, "learn_light")
+        row = learning.row()
         row.enabled = settings.learn_light
         row.prop(settings, "apply_world")
         layout.prop(settings, "device")

@@ -23,7 +23,7 @@ def candidates(addon):
     )
     files = {name: b"baked" for name in ("kd.png", "coat.png", "emission.png", "normal.png")}
     result = addon.session.candidates.Candidates(1, alpha=False, baked=recipes.BakedMaps((baked,), files))
-    result.fitted = {"kd.png": b"fitted", "orm.png": b"fitted"}
+    result.fits["FIT"] = {"kd.png": b"fitted", "orm.png": b"fitted"}
     return result
 
 
@@ -59,4 +59,4 @@ def test_a_fit_without_a_bake_has_its_own_maps_alone(candidates) -> None:
     candidates.baked = None
     recipe = candidates.recipe_of("FIT", 0)
     assert set(recipe.inputs) == {"Base Color", "Roughness", "Metallic"}
-    assert candidates.files_of("FIT", 0) == candidates.fitted
+    assert candidates.files_of("FIT", 0) == candidates.fits["FIT"]
