@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..common.material_recipe import MaterialRecipe
 from ..common.node_layout import build_world_nodes
+from ..common.render_devices import use_devices
 from ..export import plan_json
 from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
@@ -88,7 +89,8 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     open_file(plan)
     scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
     names = [(name, library) for name, library in plan["objects"]]
-    set_up = stage.set_up(scene, layer, names, plan["samples"], plan.get("threads", 0))
+    on_gpu = use_devices(scene, plan, report)
+    set_up = stage.set_up(scene, layer, names, plan["samples"], plan.get("threads", 0), on_gpu)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     comparison = Comparison(plan, set_up, report)
     shots = load_shots(plan["shots"])

@@ -17,6 +17,7 @@ The plan is JSON:
 - optional ``candidate``: the baked materials of a fit, {``recipes``, ``files``} as in candidate.py; all views are rendered
   with them first, except those with the indices in ``baked``; then ``group`` is the group's plan
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
+- optional ``devices``: what Cycles should render with, of ``render_devices.WantedDevices.to_json`` (the CPU)
 - optional ``environment``: [width, height]: first render the world's light, in this size
 - optional ``world``: the name of a world, in place of ``scene``, ``view_layer`` and ``objects``, to render only that
 - optional ``plans``: further plans, which this process does afterwards, one after the other
@@ -29,10 +30,11 @@ Files, each of which appears complete (written under another name, then renamed)
 - ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
-Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"lights": file},
+Each result is a line on stdout, the word PBRFIT and JSON: {"device": name, "on_gpu": whether it is a GPU, and perhaps
+"note": why it is not what was wanted}, if the plan has ``devices``; {"environment": file}, {"lights": file},
 {"mesh": file, "center", "radius", "overlap"},
-{"view" or "baked": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, {"done": true}; lines of further plans have
-"plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never
+{"view" or "baked": index, "file": name, "seconds": s}, {"error": {"cause", "cure"}}, with "gpu" if a GPU failed,
+{"done": true}; lines of further plans have "plan" (1, 2, ...). All other output of Blender goes to stderr. The .blend is never
 saved, except that a copy with ``cache_folders`` gets their paths.
 """
 

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..common.errors import PbrFitError
+from ..common.render_devices import DeviceUsed
+from ..common.second_blender import BlenderDied
 from ..comparing.errors import BAKE, FIT
 from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
 from ..protocol.quality import QUALITIES
 from ..references.views import plan_views
 from .fit_queue import GroupFit
 
-SHOTS, OTHER_SHOTS = "compared.npz", "compared_as_rendered.npz"
+SHOTS, OTHER_SHOTS = "compared", "compared_as_rendered"
 
 
 class ComparisonWork:
@@ -30,10 +32,7 @@ class ComparisonWork:
         self.fraction = 0.0
         self._fit = fit
         self._comparer: MapComparer | None = None
-        try:
-            self._comparer = MapComparer(self._plan(), fit.folder)
-        except (PbrFitError, OSError) as error:
-            self._keep_bake(error)
+        self._start()
 
     def poll(self) -> None:
         """Take in what has finished. Never waits."""
@@ -41,7 +40,9 @@ class ComparisonWork:
             return
         try:
             for event in self._comparer.poll():
-                if isinstance(event, CompareProgress):
+                if isinstance(event, DeviceUsed):
+                    self._fit.take_device(event)
+                elif isinstance(event, CompareProgress):
                     self.fraction = event.fraction
                 else:
                     self.near = event.near
@@ -49,13 +50,23 @@ class ComparisonWork:
                         self._fit.candidates.choices = event.choices
                     self.done = True
         except PbrFitError as error:
-            self._keep_bake(error)
+            if isinstance(error, BlenderDied) and self._fit.other_device(error):
+                self.stop()
+                self._start()
+            else:
+                self._keep_bake(error)
 
     def stop(self) -> None:
         """Kill the second Blender."""
         if self._comparer is not None:
             self._comparer.stop()
             self._comparer = None
+
+    def _start(self) -> None:
+        try:
+            self._comparer = MapComparer(self._plan(), self._fit.folder)
+        except (PbrFitError, OSError) as error:
+            self._keep_bake(error)
 
     def _plan(self) -> dict[str, Any]:
         fit = self._fit
@@ -67,10 +78,13 @@ class ComparisonWork:
         candidates = {BAKE: fit.candidates.baked_plan(fit.folder)}
         if fit.candidates.fitted:
             candidates[FIT] = self._written_fit()
+        # Renders from different devices do not have the same noise, so each kind has its own file.
+        shots = f"{OTHER_SHOTS if fit.other_shape else SHOTS}_{fit.device.wanted.kind.lower()}.npz"
         return {name: fit.bake_plan[name] for name in kept} | {
+            "devices": fit.device.wanted.to_json(),
             "candidates": candidates,
             "near_enough": QUALITIES[fit.settings.quality].near_enough_db,
-            "shots": str(fit.folder / (OTHER_SHOTS if fit.other_shape else SHOTS)),
+            "shots": str(fit.folder / shots),
             "views": [view.for_blender() for view in views],
             "size": SIZE,
             "samples": SAMPLES,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
 from ..common.material_recipe import MaterialRecipe
+from ..common.render_devices import DeviceUsed, RenderDevice
+from ..common.second_blender import BlenderDied
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
 from ..references.training_lights import LIGHTS
@@ -53,7 +55,7 @@ class GroupFit(GroupWork):
     candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
     exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
     nothing is fitted; unseen_light: the HDRI for the comparison; other_shape: whether renders show another shape or place
-    than the viewport.
+    than the viewport. device: what Cycles renders with, the same object for all groups.
     """
 
     settings: FitSettings
@@ -69,6 +71,7 @@ class GroupFit(GroupWork):
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     rendered: set[int] = field(default_factory=set)
     rendered_baked: set[int] = field(default_factory=set)
+    device: RenderDevice = field(default_factory=RenderDevice)
 
     @property
     def has_maps(self) -> bool:
@@ -190,10 +193,25 @@ class GroupFit(GroupWork):
             raise PbrFitError("The world gives no light: it is black.", "Give it a color or image and a strength.")
         self.arrays["environment"] = np.ascontiguousarray(radiance, dtype=np.float32)
 
+    def take_device(self, used: DeviceUsed) -> None:
+        """Take what a second Blender says that it renders with."""
+        self.notes += self.device.take(used)
+        self.result.render_device = used.name
+
+    def other_device(self, error: BlenderDied) -> bool:
+        """Whether another second Blender can do without the GPU that one has died with."""
+        notes = self.device.gave_up(error)
+        self.notes += notes
+        if notes:
+            # Both renders of a view have the same noise only if they are from the same device.
+            self.rendered_baked &= self.rendered
+        return bool(notes)
+
     def missing_plan(self) -> dict[str, Any]:
         """The plan for the second Blender, with only what is not rendered yet."""
         environment = None if "environment" in self.arrays else self.render_plan["environment"]
-        plan = self.render_plan | {"environment": environment, "cameras": self.cameras}
+        devices = self.device.wanted.to_json()
+        plan = self.render_plan | {"environment": environment, "cameras": self.cameras, "devices": devices}
         if self.compares_views:
             plan |= {"candidate": self.candidates.baked_plan(self.folder), "baked": sorted(self.rendered_baked)}
         if self.has_mesh:

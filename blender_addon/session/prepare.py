@@ -20,6 +20,7 @@ from ..assign.materials import AssignOptions
 from ..closures.verdict import verdict_of
 from ..common.errors import PbrFitError
 from ..common.node_trees import world_of
+from ..common.render_devices import RenderDevice, wanted_devices
 from ..comparing.process import unseen_light
 from ..export import plan_json
 from ..export.mesh_reading import Readings
@@ -67,6 +68,9 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
         fits.append(_group_fit(context, readings, plan, copy, folder / f"group_{number}", warnings))
         if environment is not None:
             fits[-1].set_environment(environment)
+    device = RenderDevice(wanted_devices(context.preferences, context.scene.pbrfit.render_device))
+    for fit in fits:
+        fit.device = device
     # Only one world can be assigned: that of the first fit.
     for fit in fits[1:]:
         fit.options = dataclasses.replace(fit.options, world_scene_uid=None)

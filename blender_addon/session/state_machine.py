@@ -283,7 +283,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _show_rendering(self) -> None:
         fit = self._queue.current
         seconds = time.monotonic() - self._phase_began
-        self.status = self.status.rendering(*fit.renders, seconds)
+        self.status = self.status.rendering(*fit.renders, seconds, fit.result.render_device)
 
     def _show_fit(self, event: events.Progress) -> None:
         if self.status.state == FITTING:
