@@ -14,6 +14,7 @@ from backend.protocol.quality import DEFAULT_RESOLUTION
 MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
 TARGETS = ("core", "gltf", "principled")
 SUPERSAMPLING = (1, 2, 4)
+RENDER_DEVICES = ("auto", "cpu")
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -85,8 +86,14 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Add where the backend computes."""
+    """Add where the backend computes, and where Cycles renders."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--render-device",
+        choices=RENDER_DEVICES,
+        default="auto",
+        help="what Cycles renders references and comparisons with: a GPU if it finds one, or the CPU (default: %(default)s)",
+    )
 
 
 def add_blender_option(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,16 @@ LIBRARY_PACKAGES = {
 }
 """The Debian and Ubuntu package of each system library that the module bpy of some Blender is linked against."""
 
-BLENDER_PROBE = "import bpy, numpy, zmq; print('PBRFIT', bpy.app.version_string, flush=True); import os; os._exit(0)"
+BLENDER_PROBE = """
+import os, bpy, numpy, zmq
+print("PBRFIT", bpy.app.version_string, flush=True)
+import _cycles  # after the line above: some drivers end a process that looks for their devices
+for kind in ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"):
+    for device in _cycles.available_devices(kind):
+        if device[1] == kind:
+            print("CYCLES", f"{device[0]} ({kind})", flush=True)
+os._exit(0)
+"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def examine(blender: str | None = None, backend_only: bool = False) -> list[Find
     findings += [_device(), *_triton()]
     if not backend_only:
         findings.append(_nvdiffrast())
-        findings.append(_blender_program(blender) if blender is not None else _blender_module())
+        findings += [_blender_program(blender)] if blender is not None else _blender_module()
     return findings
 
 
@@ -189,12 +198,13 @@ def _nvdiffrast() -> Finding:
     return Finding(OK, "nvdiffrast", f"{version}, not used: PBRfit has its own rasterizer")
 
 
-def _blender_module() -> Finding:
+def _blender_module() -> list[Finding]:
+    """Whether the module bpy can be imported, and the devices that its Cycles finds."""
     subject = "Blender (module bpy)"
     spec = importlib.util.find_spec("bpy")
     if spec is None:
         cure = 'pip install ".[blender]", for `pbrfit demo` and `pbrfit optimize`; or give them --blender PATH.'
-        return Finding(NOTE, subject, "not installed; an installed Blender with the add-on does not need it", cure)
+        return [Finding(NOTE, subject, "not installed; an installed Blender with the add-on does not need it", cure)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     result = subprocess.run(
         [sys.executable, "-c", BLENDER_PROBE],
@@ -206,12 +216,21 @@ def _blender_module() -> Finding:
     )
     version = re.search(r"^PBRFIT (.*)$", result.stdout, re.MULTILINE)
     if version:
-        return Finding(OK, subject, version[1])
+        return [Finding(OK, subject, version[1]), _cycles(result.stdout)]
     libraries = (missing_libraries(Path(spec.origin)) if spec.origin else []) or libraries_of_loader_error(
         result.stderr
     )
     cure = apt_line(libraries) if libraries else "pip install --force-reinstall bpy"
-    return Finding(MISSING, subject, f"cannot be imported: {_last_line(result.stderr)}", cure)
+    return [Finding(MISSING, subject, f"cannot be imported: {_last_line(result.stderr)}", cure)]
+
+
+def _cycles(said: str) -> Finding:
+    """What Cycles can render references with; it takes the first if nothing else is set up in Blender."""
+    devices = re.findall(r"^CYCLES (.*)$", said, re.MULTILINE)
+    if devices:
+        return Finding(OK, "Cycles devices", ", ".join(devices))
+    cure = "Give `pbrfit optimize` the option --render-device cpu, or update the graphics driver."
+    return Finding(NOTE, "Cycles devices", "Blender ended when it looked for them", cure)
 
 
 def _blender_program(program: str) -> Finding:

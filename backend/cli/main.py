@@ -183,7 +183,12 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
 def run_demo(chosen: argparse.Namespace) -> int:
     """``pbrfit demo``."""
     settings = _checked_settings(device=chosen.device)
-    return _optimize(chosen, None, DEMO_OBJECT, "demo", {"map_sets": "OBJECT", "device": settings.device})
+    properties = {
+        "map_sets": "OBJECT",
+        "device": settings.device,
+        "render_device": chosen.render_device.upper(),
+    }
+    return _optimize(chosen, None, DEMO_OBJECT, "demo", properties)
 
 
 def run_optimize(chosen: argparse.Namespace) -> int:
@@ -216,6 +221,7 @@ def run_optimize(chosen: argparse.Namespace) -> int:
         "learn_light": settings.learn_light,
         "apply_world": chosen.apply_world,
         "device": settings.device,
+        "render_device": chosen.render_device.upper(),
         "seed": settings.seed,
     }
     return _optimize(chosen, chosen.blend, chosen.object, file_name(chosen.object), properties)

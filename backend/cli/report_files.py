@@ -47,6 +47,7 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "fit_seconds": {key: rounded(value) for key, value in fit_seconds.items()},
         "iterations": metrics.pop("iterations", None),
         "device": metrics.pop("device", None),
+        "render_device": result["render_device"] or None,
         "fit": metrics,
         "compared": result["compared"],
         "verdicts": result["verdicts"],
@@ -130,7 +131,8 @@ def times_text(report: dict[str, Any]) -> str:
     seconds = report["seconds"]
     if "fit" not in seconds:
         return f"Baked in {seconds.get('bake', 0.0):.0f} s of {seconds['total']:.0f} s in all."
-    return f"Fit {seconds['fit']:.0f} s of {seconds['total']:.0f} s in all, {report['device']}."
+    fit = f"Fit {seconds['fit']:.0f} s of {seconds['total']:.0f} s in all, {report['device']}."
+    return f"{fit} References with {report['render_device']}." if report["render_device"] else fit
 
 
 def summary_text(report: dict[str, Any]) -> str:

@@ -221,6 +221,7 @@ def _of_fit(request: Json, session: Any) -> Json:
     """What the report on a fit needs besides."""
     return {
         "metrics": session.result.metrics,
+        "render_device": session.result.render_device,
         "compared": list(session.result.compared),
         "verdicts": importlib.import_module(EXTENSION + ".session.verdict_text").compared_lines(
             [item.name for item in session.plans[0].sets], session.result.compared

@@ -14,6 +14,10 @@ class PbrFitError(CauseAndCure):
     """A failure with its cause and its cure, both sentences."""
 
 
+class GpuFailed(PbrFitError):
+    """Cycles could not render on a GPU: what is missing may be rendered on the CPU."""
+
+
 _reported: list[PbrFitError] = []
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 import bpy
 
-from .errors import PbrFitError
+from .errors import GpuFailed, PbrFitError
 
 Json = dict[str, Any]
 Work = Callable[[Json, Callable[[Json], None]], None]
@@ -55,7 +55,8 @@ def carry_out(work: Work, what: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         return 3
     except PbrFitError as error:
-        say({"error": {"cause": error.cause, "cure": error.cure}})
+        gpu = {"gpu": True} if isinstance(error, GpuFailed) else {}
+        say({"error": {"cause": error.cause, "cure": error.cure, **gpu}})
     except Exception as error:
         cause = f"{what} failed: {type(error).__name__}: {error}"
         say({"error": {"cause": cause, "cure": "Look at the log of the windowless Blender for what happened before."}})

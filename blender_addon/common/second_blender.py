@@ -2,7 +2,8 @@
 """A second Blender without a window that runs a script of the add-on on a copy of the file, while this one stays free.
 
 The script's only argument is a plan, a JSON file. It says what it has done in lines on stdout: the word PBRFIT and JSON.
-{"done": true} or {"error": {"cause", "cure"}} is the last one. The caller owns the folder of the plan and removes it.
+{"done": true} or {"error": {"cause", "cure"}} is the last one; an error with "gpu" (true) may not come again with another
+device to render with. The caller owns the folder of the plan and removes it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from .errors import PbrFitError, log_tail
 from .processes import end_process, start_process
 
 LINE_PREFIX = "PBRFIT "
+LAST_WORDS = " Its last words:"
 Finished = TypeVar("Finished")
 
 
 class BlenderDied(PbrFitError):
-    """The second Blender ended without a message: another one may do what is missing."""
+    """The second Blender ended without a message, or its GPU failed: another one may do what is missing."""
 
 
 def second_blender_command(script: Path, plan: Path) -> list[str]:
@@ -115,12 +117,13 @@ class SecondBlender(Generic[Finished]):
         if not done and not self._stopped.is_set():
             cause = f"The windowless Blender ended with status {status}."
             tail = log_tail(self._log)
-            cause += f" Its last words:\n{tail}\n" if tail else ""
+            cause += f"{LAST_WORDS}\n{tail}\n" if tail else ""
             self._finished.put(BlenderDied(cause, "Check that Cycles can render this file: press F12."))
 
     def _hand_over(self, entry: dict[str, Any]) -> None:
         if "error" in entry:
-            self._finished.put(PbrFitError(entry["error"]["cause"], entry["error"]["cure"]))
+            kind = BlenderDied if entry["error"].get("gpu") else PbrFitError
+            self._finished.put(kind(entry["error"]["cause"], entry["error"]["cure"]))
             return
         for item in self._read_line(entry):
             self._finished.put(item)

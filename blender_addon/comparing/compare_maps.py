@@ -8,19 +8,18 @@ It does so twice: first it looks whether the bake is near enough, later it compa
 
 The plan is JSON:
 
-- ``blend``, ``scene``, ``view_layer``, ``objects``, ``use_scripts``, ``cache_folders``, ``output``, ``threads``, ``plans``:
-  as in references/render_references.py; no file is written
+- ``blend``, ``scene``, ``view_layer``, ``objects``, ``use_scripts``, ``cache_folders``, ``output``, ``threads``,
+  ``devices``, ``plans``: as in references/render_references.py; no file is written
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
 - ``candidates``: {"BAKE": ..., "FIT": ..., "ROUND_1": ...}, each {``recipes``: of each set, ``files``: the path of each file
-  by name}: the first is kept unless one after it is better; with the bake alone it is asked whether that is near enough:
-  ``near_enough``, in dB
+  by name}: the first is kept unless one after it is better; ``near_enough``: how near that is to be, in dB
 - ``shots``: the path of a file of renders: of those that are there none is made again, and new ones are added
 - ``views``: as in references/render_references.py; ``size``: of the renders in pixels; ``samples``; ``seeds``: two
 - ``own``: "world", or "studio" where the scene has no light; ``unseen``: the path of an HDRI that lights the objects besides
 
-Lines on stdout, the word PBRFIT and JSON: {"progress": 0..1}, {"compared": [...], "near": ...}: for each set {"kept", "scores"},
-as in ``errors.Choice.to_json``, and whether the bake of every set is near enough, null where there is a fit; {"error":
-{"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
+Lines on stdout, the word PBRFIT and JSON: {"device": ...} as there; {"progress": 0..1}, {"compared": [...], "near": ...}: for
+each set {"kept", "scores"}, as in ``errors.Choice.to_json``, and whether what is kept of every set is near enough;
+{"error": {"cause", "cure"}}, {"done": true}. All other output of Blender goes to stderr.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far renders of candidates are from the original, without their noise, whether a bake alone is near enough, and which
+"""How far renders of candidates are from the original, without their noise, whether one is near enough, and which
 candidate is to be kept: the bake, the fit, or the fit after a round of correction by Cycles.
 
 Each is rendered with two seeds. The mean of (candidate 1 - original 1) (candidate 2 - original 2) is an unbiased squared
@@ -48,17 +48,12 @@ class LightScore:
 
 
 @dataclass(frozen=True)
-class BakeScore:
-    """How near a bake is to the original in one light, in dB; worst_db: the same of its worst block of pixels that is
+class NearScore:
+    """How near a candidate is to the original in one light, in dB; worst_db: the same of its worst block of pixels that is
     certainly as bad as that."""
 
-    light: str
-    bake_db: float
+    decibels: float
     worst_db: float
-
-    def to_json(self) -> dict[str, float]:
-        """As JSON values."""
-        return {"bake_db": round(self.bake_db, 2)}
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Choice:
     """Which candidate for a material is kept, and why: its scores, the own light first; none where no view shows it."""
 
     kept: str
-    scores: tuple[LightScore, ...] | tuple[BakeScore, ...]
+    scores: tuple[LightScore, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -110,8 +105,8 @@ def choose(found: Mapping[str, Mapping[str, Products]]) -> Choice:
     )
 
 
-def bake_score(light: str, shown: Sequence[tuple[Products, NDArray[np.bool_]]]) -> BakeScore:
-    """How near a bake is: shown, for each view its products and the mask [H, W] of their pixels."""
+def near_score(shown: Sequence[tuple[Products, NDArray[np.bool_]]]) -> NearScore:
+    """How near a candidate is in one light: shown, for each view its products and the mask [H, W] of their pixels."""
     worst = BEST_DB
     for found, mask in shown:
         blocks = np.stack(np.nonzero(mask), axis=1) // BLOCK
@@ -120,16 +115,16 @@ def bake_score(light: str, shown: Sequence[tuple[Products, NDArray[np.bool_]]]) 
             own = found[place.reshape(-1) == block]
             certain = float(own.mean() - 2.0 * own.std() / math.sqrt(own.size))
             worst = min(worst, -10.0 * math.log10(max(certain, 1e-12)))
-    return BakeScore(light, decibels(np.concatenate([found for found, _ in shown])), worst)
+    return NearScore(decibels(np.concatenate([found for found, _ in shown])), worst)
 
 
-def is_near(scores: Sequence[BakeScore], wanted_db: float) -> bool:
-    """Whether a bake is near enough in all lights, as a whole and everywhere; it is where no view shows it."""
-    return all(score.bake_db >= wanted_db and score.worst_db >= wanted_db - WORST_BY_DB for score in scores)
+def is_near(scores: Sequence[NearScore], wanted_db: float) -> bool:
+    """Whether a candidate is near enough in all lights, as a whole and everywhere; it is where no view shows it."""
+    return all(score.decibels >= wanted_db and score.worst_db >= wanted_db - WORST_BY_DB for score in scores)
 
 
-def all_near(sets: Sequence[Sequence[BakeScore]], wanted_db: float) -> bool:
-    """Whether the bakes of all sets of maps are near enough; nothing is known where no view shows any of them."""
+def all_near(sets: Sequence[Sequence[NearScore]], wanted_db: float) -> bool:
+    """Whether what all sets of maps get is near enough; nothing is known where no view shows any of them."""
     return any(sets) and all(is_near(scores, wanted_db) for scores in sets)
 
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..common.material_recipe import MaterialRecipe
 from ..common.node_layout import build_world_nodes
+from ..common.render_devices import use_devices
 from ..export import plan_json
 from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
 from ..references.candidate import assign, assign_candidate
 from ..references.plan_work import open_file
 from ..references.training_lights import image_world, training_lights
-from .errors import BAKE, OPAQUE, BakeScore, Choice, Products, all_near, bake_score, choose, products
+from .errors import OPAQUE, Choice, NearScore, Products, all_near, choose, near_score, products
 from .shots import Shots, load_shots, save_shots
 
 Json = dict[str, Any]
@@ -90,7 +91,8 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     open_file(plan)
     scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
     names = [(name, library) for name, library in plan["objects"]]
-    set_up = stage.set_up(scene, layer, names, plan["samples"], plan.get("threads", 0))
+    on_gpu = use_devices(scene, plan, report)
+    set_up = stage.set_up(scene, layer, names, plan["samples"], plan.get("threads", 0), on_gpu)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     comparison = Comparison(plan, set_up, report)
     shots = load_shots(plan["shots"])
@@ -99,14 +101,9 @@ def compare_plan(plan: Json, report: Callable[[Json], None]) -> None:
     slots = slots_of(group)
     shown = comparison.slots(group)
     masks = [[pixels == place for pixels in shown] for place in range(1, len(slots) + 1)]
-    near = None
-    looks = list(plan["candidates"])
-    if looks != [BAKE]:
-        choices = [choice_of(shots, own, looks) for own in masks]
-    else:
-        scores = [bake_scores(shots, own) for own in masks]
-        near = all_near(scores, plan["near_enough"])
-        choices = [Choice(BAKE, found) for found in scores]
+    choices = [choice_of(shots, own, list(plan["candidates"])) for own in masks]
+    scores = [near_scores(shots, own, choice.kept) for own, choice in zip(masks, choices, strict=True)]
+    near = all_near(scores, plan["near_enough"])
     report({"compared": [choices[slots.index(item.slots)].to_json() for item in group.sets], "near": near})
 
 
@@ -118,12 +115,11 @@ def choice_of(shots: dict[str, Shots], masks: Masks, looks: list[str]) -> Choice
     return choose({look: {light: np.concatenate(views) for light, views in own.items()} for look, own in found.items()})
 
 
-def bake_scores(shots: dict[str, Shots], masks: Masks) -> tuple[BakeScore, ...]:
-    """How near the bake is where the masks are, by light; nothing where no view shows it."""
+def near_scores(shots: dict[str, Shots], masks: Masks, look: str) -> list[NearScore]:
+    """How near a look is where the masks are, in each light; nothing where no view shows it."""
     if not any(mask.any() for mask in masks):
-        return ()
-    found = by_light(shots, BAKE, masks)
-    return tuple(bake_score(light, list(zip(found[light], masks, strict=True))) for light in found)
+        return []
+    return [near_score(list(zip(found, masks, strict=True))) for found in by_light(shots, look, masks).values()]
 
 
 def by_light(shots: dict[str, Shots], look: str, masks: Masks) -> dict[str, list[Products]]:

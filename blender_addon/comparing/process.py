@@ -11,6 +11,7 @@ from typing import Any
 import bpy
 
 from ..common.package import shipped_file
+from ..common.render_devices import DeviceUsed
 from ..common.second_blender import SecondBlender
 
 SCRIPT = shipped_file("comparing/compare_maps.py")
@@ -29,22 +30,23 @@ class CompareProgress:
 
 @dataclass(frozen=True)
 class MapsCompared:
-    """choices: what to keep of each set and why, as `errors.Choice.to_json` gives it; near: whether the bake of each set is
-    near enough, where that was the question."""
+    """choices: what to keep of each set and why, as `errors.Choice.to_json` gives it; near: whether that is near enough."""
 
     choices: tuple[dict[str, Any], ...]
     near: bool
 
 
-class MapComparer(SecondBlender[CompareProgress | MapsCompared]):
+class MapComparer(SecondBlender[DeviceUsed | CompareProgress | MapsCompared]):
     """Compares the candidates of one plan; see compare_maps.py."""
 
     def __init__(self, plan: dict[str, Any], directory: Path) -> None:
         """Write the plan to `directory` and start; returns at once. Raises PbrFitError if the program cannot start."""
         super().__init__(SCRIPT, plan, directory, self._read_entry)
 
-    def _read_entry(self, entry: dict[str, Any]) -> Iterator[CompareProgress | MapsCompared]:
-        if "progress" in entry:
+    def _read_entry(self, entry: dict[str, Any]) -> Iterator[DeviceUsed | CompareProgress | MapsCompared]:
+        if "device" in entry:
+            yield DeviceUsed.from_json(entry)
+        elif "progress" in entry:
             yield CompareProgress(entry["progress"])
         elif "compared" in entry:
             yield MapsCompared(tuple(entry["compared"]), bool(entry["near"]))

@@ -37,10 +37,10 @@ CYCLES_SETTINGS_KEPT = frozenset(
 )
 
 
-def set_plain_cycles(scene: bpy.types.Scene, samples: int, threads: int) -> None:
+def set_plain_cycles(scene: bpy.types.Scene, samples: int, threads: int, on_gpu: bool = False) -> None:
     """Make every pixel the mean of `samples` paths over its own square: no wider filter, denoiser, clamp or early stop.
 
-    threads: of the processor; 0: all.
+    threads: of the processor; 0: all. on_gpu: whether to render on the GPU of this Blender's preferences.
     """
     cycles = scene.cycles
     for item in cycles.bl_rna.properties:
@@ -48,7 +48,7 @@ def set_plain_cycles(scene: bpy.types.Scene, samples: int, threads: int) -> None
             cycles.property_unset(item.identifier)
     fix(
         cycles,
-        device="CPU",
+        device="GPU" if on_gpu else "CPU",
         samples=samples,
         seed=0,
         use_adaptive_sampling=False,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..common.render_devices import use_devices
 from ..export import plan_json
 from . import candidate, candidate_start, copied_file, exported_mesh, rendering, stage
 from .training_lights import TrainingLights
@@ -37,7 +38,8 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
     else:
         scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
     names = [(name, library) for name, library in plan.get("objects", [])]
-    set_up = stage.set_up(scene, layer, names, plan.get("samples", 16), plan.get("threads", 0))
+    on_gpu = use_devices(scene, plan, report)
+    set_up = stage.set_up(scene, layer, names, plan.get("samples", 16), plan.get("threads", 0), on_gpu)
     if plan.get("environment"):
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))

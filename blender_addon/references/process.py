@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.package import shipped_file
+from ..common.render_devices import DeviceUsed
 from ..common.second_blender import SecondBlender
 
 SCRIPT = shipped_file("references/render_references.py")
@@ -70,7 +71,9 @@ class CandidateRead:
     arrays: dict[str, NDArray[np.float16]]
 
 
-Finished = EnvironmentRendered | LightsMade | MeshExported | ViewRendered | CandidateRendered | CandidateRead
+Finished = (
+    DeviceUsed | EnvironmentRendered | LightsMade | MeshExported | ViewRendered | CandidateRendered | CandidateRead
+)
 
 
 class ReferenceRenderer(SecondBlender[Finished]):
@@ -82,7 +85,9 @@ class ReferenceRenderer(SecondBlender[Finished]):
         super().__init__(SCRIPT, plan, directory, self._read_entry)
 
     def _read_entry(self, entry: dict[str, Any]) -> Iterator[Finished]:
-        if "environment" in entry:
+        if "device" in entry:
+            yield DeviceUsed.from_json(entry)
+        elif "environment" in entry:
             yield EnvironmentRendered(np.load(self._directory / entry["environment"]))
         elif "lights" in entry:
             yield LightsMade(np.load(self._directory / entry["lights"]))

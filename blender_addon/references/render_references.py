@@ -10,7 +10,7 @@ The plan is JSON:
   this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``cache_folders``: of
   ``copied_file.CopiedFile`` (none); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
-  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights``} says which views to plan
+  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights`` and ``wanted``} says which views to plan
   around them, and ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
@@ -20,6 +20,7 @@ The plan is JSON:
   the maps of a fit again, or 0; then ``group`` is the group's plan
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
 - optional ``studio``: whether the training lights alone are the lights of the views
+- optional ``devices``: what Cycles should render with, of ``render_devices.WantedDevices.to_json`` (the CPU)
 - optional ``environment``: [width, height]: first render the world's light, in this size
 - optional ``world``: the name of a world, in place of ``scene``, ``view_layer`` and ``objects``, to render only that
 - optional ``plans``: further plans, which this process does afterwards, one after the other
@@ -33,10 +34,11 @@ Files, each of which appears complete (written under another name, then renamed)
 - ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
-Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"lights": file},
+Each result is a line on stdout, the word PBRFIT and JSON: {"device": name, "on_gpu": whether it is a GPU, and perhaps
+"note": why it is not what was wanted}, if the plan has ``devices``; {"environment": file}, {"lights": file},
 {"mesh": file, "center", "radius", "overlap"}, {"start": file}, {"view" or "candidate": index, "file": name, "seconds": s},
-{"error": {"cause", "cure"}}, {"done": true}; lines of further plans have "plan" (1, 2, ...). All other output of Blender goes
-to stderr. The .blend is never saved, except that a copy with ``cache_folders`` gets their paths.
+{"error": {"cause", "cure"}}, with "gpu" if a GPU failed, {"done": true}; lines of further plans have "plan" (1, 2, ...). All
+other output of Blender goes to stderr. The .blend is never saved, except that a copy with ``cache_folders`` gets their paths.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from ..common.color_spaces import data_space, rec709_from_scene_linear
+from ..common.errors import GpuFailed
 from .stage import Stage
 
 
@@ -112,16 +113,25 @@ def center_of_pixels(stage: Stage) -> Iterator[None]:
 
 
 def render(stage: Stage, width: int, height: int) -> NDArray[np.float32]:
-    """What the stage's camera sees: float32 [height, width, 4], linear Rec.709, premultiplied, row 0 at the top."""
+    """What the stage's camera sees: float32 [height, width, 4], linear Rec.709, premultiplied, row 0 at the top.
+
+    Raises GpuFailed if Cycles renders on a GPU and that fails.
+    """
     settings = stage.scene.render
     settings.resolution_x, settings.resolution_y = width, height
     # Without a window the pixels of a "Render Result" cannot be read, so a file carries them.
     with tempfile.TemporaryDirectory(prefix="pbrfit-") as folder:
         path = os.path.join(folder, "render.exr")
         settings.filepath = path
-        with bpy.context.temp_override(window=stage.window, area=stage.area):
-            bpy.ops.render.render(write_still=True)
-        image = bpy.data.images.load(path)
+        try:
+            with bpy.context.temp_override(window=stage.window, area=stage.area):
+                bpy.ops.render.render(write_still=True)
+            image = bpy.data.images.load(path)
+        except RuntimeError as error:  # what Cycles reports, or no file
+            if stage.scene.cycles.device == "CPU":
+                raise
+            cause = str(error).strip().removeprefix("Error: ")
+            raise GpuFailed(cause, "Set Render With to CPU in PBRfit's settings.") from error
         try:
             image.colorspace_settings.name = data_space()
             pixels = np.empty(width * height * 4, np.float32)

@@ -61,7 +61,12 @@ def find_scene(scene_name: str, layer_name: str) -> tuple[bpy.types.Scene, bpy.t
 
 
 def set_up(
-    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, names: list[Name], samples: int, threads: int
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    names: list[Name],
+    samples: int,
+    threads: int,
+    on_gpu: bool = False,
 ) -> Stage:
     """Turn a scene of the open file into the stage. Raises PbrFitError if it has no objects of these names."""
     window = bpy.context.window
@@ -69,7 +74,7 @@ def set_up(
     targets = [find(scene.objects, name, f'the scene "{scene.name}"') for name in names]
     scene.background_set = None
     set_plain_output(scene, view_layer)
-    set_plain_cycles(scene, samples, threads)
+    set_plain_cycles(scene, samples, threads, on_gpu)
     camera = bpy.data.objects.new("PBRfit camera", bpy.data.cameras.new("PBRfit camera"))
     shown = show_alone(scene, view_layer, targets)
     scene.collection.objects.link(camera)

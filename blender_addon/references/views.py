@@ -24,7 +24,8 @@ class View:
     index: position in the plan, 0-based; held_out: it only measures, the fit never uses it; matrix_world: Blender's
     camera-to-world matrix [4, 4]; fov: radians, horizontal and vertical (images are square); clip_start, clip_end:
     clip distances; seed: of the renderer's random numbers; light: 0: the scene's own, else the number of a training
-    light (see training_lights.py).
+    light (see training_lights.py); rank: which of the views to fit to it is, if only the first few are wanted: those are
+    as evenly spread as all; -1 where it is held out.
     """
 
     index: int
@@ -35,6 +36,7 @@ class View:
     clip_end: float
     seed: int
     light: int = 0
+    rank: int = 0
 
     def for_renderer(self) -> dict[str, Any]:
         """The camera as the backend takes it: nested lists `view`, `projection`, and `index`, `held_out`, `light`."""
@@ -92,6 +94,18 @@ def held_out_indices(count: int, held_out: int) -> frozenset[int]:
     return frozenset(int((step + 0.5) * count / held_out) for step in range(held_out))
 
 
+def spread_order(directions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order of unit directions [N, 3], int64 [N], in which each is the farthest from all before it (Gonzalez, "Clustering
+    to Minimize the Maximum Intercluster Distance", 1985)."""
+    order = np.zeros(len(directions), np.int64)
+    nearest = np.full(len(directions), -np.inf)  # the largest cosine to those that are chosen
+    for place in range(1, len(directions)):
+        nearest = np.maximum(nearest, directions @ directions[order[place - 1]])
+        nearest[order[:place]] = np.inf
+        order[place] = int(nearest.argmin())
+    return order
+
+
 def bounding_sphere(positions: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """Center float64 [3] and radius of a sphere around points [N, 3]: the box's center, and the farthest point from it.
 
@@ -108,11 +122,14 @@ def plan_views(
 ) -> list[View]:
     """`training + held_out` cameras around a sphere (Blender's axes), in a fixed order; each sees all of the sphere.
 
-    lights: how many training lights there are: every other training view is in one of them.
+    lights: how many training lights there are: every other training view is in one of them, by the order of their ranks.
     """
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()
     distance = MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
+    directions = fibonacci_directions(count)
+    fitted = np.array([index for index in range(count) if index not in chosen], np.int64)
+    ranks = {int(fitted[place]): rank for rank, place in enumerate(spread_order(directions[fitted]))}
     return [
         View(
             index=index,
@@ -122,14 +139,22 @@ def plan_views(
             clip_start=0.5 * (distance - radius),
             clip_end=2.0 * (distance + radius),
             seed=seed * 10007 + index,
-            light=1 + index // 2 % lights if lights and index % 2 and index not in chosen else 0,
+            light=light_of(ranks.get(index, 0), lights),
+            rank=ranks.get(index, -1),
         )
-        for index, direction in enumerate(fibonacci_directions(count))
+        for index, direction in enumerate(directions)
     ]
 
 
+def light_of(rank: int, lights: int) -> int:
+    """The number of the light of a view of this rank."""
+    return 1 + rank // 2 % lights if lights and rank % 2 else 0
+
+
 def views_for_blender(views: list[View], cameras: dict[str, Any]) -> list[dict[str, Any]]:
-    """The views as the second Blender takes them, with the samples that the plan's `cameras` say."""
+    """The views as the second Blender takes them: those that the plan's `cameras` want, with the samples that they say."""
     return [
-        view.for_blender() | {"samples": cameras["held_out_samples" if view.held_out else "samples"]} for view in views
+        view.for_blender() | {"samples": cameras["held_out_samples" if view.held_out else "samples"]}
+        for view in views
+        if view.rank < cameras.get("wanted", len(views))
     ]

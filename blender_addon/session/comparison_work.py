@@ -8,33 +8,32 @@ from typing import Any
 import numpy as np
 
 from ..common.errors import PbrFitError
+from ..common.render_devices import DeviceUsed
+from ..common.second_blender import BlenderDied
 from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
 from ..protocol.quality import QUALITIES
 from ..references.views import plan_views
 from .fit_queue import GroupFit
 from .verdict_text import kept_text
 
-SHOTS, OTHER_SHOTS = "compared.npz", "compared_as_rendered.npz"
+SHOTS, OTHER_SHOTS = "compared", "compared_as_rendered"
 
 
 class ComparisonWork:
     """Gets what there is of one group compared: its bake, or bake, fit and rounds.
 
-    near: whether the bake alone proved near enough. Where a comparison with a fit fails, the first candidate is kept, and a
-    note says so.
+    near: whether what is to be kept proved near enough. Where a comparison with a fit fails, the first candidate is kept, and
+    a note says so.
     """
 
     def __init__(self, fit: GroupFit) -> None:
         """Write the candidates to the group's folder and start; returns at once."""
         self.done = False
-        self.near = False
+        self.near = self.failed = False
         self.fraction = 0.0
         self._fit = fit
         self._comparer: MapComparer | None = None
-        try:
-            self._comparer = MapComparer(self._plan(), fit.folder)
-        except (PbrFitError, OSError) as error:
-            self._keep_first(error)
+        self._start()
 
     def poll(self) -> None:
         """Take in what has finished. Never waits."""
@@ -42,7 +41,9 @@ class ComparisonWork:
             return
         try:
             for event in self._comparer.poll():
-                if isinstance(event, CompareProgress):
+                if isinstance(event, DeviceUsed):
+                    self._fit.take_device(event)
+                elif isinstance(event, CompareProgress):
                     self.fraction = event.fraction
                 else:
                     self.near = event.near
@@ -50,13 +51,23 @@ class ComparisonWork:
                         self._fit.candidates.choices = event.choices
                     self.done = True
         except PbrFitError as error:
-            self._keep_first(error)
+            if isinstance(error, BlenderDied) and self._fit.other_device(error):
+                self.stop()
+                self._start()
+            else:
+                self._keep_first(error)
 
     def stop(self) -> None:
         """Kill the second Blender."""
         if self._comparer is not None:
             self._comparer.stop()
             self._comparer = None
+
+    def _start(self) -> None:
+        try:
+            self._comparer = MapComparer(self._plan(), self._fit.folder)
+        except (PbrFitError, OSError) as error:
+            self._keep_first(error)
 
     def _plan(self) -> dict[str, Any]:
         fit = self._fit
@@ -65,10 +76,13 @@ class ComparisonWork:
         center, radius = (fit.center, fit.radius) if fit.other_shape else fit.render_plan["shown_sphere"]
         views = plan_views(np.array(center), radius, VIEWS, 0, 0)
         candidates = fit.candidates
+        # Renders from different devices do not have the same noise, so each kind has its own file.
+        shots = f"{OTHER_SHOTS if fit.other_shape else SHOTS}_{fit.device.wanted.kind.lower()}.npz"
         return {name: fit.render_plan[name] for name in kept} | {
+            "devices": fit.device.wanted.to_json(),
             "candidates": {look: candidates.plan(look, fit.folder) for look in candidates.looks},
             "near_enough": QUALITIES[fit.settings.quality].near_enough_db,
-            "shots": str(fit.folder / (OTHER_SHOTS if fit.other_shape else SHOTS)),
+            "shots": str(fit.folder / shots),
             "views": [view.for_blender() for view in views],
             "size": SIZE,
             "samples": SAMPLES,
@@ -78,7 +92,7 @@ class ComparisonWork:
         }
 
     def _keep_first(self, error: Exception) -> None:
-        self.done = True
+        self.done = self.failed = True
         candidates = self._fit.candidates
         if not candidates.fits:
             return  # there will be another comparison

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..common.light_names import BOTH, SCENE, STUDIO
 from ..common.material_recipe import MaterialRecipe
+from ..common.render_devices import DeviceUsed, RenderDevice
+from ..common.second_blender import BlenderDied
 from ..comparing.errors import BAKE, round_name
 from ..export.reference_light import what_a_light_lacks
 from ..protocol.settings import FitSettings
@@ -54,12 +56,15 @@ class GroupFit(GroupWork):
     settings: of the fit; render_plan: for the second Blender, from the beginning; folder: of the rendered views; arrays:
     of the mesh, the environment and the start, as soon as they are known; rendered: indices of the views that are
     there, and rendered_candidate of those with what the fit or the current round begins with.
-    rounds: how many rounds of correction shall follow the fit; round: the current one, 0 for the fit itself.
+    rounds: how many rounds of correction may follow the fit; round: the current one, 0 for the fit itself.
+    wanted: how many views to fit to; the fit gets half of them where a round can bring the others, since fits of easy
+    materials need no more.
     candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
     exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
     nothing is fitted; light: what the references are in, a name of `common.light_names`; may_use_studio: whether that may
     become Studio's where the scene's own proves useless; has_own_light: whether the scene's world gives light; unseen_light: the
-    HDRI for the comparison; other_shape: whether renders show another shape or place than the viewport.
+    HDRI for the comparison; other_shape: whether renders show another shape or place than the viewport; device: what Cycles
+    renders with, the same object for all groups.
     """
 
     settings: FitSettings
@@ -80,6 +85,8 @@ class GroupFit(GroupWork):
     rendered_candidate: set[int] = field(default_factory=set)
     rounds: int = 0
     round: int = 0
+    wanted: int = 0
+    device: RenderDevice = field(default_factory=RenderDevice)
 
     @property
     def has_maps(self) -> bool:
@@ -120,9 +127,9 @@ class GroupFit(GroupWork):
 
     @property
     def view_count(self) -> int:
-        """How many views there will be."""
+        """How many views there will be in the fit or the current round."""
         cameras = self.render_plan["cameras"]
-        return int(cameras["training"]) + int(cameras["held_out"])
+        return self.wanted + int(cameras["held_out"])
 
     @property
     def begins_with_bake(self) -> bool:
@@ -144,6 +151,7 @@ class GroupFit(GroupWork):
         if self.round == self.rounds:
             return False
         self.round += 1
+        self.wanted = int(self.render_plan["cameras"]["training"])
         self.rendered_candidate = set()
         self.settings = replace(self.settings, correction=self.round)
         for number in range(self.candidates.count):
@@ -155,7 +163,8 @@ class GroupFit(GroupWork):
         """The views to plan: with the bake each is rendered twice, with as many samples in all."""
         cameras: dict[str, Any] = self.render_plan["cameras"]
         # Number 0 is the scene's own light, or in Studio light the first of those.
-        cameras = cameras | {"lights": {SCENE: 0, BOTH: LIGHTS, STUDIO: LIGHTS - 1}[self.light]}
+        lights = {SCENE: 0, BOTH: LIGHTS, STUDIO: LIGHTS - 1}[self.light]
+        cameras = cameras | {"lights": lights, "wanted": self.wanted}
         if not self.begins_with_bake:
             return cameras
         return cameras | {name: max(1, cameras[name] // 2) for name in ("samples", "held_out_samples")}
@@ -163,8 +172,6 @@ class GroupFit(GroupWork):
     @property
     def renders(self) -> tuple[int, int]:
         """How many renders of the fit or the current round are done, and how many there will be."""
-        if self.round:
-            return len(self.rendered_candidate), self.view_count
         each = 2 if self.compares_views else 1
         return len(self.rendered) + len(self.rendered_candidate), each * self.view_count
 
@@ -270,11 +277,29 @@ class GroupFit(GroupWork):
         self.arrays.pop("environment", None)
         self.notes += (f"The references are in Studio light: {lack}.",)
 
+    def take_device(self, used: DeviceUsed) -> None:
+        """Take what a second Blender says that it renders with."""
+        self.notes += self.device.take(used)
+        self.result.render_device = used.name
+
+    def other_device(self, error: BlenderDied) -> bool:
+        """Whether another second Blender can do without the GPU that one has died with."""
+        notes = self.device.gave_up(error)
+        self.notes += notes
+        if notes and self.compares_views:
+            # Both renders of a view have the same noise only if they are from the same device.
+            self.rendered, self.rendered_candidate = self.ready, set(self.ready)
+        return bool(notes)
+
     def missing_plan(self) -> dict[str, Any]:
         """The plan for the second Blender, with only what is not rendered yet. Raises OSError if files cannot be written."""
         known = "environment" in self.arrays or self.light == STUDIO
-        environment = None if known else self.render_plan["environment"]
-        plan = self.render_plan | {"environment": environment, "cameras": self.cameras, "studio": self.light == STUDIO}
+        plan = self.render_plan | {
+            "environment": None if known else self.render_plan["environment"],
+            "cameras": self.cameras,
+            "studio": self.light == STUDIO,
+            "devices": self.device.wanted.to_json(),
+        }
         if self.compares_views:
             plan["candidate"] = self.candidates.plan(self.candidate, self.folder) | {
                 "name": self.candidate.lower(),

@@ -21,6 +21,7 @@ from ..closures.verdict import verdict_of
 from ..common.errors import PbrFitError
 from ..common.light_names import AUTOMATIC, STUDIO
 from ..common.node_trees import world_of
+from ..common.render_devices import RenderDevice, wanted_devices
 from ..comparing.process import unseen_light
 from ..export import plan_json
 from ..export.mesh_reading import Readings
@@ -76,6 +77,9 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
             lack = fits[-1].take_scene_light(environment)
             if lack:
                 fits[-1].use_studio(lack)
+    device = RenderDevice(wanted_devices(context.preferences, context.scene.pbrfit.render_device))
+    for fit in fits:
+        fit.device = device
     # Only one world can be assigned: that of the first fit.
     for fit in fits[1:]:
         fit.options = dataclasses.replace(fit.options, world_scene_uid=None)
@@ -138,6 +142,7 @@ def _group_fit(
         "samples": chosen.samples,
         "environment": list(RENDERED_SIZE),
     }
+    rounds = _rounds(context, plan)
     return GroupFit(
         plan=plan,
         settings=fit_settings(chosen),
@@ -145,7 +150,8 @@ def _group_fit(
         candidates=Candidates(len(plan.sets), chosen.use_alpha),
         bake_plan=bake_plan,
         exact=_exact_text(context, plan) if bake_plan is not None else "",
-        rounds=_rounds(context, plan),
+        rounds=rounds,
+        wanted=(chosen.views + 1) // 2 if rounds else chosen.views,
         may_use_studio=chosen.reference_light == AUTOMATIC and not chosen.learn_light,
         has_own_light=not_black(world_of(scene, context.view_layer)),
         unseen_light=unseen_light(world_of(scene, context.view_layer)),

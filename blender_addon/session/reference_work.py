@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..common.render_devices import DeviceUsed
 from ..common.second_blender import BlenderDied
 from ..references.process import (
     CandidateRead,
@@ -56,7 +57,8 @@ class ReferenceWork:
     def poll(self) -> None:
         """Take in what has finished. Never waits. Raises PbrFitError if rendering failed for good.
 
-        A second Blender that dies is replaced. If three die in a row without a view, that is a failure.
+        A second Blender that dies is replaced, one with a GPU by one without. If three die in a row without a view, that is a
+        failure.
         """
         if self._renderer is None:
             return
@@ -67,8 +69,9 @@ class ReferenceWork:
             self._renderer = None
             self._fit.use_studio(useless.lack)
             self.start()
-        except BlenderDied:
+        except BlenderDied as error:
             self.stop()
+            self._fit.other_device(error)
             self._deaths += 1
             if self._deaths == DEATHS_IN_A_ROW:
                 raise
@@ -100,6 +103,9 @@ class ReferenceWork:
 
     def _collect(self, renderer: ReferenceRenderer) -> None:
         for finished in renderer.poll():
+            if isinstance(finished, DeviceUsed):
+                self._fit.take_device(finished)
+                continue
             self._deaths = 0
             if isinstance(finished, EnvironmentRendered):
                 self._take_light(finished.radiance)

@@ -75,10 +75,12 @@ class SessionStatus:
             seconds_left=seconds_left,
         )
 
-    def rendering(self, done: int, count: int, seconds: float) -> SessionStatus:
-        """The status after `done` of `count` views of the current fit or round, rendered in these seconds."""
+    def rendering(self, done: int, count: int, seconds: float, device: str = "") -> SessionStatus:
+        """The status after `done` of `count` views of the current fit or round, rendered in these seconds; device: with
+        what, or empty while that is not known."""
         left = seconds / done * (count - done) if done else None
-        message = f"Rendering {'the fit' if self.round else 'references'} {done}/{count}"
+        message = f"Rendering {'the fit and references' if self.round else 'references'} {done}/{count}"
+        message += f" with {device}" if device else ""
         share = (FITTING_FROM - RENDERING_FROM) * done / count
         return self.moved(RENDERING, message, self.in_round(RENDERING_FROM + share), seconds_left=left)
 
@@ -123,8 +125,9 @@ class SessionResult:
     object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made;
     material, original_materials (by slot, "": none) and world: the first object's; notes: what differs from what was
     chosen; files: result files by name; metrics: of the fit; compared: what is kept of each set, and how near bake and fit
-    are; seconds: by phase (export, start, bake, render, fit, compare, apply, total), those that there were; plan: of the
-    second Blender; views: of the references, held-out ones included; warnings: of the preflight.
+    are; render_device: what Cycles rendered with last, empty if it did not; seconds: by phase (export, start, bake, render,
+    fit, compare, apply, total), those that there were; plan: of the second Blender; views: of the references, held-out ones
+    included; warnings: of the preflight.
     """
 
     object_name: str
@@ -140,6 +143,7 @@ class SessionResult:
     files: dict[str, bytes] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     compared: tuple[dict[str, Any], ...] = ()
+    render_device: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

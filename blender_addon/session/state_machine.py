@@ -198,8 +198,8 @@ class OptimizeSession(WorkSession[GroupFit]):
         fit = self._queue.current
         work.poll()
         if fit.candidates.fits:
-            share = (ASSIGNING - COMPARING_FROM) * work.fraction
-            self._show(COMPARING, "Comparing what there is", COMPARING_FROM + share)
+            share = (ASSIGNING - COMPARING_FROM) * work.fraction if fit.round == fit.rounds else 0.0
+            self._show(COMPARING, "Comparing with the material", self.status.in_round(COMPARING_FROM) + share)
         else:
             share = (RENDERING_FROM - BAKED) * work.fraction
             self._show(COMPARING, "Comparing the bake with the material", BAKED + share)
@@ -207,13 +207,26 @@ class OptimizeSession(WorkSession[GroupFit]):
             return
         self._end_comparison()
         self._end_phase("compare")
-        if work.near:
+        if fit.candidates.fits:
+            self._after_fit(near=work.near, failed=work.failed)
+        elif work.near:
             fit.near_enough = True
             fit.plan_views()
-        if work.near or fit.result.metrics:
             self._take_candidates()
         else:
             self._begin_references()
+
+    def _after_fit(self, near: bool, failed: bool) -> None:
+        """The current group's fit, or a round after it, is compared: correct it by another round, or take what is best."""
+        fit = self._queue.current
+        gained = fit.round == 0 or round_name(fit.round) in fit.candidates.kept
+        if near or failed or not gained or not fit.begin_round():
+            self._take_candidates()
+            return
+        self._submitted = False
+        self._phase_began = time.monotonic()
+        self.status = replace(self.status, round=fit.round, curve=())
+        self._begin_references()
 
     def _take_candidates(self) -> None:
         """The current group has all its maps: keep the better ones, and go on with the next group."""
@@ -248,12 +261,7 @@ class OptimizeSession(WorkSession[GroupFit]):
             fit.result.metrics.setdefault("rounds", []).append(dict(event.metrics))
         self._end_phase("correct" if fit.round else "fit")
         self._references.stop()
-        if fit.begin_round():
-            self._submitted = False
-            self._phase_began = time.monotonic()
-            self.status = replace(self.status, round=fit.round, curve=())
-            self._begin_references()
-        elif len(fit.candidates.looks) > 1:
+        if fit.round < fit.rounds or len(fit.candidates.looks) > 1:
             self._comparison = ComparisonWork(fit)
         else:
             self._take_candidates()
@@ -305,7 +313,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _show_rendering(self) -> None:
         fit = self._queue.current
         seconds = time.monotonic() - self._phase_began
-        self.status = self.status.rendering(*fit.renders, seconds)
+        self.status = self.status.rendering(*fit.renders, seconds, fit.result.render_device)
 
     def _show_fit(self, event: events.Progress) -> None:
         if self.status.state == FITTING:

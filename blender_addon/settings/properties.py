@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 from ..common.errors import PbrFitError
 from ..common.light_names import AUTOMATIC, SCENE, STUDIO
 from ..common.names import DEFAULT_SCHEME
+from ..common.render_devices import AUTO, CPU
 from ..protocol.quality import (
     DEFAULT_REFERENCES,
     DEFAULT_ROUNDS,
@@ -198,6 +199,20 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         name="Device",
         description="Where the fit runs: auto, cpu, cuda, or cuda:N for the GPU with that number",
         default=DEFAULTS.device,
+    )
+    render_device: EnumProperty(
+        name="Render With",
+        description="What Cycles renders references and comparisons with",
+        items=[
+            (
+                AUTO,
+                "Automatic",
+                "The devices that are set up in Preferences > System > Cycles Render Devices; with None there, a GPU if "
+                "Cycles finds one. The CPU if there is none or it fails",
+            ),
+            (CPU, "CPU", "The CPU, also if there is a GPU"),
+        ],
+        default=AUTO,
     )
     start: EnumProperty(
         name="Start",

@@ -314,6 +314,7 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
         row.enabled = settings.learn_light
         row.prop(settings, "apply_world")
         layout.prop(settings, "device")
+        layout.prop(settings, "render_device")
         layout.prop(settings, "seed")
 
 

@@ -53,6 +53,7 @@ def test_a_missing_file(capsys, tmp_path):
         (("--resolution", "1000"), ("--resolution", "1000", "power of two")),
         (("--seed", "-1"), ("--seed", "-1", "from 0")),
         (("--device", "gpu"), ("--device", "gpu", "cuda")),
+        (("--render-device", "gpu"), ("--render-device", "gpu", "auto", "cpu")),
         (("--views", "0"), ("--views", "'0'", "from 1")),
         (("--samples", "many"), ("--samples", "'many'", "whole number")),
         (("--view-size", "8"), ("--view-size", "'8'", "from 16")),
@@ -135,6 +136,13 @@ def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
     assert (properties["resolution"], properties["quality"]) == (DEFAULT_RESOLUTION, DEFAULT_QUALITY)
     assert {name: properties[name] for name in asdict(DEFAULT_REFERENCES)} == asdict(DEFAULT_REFERENCES)
     assert not requests[-1].unwrap
+
+
+def test_cycles_can_be_kept_from_the_gpu(requests, blend, tmp_path):
+    assert chosen(requests, blend)["render_device"] == "AUTO"
+    assert chosen(requests, blend, "--render-device", "cpu")["render_device"] == "CPU"
+    assert main(["demo", "--out", str(tmp_path), "--render-device", "cpu"]) == 0
+    assert requests[-1].properties["render_device"] == "CPU"
 
 
 def test_the_report_can_be_left_out(requests, blend, capsys):

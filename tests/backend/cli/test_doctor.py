@@ -41,9 +41,18 @@ def test_this_installation_is_whole(capsys):
 @pytest.mark.blender
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the Blender module bpy is not installed")
 def test_the_blender_module_is_loaded_and_its_version_told():
-    finding = doctor._blender_module()
+    finding, cycles = doctor._blender_module()
     assert finding.level == doctor.OK
     assert finding.state[0].isdigit()
+    assert cycles.level == doctor.OK
+    assert cycles.state.endswith("(CPU)")
+
+
+@pytest.mark.parametrize("said", ["PBRFIT 4.5.0\n", ""])
+def test_a_driver_that_ends_the_search_for_devices_is_noted(said):
+    finding = doctor._cycles(said)
+    assert finding.level == doctor.NOTE
+    assert "--render-device cpu" in finding.cure
 
 
 def test_a_package_that_is_missing():

@@ -102,6 +102,7 @@ def test_the_report_measures_what_came_out(optimized):
     assert verdict.startswith(f"Bake {choice['scores']['own']['bake_db']:.1f}, fit ")
     assert report["iterations"] > 0
     assert report["device"]
+    assert report["render_device"].endswith(")")
     assert {"pbrfit", "blender", "torch", "python", "numpy"} <= set(report["versions"])
     assert read_image(optimized["out"] / "report.png").shape[0] > 500
 
