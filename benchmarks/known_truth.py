@@ -24,7 +24,7 @@ import torch
 from backend.cli.errors import CommandError
 from benchmarks.cases import DATA
 from benchmarks.known_truth_errors import compare, fitted_maps, picture
-from benchmarks.known_truth_scenes import SCENES, KnownScene, Maps
+from benchmarks.known_truth_scenes import SCENES, Codes, Floats, KnownScene, Maps
 from benchmarks.looks import run_program
 from benchmarks.measure import check_output, circumstances, print_table, write_json
 from render.core.image_io import encode_image
@@ -34,7 +34,7 @@ HDRI = "forest_1k.hdr"
 LIGHTS = ("automatic", "studio", "scene")
 MOST_BETWEEN_LIGHTS_DB = 1.0
 """By how much the maps of the startup scene may be worse or better than those under an image."""
-_HEADING = [
+_HEADING: list[object] = [
     *(
         "scene",
         "rounds",
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of the fit (default: its own)")
     parser.add_argument("--data", type=Path, default=DATA, help=f"folder of {HDRI}")
     parser.add_argument("--keep", type=Path, help="leave the files in this folder")
-    parser.add_argument("--picture", type=Path, help="draw truth, fit and difference of each map here")
+    parser.add_argument("--picture", type=Path, help="draw truth, fit and difference of the maps of fits made now")
     parser.add_argument("--json", type=Path, help="write the record here; fits that it has already are not done again")
 
 
@@ -131,7 +131,7 @@ def key_of(name: str, rounds: int | None, light: str | None) -> str:
 # Measuring ----------------------------------------------------------------------------------------------------------
 
 
-def build(scene: KnownScene, folder: Path, resolution: int, hdri: Path) -> tuple[Path, Maps, np.ndarray]:
+def build(scene: KnownScene, folder: Path, resolution: int, hdri: Path) -> tuple[Path, Maps, Floats]:
     """Write a scene's .blend in a folder; the file, its true maps, and the area of the surface in each texel that views see,
     float64 [R, R]. Raises CommandError where Blender reads other maps from it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def build(scene: KnownScene, folder: Path, resolution: int, hdri: Path) -> tuple
 
 def measure(
     name: str, scene: KnownScene, folder: Path, rounds: int | None, light: str | None, options: argparse.Namespace
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], Codes]:
     """Fit a scene in one way; its row of the record, and the picture of its maps."""
     file, truth, area = build(scene, folder, options.resolution, options.data / HDRI)
     out = folder / key_of("fit", rounds, light).replace(" ", "_")

@@ -119,7 +119,8 @@ def codes_of(name: str) -> NDArray[np.uint8]:
     image = bpy.data.images[name]
     pixels = np.empty((image.size[1], image.size[0], 4), np.float32)
     image.pixels.foreach_get(pixels.ravel())
-    return np.rint(pixels[::-1, :, :3] * 255.0).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.rint(pixels[::-1, :, :3] * 255.0).astype(np.uint8)
+    return codes
 
 
 def triangles_of(thing: bpy.types.Object) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -160,7 +161,8 @@ def texels_of(uv: NDArray[np.float64], size: int) -> tuple[NDArray[np.int64], ND
 
 def cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """The third component of the cross product of vectors in the plane, [..., 2] each."""
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    third: NDArray[np.float64] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return third
 
 
 def directions(count: int) -> NDArray[np.float64]:
@@ -174,7 +176,8 @@ def views_of(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cameras all around the object, [VIEWS, 3]."""
     points = corners.reshape(-1, 3)
     center = (points.min(0) + points.max(0)) / 2.0
-    return center + DISTANCE * np.linalg.norm(points - center, axis=1).max() * directions(VIEWS)
+    eyes: NDArray[np.float64] = center + DISTANCE * np.linalg.norm(points - center, axis=1).max() * directions(VIEWS)
+    return eyes
 
 
 def seen(corners: NDArray[np.float64], points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.bool_]:
