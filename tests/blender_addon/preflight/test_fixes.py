@@ -251,11 +251,13 @@ def test_pack_images(addon) -> None:
     assert other.packed_file is None
 
 
-def test_add_world(addon) -> None:
+def test_use_studio_light(addon) -> None:
     ready_cube()
     bpy.context.scene.world = None
+    bpy.context.scene.pbrfit.learn_light = True
     fix(addon, "has no world")
-    assert not bpy.ops.pbrfit.add_world.poll()
+    assert bpy.context.scene.pbrfit.reference_light == "STUDIO"
+    assert not bpy.context.scene.pbrfit.learn_light
 
 
 def test_a_mend_of_what_is_not_selected_any_more(addon) -> None:
@@ -283,9 +285,11 @@ def test_check_is_remembered_until_something_is_fixed(addon) -> None:
     assert bpy.ops.pbrfit.check() == {"FINISHED"}
     assert shown() == ["pbrfit.apply_scale", "pbrfit.unwrap"]
     bpy.context.scene.world = None
-    assert shown() == ["pbrfit.add_world", "pbrfit.apply_scale", "pbrfit.unwrap"]
+    assert shown() == ["pbrfit.apply_scale", "pbrfit.unwrap"]
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
+    assert shown() == ["pbrfit.use_studio_light", "pbrfit.apply_scale", "pbrfit.unwrap"]
     bpy.ops.pbrfit.unwrap()
-    assert shown() == ["pbrfit.add_world"]
+    assert shown() == ["pbrfit.use_studio_light"]
     bpy.ops.pbrfit.check()
     add_cube()
     assert "pbrfit.apply_scale" not in shown()

@@ -153,6 +153,7 @@ def test_a_world_that_lights_by_kind_of_ray(addon, tree, socket, found) -> None:
 
 @pytest.mark.parametrize("make", ["strength", "color", "unlinked", "gone"])
 def test_a_black_world(addon, tree, make) -> None:
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     world = bpy.context.scene.world.node_tree
     background = next(node for node in world.nodes if node.type == "BACKGROUND")
     if make == "strength":
@@ -166,6 +167,30 @@ def test_a_black_world(addon, tree, make) -> None:
         world.nodes.clear()
     (finding,) = both(addon)
     assert (finding.level, finding.cause) == ("ERROR", "The world gives no light: it is black.")
+    assert finding.fix == "pbrfit.use_studio_light"
+    for choice in ("AUTOMATIC", "STUDIO"):
+        bpy.context.scene.pbrfit.reference_light = choice
+        assert both(addon) == []
+
+
+def test_a_world_that_is_the_same_in_every_direction(addon, tree) -> None:
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
+    world = bpy.context.scene.world.node_tree
+    background = next(node for node in world.nodes if node.type == "BACKGROUND")
+    world.links.remove(background.inputs["Color"].links[0])
+    (finding,) = both(addon)
+    assert (finding.level, finding.fix) == ("WARNING", "pbrfit.use_studio_light")
+    assert "the same in every direction" in finding.cause
+    bpy.context.scene.pbrfit.reference_light = "AUTOMATIC"
+    assert both(addon) == []
+
+
+def test_nothing_of_the_world_matters_in_studio_light(addon, tree) -> None:
+    bpy.context.scene.pbrfit.reference_light = "STUDIO"
+    world = bpy.context.scene.world.node_tree
+    fog = add(world, "ShaderNodeVolumeScatter")
+    world.links.new(fog.outputs[0], next(n for n in world.nodes if n.type == "OUTPUT_WORLD").inputs["Volume"])
+    assert both(addon) == []
 
 
 @pytest.mark.parametrize("rays", ["diffuse", "glossy"])

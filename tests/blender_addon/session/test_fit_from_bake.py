@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-import time
 
 import pytest
 from support.blender.bake_steps import BACKEND_THREAD
-from support.blender.scenes import TIMEOUT_S, add_cube, datablocks, hdri_world, ready_cube
-from support.blender.session_steps import finish, poll_until, start, tiny_fit
+from support.blender.mixed_cube import from_the_bake, near_enough_at, states_to_the_end
+from support.blender.mixed_cube import mixed_cube as make_mixed_cube
+from support.blender.scenes import datablocks, ready_cube
+from support.blender.session_steps import finish, poll_until, start
 from support.blender.shader_trees import Tree
 
 bpy = pytest.importorskip("bpy")
 
 STATES = ["exporting", "baking", "comparing", "starting", "rendering", "fitting", "comparing", "applying", "done"]
-
-
-def from_the_bake() -> None:
-    """The settings of a small fit that begins with the bake."""
-    tiny_fit()
-    settings = bpy.context.scene.pbrfit
-    settings.start, settings.resolution, settings.view_size, settings.samples = "BAKE", 32, 32, 4
 
 
 @pytest.fixture
@@ -34,46 +27,8 @@ def exact_cube(addon):
 
 @pytest.fixture
 def mixed_cube(addon, monkeypatch):
-    """A cube of rough paint and smooth metal, half and half everywhere: no Principled BSDF shows that."""
-    cube = add_cube()
-    tree = Tree()
-    metal = tree.new("BsdfPrincipled", Metallic=1.0, Roughness=0.1)
-    tree.input(tree.shader, "Base Color").default_value = (0.7, 0.1, 0.1, 1.0)
-    mixed = tree.new("MixShader")
-    tree.link(tree.shader, mixed, 1)
-    tree.link(metal, mixed, 2)
-    tree.link(mixed, tree.output, "Surface")
-    cube.data.materials.append(tree.material)
-    hdri_world()
-    from_the_bake()
-    for name, few in (("VIEWS", 2), ("SIZE", 48), ("SAMPLES", 8)):
-        monkeypatch.setattr(addon.session.comparison_work, name, few)
-    never_near(addon, monkeypatch)
-    return cube
-
-
-def near_enough_at(addon, monkeypatch, decibels: float) -> None:
-    """From what PSNR on a bake is kept without a fit."""
-    qualities = addon.protocol.quality.QUALITIES
-    changed = {name: dataclasses.replace(quality, near_enough_db=decibels) for name, quality in qualities.items()}
-    monkeypatch.setattr(addon.session.comparison_work, "QUALITIES", changed)
-
-
-def never_near(addon, monkeypatch) -> None:
-    near_enough_at(addon, monkeypatch, 1000.0)
-
-
-def states_to_the_end(session) -> tuple[list[str], list[float]]:
-    """The states that the session shows, and its fractions."""
-    states, fractions = [session.status.state], [session.status.fraction]
-    deadline = time.monotonic() + TIMEOUT_S
-    while not session.status.finished:
-        assert time.monotonic() < deadline, session.status
-        status = session.poll()
-        states += [status.state] if status.state != states[-1] else []
-        fractions.append(status.fraction)
-        time.sleep(0.005)
-    return states, fractions
+    """See `support.blender.mixed_cube`."""
+    return make_mixed_cube(addon, monkeypatch)
 
 
 def test_an_exact_material_needs_no_references_and_no_backend(addon, exact_cube) -> None:
@@ -165,11 +120,11 @@ def test_a_material_that_cannot_be_baked_is_fitted_from_nothing_and_that_is_said
     assert session.result.compared == ()
     assert any("cannot be baked" in note and "nothing that the nodes say" in note for note in session.result.notes)
     assert set(session.result.files) == {"kd.png", "orm.png", "normal.png"}
-    # Nothing is rendered twice, so that each view has all of the samples, in the light of the scene.
+    # Nothing is rendered twice, so that each view has all of the samples; the lights are those of any fit.
     (fit,) = session._queue
     assert fit.renders == (fit.view_count, fit.view_count)
     assert fit.missing_plan()["cameras"]["samples"] == bpy.context.scene.pbrfit.samples
-    assert {view.light for view in fit.views} == {0}
+    assert {view.light for view in fit.views} == {0, 1}
 
 
 @pytest.mark.any_blender

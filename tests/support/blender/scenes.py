@@ -97,6 +97,7 @@ def small_fit() -> None:
     settings.view_size = 64
     settings.samples = 4
     settings.quality = "draft"
+    settings.rounds = 0
 
 
 def run_to_end(session) -> None:
