@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..export import plan_json
 from . import candidate, copied_file, exported_mesh, rendering, stage
-from .training_lights import TrainingLights
+from .studio_lights import StudioLights
 from .views import bounding_sphere, plan_views, views_for_blender
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))
         report({"environment": "environment.npy"})
-    lights = TrainingLights(set_up)
+    lights = StudioLights(set_up)
     if plan.get("cameras", {}).get("lights"):
         save_array(output / "lights.npy", lights.make())
         report({"lights": "lights.npy"})  # before the mesh, after which the backend gets its inputs
@@ -57,7 +57,7 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
 
 def render_views(
     set_up: stage.Stage,
-    lights: TrainingLights,
+    lights: StudioLights,
     plan: Json,
     views: list[Json],
     kind: str,

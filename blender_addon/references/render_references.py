@@ -26,7 +26,7 @@ Files, each of which appears complete (written under another name, then renamed)
 - ``mesh.npz``: the wire arrays of the mesh
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
 - ``baked_0003.npy``: the same with the baked materials, and the same random numbers
-- ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
+- ``lights.npy``: the Studio lights, of ``studio_designs.studio_lights``, if ``cameras`` wants any
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
 Each result is a line on stdout, the word PBRFIT and JSON: {"environment": file}, {"lights": file},

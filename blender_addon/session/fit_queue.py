@@ -14,7 +14,7 @@ from ..common.errors import PbrFitError
 from ..common.material_recipe import MaterialRecipe
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
-from ..references.training_lights import LIGHTS
+from ..references.studio_lights import LIGHTS
 from ..references.views import View, plan_views, views_for_blender
 from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
