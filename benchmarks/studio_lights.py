@@ -4,6 +4,7 @@ A texel is seen from all cameras of a fit that face it, evenly divided over the 
 compares (radiance, weighted by the slope of its tone curve) by the texel's unknowns say how far noise throws them:
 the standard errors are the roots of the diagonal of (J^T J / s^2 + 1)^-1 with noise s in each channel of each look. The 1
 says that an unknown is known beforehand to about its range: an error of 1 means that the looks tell nothing. All lights have
+"Equal noise" is 1/255 in all lights; "Cycles' noise" is what renders of 16 samples have, which grows with the light's contrast.
 the mean radiance 1, except where the name says another. What it leaves out: shadows, except for a quarter of the sky that is
 hidden in one figure, light between parts, and what the renderer cannot show.
 """
@@ -28,6 +29,7 @@ from benchmarks.studio_candidates import FORMER_DESIGNS, FORMER_SKIES, OTHER_DES
 from render.bsdf.ggx import ggx_table
 from render.core.image_io import read_image, write_image
 from render.geometry.camera import fibonacci_directions
+from render.light.cubemap import sample_latlong
 from render.light.environment import PrefilteredLight, env_from_latlong
 from render.raster.surface import ShadingPoints
 from render.shading.shade import shade_texels
@@ -42,6 +44,9 @@ RESOLUTION, HEIGHT, WIDTH = 64, 128, 256
 STARTUP = 0.0509  # radiance of the world of Blender's startup file
 CAPS = tuple((x / 3**0.5, y / 3**0.5, x * y / 3**0.5) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
 COSINE_OF_CAP = 0.5  # a cap of 60 degrees, a quarter of the sphere, around each of them is hidden once
+# Of `render_noise`: with 16 samples a pixel, whose random numbers are stratified, Cycles is as noisy as with 40 independent ones.
+# Rough gray spheres had 3.0 / 255 under a gray sky, 6.3 and 5.6 in the former two, 8.0 in the forest: this says 3.6, 5.8, 5.5, 8.4.
+ALBEDO, PATHS, PIXEL_NOISE = 0.5, 40, 1 / 255
 _STEPS = (0.01, 0.01, 0.01, 0.01, 0.02, 0.02, 0.02)
 
 
@@ -52,6 +57,14 @@ class Looks:
     texel: torch.Tensor
     view: torch.Tensor
     points: ShadingPoints
+
+
+@dataclass(frozen=True)
+class Lit:
+    """A light, and the noise [] of a look in it, in the fit's tone curve, 0..1."""
+
+    light: PrefilteredLight
+    noise: torch.Tensor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +80,10 @@ def run(options: argparse.Namespace) -> None:
     check_output(options.json)
     check_output(options.picture)
     found = {name: judged(images, options.normals) for name, images in cases(options.data).items()}
-    columns = list(next(iter(found.values())))
-    rows = [[name, *(row[column] for column in columns)] for name, row in found.items()]
-    print_table("Standard errors", [["lights", *columns], *rows])
+    for kind in ("equal noise", "Cycles' noise"):
+        columns = list(next(iter(found.values()))[kind])
+        rows = [[name, *(row[kind][column] for column in columns)] for name, row in found.items()]
+        print_table(f"Standard errors, {kind}", [["lights", *columns], *rows])
     if options.json:
         settings = {"normals": options.normals, "noise": NOISE, "looks": LOOKS, "views": VIEWS}
         materials = {"colors": COLORS, "roughness": ROUGHNESSES, "metallic": METALLICS}
@@ -79,14 +93,18 @@ def run(options: argparse.Namespace) -> None:
         write_image(options.picture, picture(addon_module("references.studio_designs").studio_lights(1.0)))
 
 
-def judged(images: list[NDArray[np.float32]], normals: int) -> dict[str, float]:
-    """The `summary` of lights, and the geometric mean of the scores with each of the caps hidden."""
+def judged(images: list[NDArray[np.float32]], normals: int) -> dict[str, dict[str, float]]:
+    """The `summary` of lights with equal noise, and with Cycles' noise, which is given too, as is the geometric mean of the
+    scores with each of the caps hidden."""
+    equal = summary(measure([prefiltered(image, is_rendered=False) for image in images], normals))
+    lit = [prefiltered(image) for image in images]
     hidden = [
         summary(measure([prefiltered(image * open_sky(image, cap)) for image in images], normals))["score"]
         for cap in CAPS
     ]
-    result = summary(measure([prefiltered(image) for image in images], normals))
-    return result | {"score, a quarter hidden": float(np.exp(np.log(hidden).mean()))}
+    noise = 255 * torch.stack([light.noise for light in lit]).square().mean().sqrt()
+    further = {"score, a quarter hidden": float(np.exp(np.log(hidden).mean())), "noise x 255": float(noise)}
+    return {"equal noise": equal, "Cycles' noise": summary(measure(lit, normals)) | further}
 
 
 def cases(data: Path) -> dict[str, list[NDArray[np.float32]]]:
@@ -157,10 +175,12 @@ def open_sky(image: NDArray[np.float32], cap: tuple[float, ...]) -> NDArray[np.f
     return (cosine < COSINE_OF_CAP)[..., None].astype(np.float32)
 
 
-def prefiltered(image: NDArray[np.float32]) -> PrefilteredLight:
-    """The light of an equirectangular image [H, W, 3]."""
+def prefiltered(image: NDArray[np.float32], is_rendered: bool = True) -> Lit:
+    """The light of an equirectangular image [H, W, 3], with Cycles' noise or with NOISE."""
+    pixels, directions = torch.from_numpy(np.ascontiguousarray(image)), fibonacci_directions(6000)
     with torch.no_grad():
-        return env_from_latlong(torch.from_numpy(np.ascontiguousarray(image)), RESOLUTION).build_mips()
+        noise = render_noise(sample_latlong(pixels, directions), directions) if is_rendered else torch.tensor(NOISE)
+        return Lit(env_from_latlong(pixels, RESOLUTION).build_mips(), noise)
 
 
 def materials() -> torch.Tensor:
@@ -184,7 +204,7 @@ def looks_at(normals: torch.Tensor, views: int = VIEWS) -> Looks:
     return Looks(texel, view, ShadingPoints(normal, tangent, one, toward, torch.zeros(len(texel), 2), one[:, 0]))
 
 
-def information(lights: list[PrefilteredLight], looks: Looks, texels: torch.Tensor, normals: int) -> torch.Tensor:
+def information(lights: list[Lit], looks: Looks, texels: torch.Tensor, normals: int) -> torch.Tensor:
     """J^T J of texels [M, 8] at each normal, [normals, M, 7, 7], the mean over looks; differentiable in the lights.
 
     The derivatives are central differences, a hundredth or two wide: the looked-up tables are linear piece by piece.
@@ -192,7 +212,7 @@ def information(lights: list[PrefilteredLight], looks: Looks, texels: torch.Tens
     table = ggx_table()
     total = torch.zeros(normals, len(texels), 7, 7)
     count = torch.zeros(normals)
-    for number, light in enumerate(lights):
+    for number, lit in enumerate(lights):
         chosen = torch.nonzero(looks.view % len(lights) == number)[:, 0]
         wide = (len(chosen), len(texels))
         points = ShadingPoints(
@@ -200,14 +220,14 @@ def information(lights: list[PrefilteredLight], looks: Looks, texels: torch.Tens
         )
 
         def shaded(
-            place: int, step: float, seen: ShadingPoints = points, light: PrefilteredLight = light
+            place: int, step: float, seen: ShadingPoints = points, light: PrefilteredLight = lit.light
         ) -> torch.Tensor:
             moved = texels.clone()
             moved[:, place] += step
             values = moved.expand(len(seen.normal), -1, -1)
             return shade_texels(values, seen, light, table, "principled")
 
-        slope = tone_slope(shaded(0, 0.0))
+        slope = tone_slope(shaded(0, 0.0)) * (NOISE / lit.noise)
         columns = [
             (shaded(place, step) - shaded(place, -step)) * slope / (2 * step) for place, step in enumerate(_STEPS)
         ]
@@ -224,8 +244,27 @@ def standard_errors(information: torch.Tensor) -> torch.Tensor:
     return torch.stack([variance[..., list(places)].mean(-1).sqrt() for places in UNKNOWNS], dim=-1)
 
 
+def render_noise(radiance: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Standard deviation [] of a look that Cycles renders of a gray rough surface, in the fit's tone curve, 0..1.
+
+    radiance    [D, 3] of a light in `directions` [D, 3], which are evenly spread
+    It is that of one sample of the light by its brightness and one of the surface by its cosine, weighted by the balance
+    heuristic, over sides and colors, PATHS of them, and what a pixel has under a gray sky too. Differentiable.
+    """
+    sides = fibonacci_directions(48)
+    cosine = (sides @ directions.T).clamp(min=0)
+    area = 4 * torch.pi / len(directions)
+    lit, own = radiance.mean(-1) / (radiance.mean(-1).sum() * area), cosine / torch.pi
+    value = ALBEDO / torch.pi * cosine[..., None] * radiance  # [sides, D, 3]
+    both = (lit + own).clamp(min=1e-9)
+    first, second = ((value * (share / both)[..., None]).sum(1) * area for share in (lit.expand_as(own), own))
+    squares = (value.square() / both[..., None]).sum(1) * area
+    variance = (squares - first.square() - second.square()).clamp(min=0) / PATHS
+    return ((tone_slope(first + second).square() * variance).mean() + PIXEL_NOISE**2).sqrt()
+
+
 @torch.no_grad()
-def measure(lights: list[PrefilteredLight], normals: int) -> torch.Tensor:
+def measure(lights: list[Lit], normals: int) -> torch.Tensor:
     """`information` [normals, M, 7, 7] of all `materials`, for normals spread over the sphere."""
     directions = fibonacci_directions(normals)
     looks = looks_at(directions)

@@ -19,16 +19,18 @@ from benchmarks.measure import print_table
 from benchmarks.studio_lights import (
     CAPS,
     COSINE_OF_CAP,
+    Lit,
     information,
     looks_at,
     materials,
     measure,
+    render_noise,
     standard_errors,
     summary,
 )
 from render.geometry.camera import fibonacci_directions
 from render.light.cube_geometry import texel_directions, texel_solid_angles
-from render.light.environment import EnvironmentLight, PrefilteredLight
+from render.light.environment import EnvironmentLight
 
 RESOLUTION = 32
 SHARPNESS = (4.0, 180.0)  # at the upper end the radiance has halved 5 degrees from the axis
@@ -37,6 +39,7 @@ STRENGTH = (0.3, 30.0)
 LARGEST_SHARE, LEAST_LIGHT = 0.5, 0.4  # of a lamp in what a side gets, and what each side gets, times the mean
 _POWER = 8  # of the mean over texels that stands for their 95th percentile
 _NORMALS, _MATERIALS = 16, 12
+_SPREAD = 3000
 
 
 @dataclass
@@ -126,19 +129,22 @@ def judged(design: Design, normals: int) -> float:
     return float(math.log(seen[0]) / 2 + np.log(seen[1:]).mean() / 2 + penalty(design))
 
 
-def lights_of(design: Design, hidden: torch.Tensor | None = None) -> list[PrefilteredLight]:
+def lights_of(design: Design, hidden: torch.Tensor | None = None) -> list[Lit]:
     """The lights, differentiable in the design. hidden: [3], the middle of a quarter of the sky that is black."""
     directions = texel_directions(RESOLUTION)
     x, y, z = directions.unbind(-1)
     open_sky = 1.0 if hidden is None else (directions @ hidden < COSINE_OF_CAP).float()[..., None]
     parts = design.parts(torch.stack([-z, -x, y], dim=-1)).sum(1)
     areas = texel_solid_angles(RESOLUTION)[None, None, ..., None] / (4 * math.pi)
+    means = (parts * areas).sum(dim=(1, 2, 3))
+    spread = fibonacci_directions(_SPREAD)
+    radiance = design.parts(spread).sum(1) / means[:, None]
     found = []
-    for image in parts / (parts * areas).sum(dim=(1, 2, 3), keepdim=True):
+    for image, seen in zip(parts / means[:, None, None, None], radiance, strict=True):
         light = EnvironmentLight(torch.zeros(6, RESOLUTION, RESOLUTION, 3))
         del light.base  # a parameter cannot be a result
         light.base = image * open_sky  # type: ignore[assignment]
-        found.append(light.build_mips())
+        found.append(Lit(light.build_mips(), render_noise(seen, spread)))
     return found
 
 
