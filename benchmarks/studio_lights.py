@@ -45,7 +45,8 @@ STARTUP = 0.0509  # radiance of the world of Blender's startup file
 CAPS = tuple((x / 3**0.5, y / 3**0.5, x * y / 3**0.5) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
 COSINE_OF_CAP = 0.5  # a cap of 60 degrees, a quarter of the sphere, around each of them is hidden once
 # Of `render_noise`: with 16 samples a pixel, whose random numbers are stratified, Cycles is as noisy as with 40 independent ones.
-# Rough gray spheres had 3.0 / 255 under a gray sky, 6.3 and 5.6 in the former two, 8.0 in the forest: this says 3.6, 5.8, 5.5, 8.4.
+# Rough gray spheres had 3.0 / 255 under a gray sky, 6.3 and 5.6 in the former two,
+# 8.0 in the forest: this says 3.6, 5.8, 5.5, 8.4.
 ALBEDO, PATHS, PIXEL_NOISE = 0.5, 40, 1 / 255
 _STEPS = (0.01, 0.01, 0.01, 0.01, 0.02, 0.02, 0.02)
 
