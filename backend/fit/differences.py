@@ -66,10 +66,5 @@ def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: 
         for some in torch.split(chosen, _ROWS_AT_ONCE):
             part = rows.rows(some)
             read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)
-            shaded = shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
-            import os
-            if os.environ.get("X_RATIO") and part.baked is not None:
-                low, high = 0.25, float(os.environ["X_RATIO"])
-                colors[some] *= (shaded / part.baked.clamp(min=1e-4)).clamp(low, high)
-            colors[some] += shaded
+            colors[some] += shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
     return replace(rows, color=colors)

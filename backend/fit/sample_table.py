@@ -82,7 +82,6 @@ class StepRows(ShadingPoints):
     color: torch.Tensor
     alpha: torch.Tensor
     view_index: torch.Tensor
-    baked: torch.Tensor | None = None
     lobes: torch.Tensor | None = None
     shadow: ShadowFactors | None = None
 

@@ -18,7 +18,7 @@ from ..export.plan import GroupPlan, SlotUse
 from ..references import rendering, stage
 from ..references.candidate import assign, assign_candidate
 from ..references.plan_work import open_file
-from ..references.training_lights import image_world, training_lights
+from ..references.studio_lights import BRIGHTNESS, image_world, studio_lights
 from .errors import OPAQUE, Choice, NearScore, Products, all_near, choose, near_score, products
 from .shots import Shots, load_shots, save_shots
 
@@ -34,7 +34,7 @@ class Comparison:
 
     def __init__(self, plan: Json, set_up: stage.Stage, report: Callable[[Json], None]) -> None:
         self._plan, self._stage, self._report = plan, set_up, report
-        own = set_up.scene.world if plan.get("own", "world") == "world" else image_world(training_lights(1.0)[0])
+        own = set_up.scene.world if plan.get("own", "world") == "world" else image_world(studio_lights(BRIGHTNESS)[0])
         self._worlds = {OWN: own, UNSEEN: lit_by(plan["unseen"])}
         self._count = len(self._worlds) * len(plan["seeds"]) * len(plan["views"])
         self._done = 0

@@ -17,7 +17,7 @@ from ..common.errors import PbrFitError
 from ..common.render_devices import use_devices
 from ..export import plan_json
 from . import candidate, candidate_start, copied_file, exported_mesh, rendering, stage
-from .training_lights import TrainingLights
+from .studio_lights import StudioLights
 from .views import bounding_sphere, plan_views, views_for_blender
 
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))
         report({"environment": "environment.npy"})
-    lights = TrainingLights(set_up, plan.get("studio", False))
+    lights = StudioLights(set_up, plan.get("studio", False))
     if plan.get("studio") or plan.get("cameras", {}).get("lights"):
         save_array(output / "lights.npy", lights.make())
         report({"lights": "lights.npy"})  # before the mesh, after which the backend gets its inputs
@@ -65,7 +65,7 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
 
 def render_views(
     set_up: stage.Stage,
-    lights: TrainingLights,
+    lights: StudioLights,
     plan: Json,
     views: list[Json],
     kind: str,

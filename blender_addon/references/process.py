@@ -31,7 +31,7 @@ class EnvironmentRendered:
 
 @dataclass(frozen=True)
 class LightsMade:
-    """The training lights: see `training_lights.training_lights`."""
+    """The Studio lights: see `studio_designs.studio_lights`."""
 
     lights: NDArray[np.float32]
 

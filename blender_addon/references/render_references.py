@@ -19,7 +19,7 @@ The plan is JSON:
   are rendered with them first, except those with the indices in ``rendered``; ``start``: the resolution at which to read
   the maps of a fit again, or 0; then ``group`` is the group's plan
 - optional ``size`` (256 px), ``samples`` (16), ``threads`` (0: all cores)
-- optional ``studio``: whether the training lights alone are the lights of the views
+- optional ``studio``: whether the Studio lights alone are the lights of the views
 - optional ``devices``: what Cycles should render with, of ``render_devices.WantedDevices.to_json`` (the CPU)
 - optional ``environment``: [width, height]: first render the world's light, in this size
 - optional ``world``: the name of a world, in place of ``scene``, ``view_layer`` and ``objects``, to render only that
@@ -31,7 +31,7 @@ Files, each of which appears complete (written under another name, then renamed)
 - ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
 - ``bake_0003.npy``, by the candidate's name: the same with the candidate, and the same random numbers
 - ``fit_start.npz``, by its name: the texels of the candidate, as candidate_start.py gives them
-- ``lights.npy``: the training lights, of ``training_lights.training_lights``, if ``cameras`` wants any
+- ``lights.npy``: the Studio lights, of ``studio_designs.studio_lights``, if any view is in one
 - ``environment.npy``: float32 [height, width, 3], linear Rec.709, equirectangular in Blender's mapping, row 0 at the top
 
 Each result is a line on stdout, the word PBRFIT and JSON: {"device": name, "on_gpu": whether it is a GPU, and perhaps

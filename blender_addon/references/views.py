@@ -23,8 +23,8 @@ class View:
 
     index: position in the plan, 0-based; held_out: it only measures, the fit never uses it; matrix_world: Blender's
     camera-to-world matrix [4, 4]; fov: radians, horizontal and vertical (images are square); clip_start, clip_end:
-    clip distances; seed: of the renderer's random numbers; light: 0: the scene's own, else the number of a training
-    light (see training_lights.py); rank: which of the views to fit to it is, if only the first few are wanted: those are
+    clip distances; seed: of the renderer's random numbers; light: 0: the scene's own, else the number of a Studio
+    light (see studio_designs.py); rank: which of the views to fit to it is, if only the first few are wanted: those are
     as evenly spread as all; -1 where it is held out.
     """
 
@@ -122,7 +122,7 @@ def plan_views(
 ) -> list[View]:
     """`training + held_out` cameras around a sphere (Blender's axes), in a fixed order; each sees all of the sphere.
 
-    lights: how many training lights there are: every other training view is in one of them, by the order of their ranks.
+    lights: how many Studio lights there are: every other training view is in one of them, by the order of their ranks.
     """
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()

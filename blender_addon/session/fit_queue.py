@@ -20,7 +20,7 @@ from ..comparing.errors import BAKE, round_name
 from ..export.reference_light import what_a_light_lacks
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
-from ..references.training_lights import LIGHTS
+from ..references.studio_lights import LIGHTS
 from ..references.views import View, plan_views, views_for_blender
 from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
