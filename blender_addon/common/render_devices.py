@@ -7,6 +7,7 @@ which does not know these preferences, looks for the devices: that can take seco
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ import bpy
 from .second_blender import LAST_WORDS, BlenderDied
 
 AUTO, CPU = "AUTO", "CPU"
-NAMES = {"OPTIX": "OptiX", "CUDA": "CUDA", "HIP": "HIP", "METAL": "Metal", "ONEAPI": "oneAPI"}
-"""What Cycles computes on GPUs with, as Blender's preferences call it; those that are faster on the same GPU first."""
+NAMES = {"CUDA": "CUDA", "HIP": "HIP", "METAL": "Metal", "ONEAPI": "oneAPI", "OPTIX": "OptiX"}
+"""What Cycles computes on GPUs with, as Blender's preferences call it. Those with kernels that Blender ships for most GPUs come
+first: OptiX always compiles its own the first time."""
+PATIENCE_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,33 @@ class RenderDevice:
         self.wanted = wanted if wanted is not None else WantedDevices()
         self.name = ""
         self._on_gpu = self.wanted.kind != CPU
+        self._began: float | None = None
+        self._works = False
         self._said: set[str] = set()
 
     def take(self, used: DeviceUsed) -> tuple[str, ...]:
         """Keep what a process says; returns what the artist should know, once."""
         self.name, self._on_gpu = used.name, used.on_gpu
+        if not self._works:
+            self._began = time.monotonic()
         new = {used.note} - self._said - {""}
         self._said |= new
         return tuple(new)
+
+    def works(self) -> None:
+        """A render has finished with it."""
+        self._works, self._began = True, None
+
+    def stuck(self) -> BlenderDied | None:
+        """What to say if a process has rendered nothing with a GPU for so long that nobody should wait: its kernels may have to
+        be compiled first, which took over five minutes for one GPU (H100, OptiX, Blender 4.5)."""
+        if not self._on_gpu or self._began is None or time.monotonic() - self._began < PATIENCE_SECONDS:
+            return None
+        self._began = None
+        return BlenderDied(
+            f"It rendered nothing in {PATIENCE_SECONDS:.0f} s.",
+            "Render once with this device in Blender, so that its kernels are compiled, or choose the CPU in Render With.",
+        )
 
     def gave_up(self, error: BlenderDied) -> tuple[str, ...]:
         """A process has died. If that may be the fault of a GPU, the next one uses the CPU; returns what to say about it."""

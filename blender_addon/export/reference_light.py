@@ -33,6 +33,8 @@ def what_a_world_lacks(world: bpy.types.World | None) -> str:
     """Why a world surely tells little of a material, as the end of a sentence; empty where nothing is wrong with it."""
     if world is None:
         return "there is no world"
+    if world.is_missing:
+        return "its world is missing"
     if is_black(world):
         return "its world is black"
     if constant_world(world) is not None:

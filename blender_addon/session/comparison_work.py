@@ -44,12 +44,15 @@ class ComparisonWork:
                 if isinstance(event, DeviceUsed):
                     self._fit.take_device(event)
                 elif isinstance(event, CompareProgress):
+                    self._fit.device.works()
                     self.fraction = event.fraction
                 else:
                     self.near = event.near
                     if event.near or self._fit.candidates.fits:
                         self._fit.candidates.choices = event.choices
                     self.done = True
+            if (stuck := self._fit.device.stuck()) is not None:
+                raise stuck
         except PbrFitError as error:
             if isinstance(error, BlenderDied) and self._fit.other_device(error):
                 self.stop()

@@ -21,6 +21,7 @@ from ..references.process import (
     LightsMade,
     MeshExported,
     ReferenceRenderer,
+    ViewRendered,
 )
 from .fit_queue import GroupFit
 
@@ -64,6 +65,8 @@ class ReferenceWork:
             return
         try:
             self._collect(self._renderer)
+            if (stuck := self._fit.device.stuck()) is not None:
+                raise stuck
         except _UselessLight as useless:
             self._renderer.stop()
             self._renderer = None
@@ -81,7 +84,7 @@ class ReferenceWork:
         """Kill the second Blender; what it has finished stays, and `start` goes on from there."""
         if self._renderer is not None:
             self._renderer.stop()
-            with contextlib.suppress(PbrFitError):  # what failed will fail again if it is still needed
+            with contextlib.suppress(PbrFitError, _UselessLight):  # what failed will fail again if it is still needed
                 self._collect(self._renderer)
             self._renderer = None
 
@@ -107,6 +110,8 @@ class ReferenceWork:
                 self._fit.take_device(finished)
                 continue
             self._deaths = 0
+            if isinstance(finished, CandidateRendered | ViewRendered | EnvironmentRendered):
+                self._fit.device.works()
             if isinstance(finished, EnvironmentRendered):
                 self._take_light(finished.radiance)
             elif isinstance(finished, MeshExported):

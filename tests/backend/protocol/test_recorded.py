@@ -67,6 +67,7 @@ def test_settings_are_written_as_they_were():
     assert list(FitSettings().to_dict().items()) == [
         ("resolution", 1024), ("maps", ["kd", "ks", "normal"]), ("learn_light", False), ("device", "auto"), ("seed", 0),
         ("quality", "standard"), ("shading", "principled"), ("self_shadowing", True),
+        ("correction", 0),
     ]  # fmt: skip
 
 

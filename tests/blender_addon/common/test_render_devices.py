@@ -116,3 +116,28 @@ def test_without_a_wish_nothing_is_said(render_devices):
     lines: list[dict[str, Any]] = []
     assert not render_devices.use_devices(bpy.context.scene, {}, lines.append)
     assert lines == []
+
+
+def test_nobody_waits_for_ever_for_a_gpu(addon, render_devices, monkeypatch) -> None:
+    device = render_devices.RenderDevice(render_devices.WantedDevices("AUTO"))
+    assert device.stuck() is None  # no process has said anything yet
+    device.take(render_devices.DeviceUsed("A card (OptiX)", on_gpu=True))
+    assert device.stuck() is None
+    monkeypatch.setattr(render_devices, "PATIENCE_SECONDS", 0.0)
+    error = device.stuck()
+    assert "rendered nothing" in error.cause
+    (note,) = device.gave_up(error)
+    assert "A card (OptiX)" in note
+    assert device.wanted.kind == "CPU"
+    device.take(render_devices.DeviceUsed("A processor (CPU)", on_gpu=False))
+    assert device.stuck() is None
+
+
+def test_a_gpu_that_has_rendered_may_take_its_time(addon, render_devices, monkeypatch) -> None:
+    monkeypatch.setattr(render_devices, "PATIENCE_SECONDS", 0.0)
+    device = render_devices.RenderDevice(render_devices.WantedDevices("AUTO"))
+    device.take(render_devices.DeviceUsed("A card (CUDA)", on_gpu=True))
+    device.works()
+    assert device.stuck() is None
+    device.take(render_devices.DeviceUsed("A card (CUDA)", on_gpu=True))  # the next process
+    assert device.stuck() is None

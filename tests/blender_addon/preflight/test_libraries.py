@@ -70,6 +70,7 @@ def use_modifier(cube) -> None:
 
 
 def use_world(_cube) -> None:
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     bpy.context.scene.world = data("worlds", "Forest")
 
 
