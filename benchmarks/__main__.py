@@ -24,7 +24,6 @@ from benchmarks import (
     preview,
     sizes,
     studio_lights,
-    studio_search,
 )
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
@@ -42,7 +41,6 @@ _COMMANDS = (
     ("known_truth", known_truth, "scenes whose maps are known, fitted from a gray start, against these maps"),
     ("one_closure", one_closure, "how near one closure can be to a mix of two, and how near the bake is"),
     ("studio_lights", studio_lights, "how well lights tell base color, roughness, metallic and normals apart"),
-    ("studio_search", studio_search, "the search for such lights"),
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
     ("image_files", image_files, "the time to write and read the maps' files"),

@@ -25,7 +25,15 @@ from backend.fit.objective import tone_slope
 from benchmarks.cases import DATA
 from benchmarks.measure import check_output, circumstances, print_table, write_json
 from benchmarks.one_closure import addon_module
-from benchmarks.studio_candidates import FORMER_DESIGNS, FORMER_SKIES, OTHER_DESIGNS, OTHER_SKIES, Designs, Skies
+from benchmarks.studio_candidates import (
+    CONDITIONED_DESIGNS,
+    CONDITIONED_SKIES,
+    FORMER_DESIGNS,
+    FORMER_SKIES,
+    Designs,
+    Skies,
+    shape,
+)
 from render.bsdf.ggx import ggx_table
 from render.core.image_io import read_image, write_image
 from render.geometry.camera import fibonacci_directions
@@ -114,7 +122,7 @@ def cases(data: Path) -> dict[str, list[NDArray[np.float32]]]:
     studio = list(designs.studio_lights(1.0))
 
     def as_they_were(lamps: Designs, skies: Skies) -> list[NDArray[np.float32]]:
-        return [as_bright(designs.shape(lamp, sky)) for lamp, sky in zip(lamps, skies, strict=True)]
+        return [as_bright(shape(lamp, sky)) for lamp, sky in zip(lamps, skies, strict=True)]
 
     former = as_they_were(FORMER_DESIGNS, FORMER_SKIES)
     flat = np.ones((HEIGHT, WIDTH, 3), np.float32)
@@ -128,7 +136,7 @@ def cases(data: Path) -> dict[str, list[NDArray[np.float32]]]:
     else:
         print(f"no forest_1k.hdr in {data}: left out")
     found["former two"] = former
-    found[f"best {len(OTHER_DESIGNS)}"] = [neutral(light) for light in as_they_were(OTHER_DESIGNS, OTHER_SKIES)]
+    found["best by this score"] = [neutral(light) for light in as_they_were(CONDITIONED_DESIGNS, CONDITIONED_SKIES)]
     return found | {f"Studio, {len(studio)}": studio}
 
 
@@ -274,7 +282,7 @@ def measure(lights: list[Lit], normals: int) -> torch.Tensor:
 
 
 def summary(found: torch.Tensor) -> dict[str, float]:
-    """Median and 95th percentile of the errors over normals and materials, and their score: what Studio was chosen by.
+    """Median and 95th percentile of the errors over normals and materials, and their score.
 
     The score is the geometric mean of the four 95th percentiles.
     """

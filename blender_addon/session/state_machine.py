@@ -196,8 +196,9 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _compare(self, work: ComparisonWork) -> None:
         """Go on with the comparison of the current bake with the material, or with the fit."""
         fit = self._queue.current
+        has_fit = bool(fit.candidates.fits)
         work.poll()
-        if fit.candidates.fits:
+        if has_fit:
             share = (ASSIGNING - COMPARING_FROM) * work.fraction if fit.round == fit.rounds else 0.0
             self._show(COMPARING, "Comparing with the material", self.status.in_round(COMPARING_FROM) + share)
         else:
@@ -207,7 +208,7 @@ class OptimizeSession(WorkSession[GroupFit]):
             return
         self._end_comparison()
         self._end_phase("compare")
-        if fit.candidates.fits:
+        if has_fit:
             self._after_fit(near=work.near, failed=work.failed)
         elif work.near:
             fit.near_enough = True

@@ -84,7 +84,7 @@ def test_a_difference_that_noise_can_explain_keeps_the_bake(errors) -> None:
 def test_a_single_candidate_is_kept_and_measured(errors) -> None:
     choice = errors.choose({"FIT": found(errors, 0.02, 0.02)})
     assert choice.kept == "FIT"
-    assert choice.to_json()["scores"]["own"]["fit_db"] == pytest.approx(34.2, abs=1.5)
+    assert choice.to_json()["scores"]["own"]["fit_db"] == pytest.approx(34.2, abs=2.5)
 
 
 def near_scores(errors, offset: float, spot: float = 0.0):

@@ -58,7 +58,7 @@ def test_a_round_begins_with_the_fits_own_maps_and_their_renders(addon, mixed_cu
     assert not np.array_equal(image[..., :4], image[..., 4:])
     # The same random numbers light both: they differ by the materials and not by noise.
     opaque = (image[..., 3] > 0.99) & (image[..., 7] > 0.99)
-    assert np.corrcoef(image[opaque][:, :3].ravel(), image[opaque][:, 4:7].ravel())[0, 1] > 0.8
+    assert np.corrcoef(image[opaque][:, :3].ravel(), image[opaque][:, 4:7].ravel())[0, 1] > 0.6
     finish(session)
     (choice,) = session.result.compared
     assert set(choice["scores"]["own"]) == {"fit_db", "round_1_db"}
