@@ -47,7 +47,8 @@ class KnownSet:
         texels = torch.from_numpy(self.texels[..., :channels]).to(device).float()
         surety = torch.from_numpy(self.surety).to(device).float()
         stiffness = torch.empty_like(texels)
-        firm = 1 / (1 + (1 - surety) / _DOUBT)
+        # Of what is not sure at all nothing says that it is right: a round of correction begins with an earlier fit's values.
+        firm = torch.where(surety > 0, 1 / (1 + (1 - surety) / _DOUBT), 0.0)
         stiffness[..., : METALLIC.stop] = firm[..., :1]
         stiffness[..., NORMAL] = firm[..., 1:]
         stiffness[..., NORMAL.stop :] = firm[..., :1]

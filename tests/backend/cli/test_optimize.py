@@ -17,7 +17,20 @@ from support.command_line import content_hash, processes_that_mention, run_pytho
 from render.core.image_io import read_image
 
 COMMAND = [sys.executable, "-m", "backend", "optimize"]
-SMALL = ["--quality", "draft", "--views", "10", "--view-size", "96", "--samples", "8", "--resolution", "128"]
+SMALL = [
+    "--quality",
+    "draft",
+    "--views",
+    "10",
+    "--view-size",
+    "96",
+    "--samples",
+    "8",
+    "--resolution",
+    "128",
+    "--rounds",
+    "0",
+]
 LOOK_INTO = """
 import json, os, sys
 import bpy

@@ -57,7 +57,7 @@ def test_each_round_is_nearer_to_the_truth(rows: SampleTable) -> None:
         maps = fit.maps.texels
         errors.append(error_of(maps, truth))
     assert errors[0] > 0.04  # base color that makes up for light between surfaces
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.65 * errors[0]
     assert errors[2] < errors[1]
 
 

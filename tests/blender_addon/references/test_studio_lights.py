@@ -47,20 +47,20 @@ def test_no_side_is_dark_in_any_color(lights) -> None:
     assert (irradiance > 0.15 * np.pi * BRIGHTNESS).all()
 
 
-def test_a_world_shows_each_light_and_the_first_is_the_scenes_own(addon, lights, monkeypatch) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_world_shows_each_light_and_the_first_is_the_scenes_own(addon, lights, alone) -> None:
     own = bpy.data.worlds.new("Own")
     stage = SimpleNamespace(scene=SimpleNamespace(world=own))
     module = addon.references.studio_lights
-    gray = np.full((64, 128, 3), BRIGHTNESS, np.float32)
-    monkeypatch.setattr(module.rendering, "render_world", lambda *_arguments: gray)
-    staged = module.StudioLights(stage)
+    staged = module.StudioLights(stage, alone)
+    lights = lights * (module.BRIGHTNESS / BRIGHTNESS)
     np.testing.assert_allclose(staged.make(), lights, rtol=1e-5)
-    for number, light in enumerate(lights, 1):
-        staged.use(number)
+    for number, light in enumerate(lights):
+        staged.use(number + (0 if alone else 1))
         image = next(
             node.image for node in stage.scene.world.node_tree.nodes if node.bl_idname == "ShaderNodeTexEnvironment"
         )
         pixels = np.array(image.pixels[:], np.float32).reshape(128, 256, 4)
         np.testing.assert_allclose(pixels[::-1, :, :3], light, rtol=1e-5)
     staged.use(0)
-    assert stage.scene.world == own
+    assert (stage.scene.world == own) is not alone

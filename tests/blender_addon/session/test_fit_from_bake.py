@@ -155,7 +155,7 @@ def test_without_a_comparison_the_bake_is_kept(addon, mixed_cube) -> None:
     (fit,) = session._queue
     fit.unseen_light = "/nowhere/light.exr"
     finish(session)
-    assert any("could not be compared" in note for note in session.result.notes)
+    assert any("Nothing could be compared, so the bake is kept" in note for note in session.result.notes)
     assert session.result.files == dict(fit.candidates.baked.files)
 
 

@@ -330,6 +330,7 @@ def test_world_without_light_in_a_queue(addon, cube) -> None:
     bpy.ops.mesh.primitive_plane_add()
     paint(bpy.context.object, "Floor")
     cube.select_set(True)
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     session = start(addon)
     assert "it is black" in failure(session)
     assert [job.error is not None for job in session._queue] == [True, True]

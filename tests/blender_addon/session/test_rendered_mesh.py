@@ -16,7 +16,7 @@ def notes_of(addon, directory, **rendered) -> tuple[str, ...]:
     center, radius = addon.references.views.bounding_sphere(exported.world_positions)
     values = {"arrays": exported.arrays, "center": center, "radius": radius, "overlap": 0.0} | rendered
     fit.set_mesh(addon.references.process.MeshExported(**values))
-    assert len(fit.views) == fit.view_count
+    assert len(fit.views) == bpy.context.scene.pbrfit.views + bpy.context.scene.pbrfit.held_out_views
     return fit.notes
 
 

@@ -125,7 +125,8 @@ def test_killed_renderer_is_replaced_and_renders_what_is_missing(addon, small_cu
     first, _ = children(session)
     first.kill()
     poll_until(session, lambda status: renderer_of(session) is not first)
-    missing = {entry["index"] for entry in session._queue.current.missing_plan()["views"]}
+    plan = session._queue.current.missing_plan()
+    missing = {entry["index"] for entry in plan["views"]} - set(plan["rendered"])
     assert 0 < len(missing) <= 6
     run_to_end(session)
     assert session.status.state == "done", session.status
@@ -209,9 +210,27 @@ def test_world_that_turns_out_black(addon, small_cube) -> None:
     black = tree.nodes.new("ShaderNodeRGB")
     black.outputs[0].default_value = (0.0, 0.0, 0.0, 1.0)
     tree.links.new(black.outputs[0], tree.nodes["Background"].inputs["Color"])
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     before = snapshot()
     assert "The world gives no light: it is black." in failure(start(addon))
     assert snapshot() == before
+
+
+@pytest.mark.any_blender
+def test_world_that_turns_out_black_makes_room_for_studio_light(addon, small_cube) -> None:
+    tree = hdri_world().node_tree
+    black = tree.nodes.new("ShaderNodeRGB")
+    black.outputs[0].default_value = (0.0, 0.0, 0.0, 1.0)
+    tree.links.new(black.outputs[0], tree.nodes["Background"].inputs["Color"])
+    session = start(addon)
+    run_to_end(session)
+    assert session.status.state == "done", session.status
+    assert any("Studio light" in note and "black" in note for note in session.result.notes)
+    (fit,) = session._queue
+    assert fit.light == "STUDIO"
+    assert "environment_1" in fit.arrays
+    assert "environment_2" not in fit.arrays
+    assert {view.light for view in fit.views} == {0, 1}
 
 
 @pytest.mark.any_blender

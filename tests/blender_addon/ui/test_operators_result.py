@@ -149,8 +149,8 @@ def test_fit_again_takes_the_settings_of_the_record(addon, files) -> None:
 def test_fit_again_that_cannot_start_leaves_the_fitted_shown(addon, files) -> None:
     cube = ready_cube()
     assign(addon, files)
-    bpy.context.scene.world = None
-    with pytest.raises(RuntimeError, match="has no world"):
+    cube.data.uv_layers.remove(cube.data.uv_layers.active)
+    with pytest.raises(RuntimeError, match="has no UV map"):
         bpy.ops.pbrfit.fit_again()
     assert cube.active_material.name == "Paint PBRfit"
 
