@@ -28,7 +28,7 @@ from render.core.image_io import encode_image
 
 _HEADING = ["look", "bake, dB", "fit, dB", "kept", "gain", "base color", "seconds"]
 _KINDS = ("bake", "fit")
-_PHASES = ("export", "bake", "start", "render", "fit", "compare", "apply")
+_PHASES = ("export", "bake", "start", "render", "fit", "compare", "check", "correct", "apply")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
