@@ -23,6 +23,7 @@ BAKE_CORE_SECONDS = 5.4e-5  # a texel
 COMPARISON_CORE_SECONDS = 40.0
 ITERATION_CORE_SECONDS = 0.16
 LEARNED_FACTOR = 1.7
+CORRECTION = 0.4  # of a fit's iterations
 SHADOW_CORE_SECONDS = (0.1, 1.5e-6)  # a direction; each triangle of it
 TABLE_CORE_SECONDS = 9e-6  # a sample
 GPU_SECONDS = 6.0  # to start, and to compile the kernels
@@ -54,20 +55,32 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
     cores = cores or os.cpu_count() or 1
     pixels = settings.view_size**2
     paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
-    seconds = START_SECONDS + paths * CYCLES_CORE_SECONDS / cores
+    seconds = START_SECONDS + renders(settings) * paths * CYCLES_CORE_SECONDS / cores
     if settings.start == BAKE:
         seconds += (sets * settings.resolution**2 * BAKE_CORE_SECONDS + COMPARISON_CORE_SECONDS) / cores
     samples = COVERED * pixels * settings.views
     quality = QUALITIES[settings.quality]
+    fits, iterations = 1 + settings.rounds, quality.iterations * (1.0 + CORRECTION * settings.rounds)
     if on_gpu:
-        seconds += GPU_SECONDS + 5 * quality.iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
+        seconds += GPU_SECONDS + 5 * iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
     else:
         shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
-        fit = quality.iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
-        seconds += (shadows + fit + samples * TABLE_CORE_SECONDS) / cores
+        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
+        seconds += (fits * shadows + fit + fits * samples * TABLE_CORE_SECONDS) / cores
     memory = BASE_BYTES + samples * SAMPLE_BYTES[int(on_gpu)] + sets * settings.resolution**2 * TEXEL_BYTES
     memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if settings.learn_light and on_gpu else 0.0)
     return Estimate(seconds, memory)
+
+
+def renders(settings: Any) -> float:
+    """How often all views are rendered with all of their samples, if each correction that may be made is made."""
+    if not settings.rounds:
+        return 1.0
+    # The fit has half of the views. With the bake, a view is two renders of half the samples. A correction renders the fitted
+    # maps in all views, and the first one also brings the other half of the views.
+    begins_with_bake = settings.start == BAKE
+    once = 0.5 if begins_with_bake else 1.0
+    return 1.0 + once * settings.rounds - (0.25 if begins_with_bake else 0.0)
 
 
 def rounded_time(seconds: float) -> str:

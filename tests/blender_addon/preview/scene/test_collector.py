@@ -162,6 +162,7 @@ def test_the_description_names_arrays(addon) -> None:
 def test_maps_in_the_making_are_shown_and_references_kept(addon, monkeypatch) -> None:
     cube = ready_cube()
     small_fit()
+    bpy.context.scene.pbrfit.reference_light = "SCENE"
     watched = []
     original = addon.session.session_maps.LiveMaps.watch
     monkeypatch.setattr(
