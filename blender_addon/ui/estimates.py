@@ -74,13 +74,14 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
 
 def renders(settings: Any) -> float:
     """How often all views are rendered with all of their samples, if each correction that may be made is made."""
-    if not settings.rounds:
+    rounds = int(settings.rounds)
+    if not rounds:
         return 1.0
     # The fit has half of the views. With the bake, a view is two renders of half the samples. A correction renders the fitted
     # maps in all views, and the first one also brings the other half of the views.
     begins_with_bake = settings.start == BAKE
     once = 0.5 if begins_with_bake else 1.0
-    return 1.0 + once * settings.rounds - (0.25 if begins_with_bake else 0.0)
+    return 1.0 + once * rounds - (0.25 if begins_with_bake else 0.0)
 
 
 def rounded_time(seconds: float) -> str:
