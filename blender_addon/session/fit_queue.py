@@ -25,7 +25,9 @@ from ..references.views import View, plan_views, views_for_blender
 from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
 
+NO_LIGHT = ("there is no world", "its world is black", "its world is missing")
 OTHER_SHAPE = 0.02  # of the radius: what center and radius of the same shape never differ by
+LEAST_UNSEEN = 0.02  # of the maps
 BRIGHTEST = 1e8  # radiance; the sun in an HDRI reaches 1e6, an infinite pixel 1e12 and more after filtering
 
 
@@ -273,9 +275,16 @@ class GroupFit(GroupWork):
     def use_studio(self, lack: str) -> None:
         """Have the references rendered in Studio light alone. lack: why not the scene's, as the end of a sentence."""
         self.light = STUDIO
-        self.has_own_light &= "black" not in lack
+        self.has_own_light &= not lack.startswith(NO_LIGHT)
         self.arrays.pop("environment", None)
         self.notes += (f"The references are in Studio light: {lack}.",)
+
+    def name_what_is_unseen(self) -> None:
+        """Note how much of the maps of a fit that is kept no view has seen, if it is worth a word."""
+        share = float(self.result.metrics.get("texels_unseen", 0.0))
+        if share >= LEAST_UNSEEN and any(kept != BAKE for kept in self.candidates.kept):
+            there = "as baked" if self.candidates.baked is not None else "filled from what is around it"
+            self.notes += (f'No view sees {share:.0%} of the maps of "{self.name}": that part is {there}.',)
 
     def take_device(self, used: DeviceUsed) -> None:
         """Take what a second Blender says that it renders with."""

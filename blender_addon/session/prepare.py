@@ -26,7 +26,7 @@ from ..comparing.process import unseen_light
 from ..export import plan_json
 from ..export.mesh_reading import Readings
 from ..export.plan import GroupPlan, objects_of, plan_groups
-from ..export.reference_light import is_black, reference_light
+from ..export.reference_light import is_black, reference_light, what_a_world_lacks
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
@@ -73,6 +73,8 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     for number, plan in enumerate(plan_groups(context, readings)):
         fits.append(_group_fit(context, readings, plan, copy, folder / f"group_{number}", warnings))
         fits[-1].light = light
+        if light == STUDIO and chosen.reference_light == AUTOMATIC:
+            fits[-1].use_studio(what_a_world_lacks(world))
         if environment is not None:
             lack = fits[-1].take_scene_light(environment)
             if lack:

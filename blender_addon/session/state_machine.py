@@ -232,6 +232,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _take_candidates(self) -> None:
         """The current group has all its maps: keep the better ones, and go on with the next group."""
         fit = self._queue.current
+        fit.name_what_is_unseen()
         fit.result.files, fit.result.compared = fit.candidates.files, fit.candidates.choices
         self._next_fit()
 
