@@ -4,9 +4,9 @@ A texel is seen from all cameras of a fit that face it, evenly divided over the 
 compares (radiance, weighted by the slope of its tone curve) by the texel's unknowns say how far noise throws them:
 the standard errors are the roots of the diagonal of (J^T J / s^2 + 1)^-1 with noise s in each channel of each look. The 1
 says that an unknown is known beforehand to about its range: an error of 1 means that the looks tell nothing. All lights have
-"Equal noise" is 1/255 in all lights; "Cycles' noise" is what renders of 16 samples have, which grows with the light's contrast.
-the mean radiance 1, except where the name says another. What it leaves out: shadows, except for a quarter of the sky that is
-hidden in one figure, light between parts, and what the renderer cannot show.
+the mean radiance 1, except where the name says another. "Equal noise" is 1/255 in all lights; "Cycles' noise" is what renders of
+16 samples have, which grows with the light's contrast. What it leaves out: shadows, except for a quarter of the sky that is
+hidden in one figure, light between parts, what the renderer cannot show, and where a fit ends that begins far from the truth.
 """
 
 from __future__ import annotations

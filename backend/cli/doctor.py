@@ -41,7 +41,7 @@ BLENDER_PROBE = """
 import os, bpy, numpy, zmq
 print("PBRFIT", bpy.app.version_string, flush=True)
 import _cycles  # after the line above: some drivers end a process that looks for their devices
-for kind in ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"):
+for kind in ("CUDA", "HIP", "METAL", "ONEAPI", "OPTIX", "CPU"):
     for device in _cycles.available_devices(kind):
         if device[1] == kind:
             print("CYCLES", f"{device[0]} ({kind})", flush=True)

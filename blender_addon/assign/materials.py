@@ -17,7 +17,7 @@ from ..common.material_recipe import MAP_LABELS, MaterialRecipe, fit_recipe
 from ..common.names import DEFAULT_SCHEME, RECORD, material_name
 from ..common.node_layout import build_material_nodes, build_world_nodes
 from ..export.plan import GroupPlan, MapSet, SlotUse, objects_of
-from ..settings.properties import scene_values
+from ..settings.properties import learns_light, scene_values
 from .color_files import colored
 from .images import FILES, PACKED, ImageMaker, Key, WantedImage, file_folder
 from .memory import put_fitted, put_world, remembered, remove_unused
@@ -49,7 +49,7 @@ class AssignOptions:
         material_name(settings.material_name, "Object", "Material")
         return cls(
             alpha=settings.use_alpha,
-            world_scene_uid=scene.session_uid if settings.learn_light and settings.apply_world else None,
+            world_scene_uid=scene.session_uid if learns_light(settings) and settings.apply_world else None,
             material_name=settings.material_name,
             image_storage=settings.image_storage,
             scene_settings=scene_values(settings),

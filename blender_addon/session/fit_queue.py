@@ -347,7 +347,7 @@ class FitQueue(GroupQueue[GroupFit]):
         """Go to the next fit; False if there is none."""
         if not super().advance():
             return False
-        self.current.light = self.groups[0].light
+        self.current.light, self.current.has_own_light = self.groups[0].light, self.groups[0].has_own_light
         known = self.groups[0].arrays.get("environment")  # the same world lights all groups
         if known is not None:
             self.current.arrays.setdefault("environment", known)

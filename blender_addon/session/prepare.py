@@ -33,7 +33,7 @@ from ..preflight.checks import Finding
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
-from ..settings.properties import BAKE, fit_settings
+from ..settings.properties import BAKE, fit_settings, learns_light
 from .bake_queue import GroupBake
 from .baked_start import MOST_BYTES, MOST_IN_ONE
 from .candidates import Candidates
@@ -65,7 +65,7 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     readings = Readings(depsgraph)
     warnings = _warnings(preflight.all_findings(context, depsgraph, readings))
     chosen, world = context.scene.pbrfit, world_of(context.scene, context.view_layer)
-    light = reference_light(chosen.reference_light, chosen.learn_light, world)
+    light = reference_light(chosen.reference_light, learns_light(chosen), world)
     environment = None if light == STUDIO else export_world(world)
     progress(0.5)
     copy = save_copy(folder / COPY)
@@ -154,7 +154,7 @@ def _group_fit(
         exact=_exact_text(context, plan) if bake_plan is not None else "",
         rounds=rounds,
         wanted=(chosen.views + 1) // 2 if rounds else chosen.views,
-        may_use_studio=chosen.reference_light == AUTOMATIC and not chosen.learn_light,
+        may_use_studio=chosen.reference_light == AUTOMATIC and not learns_light(chosen),
         has_own_light=not_black(world_of(scene, context.view_layer)),
         unseen_light=unseen_light(world_of(scene, context.view_layer)),
         render_plan=render_plan,
@@ -193,7 +193,7 @@ def _rounds(context: bpy.types.Context, plan: GroupPlan) -> int:
     chosen = context.scene.pbrfit
     texels = len(plan.sets) * chosen.resolution**2
     fits_in = texels * START_BYTES <= MOST_BYTES and chosen.resolution**2 * START_BYTES <= MOST_IN_ONE
-    return chosen.rounds if fits_in and not chosen.learn_light else 0
+    return chosen.rounds if fits_in and not learns_light(chosen) else 0
 
 
 def not_black(world: bpy.types.World | None) -> bool:
@@ -207,7 +207,7 @@ def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
     slots = {use for item in plan.sets for use in item.slots}
     owners = ((objects[use.object_uid], use.slot_index) for use in slots)
     found = {owner.material_slots[index].material for owner, index in owners if owner is not None}
-    if chosen.learn_light or not found or None in found:
+    if learns_light(chosen) or not found or None in found:
         return ""
     verdicts = [verdict_of(material, chosen.bake_target) for material in found]
     if not all(known.says_all for known in verdicts):

@@ -274,6 +274,11 @@ def use_values(settings: PBRFIT_FitSettings, values: dict[str, bool | int | str]
                 setattr(settings, name, value)
 
 
+def learns_light(settings: PBRFIT_FitSettings) -> bool:
+    """Whether a fit learns its light: Studio's is known."""
+    return bool(settings.learn_light and settings.reference_light != STUDIO)
+
+
 def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
     """The settings as the backend takes them. Raises PbrFitError if a value is not allowed."""
     chosen = {
@@ -286,7 +291,7 @@ def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
         return FitSettings(
             resolution=settings.resolution,
             maps=tuple(name for name, use in chosen.items() if use),
-            learn_light=settings.learn_light and settings.reference_light != STUDIO,
+            learn_light=learns_light(settings),
             device=settings.device,
             seed=settings.seed,
             quality=settings.quality,

@@ -10,7 +10,7 @@ from ..common.names import RECORD
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
-from ..settings.properties import BAKE
+from ..settings.properties import BAKE, learns_light
 from .paragraphs import draw_text
 
 ICONS = {EXACT: "CHECKMARK", COMPOSITE: "INFO", VIEW: "INFO", UNREADABLE: "ERROR"}
@@ -47,7 +47,7 @@ def needs_no_fit(context: bpy.types.Context) -> bool:
     materials = shown_materials(context)
     return (
         settings.start == BAKE
-        and not settings.learn_light
+        and not learns_light(settings)
         and bool(materials)
         and all(verdict(material, settings.bake_target).says_all for material in materials)
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.quality import HELD_OUT_SAMPLES, QUALITIES
-from ..settings.properties import BAKE
+from ..settings.properties import BAKE, learns_light
 
 COVERED = 0.23  # part of a view's pixels that show the object
 CYCLES_CORE_SECONDS = 2.6e-6  # a path sample
@@ -60,21 +60,26 @@ def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int 
         seconds += (sets * settings.resolution**2 * BAKE_CORE_SECONDS + COMPARISON_CORE_SECONDS) / cores
     samples = COVERED * pixels * settings.views
     quality = QUALITIES[settings.quality]
-    fits, iterations = 1 + settings.rounds, quality.iterations * (1.0 + CORRECTION * settings.rounds)
+    fits, iterations = 1 + corrections(settings), quality.iterations * (1.0 + CORRECTION * corrections(settings))
     if on_gpu:
-        seconds += GPU_SECONDS + 5 * iterations * GPU_ITERATION_SECONDS[int(settings.learn_light)]
+        seconds += GPU_SECONDS + 5 * iterations * GPU_ITERATION_SECONDS[int(learns_light(settings))]
     else:
         shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
-        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if settings.learn_light else 1.0)
+        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if learns_light(settings) else 1.0)
         seconds += (fits * shadows + fit + fits * samples * TABLE_CORE_SECONDS) / cores
     memory = BASE_BYTES + samples * SAMPLE_BYTES[int(on_gpu)] + sets * settings.resolution**2 * TEXEL_BYTES
-    memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if settings.learn_light and on_gpu else 0.0)
+    memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if learns_light(settings) and on_gpu else 0.0)
     return Estimate(seconds, memory)
+
+
+def corrections(settings: Any) -> int:
+    """How many corrections may be made: a fit that learns its light has none."""
+    return 0 if learns_light(settings) else int(settings.rounds)
 
 
 def renders(settings: Any) -> float:
     """How often all views are rendered with all of their samples, if each correction that may be made is made."""
-    rounds = int(settings.rounds)
+    rounds = corrections(settings)
     if not rounds:
         return 1.0
     # The fit has half of the views. With the bake, a view is two renders of half the samples. A correction renders the fitted

@@ -187,6 +187,12 @@ def test_the_world_can_get_only_light_that_is_learned(capsys, blend):
     assert "--learn-light" in message
 
 
+def test_studio_light_is_not_learned(capsys, blend):
+    options = ["--learn-light", "--reference-light", "studio"]
+    message = refuse(capsys, "optimize", blend, "--object", "Cube", "--out", "out", *options)
+    assert "nothing to learn" in message
+
+
 def test_the_device_of_the_demo_is_checked_too(capsys, tmp_path):
     assert "gpu" in refuse(capsys, "demo", "--out", tmp_path / "out", "--device", "gpu")
 

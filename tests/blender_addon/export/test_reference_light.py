@@ -34,6 +34,7 @@ def test_automatic_uses_both_where_the_world_tells_something(lights) -> None:
     assert lights.reference_light("SCENE", False, world) == "SCENE"
     assert lights.reference_light("STUDIO", False, world) == "STUDIO"
     assert lights.reference_light("AUTOMATIC", True, world) == "SCENE"  # a light that is learned is the scene's
+    assert lights.reference_light("STUDIO", True, world) == "STUDIO"  # and Studio's is known
 
 
 @pytest.mark.parametrize("color", [None, (0.0, 0.0, 0.0, 1.0), (0.05, 0.05, 0.05, 1.0)])

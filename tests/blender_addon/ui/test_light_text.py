@@ -27,6 +27,10 @@ def test_the_tab_says_what_lights_the_references(addon) -> None:
     assert light_text(bpy.context) == "Studio light: there is no world"
 
 
+def settings(start: str, rounds: int, learn_light: bool = False, reference_light: str = "AUTOMATIC") -> SimpleNamespace:
+    return SimpleNamespace(start=start, rounds=rounds, learn_light=learn_light, reference_light=reference_light)
+
+
 @pytest.mark.parametrize(
     ("start", "rounds", "expected"),
     [
@@ -40,4 +44,10 @@ def test_the_tab_says_what_lights_the_references(addon) -> None:
     ],
 )
 def test_renders_are_counted_with_corrections(addon, start, rounds, expected) -> None:
-    assert addon.ui.estimates.renders(SimpleNamespace(start=start, rounds=rounds)) == expected
+    assert addon.ui.estimates.renders(settings(start, rounds)) == expected
+
+
+def test_a_light_that_is_learned_is_not_corrected_and_studio_light_is_never_learned(addon) -> None:
+    corrections = addon.ui.estimates.corrections
+    assert corrections(settings("BAKE", 2, learn_light=True)) == 0
+    assert corrections(settings("BAKE", 2, learn_light=True, reference_light="STUDIO")) == 2
