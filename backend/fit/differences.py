@@ -62,9 +62,9 @@ def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: 
     texels, ggx = pyramid(start.texels, levels), ggx_table(rows.color.device)
     colors = rows.color.clone()
     for number, chosen in lights.parts(rows):
-        lights.show(number)
+        light = lights.lights[number]
         for some in torch.split(chosen, _ROWS_AT_ONCE):
             part = rows.rows(some)
             read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)
-            colors[some] += shade_samples(read.reshape(*part.valid.shape, -1), part, lights.shown, ggx, model)[:, :3]
+            colors[some] += shade_samples(read.reshape(*part.valid.shape, -1), part, light, ggx, model)[:, :3]
     return replace(rows, color=colors)

@@ -1,24 +1,42 @@
 """An iteration of the fit in kernels from end to end, for opaque maps on a GPU with Triton.
 
-With the light learned it takes 60 launches instead of 280; with the light known, 20 instead of 118. What one kernel
+With the light learned it takes 60 launches instead of 280; with one known light, 20 instead of 118. What one kernel
 writes, the next reads once (docs/performance.md has the times).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 
 from backend.fit.sample_table import StepRows
 from backend.fit.state import FitState, adam_epsilon
+from render.light.environment import PrefilteredLight
 from render.material.kernels.texel_steps import TexelSteps
-from render.shading.kernels.fused_samples import fused_sample_gradients
+from render.shading.kernels.fused_samples import SampleGradients, fused_sample_gradients
+
+
+@dataclass(frozen=True)
+class BatchPart:
+    """The rows of a batch that one light lights: `count` rows from the batch's row `start`. light: its number."""
+
+    light: int
+    start: int
+    count: int
 
 
 class FusedIteration:
-    """Iterations over `size` rows of the table from row `first`, int64 on the device; `level`: each row's level of detail."""
+    """Iterations over batches of the table that begin at row `first`, int64 on the device, and have these parts.
 
-    def __init__(self, state: FitState, table: StepRows, level: torch.Tensor, first: torch.Tensor, size: int) -> None:
-        self._state, self._table, self._level, self._first, self._size = state, table, level, first, size
+    level: each row's level of detail.
+    """
+
+    def __init__(
+        self, state: FitState, table: StepRows, level: torch.Tensor, first: torch.Tensor, parts: Sequence[BatchPart]
+    ) -> None:
+        self._state, self._table, self._level, self._first, self._parts = state, table, level, first, parts
         self._light = state.fused_light
         self._texels = TexelSteps(
             state.texels.detach(), state.levels, state.priors, state.fitted(), adam_epsilon(state.texels)
@@ -39,9 +57,30 @@ class FusedIteration:
     @torch.no_grad()
     def run(self) -> torch.Tensor:
         """Run one iteration. Returns the loss of its samples, without priors, a scalar on the device."""
+        light = None if self._light is None else self._light.prefiltered()
+        total = sum(part.count for part in self._parts)
+        gradient: torch.Tensor | None = None
+        loss: torch.Tensor | None = None
+        for part in self._parts:
+            found = self._gradients(
+                part, self._state.prefiltered(part.light) if light is None else light, total, gradient
+            )
+            gradient, loss = found.texels, found.loss if loss is None else loss + found.loss
+        assert gradient is not None  # a batch has rows
+        assert loss is not None
+        if self._light is not None:
+            # `learn_light` asks for both; a light that is learned is the only one.
+            assert found.atlas is not None
+            assert found.irradiance is not None
+            self._light.step(found.atlas, found.irradiance)
+        self._texels.step(gradient)
+        return loss
+
+    def _gradients(
+        self, part: BatchPart, light: PrefilteredLight, total: int, onto: torch.Tensor | None
+    ) -> SampleGradients:
         state, table = self._state, self._table
-        light = state.prefiltered() if self._light is None else self._light.prefiltered()
-        found = fused_sample_gradients(
+        return fused_sample_gradients(
             self._texels.rows,
             table.uv,
             self._level,
@@ -58,14 +97,9 @@ class FusedIteration:
             state.plan.model,
             state.bound,
             table.shadow,
-            first=self._first,
-            count=self._size,
+            first=self._first + part.start if part.start else self._first,
+            count=part.count,
             learn_light=self._light is not None,
+            total=total,
+            onto=onto,
         )
-        if self._light is not None:
-            # `learn_light` asks for both.
-            assert found.atlas is not None
-            assert found.irradiance is not None
-            self._light.step(found.atlas, found.irradiance)
-        self._texels.step(found.texels)
-        return found.loss

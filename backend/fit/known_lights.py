@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -12,34 +11,11 @@ from render.light.environment import PrefilteredLight
 
 
 class KnownLights:
-    """Known lights, one of which the next iteration reads. `light_of_view`: the number of the light in each view, if not 0."""
+    """Known lights by their numbers. `light_of_view`: the number of the light in each view, if not 0."""
 
     def __init__(self, lights: Sequence[PrefilteredLight], light_of_view: Mapping[int, int] | None = None) -> None:
-        self._lights = list(lights)
+        self.lights = tuple(lights)
         self._light_of_view = dict(light_of_view or {}) if len(lights) > 1 else {}
-        self._number = 0
-        # A captured graph reads the same memory in every iteration.
-        self._copies = len(lights) > 1 and lights[0].atlas.device.type == "cuda"
-        first = lights[0]
-        if self._copies:
-            first = replace(first, atlas=first.atlas.clone(), irradiance=first.irradiance.clone())
-        self.shown = first
-
-    @property
-    def several(self) -> bool:
-        """Whether rows may have different lights."""
-        return bool(self._light_of_view)
-
-    def show(self, number: int) -> None:
-        """Make a light the one that `shown` is."""
-        if number == self._number:
-            return
-        self._number, light = number, self._lights[number]
-        if self._copies:
-            self.shown.atlas.copy_(light.atlas)
-            self.shown.irradiance.copy_(light.irradiance)
-        else:
-            self.shown = light
 
     def of_rows(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """The number of each row's light, int64 [P]."""
@@ -51,31 +27,31 @@ class KnownLights:
 
     def parts(self, rows: SampleTable | StepRows) -> list[tuple[int, torch.Tensor]]:
         """The numbers of the rows' lights, and the rows int64 [N] that each has."""
-        if not self.several:
+        if not self._light_of_view:
             return [(0, torch.arange(len(rows), device=rows.view_index.device))]
         numbers = self.of_rows(rows)
         return [(int(number), (numbers == number).nonzero()[:, 0]) for number in torch.unique(numbers)]
 
 
-def batches_by_light(
+def mixed_batches(
     parts: Sequence[tuple[int, torch.Tensor]], order: torch.Tensor, batch: int, even: bool = False
-) -> list[tuple[int, torch.Tensor]]:
-    """Batches of about `batch` rows, each with one light, the lights taking turns: numbers of lights, and rows int64 [N].
+) -> list[list[tuple[int, torch.Tensor]]]:
+    """Batches of about `batch` rows: of each its lights' numbers, and the rows int64 [N] that they light.
+
+    Each batch has a share of every light. With one light a batch, the lights taking turns, the steps followed the light of
+    the moment: fits of five tuning scenes in two lights ended 0.02 to 0.7 dB lower.
 
     parts   as `KnownLights.parts` gives them
     order   int64, the rows in random order
-    even    make all batches of the same size, and leave out the rows that are over
+    even    make all batches of the same size in each light, and leave out the rows that are over
     """
+    owns = [(number, order if len(parts) == 1 else order[torch.isin(order, rows)]) for number, rows in parts]
+    count = max(1, round(len(order) / max(batch, 1)))
     if even:
-        batch = min(batch, *(len(rows) for _, rows in parts)) if len(parts) > 1 else min(batch, len(parts[0][1]))
-    found: list[tuple[float, int, torch.Tensor]] = []
-    for number, rows in parts:
-        own = order if len(parts) == 1 else order[torch.isin(order, rows)]
-        count = max(1, round(len(own) / max(batch, 1)))
-        chunks = own.chunk(count)
-        found += [((place + 0.5) / len(chunks), number, chunk) for place, chunk in enumerate(chunks)]
-    found.sort(key=lambda item: item[0])
-    if even:
-        size = min(len(chunk) for _, _, chunk in found)
-        return [(number, chunk[:size]) for _, number, chunk in found]
-    return [(number, chunk) for _, number, chunk in found]
+        count = min(count, *(len(own) for _, own in owns)) if len(owns) > 1 else min(count, len(order))
+        return [
+            [(number, own[place * (len(own) // count) :][: len(own) // count]) for number, own in owns]
+            for place in range(count)
+        ]
+    shares = [(number, own.tensor_split(count)) for number, own in owns]
+    return [[(number, chunks[place]) for number, chunks in shares if len(chunks[place])] for place in range(count)]

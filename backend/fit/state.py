@@ -74,20 +74,20 @@ class FitState:
     def resolution(self) -> int:
         return self.texels.shape[0]
 
-    def prefiltered(self) -> PrefilteredLight:
-        """The current light."""
-        return self.light.build_mips() if self.known_lights is None else self.known_lights.shown
+    def prefiltered(self, number: int = 0) -> PrefilteredLight:
+        """The known light of this number, or what is learned of the light now."""
+        return self.light.build_mips() if self.known_lights is None else self.known_lights.lights[number]
 
-    def iterate(self, loss_of: Callable[[torch.Tensor, PrefilteredLight], torch.Tensor]) -> torch.Tensor:
+    def iterate(self, loss_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Compute the loss and its gradient, add the priors, and step the optimizers. Set their learning rates before.
 
-        loss_of  computes the loss of a batch from the rows of the maps' pyramid and the light
+        loss_of  computes the loss of a batch from the rows of the maps' pyramid
         """
         plan = self.plan
         if self.light_optimizer is not None:
             self.light_optimizer.zero_grad()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(pyramid(self.texels, self.levels), self.prefiltered())
+        loss = loss_of(pyramid(self.texels, self.levels))
         if self.light_optimizer is not None and plan.white_balance > 0:
             loss = loss + self.white_balance * self.light.regularizer()
         torch.autograd.backward(loss)

@@ -8,16 +8,16 @@ differentiates. The whole iteration, with optimizer and schedule, is captured in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import torch
 
-from backend.fit.fused_steps import FusedIteration
-from backend.fit.known_lights import batches_by_light
+from backend.fit.fused_steps import BatchPart, FusedIteration
+from backend.fit.known_lights import mixed_batches
 from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import FitState, level_of_detail, set_learning_rates
-from render.light.environment import PrefilteredLight
 from render.texture.fixed_lookup import Taps, lookup, pyramid, trilinear_taps
 from render.texture.kernels.texture_lookup import lookup_at
 
@@ -58,6 +58,15 @@ def arranged(table: StepRows, order: torch.Tensor, chunk: int) -> StepRows:
     return table.rows(torch.cat([sorted_by_texel(table, part) for part in torch.split(order, chunk)]))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The rows of a batch that one light lights, and their taps. light: its number."""
+
+    light: int
+    rows: StepRows
+    taps: Taps
+
+
 class TapSteps:
     """Iterations over batches with stored taps. `order` permutes the table's pixels; a batch has about `batch` of them."""
 
@@ -65,26 +74,35 @@ class TapSteps:
         self.state = state
         lights = state.known_lights
         parts = [(0, order)] if lights is None else lights.parts(table)
-        chosen = batches_by_light(parts, order, batch)
-        self.lights = [number for number, _ in chosen]
-        self.batches = [table.rows(sorted_by_texel(table, part)) for _, part in chosen]
-        self.taps = [taps_of(rows, state.resolution, state.levels) for rows in self.batches]
+
+        def part_of(light: int, chosen: torch.Tensor) -> _Part:
+            rows = table.rows(sorted_by_texel(table, chosen))
+            return _Part(light, rows, taps_of(rows, state.resolution, state.levels))
+
+        self.batches = [[part_of(*own) for own in chosen] for chosen in mixed_batches(parts, order, batch)]
         self._next = 0
 
     def step(self, learning_rate: float) -> torch.Tensor:
-        number, self._next = self._next, (self._next + 1) % len(self.batches)
+        batch = self.batches[self._next]
+        self._next = (self._next + 1) % len(self.batches)
         set_learning_rates(self.state, learning_rate)
-        if self.state.known_lights is not None:
-            self.state.known_lights.show(self.lights[number])
-        rows, taps = self.batches[number], self.taps[number]
-        return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
+        return self.state.iterate(lambda texels: self._loss_of(texels, batch))
+
+    def _loss_of(self, texels: torch.Tensor, batch: list[_Part]) -> torch.Tensor:
+        state, total = self.state, sum(len(part.rows) for part in batch)
+        loss = torch.zeros((), device=texels.device)
+        for part in batch:
+            own = state.loss_of_values(lookup(texels, part.taps), part.rows, state.prefiltered(part.light))
+            loss = loss + own * (len(part.rows) / total)
+        return loss
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state)
 
     def read_texels(self) -> torch.Tensor:
-        read = torch.zeros(self.taps[0].rows, dtype=torch.bool, device=self.state.texels.device)
-        for taps in self.taps:
+        every = [part.taps for batch in self.batches for part in batch]
+        read = torch.zeros(every[0].rows, dtype=torch.bool, device=self.state.texels.device)
+        for taps in every:
             read[taps.index[taps.weight > 0]] = True
         return read
 
@@ -107,39 +125,41 @@ class CapturedSteps:
 
     All batches have the same size, so that one graph serves them. It leaves out the last rows of the table, fewer than
     there are batches. On another device, or with `capture` False, the same iterations run without a graph. Where the
-    rows have several lights, the table is arranged anew, so that each batch has one.
+    rows have several lights, the table is arranged anew: a batch has the rows of one light after those of another, as many
+    of each as every other batch has.
     """
 
     def __init__(self, state: FitState, table: StepRows, batch: int, capture: bool = True) -> None:
         self.state = state
         self._count = max(1, round(len(table) / batch))
         self._size = len(table) // self._count
-        self._lights = [0] * self._count
+        self._parts = [BatchPart(0, 0, self._size)]
         device = state.texels.device
-        if state.known_lights is not None and state.known_lights.several:
-            every = torch.arange(len(table), device=device)
-            chosen = batches_by_light(state.known_lights.parts(table), every, batch, even=True)
-            table = table.rows(torch.cat([sorted_by_texel(table, part) for _, part in chosen]))
-            self._lights = [number for number, _ in chosen]
-            self._count, self._size = len(chosen), len(chosen[0][1])
+        parts = [] if state.known_lights is None else state.known_lights.parts(table)
+        if len(parts) > 1:
+            chosen = mixed_batches(parts, torch.arange(len(table), device=device), batch, even=True)
+            table = table.rows(torch.cat([sorted_by_texel(table, part) for rows in chosen for _, part in rows]))
+            self._count, self._size = len(chosen), 0
+            self._parts = []
+            for light, own in chosen[0]:
+                self._parts.append(BatchPart(light, self._size, len(own)))
+                self._size += len(own)
+        elif parts:
+            self._parts = [BatchPart(parts[0][0], 0, self._size)]
         self._table = table
-        self._next = 0
         self._first = torch.zeros((), dtype=torch.int64, device=device)
         self._level = level_of_detail(table, state.resolution)
         self._loss = torch.zeros((), device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capture = capture and device.type == "cuda"
         self._warm_ups = 0
-        self._fused = FusedIteration(state, table, self._level, self._first, self._size) if state.fuses else None
+        self._fused = FusedIteration(state, table, self._level, self._first, self._parts) if state.fuses else None
 
     def step(self, learning_rate: float) -> torch.Tensor:
         if self._fused is None:
             set_learning_rates(self.state, learning_rate)
         else:
             self._fused.set_learning_rate(learning_rate)
-        if self.state.known_lights is not None:
-            self.state.known_lights.show(self._lights[self._next])
-        self._next = (self._next + 1) % self._count
         if self._graph is not None:
             self._graph.replay()
         elif not self._capture:
@@ -166,12 +186,15 @@ class CapturedSteps:
         self._loss.copy_(loss)
         self._first.copy_((self._first + self._size) % (self._size * self._count))
 
-    def _loss_of(self, texels: torch.Tensor, light: PrefilteredLight) -> torch.Tensor:
-        state, table = self.state, self._table
-        rows = table.rows(self._first + torch.arange(self._size, device=texels.device))
-        level = level_of_detail(rows, state.resolution)
-        read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
-        return state.loss_of_values(read, rows, light)
+    def _loss_of(self, texels: torch.Tensor) -> torch.Tensor:
+        state, loss = self.state, torch.zeros((), device=texels.device)
+        for part in self._parts:
+            rows = self._table.rows(self._first + part.start + torch.arange(part.count, device=texels.device))
+            level = level_of_detail(rows, state.resolution)
+            read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
+            own = state.loss_of_values(read, rows, state.prefiltered(part.light))
+            loss = loss + own * (part.count / self._size)
+        return loss
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients

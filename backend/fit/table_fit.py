@@ -224,8 +224,7 @@ class TableFit:
         gradient, loss = torch.zeros_like(state.texels), torch.zeros((), device=texels.device)
         total = sum(len(rows) for _, rows, _ in self._asked)
         for number, rows, taps in self._asked:
-            self._show(number)
-            found, own = self._gradient(texels, rows, taps)
+            found, own = self._gradient(texels, rows, taps, number)
             gradient += found * (len(rows) / total)
             loss += own * (len(rows) / total)
         self.bound.copy_(bound_of(loss))
@@ -234,12 +233,14 @@ class TableFit:
             times = self.plan.iterations // _ASK_EVERY
             rebalance_(state.priors, self._first_priors, texels.detach(), gradient, squared, times)
 
-    def _gradient(self, texels: torch.Tensor, rows: StepRows, taps: Taps | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gradient [R, R, C] of the loss of rows under the light that is shown, and the loss."""
+    def _gradient(
+        self, texels: torch.Tensor, rows: StepRows, taps: Taps | None, number: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradient [R, R, C] of the loss of rows under the light of this number, and the loss."""
         state = self.state
         levels = pyramid(texels, state.levels)
         with torch.no_grad():
-            light = state.prefiltered()
+            light = state.prefiltered(number)
         if self._fuses:
             found = fused_sample_gradients(
                 levels.detach(), rows.uv, level_of_detail(rows, state.resolution), state.resolution, state.levels,
@@ -262,13 +263,9 @@ class TableFit:
             return rows
         return with_shading(rows, known, self._known_lights, self.plan.model)
 
-    def _show(self, number: int) -> None:
-        if self._known_lights is not None:
-            self._known_lights.show(number)
-
     def _by_light(self, rows: StepRows) -> list[tuple[int, StepRows, Taps | None]]:
         """The rows of each light, with its number, and their taps where those are worth keeping."""
-        if self._known_lights is None or not self._known_lights.several:
+        if self._known_lights is None:
             return [(0, rows, self._taps(rows))]
         parts = [(number, rows.rows(own)) for number, own in self._known_lights.parts(rows)]
         return [(number, own, self._taps(own)) for number, own in parts]
@@ -300,21 +297,20 @@ class TableFit:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
         parts, state = self._by_light(self._whole(step_rows(held_out))), self.state
 
-        def error_of(rows: StepRows, taps: Taps | None) -> torch.Tensor:
+        def error_of(number: int, rows: StepRows, taps: Taps | None) -> torch.Tensor:
             if not self._fuses:
-                return self._error(rows, taps).mean()
+                return self._error(rows, taps, number).mean()
             return fused_sample_error(
                 pyramid(state.texels.detach(), state.levels), rows.uv, level_of_detail(rows, state.resolution),
                 state.resolution, state.levels, rows.normal, rows.tangent, rows.sign, rows.view, rows.color,
-                state.prefiltered(), self.ggx, self.plan.model, rows.shadow,
+                state.prefiltered(number), self.ggx, self.plan.model, rows.shadow,
             )  # fmt: skip
 
         def error() -> torch.Tensor:
             total = torch.zeros((), device=state.texels.device)
             with torch.no_grad():
                 for number, rows, taps in parts:
-                    self._show(number)
-                    total += error_of(rows, taps) * (len(rows) / len(held_out))
+                    total += error_of(number, rows, taps) * (len(rows) / len(held_out))
             return total
 
         return error
@@ -340,15 +336,15 @@ class TableFit:
         """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
         rows = self._whole(step_rows(rows))
         if self._known_lights is None:
-            return self._error(rows, None)
+            return self._error(rows, None, 0)
         found = torch.zeros_like(rows.color)
         for number, own in self._known_lights.parts(rows):
-            self._show(number)
-            found[own] = self._error(rows.rows(own), None)
+            found[own] = self._error(rows.rows(own), None, number)
         return found
 
-    def _error(self, rows: StepRows, taps: Taps | None) -> torch.Tensor:
-        prediction = shade_samples(self.values(rows, taps), rows, self.state.prefiltered(), self.ggx, self.plan.model)
+    def _error(self, rows: StepRows, taps: Taps | None, number: int) -> torch.Tensor:
+        light = self.state.prefiltered(number)
+        prediction = shade_samples(self.values(rows, taps), rows, light, self.ggx, self.plan.model)
         return (linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(rows.color).clamp(max=1)).square()
 
     def psnr_by_view(self, rows: SampleTable | StepRows) -> list[float]:

@@ -80,6 +80,8 @@ def fused_sample_gradients(
     first: torch.Tensor | None = None,
     count: int | None = None,
     learn_light: bool = False,
+    total: int | None = None,
+    onto: torch.Tensor | None = None,
 ) -> SampleGradients:
     """The fit's loss of samples, and its gradients to the texels and, with `learn_light`, to the light.
 
@@ -90,6 +92,8 @@ def fused_sample_gradients(
     huber         where the loss of a residual turns from square to linear; as a tensor [] on the device it is read in each run
     shadow        factors [N, 3] and [N, 3 nodes, 3], or None
     first, count  the samples are rows first .. first + count - 1, `first` int64 on the device; None: all rows
+    total, onto   for a batch in several lights, whose samples come with one call for each light: how many they all are, and
+                  the gradient [T, 8] of the other calls, to which that of this call is added; None: these are all
 
     The columns from uv to alpha may have a layer axis, [N, 1, ...], as the table's columns have; contiguous ones are not
     copied.
@@ -104,8 +108,14 @@ def fused_sample_gradients(
     """
     columns = {"uv": uv, "level": level, "normal": normal, "tangent": tangent, "sign": sign, "view": view}
     columns |= {"color": color, "alpha": alpha}
-    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, huber, shadow, first, count)
-    return _launch(pyramid_rows.detach(), batch, learn_light)
+    batch = _batch(pyramid_rows, columns, resolution, levels, light, table, model, huber, shadow, first, count, total)
+    if onto is not None and (
+        onto.shape != pyramid_rows.shape or onto.dtype != torch.float32 or not onto.is_contiguous()
+    ):
+        raise ValueError(
+            f"the gradient is added to contiguous float32 {list(pyramid_rows.shape)}, not {list(onto.shape)}"
+        )
+    return _launch(pyramid_rows.detach(), batch, learn_light, onto=onto)
 
 
 def fused_sample_error(
@@ -146,6 +156,7 @@ def _batch(
     shadow: ShadowFactors | None,
     first: torch.Tensor | None,
     count: int | None,
+    total: int | None = None,
 ) -> _Batch:
     """Check what the kernel reads; raises ValueError."""
     rows = len(columns["uv"])
@@ -165,7 +176,7 @@ def _batch(
             )
     kept = tuple(column.contiguous() for column in columns.values())
     bound = huber if isinstance(huber, torch.Tensor) else pyramid_rows.new_full((), huber)
-    return _Batch(kept, resolution, levels, light, table, model, bound, first, samples)
+    return _Batch(kept, resolution, levels, light, table, model, bound, first, samples, total or samples)
 
 
 _WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
@@ -185,9 +196,12 @@ class _Batch:
     huber: torch.Tensor
     first: torch.Tensor | None
     samples: int
+    total: int
 
 
-def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False) -> SampleGradients:
+def _launch(
+    texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: bool = False, onto: torch.Tensor | None = None
+) -> SampleGradients:
     # Late: Triton is not installed on every machine.
     from render.shading.kernels.fused_samples_triton import fused_samples
 
@@ -196,14 +210,16 @@ def _launch(texels: torch.Tensor, batch: _Batch, learn_light: bool, measure: boo
     irradiance = batch.light.irradiance.detach().contiguous()
     # Channels are innermost in the atlas already; its gradient has a fourth one, see `spread_atlas`.
     inner = batch.light.atlas.detach().permute(0, 2, 3, 1).contiguous()[0]
-    texel_gradient = texels if measure else torch.zeros_like(texels, memory_format=torch.contiguous_format)
+    texel_gradient = texels if measure else onto
+    if texel_gradient is None:
+        texel_gradient = torch.zeros_like(texels, memory_format=torch.contiguous_format)
     atlas_gradient = inner.new_zeros(*inner.shape[:2], 4) if learn_light else None
     programs = (batch.samples + _BLOCK - 1) // _BLOCK
     partial = texels.new_empty(programs, 1 + irradiance.numel() if learn_light else 1)
     fused_samples[(programs,)](
         texels.contiguous(), texel_gradient, uv, level, batch.resolution, batch.levels,
         normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
-        uv if batch.first is None else batch.first, batch.samples,
+        uv if batch.first is None else batch.first, batch.samples, batch.total,
         table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,
         NVDIFFREC=batch.model == "nvdiffrec", SHADOWED=bool(shadow), OFFSET=batch.first is not None,
         LEARN_LIGHT=learn_light, MEASURE=measure,

@@ -117,10 +117,10 @@ def _spread(texels, u, v, finer, coarser_share, resolution, low, high, valid, BL
             tl.atomic_add(at + 4, weight * high, mask=mask, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["samples", "resolution", "levels"])
+@triton.jit(do_not_specialize=["samples", "total", "resolution", "levels"])
 def fused_samples(
     texels, texel_gradient, uv, level, resolution, levels,
-    normals, tangents, signs, views, colors, alphas, shadow_diffuse, shadow_specular, first, samples,
+    normals, tangents, signs, views, colors, alphas, shadow_diffuse, shadow_specular, first, samples, total,
     table, irradiance, atlas, atlas_gradient, partial, delta,
     NVDIFFREC: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr, MEASURE: tl.constexpr,
     TABLE_SIZE: tl.constexpr, SHADOW_NODES: tl.constexpr,
@@ -129,8 +129,9 @@ def fused_samples(
     """partial[p, 0] = program p's part of the loss; with LEARN_LIGHT partial[p, 1:] = its part of the irradiance's gradient.
 
     It adds to texel_gradient and, with LEARN_LIGHT, to atlas_gradient. With MEASURE it only writes to partial[p] its part of
-    the mean squared error of the clipped sRGB values. With OFFSET the samples begin at row `first` of their columns. KNOWN
-    and PLACES are the levels' roughnesses and their (resolution, top, left) in the atlas.
+    the mean squared error of the clipped sRGB values. With OFFSET the samples begin at row `first` of their columns. Means are
+    those of `total` samples, of which these are some. KNOWN and PLACES are the levels' roughnesses and their
+    (resolution, top, left) in the atlas.
     """
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = row < samples
@@ -193,14 +194,14 @@ def fused_samples(
         red = clipped_srgb(prediction[0]) - clipped_srgb(reference[0])
         green = clipped_srgb(prediction[1]) - clipped_srgb(reference[1])
         blue = clipped_srgb(prediction[2]) - clipped_srgb(reference[2])
-        error = tl.where(valid, red * red + green * green + blue * blue, 0.0) / (samples * 3.0)
+        error = tl.where(valid, red * red + green * green + blue * blue, 0.0) / (total * 3.0)
         tl.store(partial + tl.program_id(0), tl.sum(error, axis=0))
     else:
         bound = tl.load(delta)
         red, to_red = huber(prediction[0], reference[0], bound)
         green, to_green = huber(prediction[1], reference[1], bound)
         blue, to_blue = huber(prediction[2], reference[2], bound)
-        share = 1 / (samples * 3.0)
+        share = 1 / (total * 3.0)
         missing = 1 - alpha
         loss = tl.where(valid, (red + green + blue + 3 * missing * missing) * share, 0.0)
 

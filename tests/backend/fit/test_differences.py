@@ -11,7 +11,7 @@ from support.fit_scenes import ENVIRONMENT, ball_dataset, checked_maps, studio_l
 from backend.fit.baked_start import BakedStart
 from backend.fit.differences import differences, with_lobes, with_shading
 from backend.fit.fit_plan import FitPlan
-from backend.fit.known_lights import KnownLights, batches_by_light
+from backend.fit.known_lights import KnownLights, mixed_batches
 from backend.fit.objective import LOBES
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.table_fit import TableFit
@@ -139,14 +139,23 @@ def test_the_base_is_found_under_a_coat_and_beside_a_glow_that_are_known(rows: S
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_batches_have_one_light_each_and_the_lights_take_turns() -> None:
-    numbers = torch.tensor([0] * 600 + [1] * 300)
+def test_each_batch_has_a_share_of_every_light() -> None:
+    numbers = torch.tensor([0] * 600 + [1] * 303)
     parts = [(number, (numbers == number).nonzero()[:, 0]) for number in (0, 1)]
-    order = torch.randperm(900)
-    found = batches_by_light(parts, order, 100)
-    assert [number for number, _ in found].count(0) == 6
-    assert {number for number, _ in found[:4]} == {0, 1}
-    assert all((numbers[rows] == number).all() for number, rows in found)
-    assert torch.cat([rows for _, rows in found]).sort().values.tolist() == list(range(900))
-    even = batches_by_light(parts, order, 1000, even=True)
-    assert {len(rows) for _, rows in even} == {300}
+    order = torch.randperm(903)
+    found = mixed_batches(parts, order, 100)
+    assert len(found) == 9
+    assert all((numbers[rows] == number).all() for batch in found for number, rows in batch)
+    assert {len(rows) for batch in found for _, rows in batch} == {66, 67, 33, 34}
+    assert torch.cat([rows for batch in found for _, rows in batch]).sort().values.tolist() == list(range(903))
+    even = mixed_batches(parts, order, 100, even=True)
+    assert {tuple(len(rows) for _, rows in batch) for batch in even} == {(66, 33)}
+    rows = torch.cat([rows for batch in even for _, rows in batch])
+    assert len(rows) == len(torch.unique(rows)) == 9 * 99
+
+
+def test_a_light_of_few_rows_is_in_every_batch() -> None:
+    parts = [(0, torch.arange(900)), (2, torch.arange(900, 903))]
+    even = mixed_batches(parts, torch.randperm(903), 100, even=True)
+    assert [[(number, len(rows)) for number, rows in batch] for batch in even] == [[(0, 300), (2, 1)]] * 3
+    assert all(batch for batch in mixed_batches(parts, torch.randperm(903), 100))

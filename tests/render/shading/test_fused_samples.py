@@ -179,6 +179,24 @@ def test_a_batch_within_the_rows(device):
     assert_same(ours, plain(some_texels(), chosen, some_light(), "principled"))
 
 
+def test_a_batch_in_two_lights(device):
+    """Two calls, each for the rows of its light, give the mean over all rows."""
+    texels, samples, lights = some_texels(), some_samples(), (some_light(), some_light(seed=7))
+    halves = slice(0, 60), slice(60, 150)
+    expected_loss, expected = 0.0, 0.0
+    for light, part in zip(lights, halves, strict=True):
+        own = {name: None if values is None else values[part] for name, values in samples.items()}
+        loss, gradient, *_ = plain(texels, own, light, "principled")
+        expected_loss += loss * len(own["uv"]) / 150
+        expected = expected + gradient * len(own["uv"]) / 150
+    ours_loss, onto = 0.0, None
+    for light, part in zip(lights, halves, strict=True):
+        where = {"first": torch.tensor(part.start, device=device), "count": part.stop - part.start}
+        loss, onto, *_ = fused(texels, samples, light, "principled", device, **where, total=150, onto=onto)
+        ours_loss, onto = ours_loss + loss, onto.to(device)
+    assert_same([ours_loss, onto.cpu()], [expected_loss, expected])
+
+
 def test_a_light_of_one_level(device):
     layout = CubeAtlas([8])
     cube = torch.rand(6, 8, 8, 3, generator=torch.Generator().manual_seed(1))
