@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, help="of each pixel (default: the preset's)")
     parser.add_argument("--quality", help="how long the fit works (default: the preset's)")
     parser.add_argument("--seed", type=int, help="of the fit (default: its own)")
+    parser.add_argument("--render-device", help="what Cycles renders with (default: what is found)")
     parser.add_argument("--data", type=Path, default=DATA, help=f"folder of {HDRI}")
     parser.add_argument("--keep", type=Path, help="leave the files in this folder")
     parser.add_argument("--picture", type=Path, help="draw truth, fit and difference of the maps of fits made now")
@@ -163,7 +164,8 @@ def measure(
     out = folder / key_of("fit", rounds, light).replace(" ", "_")
     command = [sys.executable, "-m", "backend", "optimize", file, "--object", scene.object_name, "--out", out]
     command += ["--start", "gray", "--no-report"]
-    given = {key: getattr(options, key) for key in _PASSED} | {"rounds": rounds, "reference_light": light}
+    given = {key: getattr(options, key) for key in (*_PASSED, "render_device")}
+    given |= {"rounds": rounds, "reference_light": light}
     for key, value in given.items():
         if value is not None:
             command += ["--" + key.replace("_", "-"), value]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from backend.fit.baked_start import BakedStart, carried_over
-from backend.fit.balance import first_priors, rebalance_, split_views
+from backend.fit.balance import first_priors, rebalance_, split_views, two_valued_of
 from backend.fit.differences import with_lobes, with_shading
 from backend.fit.dilation import fill_gaps, sampled_texels
 from backend.fit.fit_plan import FitPlan, learning_rate_at, stage_lengths
@@ -116,8 +116,9 @@ class TableFit:
         self._light_optimizer: LightOptimizer | FusedLight | None = None
         if plan.learn_light:
             self._light_optimizer = FusedLight(light) if self._fuses else LightOptimizer(light)
-        self._first_priors = first_priors(self.maps.texels.shape[2], device, start is not None)
-        self.priors = first_priors(self.maps.texels.shape[2], device, start is not None)
+        two_valued = two_valued_of(start)
+        self._first_priors = first_priors(self.maps.texels.shape[2], device, two_valued)
+        self.priors = first_priors(self.maps.texels.shape[2], device, two_valued)
         self.bound = torch.full((), LEAST_BOUND, device=device)
         self.iteration = 0
 
