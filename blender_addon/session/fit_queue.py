@@ -115,6 +115,7 @@ class GroupFit(GroupWork):
             "views": len(self.result.views),
             "kept": list(self.candidates.kept),
             "compared": list(self.candidates.choices),
+            "unseen": list(self.candidates.coverage.masks),
         }
 
     @property
@@ -281,8 +282,8 @@ class GroupFit(GroupWork):
 
     def name_what_is_unseen(self) -> None:
         """Note how much of the maps of a fit that is kept no view has seen, if it is worth a word."""
-        share = float(self.result.metrics.get("texels_unseen", 0.0))
-        if share >= LEAST_UNSEEN and any(kept != BAKE for kept in self.candidates.kept):
+        share = self.candidates.coverage.share
+        if share >= LEAST_UNSEEN:
             there = "as baked" if self.candidates.baked is not None else "filled from what is around it"
             self.notes += (f'No view sees {share:.0%} of the maps of "{self.name}": that part is {there}.',)
 
