@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..export.mesh_reading import MeshReading
 from ..export.uv_layout import tile_numbers
 
-POINTS = 8  # along each side of a triangle, to measure what share of it is unseen
+POINTS = 4_000_000  # in all triangles, to measure what share of them is unseen
+FEWEST_POINTS, MOST_POINTS = 2, 32  # along each side of a triangle
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class UnseenPart:
 
 @dataclass(frozen=True)
 class UnseenFaces:
-    """Triangles that have unseen texels: corners float32 [N * 3, 3] in object space, uv float32 [N * 3, 2], and the mask as
+    """Triangles that may have unseen texels: corners float32 [N * 3, 3] in object space, uv float32 [N * 3, 2], and the mask as
     in `UnseenPart`; area: how much of their area is unseen, in object space."""
 
     corners: NDArray[np.float32]
@@ -38,7 +39,7 @@ class UnseenFaces:
 
 
 def unseen_faces(reading: MeshReading, slot_count: int, part: UnseenPart) -> UnseenFaces | None:
-    """The triangles of a part that have unseen texels, of an object that was read with the part's UV map; None if there are
+    """The triangles of a part that may have unseen texels, of an object that was read with the part's UV map; None if there are
     none, or the object has lost that map."""
     if reading.uv is None or not len(reading.triangles):
         return None
@@ -53,12 +54,9 @@ def unseen_faces(reading: MeshReading, slot_count: int, part: UnseenPart) -> Uns
         return None
     corners = reading.positions[reading.corner_vertices[reading.triangles[chosen]]]
     area = triangle_areas(corners) * unseen_shares(uv[chosen], part.mask)
-    has_any = area > 0.0
-    if not has_any.any():
-        return None
     return UnseenFaces(
-        np.ascontiguousarray(corners[has_any].reshape(-1, 3)),
-        np.ascontiguousarray(uv[chosen][has_any].reshape(-1, 2)),
+        np.ascontiguousarray(corners.reshape(-1, 3)),
+        np.ascontiguousarray(uv[chosen].reshape(-1, 2)),
         part.mask,
         float(area.sum()),
     )
@@ -95,9 +93,10 @@ def may_be_unseen(uv: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[n
 
 def unseen_shares(uv: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """What share of each triangle is unseen, 0..1, float64 [T], from points spread evenly over it. uv: [T, 3, 2]."""
-    row, column = np.divmod(np.arange(POINTS * POINTS), POINTS)
-    # The square of points is folded along its diagonal.
-    a, b = (row + 0.5) / POINTS, (column + 0.5) / POINTS
+    side = int(np.clip((POINTS / max(1, len(uv))) ** 0.5, FEWEST_POINTS, MOST_POINTS))
+    row, column = np.divmod(np.arange(side * side), side)
+    # The square of points is folded along its diagonal, on which none of them lies.
+    a, b = (row + 1 / 3) / side, (column + 1 / 3) / side
     folded = a + b > 1.0
     a, b = np.where(folded, 1.0 - a, a), np.where(folded, 1.0 - b, b)
     weights = np.stack([1.0 - a - b, a, b])

@@ -117,6 +117,11 @@ def bounding_sphere(positions: NDArray[np.float32]) -> tuple[NDArray[np.float64]
     return center, float(np.sqrt((x * x + y * y + z * z).max()))
 
 
+def distance_to(radius: float) -> float:
+    """How far a camera is from the center of a sphere that it sees all of."""
+    return MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
+
+
 def plan_views(
     center: NDArray[np.float64], radius: float, training: int, held_out: int, seed: int, lights: int = 0
 ) -> list[View]:
@@ -126,7 +131,7 @@ def plan_views(
     """
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()
-    distance = MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
+    distance = distance_to(radius)
     directions = fibonacci_directions(count)
     fitted = np.array([index for index in range(count) if index not in chosen], np.int64)
     ranks = {int(fitted[place]): rank for rank, place in enumerate(spread_order(directions[fitted]))}

@@ -48,6 +48,7 @@ def make_scene():
         prepare_preview(scene)
     if request["scene"] == "hole":
         make_hole(cube)
+        settings.rounds = 0
     if request["scene"] == "bake":
         make_coated(cube)
         settings.resolution, settings.supersampling = request["resolution"], "4"
