@@ -15,9 +15,10 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from .views import FIELD_OF_VIEW, View, distance_to, fibonacci_directions, look_at
+from .views import FIELD_OF_VIEW, AimedCamera, View, distance_to, fibonacci_directions, look_at
 
 POINTS = 4096  # on the surface
+MOST_TRIANGLES = 2_000_000  # their tree takes 2 s for each million to make
 GRAZING = math.cos(math.radians(80.0))
 LOOKED_AT = 400  # unseen points from which to look for a way out
 DIRECTIONS = 600  # in which to look for it: 8 degrees from each to the next
@@ -31,21 +32,11 @@ LIFTED = 1e-4  # of the radius: how far from the surface rays begin
 
 
 @dataclass(frozen=True)
-class AimedCamera:
-    """matrix_world: Blender's camera-to-world matrix [4, 4]; fov: radians."""
-
-    matrix_world: NDArray[np.float64]
-    fov: float
-
-
-@dataclass(frozen=True)
 class AimedCameras:
-    """cameras: the first one sees most; gained: the share of the surface, 0..1, that these see and the others do not; hidden:
-    the share that is still not seen."""
+    """cameras: the first one sees most; share: of the surface, 0..1, that these see and the other views do not."""
 
     cameras: tuple[AimedCamera, ...] = ()
-    gained: float = 0.0
-    hidden: float = 0.0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,64 +80,57 @@ class Shape:
         cast = self._tree.ray_cast
         for index in np.flatnonzero(free):
             free[index] = cast(starts[index].tolist(), directions[index].tolist(), distance[index])[2] is None
-        return free
+        seen: NDArray[np.bool_] = free
+        return seen
 
 
 def aimed_cameras(
     positions: NDArray[np.float32],
     triangles: NDArray[np.int32],
     fitted: NDArray[np.bool_],
-    sphere: tuple[NDArray[np.float64], float],
+    radius: float,
     views: Sequence[View],
     most: int,
 ) -> AimedCameras:
     """At most `most` cameras that see what `views` do not.
 
-    positions: float32 [V, 3], in Blender's axes; fitted: bool [T], which triangles matter, while all hide others; sphere: around
-    all, center and radius.
+    positions: float32 [V, 3], in Blender's axes; fitted: bool [T], which triangles matter, while all hide others; radius: of the
+    sphere around all.
     """
-    center, radius = sphere
     points = surface_points(positions, triangles[fitted], POINTS)
-    if not most or points is None or radius <= 0.0:
+    if not most or points is None or len(triangles) > MOST_TRIANGLES:
         return AimedCameras()
     shape = Shape(positions, triangles, radius)
     unseen = np.arange(len(points.positions))
     for view in sorted(views, key=lambda view: view.rank):
         unseen = unseen[~shape.seen_from(points.some(unseen), view.matrix_world[:3, 3])]
         if len(unseen) < LEAST_HIDDEN * POINTS:
-            return AimedCameras(hidden=len(unseen) / POINTS)
+            return AimedCameras()
     looked_at = points.some(unseen[:: -(-len(unseen) // LOOKED_AT)])
     weight = len(unseen) / POINTS / len(looked_at.positions)  # the share of the surface that each stands for
     directions = fibonacci_directions(DIRECTIONS)
     worth = weight * np.stack([shape.open_in(looked_at, direction) for direction in directions], axis=1)
+    if worth.any(axis=1).sum() * weight < LEAST_HIDDEN:
+        return AimedCameras()
     cameras: list[AimedCamera] = []
     found = np.zeros(len(looked_at.positions), bool)
-    if (worth.any(axis=1)).sum() * weight < LEAST_HIDDEN:
-        most = 0
-    tries = 2 * most
-    while len(cameras) < most and tries:
-        tries -= 1
+    for _ in range(2 * most):
         best = int(worth.sum(axis=0).argmax())
         aimed = worth[:, best] > 0.0
-        if worth[:, best].sum() < LEAST_GAIN:
+        if len(cameras) == most or worth[:, best].sum() < LEAST_GAIN:
             break
         camera = camera_at(looked_at.positions[aimed], directions[best], distance_to(radius))
         seen = shape.seen_from(looked_at, camera.matrix_world[:3, 3]) & in_image(looked_at.positions, camera)
-        worth[aimed & ~seen, best] = 0.0  # seen from so near, something is in the way
-        near = directions @ directions[best] > SAME
-        if worth[seen].sum(axis=0).max(initial=0.0) < LEAST_GAIN:
-            worth[:, best] = 0.0
+        worth[aimed & ~seen, best] = 0.0  # from so near, something is in the way
+        if worth[:, best].sum() < LEAST_GAIN:
             continue
-        worth[seen] *= np.where(near, SAME_DIRECTION, OTHER_DIRECTION)
+        worth[seen] *= np.where(directions @ directions[best] > SAME, SAME_DIRECTION, OTHER_DIRECTION)
         found |= seen
         cameras.append(camera)
-    gained = float(found.sum() * weight)
-    return AimedCameras(tuple(cameras), gained, len(unseen) / POINTS - gained)
+    return AimedCameras(tuple(cameras), float(found.sum() * weight))
 
 
-def surface_points(
-    positions: NDArray[np.float32], triangles: NDArray[np.int32], count: int
-) -> SurfacePoints | None:
+def surface_points(positions: NDArray[np.float32], triangles: NDArray[np.int32], count: int) -> SurfacePoints | None:
     """Points spread evenly over triangles, always the same; None if these have no area."""
     corners = positions[triangles].astype(np.float64)
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

@@ -42,6 +42,8 @@ from .group_queue import GroupQueue
 from .session_status import SessionResult
 
 MOST_SAID = 3  # materials
+DRAFT = "draft"  # a quality
+VIEWS_TO_AN_AIMED = 4  # at least: one more may be added to so many, to see what none of them sees
 START_BYTES = 22  # of a texel that a fit starts from: nine numbers, and how sure they are
 COPY = "copy"  # the folder of the copy in the session's folder
 
@@ -135,6 +137,7 @@ def _group_fit(
         "shown_sphere": _sphere(objects, readings, uv_maps),
         "cameras": {
             "training": chosen.views,
+            "aimed": 0 if chosen.quality == DRAFT else chosen.views // VIEWS_TO_AN_AIMED,
             "held_out": chosen.held_out_views,
             "seed": chosen.seed,
             "samples": chosen.samples,
