@@ -2,7 +2,10 @@
 """Views that are aimed at parts of a surface which the views around it do not see, though they can be seen from outside.
 
 Only the shape decides, by rays from points on the surface. A point counts as seen where a view sees it less steeply than
-`GRAZING`: of a surface that is seen from its edge a view tells little.
+`GRAZING`: of a surface that is seen from its edge a view tells little. Nor do views tell much of what is open to little of the
+sky: most of its light comes from other surfaces, which a fit knows of by its corrections alone. Inside a pipe (tuning scene,
+from gray, one correction) views of what less than a fiftieth of the sky lights made its base color worse, 78 in place of 58
+codes of 255; views of what a twentieth lights made it better, 59 in place of 70.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ MOST_TRIANGLES = 2_000_000  # their tree takes 2 s for each million to make
 GRAZING = math.cos(math.radians(80.0))
 LOOKED_AT = 400  # unseen points from which to look for a way out
 DIRECTIONS = 600  # in which to look for it: 8 degrees from each to the next
+LEAST_LIGHT = 0.04  # of the sky, to which a point is open
 LEAST_HIDDEN = 0.005  # of the surface; less is not worth a view
 LEAST_GAIN = 0.002  # of the surface, for one more view
 # What one more view of a point is worth, from another direction and from nearly the same one, after each that sees it.
@@ -109,7 +113,9 @@ def aimed_cameras(
     looked_at = points.some(unseen[:: -(-len(unseen) // LOOKED_AT)])
     weight = len(unseen) / POINTS / len(looked_at.positions)  # the share of the surface that each stands for
     directions = fibonacci_directions(DIRECTIONS)
-    worth = weight * np.stack([shape.open_in(looked_at, direction) for direction in directions], axis=1)
+    is_open = np.stack([shape.open_in(looked_at, direction) for direction in directions], axis=1)
+    lit = openness(is_open, looked_at.normals @ directions.T) >= LEAST_LIGHT
+    worth = weight * (is_open & lit[:, None])
     if worth.any(axis=1).sum() * weight < LEAST_HIDDEN:
         return AimedCameras()
     cameras: list[AimedCamera] = []
@@ -128,6 +134,19 @@ def aimed_cameras(
         found |= seen
         cameras.append(camera)
     return AimedCameras(tuple(cameras), float(found.sum() * weight))
+
+
+def openness(is_open: NDArray[np.bool_], cosine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of the sky, weighted as for diffuse light, to which the more open side of each point is open: float64 [N].
+
+    is_open: in which directions, bool [N, D]; cosine: of these with the normal, [N, D].
+    """
+    sides = []
+    for side in (cosine, -cosine):
+        weight = np.maximum(side, 0.0)
+        sides.append((weight * is_open).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12))
+    open_share: NDArray[np.float64] = np.maximum(*sides)
+    return open_share
 
 
 def surface_points(positions: NDArray[np.float32], triangles: NDArray[np.int32], count: int) -> SurfacePoints | None:

@@ -128,6 +128,7 @@ def _group_fit(
     bake_plan = None
     if chosen.start == BAKE:
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
+    rounds = _rounds(context, plan)
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
     render_plan = _second_blenders_plan(context, plan, copy, folder) | {
@@ -137,7 +138,7 @@ def _group_fit(
         "shown_sphere": _sphere(objects, readings, uv_maps),
         "cameras": {
             "training": chosen.views,
-            "aimed": 0 if chosen.quality == DRAFT else chosen.views // VIEWS_TO_AN_AIMED,
+            "aimed": chosen.views // VIEWS_TO_AN_AIMED if rounds and chosen.quality != DRAFT else 0,
             "held_out": chosen.held_out_views,
             "seed": chosen.seed,
             "samples": chosen.samples,
@@ -147,7 +148,6 @@ def _group_fit(
         "samples": chosen.samples,
         "environment": list(RENDERED_SIZE),
     }
-    rounds = _rounds(context, plan)
     return GroupFit(
         plan=plan,
         settings=fit_settings(chosen),
