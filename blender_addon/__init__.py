@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine
 from .preview.scene import light
@@ -11,7 +12,7 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
-from .ui import operators, operators_result, operators_setup, panels, preview_panels
+from .ui import operators, operators_result, operators_setup, operators_unseen, panels, preview_panels
 
 PARTS = (
     preferences,
@@ -22,6 +23,8 @@ PARTS = (
     fixes,
     verdicts,
     operators_result,
+    operators_unseen,
+    overlay,
     panels,
     light,
     engine,

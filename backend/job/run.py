@@ -128,7 +128,7 @@ def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, sh
         "samples": sum(one["samples"] for one in measured),
         "texels_unseen": sum(one["texels_unseen"] * one["texels_covered"] for one in measured) / max(covered, 1),
         "sets": [
-            {name: one[name] for name in ("samples", "texels_unseen", "fitted_resolution", "iterations")}
+            {name: one[name] for name in ("samples", "texels_unseen", "unseen", "fitted_resolution", "iterations")}
             for one in measured
         ],
     }

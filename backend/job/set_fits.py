@@ -40,6 +40,7 @@ from backend.job.set_fit import (
 )
 from backend.job.starts import Known, KnownSet, KnownSets
 from backend.protocol.quality import SMALLEST_RESOLUTION
+from backend.protocol.unseen import unseen_text
 from render.geometry.mesh import Mesh
 from render.material.material import MaterialMaps, initial_maps
 
@@ -260,6 +261,7 @@ class SetFits:
             "samples": samples,
             "texels_covered": covered,
             "texels_unseen": float((charts.covered * (1 - seen)).sum()) / max(covered, 1),
+            "unseen": unseen_text(charts.covered.cpu().numpy(), seen.cpu().numpy()),
             "fitted_resolution": fitted.maps.resolution,
             "iterations": fitted.iterations,
             "resumed_at": fitted.resumed_at,

@@ -236,7 +236,9 @@ def new_material(
     """A new fitted material with its record."""
     material = bpy.data.materials.new(new.name)
     build_material_nodes(material, recipe, images, uv_map)
-    material[RECORD] = json.dumps({**record, "set": new.map_set.name, "uv_map": uv_map})
+    masks = dict(enumerate(record.get("unseen", [])))
+    unseen = {str(tile): masks[index] for tile, index in new.sets.items() if masks.get(index)}
+    material[RECORD] = json.dumps({**record, "set": new.map_set.name, "uv_map": uv_map, "unseen": unseen})
     return material
 
 
@@ -264,6 +266,7 @@ def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Mater
 
 
 def record_of(material: bpy.types.Material) -> dict[str, Any]:
-    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit."""
+    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit; unseen: which
+    of its texels no view saw, by UDIM tile (as text, "0": none), as `protocol.unseen` writes it."""
     record: dict[str, Any] = json.loads(material[RECORD])
     return record

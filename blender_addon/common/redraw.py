@@ -14,6 +14,12 @@ def redraw_sidebars() -> None:
                 region.tag_redraw()
 
 
+def redraw_views() -> None:
+    """Redraw every 3D view, with its sidebar."""
+    for area in _areas("VIEW_3D"):
+        area.tag_redraw()
+
+
 def redraw_preferences() -> None:
     """Redraw every editor that shows preferences."""
     for area in _areas("PREFERENCES"):

@@ -288,7 +288,7 @@ def local_mesh(
         squares[~tiled] = 0
         tile = np.where(tiled, tile_numbers(squares), 0).astype(np.int32)
         uv = (uv - np.repeat(squares, reading.totals, axis=0)).astype(np.float32)
-    vertices, normals = read_corner_vertices(mesh), read(mesh.corner_normals, "vector", 3, np.float32)
+    vertices, normals = reading.corner_vertices, read(mesh.corner_normals, "vector", 3, np.float32)
     if reading.uv is None:
         tangents, signs = perpendicular(normals), np.ones((len(normals), 1), dtype=np.float32)
     elif reading.totals.max() <= 4:

@@ -62,14 +62,15 @@ def evaluated_mesh(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgrap
 class MeshReading:
     """The arrays of an evaluated mesh with one UV map; they must not be changed.
 
-    positions: float32 [V, 3], object space; uv: float32 [C, 2] of the corners, polygon after polygon, or None if the
-    mesh lacks the map; loop_starts, totals: int32 [P], first corner of each polygon and number of its corners; slots:
-    int32 [P], material indices as stored; triangles: int32 [T, 3] of corners; triangle_polygons: int64 [T]; has_area:
-    whether any polygon has an area; uv_map: the name of the map that was read, or None; default_uv_map: that of the map
-    which a material reads if it names none.
+    positions: float32 [V, 3], object space; corner_vertices: int32 [C], of the corners, polygon after polygon; uv: float32
+    [C, 2] of the corners, or None if the mesh lacks the map; loop_starts, totals: int32 [P], first corner of each polygon
+    and number of its corners; slots: int32 [P], material indices as stored; triangles: int32 [T, 3] of corners;
+    triangle_polygons: int64 [T]; has_area: whether any polygon has an area; uv_map: the name of the map that was read, or
+    None; default_uv_map: that of the map which a material reads if it names none.
     """
 
     positions: NDArray[np.float32]
+    corner_vertices: NDArray[np.int32]
     uv: NDArray[np.float32] | None
     loop_starts: NDArray[np.int32]
     totals: NDArray[np.int32]
@@ -108,6 +109,7 @@ def read_mesh(mesh: bpy.types.Mesh, uv_map: str | None) -> MeshReading:
     marked = [layer for layer in mesh.uv_layers if layer.active_render]
     return MeshReading(
         positions=read_positions(mesh),
+        corner_vertices=read_corner_vertices(mesh),
         uv=uv,
         loop_starts=starts,
         totals=totals,

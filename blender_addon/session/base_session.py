@@ -22,6 +22,7 @@ from ..common.errors import PbrFitError, own_fault
 from ..export.plan import GroupPlan
 from . import prepare
 from .assigning import Assigning
+from .coverage import UnseenSet
 from .fit_queue import RenderedReference
 from .group_queue import GroupQueue, Work
 from .open_file import OpenFile
@@ -81,6 +82,11 @@ class WorkSession(ABC, Generic[Work]):
     @property
     def live_sets(self) -> dict[tuple[int, int], list[LiveSet]]:
         """The sets of maps that are shown before they are assigned, by object (session_uid) and slot of the open file."""
+        return {}
+
+    @property
+    def unseen_sets(self) -> dict[tuple[int, int], list[UnseenSet]]:
+        """What no view of the running fits saw, by object (session_uid) and slot of the open file."""
         return {}
 
     def references(self) -> list[RenderedReference]:

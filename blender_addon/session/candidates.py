@@ -10,19 +10,37 @@ from typing import Any
 from ..assign.materials import ENVIRONMENT
 from ..common.material_recipe import BakedMaps, MaterialRecipe, fit_recipe
 from ..comparing.errors import BAKE, FIT
+from .coverage import Coverage, take_coverage
 
 
 @dataclass
 class Candidates:
     """count: of sets of maps; alpha: whether a fit's alpha is used; baked, fits: what there is so far, the files by name of the
-    fit and of each round after it (see `errors.round_name`); choices: what the comparison says of each set, as
-    `errors.Choice.to_json` gives it; empty before it."""
+    fit and of each round after it (see `errors.round_name`); coverages: what the views of each of these saw; choices: what
+    the comparison says of each set, as `errors.Choice.to_json` gives it; empty before it."""
 
     count: int
     alpha: bool
     baked: BakedMaps | None = None
     fits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    coverages: dict[str, Coverage] = field(default_factory=dict)
     choices: tuple[dict[str, Any], ...] = ()
+
+    def take_fit(self, name: str, files: dict[str, bytes], metrics: dict[str, Any]) -> None:
+        """Take the maps of a fit or of a round after it; the metrics lose what says which texels no view saw."""
+        self.fits[name], self.coverages[name] = files, take_coverage(metrics)
+
+    @property
+    def coverage(self) -> Coverage:
+        """What views saw of what is kept. A bake needs no views."""
+        share, masks = 0.0, [""] * self.count
+        for name, coverage in self.coverages.items():
+            if name in self.kept:
+                share = coverage.share
+            for number, mask in enumerate(coverage.masks):
+                if self.kept[number] == name:
+                    masks[number] = mask
+        return Coverage(share, tuple(masks))
 
     @property
     def looks(self) -> list[str]:

@@ -26,6 +26,7 @@ from .backend_link import BackendLink, BackendLost
 from .baked_start import StartWork
 from .base_session import SECONDS_BETWEEN_SLICES, WorkSession
 from .comparison_work import ComparisonWork
+from .coverage import UnseenSet, unseen_sets
 from .fit_queue import FitQueue, GroupFit, RenderedReference
 from .group_queue import GroupQueue
 from .reference_work import ReferenceWork
@@ -68,6 +69,15 @@ class OptimizeSession(WorkSession[GroupFit]):
         """The sets of maps that are not assigned yet, by object (session_uid) and slot of the open file."""
         working = self.status.state in WORKING_STATES or self.status.state == APPLYING
         return self.maps.of_slots(self._queue) if working and self._file.is_open else {}
+
+    @property
+    def unseen_sets(self) -> dict[tuple[int, int], list[UnseenSet]]:
+        """What no view of the running fits saw, as far as they have come, by object (session_uid) and slot of the open file."""
+        found: dict[tuple[int, int], list[UnseenSet]] = {}
+        if self.status.state in WORKING_STATES and self._file.is_open:
+            for fit in self._queue:
+                found |= unseen_sets(fit.plan, fit.candidates.coverage)
+        return found
 
     def references(self) -> list[RenderedReference]:
         """The references rendered so far, of all fits; they stay until the session is closed or fails."""
@@ -256,11 +266,12 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _take_fit(self, event: events.Result) -> None:
         """The fit of the current group, or a round after it, has ended."""
         fit = self._queue.current
-        fit.candidates.fits[round_name(fit.round)] = dict(event.files)
+        metrics = dict(event.metrics)
+        fit.candidates.take_fit(round_name(fit.round), dict(event.files), metrics)
         if fit.round == 0:
-            fit.result.metrics = dict(event.metrics)
+            fit.result.metrics = metrics
         else:
-            fit.result.metrics.setdefault("rounds", []).append(dict(event.metrics))
+            fit.result.metrics.setdefault("rounds", []).append(metrics)
         self._end_phase("correct" if fit.round else "fit")
         self._references.stop()
         if fit.round < fit.rounds or len(fit.candidates.looks) > 1:

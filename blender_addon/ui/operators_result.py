@@ -194,6 +194,7 @@ class PBRFIT_MT_object(bpy.types.Menu):
         layout.separator()
         layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")
         layout.operator("pbrfit.revert", icon="LOOP_BACK")
+        layout.operator("pbrfit.show_unseen", icon="OVERLAY")
         layout.operator("pbrfit.save_maps", icon="EXPORT")
 
 

@@ -23,6 +23,7 @@ from . import thumbnails
 from .bake_verdicts import draw_bake, draw_verdicts, needs_no_fit
 from .estimates import Estimate, estimate
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
+from .operators_unseen import draw_unseen
 from .paragraphs import draw_text
 
 ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
@@ -141,6 +142,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             row.operator("pbrfit.pause", text="Resume" if paused else "Pause", icon="PLAY" if paused else "PAUSE")
             column.operator("pbrfit.apply_now", icon="CHECKMARK")
         row.operator("pbrfit.cancel", icon="X")
+        draw_unseen(context, column)
         if len(status.curve) > 1:
             row = layout.row()
             key = (status.fit, len(status.curve), status.curve[-1])
@@ -235,6 +237,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
             row = column.row(align=True)
             row.operator("pbrfit.revert", icon="LOOP_BACK")
             row.operator("pbrfit.fit_again", text=again, icon="FILE_REFRESH")
+        draw_unseen(context, column)
         column.operator("pbrfit.save_maps", icon="EXPORT")
 
     def draw_outcome(self, context: bpy.types.Context, current: session.AnySession) -> None:

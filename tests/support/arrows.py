@@ -57,12 +57,14 @@ blender_addon/comparing       common export references
 blender_addon/preflight       common setup settings export closures
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
+blender_addon/overlay         common export assign session  backend: protocol
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export references session  backend: protocol protocol/client
 blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
-blender_addon/ui              common setup settings export closures assign preflight session preview/engine  backend: protocol
-blender_addon                 setup settings preflight session preview/scene preview/engine ui
+blender_addon/ui              common setup settings export closures assign preflight session overlay preview/engine
+                              backend: protocol
+blender_addon                 setup settings preflight session overlay preview/scene preview/engine ui
 """
 
 

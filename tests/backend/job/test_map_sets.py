@@ -18,12 +18,14 @@ from support.fit_scenes import (
 from support.shapes import joined, plane, sphere, wire_arrays
 
 from backend.fit.baked_start import BakedStart
+from backend.fit.dilation import uv_charts
 from backend.fit.sample_table import concatenate, sample_view
 from backend.job.atlas import atlas_for
 from backend.job.map_sets import map_sets
 from backend.job.model import FitInputs, JobError
 from backend.job.run import run_fit_job
 from backend.protocol.settings import FitSettings
+from backend.protocol.unseen import unseen_mask
 from render.core.image_io import read_image
 from render.geometry.mesh import Mesh
 from render.material.material import ALPHA, KD, MaterialMaps, initial_maps
@@ -65,6 +67,11 @@ def test_what_is_measured_of_each_set_adds_up(two_ball_result):
     assert metrics["iterations"] == sum(part["iterations"] for part in metrics["sets"])
     assert metrics["resumed_at_iteration"] == 0
     assert all(0 <= part["texels_unseen"] < 0.3 for part in metrics["sets"])
+    for part in metrics["sets"]:  # a mask has all texels of these small maps
+        mask = unseen_mask(part["unseen"])
+        missed = 0 if mask is None else int(mask.sum())
+        covered = int(uv_charts(sphere(16), 32).covered.sum())
+        assert missed / covered == pytest.approx(part["texels_unseen"], abs=0.02)
 
 
 def test_one_bar_runs_over_all_sets(two_ball_result):
@@ -241,6 +248,9 @@ def test_a_set_that_no_view_sees_gets_neutral_maps(tmp_path):
     result = run(inputs)
     assert result.metrics["sets"][1]["samples"] == 0
     assert result.metrics["sets"][1]["texels_unseen"] == 1.0
+    mask = unseen_mask(result.metrics["sets"][1]["unseen"])
+    assert mask is not None
+    assert (mask == uv_charts(inside, 32).covered.numpy()).all()
     assert image(result, "1/kd.png", tmp_path).shape == (32, 32, 3)
 
 

@@ -28,8 +28,7 @@ def fit(addon, small_cube):
 
 @pytest.mark.parametrize(("share", "said"), [(0.0, False), (0.01, False), (0.124, True)])
 def test_what_no_view_sees_is_named_with_its_share(fit, share, said) -> None:
-    fit.candidates.fits["FIT"] = {"kd.png": b""}
-    fit.result.metrics = {"texels_unseen": share}
+    fit.candidates.take_fit("FIT", {"kd.png": b""}, {"texels_unseen": share})
     before = fit.notes
     fit.name_what_is_unseen()
     new = fit.notes[len(before) :]
@@ -38,8 +37,23 @@ def test_what_no_view_sees_is_named_with_its_share(fit, share, said) -> None:
         assert new == ('No view sees 12% of the maps of "Cube": that part is filled from what is around it.',)
 
 
+def test_what_counts_is_what_the_views_of_the_kept_fit_saw(fit) -> None:
+    fit.rounds = fit.round = 1
+    first = {"texels_unseen": 0.5, "sets": [{"unseen": "first"}]}
+    fit.candidates.take_fit("FIT", {"kd.png": b""}, first)
+    fit.candidates.take_fit("ROUND_1", {"kd.png": b""}, {"texels_unseen": 0.2, "sets": [{"unseen": "second"}]})
+    assert first["sets"] == [{}]  # the masks are kept once
+    assert fit.record["unseen"] == ["first"]
+    fit.candidates.choices = ({"kept": "ROUND_1"},)
+    assert fit.record["unseen"] == ["second"]
+    fit.name_what_is_unseen()
+    assert "20%" in fit.notes[-1]
+
+
 def test_a_bake_sees_everything(fit) -> None:
-    fit.result.metrics = {"texels_unseen": 0.5}
+    fit.candidates.take_fit("FIT", {"kd.png": b""}, {"texels_unseen": 0.5, "sets": [{"unseen": "mask"}]})
+    fit.candidates.choices = ({"kept": "BAKE"},)
+    assert fit.record["unseen"] == [""]
     before = fit.notes
     fit.name_what_is_unseen()
     assert fit.notes == before

@@ -46,6 +46,9 @@ def make_scene():
         make_first_fit(scene, cube)
     if request["scene"] == "preview":
         prepare_preview(scene)
+    if request["scene"] == "hole":
+        make_hole(cube)
+        settings.rounds = 0
     if request["scene"] == "bake":
         make_coated(cube)
         settings.resolution, settings.supersampling = request["resolution"], "4"
@@ -92,6 +95,20 @@ def make_first_fit(scene, cube):
     settings.image_storage = "FILES"
     head.select_set(False)
     bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
+
+
+def make_hole(cube):
+    """A deep hole in the top of the cube: few of the fit's views see its bottom."""
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="DESELECT")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    max(cube.data.polygons, key=lambda polygon: polygon.center.z).select = True
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.inset(thickness=0.4)
+    bpy.ops.mesh.extrude_region_move(TRANSFORM_OT_translate={"value": (0.0, 0.0, -1.9)})
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project(island_margin=0.02)
+    bpy.ops.object.mode_set(mode="OBJECT")
 
 
 def make_coated(cube):
@@ -180,6 +197,9 @@ def open_tab():
         return False
     if request["scene"] in {"first fit", "preview"}:
         show_object(area)
+    if request["scene"] == "hole":
+        area.spaces[0].region_3d.view_rotation = (0.98, 0.15, 0.05, 0.1)
+        area.spaces[0].region_3d.view_distance = 7.0
     if request["scene"] != "first fit":
         sidebar.active_panel_category = "PBRfit"
     return state["count"] >= 20
@@ -206,6 +226,7 @@ def hovered_operator():
 
 def report():
     """Write the state for the test outside."""
+    from bl_ext.user_default.pbrfit.overlay import overlay
     from bl_ext.user_default.pbrfit.preflight import checks
     from bl_ext.user_default.pbrfit.session import session
     from bl_ext.user_default.pbrfit.setup import backend_process
@@ -251,6 +272,7 @@ def report():
         tab=sidebar.active_panel_category if sidebar else "",
         uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
         view=list(space.region_3d.view_rotation) if space is not None else None,
+        unseen=[one.name for one in overlay.shown()],
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.blender.gpu_work import on_the_gpu
 
 TRUTH = Path(__file__).parents[3] / "support" / "blender" / "gl_truth.py"
 ENOUGH_DB = 40.0
@@ -52,42 +52,6 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         roughnesses=tuple(arrays["light/roughnesses"].tolist()),
     )
     return found
-
-
-def on_the_gpu(work: Callable[[], Any]) -> Any:
-    """What `work` returns, with a GPU context."""
-    import bpy
-    import gpu
-
-    if hasattr(gpu, "init"):
-        gpu.init()
-        return work()
-    outcome: list[Any] = []
-
-    class Engine(bpy.types.RenderEngine):
-        bl_idname = "PBRFIT_TEST_GPU"
-        bl_label = "Draws with the GPU"
-        bl_use_gpu_context = True
-
-        def render(self, depsgraph):
-            try:
-                outcome.append(("done", work()))
-            except BaseException as error:  # Blender would only print it
-                outcome.append(("failed", error))
-
-    bpy.utils.register_class(Engine)
-    try:
-        scene = bpy.context.scene
-        scene.camera = scene.camera or bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-        scene.render.engine = Engine.bl_idname
-        scene.render.resolution_x = scene.render.resolution_y = 8
-        bpy.ops.render.render()
-    finally:
-        bpy.utils.unregister_class(Engine)
-    ((how, result),) = outcome
-    if how == "failed":
-        raise result
-    return result
 
 
 def blender_image(name: str, pixels: np.ndarray, encoding: str):
