@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.axes import rotate_to_blender
 from ..common.errors import PbrFitError
 from ..common.render_devices import use_devices
 from ..export import plan_json
-from . import candidate, candidate_start, copied_file, exported_mesh, hidden_parts, rendering, stage
+from . import candidate, candidate_start, copied_file, exported_mesh, rendering, stage
 from .studio_lights import StudioLights
-from .views import View, bounding_sphere, plan_views, views_for_blender, with_aimed
+from .views import bounding_sphere, plan_views, views_for_blender
 
 Json = dict[str, Any]
 
@@ -91,10 +90,10 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
     exported = exported_mesh.export(set_up, group)
     center, radius = bounding_sphere(exported.world_positions)
     cameras = plan["cameras"]
-    seed, lights = cameras["seed"], cameras.get("lights", 0)
-    planned = plan_views(center, radius, cameras["training"], cameras["held_out"], seed, lights)
-    aimed = aimed_at_hidden(exported.arrays, radius, planned, cameras.get("aimed", 0))
-    views = views_for_blender(with_aimed(planned, aimed.cameras, radius, seed, lights), cameras)
+    planned = plan_views(
+        center, radius, cameras["training"], cameras["held_out"], cameras["seed"], cameras.get("lights", 0)
+    )
+    views = views_for_blender(planned, cameras)
     exported_mesh.check(set_up, exported, radius, views)
     try:
         exported_mesh.save(exported, output / "mesh.npz")
@@ -103,20 +102,8 @@ def export_mesh(set_up: stage.Stage, plan: Json, output: Path, report: Callable[
     # The checks before the fit have seen the mesh of the viewport.
     is_other = len(exported.arrays["triangles"]) != plan.get("shown_triangles")
     overlap = exported_mesh.overlap_of(exported) if is_other else 0.0
-    added = {"cameras": [camera.to_json() for camera in aimed.cameras], "share": aimed.share}
-    report({"mesh": "mesh.npz", "center": center.tolist(), "radius": radius, "overlap": overlap, "aimed": added})
+    report({"mesh": "mesh.npz", "center": center.tolist(), "radius": radius, "overlap": overlap})
     return views
-
-
-def aimed_at_hidden(
-    arrays: Mapping[str, NDArray[Any]], radius: float, planned: list[View], most: int
-) -> hidden_parts.AimedCameras:
-    """The cameras that see what the planned views do not, of the exported wire arrays."""
-    triangles = arrays["triangles"]
-    fitted = arrays.get("triangle_set", np.zeros(len(triangles), np.int32)) >= 0
-    positions = rotate_to_blender(arrays["vertex_position"])
-    training = [view for view in planned if not view.held_out]
-    return hidden_parts.aimed_cameras(positions, triangles, fitted, radius, training, most)
 
 
 def open_file(plan: Json) -> None:

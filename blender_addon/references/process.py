@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ..common.package import shipped_file
 from ..common.render_devices import DeviceUsed
 from ..common.second_blender import SecondBlender
-from .views import AimedCamera
 
 SCRIPT = shipped_file("references/render_references.py")
 
@@ -41,15 +40,12 @@ class LightsMade:
 class MeshExported:
     """The mesh as it is rendered: its wire arrays by name, and the sphere around it in Blender's axes: center float64 [3]
     and radius, for which the views are planned; overlap: the share, 0..1, of a set of maps in which faces lie over each
-    other, known only if the viewport shows another mesh; aimed:
-    cameras that are added to the views, since these see a share of the surface, `aimed_share`, that the others do not."""
+    other, known only if the viewport shows another mesh."""
 
     arrays: dict[str, NDArray[Any]]
     center: NDArray[np.float64]
     radius: float
     overlap: float
-    aimed: tuple[AimedCamera, ...] = ()
-    aimed_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,9 +94,7 @@ class ReferenceRenderer(SecondBlender[Finished]):
         elif "mesh" in entry:
             with np.load(self._directory / entry["mesh"]) as stored:
                 arrays = {name: stored[name] for name in stored}
-            aimed = tuple(AimedCamera.from_json(camera) for camera in entry["aimed"]["cameras"])
-            center, share = np.array(entry["center"]), entry["aimed"]["share"]
-            yield MeshExported(arrays, center, entry["radius"], entry["overlap"], aimed, share)
+            yield MeshExported(arrays, np.array(entry["center"]), entry["radius"], entry["overlap"])
         elif "candidate" in entry:
             yield CandidateRendered(entry["candidate"])
         elif "start" in entry:

@@ -10,9 +10,8 @@ The plan is JSON:
   this scene and view layer; ``use_scripts``: whether the file's Python may run (false); ``cache_folders``: of
   ``copied_file.CopiedFile`` (none); ``output``: the folder for files
 - ``mesh``: first export the objects as Cycles renders them; the group's plan, from ``export.plan_json``. Then ``cameras``:
-  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights``, ``wanted`` and ``aimed``
-  (how many views may be added to see what the others do not; none)} says which views to plan around them, and
-  ``shown_triangles`` how many triangles the viewport shows
+  {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights`` and ``wanted``} says which
+  views to plan around them, and ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
   ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
 - optional ``rendered``: the indices of views that are there already
@@ -37,8 +36,7 @@ Files, each of which appears complete (written under another name, then renamed)
 
 Each result is a line on stdout, the word PBRFIT and JSON: {"device": name, "on_gpu": whether it is a GPU, and perhaps
 "note": why it is not what was wanted}, if the plan has ``devices``; {"environment": file}, {"lights": file},
-{"mesh": file, "center", "radius", "overlap", "aimed": {"cameras": [{"matrix_world", "fov"}], "share": of the surface}},
-{"start": file}, {"view" or "candidate": index, "file": name, "seconds": s},
+{"mesh": file, "center", "radius", "overlap"}, {"start": file}, {"view" or "candidate": index, "file": name, "seconds": s},
 {"error": {"cause", "cure"}}, with "gpu" if a GPU failed, {"done": true}; lines of further plans have "plan" (1, 2, ...). All
 other output of Blender goes to stderr. The .blend is never saved, except that a copy with ``cache_folders`` gets their paths.
 """

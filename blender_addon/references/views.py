@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,24 +18,6 @@ GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
 
 @dataclass(frozen=True)
-class AimedCamera:
-    """A camera that sees what the views around an object do not. matrix_world: Blender's camera-to-world matrix [4, 4]; fov:
-    radians."""
-
-    matrix_world: NDArray[np.float64]
-    fov: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"matrix_world": self.matrix_world.tolist(), "fov": self.fov}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> AimedCamera:
-        """The camera that `to_json` gave."""
-        return cls(np.array(values["matrix_world"], np.float64), float(values["fov"]))
-
-
-@dataclass(frozen=True)
 class View:
     """One camera of a fit.
 
@@ -44,8 +25,7 @@ class View:
     camera-to-world matrix [4, 4]; fov: radians, horizontal and vertical (images are square); clip_start, clip_end:
     clip distances; seed: of the renderer's random numbers; light: 0: the scene's own, else the number of a Studio
     light (see studio_designs.py); rank: which of the views to fit to it is, if only the first few are wanted: those are
-    as evenly spread as all; -1 where it is held out; aimed: whether it was added to see what the others do not, and so is
-    always wanted.
+    as evenly spread as all; -1 where it is held out.
     """
 
     index: int
@@ -57,7 +37,6 @@ class View:
     seed: int
     light: int = 0
     rank: int = 0
-    aimed: bool = False
 
     def for_renderer(self) -> dict[str, Any]:
         """The camera as the backend takes it: nested lists `view`, `projection`, and `index`, `held_out`, `light`."""
@@ -138,11 +117,6 @@ def bounding_sphere(positions: NDArray[np.float32]) -> tuple[NDArray[np.float64]
     return center, float(np.sqrt((x * x + y * y + z * z).max()))
 
 
-def distance_to(radius: float) -> float:
-    """How far a camera is from the center of a sphere that it sees all of."""
-    return MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
-
-
 def plan_views(
     center: NDArray[np.float64], radius: float, training: int, held_out: int, seed: int, lights: int = 0
 ) -> list[View]:
@@ -152,7 +126,7 @@ def plan_views(
     """
     count = training + held_out
     chosen = held_out_indices(count, held_out) if held_out else frozenset()
-    distance = distance_to(radius)
+    distance = MARGIN * radius / math.sin(0.5 * FIELD_OF_VIEW)
     directions = fibonacci_directions(count)
     fitted = np.array([index for index in range(count) if index not in chosen], np.int64)
     ranks = {int(fitted[place]): rank for rank, place in enumerate(spread_order(directions[fitted]))}
@@ -172,30 +146,6 @@ def plan_views(
     ]
 
 
-def with_aimed(
-    views: list[View], cameras: Sequence[AimedCamera], radius: float, seed: int, lights: int = 0
-) -> list[View]:
-    """Planned views, and after them those of cameras that see what they do not; all else as in `plan_views`."""
-    training = sum(not view.held_out for view in views)
-    distance = distance_to(radius)
-    added = [
-        View(
-            index=len(views) + place,
-            held_out=False,
-            matrix_world=camera.matrix_world,
-            fov=camera.fov,
-            clip_start=0.5 * (distance - 2.0 * radius),  # it looks at a place in the sphere, from this distance
-            clip_end=2.0 * (distance + radius),
-            seed=seed * 10007 + len(views) + place,
-            light=light_of(training + place, lights),
-            rank=training + place,
-            aimed=True,
-        )
-        for place, camera in enumerate(cameras)
-    ]
-    return views + added
-
-
 def light_of(rank: int, lights: int) -> int:
     """The number of the light of a view of this rank."""
     return 1 + rank // 2 % lights if lights and rank % 2 else 0
@@ -206,5 +156,5 @@ def views_for_blender(views: list[View], cameras: dict[str, Any]) -> list[dict[s
     return [
         view.for_blender() | {"samples": cameras["held_out_samples" if view.held_out else "samples"]}
         for view in views
-        if view.aimed or view.rank < cameras.get("wanted", len(views))
+        if view.rank < cameras.get("wanted", len(views))
     ]

@@ -21,7 +21,7 @@ from ..export.reference_light import what_a_light_lacks
 from ..protocol.settings import FitSettings
 from ..references.process import MeshExported
 from ..references.studio_lights import LIGHTS
-from ..references.views import View, plan_views, views_for_blender, with_aimed
+from ..references.views import View, plan_views, views_for_blender
 from .candidates import Candidates
 from .group_queue import GroupQueue, GroupWork
 
@@ -60,7 +60,7 @@ class GroupFit(GroupWork):
     there, and rendered_candidate of those with what the fit or the current round begins with.
     rounds: how many rounds of correction may follow the fit; round: the current one, 0 for the fit itself.
     wanted: how many views to fit to; the fit gets half of them where a round can bring the others, since fits of easy
-    materials need no more; aimed: how many views are added to these, to see what none of all sees.
+    materials need no more.
     candidates: the maps that there are; bake_plan: of the bake that the fit begins with; None: it begins with nothing;
     exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
     nothing is fitted; light: what the references are in, a name of `common.light_names`; may_use_studio: whether that may
@@ -88,7 +88,6 @@ class GroupFit(GroupWork):
     rounds: int = 0
     round: int = 0
     wanted: int = 0
-    aimed: int = 0
     device: RenderDevice = field(default_factory=RenderDevice)
 
     @property
@@ -133,7 +132,7 @@ class GroupFit(GroupWork):
     def view_count(self) -> int:
         """How many views there will be in the fit or the current round."""
         cameras = self.render_plan["cameras"]
-        return self.wanted + self.aimed + int(cameras["held_out"])
+        return self.wanted + int(cameras["held_out"])
 
     @property
     def begins_with_bake(self) -> bool:
@@ -210,16 +209,14 @@ class GroupFit(GroupWork):
         """Take the mesh as the second Blender renders it, and plan the views as that Blender does."""
         self.arrays.update(mesh.arrays)
         cameras = self.cameras
-        seed, lights = cameras["seed"], cameras["lights"]
-        planned = plan_views(mesh.center, mesh.radius, cameras["training"], cameras["held_out"], seed, lights)
-        self.result.views = with_aimed(planned, mesh.aimed, mesh.radius, seed, lights)
-        self.aimed = len(mesh.aimed)
-        if mesh.aimed:
-            added = "1 view was" if self.aimed == 1 else f"{self.aimed} views were"
-            note = (
-                f'{added} added to see {mesh.aimed_share:.1%} of the surface of "{self.name}" that the others do not.'
-            )
-            self.notes += (note,)
+        self.result.views = plan_views(
+            mesh.center,
+            mesh.radius,
+            cameras["training"],
+            cameras["held_out"],
+            cameras["seed"],
+            cameras.get("lights", 0),
+        )
         self.center, self.radius = mesh.center, mesh.radius
         rendered, shown = len(mesh.arrays["triangles"]), self.render_plan["shown_triangles"]
         center, radius = self.render_plan["shown_sphere"]

@@ -42,8 +42,6 @@ from .group_queue import GroupQueue
 from .session_status import SessionResult
 
 MOST_SAID = 3  # materials
-DRAFT = "draft"  # a quality
-VIEWS_TO_AN_AIMED = 4  # at least: one more may be added to so many, to see what none of them sees
 START_BYTES = 22  # of a texel that a fit starts from: nine numbers, and how sure they are
 COPY = "copy"  # the folder of the copy in the session's folder
 
@@ -128,7 +126,6 @@ def _group_fit(
     bake_plan = None
     if chosen.start == BAKE:
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
-    rounds = _rounds(context, plan)
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
     render_plan = _second_blenders_plan(context, plan, copy, folder) | {
@@ -138,7 +135,6 @@ def _group_fit(
         "shown_sphere": _sphere(objects, readings, uv_maps),
         "cameras": {
             "training": chosen.views,
-            "aimed": chosen.views // VIEWS_TO_AN_AIMED if rounds and chosen.quality != DRAFT else 0,
             "held_out": chosen.held_out_views,
             "seed": chosen.seed,
             "samples": chosen.samples,
@@ -148,6 +144,7 @@ def _group_fit(
         "samples": chosen.samples,
         "environment": list(RENDERED_SIZE),
     }
+    rounds = _rounds(context, plan)
     return GroupFit(
         plan=plan,
         settings=fit_settings(chosen),
