@@ -135,6 +135,11 @@ class JobCheckpoint:
         self._next = time.monotonic() + interval_s
         self._writer: threading.Thread | None = None
 
+    @property
+    def name(self) -> str:
+        """Its name in the folder."""
+        return self._path.name
+
     def read(self) -> Saved:
         """What an earlier run of the same job has left."""
         saved = Saved()

@@ -99,11 +99,12 @@ def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str])
     parts = {
         name: [array.dtype.name, array.shape, content_hash(array_bytes(array))] for name, array in inputs.arrays.items()
     }
-    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), parts, sorted(views)], sort_keys=True)
+    economy = inputs.control.economy
+    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), economy, parts, sorted(views)], sort_keys=True)
     texels = settings.resolution**2 * (9 if "alpha" in settings.maps else 8)
     # Files of finished sets are the largest: 3 bytes and 6 a texel.
     most_bytes = 8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
-    inputs.control.checkpoint = folder.job(content_hash(described.encode())[:32], most_bytes)
+    inputs.control.keep_in(folder.job(content_hash(described.encode())[:32], most_bytes))
 
 
 def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, shared: dict[str, Any]) -> FitResult:

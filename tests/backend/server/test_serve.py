@@ -20,25 +20,20 @@ from backend.protocol.settings import FitSettings
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.parent_watch import parent_watch
 from backend.server.server import ServerError, serve
+from backend.worker.plan import WorkerPlan
 
 ROOT = Path(__file__).parents[3]
 SERVE = f"""
 import sys
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.server import serve
-authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, find_device=dict)
+from backend.worker.plan import WorkerPlan
+authorized, plan = AuthorizedKeys(["{CLIENT_KEYS.public}"]), WorkerPlan(find_device="builtins:dict")
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, plan=plan)
 """
-BUSY = f"""
-import sys, time
-from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
-authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
-def never_end(inputs, settings, report, cancelled):
-    while True:
-        time.sleep(0.01)
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end, authorized=authorized, find_device=dict)
-"""
+BUSY = SERVE.replace("WorkerPlan(", 'WorkerPlan("support.worker_jobs:never_end", ').replace(
+    "import sys\n", f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\n"
+)
 
 
 def wait_until(condition):
@@ -127,8 +122,9 @@ def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
 
 
 def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
+    file, plan = tmp_path / "absent" / "address.json", WorkerPlan(find_device="builtins:dict")
     with pytest.raises(ServerError, match="folder that exists"):
-        serve(address_file=tmp_path / "absent" / "address.json", authorized=AuthorizedKeys(), find_device=dict)
+        serve(address_file=file, authorized=AuthorizedKeys(), plan=plan)
 
 
 def test_the_command_serves_and_knows_its_device(processes, tmp_path):
