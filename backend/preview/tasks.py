@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
 from backend.protocol.frames import FrameRequest
+from backend.protocol.wire import Buffer
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SceneTask:
     """
 
     number: int
-    description: bytes
+    description: Buffer
     arrays: Mapping[str, NDArray[Any]]
     jobs: Mapping[str, JobLive]
 

@@ -20,7 +20,15 @@ from backend.job.model import Job
 from backend.preview import tasks
 from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
-from backend.protocol.wire import LONGEST_NAME, ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
+from backend.protocol.wire import (
+    LONGEST_NAME,
+    ArrayDescription,
+    Buffer,
+    Limits,
+    Message,
+    ProtocolError,
+    array_from_bytes,
+)
 from backend.server.job_service import error_reply
 from backend.server.store import ArrayStore, StoreError
 from backend.server.view_message import SEND_AS_DESCRIBED
@@ -57,7 +65,7 @@ class _Wanted:
 
     arrays: dict[str, ArrayDescription]
     number: int = 0
-    description: bytes = b""
+    description: Buffer = b""
     jobs: dict[str, JobLive] = field(default_factory=dict)
     begun: bool = False
 
@@ -210,7 +218,7 @@ class PreviewService:
         viewer = self._viewer(message.session)
         lives = {name: self._live_of(name, owner) for name in names}
         jobs = {name: live for name, live in lives.items() if live is not None}
-        wanted = _Wanted(arrays, number, description.tobytes(), jobs)
+        wanted = _Wanted(arrays, number, description.data, jobs)
         self._store.pin(wanted.sizes)
         if viewer.scene is not None:
             self._store.unpin(viewer.scene.sizes)

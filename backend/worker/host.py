@@ -188,7 +188,7 @@ class Host:
         self._arrays[session] = {number: known[number] for number in numbers.values()}
         arrays = {name: known[number] for name, number in numbers.items()}
         lives = {name: self._lives.setdefault(name, JobLive()) for name in body["jobs"]}
-        description = known["description"].tobytes()
+        description = known["description"].data
         self._drawer.set_scene(session, tasks.SceneTask(body["number"], description, arrays, lives))
 
     def _take_frame(self, packet: Packet) -> None:
