@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,15 @@ class Best:
     def __init__(self) -> None:
         self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
         self.kept: tuple[torch.Tensor, ...] = ()
+
+    def numbers(self) -> dict[str, float]:
+        """What has been measured, by name."""
+        return {"best_db": self.psnr_db, "latest_db": self.latest_db, "since": self.since}
+
+    def resume(self, numbers: Mapping[str, float], kept: tuple[torch.Tensor, ...]) -> None:
+        """Take over what `numbers` gave, without what was not finite, and what was kept."""
+        self.psnr_db, self.latest_db = (numbers.get(name, -math.inf) for name in ("best_db", "latest_db"))
+        self.since, self.kept = int(numbers.get("since", 0)), kept
 
     @property
     def lead(self) -> float:

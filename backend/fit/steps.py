@@ -35,6 +35,19 @@ class Steps(Protocol):
         """The rows of the pyramid that any sample reads, bool [rows]."""
         ...
 
+    @property
+    def place(self) -> int:
+        """The batch of the next iteration."""
+        ...
+
+    def resume(self, place: int) -> None:
+        """Go on with this batch, after what `moments` and the state hold was changed. Raises ValueError for no batch."""
+        ...
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """What an optimizer of the maps that is not PyTorch's keeps."""
+        ...
+
     def squared_gradients(self) -> torch.Tensor | None:
         """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased; None before
         the first iteration."""
@@ -79,6 +92,16 @@ class TapSteps:
         rows, taps = self.batches[number], self.taps[number]
         return self.state.iterate(lambda texels, light: self.state.loss_of_values(lookup(texels, taps), rows, light))
 
+    @property
+    def place(self) -> int:
+        return self._next
+
+    def resume(self, place: int) -> None:
+        self._next = _checked(place, len(self.batches))
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        return {}
+
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state)
 
@@ -87,6 +110,12 @@ class TapSteps:
         for taps in self.taps:
             read[taps.index[taps.weight > 0]] = True
         return read
+
+
+def _checked(place: int, count: int) -> int:
+    if not 0 <= place < count:
+        raise ValueError(f"there is no batch {place} of {count}")
+    return place
 
 
 def _squared_gradients(state: FitState) -> torch.Tensor | None:
@@ -172,6 +201,19 @@ class CapturedSteps:
         level = level_of_detail(rows, state.resolution)
         read = lookup_at(texels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
         return state.loss_of_values(read, rows, light)
+
+    @property
+    def place(self) -> int:
+        return self._next
+
+    def resume(self, place: int) -> None:
+        self._next = _checked(place, self._count)
+        self._first.fill_(self._next * self._size)
+        if self._fused is not None:
+            self._fused.refresh()
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        return {} if self._fused is None else self._fused.tensors()
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients

@@ -86,14 +86,14 @@ def reference_tables(
     Waits for the views. Raises `JobError` where none of them shows the object, `JobCancelled` when it is cancelled.
     """
     layers = layers_for(context.settings.maps)
-    train: list[SampleTable] = []
-    held_out: list[SampleTable] = []
+    train: dict[int, SampleTable] = {}
+    held_out: dict[int, SampleTable] = {}
     names: list[str] = []
     lights: LightOfView = {}
     for count, view in enumerate(inputs.views, 1):
         context.stop_if_cancelled()
         rows = _rows(view, mesh, layers)
-        (held_out if view.held_out else train).append(rows)
+        (held_out if view.held_out else train)[view.index] = rows
         if view.light:
             lights[view.index] = view.light
         if context.control.checkpoints is not None:
@@ -106,14 +106,16 @@ def reference_tables(
             "A view is in a light that the job has not.",
             "Send an environment for each light of the views.",
         )
-    if sum(map(len, train)) == 0:
+    if sum(map(len, train.values())) == 0:
         raise JobError(
             "references",
             "No reference view shows the inside of the object.",
             "Check that the object is visible in renders, that its material is not fully transparent, and the view size.",
         )
-    some = [rows for rows in held_out if len(rows)]
-    return concatenate(train), concatenate(some) if some else None, lights, names
+    # In the order of their numbers, so that a fit that goes on has the same rows, however its views came.
+    ordered = [[rows for _, rows in sorted(some.items())] for some in (train, held_out)]
+    some = [rows for rows in ordered[1] if len(rows)]
+    return concatenate(ordered[0]), concatenate(some) if some else None, lights, names
 
 
 def shadowed(
