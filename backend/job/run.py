@@ -77,6 +77,7 @@ def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress
     clock.laps["fit"] = round(clock.laps["fit"] - fits.bake_seconds, 3)
     shared = {
         "table_bytes": train.bytes,
+        "halved_for_memory": inputs.control.economy,
         "seconds": clock.seconds(),
         "device": device_description(device),
         "versions": _versions(),

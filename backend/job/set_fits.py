@@ -26,7 +26,7 @@ from backend.job.checkpoints import FinishedSet, LearnedTogether, RunningSet, Sa
 from backend.job.context import JobContext
 from backend.job.map_previews import LARGEST_PREVIEW, AtlasPreviewer, MapPreviewer
 from backend.job.map_sets import MapSets
-from backend.job.plan import plan_for, telling_resolution
+from backend.job.plan import plan_for, smaller, telling_resolution
 from backend.job.set_fit import (
     SHORT_FIT_S,
     FittedSet,
@@ -164,7 +164,7 @@ class SetFits:
         resolution = self._settings.resolution
         if len(rows):
             resolution = telling_resolution(resolution, rows.footprint[rows.valid])
-        return plan_for(self._settings, resolution, self._on_gpu)
+        return smaller(plan_for(self._settings, resolution, self._on_gpu), self._context.control.economy)
 
     def _fit_together(
         self, train: SampleTable, held_out: SampleTable | None, saved: Saved, progress: JobProgress
@@ -179,6 +179,7 @@ class SetFits:
         rows = atlas.table(self._sets, train)
         judged = None if held_out is None else atlas.table(self._sets, held_out)
         plan = replace(plan_for(self._settings, atlas.resolution, self._on_gpu), learn_light=True)
+        plan = smaller(plan, self._context.control.economy)
         task = SetTask(
             TOGETHER,
             rows,
@@ -251,6 +252,7 @@ class SetFits:
         """Fill the texels that no view saw, or leave them as they are known; bake openness, and encode."""
         resolution = self._settings.resolution
         charts = uv_charts(part, min(resolution, LARGEST_CHARTS))
+        self._context.stop_if_cancelled()
         if known is not None:
             previewer.show(fitted.maps)
             start = known.start(fitted.maps.has_alpha, resolution, fitted.seen.device)
@@ -260,6 +262,7 @@ class SetFits:
             previewer.show(maps)
             if maps.resolution < resolution:
                 maps = maps.resized(resolution)
+        self._context.stop_if_cancelled()
         openness = torch.ones(resolution, resolution, device=fitted.seen.device)
         if self._openness is not None:
             baked = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)
@@ -276,6 +279,7 @@ class SetFits:
             "views": [[view, psnr, fitted.rows_by_view[view]] for view, psnr in fitted.psnr_by_view.items()],
         }
         light = self._light.base.detach().cpu().numpy().copy() if self._settings.learn_light else None
+        self._context.stop_if_cancelled()
         return FinishedSet(encode_maps(maps, openness), measured, light)
 
 

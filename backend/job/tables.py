@@ -93,6 +93,8 @@ def reference_tables(
     for count, view in enumerate(inputs.views, 1):
         context.stop_if_cancelled()
         rows = _rows(view, mesh, layers)
+        if context.control.economy:  # memory did not suffice for all of them
+            rows = rows.rows(torch.arange(0, len(rows), 1 << context.control.economy, device=rows.color.device))
         (held_out if view.held_out else train)[view.index] = rows
         if view.light:
             lights[view.index] = view.light
@@ -174,7 +176,17 @@ def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:
             "Check the object's material for values that are not finite.",
         )
     camera = Camera(torch.from_numpy(np.array(view.view, np.float32)), torch.from_numpy(np.array(view.projection)))
-    return sample_view(mesh, camera.to(device), image, view.index, layers)
+    try:
+        rows = sample_view(mesh, camera.to(device), image, view.index, layers)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # PyTorch does not say that it exports it
+        rows = None
+    if rows is None or not all(bool(torch.isfinite(part).all()) for part in (rows.position, rows.view, rows.footprint)):
+        raise JobError(
+            "references",
+            f"The camera of reference {view.index} cannot be used: its matrix has no inverse, or is out of all bounds.",
+            "Check the scale of the object and of the scene.",
+        )
+    return rows
 
 
 def _name(view: ViewInput) -> str:

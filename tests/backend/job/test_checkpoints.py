@@ -1,24 +1,17 @@
-"""Jobs that go on after a crash, and checkpoint files that are of no use."""
+"""Jobs that go on after a crash, and checkpoints that are not theirs."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import pickle
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from support.fit_scenes import ball_dataset, job_inputs, submit_ball, two_balls
 from support.server_harness import (
-    CLIENT_KEYS,
     FIT_PATIENCE_S,
     connected_client,
     progress_until,
@@ -26,17 +19,15 @@ from support.server_harness import (
     wait_for,
 )
 
-from backend.job.checkpoints import CheckpointError, CheckpointFolder, FinishedSet, RunningSet
+from backend.job.checkpoints import CheckpointError, CheckpointFolder
 from backend.job.control import JobControl
 from backend.job.model import JobCancelled
 from backend.job.run import run_fit_job
-from backend.protocol.client.events import Accepted, Cancelled, Failed, Result
+from backend.protocol.client.events import Cancelled, Failed, Result
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Limits
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadowing=False)
-KEY = "ab" * 16
 # A fit that goes on is to be as good as one that nobody disturbed.
 SAME_DB = 0.1
 
@@ -196,74 +187,6 @@ def _brighter(inputs):
     return inputs
 
 
-def put_running(folder, **changes):
-    """The checkpoint of a job in the middle of its fit, as the job at hand would leave it, and the file it is in."""
-    checkpoint = folder.job(KEY, 1 << 20)
-    arrays = {"texels": np.full((16, 16, 8), 0.5, np.float32), **changes}
-    checkpoint.offer(lambda: RunningSet(0, {"memory": {"iteration": 5}}, arrays))
-    checkpoint.wait()
-    return checkpoint, folder.path / KEY / "running.npz"
-
-
-def test_what_is_written_is_read(folder):
-    checkpoint, _ = put_running(folder, light=np.ones((6, 4, 4, 3), np.float32))
-    checkpoint.keep(3, FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None))
-    checkpoint.wait()
-    saved = folder.job(KEY, 1 << 20).read()
-    assert (saved.running.set_index, saved.running.about) == (0, {"memory": {"iteration": 5}})
-    np.testing.assert_array_equal(saved.running.arrays["texels"], np.full((16, 16, 8), 0.5, np.float32))
-    np.testing.assert_array_equal(saved.running.light, 1.0)
-    assert saved.finished[3] == FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None)
-    checkpoint.discard()
-    assert list(folder.path.iterdir()) == []
-
-
-def with_pickle(path):
-    np.savez(path.with_suffix(""), about=np.array([{"format": 1}], object))
-
-
-def of_another_job(path):
-    shutil.copytree(path.parent, path.parents[1] / ("cd" * 16))
-    os.replace(path.parents[1] / ("cd" * 16) / path.name, path)
-    with np.load(path) as archive:
-        arrays = dict(archive)
-    about = json.loads(arrays["about"].tobytes())
-    np.savez(
-        path.with_suffix(""),
-        **arrays | {"about": np.frombuffer(json.dumps(about | {"key": "cd" * 16}).encode(), np.uint8)},
-    )
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"not a checkpoint" * 100),
-        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-        lambda path: path.write_bytes(_flipped(path.read_bytes())),
-        lambda path: path.write_bytes(pickle.dumps({"texels": 1})),
-        with_pickle,
-        of_another_job,
-        lambda path: np.savez(path.with_suffix(""), texels=np.zeros(3)),
-        lambda path: np.savez(path.with_suffix(""), about=np.zeros(40 << 20, np.uint8)),
-        lambda path: (path.unlink(), path.mkdir()),
-    ],
-    ids=["empty", "garbage", "cut off", "flipped", "pickle", "object array", "foreign", "incomplete", "huge", "folder"],
-)
-def test_a_damaged_or_foreign_file_is_ignored_with_a_line_in_the_log(folder, damage, caplog):
-    _, path = put_running(folder)
-    damage(path)
-    with caplog.at_level(logging.WARNING):
-        saved = folder.job(KEY, 1 << 20).read()
-    assert saved.running is None
-    assert "ignored the checkpoint" in caplog.text
-
-
-def _flipped(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
-
-
 def _without(name):
     def change(about, arrays):
         del arrays[name]
@@ -328,38 +251,6 @@ def test_maps_that_are_not_of_the_plan_are_ignored(ball, folder, change, caplog)
     assert "ignored the checkpoint" in caplog.text
 
 
-def test_damage_of_any_kind_never_escapes_as_an_error(folder):
-    """Flipped, cut, doubled and moved bytes, in the directory of the archive too. Checksums find what the readers do not."""
-    checkpoint, path = put_running(folder, more=np.arange(8, dtype=np.float32))
-    checkpoint.keep(3, FinishedSet({"kd.png": b"abc"}, {"samples": 7}, None))
-    checkpoint.wait()
-    whole = path.read_bytes()
-    wanted = folder.job(KEY, 1 << 20).read().running.arrays
-    random = np.random.default_rng(0)
-    logging.disable(logging.WARNING)
-    try:
-        for number in range(1500):
-            # Half of the damage is where the archive says what is in it.
-            last = len(whole) if number % 2 else min(len(whole), 700)
-            first = 0 if number % 2 else len(whole) - last
-            place = first + int(random.integers(last))
-            data = bytearray(whole)
-            for _ in range(int(random.integers(1, 4))):
-                data[min(place, len(data) - 1)] = int(random.integers(256))
-                place = first + int(random.integers(last))
-            if number % 5 == 0:
-                data = data[:place]
-            elif number % 7 == 0:
-                data[place:place] = data[place : place + 40]
-            path.write_bytes(data)
-            saved = folder.job(KEY, 1 << 20).read()
-            for name, array in (saved.running.arrays if saved.running is not None else {}).items():
-                if name in wanted and array.shape == wanted[name].shape:
-                    np.testing.assert_array_equal(array, wanted[name])
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def test_a_disk_that_cannot_be_written_to_does_not_end_the_fit(ball, folder, caplog):
     shutil.rmtree(folder.path)
     folder.path.write_text("no folder")
@@ -416,57 +307,3 @@ def test_a_cancelled_job_in_this_process_discards_what_it_kept(ball, folder):
         run_fit_job(inputs, SETTINGS, seen.append, lambda: any(progress.iteration > 20 for progress in seen))
     inputs.control.discard_checkpoint()
     assert list(folder.path.iterdir()) == []
-
-
-SERVE = """
-import sys
-from backend.job.checkpoints import CheckpointFolder
-from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
-from backend.server.threads import yield_idle_threads
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=AuthorizedKeys([sys.argv[3]]),
-      checkpoints=CheckpointFolder(sys.argv[4], interval_s=0.05))
-"""
-
-
-@pytest.fixture
-def start_backend(tmp_path):
-    """Starts a backend process with the folder for checkpoints; returns it and what its address file says."""
-    processes = []
-
-    def start():
-        address_file = tmp_path / f"address{len(processes)}.json"
-        arguments = [str(address_file), str(os.getpid()), CLIENT_KEYS.public, str(tmp_path / "checkpoints")]
-        processes.append(subprocess.Popen([sys.executable, "-c", SERVE, *arguments], cwd=ROOT))
-        deadline = time.monotonic() + 60
-        while not address_file.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return processes[-1], json.loads(address_file.read_text())
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def test_a_backend_that_is_killed_at_any_point_goes_on_with_the_job(start_backend, ball):
-    settings = replace(SETTINGS, resolution=32)
-    for point in ("accepted", "references", 10, 90):
-        process, written = start_backend()
-        with connected_client(written["address"], server_key=written["public_key"]) as client:
-            submit_ball(client, ball, settings)
-            if point == "accepted":
-                wait_for(client, Accepted)
-            elif point == "references":
-                progress_until(client, lambda event: event.phase == "references", FIT_PATIENCE_S)
-            else:
-                progress_until(client, lambda event, point=point: event.iteration > point, FIT_PATIENCE_S)
-            process.kill()
-            process.wait()
-    _, written = start_backend()
-    with connected_client(written["address"], server_key=written["public_key"]) as client:
-        submit_ball(client, ball, settings)
-        result = wait_for(client, Result, Failed, patience_s=FIT_PATIENCE_S)[-1]
-    assert result.metrics["resumed_at_iteration"] > 60
-    assert result.metrics["fit_heldout_psnr_db"] > 22
