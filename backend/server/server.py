@@ -360,11 +360,14 @@ def serve(
 
 def _write_address_file(path: Path, address: str, public_key: str) -> None:
     values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
+    temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(values, file)
+        os.replace(temporary, path)
     except OSError as error:
-        cure = "Choose a file in a folder that exists and can be written to."
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        cure = "Choose a file in a folder that exists, can be written to and has space left."
         raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-    os.replace(temporary, path)

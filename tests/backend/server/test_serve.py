@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -160,3 +161,23 @@ def test_authorized_keys_come_from_a_file_and_the_address_is_printed(processes, 
 def test_importing_the_server_is_cheap():
     code = "import sys, backend.server.server, backend.protocol.client.client; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--address-file", "--key-file"])
+def test_a_full_disk_is_an_error_with_cause_and_cure(tmp_path, option):
+    """A limit of the size of files stands for it."""
+    code = "import sys; from backend.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["serve", option, tmp_path / "file.json", f"--client-key={CLIENT_KEYS.public}"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=FIT_PATIENCE_S,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert "file.json" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
