@@ -60,8 +60,15 @@ class HeldOutMeter:
                     break
             self._pending.popleft()
             error = float(oldest.error)
-            done.append(Measured(oldest.iteration, -10 * math.log10(error) if error > 0 else math.inf, oldest.kept))
+            done.append(Measured(oldest.iteration, _psnr_db(error), oldest.kept))
         return done
+
+
+def _psnr_db(error: float) -> float:
+    """The PSNR of a mean squared error; of one that is no number, the worst."""
+    if math.isnan(error):
+        return -math.inf
+    return -10 * math.log10(error) if error > 0 else math.inf
 
 
 class Best:
@@ -83,7 +90,7 @@ class Best:
     @property
     def lead(self) -> float:
         """By how many dB the best is better than the latest."""
-        return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
+        return self.psnr_db - self.latest_db if self.kept else 0.0
 
     def take(self, measured: list[Measured]) -> None:
         """Compare new measurements with the best."""

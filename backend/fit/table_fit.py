@@ -7,6 +7,7 @@ rows are sorted by texel (`backend.fit.steps`). The iterations use no rasterizer
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -220,7 +221,7 @@ class TableFit:
                 history += [status(item.iteration, item.psnr_db) for item in measured]
             if is_last:
                 self._restore(best)
-                self.fill_gaps()
+                self.end()
             self.maps = MaterialMaps(self.state.texels.detach())
         return history
 
@@ -320,15 +321,21 @@ class TableFit:
             if self.plan.learn_light:
                 self.light.base.copy_(best.kept[1])
 
+    def go_back(self) -> bool:
+        """Be as the best of the measured states was. Returns whether there is one."""
+        self._best.latest_db = -math.inf
+        self._restore(self._best)
+        return bool(self._best.kept)
+
     @torch.no_grad()
-    def fill_gaps(self) -> None:
+    def end(self) -> None:
         """Make the texels that no sample falls into as smooth as their neighbors; where there is a start, they stay like it."""
-        if self.start is not None:
-            return
-        sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
-        texels = fill_gaps(self.state.texels, sampled)
-        project_(texels)
-        self.state.texels.copy_(texels)
+        if self.start is None:
+            sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
+            texels = fill_gaps(self.state.texels, sampled)
+            project_(texels)
+            self.state.texels.copy_(texels)
+        self.maps = MaterialMaps(self.state.texels.detach())
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""

@@ -17,7 +17,7 @@ from backend.fit.table_fit import PREPARATION, FitStatus, TableFit
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
-from backend.job.model import FitProgress, JobError
+from backend.job.model import FitProgress, JobCancelled, JobError
 from backend.job.starts import Known
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
@@ -188,15 +188,19 @@ def fit_set(
 
     try:
         fit.run(held_out, on_step)
+    except (JobCancelled, JobError):
+        raise
     except _FinishEarly:
-        fit.fill_gaps()
-        fit.maps = MaterialMaps(fit.state.texels.detach())
+        fit.end()
+    except Exception as error:  # shading reads maps that are no numbers anywhere
+        if bool(torch.isfinite(fit.state.texels).all()):
+            raise
+        if not fit.go_back():
+            raise _not_finite() from error
+        fit.end()
+        logger.warning("set %d came to values that are no numbers after %d iterations", task.index, fit.iteration)
     if not bool(torch.isfinite(fit.maps.texels).all()):
-        raise JobError(
-            "not_finite",
-            "The fit came to values that are no numbers.",
-            "Check the references, the light and the mesh for values that are extreme, then fit again.",
-        )
+        raise _not_finite()
     progress.end(fit.iteration)
     psnr: dict[int, float] = {}
     rows: dict[int, int] = {}
@@ -206,6 +210,14 @@ def fit_set(
         rows = dict(zip(views.tolist(), counts.tolist(), strict=True))
     seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
     return FittedSet(fit.maps, seen, fit.iteration, before, psnr, rows)
+
+
+def _not_finite() -> JobError:
+    return JobError(
+        "not_finite",
+        "The fit came to values that are no numbers.",
+        "Check the references, the light and the mesh for values that are extreme, then fit again.",
+    )
 
 
 def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:

@@ -166,6 +166,7 @@ class RemoteWorker:
                     return JobError(MEMORY, cause, outcome.cure)
                 logger.warning("job %s: %s It is tried again with half the size", job.id, outcome.cause)
                 job.control.economy = 1
+                self._tell(job, attempt, "The memory does not suffice: trying with half the size")
                 continue
             if isinstance(outcome, JobError) and outcome.code == DEVICE:
                 lost = "lost its GPU"
@@ -177,11 +178,15 @@ class RemoteWorker:
             logger.warning("job %s: the worker process %s at iteration %d", job.id, lost, attempt.iteration)
             if useless >= MOST_USELESS or (outcome is not None and useless):
                 break
+            self._tell(job, attempt, f"The process that fits {lost}; starting again")
         self._discard(job)
         if isinstance(outcome, JobError):
             return outcome
         cause = f"The process that fits {lost}, several times in a row."
         return JobError(WORKER, cause, "Choose a smaller resolution or fewer views, and look into the backend's log.")
+
+    def _tell(self, job: Job, attempt: _Attempt, message: str) -> None:
+        self._report(job, FitProgress("again", 0.0, attempt.iteration, None, None, message))
 
     def _discard(self, job: Job) -> None:
         plan = self._process.plan

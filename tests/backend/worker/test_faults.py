@@ -13,6 +13,7 @@ from support.fit_scenes import ball_dataset, job_inputs, submit_ball
 from support.server_harness import FIT_PATIENCE_S, connected_client, progress_until, wait_for
 from support.worker_server import served
 
+from backend.fit.table_fit import TableFit
 from backend.job.run import run_fit_job
 from backend.protocol.client.events import Accepted, Cancelled, Failed, Result
 from backend.protocol.settings import FitSettings
@@ -110,6 +111,23 @@ def test_images_of_one_pixel_are_refused(ball):
     error = failure(job_inputs(ball_dataset(4, 1)), SETTINGS)
     assert error.code == "references"
     assert "view size" in error.cure
+
+
+def test_maps_that_are_no_numbers_are_an_error_or_go_back_to_the_best(ball, monkeypatch):
+    step = TableFit.step
+
+    def broken(fit, learning_rate):
+        loss = step(fit, learning_rate)
+        if fit.iteration > broken.at:
+            fit.state.texels.data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(TableFit, "step", broken)
+    broken.at = 140  # of 160, after some measurements at the last size
+    metrics = run_fit_job(job_inputs(ball), SETTINGS, lambda _progress: None, lambda: False).metrics
+    assert metrics["fit_heldout_psnr_db"] > 20
+    broken.at = 10
+    assert failure(job_inputs(ball), SETTINGS).code == "not_finite"
 
 
 def test_a_job_that_is_to_be_smaller_is(ball):
