@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -40,6 +41,8 @@ from backend.protocol.quality import (
 from backend.protocol.settings import FitSettings, SettingsError
 
 EXIT_ERROR = 2
+# No space left, a quota or a limit of file sizes reached.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXIT_INTERRUPTED = 130
 REFERENCES = ("cycles",)
 DEMO_OBJECT = "Suzanne"
@@ -56,6 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
         return run(chosen)
     except CommandError as error:
         print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
+        return EXIT_ERROR
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        cause = f"pbrfit: The disk is full: {error.strerror}" + (f" ({error.filename})." if error.filename else ".")
+        print(cause, "Free space there, or choose another folder, then run it again.", sep="\n  ", file=sys.stderr)
         return EXIT_ERROR
     except (KeyboardInterrupt, Interrupted):
         print("\npbrfit: cancelled; nothing is left running.", file=sys.stderr)

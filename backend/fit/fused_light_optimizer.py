@@ -74,6 +74,15 @@ class FusedLight:
         )
         self._sum_up()
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The levels and what Adam keeps of them. Whoever changes these calls `refresh`."""
+        kept = {"values": self._values, "first": self._first, "second": self._second, "count": self._count}
+        return {f"light_{name}": tensor for name, tensor in kept.items()}
+
+    def refresh(self) -> None:
+        """Make the light that of its levels."""
+        self._sum_up()
+
     def _sum_up(self) -> None:
         """Write the base again from the levels of its logarithm."""
         # Late: Triton is not there on every machine.

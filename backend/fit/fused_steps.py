@@ -47,6 +47,17 @@ class FusedIteration:
         """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased."""
         return self._texels.second
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the optimizer of the maps keeps."""
+        return self._texels.tensors()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over maps, light and what their optimizers keep, which somebody has changed."""
+        self._texels.refresh()
+        if self._light is not None:
+            self._light.refresh()
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next iteration: for the maps, and in proportion for the light."""
         self._texels.rate.fill_(learning_rate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,8 +60,15 @@ class HeldOutMeter:
                     break
             self._pending.popleft()
             error = float(oldest.error)
-            done.append(Measured(oldest.iteration, -10 * math.log10(error) if error > 0 else math.inf, oldest.kept))
+            done.append(Measured(oldest.iteration, _psnr_db(error), oldest.kept))
         return done
+
+
+def _psnr_db(error: float) -> float:
+    """The PSNR of a mean squared error; of one that is no number, the worst."""
+    if math.isnan(error):
+        return -math.inf
+    return -10 * math.log10(error) if error > 0 else math.inf
 
 
 class Best:
@@ -71,10 +78,19 @@ class Best:
         self.psnr_db, self.latest_db, self.since = -math.inf, -math.inf, 0
         self.kept: tuple[torch.Tensor, ...] = ()
 
+    def numbers(self) -> dict[str, float]:
+        """What has been measured, by name."""
+        return {"best_db": self.psnr_db, "latest_db": self.latest_db, "since": self.since}
+
+    def resume(self, numbers: Mapping[str, float], kept: tuple[torch.Tensor, ...]) -> None:
+        """Take over what `numbers` gave, without what was not finite, and what was kept."""
+        self.psnr_db, self.latest_db = (numbers.get(name, -math.inf) for name in ("best_db", "latest_db"))
+        self.since, self.kept = int(numbers.get("since", 0)), kept
+
     @property
     def lead(self) -> float:
         """By how many dB the best is better than the latest."""
-        return self.psnr_db - self.latest_db if math.isfinite(self.latest_db) else 0.0
+        return self.psnr_db - self.latest_db if self.kept else 0.0
 
     def take(self, measured: list[Measured]) -> None:
         """Compare new measurements with the best."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from backend.fit.adam_state import adam_tensors
 from render.light.environment import EnvironmentLight
 
 COARSEST = 4
@@ -38,6 +39,11 @@ class LightOptimizer:
     def param_groups(self) -> list[dict[str, Any]]:
         """As those of a PyTorch optimizer."""
         return self._adam.param_groups
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The levels and what Adam keeps of them, besides the light."""
+        levels = {f"light_level{number}": level.detach() for number, level in enumerate(self.levels)}
+        return levels | adam_tensors(self._adam, list(self.levels), "light")
 
     def zero_grad(self) -> None:
         """Forget the gradient of `light.base`."""

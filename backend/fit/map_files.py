@@ -12,6 +12,7 @@ from render.core.color import linear_to_srgb
 from render.core.image_io import encode_image
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
 
+_ROWS = 256
 _Level = TypeVar("_Level", np.uint8, np.uint16)
 
 
@@ -36,5 +37,8 @@ def encode_maps(maps: MaterialMaps, openness: torch.Tensor) -> dict[str, bytes]:
 def _quantize(values: torch.Tensor, dtype: type[_Level]) -> NDArray[_Level]:
     """Values, cut to 0..1, in all levels of a whole-number type."""
     largest = np.iinfo(dtype).max
-    levels: NDArray[np.float64] = values.clamp(0, 1).cpu().double().numpy() * largest + 0.5
-    return levels.astype(dtype)
+    levels = np.empty(values.shape, dtype)
+    for first in range(0, len(values), _ROWS):  # in parts, since large maps take four times as much in between
+        rows = values[first : first + _ROWS].clamp(0, 1).cpu().double().numpy()
+        levels[first : first + _ROWS] = (rows * largest + 0.5).astype(dtype)
+    return levels

@@ -270,6 +270,8 @@ def _interior(covered: torch.Tensor, position: torch.Tensor, normal: torch.Tenso
 
     covered bool [N, H, W]; position, normal [N, H, W, 3], anything where not covered
     """
+    if min(covered.shape[1:]) < 3:
+        return torch.zeros_like(covered)
     # World size of a pixel across the line of sight: the median step to the right neighbor is robust and cheap.
     step = (position[:, :, 1:] - position[:, :, :-1]).norm(dim=-1)
     known = torch.where(covered[:, :, :-1] & covered[:, :, 1:], step, torch.nan)

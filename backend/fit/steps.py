@@ -35,6 +35,19 @@ class Steps(Protocol):
         """The rows of the pyramid that any sample reads, bool [rows]."""
         ...
 
+    @property
+    def place(self) -> int:
+        """The batch of the next iteration."""
+        ...
+
+    def resume(self, place: int) -> None:
+        """Go on with this batch, after what `moments` and the state hold was changed. Raises ValueError for no batch."""
+        ...
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """What an optimizer of the maps that is not PyTorch's keeps."""
+        ...
+
     def squared_gradients(self) -> torch.Tensor | None:
         """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased; None before
         the first iteration."""
@@ -96,6 +109,16 @@ class TapSteps:
             loss = loss + own * (len(part.rows) / total)
         return loss
 
+    @property
+    def place(self) -> int:
+        return self._next
+
+    def resume(self, place: int) -> None:
+        self._next = _checked(place, len(self.batches))
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        return {}
+
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state)
 
@@ -105,6 +128,12 @@ class TapSteps:
         for taps in every:
             read[taps.index[taps.weight > 0]] = True
         return read
+
+
+def _checked(place: int, count: int) -> int:
+    if not 0 <= place < count:
+        raise ValueError(f"there is no batch {place} of {count}")
+    return place
 
 
 def _squared_gradients(state: FitState) -> torch.Tensor | None:
@@ -147,6 +176,7 @@ class CapturedSteps:
         elif parts:
             self._parts = [BatchPart(parts[0][0], 0, self._size)]
         self._table = table
+        self._next = 0
         self._first = torch.zeros((), dtype=torch.int64, device=device)
         self._level = level_of_detail(table, state.resolution)
         self._loss = torch.zeros((), device=device)
@@ -160,6 +190,7 @@ class CapturedSteps:
             set_learning_rates(self.state, learning_rate)
         else:
             self._fused.set_learning_rate(learning_rate)
+        self._next = (self._next + 1) % self._count
         if self._graph is not None:
             self._graph.replay()
         elif not self._capture:
@@ -195,6 +226,19 @@ class CapturedSteps:
             own = state.loss_of_values(read, rows, state.prefiltered(part.light))
             loss = loss + own * (part.count / self._size)
         return loss
+
+    @property
+    def place(self) -> int:
+        return self._next
+
+    def resume(self, place: int) -> None:
+        self._next = _checked(place, self._count)
+        self._first.fill_(self._next * self._size)
+        if self._fused is not None:
+            self._fused.refresh()
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        return {} if self._fused is None else self._fused.tensors()
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients

@@ -7,6 +7,7 @@ rows are sorted by texel (`backend.fit.steps`). The iterations use no rasterizer
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +23,7 @@ from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
 from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
+from backend.fit.memory import BEST, FitMemory, copies, live_tensors, put_back
 from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.state import FitState, StepPlan, adam, level_of_detail
@@ -120,7 +122,8 @@ class TableFit:
         self._first_priors = first_priors(self.maps.texels.shape[2], device, two_valued)
         self.priors = first_priors(self.maps.texels.shape[2], device, two_valued)
         self.bound = torch.full((), LEAST_BOUND, device=device)
-        self.iteration = 0
+        self.iteration = self._stage = self._within = 0
+        self._best = Best()
 
     def set_resolution(self, resolution: int, batch: int) -> None:
         """Resize the maps, and prepare iterations of about `batch` pixels each."""
@@ -165,7 +168,7 @@ class TableFit:
         return self.steps.step(learning_rate)
 
     def run(self, held_out: SampleTable | None, on_step: Callable[[FitStatus], None]) -> list[FitStatus]:
-        """Run the whole plan, and call `on_step` after every iteration. Returns the states at which the error was measured.
+        """Run the plan, or what `resume` left of it, and call `on_step` after every iteration. Returns the measured states.
 
         The last size ends early when the held-out error has stopped falling, and keeps the maps with the lowest error.
         On a GPU an error is known only some iterations after it was measured.
@@ -187,12 +190,19 @@ class TableFit:
             return FitStatus(iteration, fraction, self.maps.resolution, psnr_db, elapsed, left)
 
         for stage, (length, batch) in enumerate(zip(lengths, batches, strict=True)):
-            self.set_resolution(plan.resolution >> (plan.stages - 1 - stage), batch)
             done += preparation
+            if stage < self._stage:
+                done += length * batch
+                continue
+            if stage > self._stage or not self._within:
+                self._stage, self._within, self._best = stage, 0, Best()
+                self.set_resolution(self._resolution(stage), batch)
+            done += self._within * batch
             is_last = stage == len(lengths) - 1
             meter = None if held_out is None else HeldOutMeter(self._judge(held_out))
-            best = Best()
-            for _ in range(length):
+            best = self._best
+            while self._within < length:
+                self._within += 1
                 self.step(learning_rate_at(plan, self.iteration))
                 pace.keep(self.iteration)
                 done += batch
@@ -212,9 +222,34 @@ class TableFit:
                 history += [status(item.iteration, item.psnr_db) for item in measured]
             if is_last:
                 self._restore(best)
-                self.fill_gaps()
+                self.end()
             self.maps = MaterialMaps(self.state.texels.detach())
         return history
+
+    def remember(self) -> FitMemory:
+        """All that `resume` needs, copied. For `on_step`."""
+        arrays = copies(self._live_tensors())
+        arrays |= copies({f"{BEST}{number}": tensor for number, tensor in enumerate(self._best.kept)})
+        numbers = self._best.numbers() | {"place": self.steps.place}
+        return FitMemory(self.iteration, self._stage, self._within, numbers, arrays)
+
+    def resume(self, memory: FitMemory) -> None:
+        """Be as another fit of the same rows and plan was; call this before `run`. Raises ValueError for another fit's memory."""
+        plan, resolution = self.plan, self._resolution(memory.stage)
+        memory.check_place(stage_lengths(plan.iterations, plan.stages))
+        self.maps = MaterialMaps(memory.maps_like(self.maps.texels, resolution))
+        self.set_resolution(resolution, plan.batch >> (plan.stages - 1 - memory.stage))
+        live = self._live_tensors()
+        put_back(live, memory.arrays)
+        self._best.resume(memory.numbers, memory.best_like(live))
+        self.steps.resume(int(memory.numbers.get("place", -1)))
+        self.iteration, self._stage, self._within = memory.iteration, memory.stage, memory.within
+
+    def _live_tensors(self) -> dict[str, torch.Tensor]:
+        return live_tensors(self.state, self.steps.moments())
+
+    def _resolution(self, stage: int) -> int:
+        return self.plan.resolution >> (self.plan.stages - 1 - stage)
 
     def _rebalance(self) -> None:
         """Ask the views that are kept back how much the priors should weigh."""
@@ -284,15 +319,21 @@ class TableFit:
             if self.plan.learn_light:
                 self.light.base.copy_(best.kept[1])
 
+    def go_back(self) -> bool:
+        """Be as the best of the measured states was. Returns whether there is one."""
+        self._best.latest_db = -math.inf
+        self._restore(self._best)
+        return bool(self._best.kept)
+
     @torch.no_grad()
-    def fill_gaps(self) -> None:
+    def end(self) -> None:
         """Make the texels that no sample falls into as smooth as their neighbors; where there is a start, they stay like it."""
-        if self.start is not None:
-            return
-        sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
-        texels = fill_gaps(self.state.texels, sampled)
-        project_(texels)
-        self.state.texels.copy_(texels)
+        if self.start is None:
+            sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
+            texels = fill_gaps(self.state.texels, sampled)
+            project_(texels)
+            self.state.texels.copy_(texels)
+        self.maps = MaterialMaps(self.state.texels.detach())
 
     def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
         """A function that computes the mean squared error of the held-out rows at the current size of the maps."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.sample_table import SampleTable
@@ -67,6 +70,12 @@ class Atlas:
         """The tile of one set, from maps of the atlas at any size."""
         rows, columns = self._tile(number, maps.resolution // self.grid)
         return MaterialMaps(maps.texels[rows, columns].contiguous())
+
+    def can_hold(self, texels: NDArray[Any], alpha: bool) -> bool:
+        """Whether these can be the maps of a fit of the atlas."""
+        size = texels.shape[0] if texels.ndim == 3 else 0
+        is_form = texels.shape == (size, size, 9 if alpha else 8) and texels.dtype == np.float32
+        return is_form and 0 < size <= self.resolution and size % self.grid == 0 and bool(np.isfinite(texels).all())
 
     def _tile(self, number: int, size: int) -> tuple[slice, slice]:
         """The rows and columns of one set where a tile has this size."""

@@ -9,14 +9,11 @@ ourselves is ever removed, so that the folder for checkpoints may hold anything 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +22,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.job.checkpoint_file import DamagedFile, read_file, write_file
 from backend.protocol.errors import CauseAndCure
 
 INTERVAL_S = 5.0
 # Copying the running set may cost this share of the fit's time.
 MOST_SHARE = 0.02
+# A file is being written for at most this share of the time.
+MOST_WRITING = 0.2
 MOST_JOBS = 16
 OLDEST_S = 14 * 24 * 3600.0
 _ABANDONED_S = 3600.0
 _FORMAT = 2
-_SLACK_BYTES = 16 << 20
+_RUNNING, _TOGETHER = "running.npz", "together.npz"
 _MARKER, _TEMPORARY = "pbrfit-checkpoint", "pbrfit-"
-_OUR_FILES = re.compile(rf"running\.npz|set\d+\.npz|{_TEMPORARY}\w+\.tmp")
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError)
+_OUR_FILES = re.compile(rf"running\.npz|together\.npz|set\d+\.npz|{_TEMPORARY}\w+\.tmp")
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +47,28 @@ class CheckpointError(CauseAndCure):
 
 @dataclass(frozen=True)
 class RunningSet:
-    """A set of maps whose fit runs: texels float16 [r, r, C] after `iteration` iterations of the plan.
+    """A set of maps whose fit runs.
 
-    light: base of the light that the job learns, float32 [6, R, R, 3], or None.
+    about: JSON values: the plan of the fit, and where in it it is. arrays: float32, by name: all that the fit changes. What
+    is in them is for `backend.job.set_fit` to say and to check.
     """
 
     set_index: int
-    iteration: int
+    about: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def light(self) -> NDArray[Any] | None:
+        """Base of the light that the job learns, float32 [6, R, R, 3], or None."""
+        return self.arrays.get("light")
+
+
+@dataclass(frozen=True)
+class LearnedTogether:
+    """What the fit of all sets in one texture left: texels float32 [r, r, C], and the light, float32 [6, R, R, 3]."""
+
     texels: NDArray[Any]
-    light: NDArray[Any] | None
+    light: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Saved:
     """All that an earlier run of a job has left."""
 
     running: RunningSet | None = None
+    together: LearnedTogether | None = None
     finished: dict[int, FinishedSet] = field(default_factory=dict)
 
 
@@ -135,19 +148,28 @@ class JobCheckpoint:
         self._next = time.monotonic() + interval_s
         self._writer: threading.Thread | None = None
 
+    @property
+    def name(self) -> str:
+        """Its name in the folder."""
+        return self._path.name
+
     def read(self) -> Saved:
         """What an earlier run of the same job has left."""
         saved = Saved()
         for path in sorted(self._path.glob("*.npz")):
             try:
-                arrays, about = self._load(path)
+                about, arrays = read_file(path, self._most_bytes)
+                if about["format"] != _FORMAT or about["key"] != self._path.name:
+                    raise DamagedFile("it belongs to another job or version")
                 light = arrays.get("light")
-                if path.name == "running.npz":
-                    saved.running = RunningSet(int(about["set"]), int(about["iteration"]), arrays["texels"], light)
+                if path.name == _RUNNING:
+                    saved.running = RunningSet(int(about["set"]), dict(about["fit"]), arrays)
+                elif path.name == _TOGETHER:
+                    saved.together = LearnedTogether(arrays["texels"], arrays["light"])
                 else:
                     files = {name[5:]: data.tobytes() for name, data in arrays.items() if name.startswith("file:")}
                     saved.finished[int(about["set"])] = FinishedSet(files, dict(about["measured"]), light)
-            except _DAMAGED as error:
+            except (DamagedFile, KeyError, TypeError, ValueError) as error:
                 logger.warning("ignored the checkpoint %s: %s: %s", path, type(error).__name__, error)
         return saved
 
@@ -163,8 +185,11 @@ class JobCheckpoint:
         running = copy()
         now = time.monotonic()
         self._next = now + max(self._interval_s, (now - began) / MOST_SHARE)
-        arrays = {"texels": running.texels} | ({} if running.light is None else {"light": running.light})
-        self._write("running.npz", arrays, {"set": running.set_index, "iteration": running.iteration})
+        self._write(_RUNNING, running.arrays, {"set": running.set_index, "fit": running.about})
+
+    def keep_together(self, together: LearnedTogether) -> None:
+        """Write what the fit of all sets together left."""
+        self._write(_TOGETHER, {"texels": together.texels, "light": together.light}, {})
 
     def keep(self, set_index: int, finished: FinishedSet) -> None:
         """Write a finished set."""
@@ -190,32 +215,15 @@ class JobCheckpoint:
         self._writer.start()
 
     def _save(self, name: str, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
-        about = {"format": _FORMAT, "key": self._path.name, **about}
-        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        temporary = ""
+        began = time.monotonic()
         try:
             if not is_ours(self._path):
                 self._path.mkdir(mode=0o700, exist_ok=True)
                 if any(self._path.iterdir()):  # an empty one may be ours, of a backend killed just here
                     raise FileExistsError(f"something else is in {self._path}")
                 (self._path / _MARKER).touch(mode=0o600)
-            handle, temporary = tempfile.mkstemp(dir=self._path, prefix=_TEMPORARY, suffix=".tmp")
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, about=text, **arrays)
-            os.replace(temporary, self._path / name)
+            about = {"format": _FORMAT, "key": self._path.name, **about}
+            write_file(self._path / name, about, arrays, _TEMPORARY)
         except OSError as error:  # a full disk must not end the fit
             logger.warning("no checkpoint was written to %s: %s", self._path, error)
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-    def _load(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            if size > self._most_bytes + _SLACK_BYTES:
-                raise ValueError(f"it holds {size} bytes, more than such a job needs")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about = json.loads(arrays.pop("about").tobytes())
-        if about["format"] != _FORMAT or about["key"] != self._path.name:
-            raise ValueError("it belongs to another job or version")
-        return arrays, about
+        self._next = max(self._next, time.monotonic() + (time.monotonic() - began) / MOST_WRITING)

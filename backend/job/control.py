@@ -25,6 +25,9 @@ class JobControl:
     show_light: the job calls it with the current light, the fields of a `protocol.client.preview_events.PreparedLight`.
     live: who watches the maps meanwhile, and their latest copies.
     checkpoints: the folder where the job may keep what it needs to continue after a crash, or None. checkpoint: what it keeps.
+    named: called with the name of the checkpoint, once it has one.
+    relay: called with each wish ("pause", "resume", "finish", "stop"), where the job runs in another process.
+    economy: by how many powers of two the job is to be smaller than it was planned, because memory did not suffice.
     """
 
     def __init__(self, checkpoints: CheckpointFolder | None = None) -> None:
@@ -33,6 +36,9 @@ class JobControl:
         self.show: Callable[[int, dict[str, NDArray[np.uint8]]], None] = _show_nobody
         self.show_light: Callable[[dict[str, Any]], None] = lambda _light: None
         self.live = JobLive()
+        self.named: Callable[[str], None] = lambda _name: None
+        self.relay: Callable[[str], None] = lambda _wish: None
+        self.economy = 0
         self._condition = threading.Condition()
         self._paused = False
         self._finishing = False
@@ -56,6 +62,11 @@ class JobControl:
         return self._stopped
 
     @property
+    def keeps_checkpoint(self) -> bool:
+        """Whether the files of a stopped job stay, so that it can be submitted again and continue."""
+        return self._keeps_checkpoint
+
+    @property
     def rested_seconds(self) -> float:
         """For how long the job has waited in `rest`, in all."""
         return self._rested
@@ -64,18 +75,21 @@ class JobControl:
         """Let the job wait, until it is resumed, finished or stopped."""
         with self._condition:
             self._paused = not (self._finishing or self._stopped)
+        self.relay("pause")
 
     def resume(self) -> None:
         """Let a paused job continue."""
         with self._condition:
             self._paused = False
             self._condition.notify_all()
+        self.relay("resume")
 
     def finish(self) -> None:
         """End the job soon, with the best that it has."""
         with self._condition:
             self._finishing, self._paused = True, False
             self._condition.notify_all()
+        self.relay("finish")
 
     def stop(self, keep_checkpoint: bool = False) -> None:
         """End the job. keep_checkpoint: keep its files, so that it can be submitted again and continue."""
@@ -83,6 +97,12 @@ class JobControl:
             self._keeps_checkpoint = keep_checkpoint
             self._stopped, self._paused = True, False
             self._condition.notify_all()
+        self.relay("stop")
+
+    def keep_in(self, checkpoint: JobCheckpoint) -> None:
+        """Let the job keep what it needs to continue in this checkpoint. For the worker."""
+        self.checkpoint = checkpoint
+        self.named(checkpoint.name)
 
     def discard_checkpoint(self) -> None:
         """Remove the checkpoint of a job that is over, unless it was stopped to continue later. For the worker."""

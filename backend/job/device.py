@@ -31,3 +31,9 @@ def device_description(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def installed_device() -> dict[str, str]:
+    """What the device "auto" is, for a welcome: `device`, "cuda" or "cpu", and `device_name`."""
+    device = resolve_device("auto")
+    return {"device": device.type, "device_name": device_description(device)}

@@ -60,6 +60,11 @@ class JobLive:
         return self._size
 
     @property
+    def interval_s(self) -> float:
+        """Seconds between the previews that the job's client watches."""
+        return self._interval_s
+
+    @property
     def is_watched(self) -> bool:
         """Whether anybody wants copies of the maps. If nobody does, the job shows small previews itself."""
         return bool(self._size or self._followers)

@@ -19,6 +19,8 @@ from render.geometry.mesh import Mesh, MeshError, mesh_from_arrays
 
 MOST_SETS = 256
 NO_SET = -1
+# Where float32 still tells apart what a fit must tell apart.
+LARGEST_POSITION, LARGEST_UV = 1e12, 1e6
 # A set hides what lies behind it if no more than this share of its pixels is less than opaque.
 _STRAY_PIXELS = 1e-3
 _OPAQUE = 0.999
@@ -85,6 +87,7 @@ def map_sets(arrays: dict[str, NDArray[Any]]) -> MapSets:
             numbers = _checked(given, arrays)
             mesh = mesh_from_arrays(_with_own_vertices(arrays, numbers))
             triangle_set = torch.from_numpy(numbers)
+        _check_bounds(mesh)
     except MeshError as error:
         raise JobError("mesh", f"The mesh cannot be fitted: {error}.", "Check the mesh in Blender.") from error
     vertex_set = torch.full((len(mesh.position),), NO_SET, dtype=torch.int64)
@@ -95,6 +98,13 @@ def map_sets(arrays: dict[str, NDArray[Any]]) -> MapSets:
 def on_device(sets: MapSets, device: torch.device) -> MapSets:
     """The same sets on a device."""
     return MapSets(sets.mesh.to(device), sets.triangle_set.to(device), sets.vertex_set.to(device), sets.count)
+
+
+def _check_bounds(mesh: Mesh) -> None:
+    """Raises `MeshError` where numbers are so large that nothing can be computed with them."""
+    for name, values, most in (("positions", mesh.position, LARGEST_POSITION), ("UVs", mesh.uv, LARGEST_UV)):
+        if values.numel() and float(values.abs().max()) > most:
+            raise MeshError(f"it has {name} of {float(values.abs().max()):.3g}; at most {most:.0e} can be used")
 
 
 def _checked(given: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from backend.job.control import JobControl
 from backend.protocol.errors import CauseAndCure
 from backend.protocol.settings import FitSettings
-from backend.protocol.wire import ArrayDescription, Message
+from backend.protocol.wire import ArrayDescription, Buffer, Message
 
 UPLOADING = "uploading"
 QUEUED = "queued"
@@ -107,7 +107,7 @@ class LightShown:
 class FitResult:
     """What a job leaves: the bytes of its files by file name, and JSON values that it measured. The worker adds the hashes."""
 
-    files: dict[str, bytes]
+    files: Mapping[str, Buffer]
     metrics: dict[str, Any]
     hashes: dict[str, str] = field(default_factory=dict)
 
@@ -204,7 +204,7 @@ class Job:
     previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, Buffer] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

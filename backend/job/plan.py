@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from backend.fit.fit_plan import FitPlan, stages_for
@@ -30,6 +32,16 @@ def telling_resolution(resolution: int, footprint: torch.Tensor) -> int:
     while resolution > max(widest, SMALLEST_RESOLUTION) and resolution % 2 == 0:
         resolution //= 2
     return resolution
+
+
+def smaller(plan: FitPlan, halvings: int) -> FitPlan:
+    """The plan with maps and batches halved so often, where memory did not suffice."""
+    while halvings and plan.resolution % 2 == 0 and plan.resolution // 2 >= SMALLEST_RESOLUTION:
+        halvings -= 1
+        resolution = plan.resolution // 2
+        stages = min(plan.stages, max(1, (resolution // 32).bit_length()))
+        plan = replace(plan, resolution=resolution, batch=plan.batch // 2, stages=stages)
+    return plan
 
 
 def plan_for(settings: FitSettings, resolution: int | None = None, on_gpu: bool = False) -> FitPlan:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from backend.job.atlas import LARGEST_ATLAS
 from backend.job.checkpoints import FinishedSet
 from backend.job.context import JobContext
 from backend.job.device import device_description, resolve_device
@@ -76,6 +77,7 @@ def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress
     clock.laps["fit"] = round(clock.laps["fit"] - fits.bake_seconds, 3)
     shared = {
         "table_bytes": train.bytes,
+        "halved_for_memory": inputs.control.economy,
         "seconds": clock.seconds(),
         "device": device_description(device),
         "versions": _versions(),
@@ -99,11 +101,12 @@ def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str])
     parts = {
         name: [array.dtype.name, array.shape, content_hash(array_bytes(array))] for name, array in inputs.arrays.items()
     }
-    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), parts, sorted(views)], sort_keys=True)
-    texels = settings.resolution**2 * (9 if "alpha" in settings.maps else 8)
-    # Files of finished sets are the largest: 3 bytes and 6 a texel.
-    most_bytes = 8 * texels + 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
-    inputs.control.checkpoint = folder.job(content_hash(described.encode())[:32], most_bytes)
+    economy = inputs.control.economy
+    described = json.dumps([_versions()["pbrfit"], settings.to_dict(), economy, parts, sorted(views)], sort_keys=True)
+    texels = max(settings.resolution, LARGEST_ATLAS) ** 2 * (9 if "alpha" in settings.maps else 8)
+    # The running set is the largest: its maps, what Adam keeps of them, and the best; all that for the light too.
+    most_bytes = 4 * 4 * texels + 10 * 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
+    inputs.control.keep_in(folder.job(content_hash(described.encode())[:32], most_bytes))
 
 
 def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, shared: dict[str, Any]) -> FitResult:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
-import numpy as np
 import torch
 
 from backend.fit.differences import differences
 from backend.fit.dilation import seen_texels
 from backend.fit.fit_plan import FitPlan, learning_rate_at
+from backend.fit.memory import FitMemory
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import PREPARATION, FitStatus, TableFit
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
-from backend.job.model import FitProgress
+from backend.job.model import FitProgress, JobCancelled, JobError
 from backend.job.starts import Known
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
@@ -24,6 +25,8 @@ from render.material.material import MaterialMaps
 # When the artist says "finish", each set whose fit has not begun gets these iterations; all such sets get these seconds.
 LEAST_ITERATIONS = 10
 SHORT_FIT_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class _FinishEarly(Exception):
@@ -113,14 +116,18 @@ class Lights:
 
 @dataclass(frozen=True)
 class Start:
-    """Maps to begin with instead of gray ones, as good as after `iteration` iterations of the plan, at one of its sizes.
-
-    of_this_fit: whether an earlier run of the same fit made them, so that its iterations count.
-    """
+    """Maps to begin with instead of gray ones, as good as after `iteration` iterations of the plan, at one of its sizes."""
 
     maps: MaterialMaps
     iteration: int
-    of_this_fit: bool
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A fit that an earlier run has begun: its plan, and all that it needs to go on."""
+
+    plan: FitPlan
+    memory: FitMemory
 
 
 def work_of(plan: FitPlan, rows: int) -> float:
@@ -133,18 +140,18 @@ def work_of(plan: FitPlan, rows: int) -> float:
 def fit_set(
     task: SetTask,
     lights: Lights,
-    start: Start | None,
+    start: Start | Interrupted | None,
     progress: JobProgress,
     previewer: MapPreviewer | AtlasPreviewer,
     context: JobContext,
 ) -> FittedSet:
-    """Fit one set of maps. Raises `JobCancelled`."""
+    """Fit one set of maps. Raises `JobCancelled`; `JobError` where the fit comes to values that are no numbers."""
     plan, checkpoint = task.plan, context.checkpoint
     light = lights.own
-    kept_light = light if context.settings.learn_light else None
-    if start is not None:
+    if isinstance(start, Interrupted):
+        plan = start.plan
+    elif start is not None:
         plan = remaining_plan(task.plan, start.iteration, start.maps.resolution)
-    before = start.iteration if start is not None and start.of_this_fit else 0
     known, train, held_out = None, task.train, task.held_out
     if task.known is not None:
         known = task.known.start(plan.fit_alpha, plan.resolution, train.color.device)
@@ -152,19 +159,28 @@ def fit_set(
     if differs:
         train, held_out = differences(train), None if held_out is None else differences(held_out)
     fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view, differs)
-    if start is not None:
+    before = 0
+    if isinstance(start, Interrupted):
+        try:
+            fit.resume(start.memory)
+            before = start.memory.iteration
+            logger.info("continuing set %d from iteration %d", task.index, before)
+        except ValueError as error:
+            assert checkpoint is not None  # it came from there
+            checkpoint.ignore(f"{error}")
+            return fit_set(task, lights, None, progress, previewer, context)
+    elif start is not None:
         fit.maps = start.maps
-    # The share of the work that an earlier run has done, by iterations.
-    share_before = before / (before + plan.iterations)
     began = context.worked_seconds
-    progress.begin(task, share_before)
+    # The share of the work that an earlier run has done, by iterations.
+    progress.begin(task, before / plan.iterations)
 
     def on_step(status: FitStatus) -> None:
         context.stop_if_cancelled()
-        progress.step(status, share_before + (1 - share_before) * status.fraction, before + status.iteration)
+        progress.step(status, status.fraction, status.iteration)
         previewer.offer(MaterialMaps(fit.state.texels.detach()))
         if checkpoint is not None:
-            checkpoint.offer(lambda: _running_set(fit, task, start, kept_light))
+            checkpoint.offer(lambda: _running_set(fit, task))
         if context.control.finishing and status.iteration >= LEAST_ITERATIONS:
             fitted_s = context.worked_seconds - began
             if start is not None or fitted_s >= task.short_s:
@@ -172,10 +188,20 @@ def fit_set(
 
     try:
         fit.run(held_out, on_step)
+    except (JobCancelled, JobError):
+        raise
     except _FinishEarly:
-        fit.fill_gaps()
-        fit.maps = MaterialMaps(fit.state.texels.detach())
-    progress.end(before + fit.iteration)
+        fit.end()
+    except Exception as error:  # shading reads maps that are no numbers anywhere
+        if bool(torch.isfinite(fit.state.texels).all()):
+            raise
+        if not fit.go_back():
+            raise _not_finite() from error
+        fit.end()
+        logger.warning("set %d came to values that are no numbers after %d iterations", task.index, fit.iteration)
+    if not bool(torch.isfinite(fit.maps.texels).all()):
+        raise _not_finite()
+    progress.end(fit.iteration)
     psnr: dict[int, float] = {}
     rows: dict[int, int] = {}
     if held_out is not None and len(held_out):
@@ -183,7 +209,15 @@ def fit_set(
         psnr = dict(zip(views.tolist(), fit.psnr_by_view(held_out), strict=True))
         rows = dict(zip(views.tolist(), counts.tolist(), strict=True))
     seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
-    return FittedSet(fit.maps, seen, before + fit.iteration, before, psnr, rows)
+    return FittedSet(fit.maps, seen, fit.iteration, before, psnr, rows)
+
+
+def _not_finite() -> JobError:
+    return JobError(
+        "not_finite",
+        "The fit came to values that are no numbers.",
+        "Check the references, the light and the mesh for values that are extreme, then fit again.",
+    )
 
 
 def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
@@ -197,21 +231,22 @@ def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
     )
 
 
-def fits_plan(saved: RunningSet, plan: FitPlan) -> bool:
-    """Whether a checkpoint can belong to a fit with this plan."""
-    shape, size = saved.texels.shape, saved.texels.shape[0] if saved.texels.ndim == 3 else 0
-    return (
-        size in [plan.resolution >> stage for stage in range(plan.stages)]
-        and shape == (size, size, 9 if plan.fit_alpha else 8)
-        and saved.texels.dtype == np.float16
-        and bool(np.isfinite(saved.texels).all())
-        and 0 < saved.iteration <= plan.iterations
-    )
+def interrupted(saved: RunningSet, plan: FitPlan) -> Interrupted | None:
+    """The fit of a checkpoint, where it can belong to a task with this plan; `TableFit.resume` checks the rest."""
+    try:
+        own = FitPlan(**saved.about["plan"])
+        memory = FitMemory.from_dict(saved.about["memory"], saved.arrays)
+    except (TypeError, ValueError, KeyError):
+        return None
+    # A fit that began with maps has only the rest of the task's plan.
+    whole = replace(own, iterations=plan.iterations, stages=plan.stages, learning_rate=plan.learning_rate)
+    is_rest = 0 < own.iterations <= plan.iterations and 0 < own.stages <= plan.stages
+    is_rest = is_rest and plan.final_learning_rate <= own.learning_rate <= plan.learning_rate
+    is_form = all(type(getattr(own, item.name)) is type(getattr(plan, item.name)) for item in fields(FitPlan))
+    return Interrupted(own, memory) if whole == plan and is_rest and is_form else None
 
 
-def _running_set(fit: TableFit, task: SetTask, start: Start | None, light: EnvironmentLight | None) -> RunningSet:
-    """What the fit needs to continue, with the iteration of its whole plan that it has reached."""
-    iteration = fit.iteration if start is None else start.iteration + fit.iteration
-    texels = fit.state.texels.detach().half().cpu().numpy()
-    base = None if light is None else light.base.detach().cpu().numpy().copy()
-    return RunningSet(task.index, min(iteration, task.plan.iterations), texels, base)
+def _running_set(fit: TableFit, task: SetTask) -> RunningSet:
+    """What the fit needs to continue."""
+    memory = fit.remember()
+    return RunningSet(task.index, {"plan": asdict(fit.plan), "memory": memory.to_dict()}, memory.arrays)

@@ -22,20 +22,21 @@ from backend.fit.fit_plan import FitPlan
 from backend.fit.map_files import encode_maps
 from backend.fit.sample_table import SampleTable
 from backend.job.atlas import Atlas, atlas_for
-from backend.job.checkpoints import FinishedSet, RunningSet, Saved
+from backend.job.checkpoints import FinishedSet, LearnedTogether, RunningSet, Saved
 from backend.job.context import JobContext
 from backend.job.map_previews import LARGEST_PREVIEW, AtlasPreviewer, MapPreviewer
 from backend.job.map_sets import MapSets
-from backend.job.plan import plan_for, telling_resolution
+from backend.job.plan import plan_for, smaller, telling_resolution
 from backend.job.set_fit import (
     SHORT_FIT_S,
     FittedSet,
+    Interrupted,
     JobProgress,
     Lights,
     SetTask,
     Start,
     fit_set,
-    fits_plan,
+    interrupted,
     work_of,
 )
 from backend.job.starts import Known, KnownSet, KnownSets
@@ -85,14 +86,13 @@ class SetFits:
         order = sorted(range(count), key=lambda number: -samples[number])
         learns, several = self._settings.learn_light, sum(map(bool, samples)) > 1
         saved = self._saved()
-        has_light = bool(saved.finished) or (saved.running is not None and saved.running.set_index != TOGETHER)
-        together = learns and several and not has_light
+        together = learns and several and (saved.together is not None or not saved.finished)
         work = [work_of(plan_for(self._settings, on_gpu=self._on_gpu), rows) for rows in samples]
         shares = {number: part * (_DONE_TOGETHER if together else 1.0) for number, part in enumerate(work)}
         progress = JobProgress(self._context, shares | ({TOGETHER: sum(work)} if together else {}))
         tiles: dict[int, MaterialMaps] = {}
         if together:
-            tiles = self._fit_together(train, held_out, saved.running, progress)
+            tiles = self._fit_together(train, held_out, saved, progress)
         finished: dict[int, FinishedSet] = {}
         for place, number in enumerate(order):
             if number in saved.finished:
@@ -131,7 +131,12 @@ class SetFits:
         if checkpoint is None:
             return Saved()
         saved = checkpoint.read()
-        lights = [known.light for known in [*saved.finished.values(), saved.running] if known is not None]
+        several: list[FinishedSet | LearnedTogether] = list(saved.finished.values())
+        several += [saved.together] if saved.together is not None else []
+        lights = [known.light for known in several]
+        running = saved.running
+        if running is not None and (running.light is not None or not several):
+            lights.append(running.light)
         if any(not self._is_light(light) for light in lights):
             checkpoint.ignore("its light does not belong to this job")
             return Saved()
@@ -143,7 +148,7 @@ class SetFits:
             known.measured["resumed_at"] = known.measured["iterations"]
         if lights and lights[-1] is not None:
             with torch.no_grad():
-                self._light.base.copy_(torch.from_numpy(lights[-1]))
+                self._light.base.copy_(torch.from_numpy(np.array(lights[-1])))
         return saved
 
     def _is_light(self, light: NDArray[Any] | None) -> bool:
@@ -160,17 +165,22 @@ class SetFits:
         resolution = self._settings.resolution
         if len(rows):
             resolution = telling_resolution(resolution, rows.footprint[rows.valid])
-        return plan_for(self._settings, resolution, self._on_gpu)
+        return smaller(plan_for(self._settings, resolution, self._on_gpu), self._context.control.economy)
 
     def _fit_together(
-        self, train: SampleTable, held_out: SampleTable | None, running: RunningSet | None, progress: JobProgress
+        self, train: SampleTable, held_out: SampleTable | None, saved: Saved, progress: JobProgress
     ) -> dict[int, MaterialMaps]:
         """Learn the light. Returns the maps that each set has at the end, by its number."""
         own = telling_resolution(self._settings.resolution, train.footprint[train.valid])
         atlas: Atlas = atlas_for(self._sets.count, own)
+        if saved.together is not None and atlas.can_hold(saved.together.texels, "alpha" in self._settings.maps):
+            texels = torch.from_numpy(np.array(saved.together.texels)).to(self._light.base.device)
+            progress.skip(TOGETHER)
+            return {number: atlas.part(MaterialMaps(texels), number) for number in range(self._sets.count)}
         rows = atlas.table(self._sets, train)
         judged = None if held_out is None else atlas.table(self._sets, held_out)
         plan = replace(plan_for(self._settings, atlas.resolution, self._on_gpu), learn_light=True)
+        plan = smaller(plan, self._context.control.economy)
         task = SetTask(
             TOGETHER,
             rows,
@@ -182,7 +192,11 @@ class SetFits:
             KnownSets(atlas, self._known) if self._known else None,
         )
         previewers = [self._previewer(number, self._sets.part(number)) for number in range(self._sets.count)]
-        fitted = self._fit(task, running, None, progress, AtlasPreviewer(self._context.control, atlas, previewers))
+        previewer = AtlasPreviewer(self._context.control, atlas, previewers)
+        fitted = self._fit(task, saved.running, None, progress, previewer)
+        if self._context.checkpoint is not None:
+            base = self._light.base.detach().cpu().numpy().copy()
+            self._context.checkpoint.keep_together(LearnedTogether(fitted.maps.texels.cpu().numpy(), base))
         return {number: atlas.part(fitted.maps, number) for number in range(self._sets.count)}
 
     def _fit(
@@ -200,13 +214,10 @@ class SetFits:
         if len(task.train) == 0:  # no view shows any of it
             maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=device)
             return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
-        start = None
+        start: Start | Interrupted | None = None
         if running is not None and running.set_index == task.index:
-            if fits_plan(running, task.plan):
-                logger.info("continuing set %d from iteration %d", task.index, running.iteration)
-                texels = torch.from_numpy(running.texels.astype(np.float32)).to(device)
-                start = Start(MaterialMaps(texels), running.iteration, of_this_fit=True)
-            elif self._context.checkpoint is not None:
+            start = interrupted(running, task.plan)
+            if start is None and self._context.checkpoint is not None:
                 self._context.checkpoint.ignore("its maps do not belong to this job's plan")
         elif tile is not None:
             coarsest = task.plan.resolution >> (task.plan.stages - 1)
@@ -217,7 +228,7 @@ class SetFits:
                 maps = carried_over(tile, known, size)
             elif tile.resolution != size:
                 maps = tile.resized(size)
-            start = Start(maps, round(_DONE_TOGETHER * task.plan.iterations), of_this_fit=False)
+            start = Start(maps, round(_DONE_TOGETHER * task.plan.iterations))
         return fit_set(task, self._lights, start, progress, previewer, self._context)
 
     def _previewer(self, number: int, part: Mesh) -> MapPreviewer:
@@ -242,6 +253,7 @@ class SetFits:
         """Fill the texels that no view saw, or leave them as they are known; bake openness, and encode."""
         resolution = self._settings.resolution
         charts = uv_charts(part, min(resolution, LARGEST_CHARTS))
+        self._context.stop_if_cancelled()
         if known is not None:
             previewer.show(fitted.maps)
             start = known.start(fitted.maps.has_alpha, resolution, fitted.seen.device)
@@ -251,6 +263,7 @@ class SetFits:
             previewer.show(maps)
             if maps.resolution < resolution:
                 maps = maps.resized(resolution)
+        self._context.stop_if_cancelled()
         openness = torch.ones(resolution, resolution, device=fitted.seen.device)
         if self._openness is not None:
             baked = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)
@@ -268,6 +281,7 @@ class SetFits:
             "views": [[view, psnr, fitted.rows_by_view[view]] for view, psnr in fitted.psnr_by_view.items()],
         }
         light = self._light.base.detach().cpu().numpy().copy() if self._settings.learn_light else None
+        self._context.stop_if_cancelled()
         return FinishedSet(encode_maps(maps, openness), measured, light)
 
 

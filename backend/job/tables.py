@@ -86,14 +86,16 @@ def reference_tables(
     Waits for the views. Raises `JobError` where none of them shows the object, `JobCancelled` when it is cancelled.
     """
     layers = layers_for(context.settings.maps)
-    train: list[SampleTable] = []
-    held_out: list[SampleTable] = []
+    train: dict[int, SampleTable] = {}
+    held_out: dict[int, SampleTable] = {}
     names: list[str] = []
     lights: LightOfView = {}
     for count, view in enumerate(inputs.views, 1):
         context.stop_if_cancelled()
         rows = _rows(view, mesh, layers)
-        (held_out if view.held_out else train).append(rows)
+        if context.control.economy:  # memory did not suffice for all of them
+            rows = rows.rows(torch.arange(0, len(rows), 1 << context.control.economy, device=rows.color.device))
+        (held_out if view.held_out else train)[view.index] = rows
         if view.light:
             lights[view.index] = view.light
         if context.control.checkpoints is not None:
@@ -106,14 +108,16 @@ def reference_tables(
             "A view is in a light that the job has not.",
             "Send an environment for each light of the views.",
         )
-    if sum(map(len, train)) == 0:
+    if sum(map(len, train.values())) == 0:
         raise JobError(
             "references",
             "No reference view shows the inside of the object.",
             "Check that the object is visible in renders, that its material is not fully transparent, and the view size.",
         )
-    some = [rows for rows in held_out if len(rows)]
-    return concatenate(train), concatenate(some) if some else None, lights, names
+    # In the order of their numbers, so that a fit that goes on has the same rows, however its views came.
+    ordered = [[rows for _, rows in sorted(some.items())] for some in (train, held_out)]
+    some = [rows for rows in ordered[1] if len(rows)]
+    return concatenate(ordered[0]), concatenate(some) if some else None, lights, names
 
 
 def shadowed(
@@ -172,7 +176,17 @@ def _rows(view: ViewInput, mesh: Mesh, layers: int) -> SampleTable:
             "Check the object's material for values that are not finite.",
         )
     camera = Camera(torch.from_numpy(np.array(view.view, np.float32)), torch.from_numpy(np.array(view.projection)))
-    return sample_view(mesh, camera.to(device), image, view.index, layers)
+    try:
+        rows = sample_view(mesh, camera.to(device), image, view.index, layers)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # PyTorch does not say that it exports it
+        rows = None
+    if rows is None or not all(bool(torch.isfinite(part).all()) for part in (rows.position, rows.view, rows.footprint)):
+        raise JobError(
+            "references",
+            f"The camera of reference {view.index} cannot be used: its matrix has no inverse, or is out of all bounds.",
+            "Check the scale of the object and of the scene.",
+        )
+    return rows
 
 
 def _name(view: ViewInput) -> str:

@@ -1,6 +1,6 @@
-"""The thread that runs jobs, one after another, so that the I/O thread is always free to answer.
+"""The thread that runs jobs, one after another. It lives in the worker process (`backend.worker`); tests have it in theirs.
 
-torch releases the interpreter's lock while it computes, so a thread is enough. What a job raises ends only that job.
+What a job raises ends only that job.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from backend.job.failures import DEVICE, MEMORY, failure_of
 from backend.job.model import (
     FitInputs,
     FitProgress,
@@ -32,9 +33,8 @@ PROGRESS_INTERVAL_S = 0.05
 
 logger = logging.getLogger(__name__)
 
-ReportOfJob = Callable[
-    [Job, "str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled"], None
-]
+JobReport = str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled
+ReportOfJob = Callable[[Job, JobReport], None]
 
 
 class Worker:
@@ -45,7 +45,9 @@ class Worker:
     touch the job again.
     """
 
-    def __init__(self, run_job: RunJob, report: ReportOfJob) -> None:
+    def __init__(self, run_job: RunJob, report: ReportOfJob, owns_arrays: bool = False) -> None:
+        """owns_arrays: nobody else has the arrays of a job's inputs, so the job need not copy them."""
+        self._owns_arrays = owns_arrays
         self._run_job = run_job
         self._report = report
         self._running: Job | None = None
@@ -74,7 +76,8 @@ class Worker:
             self._running = job
             outcome = self._outcome(job)
             self._running = None
-            job.control.discard_checkpoint()
+            if not (isinstance(outcome, JobError) and outcome.code in (MEMORY, DEVICE)):  # the job may be tried again
+                job.control.discard_checkpoint()
             self._report(job, outcome)
 
     def _outcome(self, job: Job) -> FitResult | JobError | JobCancelled:
@@ -86,7 +89,7 @@ class Worker:
             job.control.show_light = lambda light: self._report(job, LightShown(light))
             given = job.inputs
             assert given is not None  # `submit` wants them set
-            arrays = {name: np.array(array) for name, array in given.arrays.items()}
+            arrays = {name: array if self._owns_arrays else np.array(array) for name, array in given.arrays.items()}
             inputs = FitInputs(arrays, given.views, given.view_count, job.control)
             result = self._run_job(inputs, job.settings, self._throttled(job), job.control.rest)
             files = {name: bytes(data) for name, data in result.files.items()}
@@ -95,11 +98,7 @@ class Worker:
             return error
         except BaseException as error:  # also SystemExit: whatever a job does, the next one runs
             logger.exception("job %s failed", job.id)
-            return JobError(
-                "internal",
-                f"The fit stopped with {type(error).__name__}: {error}.",
-                "This is a fault of PBRfit; please report it with the end of the backend's log.",
-            )
+            return failure_of(error)
 
     def _throttled(self, job: Job) -> ReportProgress:
         last_time, last_phase = 0.0, ""

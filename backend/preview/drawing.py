@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from backend.job.map_previews import preview_images
 from backend.job.snapshot import Snapshot
 from backend.job.tables import known_light
 from backend.preview.scene import LoadedScene, SceneFrame
+from backend.preview.tasks import DrawnFrame
 from backend.protocol.frames import FrameRequest
 from backend.protocol.scene_description import Arrays, SceneDescription
 from backend.protocol.wire import content_hash
@@ -43,22 +43,6 @@ class Scene(Protocol):
     def set_light(self, light: PrefilteredLight) -> None: ...
 
     def frame(self, request: FrameRequest) -> SceneFrame: ...
-
-
-@dataclass(frozen=True)
-class DrawnFrame:
-    """A frame in the main memory; nobody writes to it any more.
-
-    rows: the part that is not empty, float16 or float32 [h, w, 4]. rect: its top, left, height and width. bands: of each
-    band of the rows, the first row, the end row, the first column and the end column that show something. timing: seconds
-    `render` and `copy`. cost: seconds that a fit beside it may have lost.
-    """
-
-    rows: NDArray[Any]
-    rect: tuple[int, int, int, int]
-    bands: tuple[tuple[int, int, int, int], ...]
-    timing: dict[str, float]
-    cost: float
 
 
 class Drawing:

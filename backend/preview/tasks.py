@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
 from backend.protocol.frames import FrameRequest
-
-if TYPE_CHECKING:
-    from backend.preview.drawing import DrawnFrame
+from backend.protocol.wire import Buffer
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class SceneTask:
     """
 
     number: int
-    description: bytes
+    description: Buffer
     arrays: Mapping[str, NDArray[Any]]
     jobs: Mapping[str, JobLive]
 
@@ -43,6 +41,22 @@ class LightTask:
 
     key: str
     environment: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DrawnFrame:
+    """A frame in the main memory; nobody writes to it any more.
+
+    rows: the part that is not empty, float16 or float32 [h, w, 4]. rect: its top, left, height and width. bands: of each
+    band of the rows, the first row, the end row, the first column and the end column that show something. timing: seconds
+    `render` and `copy`. cost: seconds that a fit beside it may have lost.
+    """
+
+    rows: NDArray[Any]
+    rect: tuple[int, int, int, int]
+    bands: tuple[tuple[int, int, int, int], ...]
+    timing: dict[str, float]
+    cost: float
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,7 @@ class PreviewWorker:
 
     def _arrange(self, drawing: Drawing, client: _Client, task: SceneTask) -> SceneDone:
         try:
-            values = json.loads(task.description)
+            values = json.loads(bytes(task.description))
         except (ValueError, RecursionError):
             values = None  # it is refused below
         described = SceneDescription.from_dict(values)

@@ -73,10 +73,12 @@ def _make(path: Path) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"public_key": keys.public, "secret_key": keys.secret}, file)
-        with contextlib.suppress(FileExistsError):
+        try:
             os.link(temporary, path)
-    except OSError:  # a file system without links
-        os.replace(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

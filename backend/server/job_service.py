@@ -260,7 +260,7 @@ class JobService:
                 "malformed", f"Previews have 0 to {LARGEST_WATCHED} pixels, not {size}.", SEND_AS_DESCRIBED
             )
         job.control.live.watch(size, max(float(interval_s), SHORTEST_INTERVAL_S))
-        if size and not job.is_final:
+        if not job.is_final:
             self._watch_job(job)
         return Message("ok", {"state": job.state})
 

@@ -1,6 +1,6 @@
 """What the server does with messages about previews: scenes, frames and lights of all clients. Knows no socket.
 
-All of it runs in the server's I/O thread; the preview thread (`backend.preview.worker`) draws. The only reply to a request
+All of it runs in the server's I/O thread; the worker process draws (`backend.preview.worker`). The only reply to a request
 for a frame is the frame's pieces, which come when it is drawn.
 """
 
@@ -10,17 +10,25 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
+from backend.job.model import Job
 from backend.preview import tasks
-from backend.preview.worker import PreviewWorker
 from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
-from backend.protocol.wire import LONGEST_NAME, ArrayDescription, Limits, Message, ProtocolError, array_from_bytes
+from backend.protocol.wire import (
+    LONGEST_NAME,
+    ArrayDescription,
+    Buffer,
+    Limits,
+    Message,
+    ProtocolError,
+    array_from_bytes,
+)
 from backend.server.job_service import error_reply
 from backend.server.store import ArrayStore, StoreError
 from backend.server.view_message import SEND_AS_DESCRIBED
@@ -33,13 +41,31 @@ LARGEST_DESCRIPTION = 64 << 20
 logger = logging.getLogger(__name__)
 
 
+class Drawer(Protocol):
+    """Who draws: `backend.preview.worker.PreviewWorker`, here or in the worker process."""
+
+    def set_scene(self, session: str, task: tasks.SceneTask) -> None: ...
+
+    def draw(self, session: str, task: tasks.FrameTask) -> tasks.FrameTask | None: ...
+
+    def seen(self, session: str, viewport: str, name: str) -> None: ...
+
+    def prefilter(self, session: str, task: tasks.LightTask) -> None: ...
+
+    def watch(self, job: Job) -> None: ...
+
+    def drop(self, session: str) -> None: ...
+
+    def close(self, timeout_s: float) -> bool: ...
+
+
 @dataclass
 class _Wanted:
     """A scene or a light whose arrays are on their way; they stay pinned until it is replaced or done."""
 
     arrays: dict[str, ArrayDescription]
     number: int = 0
-    description: bytes = b""
+    description: Buffer = b""
     jobs: dict[str, JobLive] = field(default_factory=dict)
     begun: bool = False
 
@@ -73,7 +99,7 @@ class PreviewService:
     def __init__(
         self,
         store: ArrayStore,
-        worker: PreviewWorker,
+        worker: Drawer,
         limits: Limits,
         live_of: Callable[[str, str], JobLive | None],
     ) -> None:
@@ -192,7 +218,7 @@ class PreviewService:
         viewer = self._viewer(message.session)
         lives = {name: self._live_of(name, owner) for name in names}
         jobs = {name: live for name, live in lives.items() if live is not None}
-        wanted = _Wanted(arrays, number, description.tobytes(), jobs)
+        wanted = _Wanted(arrays, number, description.data, jobs)
         self._store.pin(wanted.sizes)
         if viewer.scene is not None:
             self._store.unpin(viewer.scene.sizes)

@@ -1,6 +1,6 @@
-"""The backend's server: an encrypted ROUTER socket in one I/O thread, jobs in one worker thread, previews in another.
+"""The backend's server: an encrypted ROUTER socket in one I/O thread; jobs and previews in a process beside it.
 
-The I/O thread never computes, so it answers pings and cancels while a fit runs. It drops, counts and logs a message that
+This process never computes, so it answers pings and cancels while a fit runs. It drops, counts and logs a message that
 cannot be understood, answers it with an error where the sender is known, and goes on.
 """
 
@@ -17,7 +17,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,20 +25,24 @@ from typing import TYPE_CHECKING
 import zmq
 
 from backend.job.checkpoints import CheckpointFolder
-from backend.job.model import FitInputs, FitProgress, FitResult, RunJob
-from backend.job.worker import Worker
+from backend.job.model import Job, RunJob
+from backend.job.worker import JobReport, Worker
+from backend.preview.tasks import PreviewReport
 from backend.preview.worker import PreviewWorker
 from backend.protocol.errors import CauseAndCure
 from backend.protocol.keys import KeyPair, new_keys
-from backend.protocol.settings import FitSettings
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
 from backend.server.capacity import Capacity
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
-from backend.server.preview_service import PreviewService
+from backend.server.preview_service import Drawer, PreviewService
 from backend.server.threads import yield_idle_threads
+from backend.worker.plan import WorkerPlan, named
+from backend.worker.process import WorkerProcess
+from backend.worker.remote_jobs import RemoteWorker
+from backend.worker.remote_preview import RemotePreview
 
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing
@@ -48,6 +52,7 @@ MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
+WORKER_START_S = 50.0
 # A client that sees a preview sends something every two seconds.
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
@@ -91,7 +96,7 @@ class Server:
     def __init__(
         self,
         address: str,
-        run_job: RunJob,
+        run_job: RunJob | WorkerProcess,
         keys: KeyPair,
         authorized: AuthorizedKeys,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
@@ -100,9 +105,10 @@ class Server:
         device: dict[str, str] | None = None,
         make_drawing: Callable[[], Drawing] | None = None,
     ) -> None:
-        """device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
+        """run_job: the process where jobs run and previews are drawn; or what a job runs, in threads of this process.
 
-        make_drawing: called in the preview thread for the first preview; None: the installed one.
+        device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
+        make_drawing: called in the preview thread for the first preview, where that is of this process.
         """
         self.dropped: dict[str, int] = {}
         self._limits = limits
@@ -125,12 +131,16 @@ class Server:
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._wakeup = Wakeup()
-        self._worker = Worker(run_job, lambda job, what: self._report(partial(self._service.worker_says, job, what)))
-        self._drawer = PreviewWorker(
-            installed_drawing if make_drawing is None else make_drawing,
-            lambda session, report: self._report(partial(self._previews.worker_says, session, report)),
-            lambda: self._worker.running,
-        )
+        self._process = run_job if isinstance(run_job, WorkerProcess) else None
+        self._worker: Worker | RemoteWorker
+        self._drawer: Drawer
+        if isinstance(run_job, WorkerProcess):
+            self._worker = RemoteWorker(run_job, self._job_report)
+            self._drawer = RemotePreview(run_job, self._preview_report)
+        else:
+            self._worker = worker = Worker(run_job, self._job_report)
+            draw = make_drawing or (lambda: named(WorkerPlan.make_drawing)())
+            self._drawer = PreviewWorker(draw, self._preview_report, lambda: worker.running)
         self.worker_ended = False
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
@@ -168,12 +178,20 @@ class Server:
         self._service.stop_all()
         self._context.destroy(linger=0)
         self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
+        if self._process is not None:
+            self.worker_ended &= self._process.close(WORKER_GRACE_S)
         self._wakeup.close()
 
     def stop(self) -> None:
         """Makes `run` return soon. For any thread."""
         self._stopping.set()
         self._wakeup.set()
+
+    def _job_report(self, job: Job, what: JobReport) -> None:
+        self._report(partial(self._service.worker_says, job, what))
+
+    def _preview_report(self, session: str, report: PreviewReport) -> None:
+        self._report(partial(self._previews.worker_says, session, report))
 
     def _report(self, take: Callable[[], None]) -> None:
         """Called in the workers' threads: has the I/O thread take a report on a job or a session."""
@@ -288,49 +306,12 @@ class Server:
         self._send_events()
 
 
-def run_installed_fit(
-    inputs: FitInputs,
-    settings: FitSettings,
-    report: Callable[[FitProgress], None],
-    cancelled: Callable[[], bool],
-) -> FitResult:
-    """Runs the fit, which is imported for the first job, so that the server starts at once."""
-    from backend.job.run import run_fit_job  # late: it imports torch
-
-    return run_fit_job(inputs, settings, report, cancelled)
-
-
-def installed_drawing() -> Drawing:
-    """The drawing of previews, imported for the first preview."""
-    from backend.preview.drawing import Drawing  # late: it imports torch
-
-    return Drawing()
-
-
-def find_installed_device() -> dict[str, str]:
-    """What the device "auto" is: `device`, "cuda" or "cpu", and `device_name`; empty where that cannot be found out.
-
-    Imports what a fit needs. That can take long and stops all threads, so it is done before clients wait for answers.
-    """
-    try:
-        # Late: these import torch.
-        from backend.job import run as fit_job  # noqa: F401
-        from backend.job.device import device_description, resolve_device
-
-        device = resolve_device("auto")
-        return {"device": device.type, "device_name": device_description(device)}
-    except Exception:  # the first job's client will be told again
-        logger.exception("the fit cannot be imported")
-        return {}
-
-
 def serve(
     address: str = "tcp://127.0.0.1:*",
     address_file: str | os.PathLike[str] | None = None,
     parent_pid: int | None = None,
-    run_job: RunJob = run_installed_fit,
     *,
-    find_device: Callable[[], dict[str, str]] = find_installed_device,
+    plan: WorkerPlan = WorkerPlan(),  # noqa: B008 (frozen)
     keys: KeyPair | None = None,
     authorized: AuthorizedKeys,
     checkpoints: CheckpointFolder | None = None,
@@ -340,15 +321,23 @@ def serve(
 
     address: tcp address to listen at; port `*` is any free one. address_file: once the server listens, JSON with address,
     public_key, pid and version is written there, whole or not at all, readable by this user only, and removed at the end.
-    run_job: what a job runs; a job that does not stop is ended with the process. find_device: called before the server
-    listens. keys: the server's; None: new ones. authorized: the clients that may connect. checkpoints: where to keep what
-    jobs need to go on after a crash. listening: called with the address and the public key once the server listens. Raises
-    `ServerError`.
+    plan: what the worker process runs, which is ready before the server listens. keys: the server's; None: new ones.
+    authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
+    called with the address and the public key once the server listens. Raises `ServerError`.
     """
     yield_idle_threads()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
-    server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, device=find_device())
+    if checkpoints is not None:
+        plan = replace(plan, checkpoints=str(checkpoints.path.resolve()), checkpoint_interval_s=checkpoints.interval_s)
+    worker = WorkerProcess(plan)
+    if not worker.wait_ready(WORKER_START_S):
+        logger.error("the worker process does not start: it %s", worker.last_loss or "says nothing")
+    try:
+        server = Server(address, worker, keys, authorized, checkpoints=checkpoints, device=worker.device or None)
+    except ServerError:
+        worker.close(WORKER_GRACE_S)
+        raise
     written = Path(address_file) if address_file is not None else None
     if written is not None:
         try:
@@ -371,11 +360,14 @@ def serve(
 
 def _write_address_file(path: Path, address: str, public_key: str) -> None:
     values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
+    temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(values, file)
+        os.replace(temporary, path)
     except OSError as error:
-        cure = "Choose a file in a folder that exists and can be written to."
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        cure = "Choose a file in a folder that exists, can be written to and has space left."
         raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-    os.replace(temporary, path)

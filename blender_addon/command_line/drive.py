@@ -25,6 +25,7 @@ cancelled.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -60,6 +61,8 @@ EXTENSION = "bl_ext.user_default.pbrfit"
 BAKE = "bake_maps"
 LIGHT = "environment.exr"
 POLL_SECONDS = 0.05
+# How often a fit goes on with another backend after its own was lost.
+MOST_RESUMES = 3
 
 
 class Cancelled(Exception):
@@ -170,8 +173,11 @@ def _is_for_this_blender(archive: str) -> bool:
 
 
 def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:
-    """Poll the session (the installed extension's `WorkSession`) to its end, and report its progress."""
-    last = None
+    """Poll the session (the installed extension's `WorkSession`) to its end, and report its progress.
+
+    A fit whose backend is lost goes on with another one, as it does when an artist presses Resume.
+    """
+    last, resumes = None, 0
     while True:
         if cancelled.is_set():
             session.cancel()
@@ -181,6 +187,16 @@ def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event)
             say({"progress": shown})
             last = shown
         if status.state == "failed":
+            # Where no backend ever answered, another one would not either.
+            if status.can_resume and session.device and resumes < MOST_RESUMES and not cancelled.is_set():
+                resumes += 1
+                print(
+                    f"The backend was lost ({resumes} of {MOST_RESUMES}): {status.error}", file=sys.stderr, flush=True
+                )
+                # What it raises, it has failed with again, which its status says.
+                with contextlib.suppress(importlib.import_module(EXTENSION + ".common.errors").PbrFitError):
+                    session.resume(bpy.context)
+                continue
             raise DriveError(status.error.cause, status.error.cure)
         if status.state == "cancelled":
             raise Cancelled

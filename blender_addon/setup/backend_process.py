@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,12 @@ SET_UP = (
     'Press "Set Up Backend" in the preferences of the add-on PBRfit, or choose there a Python that has it '
     "(`pip install pbrfit`)."
 )
+
+CRASHED = (
+    "Resume the fit, or start it again. If that happens again, choose a smaller resolution or fewer views; the log of each "
+    "backend stays beside the others."
+)
+MOST_LOGS = 4
 
 
 def backend_command(python: str) -> list[str]:
@@ -76,6 +83,7 @@ class LocalBackend:
         arguments = ["serve", "--address-file", str(self._address_file), "--parent-pid", str(os.getpid())]
         arguments += [f"--client-key={public_key}", "--checkpoints", str(home / "checkpoints")]
         try:
+            _keep_earlier(self._log)
             with open(self._log, "wb") as log:
                 self._process = start_process(command + arguments, home, log, subprocess.STDOUT)
         except OSError as error:
@@ -90,7 +98,8 @@ class LocalBackend:
         """Its address and public key, or None while it starts. Raises PbrFitError if it has ended or takes too long."""
         status = self._process.poll()
         if status is not None:
-            raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", SET_UP)
+            cure = SET_UP if self._address is None else CRASHED
+            raise PbrFitError(f"The backend ended with status {status}.{self.last_words()}", cure)
         if self._address is None:
             try:
                 said = json.loads(self._address_file.read_text(encoding="utf-8"))
@@ -109,6 +118,14 @@ class LocalBackend:
         """The end of its log, to add to an error's cause; empty if the log is empty."""
         tail = log_tail(self._log)
         return f" Its last words:\n{tail}\n" if tail else ""
+
+
+def _keep_earlier(log: Path) -> None:
+    """Give the logs of earlier backends the next number, so that what they said last can be read: backend.1.log is the latest."""
+    names = [log, *(log.with_suffix(f".{number}.log") for number in range(1, MOST_LOGS))]
+    for older, newer in reversed(list(zip(names[1:], names, strict=False))):
+        with contextlib.suppress(OSError):
+            os.replace(newer, older)
 
 
 _local: LocalBackend | None = None

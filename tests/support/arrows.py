@@ -40,7 +40,8 @@ backend/protocol/client  protocol
 backend/fit              render: core geometry bsdf texture light material raster shading
 backend/job              fit protocol  render: core geometry bsdf light material raster shading images
 backend/preview          job protocol  render: core geometry texture light material preview
-backend/server           job preview protocol
+backend/worker           job preview protocol
+backend/server           job preview protocol worker
 backend/cli              . job protocol server  render: core
 backend/__main__         cli
 

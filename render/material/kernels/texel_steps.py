@@ -71,6 +71,14 @@ class TexelSteps:
         )  # fmt: skip
         self._fill()
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What Adam keeps, besides the maps. Whoever changes these or the maps calls `refresh`."""
+        return {"maps_first": self._first, "maps_second": self.second, "maps_count": self._count}
+
+    def refresh(self) -> None:
+        """Make the rows those of the maps as they are now."""
+        self._fill()
+
     def _levels_of(self, rows: torch.Tensor) -> list[torch.Tensor]:
         return [rows[start:end] for start, end in zip(self._starts, self._starts[1:], strict=False)]
 

@@ -49,11 +49,11 @@ os._exit(0)
 """
 
 
-def start(blend: Path, out: Path, temporary: Path) -> subprocess.Popen:
+def start(blend: Path, out: Path, temporary: Path, *options: str) -> subprocess.Popen:
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
     return subprocess.Popen(
-        [*COMMAND, str(blend), "--object", "Suzanne", "--out", str(out), *SMALL],
+        [*COMMAND, str(blend), "--object", "Suzanne", "--out", str(out), *SMALL, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -156,6 +156,30 @@ def test_stopping_it_leaves_nothing_running_and_no_file(demo_file, tmp_path, num
     assert not processes_that_mention(tmp_path)
     assert not list((tmp_path / "out").iterdir())
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_fit_whose_backend_is_killed_goes_on_with_another(demo_file, tmp_path):
+    process = start(demo_file, tmp_path / "out", tmp_path / "temporary", "--no-report")
+    for line in process.stdout:
+        if line.startswith("Fitting"):
+            break
+    (backend,) = (
+        pid for pid in processes_under(process.pid) if b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    os.kill(backend, signal.SIGKILL)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    assert (tmp_path / "out" / "Suzanne.blend").exists()
+    assert not processes_that_mention(tmp_path)
+
+
+def processes_under(pid: int) -> list[int]:
+    """The processes that a process and those below it have started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *processes_under(child)]
+    return found
 
 
 def test_killing_it_ends_what_it_started(demo_file, tmp_path):

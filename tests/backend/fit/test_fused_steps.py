@@ -12,6 +12,7 @@ from backend.fit.baked_start import BakedStart
 from backend.fit.fit_plan import FitPlan
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.light_optimizer import LightOptimizer
+from backend.fit.memory import copies, put_back
 from backend.fit.sample_table import StepRows
 from backend.fit.steps import CapturedSteps, TapSteps, arranged
 from backend.fit.table_fit import TableFit
@@ -70,10 +71,10 @@ def baked(resolution: int, device: str) -> BakedStart:
     return BakedStart(texels.to(device), (10 * torch.rand(resolution, resolution, 8, generator=g)).to(device))
 
 
-def trajectory(
-    table: StepRows, plan: FitPlan, device: str, fuse: bool, start: BakedStart | None = None
-) -> list[torch.Tensor]:
-    """Losses, texels and light after a few steps."""
+def fit_of(
+    table: StepRows, plan: FitPlan, device: str, fuse: bool, start: BakedStart | None = None, capture: bool = False
+) -> TableFit:
+    """A fit whose steps are those of kernels, or plain ones."""
     light = create_trainable_env_rnd(LIGHT[plan.model], device=device)
     batch = len(table) // 2
     fit = TableFit(on(table, device), light, replace(plan, batch=batch), start=start)
@@ -83,9 +84,17 @@ def trajectory(
     fit.set_resolution(plan.resolution, batch)
     rows = fit.table if device == "cuda" else arranged(fit.table, fit.order, batch)
     if fuse:
-        fit.steps = CapturedSteps(fit.state, rows, batch, capture=False)
+        fit.steps = CapturedSteps(fit.state, rows, batch, capture=capture)
     else:
         fit.steps = TapSteps(fit.state, rows, torch.arange(len(rows), device=device), batch)
+    return fit
+
+
+def trajectory(
+    table: StepRows, plan: FitPlan, device: str, fuse: bool, start: BakedStart | None = None
+) -> list[torch.Tensor]:
+    """Losses, texels and light after a few steps."""
+    fit = fit_of(table, plan, device, fuse, start)
     losses = [float(fit.step(0.02 / (1 + i))) for i in range(STEPS)]
     return [torch.tensor(losses), fit.state.texels.detach().cpu(), fit.light.base.detach().cpu()]
 
@@ -120,6 +129,25 @@ def test_it_takes_the_same_way_from_a_bake(device, table):
     torch.testing.assert_close(losses, plain_losses, rtol=1e-3, atol=1e-6)
     assert float((texels - plain_texels).abs().mean()) < 2e-5
     assert float((texels - start.texels.cpu()).abs().mean()) > 1e-3
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"learn_light": True}])
+def test_it_goes_on_exactly_with_what_was_remembered(device, table, changes, fuse):
+    """Also where the iterations are captured in a graph: then some ran before that."""
+    plan = replace(PLAN, **changes)
+    first, second = (fit_of(table, plan, device, fuse, capture=device == "cuda") for _ in range(2))
+    for i in range(5):
+        first.step(0.02 / (1 + i))
+    tensors = copies(first._live_tensors())
+    for i in range(5, 9):
+        first.step(0.02 / (1 + i))
+    put_back(second._live_tensors(), tensors)
+    second.steps.resume(5 % 2)
+    for i in range(5, 9):
+        second.step(0.02 / (1 + i))
+    for name, tensor in first._live_tensors().items():
+        torch.testing.assert_close(second._live_tensors()[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_what_is_not_fitted_stays(device, table):

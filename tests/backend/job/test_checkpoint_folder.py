@@ -38,7 +38,7 @@ def test_what_is_not_ours_in_the_folder_for_checkpoints_is_never_touched(tmp_pat
     assert sorted(path.name for path in (tmp_path / "00").iterdir()) == ["notes.txt", "pbrfit-checkpoint"]
     assert (tmp_path / "photos" / "running.npz").is_file()
     job = CheckpointFolder(tmp_path).job("photos", 1 << 20)
-    job.offer(lambda: RunningSet(0, 5, np.full((16, 16, 8), 0.5, np.float16), None))
+    job.offer(lambda: RunningSet(0, {}, {"texels": np.full((16, 16, 8), 0.5, np.float32)}))
     job.keep(0, FinishedSet({}, {}, None))
     job.discard()
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["running.npz"]

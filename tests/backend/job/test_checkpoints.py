@@ -1,24 +1,17 @@
-"""Jobs that go on after a crash, and checkpoint files that are of no use."""
+"""Jobs that go on after a crash, and checkpoints that are not theirs."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import pickle
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from support.fit_scenes import ball_dataset, job_inputs, submit_ball, two_balls
 from support.server_harness import (
-    CLIENT_KEYS,
     FIT_PATIENCE_S,
     connected_client,
     progress_until,
@@ -26,17 +19,17 @@ from support.server_harness import (
     wait_for,
 )
 
-from backend.job.checkpoints import CheckpointError, CheckpointFolder, FinishedSet, RunningSet
+from backend.job.checkpoints import CheckpointError, CheckpointFolder
 from backend.job.control import JobControl
 from backend.job.model import JobCancelled
 from backend.job.run import run_fit_job
-from backend.protocol.client.events import Accepted, Cancelled, Failed, Result
+from backend.protocol.client.events import Cancelled, Failed, Result
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Limits
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadowing=False)
-KEY = "ab" * 16
+# A fit that goes on is to be as good as one that nobody disturbed.
+SAME_DB = 0.1
 
 
 class Killed(Exception):
@@ -68,22 +61,46 @@ def run(inputs, settings, folder, kill_at=None):
         return None
 
 
-def test_a_job_goes_on_where_it_was_killed(ball, folder):
-    whole = run(job_inputs(ball), SETTINGS, None).metrics
+@pytest.fixture(scope="module")
+def whole(ball):
+    """What a run that nobody disturbs measures."""
+    return run(job_inputs(ball), SETTINGS, None).metrics
+
+
+@pytest.fixture(scope="module")
+def whole_db():
+    """The error of two sets and their light, where nobody disturbs their fits."""
+    inputs = two_balls(views=4)
+    del inputs.arrays["environment"]
+    settings = replace(SETTINGS, resolution=16, learn_light=True)
+    return run_fit_job(inputs, settings, lambda _progress: None, lambda: False).metrics["fit_heldout_psnr_db"]
+
+
+def test_a_job_goes_on_where_it_was_killed(ball, folder, whole):
     assert whole["resumed_at_iteration"] == 0
     assert run(job_inputs(ball), SETTINGS, folder, kill_at=80) is None
     metrics = run(job_inputs(ball), SETTINGS, folder).metrics
     assert 50 <= metrics["resumed_at_iteration"] <= 80
-    assert metrics["iterations"] - metrics["resumed_at_iteration"] < whole["iterations"] - 40
-    assert metrics["fit_heldout_psnr_db"] > whole["fit_heldout_psnr_db"] - 1.0
+    assert metrics["iterations"] == whole["iterations"]
+    assert metrics["fit_heldout_psnr_db"] == pytest.approx(whole["fit_heldout_psnr_db"], abs=SAME_DB)
 
 
-def test_a_job_may_be_killed_again_and_again(ball, folder):
-    for kill_at in (20, 40, 60):
+def test_a_job_may_be_killed_again_and_again(ball, folder, whole):
+    for kill_at in (10, 20, 40, 60, 120, 150):
         assert run(job_inputs(ball), SETTINGS, folder, kill_at) is None
     resumed = run(job_inputs(ball), SETTINGS, folder).metrics
-    assert 40 <= resumed["resumed_at_iteration"] <= 60
-    assert resumed["fit_heldout_psnr_db"] > 23
+    assert 120 <= resumed["resumed_at_iteration"] <= 150
+    assert resumed["fit_heldout_psnr_db"] == pytest.approx(whole["fit_heldout_psnr_db"], abs=SAME_DB)
+
+
+def test_views_may_come_in_another_order_when_a_job_goes_on(ball, folder, whole):
+    assert run(job_inputs(ball), SETTINGS, folder, kill_at=100) is None
+    inputs = job_inputs(ball)
+    inputs.views = iter(list(inputs.views)[::-1])
+    resumed = run(inputs, SETTINGS, folder)
+    assert resumed.metrics["resumed_at_iteration"] > 50
+    difference = resumed.metrics["fit_heldout_psnr_db"] - whole["fit_heldout_psnr_db"]
+    assert abs(difference) < SAME_DB
 
 
 def test_finished_sets_are_not_fitted_again(folder):
@@ -113,14 +130,15 @@ def test_a_learned_light_is_taken_over_too(ball, folder):
         return given
 
     settings = replace(SETTINGS, learn_light=True, resolution=32)
+    whole = run(inputs(), settings, None).metrics
     assert run(inputs(), settings, folder, kill_at=60) is None
-    result = run(inputs(), settings, folder)
-    assert result.metrics["resumed_at_iteration"] >= 40
-    assert result.metrics["fit_heldout_psnr_db"] > 22  # 25.0 in one run
+    metrics = run(inputs(), settings, folder).metrics
+    assert metrics["resumed_at_iteration"] >= 40
+    assert metrics["fit_heldout_psnr_db"] == pytest.approx(whole["fit_heldout_psnr_db"], abs=SAME_DB)
 
 
 @pytest.mark.parametrize("phase", ["to learn the light", "of set 1", "of set 2"])
-def test_sets_whose_light_is_learned_go_on_in_every_phase(folder, phase):
+def test_sets_whose_light_is_learned_go_on_in_every_phase(folder, phase, whole_db):
     settings = replace(SETTINGS, resolution=16, learn_light=True)
 
     def inputs():
@@ -144,7 +162,7 @@ def test_sets_whose_light_is_learned_go_on_in_every_phase(folder, phase):
     learned_again = [progress for progress in said if "to learn the light" in progress.message]
     assert bool(learned_again) == (phase == "to learn the light")
     assert len(learned_again) < 160
-    assert result.metrics["fit_heldout_psnr_db"] > 20
+    assert result.metrics["fit_heldout_psnr_db"] == pytest.approx(whole_db, abs=SAME_DB)
     assert len(result.files) == 7
 
 
@@ -169,94 +187,63 @@ def _brighter(inputs):
     return inputs
 
 
-def put_running(folder, **changes):
-    """The checkpoint of a job in the middle of its fit, as the job at hand would leave it, and the file it is in."""
-    checkpoint = folder.job(KEY, 1 << 20)
-    values = {"set_index": 0, "iteration": 5, "texels": np.full((16, 16, 8), 0.5, np.float16), "light": None, **changes}
-    checkpoint.offer(lambda: RunningSet(**values))
-    checkpoint.wait()
-    return checkpoint, folder.path / KEY / "running.npz"
+def _without(name):
+    def change(about, arrays):
+        del arrays[name]
+
+    return change
 
 
-def test_what_is_written_is_read(folder):
-    checkpoint, _ = put_running(folder, light=np.ones((6, 4, 4, 3), np.float32))
-    checkpoint.keep(3, FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None))
-    checkpoint.wait()
-    saved = folder.job(KEY, 1 << 20).read()
-    assert (saved.running.set_index, saved.running.iteration) == (0, 5)
-    np.testing.assert_array_equal(saved.running.texels, np.full((16, 16, 8), 0.5, np.float16))
-    np.testing.assert_array_equal(saved.running.light, 1.0)
-    assert saved.finished[3] == FinishedSet({"kd.png": b"abc", "orm.png": b""}, {"samples": 7}, None)
-    checkpoint.discard()
-    assert list(folder.path.iterdir()) == []
+def _array(name, value):
+    def change(about, arrays):
+        arrays[name] = value
+
+    return change
 
 
-def with_pickle(path):
-    np.savez(path.with_suffix(""), about=np.array([{"format": 1}], object))
+def _number(path, value):
+    def change(about, arrays):
+        *places, last = path
+        for place in places:
+            about = about[place]
+        about[last] = value
 
-
-def of_another_job(path):
-    shutil.copytree(path.parent, path.parents[1] / ("cd" * 16))
-    os.replace(path.parents[1] / ("cd" * 16) / path.name, path)
-    with np.load(path) as archive:
-        arrays = dict(archive)
-    about = json.loads(arrays["about"].tobytes())
-    np.savez(
-        path.with_suffix(""),
-        **arrays | {"about": np.frombuffer(json.dumps(about | {"key": "cd" * 16}).encode(), np.uint8)},
-    )
+    return change
 
 
 @pytest.mark.parametrize(
-    "damage",
+    "change",
     [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"not a checkpoint" * 100),
-        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-        lambda path: path.write_bytes(_flipped(path.read_bytes())),
-        lambda path: path.write_bytes(pickle.dumps({"texels": 1})),
-        with_pickle,
-        of_another_job,
-        lambda path: np.savez(path.with_suffix(""), texels=np.zeros(3)),
-        lambda path: np.savez(path.with_suffix(""), about=np.zeros(40 << 20, np.uint8)),
-        lambda path: (path.unlink(), path.mkdir()),
-    ],
-    ids=["empty", "garbage", "cut off", "flipped", "pickle", "object array", "foreign", "incomplete", "huge", "folder"],
-)
-def test_a_damaged_or_foreign_file_is_ignored_with_a_line_in_the_log(folder, damage, caplog):
-    _, path = put_running(folder)
-    damage(path)
-    with caplog.at_level(logging.WARNING):
-        saved = folder.job(KEY, 1 << 20).read()
-    assert saved.running is None
-    assert "ignored the checkpoint" in caplog.text
-
-
-def _flipped(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"texels": np.full((16, 16, 8), np.nan, np.float16)},
-        {"texels": np.full((16, 16, 9), 0.5, np.float16)},
-        {"texels": np.full((24, 24, 8), 0.5, np.float16)},
-        {"texels": np.full((16, 16, 8), 0.5, np.float32)},
-        {"texels": np.float16(0.5)},
-        {"iteration": 10_000},
-        {"iteration": -1},
-        {"light": np.ones((6, 4, 4, 3), np.float32)},
+        _array("texels", np.full((16, 16, 8), np.nan, np.float32)),
+        _array("texels", np.full((16, 16, 9), 0.5, np.float32)),
+        _array("texels", np.full((24, 24, 8), 0.5, np.float32)),
+        _array("texels", np.full((16, 16, 8), 0.5, np.float16)),
+        _array("texels", np.float32(0.5)),
+        _array("light", np.ones((6, 4, 4, 3), np.float32)),
+        _array("maps0_exp_avg", np.zeros(3, np.float32)),
+        _without("texels"),
+        _without("bound"),
+        _without("maps0_step"),
+        _number(["memory", "iteration"], 10_000),
+        _number(["memory", "iteration"], -1),
+        _number(["memory", "within"], 0),
+        _number(["memory", "stage"], 7),
+        _number(["memory", "numbers", "place"], 99),
+        _number(["memory"], None),
+        _number(["plan"], {"resolution": "large"}),
+        _number(["plan", "iterations"], 1e9),
+        _number(["plan", "batch"], 3),
+        _number(["plan", "unknown"], 3),
     ],
 )
-def test_maps_that_are_not_of_the_plan_are_ignored(ball, folder, changes, caplog):
+def test_maps_that_are_not_of_the_plan_are_ignored(ball, folder, change, caplog):
     settings = replace(SETTINGS, resolution=16)
     assert run(job_inputs(ball), settings, folder, kill_at=20) is None
     (path,) = folder.path.iterdir()
-    checkpoint = folder.job(path.name, 1 << 20)
-    values = {"set_index": 0, "iteration": 5, "texels": np.full((16, 16, 8), 0.5, np.float16), "light": None, **changes}
-    checkpoint.offer(lambda: RunningSet(**values))
+    checkpoint = folder.job(path.name, 1 << 24)
+    running = checkpoint.read().running
+    change(running.about, running.arrays)
+    checkpoint.offer(lambda: running)
     checkpoint.wait()
     with caplog.at_level(logging.WARNING):
         result = run(job_inputs(ball), settings, folder)
@@ -320,57 +307,3 @@ def test_a_cancelled_job_in_this_process_discards_what_it_kept(ball, folder):
         run_fit_job(inputs, SETTINGS, seen.append, lambda: any(progress.iteration > 20 for progress in seen))
     inputs.control.discard_checkpoint()
     assert list(folder.path.iterdir()) == []
-
-
-SERVE = """
-import sys
-from backend.job.checkpoints import CheckpointFolder
-from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
-from backend.server.threads import yield_idle_threads
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=AuthorizedKeys([sys.argv[3]]),
-      checkpoints=CheckpointFolder(sys.argv[4], interval_s=0.05))
-"""
-
-
-@pytest.fixture
-def start_backend(tmp_path):
-    """Starts a backend process with the folder for checkpoints; returns it and what its address file says."""
-    processes = []
-
-    def start():
-        address_file = tmp_path / f"address{len(processes)}.json"
-        arguments = [str(address_file), str(os.getpid()), CLIENT_KEYS.public, str(tmp_path / "checkpoints")]
-        processes.append(subprocess.Popen([sys.executable, "-c", SERVE, *arguments], cwd=ROOT))
-        deadline = time.monotonic() + 60
-        while not address_file.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return processes[-1], json.loads(address_file.read_text())
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def test_a_backend_that_is_killed_at_any_point_goes_on_with_the_job(start_backend, ball):
-    settings = replace(SETTINGS, resolution=32)
-    for point in ("accepted", "references", 10, 90):
-        process, written = start_backend()
-        with connected_client(written["address"], server_key=written["public_key"]) as client:
-            submit_ball(client, ball, settings)
-            if point == "accepted":
-                wait_for(client, Accepted)
-            elif point == "references":
-                progress_until(client, lambda event: event.phase == "references", FIT_PATIENCE_S)
-            else:
-                progress_until(client, lambda event, point=point: event.iteration > point, FIT_PATIENCE_S)
-            process.kill()
-            process.wait()
-    _, written = start_backend()
-    with connected_client(written["address"], server_key=written["public_key"]) as client:
-        submit_ball(client, ball, settings)
-        result = wait_for(client, Result, Failed, patience_s=FIT_PATIENCE_S)[-1]
-    assert result.metrics["resumed_at_iteration"] > 60
-    assert result.metrics["fit_heldout_psnr_db"] > 22

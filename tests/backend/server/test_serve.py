@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -20,25 +21,20 @@ from backend.protocol.settings import FitSettings
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.parent_watch import parent_watch
 from backend.server.server import ServerError, serve
+from backend.worker.plan import WorkerPlan
 
 ROOT = Path(__file__).parents[3]
 SERVE = f"""
 import sys
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.server import serve
-authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, find_device=dict)
+from backend.worker.plan import WorkerPlan
+authorized, plan = AuthorizedKeys(["{CLIENT_KEYS.public}"]), WorkerPlan(find_device="builtins:dict")
+serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, plan=plan)
 """
-BUSY = f"""
-import sys, time
-from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
-authorized = AuthorizedKeys(["{CLIENT_KEYS.public}"])
-def never_end(inputs, settings, report, cancelled):
-    while True:
-        time.sleep(0.01)
-serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), run_job=never_end, authorized=authorized, find_device=dict)
-"""
+BUSY = SERVE.replace("WorkerPlan(", 'WorkerPlan("support.worker_jobs:never_end", ').replace(
+    "import sys\n", f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\n"
+)
 
 
 def wait_until(condition):
@@ -127,8 +123,9 @@ def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
 
 
 def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
+    file, plan = tmp_path / "absent" / "address.json", WorkerPlan(find_device="builtins:dict")
     with pytest.raises(ServerError, match="folder that exists"):
-        serve(address_file=tmp_path / "absent" / "address.json", authorized=AuthorizedKeys(), find_device=dict)
+        serve(address_file=file, authorized=AuthorizedKeys(), plan=plan)
 
 
 def test_the_command_serves_and_knows_its_device(processes, tmp_path):
@@ -164,3 +161,23 @@ def test_authorized_keys_come_from_a_file_and_the_address_is_printed(processes, 
 def test_importing_the_server_is_cheap():
     code = "import sys, backend.server.server, backend.protocol.client.client; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--address-file", "--key-file"])
+def test_a_full_disk_is_an_error_with_cause_and_cure(tmp_path, option):
+    """A limit of the size of files stands for it."""
+    code = "import sys; from backend.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["serve", option, tmp_path / "file.json", f"--client-key={CLIENT_KEYS.public}"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=FIT_PATIENCE_S,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert "file.json" in ended.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -156,3 +156,13 @@ def test_what_is_no_python_is_passed_over(addon, monkeypatch, tmp_path) -> None:
     for name, reason in (("3.12", "is no Python"), ("3.13", "3.11 or newer is needed"), ("3.11", "python3-venv")):
         with pytest.raises(addon.common.errors.PbrFitError, match=reason):
             addon.setup.system_python.find_python(str(tmp_path / f"python{name}"), tmp_path)
+
+
+def test_a_new_backend_keeps_the_logs_of_those_before(addon, tmp_path) -> None:
+    process = addon.setup.backend_process
+    log = tmp_path / "backend.log"
+    for number in range(6):
+        process._keep_earlier(log)
+        log.write_text(str(number))
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {"backend.log": "5", "backend.1.log": "4", "backend.2.log": "3", "backend.3.log": "2"}

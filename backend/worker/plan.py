@@ -1,0 +1,40 @@
+"""What a worker process runs, in words that it can be told at its start."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """Functions as "module:name"; the worker imports them, so that the server's process need not.
+
+    run_job: what a job runs (`backend.job.model.RunJob`). make_drawing: called for the first preview. find_device: called
+    at the start; it returns the welcome's `device` and `device_name`. checkpoints: the folder where jobs keep what they need
+    to go on, and the seconds between two files of one; empty: nowhere. cancel_s: a job that does not leave so soon after its
+    cancel loses its process. idle_s: after so long without work, the memory of a GPU is given back.
+    """
+
+    run_job: str = "backend.job.run:run_fit_job"
+    make_drawing: str = "backend.preview.drawing:Drawing"
+    find_device: str = "backend.job.device:installed_device"
+    checkpoints: str = ""
+    checkpoint_interval_s: float = 5.0
+    cancel_s: float = 1.0
+    idle_s: float = 30.0
+    python_path: list[str] = field(default_factory=lambda: list(sys.path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def named(name: str) -> Callable[..., Any]:
+    """The function of a "module:name"."""
+    module, _, attribute = name.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function

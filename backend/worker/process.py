@@ -1,0 +1,162 @@
+"""The worker process as the server sees it: started, watched, and started again when it is gone."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+import threading
+import time
+from typing import Protocol, cast
+
+from backend.worker.channel import Channel, Packet
+from backend.worker.plan import WorkerPlan
+
+# A worker that lived as long as this did not fail at its start.
+_LIVED_S = 20.0
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from backend.worker.host import main; main()"
+if sys.platform == "win32":
+    _NO_WINDOW = subprocess.CREATE_NO_WINDOW
+else:
+    _NO_WINDOW = 0
+_KILLED = 9
+
+logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who speaks with the worker. All is called in the thread that watches it."""
+
+    def started(self, channel: Channel) -> None:
+        """There is a new worker process, which knows nothing yet."""
+        ...
+
+    def take(self, packet: Packet) -> bool:
+        """Take a packet of the worker. Returns whether it was for this listener."""
+        ...
+
+    def lost(self, reason: str) -> None:
+        """The worker process is gone, and all that it had; `reason` is a part of a sentence."""
+        ...
+
+
+class WorkerProcess:
+    """Keeps a worker process running until `close`."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self.plan = plan
+        self.device: dict[str, str] = {}
+        self.last_loss = ""
+        self._listeners: list[Listener] = []
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._ready = threading.Event()
+        self._closing = threading.Event()
+        self._told = ""
+        self._thread = threading.Thread(target=self._watch, name="pbrfit-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now; 0: none."""
+        process = self._process
+        return 0 if process is None else process.pid
+
+    def attach(self, listener: Listener) -> None:
+        """Tell a listener of all packets from now on."""
+        with self._lock:
+            self._listeners.append(listener)
+            if self._channel is not None:
+                listener.started(self._channel)
+
+    def wait_ready(self, patience_s: float) -> bool:
+        """Wait until the worker has imported what it needs. Returns whether it has."""
+        return self._ready.wait(patience_s)
+
+    def kill(self, reason: str) -> None:
+        """End the process at once, with what it does; a new one follows. reason: for the log, a part of a sentence."""
+        with self._lock:
+            self._told = reason
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self, patience_s: float) -> bool:
+        """End the process for good. Returns whether it has ended."""
+        self._closing.set()
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+        self._thread.join(patience_s)
+        return not self._thread.is_alive()
+
+    def _watch(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            began = time.monotonic()
+            reason = self._live()
+            if self._closing.is_set():
+                return
+            was_well = self._ready.is_set() or time.monotonic() - began > _LIVED_S
+            self._ready.clear()
+            failures = 0 if was_well else failures + 1
+            logger.warning("the worker process is gone: it %s", reason)
+            with self._lock:
+                self.last_loss = reason
+                for listener in self._listeners:
+                    listener.lost(reason)
+            if failures:
+                self._closing.wait(min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 2**failures))
+
+    def _live(self) -> str:
+        """Start a process and take its packets until it is gone. Returns how it went."""
+        command = [sys.executable, "-c", _PROGRAM, *self.plan.python_path]
+        try:
+            process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=_NO_WINDOW
+            )
+        except OSError as error:
+            return f"could not start ({error.strerror})"
+        reading, writing = cast(io.RawIOBase, process.stdout), cast(io.RawIOBase, process.stdin)
+        channel = Channel(reading, writing)
+        level = logging.getLogger().level
+        channel.urge(Packet("plan", {"plan": self.plan.to_dict(), "log_level": level}))
+        with self._lock:
+            self._process, self._channel, self._told = process, channel, ""
+            if self._closing.is_set():
+                process.kill()
+            for listener in self._listeners:
+                listener.started(channel)
+        try:
+            while (packet := channel.receive()) is not None:
+                self._deliver(packet)
+        except Exception:  # a broken worker must not end the watch
+            logger.exception("the worker's packets cannot be read")
+        channel.close()
+        process.kill()
+        status = process.wait()
+        with self._lock:
+            self._process = self._channel = None
+        for pipe in (reading, writing):
+            pipe.close()
+        return self._told or _how_it_ended(status)
+
+    def _deliver(self, packet: Packet) -> None:
+        if packet.kind == "ready":
+            self.device = dict(packet.body["device"])
+            self._ready.set()
+            logger.info("worker process %d is ready", packet.body["pid"])
+            return
+        with self._lock:
+            if not any(listener.take(packet) for listener in self._listeners):
+                logger.warning("nobody takes the worker's packet %s", packet.kind)
+
+
+def _how_it_ended(status: int) -> str:
+    if status == -_KILLED:
+        return "was killed (signal 9), as a system does where memory runs out"
+    if status < 0:
+        return f"was ended by signal {-status}"
+    return f"ended with status {status}"

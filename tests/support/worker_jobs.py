@@ -1,0 +1,62 @@
+"""Jobs for a worker process, which imports them by their names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from support.server_harness import average_views
+
+from backend.job.model import FitProgress, FitResult
+
+__all__ = ["average_views"]
+
+
+def never_end(inputs, settings, report, cancelled):
+    """A job that does not hear."""
+    while True:
+        time.sleep(0.01)
+
+
+def die_once(inputs, settings, report, cancelled):
+    """Ends its process after the second view, the first time."""
+    marker = Path(str(os.environ["PBRFIT_TEST_MARKER"]))
+    views = []
+    for view in inputs.views:
+        views.append(float(view.image.astype(np.float64).mean()))
+        report(FitProgress("average", 0.0, len(views), None, None, ""))
+        if len(views) == 2 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return FitResult({}, {"means": views, "sums": {name: float(array.sum()) for name, array in inputs.arrays.items()}})
+
+
+def always_die(inputs, settings, report, cancelled):
+    """Ends its process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def need_memory(inputs, settings, report, cancelled):
+    """Has too little memory unless it is smaller; with the seed 1 always."""
+    views = [view.index for view in inputs.views]
+    if settings.seed or not inputs.control.economy:
+        raise MemoryError("too much")
+    return FitResult({}, {"views": views})
+
+
+def lose_the_device(inputs, settings, report, cancelled):
+    """The GPU fails."""
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def count_up(inputs, settings, report, cancelled):
+    """Counts until it is to finish, and reports each number."""
+    for number in range(1, 100_000):
+        if inputs.control.finishing:
+            return FitResult({}, {"number": number})
+        report(FitProgress("fitting", number / 100_000, number, None, None, "Counting"))
+        time.sleep(0.002)
+    raise AssertionError("nobody said to finish")
