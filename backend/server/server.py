@@ -15,9 +15,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,13 +36,13 @@ from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
 from backend.server.preview_service import PreviewService
+from backend.server.sessions import Caller, Sessions
+from backend.server.sharing import Sharing
 from backend.server.threads import yield_idle_threads
 
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing
 
-MOST_SESSIONS = 1024
-MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
@@ -52,7 +50,6 @@ WORKER_GRACE_S = 1.0
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
 _NOT_KEPT = ("ping", "fetch", "frame")
-_OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
 # Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 
@@ -69,16 +66,6 @@ def software_version() -> str:
         return importlib.metadata.version("pbrfit")
     except importlib.metadata.PackageNotFoundError:
         return "source"
-
-
-@dataclass
-class _Session:
-    """A client. key: its public key. route: where its connection is now. replies: its last ones, by request."""
-
-    key: str
-    route: bytes
-    last_heard: float
-    replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
 
 
 class Server:
@@ -107,7 +94,7 @@ class Server:
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._logged_drop = 0.0
@@ -134,8 +121,12 @@ class Server:
         self.worker_ended = False
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
-        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, self._drawer.watch)
-        self._previews = PreviewService(self._service.store, self._drawer, limits, self._service.live_of)
+        sharing = Sharing(lambda: len(authorized) <= 1)
+        watch = self._drawer.watch
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, watch, sharing)
+        self._previews = PreviewService(
+            self._service.stores, self._drawer, limits, self._service.live_of, capacity, sharing
+        )
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Serves until `stop`, or until `should_stop`, called twice a second, returns True; then closes everything."""
@@ -201,9 +192,6 @@ class Server:
             message = unpack(frames, self._limits)
             if not message.session or not message.request:
                 raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
-            known = self._sessions.get(message.session)
-            if known is not None and known.key != key:
-                raise ProtocolError("session", "This session belongs to a client with another key.", _OWN_SESSION)
         except ProtocolError as error:
             self._drop(route, error)
             return
@@ -211,8 +199,8 @@ class Server:
             logger.exception("a message could not be read")
             self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."))
             return
-        session = self._session_of(message, key, route)
-        reply = session.replies.get(message.request)
+        session = self._sessions.heard(Caller(key, message.session), route)
+        reply = session.reply_to(message.request)
         if reply is None:
             try:
                 reply = self._handled(message, key)
@@ -223,9 +211,7 @@ class Server:
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
             if message.type not in _NOT_KEPT:
-                session.replies[message.request] = reply
-            if len(session.replies) > MOST_KEPT_REPLIES:
-                session.replies.popitem(last=False)
+                session.keep_reply(message.request, reply)
         if reply:
             self._send(route, reply)
         self._send_events()
@@ -236,23 +222,18 @@ class Server:
             reply = self._previews.handle(message, key)
             return [] if reply is None else pack(reply)
         if message.type == "hello":
-            self._previews.drop(message.session)
+            self._previews.drop(Caller(key, message.session))
         reply = self._service.handle(message, key)
         if message.type == "ping":
-            reply.body["scene"] = self._previews.ready_scene(message.session)
+            reply.body["scene"] = self._previews.ready_scene(Caller(key, message.session))
         elif message.type == "put":
-            self._previews.contents_changed()
+            self._previews.contents_changed(key)
         return pack(reply)
 
-    def _session_of(self, message: Message, key: str, route: bytes) -> _Session:
-        session = self._sessions.setdefault(message.session, _Session(key, route, 0.0))
-        session.route, session.last_heard = route, time.monotonic()
-        self._sessions.move_to_end(message.session)
-        if len(self._sessions) > MOST_SESSIONS:
-            oldest, _ = self._sessions.popitem(last=False)
-            self._service.client_is_silent(oldest)
-            self._previews.drop(oldest)
-        return session
+    def _session_ended(self, caller: Caller) -> None:
+        """Called when a session has made way for others of its key."""
+        self._service.client_is_silent(caller)
+        self._previews.drop(caller)
 
     def _count_dropped(self, code: str, what: str) -> None:
         self.dropped[code] = self.dropped.get(code, 0) + 1
@@ -267,8 +248,8 @@ class Server:
         self._send(route, pack(reply))
 
     def _send_events(self) -> None:
-        for event in [*self._service.take_events(), *self._previews.take_events()]:
-            session = self._sessions.get(event.session)
+        for caller, event in [*self._service.take_events(), *self._previews.take_events()]:
+            session = self._sessions.get(caller)
             if session is not None:
                 self._send(session.route, pack(event))
 
@@ -278,13 +259,13 @@ class Server:
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
     def _forget_silent_sessions(self) -> None:
-        for name in self._previews.sessions:
-            if name not in self._sessions or self._sessions[name].last_heard < time.monotonic() - PREVIEW_SILENCE_S:
-                self._previews.drop(name)
-        oldest = time.monotonic() - self._silence_s
-        for name, session in list(self._sessions.items()):
-            if session.last_heard < oldest and not self._service.client_is_silent(name):
-                del self._sessions[name]
+        silent = set(self._sessions.silent_for(PREVIEW_SILENCE_S))
+        for caller in self._previews.sessions:
+            if caller in silent or self._sessions.get(caller) is None:
+                self._previews.drop(caller)
+        for caller in self._sessions.silent_for(self._silence_s):
+            if not self._service.client_is_silent(caller):
+                self._sessions.remove(caller)
         self._send_events()
 
 

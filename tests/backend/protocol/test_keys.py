@@ -21,7 +21,6 @@ from support.server_harness import (
     raw_client,
     run_to_result,
     running_server,
-    submit,
     wait_for,
 )
 
@@ -207,22 +206,6 @@ def test_a_key_that_was_taken_away_ends_no_connection_but_lets_no_new_one_in(tmp
         assert_lives(raw)
         with RudeSocket(server.address, SERVER_KEYS.public, CLIENT_KEYS) as late:
             assert not late.poll(300)
-
-
-def test_a_session_belongs_to_the_key_that_began_it():
-    other = new_keys()
-    with (
-        running_server(authorized=AuthorizedKeys([CLIENT_KEYS.public, other.public])) as server,
-        raw_client(server.address) as raw,
-        RudeSocket(server.address, SERVER_KEYS.public, other) as thief,
-    ):
-        job = submit(raw).job
-        assert thief.poll(PATIENCE_S * 1000)  # the answer to its hello: it may connect
-        thief.recv_multipart()
-        thief.send_multipart(pack(Message("cancel", session=raw.session, request="stolen", job=job)))
-        assert thief.poll(PATIENCE_S * 1000)
-        assert json.loads(thief.recv_multipart()[0])["body"]["code"] == "session"
-        assert raw.request("ping", job=job).body["state"] in ("queued", "running")
 
 
 @pytest.mark.parametrize("server_key", ["", "not a key"])
