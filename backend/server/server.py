@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import logging
 import os
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,12 +24,14 @@ from backend.job.checkpoints import CheckpointFolder
 from backend.job.model import FitInputs, FitProgress, FitResult, RunJob
 from backend.job.worker import Worker
 from backend.preview.worker import PreviewWorker
-from backend.protocol.errors import CauseAndCure
 from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
+from backend.server.address_file import ServerError
+from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
+from backend.server.connections import Connections
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
@@ -54,10 +54,6 @@ _NOT_KEPT = ("ping", "fetch", "frame")
 RECEIVE_QUEUE_LENGTH = 64
 
 logger = logging.getLogger(__name__)
-
-
-class ServerError(CauseAndCure, RuntimeError):
-    """The server cannot start."""
 
 
 def software_version() -> str:
@@ -94,6 +90,8 @@ class Server:
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
+        self._authorized = authorized
+        self._connections = Connections()
         self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -154,8 +152,11 @@ class Server:
     def close(self) -> None:
         """Stops all jobs and closes everything; `run` calls it at its end.
 
-        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not stop.
+        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not stop. A second call does
+        nothing.
         """
+        if self._context.closed:
+            return
         self._service.stop_all()
         self._context.destroy(linger=0)
         self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
@@ -185,6 +186,10 @@ class Server:
             except zmq.Again:
                 return
             key = str(route.get("User-Id"))  # as the gatekeeper named it
+            self._connections.note(key, route)
+            if key not in self._authorized:
+                self._revoke(key)
+                continue
             self._take_message(route.bytes, key, [frame.buffer for frame in frames])
 
     def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
@@ -230,6 +235,15 @@ class Server:
             self._previews.contents_changed(key)
         return pack(reply)
 
+    def _revoke(self, key: str) -> None:
+        """Ends all that a key has, and its connections: it was taken out of the authorized keys."""
+        self._count_dropped("key", f"a client whose key is not authorized any more: {key}")
+        for caller in self._sessions.of_key(key):
+            self._previews.drop(caller)
+            self._sessions.remove(caller)
+        self._service.end_key(key)
+        self._connections.close(key)
+
     def _session_ended(self, caller: Caller) -> None:
         """Called when a session has made way for others of its key."""
         self._service.client_is_silent(caller)
@@ -259,6 +273,9 @@ class Server:
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
     def _forget_silent_sessions(self) -> None:
+        for key in {*self._sessions.keys, *self._connections.keys}:
+            if key not in self._authorized:
+                self._revoke(key)
         silent = set(self._sessions.silent_for(PREVIEW_SILENCE_S))
         for caller in self._previews.sessions:
             if caller in silent or self._sessions.get(caller) is None:
@@ -330,33 +347,15 @@ def serve(
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
     server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, device=find_device())
-    written = Path(address_file) if address_file is not None else None
-    if written is not None:
-        try:
-            _write_address_file(written, server.address, keys.public)
-        except ServerError:
-            server.close()
-            raise
-    try:
+    values = {"address": server.address, "public_key": keys.public, "pid": os.getpid(), "version": software_version()}
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        if address_file is not None:
+            stack.enter_context(address_file_of(Path(address_file), values))
         logger.info("listening at %s, public key %s", server.address, keys.public)
         listening(server.address, keys.public)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(lambda: not lives())
-    finally:
-        if written is not None:
-            written.unlink(missing_ok=True)
     if not server.worker_ended:
         logging.shutdown()
         os._exit(0)  # a running computation of torch would delay the interpreter's end
-
-
-def _write_address_file(path: Path, address: str, public_key: str) -> None:
-    values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
-    except OSError as error:
-        cure = "Choose a file in a folder that exists and can be written to."
-        raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-    os.replace(temporary, path)
