@@ -30,6 +30,10 @@ from backend.server.store import ArrayStore, StoreError, Stores
 from backend.server.view_message import SEND_AS_DESCRIBED
 
 MOST_VIEWPORTS = 64
+MOST_ARRAYS_OF_SCENE = 6000
+MOST_JOBS_OF_SCENE = 64
+# What the description of an array takes in memory; measured.
+ARRAY_OVERHEAD = 1024
 MOST_LIGHTS_WAITING = 8
 LARGEST_DESCRIPTION = 64 << 20
 _REDUCE = "Reduce the mesh, the image or the environment."
@@ -51,13 +55,18 @@ class _Wanted:
     def sizes(self) -> dict[str, int]:
         return {description.hash: description.nbytes for description in self.arrays.values()}
 
+    @property
+    def overhead(self) -> int:
+        """What it takes beside its arrays: its description, and the names of the arrays."""
+        return len(self.description) + ARRAY_OVERHEAD * len(self.arrays)
+
 
 @dataclass
 class _Viewer:
     """A session that sees a preview: its client, and the store of the client's key.
 
     ready: the number of the latest scene that is ready. lights: by hash. arrays: those of its scene, by hash, dtype and
-    shape. viewports: their names.
+    shape. viewports: their names. frames: those that it does not have yet, by request: their viewport and bytes.
     """
 
     caller: Caller
@@ -67,6 +76,11 @@ class _Viewer:
     lights: dict[str, _Wanted] = field(default_factory=dict)
     arrays: dict[tuple[Any, ...], NDArray[Any]] = field(default_factory=dict)
     viewports: set[str] = field(default_factory=set)
+    frames: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def picture_bytes(self) -> int:
+        return sum(size for _, size in self.frames.values())
 
 
 class PreviewService:
@@ -147,7 +161,7 @@ class PreviewService:
             return
         for wanted in [viewer.scene, *viewer.lights.values()]:
             if wanted is not None:
-                viewer.store.unpin(wanted.sizes)
+                viewer.store.unpin(wanted.sizes, wanted.overhead)
         self._worker.drop(_name_of(caller))
 
     def worker_says(self, session: str, report: tasks.PreviewReport) -> None:
@@ -171,6 +185,7 @@ class PreviewService:
 
     def _take_failure(self, viewer: _Viewer, failure: tasks.Failure) -> None:
         if isinstance(failure.task, tasks.FrameTask):
+            viewer.frames.pop(failure.task.name, None)
             reply = error_reply(failure.code, failure.cause, failure.cure)
             reply.request = failure.task.name
             self._tell(viewer, reply)
@@ -183,7 +198,7 @@ class PreviewService:
     def _forget_light(self, viewer: _Viewer, task: tasks.LightTask) -> None:
         wanted = viewer.lights.pop(task.key, None)
         if wanted is not None:
-            viewer.store.unpin(wanted.sizes)
+            viewer.store.unpin(wanted.sizes, wanted.overhead)
 
     def _scene(self, message: Message, owner: str) -> Message:
         body, description = message.body, message.arrays.get("description")
@@ -198,14 +213,21 @@ class PreviewService:
         if description.nbytes > LARGEST_DESCRIPTION:
             cause = f"The scene's description has {description.nbytes} bytes; allowed are {LARGEST_DESCRIPTION}."
             raise ProtocolError("oversized", cause, "Hide some of the scene's instances.")
+        if len(described) > MOST_ARRAYS_OF_SCENE or len(names) > MOST_JOBS_OF_SCENE:
+            cause = (
+                f"The scene has {len(described)} arrays and {len(names)} jobs; allowed are {MOST_ARRAYS_OF_SCENE} and "
+            )
+            raise ProtocolError(
+                "oversized", f"{cause}{MOST_JOBS_OF_SCENE}.", "Hide some objects, or join their meshes."
+            )
         arrays = {name: read_array(name, values, self._limits, _REDUCE) for name, values in described.items()}
         viewer = self._viewer(Caller(owner, message.session))
         lives = {name: self._live_of(name, owner) for name in names}
         jobs = {name: live for name, live in lives.items() if live is not None}
         wanted = _Wanted(arrays, number, description.tobytes(), jobs)
-        viewer.store.pin(wanted.sizes)
+        viewer.store.pin(wanted.sizes, wanted.overhead)
         if viewer.scene is not None:
-            viewer.store.unpin(viewer.scene.sizes)
+            viewer.store.unpin(viewer.scene.sizes, viewer.scene.overhead)
         viewer.scene = wanted
         return Message("scene_taken", {"missing": self._begin_or_miss(viewer, wanted)})
 
@@ -228,7 +250,7 @@ class PreviewService:
         if len(viewer.lights) >= MOST_LIGHTS_WAITING:
             raise ProtocolError("busy", f"{MOST_LIGHTS_WAITING} lights are being prepared.", "Wait until one is done.")
         wanted = _Wanted({"environment": description})
-        viewer.store.pin(wanted.sizes)
+        viewer.store.pin(wanted.sizes, wanted.overhead)
         viewer.lights[description.hash] = wanted
         return Message("light_taken", {"missing": self._begin_or_miss(viewer, wanted)})
 
@@ -241,11 +263,30 @@ class PreviewService:
         if len(viewer.viewports) > MOST_VIEWPORTS:
             viewer.viewports.discard(request.viewport)
             raise ProtocolError("busy", f"There are {MOST_VIEWPORTS} viewports already.", "Use fewer viewports.")
+        self._check_picture(viewer, message.request, request)
+        viewer.frames[message.request] = request.viewport, request.nbytes
         replaced = self._worker.draw(_name_of(viewer.caller), tasks.FrameTask(message.request, request))
         if replaced is not None:
+            viewer.frames.pop(replaced.name, None)
             reply = error_reply("replaced", "A later request has taken this frame's place.", "")
             reply.request = replaced.name
             self._tell(viewer, reply)
+
+    def _check_picture(self, viewer: _Viewer, name: str, request: FrameRequest) -> None:
+        """Raises `ProtocolError` where the pictures that this key's clients do not have yet would take too much."""
+        mine = others = 0
+        for known in self._viewers.values():
+            if known.caller.key == viewer.caller.key:
+                mine += known.picture_bytes
+            else:
+                others += known.picture_bytes
+        mine -= viewer.frames.get(name, ("", 0))[1]  # it is asked for again
+        most = self._sharing.most(self._capacity.picture_bytes, others)
+        if mine + request.nbytes > most:
+            cause = f"The pictures on their way would take {(mine + request.nbytes) / 2**20:.0f} MiB; now allowed are "
+            raise ProtocolError(
+                "busy", f"{cause}{most / 2**20:.0f} MiB.", "Wait, render smaller, or in fewer viewports."
+            )
 
     def _frame_seen(self, message: Message, owner: str) -> Message:
         viewport, name = message.body.get("viewport"), message.body.get("request")
@@ -253,6 +294,7 @@ class PreviewService:
             raise ProtocolError("malformed", "The message does not say which frame was seen.", SEND_AS_DESCRIBED)
         session = _name_of(Caller(owner, message.session))
         if session in self._viewers:
+            self._viewers[session].frames.pop(name, None)
             self._worker.seen(session, viewport, name)
         return Message("ok")
 

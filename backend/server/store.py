@@ -88,7 +88,7 @@ class ArrayStore:
         self._most = most
         self._make_room = make_room
         self._content: OrderedDict[str, Buffer] = OrderedDict()
-        self._content_bytes = 0  # whole content, and what is reserved for partial content
+        self._content_bytes = 0  # whole content, and what has arrived of partial content
         self._partial: dict[str, _Partial] = {}
         self._pinned: dict[str, tuple[int, int]] = {}  # hash -> size in bytes, number of pins
         self._pinned_bytes = 0
@@ -96,7 +96,7 @@ class ArrayStore:
 
     @property
     def content_bytes(self) -> int:
-        """The bytes held now, with those reserved for what is on its way."""
+        """The bytes that have arrived and are held."""
         return self._content_bytes
 
     @property
@@ -112,10 +112,11 @@ class ArrayStore:
     def __contains__(self, digest: str) -> bool:
         return digest in self._content
 
-    def pin(self, sizes: Mapping[str, int]) -> None:
+    def pin(self, sizes: Mapping[str, int], overhead: int = 0) -> None:
         """Keeps content of these sizes, or promises room for it, until `unpin`; all or nothing.
 
-        Raises `StoreError` when the pinned content would be too much, or a size contradicts a known one.
+        overhead: bytes that whoever pins takes elsewhere; they count as promised too. Raises `StoreError` when what is
+        promised would be too much, or a size contradicts a known one.
         """
         for digest, size in sizes.items():
             known = self._pinned[digest][0] if digest in self._pinned else size
@@ -123,21 +124,22 @@ class ArrayStore:
             if size != known or size != held:
                 raise StoreError(f"Content {digest[:12]} was announced with two sizes.", "Hash the array again.")
         new_bytes = sum(size for digest, size in sizes.items() if digest not in self._pinned)
-        wanted, most = self._pinned_bytes + new_bytes, self._most()
+        wanted, most = self._pinned_bytes + new_bytes + overhead, self._most()
         if wanted > most:
             raise StoreError(
                 f"The arrays of this client's jobs and scenes would take {wanted / 2**20:.0f} MiB; "
                 f"the backend now keeps at most {most / 2**20:.0f} MiB for it.",
                 "Reduce the mesh or the environment, or wait for other jobs.",
             )
-        self._pinned_bytes += new_bytes
+        self._pinned_bytes += new_bytes + overhead
         for digest, size in sizes.items():
             count = self._pinned.get(digest, (size, 0))[1]
             self._pinned[digest] = (size, count + 1)
             self._unpinned.pop(digest, None)
 
-    def unpin(self, digests: Mapping[str, int]) -> None:
-        """Takes back one `pin` of each; from then on, content without pins may be removed."""
+    def unpin(self, digests: Mapping[str, int], overhead: int = 0) -> None:
+        """Takes back one `pin`; from then on, content without pins may be removed."""
+        self._pinned_bytes -= overhead
         for digest in digests:
             size, count = self._pinned.pop(digest)
             if count > 1:
@@ -167,11 +169,11 @@ class ArrayStore:
         if digest in self._content:
             return total
         if digest not in self._partial:
-            self._make_room(total)
-            self._content_bytes += total
             self._partial[digest] = _Partial(total)
         partial = self._partial[digest]
         if offset == partial.received:
+            self._make_room(len(data))
+            self._content_bytes += len(data)
             partial.append(data)
         if partial.received == total:
             if partial.hash.hexdigest() != digest:
@@ -197,4 +199,4 @@ class ArrayStore:
             self.evict_oldest()
 
     def _forget_partial(self, digest: str) -> None:
-        self._content_bytes -= len(self._partial.pop(digest).data)
+        self._content_bytes -= self._partial.pop(digest).received

@@ -109,6 +109,19 @@ def test_what_is_only_kept_goes_first_where_the_most_is():
     assert stores.content_bytes == 1000
 
 
+def test_what_is_only_announced_pushes_nothing_out():
+    stores, data = Stores(1000), b"k" * 300
+    digest = content_hash(data)
+    stores.of("a").pin({digest: 300})
+    stores.of("a").put(digest, 0, 300, data)
+    stores.of("a").unpin({digest: 300})
+    stores.of("b").pin({"x": 1000})
+    stores.of("b").put("x", 0, 1000, b"1")
+    assert digest in stores.of("a")
+    stores.of("b").put("x", 1, 1000, b"2" * 700)
+    assert digest not in stores.of("a")
+
+
 def test_small_contents_do_not_add_up():
     store = Stores(1 << 30).of("key")
     for number in range(MOST_KEPT_CONTENTS + 50):
