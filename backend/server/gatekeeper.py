@@ -122,5 +122,5 @@ class Gatekeeper:
         if key and key in self._authorized:
             return [version, request, b"200", b"OK", key.encode(), b""]
         if key:
-            self._last_refused = f"a client at {question[3].decode(errors='replace')}: its key {key} is not authorized"
+            self._last_refused = f"a client whose key {key} is not authorized"
         return [version, request, b"400", b"not authorized", b"", b""]

@@ -32,13 +32,14 @@ from backend.server.address_file import ServerError
 from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
 from backend.server.connections import Connections
+from backend.server.door import Door, DoorLimits, host_and_port
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
 from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
-from backend.server.threads import yield_idle_threads
+from backend.server.threads import raise_file_limit, yield_idle_threads
 
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing
@@ -82,6 +83,7 @@ class Server:
         checkpoints: CheckpointFolder | None = None,
         device: dict[str, str] | None = None,
         make_drawing: Callable[[], Drawing] | None = None,
+        door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
     ) -> None:
         """device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
 
@@ -102,14 +104,16 @@ class Server:
         self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
         self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
         self._gatekeeper = Gatekeeper(self._socket, keys, authorized, self._count_dropped)
+        self._wakeup = Wakeup()
         try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
+            self._door = Door(*host_and_port(address), door, self._turned_away)
+        except (OSError, ValueError) as error:
             self._context.destroy(linger=0)
+            self._wakeup.close()
             cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
-        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._wakeup = Wakeup()
+        self._socket.bind(self._door.inner)
+        self.address = self._door.address
         self._worker = Worker(run_job, lambda job, what: self._report(partial(self._service.worker_says, job, what)))
         self._drawer = PreviewWorker(
             installed_drawing if make_drawing is None else make_drawing,
@@ -128,6 +132,7 @@ class Server:
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Serves until `stop`, or until `should_stop`, called twice a second, returns True; then closes everything."""
+        self._door.start(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0"))
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
@@ -157,6 +162,7 @@ class Server:
         """
         if self._context.closed:
             return
+        self._door.close()
         self._service.stop_all()
         self._context.destroy(linger=0)
         self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
@@ -167,8 +173,12 @@ class Server:
         self._stopping.set()
         self._wakeup.set()
 
+    def _turned_away(self, code: str, what: str) -> None:
+        """Called in the door's thread."""
+        self._report(partial(self._count_dropped, code, what))
+
     def _report(self, take: Callable[[], None]) -> None:
-        """Called in the workers' threads: has the I/O thread take a report on a job or a session."""
+        """Called in other threads: has the I/O thread take a report on a job or a session."""
         self._reports.put(take)
         self._wakeup.set()
 
@@ -344,6 +354,7 @@ def serve(
     `ServerError`.
     """
     yield_idle_threads()
+    raise_file_limit()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
     server = Server(address, run_job, keys, authorized, checkpoints=checkpoints, device=find_device())
