@@ -37,7 +37,7 @@ def raw(process):
 
 
 def test_an_array_takes_memory_as_it_arrives(process, raw):
-    """Before, one byte of each of three arrays of 1 GiB also pushed out 3 GiB of what was kept."""
+    """Figure before: one byte of each of three arrays of 1 GiB took 3073 MiB."""
     before = process.memory_mib()
     for letter in "abc":
         array = {"dtype": "uint8", "byte_order": "little", "shape": [1 << 30], "hash": letter * 64}
@@ -58,7 +58,7 @@ EMPTY = np.frombuffer(b'{"parts": []}', np.uint8)
 
 
 def test_scenes_of_thousands_of_names_do_not_add_up(process, raw):
-    """Figure before: 0.2 MiB more for each, up to 4096 times for each session."""
+    """Figure before: 0.5 MiB more for each, up to 4096 times for each session."""
     send = 60
     raw.request("scene", described_scene(5500, 1), description=EMPTY)
     before = process.memory_mib()
@@ -93,7 +93,7 @@ def png(width: int, height: int) -> np.ndarray:
 
 
 def test_an_image_that_unfolds_too_far_is_refused_before_it_is_decoded():
-    """Figure before: a PNG of 388 KB took 2670 MiB and 24 s."""
+    """Figure before: a PNG of 388 KB took 2670 MiB and 18 s."""
     import resource
 
     import torch

@@ -94,7 +94,7 @@ def test_every_network_and_any_port_have_their_signs():
 
 @linux
 def test_strangers_who_declare_a_gigabyte_take_no_memory(tmp_path):
-    """Figure before: what each sent was kept: 50 strangers with 4 MiB each took 200 MiB, and they may send 1 GiB each."""
+    """Figure before: what each sent was kept: 50 strangers with 4 MiB each took 201 MiB, and they may send 1 GiB each."""
     with backend_process(tmp_path) as process, raw_client(process.address) as raw:
         assert_lives(raw)
         before = process.memory_mib()
