@@ -24,7 +24,7 @@ from backend.cli.arguments import (
     whole_number,
 )
 from backend.cli.errors import CommandError, Interrupted
-from backend.cli.keys import add_keys_parser, default_authorized_keys, default_key_file, listen_address, public_key
+from backend.cli.key_arguments import add_keys_parser, default_authorized_keys, default_key_file, listen_address
 from backend.protocol.quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -114,7 +114,7 @@ def argument_parser() -> argparse.ArgumentParser:
     serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     serve.add_argument(
         "--client-key",
-        type=public_key,
+        type=_public_key,
         action="append",
         default=[],
         metavar="KEY",
@@ -139,7 +139,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=run_serve)
 
-    add_keys_parser(commands)
+    add_keys_parser(commands, _public_key, run_keys)
 
     doctor = commands.add_parser("doctor", help="show what is installed, what will be used and what is missing")
     doctor.add_argument("--blender", metavar="PATH", help="a Blender program to check instead of the module bpy")
@@ -325,6 +325,21 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     else:
         print(*findings, sep="\n")
     return 1 if any(finding.missing for finding in findings) else 0
+
+
+def run_keys(chosen: argparse.Namespace) -> int:
+    """``pbrfit keys``."""
+    from backend.cli.keys import ACTIONS
+
+    return ACTIONS[chosen.action](chosen)
+
+
+def _public_key(text: str) -> str:
+    from backend.protocol.keys import is_key
+
+    if not is_key(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
+    return text
 
 
 def _print_address(address: str, public_key: str) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+
+if sys.platform != "win32":
+    import resource
 
 MOST_FILES = 8192
 
@@ -22,9 +26,7 @@ def yield_idle_threads() -> None:
 
 def raise_file_limit() -> None:
     """Let this process open as many files as it may: often 1024 is only where the limit begins, and each client takes three."""
-    try:
-        import resource  # late: Windows has no such module
-    except ImportError:
+    if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from backend.cli.keys import listen_address
+from backend.cli.key_arguments import listen_address
 from backend.cli.main import argument_parser, main
 from backend.protocol.authorized_keys import read_keys
 from backend.protocol.keys import kept_keys, new_keys
