@@ -22,9 +22,13 @@ from pathlib import Path
 from backend.server.handshake import MOST_BYTES, HandshakeError, Stage, client_stage, server_stage
 
 BACKLOG = 1024
+_PREFIX = "pbrfit-door-"
 _PIECE_BYTES = 256 << 10
 _LONGEST_WAIT_S = 0.5
 _LOOK_S = 0.1
+_INSIDE_S = 1.0
+# The longest path of a socket has 103 bytes on macOS, 107 on Linux.
+_LONGEST_FOLDER = 90
 _ACCEPTED_AT_ONCE = 64
 
 logger = logging.getLogger(__name__)
@@ -91,7 +95,7 @@ class Door:
         self._listener.setblocking(False)
         bound_host, bound_port = self._listener.getsockname()[:2]
         self.address = f"tcp://[{bound_host}]:{bound_port}" if ":" in bound_host else f"tcp://{bound_host}:{bound_port}"
-        self._folder = tempfile.TemporaryDirectory(prefix="pbrfit-door-") if os.name == "posix" else None  # mode 0700
+        self._folder = _private_folder()
         self.inner = "tcp://127.0.0.1:*" if self._folder is None else f"ipc://{Path(self._folder.name) / 'door'}"
         self._selector = selectors.DefaultSelector()
         self._connections: set[_Connection] = set()
@@ -231,9 +235,10 @@ class Door:
     def _open_inside(self, connection: _Connection) -> None:
         if self.inner.startswith("ipc://"):
             inside = socket.socket(socket.AF_UNIX)
+            inside.settimeout(_INSIDE_S)
             inside.connect(self.inner.removeprefix("ipc://"))
         else:
-            inside = socket.create_connection(("127.0.0.1", int(self.inner.rpartition(":")[2])))
+            inside = socket.create_connection(("127.0.0.1", int(self.inner.rpartition(":")[2])), _INSIDE_S)
         inside.setblocking(False)
         connection.in_.target = inside
         connection.out = _Way(inside, connection.in_.source)
@@ -270,6 +275,14 @@ class Door:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(end)
             end.close()
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str] | None:
+    """A folder of mode 0700 for libzmq's socket; None where there are none, or none with a path short enough."""
+    for parent in (tempfile.gettempdir(), "/tmp") if os.name == "posix" else ():
+        if len(os.fsencode(parent)) + len(_PREFIX) + 10 <= _LONGEST_FOLDER and os.access(parent, os.W_OK):
+            return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)
+    return None
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -32,7 +32,7 @@ from backend.server.address_file import ServerError
 from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
 from backend.server.connections import Connections
-from backend.server.door import Door, DoorLimits, host_and_port
+from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
@@ -112,6 +112,7 @@ class Server:
             self._wakeup.close()
             cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
+        self._socket.backlog = BACKLOG
         self._socket.bind(self._door.inner)
         self.address = self._door.address
         self._worker = Worker(run_job, lambda job, what: self._report(partial(self._service.worker_says, job, what)))
