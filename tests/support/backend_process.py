@@ -51,7 +51,8 @@ def backend_process(folder: Path, *clients: str) -> Iterator[BackendProcess]:
     """clients: the public keys that may connect; without any, that of the tests' client."""
     file = folder / "address.json"
     keys = (SERVER_KEYS.public, SERVER_KEYS.secret, *(clients or (CLIENT_KEYS.public,)))
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, str(file), *keys], cwd=ROOT)
+    environment = {**os.environ, "TMPDIR": str(folder)}  # it is killed, and cannot remove its folder
+    process = subprocess.Popen([sys.executable, "-c", _SERVE, str(file), *keys], cwd=ROOT, env=environment)
     try:
         deadline = time.monotonic() + START_S
         while not file.exists():
