@@ -1,10 +1,9 @@
-"""The command ``pbrfit``: demo, optimize, bake, serve, doctor."""
+"""The command ``pbrfit``: demo, optimize, bake, serve, keys, doctor."""
 
 from __future__ import annotations
 
 import argparse
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from backend.cli.arguments import (
     whole_number,
 )
 from backend.cli.errors import CommandError, Interrupted
+from backend.cli.key_arguments import add_keys_parser, default_authorized_keys, default_key_file, listen_address
 from backend.protocol.quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -104,7 +104,21 @@ def argument_parser() -> argparse.ArgumentParser:
     bake.set_defaults(run=run_bake)
 
     serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
-    serve.add_argument("--address", default="tcp://127.0.0.1:*", help="where to listen (default: tcp://127.0.0.1:*)")
+    listen = serve.add_mutually_exclusive_group()
+    listen.add_argument(
+        "--bind",
+        dest="address",
+        default=argparse.SUPPRESS,
+        type=listen_address,
+        metavar="HOST[:PORT]",
+        help="listen there, for other machines too; 0.0.0.0 is every network of this one (default: this machine alone)",
+    )
+    listen.add_argument(
+        "--address",
+        default="tcp://127.0.0.1:*",
+        metavar="ADDRESS",
+        help="the same as ZeroMQ writes it (default: %(default)s)",
+    )
     serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
     serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     serve.add_argument(
@@ -119,7 +133,8 @@ def argument_parser() -> argparse.ArgumentParser:
         "--authorized-keys",
         type=Path,
         metavar="FILE",
-        help="file with the public keys of clients that may connect, one in a line; read again when it changes",
+        help="file with the public keys of clients that may connect, one in a line; read again when it changes (default: "
+        "that of pbrfit keys allow, where no --client-key is given)",
     )
     serve.add_argument(
         "--key-file",
@@ -132,6 +147,8 @@ def argument_parser() -> argparse.ArgumentParser:
         "--checkpoints", type=Path, metavar="DIR", help="folder that keeps what jobs need to go on after a crash"
     )
     serve.set_defaults(run=run_serve)
+
+    add_keys_parser(commands, _public_key, run_keys)
 
     doctor = commands.add_parser("doctor", help="show what is installed, what will be used and what is missing")
     doctor.add_argument("--blender", metavar="PATH", help="a Blender program to check instead of the module bpy")
@@ -271,30 +288,36 @@ def run_serve(chosen: argparse.Namespace) -> int:
     import logging
 
     from backend.job.checkpoints import CheckpointError, CheckpointFolder
-    from backend.protocol.keys import KeyFileError, kept_keys
+    from backend.protocol.keys import kept_keys
+    from backend.protocol.private_files import KeyFileError
+    from backend.server.address_file import ServerError
     from backend.server.gatekeeper import AuthorizedKeys
-    from backend.server.server import ServerError, serve
+    from backend.server.server import serve
 
-    if not chosen.client_key and chosen.authorized_keys is None:
-        raise CommandError(
-            "No client may connect: the backend knows no client's public key.",
-            "Give it a key with --client-key, or a file of keys with --authorized-keys; PBRfit's preferences in Blender "
-            "show the key of that Blender.",
-        )
+    authorized_keys = chosen.authorized_keys
+    if not chosen.client_key and authorized_keys is None:
+        authorized_keys = default_authorized_keys()
+        if not authorized_keys.exists():
+            raise CommandError(
+                "No client may connect: the backend knows no client's public key.",
+                "Let one in with pbrfit keys allow, give its key with --client-key, or a file of keys with "
+                "--authorized-keys; PBRfit's preferences in Blender show the key of that Blender.",
+            )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
     key_file = chosen.key_file
-    if key_file is None and chosen.authorized_keys is not None:
-        key_file = _default_key_file()
+    own_folder = key_file is None
+    if key_file is None and authorized_keys is not None:
+        key_file = default_key_file()
     try:
         serve(
             chosen.address,
             chosen.address_file,
             chosen.parent_pid,
-            keys=None if key_file is None else kept_keys(key_file),
-            authorized=AuthorizedKeys(chosen.client_key, chosen.authorized_keys),
+            keys=None if key_file is None else kept_keys(key_file, own_folder),
+            authorized=AuthorizedKeys(chosen.client_key, authorized_keys),
             checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
-            listening=_print_address if chosen.authorized_keys is not None else lambda _address, _key: None,
+            listening=_print_address if authorized_keys is not None else lambda _address, _key: None,
         )
     except (ServerError, KeyFileError, CheckpointError) as error:
         raise CommandError(error.cause, error.cure) from error
@@ -313,14 +336,11 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     return 1 if any(finding.missing for finding in findings) else 0
 
 
-def _default_key_file() -> Path:
-    """The file that keeps the keys of a backend for other machines: so Blender needs its public key only once."""
-    folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
-    return (Path(folder) if folder else Path.home() / ".config") / "pbrfit" / "backend-key.json"
+def run_keys(chosen: argparse.Namespace) -> int:
+    """``pbrfit keys``."""
+    from backend.cli.keys import ACTIONS
 
-
-def _print_address(address: str, public_key: str) -> None:
-    print(f"Address:    {address}\nPublic key: {public_key}", flush=True)
+    return ACTIONS[chosen.action](chosen)
 
 
 def _public_key(text: str) -> str:
@@ -329,6 +349,10 @@ def _public_key(text: str) -> str:
     if not is_key(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
     return text
+
+
+def _print_address(address: str, public_key: str) -> None:
+    print(f"Address:    {address}\nPublic key: {public_key}", flush=True)
 
 
 def _optimize(

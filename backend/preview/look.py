@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,6 +21,10 @@ from render.texture.sampling import shrink_axis
 
 # Maps are at most so large: 0.8 GB each with all their levels.
 LARGEST_MAPS = 4096
+# Of one image: 16384 x 8192.
+MOST_PIXELS = 1 << 27
+# All images of a scene, unpacked; on a machine with less memory, half of that.
+MOST_IMAGE_BYTES = 8 << 30
 # Square images of one size are shown as they are where their coarsest level has at most so many texels a side.
 _COARSEST = 64
 # Rec.709: how Blender makes a number of a color.
@@ -61,13 +66,19 @@ class Images:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._most_bytes = min(MOST_IMAGE_BYTES, _memory_bytes() // 2)
         # The array is kept, so that no other can have its id.
         self._known: dict[int, tuple[NDArray[Any], torch.Tensor]] = {}
 
     def of(self, array: NDArray[Any]) -> torch.Tensor:
         """The image that an array is, or that the file in it has. Raises `PreviewError`."""
         if id(array) not in self._known:
-            self._known[id(array)] = (array, _decoded(array).to(self._device))
+            image = _decoded(array)
+            held = sum(known.nbytes for _, known in self._known.values())
+            if held + image.nbytes > self._most_bytes:
+                cause = f"The scene's images take more than {self._most_bytes / 2**30:.1f} GiB."
+                raise PreviewError(cause, "Use fewer or smaller images, or hide some objects.")
+            self._known[id(array)] = (array, image.to(self._device))
         return self._known[id(array)][1]
 
     def keep(self, arrays: list[NDArray[Any]]) -> None:
@@ -76,13 +87,21 @@ class Images:
         self._known = {key: value for key, value in self._known.items() if key in used}
 
 
+def _memory_bytes() -> int:
+    """The memory of this machine; where that cannot be told, enough."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2 * MOST_IMAGE_BYTES
+
+
 def _decoded(array: NDArray[Any]) -> torch.Tensor:
     if array.ndim == 3:
         return torch.from_numpy(np.array(array, np.uint8 if array.dtype == np.uint8 else np.float32))
     try:
-        image = decode_image(array, "The file of a texture")
+        image = decode_image(array, "The file of a texture", MOST_PIXELS)
     except ImageError as error:
-        raise PreviewError(f"{error}.", "Save the image as PNG, or pack it again.") from error
+        raise PreviewError(f"{error}.", "Scale the image down, save it as PNG, or pack it again.") from error
     if image.dtype != np.uint8:
         largest = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
         image = image.astype(np.float32) / np.float32(largest)

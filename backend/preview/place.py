@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,3 +93,10 @@ def sky_directions(
         for values in (np.outer(x, slopes[:, 0]), np.outer(y, slopes[:, 1]) + center)
     )
     return down[:, None] + across
+
+
+def band_of(projection: NDArray[Any], height: int, first: int, count: int) -> NDArray[Any]:
+    """The projection [4, 4] of an image of `height` rows, for `count` of its rows alone, from row `first` on."""
+    band = projection.copy()
+    band[1] = (projection[1] * height + projection[3] * (height - 2 * first - count)) / count
+    return band

@@ -18,6 +18,8 @@ FRAME_DTYPES = ("float16", "float32")
 LARGEST_FRAME = 8192
 MOST_SAMPLES = 16
 MOST_LAYERS = 16
+# Of a whole frame: 4096 x 2160 pixels may have 64 each, 8192 x 4096 pixels 16.
+MOST_FRAME_SAMPLES = 2**30
 # The value of a frame's depth channel where nothing is seen, as in Blender's depth pass.
 NO_DEPTH = 1e10
 
@@ -60,6 +62,11 @@ class FrameRequest:
             ("layers", MOST_LAYERS),
         ):
             _check_whole(name, getattr(self, name), 1, most)
+        samples = self.width * self.height * self.spp**2
+        if samples >= MOST_FRAME_SAMPLES:
+            cause = f"{self.width} x {self.height} pixels with {self.spp**2} samples each are {samples} samples"
+            cure = "Render a smaller picture, or with fewer samples."
+            raise ProtocolError("frame", f"{cause}; allowed are fewer than {MOST_FRAME_SAMPLES}.", cure)
         for name, allowed in (("channel", CHANNELS), ("background", BACKGROUNDS), ("dtype", FRAME_DTYPES)):
             if getattr(self, name) not in allowed:
                 raise _refused(f"The {name} {getattr(self, name)!r} is not one of {', '.join(allowed)}.")
@@ -71,6 +78,11 @@ class FrameRequest:
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON values; `from_dict` takes them back."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the frame takes."""
+        return self.width * self.height * 4 * np.dtype(self.dtype).itemsize
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FrameRequest:

@@ -15,14 +15,10 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
-from .errors import CauseAndCure
+from .private_files import KeyFileError, check_folder, make_private_folder, open_trusted
 
 KEY_LENGTH = 40
 _KEY_BYTES = 32
-
-
-class KeyFileError(CauseAndCure):
-    """A key file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +45,16 @@ def is_key(text: object) -> bool:
         return False
 
 
-def kept_keys(path: str | os.PathLike[str]) -> KeyPair:
+def kept_keys(path: str | os.PathLike[str], own_folder: bool = False) -> KeyPair:
     """The keys of a file, readable by this user only; it is made, with its folder, where it does not exist.
 
-    Raises `KeyFileError` where it can be neither read nor made, or where others may read it.
+    own_folder: nothing but PBRfit's files is in its folder, which others then may not enter. Raises `KeyFileError` where the
+    file can be neither read nor made, where it is a link, or where others may read it or put another in its place.
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
+        check_folder(path.parent, own_folder)
         with contextlib.suppress(FileNotFoundError):
             return _read(path)
         _make(path)
@@ -85,12 +83,7 @@ def _make(path: Path) -> None:
 
 
 def _read(path: Path) -> KeyPair:
-    with open(path, encoding="utf-8") as file:
-        if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
-            cause = f"Others than you may read the key file {path}, so it is not secret."
-            raise KeyFileError(
-                cause, "Remove the file, so that PBRfit makes new keys, and tell the other end the new one."
-            )
+    with open_trusted(path, secret=True) as file:
         try:
             values = json.load(file)
             keys = KeyPair(values["public_key"], values["secret_key"])

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much the server takes on.
+    """How much the server takes on, of all clients together. `backend.server.sharing` says how much of it one key may have.
 
-    store_bytes: the arrays of all jobs and those kept for the next ones. view_bytes: images of one job that the fit has
-    not taken yet. live_jobs: queued, uploading and running together. kept_outcomes: finished jobs that no client has
-    acknowledged; outcome_bytes: their files; the oldest go first. silence_s: after so long without a message from its
-    client, a job fails that still waits for arrays, for views or to be resumed, so that the next job gets its turn.
+    store_bytes: the arrays of all jobs and scenes, and those kept for the next ones. view_bytes: images of jobs that the fit
+    has not taken yet. live_jobs: queued, uploading and running together. kept_outcomes: finished jobs that no client has
+    acknowledged; outcome_bytes: their files; the oldest of the key that has the most go first. scenes: sessions that see a
+    preview. picture_bytes: frames that were asked for and whose client does not have them yet. sessions: of all keys,
+    key_sessions: of one. silence_s: after so long without a message from its client, a job fails that still waits for
+    arrays, for views or to be resumed, so that the next job gets its turn.
     """
 
     store_bytes: int = 4 << 30
     view_bytes: int = 4 << 30
-    live_jobs: int = 32
-    kept_outcomes: int = 32
+    live_jobs: int = 128
+    kept_outcomes: int = 128
     outcome_bytes: int = 4 << 30
+    scenes: int = 64
+    picture_bytes: int = 4 << 30
+    sessions: int = 1024
+    key_sessions: int = 64
     silence_s: float = 300.0

@@ -6,6 +6,7 @@ answers, so there is no further thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -15,7 +16,9 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from backend.protocol.keys import KeyPair, is_key
+from backend.protocol.authorized_keys import read_keys
+from backend.protocol.keys import KeyPair
+from backend.protocol.private_files import KeyFileError, check_folder, open_trusted
 
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _ZAP_FRAMES = 7  # version, request, domain, address, identity, mechanism, the client's public key
@@ -33,14 +36,19 @@ class AuthorizedKeys:
     """The public keys of the clients that may connect: those given, and those of a file.
 
     The file is read again when it changes. Each line starts with a key; empty lines, lines that start with # and text after
-    a space are for people.
+    a space are for people. Raises `KeyFileError` where others may change the file, or it is a link; where it becomes so
+    later, none of its keys counts.
     """
 
     def __init__(self, keys: Iterable[str] = (), file: str | os.PathLike[str] | None = None) -> None:
         self._keys = frozenset(keys)
         self._file = Path(file) if file is not None else None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._in_file: frozenset[str] = frozenset()
+        if self._file is not None and os.path.lexists(self._file):
+            check_folder(self._file.absolute().parent)
+            with contextlib.suppress(OSError), open_trusted(self._file, secret=False):
+                pass
         self._refresh()
 
     def __contains__(self, key: str) -> bool:
@@ -48,26 +56,27 @@ class AuthorizedKeys:
         return key in self._keys or key in self._in_file
 
     def __len__(self) -> int:
+        self._refresh()
         return len(self._keys | self._in_file)
 
     def _refresh(self) -> None:
         if self._file is None:
             return
         try:
-            status = self._file.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            status = os.lstat(self._file)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode, status.st_uid)
             if stamp == self._stamp:
                 return
-            lines = self._file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            with open_trusted(self._file, secret=False) as file:
+                found = read_keys(file.read())
+        except (OSError, UnicodeDecodeError, KeyFileError) as error:
             if self._in_file or self._stamp is None:
                 logger.warning("the authorized keys in %s cannot be read: %s; none of them counts", self._file, error)
-            self._stamp, self._in_file = (0, 0), frozenset()
+            self._stamp, self._in_file = (0,), frozenset()
             return
-        words = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        self._stamp, self._in_file = stamp, frozenset(word for word in words if is_key(word))
-        if len(self._in_file) < len(set(words)):
-            logger.warning("%s: %d lines do not start with a key", self._file, len(set(words)) - len(self._in_file))
+        self._stamp, self._in_file = stamp, frozenset(found.keys)
+        if found.other_lines:
+            logger.warning("%s: %d lines do not start with a key", self._file, found.other_lines)
 
 
 class Gatekeeper:
@@ -113,5 +122,5 @@ class Gatekeeper:
         if key and key in self._authorized:
             return [version, request, b"200", b"OK", key.encode(), b""]
         if key:
-            self._last_refused = f"a client at {question[3].decode(errors='replace')}: its key {key} is not authorized"
+            self._last_refused = f"a client whose key {key} is not authorized"
         return [version, request, b"400", b"not authorized", b"", b""]

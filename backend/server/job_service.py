@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from backend.job import model as jobs
@@ -22,48 +21,52 @@ from backend.job.control import JobControl
 from backend.job.live_maps import LEARNED_LIGHT, JobLive
 from backend.job.model import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
 from backend.protocol.light_message import light_message
-from backend.protocol.settings import FitSettings, SettingsError
-from backend.protocol.watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
-from backend.protocol.wire import (
-    CHUNK_BYTES,
-    LONGEST_NAME,
-    PROTOCOL_VERSION,
-    ArrayDescription,
-    Limits,
-    Message,
-    ProtocolError,
-    array_from_bytes,
-)
+from backend.protocol.settings import SettingsError
+from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.capacity import Capacity
-from backend.server.store import ArrayStore, StoreError
+from backend.server.job_requests import read_put, read_submit, read_watch
+from backend.server.job_table import JobTable, caller_of, described_files, piece_of
+from backend.server.sessions import Caller
+from backend.server.sharing import Sharing
+from backend.server.store import ArrayStore, StoreError, Stores
+from backend.server.turns import Turns
 from backend.server.view_message import SEND_AS_DESCRIBED, read_view
 
 logger = logging.getLogger(__name__)
 
 
 class JobService:
-    """The jobs of all clients. `queue_job` hands a job to the worker; `worker_says` takes the worker's reports."""
+    """The jobs of all clients. `worker_says` takes the worker's reports.
+
+    Whoever asks is its key and its session's name together: what another key owns is to it as if it did not exist.
+    """
 
     def __init__(
         self,
-        queue_job: Callable[[Job], None],
+        run_job: Callable[[Job], None],
         limits: Limits,
         capacity: Capacity,
         info: dict[str, Any],
         checkpoints: CheckpointFolder | None = None,
         watch_job: Callable[[Job], None] = lambda _job: None,
+        sharing: Sharing | None = None,
     ) -> None:
-        """watch_job: called with a job when its client starts to watch its maps."""
-        self._queue_job = queue_job
+        """run_job: hands a job to the worker, one at a time. watch_job: called with a job when its client starts to watch
+        its maps. sharing: how the keys share what there is; None: one key may have all.
+        """
+        self._run_job = run_job
         self._limits = limits
         self._capacity = capacity
         self._info = info
         self._checkpoints = checkpoints
         self._watch_job = watch_job
-        self.store = ArrayStore(capacity.store_bytes)
-        self._jobs: dict[str, Job] = {}
-        self._events: deque[Message] = deque()
-        self._requests: dict[str, Callable[[Message], Message]] = {
+        self._sharing = Sharing() if sharing is None else sharing
+        self.stores = Stores(capacity.store_bytes, self._sharing)
+        self._jobs = JobTable(capacity, self._sharing)
+        self._turns = Turns()
+        self._with_worker: Job | None = None
+        self._events: deque[tuple[Caller, Message]] = deque()
+        self._requests: dict[str, Callable[[Message, str], Message]] = {
             "hello": self._hello,
             "ping": self._ping,
             "submit": self._submit,
@@ -90,7 +93,7 @@ class JobService:
             request = self._requests.get(message.type)
             if request is None:
                 raise ProtocolError("type", f"There is no request {message.type!r}.", SEND_AS_DESCRIBED)
-            reply = self._submit(message, owner) if message.type == "submit" else request(message)
+            reply = request(message, owner)
         except (ProtocolError, JobError) as error:
             reply = error_reply(error.code, error.cause, error.cure)
         except StoreError as error:
@@ -101,8 +104,8 @@ class JobService:
         reply.job = reply.job or message.job
         return reply
 
-    def take_events(self) -> list[Message]:
-        """The events since the last call, in order."""
+    def take_events(self) -> list[tuple[Caller, Message]]:
+        """The events since the last call, in order, each with whom it is for."""
         events = list(self._events)
         self._events.clear()
         return events
@@ -113,6 +116,8 @@ class JobService:
         """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
+            self._with_worker = None
+            self._start_next()
         if job.is_final:
             return
         if isinstance(what, str):
@@ -133,9 +138,9 @@ class JobService:
         else:
             self._finish(job, jobs.CANCELLED, {})
 
-    def client_is_silent(self, session: str) -> bool:
+    def client_is_silent(self, caller: Caller) -> bool:
         """Fails this client's jobs that wait for arrays, for views or to be resumed. Returns whether it has any jobs left."""
-        mine = [job for job in self._jobs.values() if job.session == session]
+        mine = self._jobs.of(caller)
         for job in mine:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
             if not job.is_final and waits:
@@ -145,84 +150,75 @@ class JobService:
 
     def live_of(self, job: str, owner: str) -> JobLive | None:
         """The live maps of a job, for clients with its own client's key; None where there is no such job."""
-        known = self._jobs.get(job)
-        return known.control.live if known is not None and known.owner == owner and not known.is_final else None
+        known = self._jobs.find_of_key(job, owner)
+        return known.control.live if known is not None and not known.is_final else None
+
+    def end_key(self, key: str) -> None:
+        """Ends and forgets all that belongs to a key, which may no longer connect."""
+        for job in self._jobs.of_key(key):
+            if not job.is_final:
+                self._end_early(job, JobCancelled())
+            self._jobs.remove(job)
+        self.stores.forget(key)
 
     def stop_all(self) -> None:
         """Stops every job, because the server ends."""
-        for job in self._jobs.values():
+        for job in self._jobs:
             job.stop(JobCancelled(), keep_checkpoint=True)
 
-    def _hello(self, message: Message) -> Message:
+    def _hello(self, message: Message, owner: str) -> Message:
         # A client that connects again has forgotten its job: other clients need not wait for that job.
-        for job in list(self._jobs.values()):
-            if job.session == message.session and not job.is_final:
+        for job in self._jobs.of(Caller(owner, message.session)):
+            if not job.is_final:
                 self._end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
         return Message("welcome", {**self._info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
-    def _ping(self, message: Message) -> Message:
-        job = self._jobs.get(message.job)
-        return Message("pong", {"state": job.state if job and job.session == message.session else None})
+    def _ping(self, message: Message, owner: str) -> Message:
+        job = self._jobs.find(message.job, Caller(owner, message.session))
+        return Message("pong", {"state": None if job is None else job.state})
 
-    def _submit(self, message: Message, owner: str = "") -> Message:
-        settings = FitSettings.from_dict(message.body.get("settings", {}))
-        described = message.body.get("arrays")
-        if not isinstance(described, dict):
-            raise ProtocolError("malformed", "The submit message lacks its arrays.", SEND_AS_DESCRIBED)
-        arrays = {name: ArrayDescription.from_dict(values) for name, values in described.items()}
-        for name, description in arrays.items():
-            if description.nbytes > self._limits.frame_bytes:
-                cause = f"{name} has {description.nbytes} bytes; one array may have {self._limits.frame_bytes}."
-                raise ProtocolError("oversized", cause, "Reduce the mesh or the environment.")
-        view_count = message.body.get("view_count", 0)
-        if type(view_count) is not int or view_count < 0:
-            raise ProtocolError("malformed", "view_count is not a whole number from 0.", SEND_AS_DESCRIBED)
-        if sum(not job.is_final for job in self._jobs.values()) >= self._capacity.live_jobs:
-            cause = f"The backend has {self._capacity.live_jobs} jobs already."
-            raise JobError("busy", cause, "Wait until one ends, or cancel one.")
+    def _submit(self, message: Message, owner: str) -> Message:
+        asked = read_submit(message, self._limits)
+        self._jobs.check_room(owner)
         control = JobControl(self._checkpoints)
-        job = Job(secrets.token_hex(8), message.session, settings, arrays, view_count, control=control, owner=owner)
-        self.store.pin(job.sizes)
-        self._jobs[job.id] = job
-        missing = [digest for digest in job.sizes if digest not in self.store]
-        logger.info("job %s: %d arrays, %d of them missing", job.id, len(arrays), len(missing))
+        job = Job(secrets.token_hex(8), message.session, asked.settings, asked.arrays, asked.view_count)
+        job.control, job.owner = control, owner
+        store = self._store(job)
+        store.pin(job.sizes)
+        self._jobs.add(job)
+        missing = [digest for digest in job.sizes if digest not in store]
+        logger.info("job %s: %d arrays, %d of them missing", job.id, len(job.arrays), len(missing))
         self._queue_if_complete(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
 
-    def _put(self, message: Message) -> Message:
-        data = message.arrays.get("data")
-        digest, offset, total = (message.body.get(name) for name in ("hash", "offset", "total"))
-        if data is None or data.dtype != np.uint8 or data.ndim != 1 or not isinstance(digest, str):
-            raise ProtocolError("malformed", "The put message lacks its hash or its bytes.", SEND_AS_DESCRIBED)
-        if type(offset) is not int or type(total) is not int or not 0 <= offset <= offset + data.nbytes <= total:
-            raise ProtocolError("chunk", "The piece does not lie within its array.", SEND_AS_DESCRIBED)
-        received = self.store.put(digest, offset, total, data.data if data.size else b"")
-        for job in self._jobs.values():
-            self._queue_if_complete(job)
-        return Message("stored", {"hash": digest, "received": received})
+    def _put(self, message: Message, owner: str) -> Message:
+        piece = read_put(message)
+        received = self.stores.of(owner).put(piece.digest, piece.offset, piece.total, piece.data)
+        if received == piece.total:
+            for job in self._jobs.of_key(owner):
+                self._queue_if_complete(job)
+        return Message("stored", {"hash": piece.digest, "received": received})
 
-    def _view(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _view(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if job.is_final:
             return Message("ok", {"state": job.state})  # it crossed the event that ended the job
         view = read_view(message)
         if view.index in job.view_indices:
             raise ProtocolError("malformed", f"View {view.index} came twice.", SEND_AS_DESCRIBED)
-        most = job.view_count or None if job.views_sent is None else job.views_sent
-        if most is not None and len(job.view_indices) >= most:
-            raise ProtocolError("malformed", f"There are more than the {most} views announced.", SEND_AS_DESCRIBED)
-        if job.views.waiting_bytes + view.image.nbytes > self._capacity.view_bytes:
-            cause = f"The views that wait would take more than {self._capacity.view_bytes / 2**20:.0f} MiB."
-            raise JobError("views_too_large", cause, "Use fewer or smaller views.")
+        announced = job.view_count or None if job.views_sent is None else job.views_sent
+        if announced is not None and len(job.view_indices) >= announced:
+            raise ProtocolError("malformed", f"There are more than the {announced} views announced.", SEND_AS_DESCRIBED)
+        self._jobs.check_view_room(owner, view.image.nbytes)
         job.view_indices.add(view.index)
         if not job.views.ended:  # a job that finishes early takes no more views
             job.views.put(view)
         self._end_complete_views(job)
         return Message("ok", {"state": job.state})
 
-    def _end_views(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _end_views(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         count = message.body.get("count")
         if type(count) is not int or count < len(job.view_indices):
             raise ProtocolError("malformed", f"{count} is not the number of views sent.", SEND_AS_DESCRIBED)
@@ -230,78 +226,71 @@ class JobService:
         self._end_complete_views(job)
         return Message("ok", {"state": job.state})
 
-    def _pause(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _pause(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if not job.is_final:
             job.control.pause()
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
-    def _resume(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _resume(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if not job.is_final:
             job.control.resume()
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
-    def _finish_early(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _finish_early(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if not job.is_final:
             job.control.finish()
             self._end_complete_views(job)
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
-    def _watch(self, message: Message) -> Message:
-        job = self._job_of(message)
-        size, interval_s = message.body.get("size"), message.body.get("interval_s")
-        if type(size) is not int or not 0 <= size <= LARGEST_WATCHED or not isinstance(interval_s, (int, float)):
-            raise ProtocolError(
-                "malformed", f"Previews have 0 to {LARGEST_WATCHED} pixels, not {size}.", SEND_AS_DESCRIBED
-            )
-        job.control.live.watch(size, max(float(interval_s), SHORTEST_INTERVAL_S))
+    def _watch(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
+        size, interval_s = read_watch(message)
+        job.control.live.watch(size, interval_s)
         if not job.is_final:
             self._watch_job(job)
         return Message("ok", {"state": job.state})
 
-    def _preview_seen(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _preview_seen(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         job.preview_sent = False
         self._send_preview(job)
         return Message("ok", {"state": job.state})
 
-    def _cancel(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _cancel(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if not job.is_final:
             self._end_early(job, JobCancelled())
         return Message("ok", {"state": job.state})
 
-    def _get_result(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _get_result(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if job.outcome is None:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        self._events.append(job.outcome)
+        self._events.append((caller_of(job), job.outcome))
         return Message("ok", {"state": job.state})
 
-    def _fetch(self, message: Message) -> Message:
-        job = self._job_of(message)
-        name, offset = message.body.get("file"), message.body.get("offset")
-        data = job.files.get(name) if isinstance(name, str) else None
-        if data is None or type(offset) is not int or not 0 <= offset < len(data):
-            raise ProtocolError("file", f"Job {job.id} has no such piece of a file.", SEND_AS_DESCRIBED)
-        piece = np.frombuffer(data, np.uint8)[offset : offset + CHUNK_BYTES]
-        return Message("piece", {"file": name, "offset": offset}, {"data": piece})
+    def _fetch(self, message: Message, owner: str) -> Message:
+        return piece_of(self._job_of(message, owner), message)
 
-    def _acknowledge(self, message: Message) -> Message:
-        job = self._job_of(message)
+    def _acknowledge(self, message: Message, owner: str) -> Message:
+        job = self._job_of(message, owner)
         if not job.is_final:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        del self._jobs[job.id]
+        self._jobs.remove(job)
         return Message("ok", {"state": job.state})
 
-    def _job_of(self, message: Message) -> Job:
-        job = self._jobs.get(message.job)
-        if job is None or job.session != message.session:
+    def _store(self, job: Job) -> ArrayStore:
+        return self.stores.of(job.owner)
+
+    def _job_of(self, message: Message, owner: str) -> Job:
+        job = self._jobs.find(message.job, Caller(owner, message.session))
+        if job is None:
             cause = f"The backend does not know job {message.job!r} of this client."
             raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
         return job
@@ -314,24 +303,31 @@ class JobService:
             job.views.end()
 
     def _queue_if_complete(self, job: Job) -> None:
-        if job.state != jobs.UPLOADING or any(digest not in self.store for digest in job.sizes):
+        store = self._store(job)
+        if job.state != jobs.UPLOADING or any(digest not in store for digest in job.sizes):
             return
-        arrays = {name: array_from_bytes(self.store.get(d.hash), d) for name, d in job.arrays.items()}
+        arrays = {name: array_from_bytes(store.get(d.hash), d) for name, d in job.arrays.items()}
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
-        ahead = sum(other.state in (jobs.QUEUED, jobs.RUNNING) for other in self._jobs.values()) - 1
+        self._turns.add(job)
+        ahead = self._turns.ahead_of(job) + (self._with_worker is not None)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
         self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
-        self._queue_job(job)
+        self._start_next()
+
+    def _start_next(self) -> None:
+        """Hands the worker the job whose turn it is, when it has none: so the order stays ours while jobs wait."""
+        if self._with_worker is None and (job := self._turns.next()) is not None:
+            self._with_worker = job
+            self._run_job(job)
 
     def _take_result(self, job: Job, result: FitResult) -> None:
-        size = sum(len(data) for data in result.files.values())
-        if size > self._capacity.outcome_bytes or not all(0 < len(name) <= LONGEST_NAME for name in result.files):
-            cause = f"The result's {len(result.files)} files of {size / 2**20:.0f} MiB are too large or wrongly named."
-            self._fail(job, JobError("result_too_large", cause, "Choose a smaller resolution."))
+        try:
+            files = described_files(result, self._capacity)
+        except JobError as error:
+            self._fail(job, error)
             return
         job.files = result.files
-        files = [{"name": name, "size": len(data), "hash": result.hashes[name]} for name, data in result.files.items()]
         self._finish(job, jobs.DONE, {"metrics": result.metrics, "files": files})
 
     def _fail(self, job: Job, error: JobError) -> None:
@@ -341,6 +337,9 @@ class JobService:
         """Ends a job from this side: its client is told at once; the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
             self._release(job)
+        elif job in self._turns:
+            self._turns.remove(job)
+            self._release(job)
         job.stop(reason, keep_checkpoint)
         if isinstance(reason, JobError):
             self._fail(job, reason)
@@ -348,19 +347,14 @@ class JobService:
             self._finish(job, jobs.CANCELLED, {})
 
     def _release(self, job: Job) -> None:
-        self.store.unpin(job.sizes)
+        self._store(job).unpin(job.sizes)
         job.inputs = None
 
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
         job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
         logger.info("job %s: %s", job.id, state)
-        earlier = [known for known in self._jobs.values() if known.is_final and known is not job]
-        size = sum(known.files_bytes for known in [*earlier, job])
-        while earlier and (len(earlier) >= self._capacity.kept_outcomes or size > self._capacity.outcome_bytes):
-            oldest = earlier.pop(0)
-            size -= oldest.files_bytes
-            del self._jobs[oldest.id]
+        self._jobs.forget_outcomes(job)
 
     def _say_whether_paused(self, job: Job) -> None:
         """Tells the client when a running job has been paused, or a paused one resumed."""
@@ -388,7 +382,7 @@ class JobService:
     def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
         job.seq += 1
         event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
-        self._events.append(event)
+        self._events.append((caller_of(job), event))
         return event
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import logging
 import os
 import queue
-import tempfile
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,16 +26,21 @@ from backend.job.model import Job, RunJob
 from backend.job.worker import JobReport, Worker
 from backend.preview.tasks import PreviewReport
 from backend.preview.worker import PreviewWorker
-from backend.protocol.errors import CauseAndCure
 from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
+from backend.server.address_file import ServerError
+from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
+from backend.server.connections import Connections
+from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
 from backend.server.preview_service import Drawer, PreviewService
-from backend.server.threads import yield_idle_threads
+from backend.server.sessions import Caller, Sessions
+from backend.server.sharing import Sharing
+from backend.server.threads import raise_file_limit, yield_idle_threads
 from backend.worker.plan import WorkerPlan, named
 from backend.worker.process import WorkerProcess
 from backend.worker.remote_jobs import RemoteWorker
@@ -47,8 +49,6 @@ from backend.worker.remote_preview import RemotePreview
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing
 
-MOST_SESSIONS = 1024
-MOST_KEPT_REPLIES = 4096
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
@@ -57,15 +57,10 @@ WORKER_START_S = 50.0
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
 _NOT_KEPT = ("ping", "fetch", "frame")
-_OWN_SESSION = "Name sessions at random, as docs/protocol.md says."
 # Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 
 logger = logging.getLogger(__name__)
-
-
-class ServerError(CauseAndCure, RuntimeError):
-    """The server cannot start."""
 
 
 def software_version() -> str:
@@ -74,16 +69,6 @@ def software_version() -> str:
         return importlib.metadata.version("pbrfit")
     except importlib.metadata.PackageNotFoundError:
         return "source"
-
-
-@dataclass
-class _Session:
-    """A client. key: its public key. route: where its connection is now. replies: its last ones, by request."""
-
-    key: str
-    route: bytes
-    last_heard: float
-    replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
 
 
 class Server:
@@ -104,6 +89,7 @@ class Server:
         checkpoints: CheckpointFolder | None = None,
         device: dict[str, str] | None = None,
         make_drawing: Callable[[], Drawing] | None = None,
+        door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
     ) -> None:
         """run_job: the process where jobs run and previews are drawn; or what a job runs, in threads of this process.
 
@@ -113,7 +99,9 @@ class Server:
         self.dropped: dict[str, int] = {}
         self._limits = limits
         self._silence_s = capacity.silence_s
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._authorized = authorized
+        self._connections = Connections()
+        self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._logged_drop = 0.0
@@ -123,14 +111,17 @@ class Server:
         self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
         self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
         self._gatekeeper = Gatekeeper(self._socket, keys, authorized, self._count_dropped)
+        self._wakeup = Wakeup()
         try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
+            self._door = Door(*host_and_port(address), door, self._turned_away)
+        except (OSError, ValueError) as error:
             self._context.destroy(linger=0)
+            self._wakeup.close()
             cure = "Use tcp://127.0.0.1:* for a free port, or an address of this machine whose port is free."
             raise ServerError(f"The backend cannot listen at {address}: {error}.", cure) from error
-        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._wakeup = Wakeup()
+        self._socket.backlog = BACKLOG
+        self._socket.bind(self._door.inner)
+        self.address = self._door.address
         self._process = run_job if isinstance(run_job, WorkerProcess) else None
         self._worker: Worker | RemoteWorker
         self._drawer: Drawer
@@ -144,11 +135,16 @@ class Server:
         self.worker_ended = False
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
-        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, self._drawer.watch)
-        self._previews = PreviewService(self._service.store, self._drawer, limits, self._service.live_of)
+        sharing = Sharing(lambda: len(authorized) <= 1)
+        watch = self._drawer.watch
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, watch, sharing)
+        self._previews = PreviewService(
+            self._service.stores, self._drawer, limits, self._service.live_of, capacity, sharing
+        )
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Serves until `stop`, or until `should_stop`, called twice a second, returns True; then closes everything."""
+        self._door.start(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0"))
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
@@ -173,8 +169,12 @@ class Server:
     def close(self) -> None:
         """Stops all jobs and closes everything; `run` calls it at its end.
 
-        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not stop.
+        Afterwards `worker_ended` says whether the worker has ended; False means that a job does not stop. A second call does
+        nothing.
         """
+        if self._context.closed:
+            return
+        self._door.close()
         self._service.stop_all()
         self._context.destroy(linger=0)
         self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
@@ -193,8 +193,12 @@ class Server:
     def _preview_report(self, session: str, report: PreviewReport) -> None:
         self._report(partial(self._previews.worker_says, session, report))
 
+    def _turned_away(self, code: str, what: str) -> None:
+        """Called in the door's thread."""
+        self._report(partial(self._count_dropped, code, what))
+
     def _report(self, take: Callable[[], None]) -> None:
-        """Called in the workers' threads: has the I/O thread take a report on a job or a session."""
+        """Called in other threads: has the I/O thread take a report on a job or a session."""
         self._reports.put(take)
         self._wakeup.set()
 
@@ -212,6 +216,10 @@ class Server:
             except zmq.Again:
                 return
             key = str(route.get("User-Id"))  # as the gatekeeper named it
+            self._connections.note(key, route)
+            if key not in self._authorized:
+                self._revoke(key)
+                continue
             self._take_message(route.bytes, key, [frame.buffer for frame in frames])
 
     def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
@@ -219,9 +227,6 @@ class Server:
             message = unpack(frames, self._limits)
             if not message.session or not message.request:
                 raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
-            known = self._sessions.get(message.session)
-            if known is not None and known.key != key:
-                raise ProtocolError("session", "This session belongs to a client with another key.", _OWN_SESSION)
         except ProtocolError as error:
             self._drop(route, error)
             return
@@ -229,8 +234,8 @@ class Server:
             logger.exception("a message could not be read")
             self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."))
             return
-        session = self._session_of(message, key, route)
-        reply = session.replies.get(message.request)
+        session = self._sessions.heard(Caller(key, message.session), route)
+        reply = session.reply_to(message.request)
         if reply is None:
             try:
                 reply = self._handled(message, key)
@@ -241,9 +246,7 @@ class Server:
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
             if message.type not in _NOT_KEPT:
-                session.replies[message.request] = reply
-            if len(session.replies) > MOST_KEPT_REPLIES:
-                session.replies.popitem(last=False)
+                session.keep_reply(message.request, reply)
         if reply:
             self._send(route, reply)
         self._send_events()
@@ -254,23 +257,27 @@ class Server:
             reply = self._previews.handle(message, key)
             return [] if reply is None else pack(reply)
         if message.type == "hello":
-            self._previews.drop(message.session)
+            self._previews.drop(Caller(key, message.session))
         reply = self._service.handle(message, key)
         if message.type == "ping":
-            reply.body["scene"] = self._previews.ready_scene(message.session)
+            reply.body["scene"] = self._previews.ready_scene(Caller(key, message.session))
         elif message.type == "put":
-            self._previews.contents_changed()
+            self._previews.contents_changed(key)
         return pack(reply)
 
-    def _session_of(self, message: Message, key: str, route: bytes) -> _Session:
-        session = self._sessions.setdefault(message.session, _Session(key, route, 0.0))
-        session.route, session.last_heard = route, time.monotonic()
-        self._sessions.move_to_end(message.session)
-        if len(self._sessions) > MOST_SESSIONS:
-            oldest, _ = self._sessions.popitem(last=False)
-            self._service.client_is_silent(oldest)
-            self._previews.drop(oldest)
-        return session
+    def _revoke(self, key: str) -> None:
+        """Ends all that a key has, and its connections: it was taken out of the authorized keys."""
+        self._count_dropped("key", f"a client whose key is not authorized any more: {key}")
+        for caller in self._sessions.of_key(key):
+            self._previews.drop(caller)
+            self._sessions.remove(caller)
+        self._service.end_key(key)
+        self._connections.close(key)
+
+    def _session_ended(self, caller: Caller) -> None:
+        """Called when a session has made way for others of its key."""
+        self._service.client_is_silent(caller)
+        self._previews.drop(caller)
 
     def _count_dropped(self, code: str, what: str) -> None:
         self.dropped[code] = self.dropped.get(code, 0) + 1
@@ -285,8 +292,8 @@ class Server:
         self._send(route, pack(reply))
 
     def _send_events(self) -> None:
-        for event in [*self._service.take_events(), *self._previews.take_events()]:
-            session = self._sessions.get(event.session)
+        for caller, event in [*self._service.take_events(), *self._previews.take_events()]:
+            session = self._sessions.get(caller)
             if session is not None:
                 self._send(session.route, pack(event))
 
@@ -296,13 +303,16 @@ class Server:
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
     def _forget_silent_sessions(self) -> None:
-        for name in self._previews.sessions:
-            if name not in self._sessions or self._sessions[name].last_heard < time.monotonic() - PREVIEW_SILENCE_S:
-                self._previews.drop(name)
-        oldest = time.monotonic() - self._silence_s
-        for name, session in list(self._sessions.items()):
-            if session.last_heard < oldest and not self._service.client_is_silent(name):
-                del self._sessions[name]
+        for key in {*self._sessions.keys, *self._connections.keys}:
+            if key not in self._authorized:
+                self._revoke(key)
+        silent = set(self._sessions.silent_for(PREVIEW_SILENCE_S))
+        for caller in self._previews.sessions:
+            if caller in silent or self._sessions.get(caller) is None:
+                self._previews.drop(caller)
+        for caller in self._sessions.silent_for(self._silence_s):
+            if not self._service.client_is_silent(caller):
+                self._sessions.remove(caller)
         self._send_events()
 
 
@@ -326,6 +336,7 @@ def serve(
     called with the address and the public key once the server listens. Raises `ServerError`.
     """
     yield_idle_threads()
+    raise_file_limit()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys = new_keys() if keys is None else keys
     if checkpoints is not None:
@@ -338,36 +349,15 @@ def serve(
     except ServerError:
         worker.close(WORKER_GRACE_S)
         raise
-    written = Path(address_file) if address_file is not None else None
-    if written is not None:
-        try:
-            _write_address_file(written, server.address, keys.public)
-        except ServerError:
-            server.close()
-            raise
-    try:
+    values = {"address": server.address, "public_key": keys.public, "pid": os.getpid(), "version": software_version()}
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        if address_file is not None:
+            stack.enter_context(address_file_of(Path(address_file), values))
         logger.info("listening at %s, public key %s", server.address, keys.public)
         listening(server.address, keys.public)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(lambda: not lives())
-    finally:
-        if written is not None:
-            written.unlink(missing_ok=True)
     if not server.worker_ended:
         logging.shutdown()
         os._exit(0)  # a running computation of torch would delay the interpreter's end
-
-
-def _write_address_file(path: Path, address: str, public_key: str) -> None:
-    values = {"address": address, "public_key": public_key, "pid": os.getpid(), "version": software_version()}
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(values, file)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        cure = "Choose a file in a folder that exists, can be written to and has space left."
-        raise ServerError(f"The address file {path} cannot be written: {error}.", cure) from error

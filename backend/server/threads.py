@@ -1,8 +1,15 @@
-"""How PyTorch's threads wait."""
+"""What the process asks of the system: how PyTorch's threads wait, and how many files it may open."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+
+if sys.platform != "win32":
+    import resource
+
+MOST_FILES = 8192
 
 
 def yield_idle_threads() -> None:
@@ -15,3 +22,14 @@ def yield_idle_threads() -> None:
     the user has set stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: often 1024 is only where the limit begins, and each client takes three."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -18,7 +18,8 @@ import bpy
 from ..common.errors import PbrFitError, log_tail
 from ..common.package import ADDON
 from ..common.processes import end_process, start_process
-from ..protocol.keys import KeyFileError, KeyPair, kept_keys
+from ..protocol.keys import KeyPair, kept_keys
+from ..protocol.private_files import KeyFileError
 from .install import environment_python
 
 START_SECONDS = 60.0
@@ -60,7 +61,7 @@ def client_keys() -> KeyPair:
     """
     try:
         folder = bpy.utils.extension_path_user(ADDON, create=True)
-        return kept_keys(Path(folder) / "client_keys.json")
+        return kept_keys(Path(folder) / "client_keys.json", own_folder=True)
     except (KeyFileError, OSError) as error:
         cause = getattr(error, "cause", f"PBRfit cannot use the add-on's folder: {error}.")
         raise PbrFitError(cause, getattr(error, "cure", "Check who may write to Blender's user folder.")) from error

@@ -15,6 +15,7 @@ import imageio.v3 as imageio
 import numpy as np
 import OpenImageIO as oiio
 from numpy.typing import NDArray
+from PIL.Image import DecompressionBombError
 
 # Alpha stays beside the color: OpenImageIO would multiply it in while it reads, and divide by it while it writes.
 _ALPHA_STAYS = "oiio:UnassociatedAlpha"
@@ -59,11 +60,17 @@ def read_image(path: str | Path) -> NDArray[Any]:
     return image
 
 
-def decode_image(data: bytes | NDArray[np.uint8], name: str = "the image") -> NDArray[Any]:
-    """The pixels of an image file's bytes (or uint8 [n]), as `read_image` has them; `name` is what an error calls it."""
+def decode_image(
+    data: bytes | NDArray[np.uint8], name: str = "the image", most_pixels: int | None = None
+) -> NDArray[Any]:
+    """The pixels of an image file's bytes (or uint8 [n]), as `read_image` has them; `name` is what an error calls it.
+
+    most_pixels: a larger image is refused before it is decoded: a small file may unfold to many gigabytes. An image may have
+    four channels of so many pixels.
+    """
     with _temporary_file("") as path:  # OpenImageIO finds the type of a file by its content
         path.write_bytes(data if isinstance(data, bytes) else data.tobytes())
-        image = _read(path, name)
+        image = _read(path, name, most_pixels)
     if image is None:
         raise ImageError(f"{name} is not an image this can read: use PNG, JPEG, HDR or EXR")
     return image
@@ -155,7 +162,7 @@ def _temporary_file(suffix: str) -> Iterator[Path]:
         raise ImageError(f"a temporary file cannot be written ({error.strerror}): {cure}") from error
 
 
-def _read(path: Path, name: str) -> NDArray[Any] | None:
+def _read(path: Path, name: str, most_pixels: int | None = None) -> NDArray[Any] | None:
     """The pixels of a file, whatever its ending; None where it is no image. Raises ImageError for unknown channels."""
     config = oiio.ImageSpec()
     config.attribute(_ALPHA_STAYS, 1)
@@ -163,9 +170,12 @@ def _read(path: Path, name: str) -> NDArray[Any] | None:
         source = oiio.ImageInput.open(str(path), config)
         if source is None:
             oiio.geterror()  # an error that nobody takes is printed when the process ends
-            return _read_by_imageio(path)
+            return _read_by_imageio(path, name, most_pixels)
         spec, stored = source.spec(), str(source.spec().format)
+        _check_size(name, (spec.height, spec.width, max(spec.depth, 1) * spec.nchannels), most_pixels)
         image = source.read_image("float" if stored == "half" else stored)
+    except ImageError:
+        raise
     except (ValueError, RuntimeError):  # exceptions of its C++ at some broken files
         return None
     is_exr = source.format_name() == "openexr"
@@ -176,13 +186,27 @@ def _read(path: Path, name: str) -> NDArray[Any] | None:
     return _color_channels(image.astype(np.float32, copy=False) if is_exr else image, spec.channelnames, name)
 
 
-def _read_by_imageio(path: Path) -> NDArray[Any] | None:
+def _check_size(name: str, shape: tuple[int, ...], most_pixels: int | None) -> None:
+    """Raises ImageError where an image [H, W, C] is larger than allowed."""
+    height, width, channels = (*shape, 1)[:3]
+    if most_pixels is not None and height * width * max(1.0, channels / 4) > most_pixels:
+        many = f" with {channels} channels" if channels > 4 else ""
+        raise ImageError(f"{name} has {width} x {height} pixels{many}, more than {most_pixels}: make it smaller")
+
+
+def _read_by_imageio(path: Path, name: str, most_pixels: int | None) -> NDArray[Any] | None:
     """The pixels, or the first picture of several, of a file of a type that OpenImageIO does not know."""
     try:
         data = path.read_bytes()
         if not any(data.startswith(signature, place) for place, signature in _READ_BY_IMAGEIO):
             return None
+        if most_pixels is not None:
+            _check_size(name, imageio.improps(data, plugin="pillow", index=0).shape, most_pixels)
         image = imageio.imread(data, plugin="pillow", index=0)
+    except ImageError:
+        raise
+    except DecompressionBombError as error:
+        raise ImageError(f"{name} is larger than Pillow allows ({error}): make it smaller") from error
     except (OSError, ValueError, SyntaxError):  # what Pillow raises on a broken file
         return None
     image = image if image.ndim == 3 else image[..., None]

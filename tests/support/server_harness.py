@@ -16,7 +16,7 @@ from backend.job.model import FitInputs, FitProgress, FitResult
 from backend.protocol.client.client import BackendClient
 from backend.protocol.client.events import Event, Failed, Progress
 from backend.protocol.client.link import Timing
-from backend.protocol.keys import new_keys
+from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Buffer, Limits, Message, content_hash, describe, pack, unpack
 from backend.server.capacity import Capacity
@@ -64,16 +64,13 @@ def running_server(
 class RawClient:
     """A DEALER socket that can send anything, and reads what comes back."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: KeyPair = CLIENT_KEYS) -> None:
         self.session = uuid.uuid4().hex
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.curve_serverkey = SERVER_KEYS.public.encode()
-        self.socket.curve_publickey, self.socket.curve_secretkey = (
-            CLIENT_KEYS.public.encode(),
-            CLIENT_KEYS.secret.encode(),
-        )
+        self.socket.curve_publickey, self.socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
         self.socket.connect(address)
         self._requests = 0
         self.events: list[Message] = []
@@ -125,8 +122,8 @@ class RawClient:
 
 
 @contextlib.contextmanager
-def raw_client(address: str) -> Iterator[RawClient]:
-    client = RawClient(address)
+def raw_client(address: str, keys: KeyPair = CLIENT_KEYS) -> Iterator[RawClient]:
+    client = RawClient(address, keys)
     try:
         yield client
     finally:

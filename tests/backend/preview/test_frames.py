@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.cuttable_link import CuttableLink
 from support.preview_harness import EMPTY_SCENE, StandIn, even_scene, preview_client, request
-from support.server_harness import ONE_MIB, PATIENCE_S, Limits, assert_lives, raw_client, running_server
+from support.server_harness import CLIENT_KEYS, ONE_MIB, PATIENCE_S, Limits, assert_lives, raw_client, running_server
 
 from backend.protocol.client.preview_events import (
     FrameFailed,
@@ -238,8 +238,8 @@ def test_what_a_client_leaves_is_forgotten(server):
     array = np.ones(1000, np.float32)
     with preview_client(server.address) as client:
         client.show(SCENE, {"a": array})
-        assert server._service.store._pinned
-    until(lambda: not server._service.store._pinned)
+        assert server._service.stores.of(CLIENT_KEYS.public).pinned_bytes
+    until(lambda: not server._service.stores.of(CLIENT_KEYS.public).pinned_bytes)
     assert not server._previews.sessions
     assert not server._drawer._clients
 

@@ -109,7 +109,7 @@ def test_maps_that_nobody_asks_a_frame_for_are_copied_once(server):
         job = growing(client)
         preview.show(scene_of(job))
         assert preview.wait(MapsChanged) == MapsChanged(job, 0)
-        live = server._service._jobs[job].control.live
+        live = server._service.live_of(job, CLIENT_KEYS.public)
         serial = live._serial
         time.sleep(0.4)
         assert live._serial == serial
@@ -139,7 +139,7 @@ def test_a_job_that_is_over_leaves_the_look(server, stand_in):
 def test_who_does_not_look_any_more_is_not_followed(server):
     with connected_client(server.address) as client, preview_client(server.address) as preview:
         job = growing(client)
-        live = server._service._jobs[job].control.live
+        live = server._service.live_of(job, CLIENT_KEYS.public)
         preview.show(scene_of(job))
         preview.wait(MapsChanged)
         assert live.is_watched
@@ -264,7 +264,7 @@ def test_a_share_of_time_is_kept_to():
 def test_frames_are_held_back_beside_a_job_unless_they_are_final(server, stand_in):
     with connected_client(server.address) as client, preview_client(server.address) as preview:
         job = growing(client)
-        live = server._service._jobs[job].control.live
+        live = server._service.live_of(job, CLIENT_KEYS.public)
         preview.show(even_scene(1.0))
         live.preview_share.spend(1.0)
         preview.request_frame(request(1))
@@ -292,7 +292,7 @@ def test_a_fit_is_watched_followed_and_its_light_shown(ball, stand_in):
         client.watch(256, 0.1)
         submit_ball(client, ball, settings)
         job = wait_for(client, Accepted)[-1].job
-        live = server._service._jobs[job].control.live
+        live = server._service.live_of(job, CLIENT_KEYS.public)
         spent, spend = [], live.spend
         live.spend = lambda seconds: (spent.append(seconds), spend(seconds))
         progress_until(client, lambda event: event.phase == "fitting", FIT_PATIENCE_S)

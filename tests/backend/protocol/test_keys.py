@@ -21,14 +21,15 @@ from support.server_harness import (
     raw_client,
     run_to_result,
     running_server,
-    submit,
     wait_for,
 )
 
 from backend.cli.main import main
 from backend.protocol.client.client import BackendClient
-from backend.protocol.client.events import Connected, Disconnected, Failed
-from backend.protocol.keys import KeyFileError, is_key, kept_keys, new_keys
+from backend.protocol.client.events import Accepted, Connected, Disconnected, Failed
+from backend.protocol.keys import is_key, kept_keys, new_keys
+from backend.protocol.private_files import KeyFileError
+from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Message, pack
 from backend.server.gatekeeper import AuthorizedKeys
 
@@ -98,6 +99,64 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path):
     path.chmod(0o644)
     with pytest.raises(KeyFileError, match="not secret"):
         kept_keys(path)
+
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="files have no such modes there")
+
+
+@POSIX
+def test_the_folder_of_keys_is_for_its_user_alone(tmp_path):
+    """Figure before: 0755."""
+    kept_keys(tmp_path / "new" / "keys.json")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    (tmp_path / "new").chmod(0o755)
+    kept_keys(tmp_path / "new" / "keys.json")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755  # it may hold other things
+    kept_keys(tmp_path / "new" / "keys.json", own_folder=True)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+@POSIX
+def test_keys_are_not_made_where_others_may_replace_them(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(KeyFileError, match="chmod 700"):
+        kept_keys(tmp_path / "open" / "keys.json")
+    assert not list((tmp_path / "open").iterdir())
+
+
+@POSIX
+def test_links_are_refused_as_key_files_and_as_their_folder(tmp_path):
+    kept_keys(tmp_path / "real" / "keys.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real" / "keys.json")
+    with pytest.raises(KeyFileError, match="is a link"):
+        kept_keys(tmp_path / "link.json")
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    with pytest.raises(KeyFileError, match="is a link"):
+        kept_keys(tmp_path / "folder" / "keys.json", own_folder=True)
+
+
+@POSIX
+@pytest.mark.parametrize("spoil", ["world", "group", "link", "folder", "pipe"])
+def test_authorized_keys_that_others_may_change_are_refused(tmp_path, spoil):
+    path = tmp_path / "authorized_keys"
+    path.write_text(CLIENT_KEYS.public)
+    path.chmod(0o600)
+    assert CLIENT_KEYS.public in (kept := AuthorizedKeys([], path))
+    if spoil == "link":
+        path.rename(tmp_path / "real")
+        path.symlink_to(tmp_path / "real")
+    elif spoil == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    elif spoil == "folder":
+        tmp_path.chmod(0o777)
+    else:
+        path.chmod(0o602 if spoil == "world" else 0o660)
+    with pytest.raises(KeyFileError):
+        AuthorizedKeys([], path)
+    if spoil != "folder":
+        assert CLIENT_KEYS.public not in kept  # also where it became so while the server runs
 
 
 def test_a_key_file_in_a_place_that_cannot_be_written_to_is_an_error(tmp_path):
@@ -198,31 +257,44 @@ def test_bytes_that_are_no_handshake_do_not_end_the_server(server, raw):
     assert run_to_result(raw).body["metrics"]["views"] == 1
 
 
-def test_a_key_that_was_taken_away_ends_no_connection_but_lets_no_new_one_in(tmp_path):
+@pytest.fixture
+def file(tmp_path):
     path = tmp_path / "authorized_keys"
-    path.write_text(CLIENT_KEYS.public)
-    with running_server(authorized=AuthorizedKeys([], path)) as server, raw_client(server.address) as raw:
-        assert_lives(raw)
-        path.write_text("")
-        assert_lives(raw)
-        with RudeSocket(server.address, SERVER_KEYS.public, CLIENT_KEYS) as late:
-            assert not late.poll(300)
+    path.write_text(CLIENT_KEYS.public + "\n")
+    return path
 
 
-def test_a_session_belongs_to_the_key_that_began_it():
+def test_a_key_that_was_taken_away_ends_its_jobs_and_connections(file):
+    """Figure before: the open connection went on."""
     other = new_keys()
+    authorized = AuthorizedKeys([other.public], file)
     with (
-        running_server(authorized=AuthorizedKeys([CLIENT_KEYS.public, other.public])) as server,
-        raw_client(server.address) as raw,
-        RudeSocket(server.address, SERVER_KEYS.public, other) as thief,
+        running_server(authorized=authorized) as server,
+        raw_client(server.address, other) as stays,
+        connected_client(server.address, ATTENTIVE) as client,
     ):
-        job = submit(raw).job
-        assert thief.poll(PATIENCE_S * 1000)  # the answer to its hello: it may connect
-        thief.recv_multipart()
-        thief.send_multipart(pack(Message("cancel", session=raw.session, request="stolen", job=job)))
-        assert thief.poll(PATIENCE_S * 1000)
-        assert json.loads(thief.recv_multipart()[0])["body"]["code"] == "session"
-        assert raw.request("ping", job=job).body["state"] in ("queued", "running")
+        assert_lives(stays)
+        client.submit(FitSettings(), {})
+        wait_for(client, Accepted)
+        file.write_text("")
+        failed = wait_for(client, Failed, Disconnected)[-1]  # it comes back by itself, and is refused
+        assert (failed.code, "does not know" in failed.cause) == ("key", True)
+        assert not list(server._service._jobs)
+        assert server._sessions.keys == [other.public]
+        assert server._connections.keys == {other.public}
+        assert_lives(stays)
+
+
+def test_a_message_of_a_key_that_was_just_taken_away_is_refused(file):
+    with running_server(authorized=AuthorizedKeys([], file)) as server, raw_client(server.address) as raw:
+        assert_lives(raw)
+        file.write_text("")
+        raw.send(raw.frames("ping"))
+        assert not raw.socket.poll(300)
+        assert server.dropped["key"] >= 1
+        file.write_text(CLIENT_KEYS.public)
+        with raw_client(server.address) as again:
+            assert_lives(again)
 
 
 @pytest.mark.parametrize("server_key", ["", "not a key"])

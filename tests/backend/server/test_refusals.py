@@ -23,8 +23,9 @@ from support.server_harness import (
 
 from backend.protocol.wire import unpack
 from backend.server import server as server_module
+from backend.server.address_file import ServerError
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import Server, ServerError
+from backend.server.server import Server
 
 
 def test_too_many_jobs_are_refused():

@@ -18,9 +18,10 @@ from support.server_harness import ATTENTIVE, CLIENT_KEYS, FIT_PATIENCE_S, PATIE
 from backend.protocol.client.events import Connected, Disconnected, Failed
 from backend.protocol.keys import kept_keys
 from backend.protocol.settings import FitSettings
+from backend.server.address_file import ServerError, address_file
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.parent_watch import parent_watch
-from backend.server.server import ServerError, serve
+from backend.server.server import serve
 from backend.worker.plan import WorkerPlan
 
 ROOT = Path(__file__).parents[3]
@@ -67,12 +68,12 @@ def processes():
 
 
 def test_the_address_file_is_whole_and_private_and_leads_to_the_server(processes, tmp_path):
-    address_file = tmp_path / "address.json"
-    process = processes(SERVE, address_file, os.getpid())
-    written = read_address(address_file)
+    path = tmp_path / "address.json"
+    process = processes(SERVE, path, os.getpid())
+    written = read_address(path)
     assert written["pid"] == process.pid
     assert written["version"]
-    assert stat.S_IMODE(address_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with connected_client(written["address"], server_key=written["public_key"]) as client:
         assert wait_for(client, Connected)[-1].info["pid"] == process.pid
     process.send_signal(signal.SIGINT)
@@ -82,10 +83,10 @@ def test_the_address_file_is_whole_and_private_and_leads_to_the_server(processes
 
 @pytest.mark.parametrize("code", [SERVE, BUSY], ids=["idle", "busy"])
 def test_the_server_ends_when_the_process_it_serves_is_gone(processes, tmp_path, code):
-    address_file = tmp_path / "address.json"
+    path = tmp_path / "address.json"
     parent = processes("import time; time.sleep(60)")
-    process = processes(code, address_file, parent.pid)
-    written = read_address(address_file)
+    process = processes(code, path, parent.pid)
+    written = read_address(path)
     with connected_client(written["address"], server_key=written["public_key"]) as client:
         client.submit(FitSettings(), {})
         wait_for(client, Connected)
@@ -98,24 +99,24 @@ def test_the_server_ends_when_the_process_it_serves_is_gone(processes, tmp_path,
 
 
 def test_the_server_ends_with_the_process_that_started_it(processes, tmp_path):
-    address_file = tmp_path / "address.json"
+    path = tmp_path / "address.json"
     start_and_wait = f"""
 import os, subprocess, sys, time
-subprocess.Popen([sys.executable, "-c", {SERVE!r}, {str(address_file)!r}, str(os.getpid())])
+subprocess.Popen([sys.executable, "-c", {SERVE!r}, {str(path)!r}, str(os.getpid())])
 time.sleep(60)
 """
     parent = processes(start_and_wait)
-    pid = read_address(address_file)["pid"]
+    pid = read_address(path)["pid"]
     alive = parent_watch(pid)
     assert alive()
     parent.kill()  # not waited for: it stays a zombie, and the server must notice all the same
-    wait_until(lambda: not address_file.exists())
+    wait_until(lambda: not path.exists())
 
 
 def test_a_killed_server_is_reported_by_the_client(processes, tmp_path):
-    address_file = tmp_path / "address.json"
-    process = processes(SERVE, address_file, os.getpid())
-    written = read_address(address_file)
+    path = tmp_path / "address.json"
+    process = processes(SERVE, path, os.getpid())
+    written = read_address(path)
     with connected_client(written["address"], ATTENTIVE, written["public_key"]) as client:
         wait_for(client, Connected)
         process.kill()
@@ -128,16 +129,42 @@ def test_an_address_file_that_cannot_be_written_is_an_error_with_cure(tmp_path):
         serve(address_file=file, authorized=AuthorizedKeys(), plan=plan)
 
 
+def test_a_second_server_does_not_take_the_address_file_of_one_that_runs(processes, tmp_path):
+    """Figure before: the second wrote over it, and the first removed the second's at its end."""
+    path = tmp_path / "address.json"
+    first = processes(SERVE, path, os.getpid())
+    written = read_address(path)
+    second = processes(SERVE, path, os.getpid())
+    assert second.wait(FIT_PATIENCE_S) != 0
+    assert f"process {first.pid}, listens at" in second.stderr.read().decode()
+    assert read_address(path) == written
+    first.kill()
+    first.wait()
+    third = processes(SERVE, path, os.getpid())  # what a killed one has left behind is replaced
+    wait_until(lambda: read_address(path)["pid"] == third.pid)
+    assert [found.name for found in tmp_path.iterdir()] == ["address.json"]
+
+
+def test_an_address_file_of_another_is_not_removed_at_the_end(tmp_path):
+    path = tmp_path / "address.json"
+    with address_file(path, {"address": "tcp://127.0.0.1:1", "pid": 1}):
+        path.unlink()
+        with address_file(path, {"address": "tcp://127.0.0.1:1", "pid": 2}):
+            pass
+        path.write_text("{}")
+    assert path.read_text() == "{}"
+
+
 def test_the_command_serves_and_knows_its_device(processes, tmp_path):
-    address_file = tmp_path / "address.json"
+    path = tmp_path / "address.json"
     code = "import sys; from backend.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["serve", "--address-file", address_file, "--checkpoints", tmp_path / "kept"]
+    arguments = ["serve", "--address-file", path, "--checkpoints", tmp_path / "kept"]
     processes(code, *arguments, f"--client-key={CLIENT_KEYS.public}")
     deadline = time.monotonic() + FIT_PATIENCE_S
-    while not address_file.exists():
+    while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    written = json.loads(address_file.read_text())
+    written = json.loads(path.read_text())
     with connected_client(written["address"], server_key=written["public_key"]) as client:
         info = wait_for(client, Connected)[-1].info
     assert info["device"] in ("cpu", "cuda")

@@ -1,0 +1,51 @@
+"""Whose job is next: the keys take turns, and each key's jobs stay in their order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from backend.job.model import Job
+
+
+class Turns:
+    """The jobs that wait for the worker. However many jobs a key has, one of each other key runs between two of them."""
+
+    def __init__(self) -> None:
+        # The key whose turn is next comes first.
+        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self._waiting.get(job.owner, ())
+
+    def add(self, job: Job) -> None:
+        """Puts a job behind the others of its key; a key that had none comes after all others."""
+        self._waiting.setdefault(job.owner, deque()).append(job)
+
+    def remove(self, job: Job) -> None:
+        """Takes a job out. Raises ValueError where it does not wait."""
+        mine = self._waiting.get(job.owner, deque())
+        mine.remove(job)
+        if not mine:
+            del self._waiting[job.owner]
+
+    def next(self) -> Job | None:
+        """Takes out the job whose turn it is; its key then comes last. None where no job waits."""
+        if not self._waiting:
+            return None
+        key, mine = next(iter(self._waiting.items()))
+        job = mine.popleft()
+        self._waiting.move_to_end(key)
+        if not mine:
+            del self._waiting[key]
+        return job
+
+    def ahead_of(self, job: Job) -> int:
+        """How many of the waiting jobs have their turn before this one, if no more come."""
+        mine = list(self._waiting[job.owner]).index(job)
+        keys = list(self._waiting)
+        own = keys.index(job.owner)
+        return mine + sum(
+            min(len(jobs), mine + (place < own))
+            for place, (key, jobs) in enumerate(self._waiting.items())
+            if key != job.owner
+        )
