@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from backend.protocol.keys import is_key
+
 AUTHORIZED_KEYS = "authorized_keys"
 BACKEND_KEY = "backend-key.json"
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s/\[\]]+)(:(?P<port>\d{1,5}))?")
@@ -37,12 +39,18 @@ def listen_address(text: str) -> str:
     return f"tcp://{found['host']}:{found['port'] or '*'}"
 
 
+def public_key(text: str) -> str:
+    """A parser of a public key."""
+    if not is_key(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
+    return text
+
+
 def add_keys_parser(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    public_key: Callable[[str], str],
     run: Callable[[argparse.Namespace], int],
 ) -> None:
-    """Add ``pbrfit keys`` with what it can do. public_key: a parser of one. run: carries out ``action``."""
+    """Add ``pbrfit keys`` with what it can do. run: carries out ``action``."""
     keys = commands.add_parser("keys", help="who may connect to a backend on this machine: make, show, allow, revoke")
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     make = actions.add_parser("make", help="make the backend's own keys, if there are none, and print the public one")

@@ -25,7 +25,13 @@ from backend.cli.arguments import (
     whole_number,
 )
 from backend.cli.errors import CommandError, Interrupted
-from backend.cli.key_arguments import add_keys_parser, default_authorized_keys, default_key_file, listen_address
+from backend.cli.key_arguments import (
+    add_keys_parser,
+    default_authorized_keys,
+    default_key_file,
+    listen_address,
+    public_key,
+)
 from backend.protocol.quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -123,7 +129,7 @@ def argument_parser() -> argparse.ArgumentParser:
     serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     serve.add_argument(
         "--client-key",
-        type=_public_key,
+        type=public_key,
         action="append",
         default=[],
         metavar="KEY",
@@ -148,7 +154,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=run_serve)
 
-    add_keys_parser(commands, _public_key, run_keys)
+    add_keys_parser(commands, run_keys)
 
     doctor = commands.add_parser("doctor", help="show what is installed, what will be used and what is missing")
     doctor.add_argument("--blender", metavar="PATH", help="a Blender program to check instead of the module bpy")
@@ -343,16 +349,8 @@ def run_keys(chosen: argparse.Namespace) -> int:
     return ACTIONS[chosen.action](chosen)
 
 
-def _public_key(text: str) -> str:
-    from backend.protocol.keys import is_key
-
-    if not is_key(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
-    return text
-
-
-def _print_address(address: str, public_key: str) -> None:
-    print(f"Address:    {address}\nPublic key: {public_key}", flush=True)
+def _print_address(address: str, key: str) -> None:
+    print(f"Address:    {address}\nPublic key: {key}", flush=True)
 
 
 def _optimize(

@@ -279,7 +279,10 @@ class Door:
 
 def _private_folder() -> tempfile.TemporaryDirectory[str] | None:
     """A folder of mode 0700 for libzmq's socket; None where there are none, or none with a path short enough."""
-    for parent in (tempfile.gettempdir(), "/tmp") if os.name == "posix" else ():
+    parents = ["/tmp"] if os.name == "posix" else []
+    with contextlib.suppress(OSError):  # nothing can be written anywhere, as on a full disk
+        parents.insert(0, tempfile.gettempdir())
+    for parent in parents if os.name == "posix" else ():
         if len(os.fsencode(parent)) + len(_PREFIX) + 10 <= _LONGEST_FOLDER and os.access(parent, os.W_OK):
             return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)
     return None

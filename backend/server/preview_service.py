@@ -10,13 +10,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.job.live_maps import JobLive
-from backend.job.model import Job
 from backend.preview import tasks
 from backend.protocol.frames import FrameRequest
 from backend.protocol.light_message import light_message
@@ -30,6 +29,7 @@ from backend.protocol.wire import (
     array_from_bytes,
 )
 from backend.server.capacity import Capacity
+from backend.server.drawer import Drawer
 from backend.server.job_requests import read_array
 from backend.server.job_service import error_reply
 from backend.server.sessions import Caller
@@ -47,24 +47,6 @@ LARGEST_DESCRIPTION = 64 << 20
 _REDUCE = "Reduce the mesh, the image or the environment."
 
 logger = logging.getLogger(__name__)
-
-
-class Drawer(Protocol):
-    """Who draws: `backend.preview.worker.PreviewWorker`, here or in the worker process."""
-
-    def set_scene(self, session: str, task: tasks.SceneTask) -> None: ...
-
-    def draw(self, session: str, task: tasks.FrameTask) -> tasks.FrameTask | None: ...
-
-    def seen(self, session: str, viewport: str, name: str) -> None: ...
-
-    def prefilter(self, session: str, task: tasks.LightTask) -> None: ...
-
-    def watch(self, job: Job) -> None: ...
-
-    def drop(self, session: str) -> None: ...
-
-    def close(self, timeout_s: float) -> bool: ...
 
 
 @dataclass

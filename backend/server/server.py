@@ -34,10 +34,11 @@ from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
 from backend.server.connections import Connections
 from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
+from backend.server.drawer import Drawer
 from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
 from backend.server.job_service import JobService, error_reply
 from backend.server.parent_watch import parent_watch
-from backend.server.preview_service import Drawer, PreviewService
+from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
 from backend.server.threads import raise_file_limit, yield_idle_threads

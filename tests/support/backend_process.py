@@ -22,8 +22,10 @@ import sys
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.server import serve
+from backend.worker.plan import WorkerPlan
 file, public, secret, *clients = sys.argv[1:]
-serve(address_file=file, keys=KeyPair(public, secret), authorized=AuthorizedKeys(clients), find_device=dict)
+authorized, plan = AuthorizedKeys(clients), WorkerPlan(find_device="builtins:dict")
+serve(address_file=file, keys=KeyPair(public, secret), authorized=authorized, plan=plan)
 """
 
 

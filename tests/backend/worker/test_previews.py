@@ -93,7 +93,8 @@ def test_arrays_that_stay_from_scene_to_scene_travel_once(server):
         for shade in (0.25, 0.5, 0.75):
             preview.show(even_scene(shade), arrays)
         assert time.monotonic() - began < 1.0
-        assert server._drawer._viewers[preview._session].counted == 1
+        (viewer,) = server._drawer._viewers.values()
+        assert viewer.counted == 1
 
 
 def test_frames_that_are_replaced_are_told(server):
