@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -39,6 +39,7 @@ class JobService:
     """The jobs of all clients. `worker_says` takes the worker's reports.
 
     Whoever asks is its key and its session's name together: what another key owns is to it as if it did not exist.
+    info: of the welcome. refuses: whether new jobs are refused, because the server ends. ended: jobs that are over, by state.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class JobService:
         self._run_job = run_job
         self._limits = limits
         self._capacity = capacity
-        self._info = info
+        self.info = info
+        self.refuses = False
+        self.ended: Counter[str] = Counter()
         self._checkpoints = checkpoints
         self._watch_job = watch_job
         self._sharing = Sharing() if sharing is None else sharing
         self.stores = Stores(capacity.store_bytes, self._sharing)
-        self._jobs = JobTable(capacity, self._sharing)
+        self.jobs = JobTable(capacity, self._sharing)
         self._turns = Turns()
         self._with_worker: Job | None = None
         self._events: deque[tuple[Caller, Message]] = deque()
@@ -140,7 +143,7 @@ class JobService:
 
     def client_is_silent(self, caller: Caller) -> bool:
         """Fails this client's jobs that wait for arrays, for views or to be resumed. Returns whether it has any jobs left."""
-        mine = self._jobs.of(caller)
+        mine = self.jobs.of(caller)
         for job in mine:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
             if not job.is_final and waits:
@@ -150,43 +153,43 @@ class JobService:
 
     def live_of(self, job: str, owner: str) -> JobLive | None:
         """The live maps of a job, for clients with its own client's key; None where there is no such job."""
-        known = self._jobs.find_of_key(job, owner)
+        known = self.jobs.find_of_key(job, owner)
         return known.control.live if known is not None and not known.is_final else None
 
     def end_key(self, key: str) -> None:
         """Ends and forgets all that belongs to a key, which may no longer connect."""
-        for job in self._jobs.of_key(key):
+        for job in self.jobs.of_key(key):
             if not job.is_final:
                 self._end_early(job, JobCancelled())
-            self._jobs.remove(job)
+            self.jobs.remove(job)
         self.stores.forget(key)
 
     def stop_all(self) -> None:
         """Stops every job, because the server ends."""
-        for job in self._jobs:
+        for job in self.jobs:
             job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message, owner: str) -> Message:
         # A client that connects again has forgotten its job: other clients need not wait for that job.
-        for job in self._jobs.of(Caller(owner, message.session)):
+        for job in self.jobs.of(Caller(owner, message.session)):
             if not job.is_final:
                 self._end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
-        return Message("welcome", {**self._info, "protocol": PROTOCOL_VERSION, "limits": limits})
+        return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
     def _ping(self, message: Message, owner: str) -> Message:
-        job = self._jobs.find(message.job, Caller(owner, message.session))
+        job = self.jobs.find(message.job, Caller(owner, message.session))
         return Message("pong", {"state": None if job is None else job.state})
 
     def _submit(self, message: Message, owner: str) -> Message:
         asked = read_submit(message, self._limits)
-        self._jobs.check_room(owner)
+        self.jobs.check_room(owner)
         control = JobControl(self._checkpoints)
         job = Job(secrets.token_hex(8), message.session, asked.settings, asked.arrays, asked.view_count)
         job.control, job.owner = control, owner
         store = self._store(job)
         store.pin(job.sizes)
-        self._jobs.add(job)
+        self.jobs.add(job)
         missing = [digest for digest in job.sizes if digest not in store]
         logger.info("job %s: %d arrays, %d of them missing", job.id, len(job.arrays), len(missing))
         self._queue_if_complete(job)
@@ -196,7 +199,7 @@ class JobService:
         piece = read_put(message)
         received = self.stores.of(owner).put(piece.digest, piece.offset, piece.total, piece.data)
         if received == piece.total:
-            for job in self._jobs.of_key(owner):
+            for job in self.jobs.of_key(owner):
                 self._queue_if_complete(job)
         return Message("stored", {"hash": piece.digest, "received": received})
 
@@ -210,7 +213,7 @@ class JobService:
         announced = job.view_count or None if job.views_sent is None else job.views_sent
         if announced is not None and len(job.view_indices) >= announced:
             raise ProtocolError("malformed", f"There are more than the {announced} views announced.", SEND_AS_DESCRIBED)
-        self._jobs.check_view_room(owner, view.image.nbytes)
+        self.jobs.check_view_room(owner, view.image.nbytes)
         job.view_indices.add(view.index)
         if not job.views.ended:  # a job that finishes early takes no more views
             job.views.put(view)
@@ -282,14 +285,14 @@ class JobService:
         job = self._job_of(message, owner)
         if not job.is_final:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        self._jobs.remove(job)
+        self.jobs.remove(job)
         return Message("ok", {"state": job.state})
 
     def _store(self, job: Job) -> ArrayStore:
         return self.stores.of(job.owner)
 
     def _job_of(self, message: Message, owner: str) -> Job:
-        job = self._jobs.find(message.job, Caller(owner, message.session))
+        job = self.jobs.find(message.job, Caller(owner, message.session))
         if job is None:
             cause = f"The backend does not know job {message.job!r} of this client."
             raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
@@ -352,9 +355,10 @@ class JobService:
 
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
+        self.ended[state] += 1
         job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
         logger.info("job %s: %s", job.id, state)
-        self._jobs.forget_outcomes(job)
+        self.jobs.forget_outcomes(job)
 
     def _say_whether_paused(self, job: Job) -> None:
         """Tells the client when a running job has been paused, or a paused one resumed."""

@@ -43,12 +43,18 @@ class Listener(Protocol):
 
 
 class WorkerProcess:
-    """Keeps a worker process running until `close`."""
+    """Keeps a worker process running until `close`.
+
+    device: what it computes on. losses: how often a process was lost. last_loss: how the last one went, a part of a sentence.
+    device_bytes: the memory that it takes of a GPU; None where not known.
+    """
 
     def __init__(self, plan: WorkerPlan) -> None:
         self.plan = plan
         self.device: dict[str, str] = {}
         self.last_loss = ""
+        self.losses = 0
+        self.device_bytes: int | None = None
         self._listeners: list[Listener] = []
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,7 +110,8 @@ class WorkerProcess:
             failures = 0 if was_well else failures + 1
             logger.warning("the worker process is gone: it %s", reason)
             with self._lock:
-                self.last_loss = reason
+                self.last_loss, self.device_bytes = reason, None
+                self.losses += 1
                 for listener in self._listeners:
                     listener.lost(reason)
             if failures:

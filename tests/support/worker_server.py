@@ -48,7 +48,7 @@ from pathlib import Path
 from backend.job.checkpoints import CheckpointFolder
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 said = json.loads(sys.argv[1])
 kept = said["checkpoints"]
