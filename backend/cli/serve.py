@@ -39,6 +39,7 @@ def serve(chosen: argparse.Namespace) -> int:
             keys=None if key_file is None else kept_keys(key_file, own_folder),
             authorized=AuthorizedKeys(chosen.client_key, authorized_keys),
             checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
+            metrics_port=chosen.metrics,
             listening=_print_address if authorized_keys is not None else lambda _address, _key: None,
         )
     except (ServerError, KeyFileError, CheckpointError) as error:

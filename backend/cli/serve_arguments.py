@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from backend.cli.arguments import whole_number
 from backend.cli.key_arguments import BACKEND_KEY, listen_address, public_key
 
 LOG_FORMATS = ("text", "json")
@@ -58,6 +59,12 @@ def add_serve_parser(commands: Commands, run: Run) -> None:
     )
     serve.add_argument(
         "--checkpoints", type=Path, metavar="DIR", help="folder that keeps what jobs need to go on after a crash"
+    )
+    serve.add_argument(
+        "--metrics",
+        type=whole_number(0, 65535),
+        metavar="PORT",
+        help="serve numbers for Prometheus at http://127.0.0.1:PORT/metrics, for this machine alone; 0: any free port",
     )
     serve.set_defaults(run=run)
 

@@ -25,6 +25,7 @@ from backend.job.worker import JobReport, Worker
 from backend.preview.tasks import PreviewReport
 from backend.preview.worker import PreviewWorker
 from backend.protocol.keys import KeyPair
+from backend.protocol.status import BackendStatus
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
 from backend.server.address_file import ServerError
@@ -72,6 +73,7 @@ class Server:
 
     address: where it listens, with the port that was chosen. dropped: by code, how many messages were dropped and how many
     connections were refused ("key", "handshake"). keys: its own. authorized: the keys of the clients that it serves.
+    publish: called with the status twice a second, where it is set.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Server:
         owner_keys: public keys that may ask for the status of everything, beside the server's own.
         """
         self.dropped: dict[str, int] = {}
+        self.publish: Callable[[BackendStatus], None] | None = None
         self._limits = limits
         self._silence_s = capacity.silence_s
         self._admitted = Admitted(authorized, (keys.public, *owner_keys))
@@ -165,7 +168,7 @@ class Server:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
                     if should_stop():
                         break
-                    self._forget_silent_sessions()
+                    self._guarded(self._keep_house)
         finally:
             self.close()
 
@@ -209,8 +212,15 @@ class Server:
         with contextlib.suppress(queue.Empty):
             while True:
                 take = self._reports.get_nowait()
-                take()
+                self._guarded(take)
         self._send_events()
+
+    @staticmethod
+    def _guarded(do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception:  # our fault must not end the clients' jobs
+            logger.exception("a report or the housekeeping failed")
 
     def _receive(self) -> None:
         for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
@@ -311,6 +321,11 @@ class Server:
         # Where a client is gone or does not read, the message is dropped; results wait until it asks for them.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
+
+    def _keep_house(self) -> None:
+        self._forget_silent_sessions()
+        if self.publish is not None:
+            self.publish(self._status.whole())
 
     def _forget_silent_sessions(self) -> None:
         for key in {*self._sessions.keys, *self._connections.keys}:

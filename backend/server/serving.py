@@ -14,6 +14,7 @@ from backend.protocol.keys import KeyPair, new_keys
 from backend.server.address_file import ServerError
 from backend.server.address_file import address_file as address_file_of
 from backend.server.gatekeeper import AuthorizedKeys
+from backend.server.metrics import Metrics
 from backend.server.parent_watch import parent_watch
 from backend.server.server import WORKER_GRACE_S, Server, software_version
 from backend.server.threads import raise_file_limit, yield_idle_threads
@@ -34,6 +35,7 @@ def serve(
     keys: KeyPair | None = None,
     authorized: AuthorizedKeys,
     checkpoints: CheckpointFolder | None = None,
+    metrics_port: int | None = None,
     listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
@@ -43,7 +45,8 @@ def serve(
     only, and removed at the end.
     plan: what the worker process runs, which is ready before the server listens. keys: the server's; None: new ones.
     authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
-    called with the address and the public key once the server listens. Raises `ServerError`.
+    called with the address and the public key once the server listens. metrics_port: where Prometheus may ask; None: nowhere.
+    Raises `ServerError`.
     """
     yield_idle_threads()
     raise_file_limit()
@@ -51,6 +54,7 @@ def serve(
     keys, owner = keys or new_keys(), new_keys()
     if checkpoints is not None:
         plan = replace(plan, checkpoints=str(checkpoints.path.resolve()), checkpoint_interval_s=checkpoints.interval_s)
+    metrics = None if metrics_port is None else Metrics(metrics_port)
     worker = WorkerProcess(plan)
     if not worker.wait_ready(WORKER_START_S):
         logger.error("the worker process does not start: it %s", worker.last_loss or "says nothing")
@@ -66,6 +70,8 @@ def serve(
         )
     except ServerError:
         worker.close(WORKER_GRACE_S)
+        if metrics is not None:
+            metrics.close()
         raise
     values = {
         "address": server.address,
@@ -76,6 +82,10 @@ def serve(
     }
     with contextlib.ExitStack() as stack:
         stack.callback(server.close)
+        if metrics is not None:
+            stack.callback(metrics.close)
+            server.publish = metrics.take
+            logger.info("metrics at http://127.0.0.1:%d/metrics", metrics.port)
         if address_file is not None:
             stack.enter_context(address_file_of(Path(address_file), values))
         logger.info("listening at %s, public key %s", server.address, keys.public)

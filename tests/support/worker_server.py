@@ -55,7 +55,7 @@ kept = said["checkpoints"]
 serve(
     address_file=said["address_file"], parent_pid=said["parent"], authorized=AuthorizedKeys([said["client"]]),
     keys=KeyPair(*said["keys"]), plan=WorkerPlan(**said["plan"]),
-    checkpoints=CheckpointFolder(kept, interval_s=said["interval_s"]) if kept else None,
+    checkpoints=CheckpointFolder(kept, interval_s=said["interval_s"]) if kept else None, **said["options"],
 )
 """
 
@@ -63,8 +63,15 @@ serve(
 class Served:
     """A server in a process of its own, with its worker process."""
 
-    def __init__(self, folder: Path, checkpoints: Path | None = None, interval_s: float = 0.1, **plan: object) -> None:
-        """Start it. folder: for its address file."""
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: Path | None = None,
+        interval_s: float = 0.1,
+        options: dict | None = None,
+        **plan: object,
+    ) -> None:
+        """Start it. folder: for its address file. options: further ones of `serve`."""
         plan.setdefault("python_path", [TESTS, *sys.path])
         plan.setdefault("make_drawing", "support.worker_drawing:make_drawing")
         self.file = folder / f"address{time.monotonic_ns()}.json"
@@ -76,6 +83,7 @@ class Served:
             "plan": plan,
             "checkpoints": "" if checkpoints is None else str(checkpoints),
             "interval_s": interval_s,
+            "options": options or {},
         }
         self.process = subprocess.Popen([sys.executable, "-c", SERVE, json.dumps(said)])
 
