@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from backend.protocol.key_text import is_key
+
 AUTHORIZED_KEYS = "authorized_keys"
 BACKEND_KEY = "backend-key.json"
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s/\[\]]+)(:(?P<port>\d{1,5}))?")
@@ -39,8 +41,6 @@ def listen_address(text: str) -> str:
 
 def public_key(text: str) -> str:
     """A parser of a public key."""
-    from backend.protocol.keys import is_key  # ZeroMQ takes time to load, and most commands do without
-
     if not is_key(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a public key: 40 characters, as Blender's preferences show")
     return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from backend.cli.errors import CommandError
 from backend.cli.key_arguments import default_authorized_keys, default_key_file
@@ -12,6 +11,7 @@ from backend.protocol.keys import kept_keys
 from backend.protocol.private_files import KeyFileError
 from backend.server.address_file import ServerError
 from backend.server.gatekeeper import AuthorizedKeys
+from backend.server.logs import set_up_log
 from backend.server.serving import serve as serve_clients
 
 
@@ -26,12 +26,12 @@ def serve(chosen: argparse.Namespace) -> int:
                 "Let one in with pbrfit keys allow, give its key with --client-key, or a file of keys with "
                 "--authorized-keys; PBRfit's preferences in Blender show the key of that Blender.",
             )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     key_file = chosen.key_file
     own_folder = key_file is None
     if key_file is None and authorized_keys is not None:
         key_file = default_key_file()
     try:
+        set_up_log(chosen.log_format, chosen.log_file)
         serve_clients(
             chosen.address,
             chosen.address_file,
@@ -39,6 +39,7 @@ def serve(chosen: argparse.Namespace) -> int:
             keys=None if key_file is None else kept_keys(key_file, own_folder),
             authorized=AuthorizedKeys(chosen.client_key, authorized_keys),
             checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
+            relays_log=chosen.log_format != "text" or chosen.log_file is not None,
             metrics_port=chosen.metrics,
             listening=_print_address if authorized_keys is not None else lambda _address, _key: None,
         )

@@ -66,6 +66,15 @@ def add_serve_parser(commands: Commands, run: Run) -> None:
         metavar="PORT",
         help="serve numbers for Prometheus at http://127.0.0.1:PORT/metrics, for this machine alone; 0: any free port",
     )
+    serve.add_argument(
+        "--log-format", choices=LOG_FORMATS, default="text", help="json: an object in each line (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="write the log there, 10 MiB at most, and keep the five before (default: stderr)",
+    )
     serve.set_defaults(run=run)
 
 

@@ -13,7 +13,8 @@ from backend.cli.terminal import duration
 from backend.protocol.client.ask import ask
 from backend.protocol.client.events import Disconnected
 from backend.protocol.client.link import Destination, LinkEnded
-from backend.protocol.keys import KeyPair, is_key, kept_keys
+from backend.protocol.key_text import is_key
+from backend.protocol.keys import KeyPair, kept_keys
 from backend.protocol.private_files import KeyFileError, open_trusted
 from backend.protocol.status import BackendStatus, ClientStatus, JobStatus
 from backend.protocol.wire import Message

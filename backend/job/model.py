@@ -214,6 +214,11 @@ class Job:
         return {description.hash: description.nbytes for description in self.arrays.values()}
 
     @property
+    def about(self) -> dict[str, str]:
+        """What a line of the log about it carries."""
+        return {"job": self.id, "key": self.owner}
+
+    @property
     def files_bytes(self) -> int:
         """Bytes of the result's files."""
         return sum(len(data) for data in self.files.values())

@@ -191,7 +191,7 @@ class JobService:
         store.pin(job.sizes)
         self.jobs.add(job)
         missing = [digest for digest in job.sizes if digest not in store]
-        logger.info("job %s: %d arrays, %d of them missing", job.id, len(job.arrays), len(missing))
+        logger.info("job %s: %d arrays, %d missing", job.id, len(job.arrays), len(missing), extra=job.about)
         self._queue_if_complete(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
 
@@ -357,7 +357,7 @@ class JobService:
         job.state = state
         self.ended[state] += 1
         job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
-        logger.info("job %s: %s", job.id, state)
+        logger.info("job %s: %s", job.id, state, extra=job.about)
         self.jobs.forget_outcomes(job)
 
     def _say_whether_paused(self, job: Job) -> None:

@@ -241,11 +241,11 @@ class Server:
             if not message.session or not message.request:
                 raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
         except ProtocolError as error:
-            self._drop(route, error)
+            self._drop(route, error, key)
             return
         except Exception:  # whatever a message makes of our code, the other clients' jobs go on
-            logger.exception("a message could not be read")
-            self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."))
+            logger.exception("a message could not be read", extra={"key": key})
+            self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."), key)
             return
         session = self._sessions.heard(Caller(key, message.session), route)
         reply = session.reply_to(message.request)
@@ -253,7 +253,7 @@ class Server:
             try:
                 reply = self._handled(message, key)
             except Exception as error:  # our fault must not end the other clients' jobs
-                logger.exception("request %s failed", message.type)
+                logger.exception("request %s failed", message.type, extra={"job": message.job, "key": key})
                 cause = f"The backend could not handle {message.type}: {error}."
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
@@ -287,7 +287,7 @@ class Server:
 
     def _revoke(self, key: str) -> None:
         """Ends all that a key has, and its connections: it was taken out of the authorized keys."""
-        self._count_dropped("key", f"a client whose key is not authorized any more: {key}")
+        self._count_dropped("key", f"a client whose key is not authorized any more: {key}", key)
         for caller in self._sessions.of_key(key):
             self._previews.drop(caller)
             self._sessions.remove(caller)
@@ -299,14 +299,14 @@ class Server:
         self._service.client_is_silent(caller)
         self._previews.drop(caller)
 
-    def _count_dropped(self, code: str, what: str) -> None:
+    def _count_dropped(self, code: str, what: str, key: str = "") -> None:
         self.dropped[code] = self.dropped.get(code, 0) + 1
         if time.monotonic() - self._logged_drop >= LOG_INTERVAL_S:  # a flood must not fill the disk
             self._logged_drop = time.monotonic()
-            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped)
+            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped, extra={"key": key})
 
-    def _drop(self, route: bytes, error: ProtocolError) -> None:
-        self._count_dropped(error.code, f"a message: {error}")
+    def _drop(self, route: bytes, error: ProtocolError, key: str) -> None:
+        self._count_dropped(error.code, f"a message: {error}", key)
         reply = error_reply(error.code, error.cause, error.cure)
         reply.session, reply.request = error.session, error.request
         self._send(route, pack(reply))

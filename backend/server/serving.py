@@ -36,6 +36,7 @@ def serve(
     authorized: AuthorizedKeys,
     checkpoints: CheckpointFolder | None = None,
     metrics_port: int | None = None,
+    relays_log: bool = False,
     listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
@@ -46,12 +47,13 @@ def serve(
     plan: what the worker process runs, which is ready before the server listens. keys: the server's; None: new ones.
     authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
     called with the address and the public key once the server listens. metrics_port: where Prometheus may ask; None: nowhere.
-    Raises `ServerError`.
+    relays_log: whether this process writes the worker's log too. Raises `ServerError`.
     """
     yield_idle_threads()
     raise_file_limit()
     lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
     keys, owner = keys or new_keys(), new_keys()
+    plan = replace(plan, relays_log=relays_log)
     if checkpoints is not None:
         plan = replace(plan, checkpoints=str(checkpoints.path.resolve()), checkpoint_interval_s=checkpoints.interval_s)
     metrics = None if metrics_port is None else Metrics(metrics_port)

@@ -44,6 +44,7 @@ from backend.preview.worker import PreviewWorker
 from backend.protocol.frames import FrameRequest
 from backend.protocol.settings import FitSettings
 from backend.worker.channel import Arrays, Channel, Packet
+from backend.worker.log_relay import LogRelay
 from backend.worker.plan import WorkerPlan, named
 
 _LOST_DEVICE, _GONE = 3, 0
@@ -94,6 +95,11 @@ class Host:
             "light": self._take_light,
             "drop": self._drop,
         }
+
+    def running_job(self) -> str:
+        """The id of the job that runs now; empty where none does. Any thread may ask."""
+        job = self._worker.running
+        return "" if job is None else job.id
 
     def run(self) -> None:
         """Serve until the server is gone."""
@@ -282,8 +288,10 @@ def main() -> None:
         return
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(_OOM_SCORE)  # where memory runs out, this process goes, not the server
-    logging.basicConfig(level=first.body["log_level"], format="%(asctime)s %(name)s: %(message)s")
     plan = WorkerPlan(**first.body["plan"])
+    relay = LogRelay(channel)
+    handlers = [relay] if plan.relays_log else None
+    logging.basicConfig(level=first.body["log_level"], format="%(asctime)s %(name)s: %(message)s", handlers=handlers)
     device: dict[str, str] = {}
     try:
         # What a fit needs is imported now, so that the first one need not wait for it.
@@ -293,6 +301,7 @@ def main() -> None:
     except Exception:  # the first job's client will be told again
         logger.exception("the fit cannot be imported")
     host = Host(channel, replace(plan))
+    relay.job = host.running_job
     channel.send(Packet("ready", {"pid": os.getpid(), "device": device}))
     host.run()
     os._exit(_GONE)  # a running computation would delay the interpreter's end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -15,8 +16,20 @@ from backend.job.model import FitProgress, FitResult
 __all__ = ["average_views"]
 
 
+def say_something(inputs, settings, report, cancelled):
+    """Writes into the log."""
+    for _ in range(50):
+        logging.getLogger("job").warning("the job says %s", "something")
+    try:
+        raise ValueError("of the job")
+    except ValueError:
+        logging.getLogger("job").exception("it failed")
+    return FitResult({}, {})
+
+
 def never_end(inputs, settings, report, cancelled):
-    """A job that does not hear."""
+    """A job that says that it runs, and then does not hear."""
+    report(FitProgress("never", 0.0, 0, None, None, ""))
     while True:
         time.sleep(0.01)
 
