@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 
 from backend.cli.errors import CommandError
 from backend.cli.key_arguments import default_authorized_keys, default_key_file
@@ -30,6 +31,7 @@ def serve(chosen: argparse.Namespace) -> int:
     own_folder = key_file is None
     if key_file is None and authorized_keys is not None:
         key_file = default_key_file()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         set_up_log(chosen.log_format, chosen.log_file)
         serve_clients(
@@ -50,3 +52,7 @@ def serve(chosen: argparse.Namespace) -> int:
 
 def _print_address(address: str, key: str) -> None:
     print(f"Address:    {address}\nPublic key: {key}", flush=True)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

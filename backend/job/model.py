@@ -228,6 +228,11 @@ class Job:
         """Whether the job has ended, in any way."""
         return self.state in FINAL_STATES
 
+    def leave(self, reason: Exception) -> None:
+        """As `stop`, but the worker first writes a last checkpoint."""
+        self.control.leave()
+        self.views.stop(reason)
+
     def stop(self, reason: Exception, keep_checkpoint: bool = False) -> None:
         """Tell the worker to leave the job as soon as it looks."""
         self.control.stop(keep_checkpoint)

@@ -24,7 +24,7 @@ from backend.protocol.light_message import light_message
 from backend.protocol.settings import SettingsError
 from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.capacity import Capacity
-from backend.server.job_requests import read_put, read_submit, read_watch
+from backend.server.job_requests import ending, error_reply, read_put, read_submit, read_watch
 from backend.server.job_table import JobTable, caller_of, described_files, piece_of
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
@@ -39,7 +39,8 @@ class JobService:
     """The jobs of all clients. `worker_says` takes the worker's reports.
 
     Whoever asks is its key and its session's name together: what another key owns is to it as if it did not exist.
-    info: of the welcome. refuses: whether new jobs are refused, because the server ends. ended: jobs that are over, by state.
+    with_worker: the job that the worker has. info: of the welcome. refuses: whether new jobs are refused, because the server
+    ends. ended: jobs that are over, by state.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class JobService:
         self.stores = Stores(capacity.store_bytes, self._sharing)
         self.jobs = JobTable(capacity, self._sharing)
         self._turns = Turns()
-        self._with_worker: Job | None = None
+        self.with_worker: Job | None = None
         self._events: deque[tuple[Caller, Message]] = deque()
         self._requests: dict[str, Callable[[Message, str], Message]] = {
             "hello": self._hello,
@@ -119,7 +120,7 @@ class JobService:
         """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
-            self._with_worker = None
+            self.with_worker = None
             self._start_next()
         if job.is_final:
             return
@@ -138,6 +139,8 @@ class JobService:
             self._take_result(job, what)
         elif isinstance(what, JobError):
             self._fail(job, what)
+        elif job.control.leaving:
+            self._fail(job, ending())
         else:
             self._finish(job, jobs.CANCELLED, {})
 
@@ -148,7 +151,7 @@ class JobService:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
             if not job.is_final and waits:
                 error = JobError("client_gone", "The client fell silent, and the job waits for it.", "Submit it again.")
-                self._end_early(job, error, keep_checkpoint=True)
+                self.end_early(job, error, keep_checkpoint=True)
         return bool(mine)
 
     def live_of(self, job: str, owner: str) -> JobLive | None:
@@ -160,7 +163,7 @@ class JobService:
         """Ends and forgets all that belongs to a key, which may no longer connect."""
         for job in self.jobs.of_key(key):
             if not job.is_final:
-                self._end_early(job, JobCancelled())
+                self.end_early(job, JobCancelled())
             self.jobs.remove(job)
         self.stores.forget(key)
 
@@ -173,7 +176,7 @@ class JobService:
         # A client that connects again has forgotten its job: other clients need not wait for that job.
         for job in self.jobs.of(Caller(owner, message.session)):
             if not job.is_final:
-                self._end_early(job, JobCancelled(), keep_checkpoint=True)
+                self.end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
         return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
@@ -182,6 +185,8 @@ class JobService:
         return Message("pong", {"state": None if job is None else job.state})
 
     def _submit(self, message: Message, owner: str) -> Message:
+        if self.refuses:
+            raise ending()
         asked = read_submit(message, self._limits)
         self.jobs.check_room(owner)
         control = JobControl(self._checkpoints)
@@ -268,7 +273,7 @@ class JobService:
     def _cancel(self, message: Message, owner: str) -> Message:
         job = self._job_of(message, owner)
         if not job.is_final:
-            self._end_early(job, JobCancelled())
+            self.end_early(job, JobCancelled())
         return Message("ok", {"state": job.state})
 
     def _get_result(self, message: Message, owner: str) -> Message:
@@ -313,15 +318,15 @@ class JobService:
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
         self._turns.add(job)
-        ahead = self._turns.ahead_of(job) + (self._with_worker is not None)
+        ahead = self._turns.ahead_of(job) + (self.with_worker is not None)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
         self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
         self._start_next()
 
     def _start_next(self) -> None:
         """Hands the worker the job whose turn it is, when it has none: so the order stays ours while jobs wait."""
-        if self._with_worker is None and (job := self._turns.next()) is not None:
-            self._with_worker = job
+        if self.with_worker is None and (job := self._turns.next()) is not None:
+            self.with_worker = job
             self._run_job(job)
 
     def _take_result(self, job: Job, result: FitResult) -> None:
@@ -336,7 +341,7 @@ class JobService:
     def _fail(self, job: Job, error: JobError) -> None:
         self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
 
-    def _end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
+    def end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
         """Ends a job from this side: its client is told at once; the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
             self._release(job)
@@ -388,8 +393,3 @@ class JobService:
         event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
         self._events.append((caller_of(job), event))
         return event
-
-
-def error_reply(code: str, cause: str, cure: str) -> Message:
-    """The reply to a request that was not carried out."""
-    return Message("error", {"code": code, "cause": cause, "cure": cure})

@@ -32,9 +32,11 @@ from backend.server.address_file import ServerError
 from backend.server.capacity import Capacity
 from backend.server.connections import Connections
 from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
+from backend.server.drain import Drain
 from backend.server.drawer import Drawer
 from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
-from backend.server.job_service import JobService, error_reply
+from backend.server.job_requests import error_reply
+from backend.server.job_service import JobService
 from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
@@ -105,6 +107,8 @@ class Server:
         self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._wants_to_drain = False
+        self._drain: Drain | None = None
         self._logged_drop = 0.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -164,6 +168,8 @@ class Server:
                 self._gatekeeper.work()
                 self._take_reports()
                 self._receive()
+                if self._wants_to_drain and self._drained():
+                    break
                 if time.monotonic() >= next_housekeeping:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
                     if should_stop():
@@ -192,6 +198,21 @@ class Server:
         """Makes `run` return soon. For any thread."""
         self._stopping.set()
         self._wakeup.set()
+
+    def drain(self) -> None:
+        """Makes `run` return within `drain.LEAVE_S` and `drain.FETCH_S`: no new jobs, those that run keep where they are.
+
+        For any thread, and for a signal's handler.
+        """
+        self._wants_to_drain = True
+        self._wakeup.set()
+
+    def _drained(self) -> bool:
+        if self._drain is None:
+            self._drain = Drain(self._service)
+        is_over = self._drain.is_over()
+        self._send_events()
+        return is_over
 
     def _job_report(self, job: Job, what: JobReport) -> None:
         self._report(partial(self._service.worker_says, job, what))
@@ -269,6 +290,9 @@ class Server:
         is_owner = key in self._admitted.owner_keys
         if message.type == "status":
             return pack(self._status.reply(message, key, is_owner))
+        if message.type == "drain" and is_owner:
+            self.drain()
+            return pack(Message("ok", {}, session=message.session, request=message.request))
         if is_owner and key not in self._admitted.authorized:
             refusal = error_reply("owner", "The owner's key is for the status alone.", "Connect with a client's key.")
             refusal.session, refusal.request = message.session, message.request

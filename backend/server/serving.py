@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,8 +94,32 @@ def serve(
             stack.enter_context(address_file_of(Path(address_file), values))
         logger.info("listening at %s, public key %s", server.address, keys.public)
         listening(server.address, keys.public)
+        if parent_pid is None:
+            stack.enter_context(_drained_by_sigterm(server))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(lambda: not lives())
     if not server.worker_ended:
         logging.shutdown()
         os._exit(0)  # a running computation of torch would delay the interpreter's end
+
+
+@contextlib.contextmanager
+def _drained_by_sigterm(server: Server) -> Iterator[None]:
+    """The first SIGTERM lets the jobs keep where they are, the second ends the server at once, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def drain(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+        server.drain()
+
+    before = signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

@@ -250,6 +250,8 @@ class Host:
 def _obey(job: Job, wish: str, keeps: bool) -> None:
     if wish == "stop":
         job.stop(JobCancelled(), keeps)
+    elif wish == "leave":
+        job.leave(JobCancelled())
     else:
         getattr(job.control, wish)()
 
@@ -276,7 +278,8 @@ def _place_of(task: tasks.FrameTask | tasks.SceneTask | tasks.LightTask) -> dict
 
 def main() -> None:
     """The program of the worker process: its pipes are where standard input and output were."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the server, which ends this process
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     reading, writing = (io.FileIO(os.dup(number), mode) for number, mode in ((0, "rb"), (1, "wb")))
     os.dup2(2, 1)  # what a library prints must not get among the packets

@@ -16,8 +16,8 @@ class WorkerPlan:
     run_job: what a job runs (`backend.job.model.RunJob`). make_drawing: called for the first preview. find_device: called
     at the start; it returns the welcome's `device` and `device_name`. checkpoints: the folder where jobs keep what they need
     to go on, and the seconds between two files of one; empty: nowhere. cancel_s: a job that does not leave so soon after its
-    cancel loses its process. idle_s: after so long without work, the memory of a GPU is given back. relays_log: whether the
-    server writes the worker's log; else it goes to stderr.
+    cancel loses its process; leave_s: the same, where it writes a last checkpoint. idle_s: after so long without work, the
+    memory of a GPU is given back. relays_log: whether the server writes the worker's log; else it goes to stderr.
     """
 
     run_job: str = "backend.job.run:run_fit_job"
@@ -26,6 +26,7 @@ class WorkerPlan:
     checkpoints: str = ""
     checkpoint_interval_s: float = 5.0
     cancel_s: float = 1.0
+    leave_s: float = 15.0
     idle_s: float = 30.0
     relays_log: bool = False
     python_path: list[str] = field(default_factory=lambda: list(sys.path))

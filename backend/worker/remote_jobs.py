@@ -214,7 +214,8 @@ class RemoteWorker:
         control, inputs = job.control, job.inputs
         assert inputs is not None  # `submit` wants them set
         control.relay = partial(self._relay, channel, job)
-        wishes = [("pause", control.paused), ("finish", control.finishing), ("stop", control.stopped)]
+        stop = "leave" if control.leaving else "stop"
+        wishes = [("pause", control.paused), ("finish", control.finishing), (stop, control.stopped)]
         body = {
             "job": job.id,
             "settings": job.settings.to_dict(),
@@ -230,7 +231,9 @@ class RemoteWorker:
         self._send_views(attempt, feed, channel)
         with self._condition:
             self._condition.wait_for(lambda: attempt.is_over or control.stopped)
-            if attempt.is_over or self._condition.wait_for(lambda: attempt.is_over, self._process.plan.cancel_s):
+            plan = self._process.plan
+            patience_s = plan.leave_s if control.leaving else plan.cancel_s
+            if attempt.is_over or self._condition.wait_for(lambda: attempt.is_over, patience_s):
                 return
         logger.info("job %s does not leave after its cancel", job.id, extra=job.about)
         self._replace_process("was ended, because a cancelled job did not leave it")
@@ -298,6 +301,6 @@ class RemoteWorker:
 
     def _relay(self, channel: Channel, job: Job, wish: str) -> None:
         channel.urge(Packet("wish", {"job": job.id, "wish": wish, "keeps": job.control.keeps_checkpoint}))
-        if wish == "stop":
+        if wish in ("stop", "leave"):
             with self._condition:
                 self._condition.notify_all()
