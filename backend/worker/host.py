@@ -46,6 +46,7 @@ from backend.protocol.settings import FitSettings
 from backend.worker.channel import Arrays, Channel, Packet
 from backend.worker.log_relay import LogRelay
 from backend.worker.plan import WorkerPlan, named
+from backend.worker.pulse import ANSWER, ASK
 
 _LOST_DEVICE, _GONE = 3, 0
 _OOM_SCORE = "700"
@@ -83,6 +84,7 @@ class Host:
         self._worker = Worker(run_job, self._report, owns_arrays=True)
         self._drawer = PreviewWorker(_late(plan.make_drawing), self._report_preview, lambda: self._worker.running)
         self._packets: dict[str, Callable[[Packet], None]] = {
+            ASK: self._answer,
             "job": self._take_job,
             "inputs": self._take_inputs,
             "view": self._take_view,
@@ -109,6 +111,9 @@ class Host:
                 self._packets[packet.kind](packet)
             except Exception:  # one packet must not end what others do
                 logger.exception("the packet %s failed", packet.kind)
+
+    def _answer(self, packet: Packet) -> None:
+        self._channel.urge(Packet(ANSWER, {"device_bytes": _device_bytes()}))
 
     # Jobs
 
@@ -245,6 +250,15 @@ class Host:
                 gc.collect()
                 if torch.cuda.is_initialized():
                     torch.cuda.empty_cache()
+
+
+def _device_bytes() -> int | None:
+    """The memory of a GPU that this process keeps; None where it uses none."""
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)  # absent while torch is being imported
+    if cuda is None or not cuda.is_initialized():
+        return None
+    return int(cuda.memory_reserved())
 
 
 def _obey(job: Job, wish: str, keeps: bool) -> None:

@@ -17,7 +17,8 @@ class WorkerPlan:
     at the start; it returns the welcome's `device` and `device_name`. checkpoints: the folder where jobs keep what they need
     to go on, and the seconds between two files of one; empty: nowhere. cancel_s: a job that does not leave so soon after its
     cancel loses its process; leave_s: the same, where it writes a last checkpoint. idle_s: after so long without work, the
-    memory of a GPU is given back. relays_log: whether the server writes the worker's log; else it goes to stderr.
+    memory of a GPU is given back. hung_s: a worker that does not answer for so long loses its
+    process. relays_log: whether the server writes the worker's log; else it goes to stderr.
     """
 
     run_job: str = "backend.job.run:run_fit_job"
@@ -28,6 +29,7 @@ class WorkerPlan:
     cancel_s: float = 1.0
     leave_s: float = 15.0
     idle_s: float = 30.0
+    hung_s: float = 60.0
     relays_log: bool = False
     python_path: list[str] = field(default_factory=lambda: list(sys.path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -73,3 +74,32 @@ def count_up(inputs, settings, report, cancelled):
         report(FitProgress("fitting", number / 100_000, number, None, None, "Counting"))
         time.sleep(0.002)
     raise AssertionError("nobody said to finish")
+
+
+def _hang_once(inputs, hang):
+    marker = Path(str(os.environ["PBRFIT_TEST_MARKER"]))
+    views = []
+    for view in inputs.views:
+        views.append(float(view.image.astype(np.float64).mean()))
+        if len(views) == 2 and not marker.exists():
+            marker.touch()
+            hang()
+    return FitResult({}, {"means": views})
+
+
+def stop_once(inputs, settings, report, cancelled):
+    """Stops its process after the second view, the first time."""
+    return _hang_once(inputs, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def deadlock_once(inputs, settings, report, cancelled):
+    """Waits for ever without giving Python's lock away, the first time."""
+    return _hang_once(inputs, lambda: ctypes.PyDLL(None).sleep(100_000))
+
+
+def compute_for_long(inputs, settings, report, cancelled):
+    """Computes for three seconds."""
+    ends, matrix = time.monotonic() + 3.0, np.eye(200)
+    while time.monotonic() < ends:
+        matrix = matrix @ matrix
+    return FitResult({}, {})
