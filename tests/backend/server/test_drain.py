@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -115,3 +118,26 @@ def test_stop_is_for_the_owner(tmp_path, drained, capsys):
             assert wait_for(client, Failed)[-1].code == "draining"
         assert server.process.wait(PATIENCE_S) == 0
     assert CLIENT_KEYS.public not in capsys.readouterr().out
+
+
+def test_the_command_of_a_service_ends_well_by_sigterm(tmp_path):
+    """As docs/serving.md has it: all options together, in a process group that gets the signal as a whole."""
+    code = "import sys; from backend.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    file, log = tmp_path / "address.json", tmp_path / "backend.log"
+    arguments = ["serve", "--address-file", file, "--checkpoints", tmp_path / "kept", "--metrics", "0"]
+    arguments += ["--log-format", "json", "--log-file", log, f"--client-key={CLIENT_KEYS.public}"]
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], start_new_session=True)
+    try:
+        deadline = time.monotonic() + FIT_PATIENCE_S
+        while not file.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+        assert not file.exists()
+        messages = [json.loads(line)["message"] for line in log.read_text().splitlines()]
+        assert any(message.startswith("metrics at http://127.0.0.1:") for message in messages)
+        assert messages[-1] == "ending: 0 jobs are to leave"
+    finally:
+        process.kill()
+        process.wait()
