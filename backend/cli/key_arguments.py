@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.protocol.keys import is_key
+from backend.protocol.key_text import is_key
 
 AUTHORIZED_KEYS = "authorized_keys"
 BACKEND_KEY = "backend-key.json"

@@ -1,4 +1,4 @@
-"""The command ``pbrfit``: demo, optimize, bake, serve, keys, doctor."""
+"""The command ``pbrfit``: demo, optimize, bake, serve, status, stop, keys, doctor."""
 
 from __future__ import annotations
 
@@ -25,13 +25,8 @@ from backend.cli.arguments import (
     whole_number,
 )
 from backend.cli.errors import CommandError, Interrupted
-from backend.cli.key_arguments import (
-    add_keys_parser,
-    default_authorized_keys,
-    default_key_file,
-    listen_address,
-    public_key,
-)
+from backend.cli.key_arguments import add_keys_parser
+from backend.cli.serve_arguments import add_serve_parser, add_status_parser
 from backend.protocol.quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -109,51 +104,8 @@ def argument_parser() -> argparse.ArgumentParser:
     add_blender_option(bake)
     bake.set_defaults(run=run_bake)
 
-    serve = commands.add_parser("serve", help="run the backend alone, for a Blender on this or another machine")
-    listen = serve.add_mutually_exclusive_group()
-    listen.add_argument(
-        "--bind",
-        dest="address",
-        default=argparse.SUPPRESS,
-        type=listen_address,
-        metavar="HOST[:PORT]",
-        help="listen there, for other machines too; 0.0.0.0 is every network of this one (default: this machine alone)",
-    )
-    listen.add_argument(
-        "--address",
-        default="tcp://127.0.0.1:*",
-        metavar="ADDRESS",
-        help="the same as ZeroMQ writes it (default: %(default)s)",
-    )
-    serve.add_argument("--address-file", type=Path, metavar="FILE", help="write the chosen address to this file")
-    serve.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
-    serve.add_argument(
-        "--client-key",
-        type=public_key,
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="public key of a client that may connect; may be repeated",
-    )
-    serve.add_argument(
-        "--authorized-keys",
-        type=Path,
-        metavar="FILE",
-        help="file with the public keys of clients that may connect, one in a line; read again when it changes (default: "
-        "that of pbrfit keys allow, where no --client-key is given)",
-    )
-    serve.add_argument(
-        "--key-file",
-        type=Path,
-        metavar="FILE",
-        help="file of the backend's own keys, made where there is none (default: with --authorized-keys "
-        "~/.config/pbrfit/backend-key.json, else new keys each time)",
-    )
-    serve.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="folder that keeps what jobs need to go on after a crash"
-    )
-    serve.set_defaults(run=run_serve)
-
+    add_serve_parser(commands, run_serve)
+    add_status_parser(commands, run_status)
     add_keys_parser(commands, run_keys)
 
     doctor = commands.add_parser("doctor", help="show what is installed, what will be used and what is missing")
@@ -290,44 +242,17 @@ def run_bake(chosen: argparse.Namespace) -> int:
 
 
 def run_serve(chosen: argparse.Namespace) -> int:
-    """``pbrfit serve``. Raises CommandError where no client may connect, for unusable keys, or for a taken address."""
-    import logging
+    """``pbrfit serve``."""
+    from backend.cli.serve import serve
 
-    from backend.job.checkpoints import CheckpointError, CheckpointFolder
-    from backend.protocol.keys import kept_keys
-    from backend.protocol.private_files import KeyFileError
-    from backend.server.address_file import ServerError
-    from backend.server.gatekeeper import AuthorizedKeys
-    from backend.server.server import serve
+    return serve(chosen)
 
-    authorized_keys = chosen.authorized_keys
-    if not chosen.client_key and authorized_keys is None:
-        authorized_keys = default_authorized_keys()
-        if not authorized_keys.exists():
-            raise CommandError(
-                "No client may connect: the backend knows no client's public key.",
-                "Let one in with pbrfit keys allow, give its key with --client-key, or a file of keys with "
-                "--authorized-keys; PBRfit's preferences in Blender show the key of that Blender.",
-            )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _interrupt)
-    key_file = chosen.key_file
-    own_folder = key_file is None
-    if key_file is None and authorized_keys is not None:
-        key_file = default_key_file()
-    try:
-        serve(
-            chosen.address,
-            chosen.address_file,
-            chosen.parent_pid,
-            keys=None if key_file is None else kept_keys(key_file, own_folder),
-            authorized=AuthorizedKeys(chosen.client_key, authorized_keys),
-            checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
-            listening=_print_address if authorized_keys is not None else lambda _address, _key: None,
-        )
-    except (ServerError, KeyFileError, CheckpointError) as error:
-        raise CommandError(error.cause, error.cure) from error
-    return 0
+
+def run_status(chosen: argparse.Namespace) -> int:
+    """``pbrfit status`` and ``pbrfit stop``."""
+    from backend.cli.status import ACTIONS
+
+    return ACTIONS[chosen.action](chosen)
 
 
 def run_doctor(chosen: argparse.Namespace) -> int:
@@ -347,10 +272,6 @@ def run_keys(chosen: argparse.Namespace) -> int:
     from backend.cli.keys import ACTIONS
 
     return ACTIONS[chosen.action](chosen)
-
-
-def _print_address(address: str, key: str) -> None:
-    print(f"Address:    {address}\nPublic key: {key}", flush=True)
 
 
 def _optimize(

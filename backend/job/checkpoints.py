@@ -187,6 +187,11 @@ class JobCheckpoint:
         self._next = now + max(self._interval_s, (now - began) / MOST_SHARE)
         self._write(_RUNNING, running.arrays, {"set": running.set_index, "fit": running.about})
 
+    def keep_running(self, running: RunningSet) -> None:
+        """Write the running set now, and wait until it is written."""
+        self._write(_RUNNING, running.arrays, {"set": running.set_index, "fit": running.about})
+        self.wait()
+
     def keep_together(self, together: LearnedTogether) -> None:
         """Write what the fit of all sets together left."""
         self._write(_TOGETHER, {"texels": together.texels, "light": together.light}, {})

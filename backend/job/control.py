@@ -26,7 +26,7 @@ class JobControl:
     live: who watches the maps meanwhile, and their latest copies.
     checkpoints: the folder where the job may keep what it needs to continue after a crash, or None. checkpoint: what it keeps.
     named: called with the name of the checkpoint, once it has one.
-    relay: called with each wish ("pause", "resume", "finish", "stop"), where the job runs in another process.
+    relay: called with each wish ("pause", "resume", "finish", "stop", "leave"), where the job runs in another process.
     economy: by how many powers of two the job is to be smaller than it was planned, because memory did not suffice.
     """
 
@@ -44,6 +44,7 @@ class JobControl:
         self._finishing = False
         self._stopped = False
         self._keeps_checkpoint = False
+        self._leaving = False
         self._rested = 0.0
 
     @property
@@ -60,6 +61,11 @@ class JobControl:
     def stopped(self) -> bool:
         """Whether the job shall end at once, without a result."""
         return self._stopped
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the stopped job shall first write a last checkpoint."""
+        return self._leaving
 
     @property
     def keeps_checkpoint(self) -> bool:
@@ -98,6 +104,14 @@ class JobControl:
             self._stopped, self._paused = True, False
             self._condition.notify_all()
         self.relay("stop")
+
+    def leave(self) -> None:
+        """End the job, which first writes down where it is, so that it can be submitted again and continue there."""
+        with self._condition:
+            self._keeps_checkpoint = self._leaving = self._stopped = True
+            self._paused = False
+            self._condition.notify_all()
+        self.relay("leave")
 
     def keep_in(self, checkpoint: JobCheckpoint) -> None:
         """Let the job keep what it needs to continue in this checkpoint. For the worker."""

@@ -6,6 +6,7 @@ The fit sees `FitInputs`, `FitProgress`, `FitResult` and the two exceptions. The
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -183,7 +184,7 @@ class Job:
 
     views_sent: how many views the client has sent in all, None until it says so. progress: the last that was reported.
     owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, because
-    the client has not confirmed the one before (`preview_sent`).
+    the client has not confirmed the one before (`preview_sent`). came: when it was submitted, on the monotonic clock.
     outcome: the final event. files: those of the result. Both stay until the client acknowledges them.
     """
 
@@ -201,6 +202,7 @@ class Job:
     seq: int = 0
     progress: FitProgress | None = None
     owner: str = ""
+    came: float = field(default_factory=time.monotonic)
     previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
@@ -212,6 +214,11 @@ class Job:
         return {description.hash: description.nbytes for description in self.arrays.values()}
 
     @property
+    def about(self) -> dict[str, str]:
+        """What a line of the log about it carries."""
+        return {"job": self.id, "key": self.owner}
+
+    @property
     def files_bytes(self) -> int:
         """Bytes of the result's files."""
         return sum(len(data) for data in self.files.values())
@@ -220,6 +227,11 @@ class Job:
     def is_final(self) -> bool:
         """Whether the job has ended, in any way."""
         return self.state in FINAL_STATES
+
+    def leave(self, reason: Exception) -> None:
+        """As `stop`, but the worker first writes a last checkpoint."""
+        self.control.leave()
+        self.views.stop(reason)
 
     def stop(self, reason: Exception, keep_checkpoint: bool = False) -> None:
         """Tell the worker to leave the job as soon as it looks."""

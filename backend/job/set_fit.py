@@ -176,8 +176,13 @@ def fit_set(
     progress.begin(task, before / plan.iterations)
 
     def on_step(status: FitStatus) -> None:
-        context.stop_if_cancelled()
-        progress.step(status, status.fraction, status.iteration)
+        try:
+            context.stop_if_cancelled()
+            progress.step(status, status.fraction, status.iteration)
+        except JobCancelled:
+            if checkpoint is not None and context.control.leaving:
+                checkpoint.keep_running(_running_set(fit, task))
+            raise
         previewer.offer(MaterialMaps(fit.state.texels.detach()))
         if checkpoint is not None:
             checkpoint.offer(lambda: _running_set(fit, task))

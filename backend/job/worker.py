@@ -97,7 +97,7 @@ class Worker:
         except (JobCancelled, JobError) as error:
             return error
         except BaseException as error:  # also SystemExit: whatever a job does, the next one runs
-            logger.exception("job %s failed", job.id)
+            logger.exception("job %s failed", job.id, extra=job.about)
             return failure_of(error)
 
     def _throttled(self, job: Job) -> ReportProgress:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .keys import is_key
+from .key_text import is_key
 from .private_files import KeyFileError, check_folder, make_private_folder, open_trusted
 
 _HEAD = "# The public keys of the clients that may connect to this PBRfit backend, one in a line; then who it is.\n"

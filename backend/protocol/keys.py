@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
-from zmq.utils import z85
 
+from .key_text import is_key
 from .private_files import KeyFileError, check_folder, make_private_folder, open_trusted
-
-KEY_LENGTH = 40
-_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,6 @@ def new_keys() -> KeyPair:
     """A new pair of keys."""
     public, secret = zmq.curve_keypair()
     return KeyPair(public.decode(), secret.decode())
-
-
-def is_key(text: object) -> bool:
-    """Whether this is a key as text."""
-    if not isinstance(text, str) or len(text) != KEY_LENGTH or not text.isascii():
-        return False
-    try:
-        return len(z85.decode(text)) == _KEY_BYTES
-    except (KeyError, ValueError, OverflowError):
-        return False
 
 
 def kept_keys(path: str | os.PathLike[str], own_folder: bool = False) -> KeyPair:

@@ -44,7 +44,7 @@ class AuthorizedKeys:
         self._keys = frozenset(keys)
         self._file = Path(file) if file is not None else None
         self._stamp: tuple[int, ...] | None = None
-        self._in_file: frozenset[str] = frozenset()
+        self._in_file: dict[str, str] = {}
         if self._file is not None and os.path.lexists(self._file):
             check_folder(self._file.absolute().parent)
             with contextlib.suppress(OSError), open_trusted(self._file, secret=False):
@@ -57,7 +57,11 @@ class AuthorizedKeys:
 
     def __len__(self) -> int:
         self._refresh()
-        return len(self._keys | self._in_file)
+        return len(self._keys.union(self._in_file))
+
+    def name_of(self, key: str) -> str:
+        """The name that the file gives a key, for people; empty where it has none."""
+        return self._in_file.get(key, "")
 
     def _refresh(self) -> None:
         if self._file is None:
@@ -72,11 +76,25 @@ class AuthorizedKeys:
         except (OSError, UnicodeDecodeError, KeyFileError) as error:
             if self._in_file or self._stamp is None:
                 logger.warning("the authorized keys in %s cannot be read: %s; none of them counts", self._file, error)
-            self._stamp, self._in_file = (0,), frozenset()
+            self._stamp, self._in_file = (0,), {}
             return
-        self._stamp, self._in_file = stamp, frozenset(found.keys)
+        self._stamp, self._in_file = stamp, found.keys
         if found.other_lines:
             logger.warning("%s: %d lines do not start with a key", self._file, found.other_lines)
+
+
+class Admitted:
+    """The keys that may connect: those of clients, and those that show that whoever has them can read the server's own files.
+
+    owner_keys: public keys whose holders may ask for the status and let the server end, and nothing else.
+    """
+
+    def __init__(self, authorized: AuthorizedKeys, owner_keys: Iterable[str]) -> None:
+        self.authorized = authorized
+        self.owner_keys = frozenset(owner_keys)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.owner_keys or key in self.authorized
 
 
 class Gatekeeper:
@@ -89,10 +107,10 @@ class Gatekeeper:
         self,
         socket: zmq.Socket[bytes],
         keys: KeyPair,
-        authorized: AuthorizedKeys,
+        admitted: Admitted,
         refused: Callable[[str, str], None],
     ) -> None:
-        self._authorized = authorized
+        self._admitted = admitted
         self._refused = refused
         self._last_refused = "a client whose key is not authorized"
         # Bound before the socket: if nobody answered at this address, libzmq would let everyone in.
@@ -119,7 +137,7 @@ class Gatekeeper:
         version, request = (*question, b"", b"")[:2]
         good = len(question) == _ZAP_FRAMES and version == b"1.0" and question[5] == b"CURVE"
         key = z85.encode(question[6]).decode() if good and len(question[6]) == 32 else ""
-        if key and key in self._authorized:
+        if key and key in self._admitted:
             return [version, request, b"200", b"OK", key.encode(), b""]
         if key:
             self._last_refused = f"a client whose key {key} is not authorized"

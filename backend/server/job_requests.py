@@ -1,4 +1,4 @@
-"""What clients ask about jobs and arrays, read and checked before anything is done."""
+"""What clients ask about jobs and arrays, read and checked before anything is done; and the replies that refuse it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.job.model import JobError
 from backend.protocol.settings import FitSettings
 from backend.protocol.watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
 from backend.protocol.wire import ArrayDescription, Buffer, Limits, Message, ProtocolError
@@ -78,3 +79,14 @@ def read_watch(message: Message) -> tuple[int, float]:
     if type(size) is not int or not 0 <= size <= LARGEST_WATCHED or not isinstance(interval_s, (int, float)):
         raise ProtocolError("malformed", f"Previews have 0 to {LARGEST_WATCHED} pixels, not {size}.", SEND_AS_DESCRIBED)
     return size, max(float(interval_s), SHORTEST_INTERVAL_S)
+
+
+def ending() -> JobError:
+    """What the client of a job is told."""
+    cause = "The backend ends, and the job with it."
+    return JobError("draining", cause, "Submit it again when the backend is back: it goes on where it was.")
+
+
+def error_reply(code: str, cause: str, cure: str) -> Message:
+    """The reply to a request that was not carried out."""
+    return Message("error", {"code": code, "cause": cause, "cure": cure})

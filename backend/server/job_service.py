@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +24,7 @@ from backend.protocol.light_message import light_message
 from backend.protocol.settings import SettingsError
 from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.capacity import Capacity
-from backend.server.job_requests import read_put, read_submit, read_watch
+from backend.server.job_requests import ending, error_reply, read_put, read_submit, read_watch
 from backend.server.job_table import JobTable, caller_of, described_files, piece_of
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
@@ -39,6 +39,8 @@ class JobService:
     """The jobs of all clients. `worker_says` takes the worker's reports.
 
     Whoever asks is its key and its session's name together: what another key owns is to it as if it did not exist.
+    with_worker: the job that the worker has. info: of the welcome. refuses: whether new jobs are refused, because the server
+    ends. ended: jobs that are over, by state.
     """
 
     def __init__(
@@ -57,14 +59,16 @@ class JobService:
         self._run_job = run_job
         self._limits = limits
         self._capacity = capacity
-        self._info = info
+        self.info = info
+        self.refuses = False
+        self.ended: Counter[str] = Counter()
         self._checkpoints = checkpoints
         self._watch_job = watch_job
         self._sharing = Sharing() if sharing is None else sharing
         self.stores = Stores(capacity.store_bytes, self._sharing)
-        self._jobs = JobTable(capacity, self._sharing)
+        self.jobs = JobTable(capacity, self._sharing)
         self._turns = Turns()
-        self._with_worker: Job | None = None
+        self.with_worker: Job | None = None
         self._events: deque[tuple[Caller, Message]] = deque()
         self._requests: dict[str, Callable[[Message, str], Message]] = {
             "hello": self._hello,
@@ -116,7 +120,7 @@ class JobService:
         """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
-            self._with_worker = None
+            self.with_worker = None
             self._start_next()
         if job.is_final:
             return
@@ -135,60 +139,64 @@ class JobService:
             self._take_result(job, what)
         elif isinstance(what, JobError):
             self._fail(job, what)
+        elif job.control.leaving:
+            self._fail(job, ending())
         else:
             self._finish(job, jobs.CANCELLED, {})
 
     def client_is_silent(self, caller: Caller) -> bool:
         """Fails this client's jobs that wait for arrays, for views or to be resumed. Returns whether it has any jobs left."""
-        mine = self._jobs.of(caller)
+        mine = self.jobs.of(caller)
         for job in mine:
             waits = job.state in (jobs.UPLOADING, jobs.PAUSED) or len(job.view_indices) != job.views_sent
             if not job.is_final and waits:
                 error = JobError("client_gone", "The client fell silent, and the job waits for it.", "Submit it again.")
-                self._end_early(job, error, keep_checkpoint=True)
+                self.end_early(job, error, keep_checkpoint=True)
         return bool(mine)
 
     def live_of(self, job: str, owner: str) -> JobLive | None:
         """The live maps of a job, for clients with its own client's key; None where there is no such job."""
-        known = self._jobs.find_of_key(job, owner)
+        known = self.jobs.find_of_key(job, owner)
         return known.control.live if known is not None and not known.is_final else None
 
     def end_key(self, key: str) -> None:
         """Ends and forgets all that belongs to a key, which may no longer connect."""
-        for job in self._jobs.of_key(key):
+        for job in self.jobs.of_key(key):
             if not job.is_final:
-                self._end_early(job, JobCancelled())
-            self._jobs.remove(job)
+                self.end_early(job, JobCancelled())
+            self.jobs.remove(job)
         self.stores.forget(key)
 
     def stop_all(self) -> None:
         """Stops every job, because the server ends."""
-        for job in self._jobs:
+        for job in self.jobs:
             job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message, owner: str) -> Message:
         # A client that connects again has forgotten its job: other clients need not wait for that job.
-        for job in self._jobs.of(Caller(owner, message.session)):
+        for job in self.jobs.of(Caller(owner, message.session)):
             if not job.is_final:
-                self._end_early(job, JobCancelled(), keep_checkpoint=True)
+                self.end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
-        return Message("welcome", {**self._info, "protocol": PROTOCOL_VERSION, "limits": limits})
+        return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
     def _ping(self, message: Message, owner: str) -> Message:
-        job = self._jobs.find(message.job, Caller(owner, message.session))
+        job = self.jobs.find(message.job, Caller(owner, message.session))
         return Message("pong", {"state": None if job is None else job.state})
 
     def _submit(self, message: Message, owner: str) -> Message:
+        if self.refuses:
+            raise ending()
         asked = read_submit(message, self._limits)
-        self._jobs.check_room(owner)
+        self.jobs.check_room(owner)
         control = JobControl(self._checkpoints)
         job = Job(secrets.token_hex(8), message.session, asked.settings, asked.arrays, asked.view_count)
         job.control, job.owner = control, owner
         store = self._store(job)
         store.pin(job.sizes)
-        self._jobs.add(job)
+        self.jobs.add(job)
         missing = [digest for digest in job.sizes if digest not in store]
-        logger.info("job %s: %d arrays, %d of them missing", job.id, len(job.arrays), len(missing))
+        logger.info("job %s: %d arrays, %d missing", job.id, len(job.arrays), len(missing), extra=job.about)
         self._queue_if_complete(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
 
@@ -196,7 +204,7 @@ class JobService:
         piece = read_put(message)
         received = self.stores.of(owner).put(piece.digest, piece.offset, piece.total, piece.data)
         if received == piece.total:
-            for job in self._jobs.of_key(owner):
+            for job in self.jobs.of_key(owner):
                 self._queue_if_complete(job)
         return Message("stored", {"hash": piece.digest, "received": received})
 
@@ -210,7 +218,7 @@ class JobService:
         announced = job.view_count or None if job.views_sent is None else job.views_sent
         if announced is not None and len(job.view_indices) >= announced:
             raise ProtocolError("malformed", f"There are more than the {announced} views announced.", SEND_AS_DESCRIBED)
-        self._jobs.check_view_room(owner, view.image.nbytes)
+        self.jobs.check_view_room(owner, view.image.nbytes)
         job.view_indices.add(view.index)
         if not job.views.ended:  # a job that finishes early takes no more views
             job.views.put(view)
@@ -265,7 +273,7 @@ class JobService:
     def _cancel(self, message: Message, owner: str) -> Message:
         job = self._job_of(message, owner)
         if not job.is_final:
-            self._end_early(job, JobCancelled())
+            self.end_early(job, JobCancelled())
         return Message("ok", {"state": job.state})
 
     def _get_result(self, message: Message, owner: str) -> Message:
@@ -282,14 +290,14 @@ class JobService:
         job = self._job_of(message, owner)
         if not job.is_final:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        self._jobs.remove(job)
+        self.jobs.remove(job)
         return Message("ok", {"state": job.state})
 
     def _store(self, job: Job) -> ArrayStore:
         return self.stores.of(job.owner)
 
     def _job_of(self, message: Message, owner: str) -> Job:
-        job = self._jobs.find(message.job, Caller(owner, message.session))
+        job = self.jobs.find(message.job, Caller(owner, message.session))
         if job is None:
             cause = f"The backend does not know job {message.job!r} of this client."
             raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
@@ -310,15 +318,15 @@ class JobService:
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
         self._turns.add(job)
-        ahead = self._turns.ahead_of(job) + (self._with_worker is not None)
+        ahead = self._turns.ahead_of(job) + (self.with_worker is not None)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
         self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
         self._start_next()
 
     def _start_next(self) -> None:
         """Hands the worker the job whose turn it is, when it has none: so the order stays ours while jobs wait."""
-        if self._with_worker is None and (job := self._turns.next()) is not None:
-            self._with_worker = job
+        if self.with_worker is None and (job := self._turns.next()) is not None:
+            self.with_worker = job
             self._run_job(job)
 
     def _take_result(self, job: Job, result: FitResult) -> None:
@@ -333,7 +341,7 @@ class JobService:
     def _fail(self, job: Job, error: JobError) -> None:
         self._finish(job, jobs.FAILED, {"code": error.code, "cause": error.cause, "cure": error.cure})
 
-    def _end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
+    def end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
         """Ends a job from this side: its client is told at once; the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
             self._release(job)
@@ -352,9 +360,10 @@ class JobService:
 
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
+        self.ended[state] += 1
         job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
-        logger.info("job %s: %s", job.id, state)
-        self._jobs.forget_outcomes(job)
+        logger.info("job %s: %s", job.id, state, extra=job.about)
+        self.jobs.forget_outcomes(job)
 
     def _say_whether_paused(self, job: Job) -> None:
         """Tells the client when a running job has been paused, or a paused one resumed."""
@@ -384,8 +393,3 @@ class JobService:
         event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
         self._events.append((caller_of(job), event))
         return event
-
-
-def error_reply(code: str, cause: str, cure: str) -> Message:
-    """The reply to a request that was not carried out."""
-    return Message("error", {"code": code, "cause": cause, "cure": cure})

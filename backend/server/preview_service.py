@@ -30,8 +30,7 @@ from backend.protocol.wire import (
 )
 from backend.server.capacity import Capacity
 from backend.server.drawer import Drawer
-from backend.server.job_requests import read_array
-from backend.server.job_service import error_reply
+from backend.server.job_requests import error_reply, read_array
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
 from backend.server.store import ArrayStore, StoreError, Stores

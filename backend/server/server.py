@@ -13,10 +13,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zmq
@@ -26,22 +24,23 @@ from backend.job.model import Job, RunJob
 from backend.job.worker import JobReport, Worker
 from backend.preview.tasks import PreviewReport
 from backend.preview.worker import PreviewWorker
-from backend.protocol.keys import KeyPair, new_keys
+from backend.protocol.keys import KeyPair
+from backend.protocol.status import BackendStatus
 from backend.protocol.wakeup import Wakeup
 from backend.protocol.wire import Buffer, Limits, Message, ProtocolError, pack, unpack
 from backend.server.address_file import ServerError
-from backend.server.address_file import address_file as address_file_of
 from backend.server.capacity import Capacity
 from backend.server.connections import Connections
 from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
+from backend.server.drain import Drain
 from backend.server.drawer import Drawer
-from backend.server.gatekeeper import AuthorizedKeys, Gatekeeper
-from backend.server.job_service import JobService, error_reply
-from backend.server.parent_watch import parent_watch
+from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
+from backend.server.job_requests import error_reply
+from backend.server.job_service import JobService
 from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
-from backend.server.threads import raise_file_limit, yield_idle_threads
+from backend.server.status_service import StatusService, StatusSources
 from backend.worker.plan import WorkerPlan, named
 from backend.worker.process import WorkerProcess
 from backend.worker.remote_jobs import RemoteWorker
@@ -53,11 +52,10 @@ if TYPE_CHECKING:
 HOUSEKEEPING_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 1.0
 WORKER_GRACE_S = 1.0
-WORKER_START_S = 50.0
 # A client that sees a preview sends something every two seconds.
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
-_NOT_KEPT = ("ping", "fetch", "frame")
+_NOT_KEPT = ("ping", "fetch", "frame", "status")
 # Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
 RECEIVE_QUEUE_LENGTH = 64
 
@@ -77,6 +75,7 @@ class Server:
 
     address: where it listens, with the port that was chosen. dropped: by code, how many messages were dropped and how many
     connections were refused ("key", "handshake"). keys: its own. authorized: the keys of the clients that it serves.
+    publish: called with the status twice a second, where it is set.
     """
 
     def __init__(
@@ -91,27 +90,32 @@ class Server:
         device: dict[str, str] | None = None,
         make_drawing: Callable[[], Drawing] | None = None,
         door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
+        owner_keys: Iterable[str] = (),
     ) -> None:
         """run_job: the process where jobs run and previews are drawn; or what a job runs, in threads of this process.
 
         device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
         make_drawing: called in the preview thread for the first preview, where that is of this process.
+        owner_keys: public keys that may ask for the status of everything, beside the server's own.
         """
         self.dropped: dict[str, int] = {}
+        self.publish: Callable[[BackendStatus], None] | None = None
         self._limits = limits
         self._silence_s = capacity.silence_s
-        self._authorized = authorized
+        self._admitted = Admitted(authorized, (keys.public, *owner_keys))
         self._connections = Connections()
         self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._wants_to_drain = False
+        self._drain: Drain | None = None
         self._logged_drop = 0.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.maxmsgsize = max(limits.frame_bytes, limits.header_bytes)
         self._socket.rcvhwm = RECEIVE_QUEUE_LENGTH
-        self._gatekeeper = Gatekeeper(self._socket, keys, authorized, self._count_dropped)
+        self._gatekeeper = Gatekeeper(self._socket, keys, self._admitted, self._count_dropped)
         self._wakeup = Wakeup()
         try:
             self._door = Door(*host_and_port(address), door, self._turned_away)
@@ -142,6 +146,11 @@ class Server:
         self._previews = PreviewService(
             self._service.stores, self._drawer, limits, self._service.live_of, capacity, sharing
         )
+        version, process = str(info["version"]), self._process
+        sources = StatusSources(
+            version, self._service, self._sessions, authorized, self.dropped, process, capacity.store_bytes
+        )
+        self._status = StatusService(sources)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Serves until `stop`, or until `should_stop`, called twice a second, returns True; then closes everything."""
@@ -159,11 +168,13 @@ class Server:
                 self._gatekeeper.work()
                 self._take_reports()
                 self._receive()
+                if self._wants_to_drain and self._drained():
+                    break
                 if time.monotonic() >= next_housekeeping:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
                     if should_stop():
                         break
-                    self._forget_silent_sessions()
+                    self._guarded(self._keep_house)
         finally:
             self.close()
 
@@ -188,6 +199,21 @@ class Server:
         self._stopping.set()
         self._wakeup.set()
 
+    def drain(self) -> None:
+        """Makes `run` return within `drain.LEAVE_S` and `drain.FETCH_S`: no new jobs, those that run keep where they are.
+
+        For any thread, and for a signal's handler.
+        """
+        self._wants_to_drain = True
+        self._wakeup.set()
+
+    def _drained(self) -> bool:
+        if self._drain is None:
+            self._drain = Drain(self._service)
+        is_over = self._drain.is_over()
+        self._send_events()
+        return is_over
+
     def _job_report(self, job: Job, what: JobReport) -> None:
         self._report(partial(self._service.worker_says, job, what))
 
@@ -207,8 +233,15 @@ class Server:
         with contextlib.suppress(queue.Empty):
             while True:
                 take = self._reports.get_nowait()
-                take()
+                self._guarded(take)
         self._send_events()
+
+    @staticmethod
+    def _guarded(do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception:  # our fault must not end the clients' jobs
+            logger.exception("a report or the housekeeping failed")
 
     def _receive(self) -> None:
         for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
@@ -218,7 +251,7 @@ class Server:
                 return
             key = str(route.get("User-Id"))  # as the gatekeeper named it
             self._connections.note(key, route)
-            if key not in self._authorized:
+            if key not in self._admitted:
                 self._revoke(key)
                 continue
             self._take_message(route.bytes, key, [frame.buffer for frame in frames])
@@ -229,11 +262,11 @@ class Server:
             if not message.session or not message.request:
                 raise ProtocolError("malformed", "The header names no session or no request.", session=message.session)
         except ProtocolError as error:
-            self._drop(route, error)
+            self._drop(route, error, key)
             return
         except Exception:  # whatever a message makes of our code, the other clients' jobs go on
-            logger.exception("a message could not be read")
-            self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."))
+            logger.exception("a message could not be read", extra={"key": key})
+            self._drop(route, ProtocolError("malformed", "The message cannot be read.", "Use a client of PBRfit."), key)
             return
         session = self._sessions.heard(Caller(key, message.session), route)
         reply = session.reply_to(message.request)
@@ -241,7 +274,7 @@ class Server:
             try:
                 reply = self._handled(message, key)
             except Exception as error:  # our fault must not end the other clients' jobs
-                logger.exception("request %s failed", message.type)
+                logger.exception("request %s failed", message.type, extra={"job": message.job, "key": key})
                 cause = f"The backend could not handle {message.type}: {error}."
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
@@ -254,6 +287,16 @@ class Server:
 
     def _handled(self, message: Message, key: str) -> list[Buffer]:
         """The reply's frames; none where the reply comes later."""
+        is_owner = key in self._admitted.owner_keys
+        if message.type == "status":
+            return pack(self._status.reply(message, key, is_owner))
+        if message.type == "drain" and is_owner:
+            self.drain()
+            return pack(Message("ok", {}, session=message.session, request=message.request))
+        if is_owner and key not in self._admitted.authorized:
+            refusal = error_reply("owner", "The owner's key is for the status alone.", "Connect with a client's key.")
+            refusal.session, refusal.request = message.session, message.request
+            return pack(refusal)
         if self._previews.handles(message.type):
             reply = self._previews.handle(message, key)
             return [] if reply is None else pack(reply)
@@ -268,7 +311,7 @@ class Server:
 
     def _revoke(self, key: str) -> None:
         """Ends all that a key has, and its connections: it was taken out of the authorized keys."""
-        self._count_dropped("key", f"a client whose key is not authorized any more: {key}")
+        self._count_dropped("key", f"a client whose key is not authorized any more: {key}", key)
         for caller in self._sessions.of_key(key):
             self._previews.drop(caller)
             self._sessions.remove(caller)
@@ -280,14 +323,14 @@ class Server:
         self._service.client_is_silent(caller)
         self._previews.drop(caller)
 
-    def _count_dropped(self, code: str, what: str) -> None:
+    def _count_dropped(self, code: str, what: str, key: str = "") -> None:
         self.dropped[code] = self.dropped.get(code, 0) + 1
         if time.monotonic() - self._logged_drop >= LOG_INTERVAL_S:  # a flood must not fill the disk
             self._logged_drop = time.monotonic()
-            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped)
+            logger.warning("dropped %s (dropped so far: %s)", what, self.dropped, extra={"key": key})
 
-    def _drop(self, route: bytes, error: ProtocolError) -> None:
-        self._count_dropped(error.code, f"a message: {error}")
+    def _drop(self, route: bytes, error: ProtocolError, key: str) -> None:
+        self._count_dropped(error.code, f"a message: {error}", key)
         reply = error_reply(error.code, error.cause, error.cure)
         reply.session, reply.request = error.session, error.request
         self._send(route, pack(reply))
@@ -303,9 +346,14 @@ class Server:
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
 
+    def _keep_house(self) -> None:
+        self._forget_silent_sessions()
+        if self.publish is not None:
+            self.publish(self._status.whole())
+
     def _forget_silent_sessions(self) -> None:
         for key in {*self._sessions.keys, *self._connections.keys}:
-            if key not in self._authorized:
+            if key not in self._admitted:
                 self._revoke(key)
         silent = set(self._sessions.silent_for(PREVIEW_SILENCE_S))
         for caller in self._previews.sessions:
@@ -315,50 +363,3 @@ class Server:
             if not self._service.client_is_silent(caller):
                 self._sessions.remove(caller)
         self._send_events()
-
-
-def serve(
-    address: str = "tcp://127.0.0.1:*",
-    address_file: str | os.PathLike[str] | None = None,
-    parent_pid: int | None = None,
-    *,
-    plan: WorkerPlan = WorkerPlan(),  # noqa: B008 (frozen)
-    keys: KeyPair | None = None,
-    authorized: AuthorizedKeys,
-    checkpoints: CheckpointFolder | None = None,
-    listening: Callable[[str, str], None] = lambda _address, _public_key: None,
-) -> None:
-    """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
-
-    address: tcp address to listen at; port `*` is any free one. address_file: once the server listens, JSON with address,
-    public_key, pid and version is written there, whole or not at all, readable by this user only, and removed at the end.
-    plan: what the worker process runs, which is ready before the server listens. keys: the server's; None: new ones.
-    authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
-    called with the address and the public key once the server listens. Raises `ServerError`.
-    """
-    yield_idle_threads()
-    raise_file_limit()
-    lives = parent_watch(parent_pid) if parent_pid is not None else lambda: True
-    keys = new_keys() if keys is None else keys
-    if checkpoints is not None:
-        plan = replace(plan, checkpoints=str(checkpoints.path.resolve()), checkpoint_interval_s=checkpoints.interval_s)
-    worker = WorkerProcess(plan)
-    if not worker.wait_ready(WORKER_START_S):
-        logger.error("the worker process does not start: it %s", worker.last_loss or "says nothing")
-    try:
-        server = Server(address, worker, keys, authorized, checkpoints=checkpoints, device=worker.device or None)
-    except ServerError:
-        worker.close(WORKER_GRACE_S)
-        raise
-    values = {"address": server.address, "public_key": keys.public, "pid": os.getpid(), "version": software_version()}
-    with contextlib.ExitStack() as stack:
-        stack.callback(server.close)
-        if address_file is not None:
-            stack.enter_context(address_file_of(Path(address_file), values))
-        logger.info("listening at %s, public key %s", server.address, keys.public)
-        listening(server.address, keys.public)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(lambda: not lives())
-    if not server.worker_ended:
-        logging.shutdown()
-        os._exit(0)  # a running computation of torch would delay the interpreter's end

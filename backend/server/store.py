@@ -56,6 +56,10 @@ class Stores:
             self._stores[key] = ArrayStore(lambda: self._most(key), self._make_room)
         return self._stores[key]
 
+    def held(self) -> dict[str, tuple[int, int]]:
+        """By key: the bytes held now, and those that are promised."""
+        return {key: (store.content_bytes, store.pinned_bytes) for key, store in self._stores.items()}
+
     def forget(self, key: str) -> None:
         """Drops all content of a key that nothing pins."""
         if key in self._stores:

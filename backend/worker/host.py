@@ -44,7 +44,9 @@ from backend.preview.worker import PreviewWorker
 from backend.protocol.frames import FrameRequest
 from backend.protocol.settings import FitSettings
 from backend.worker.channel import Arrays, Channel, Packet
+from backend.worker.log_relay import LogRelay
 from backend.worker.plan import WorkerPlan, named
+from backend.worker.pulse import ANSWER, ASK
 
 _LOST_DEVICE, _GONE = 3, 0
 _OOM_SCORE = "700"
@@ -82,6 +84,7 @@ class Host:
         self._worker = Worker(run_job, self._report, owns_arrays=True)
         self._drawer = PreviewWorker(_late(plan.make_drawing), self._report_preview, lambda: self._worker.running)
         self._packets: dict[str, Callable[[Packet], None]] = {
+            ASK: self._answer,
             "job": self._take_job,
             "inputs": self._take_inputs,
             "view": self._take_view,
@@ -95,6 +98,11 @@ class Host:
             "drop": self._drop,
         }
 
+    def running_job(self) -> str:
+        """The id of the job that runs now; empty where none does. Any thread may ask."""
+        job = self._worker.running
+        return "" if job is None else job.id
+
     def run(self) -> None:
         """Serve until the server is gone."""
         threading.Thread(target=self._release_when_idle, name="pbrfit-idle", daemon=True).start()
@@ -103,6 +111,9 @@ class Host:
                 self._packets[packet.kind](packet)
             except Exception:  # one packet must not end what others do
                 logger.exception("the packet %s failed", packet.kind)
+
+    def _answer(self, packet: Packet) -> None:
+        self._channel.urge(Packet(ANSWER, {"device_bytes": _device_bytes()}))
 
     # Jobs
 
@@ -241,9 +252,20 @@ class Host:
                     torch.cuda.empty_cache()
 
 
+def _device_bytes() -> int | None:
+    """The memory of a GPU that this process keeps; None where it uses none."""
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)  # absent while torch is being imported
+    if cuda is None or not cuda.is_initialized():
+        return None
+    return int(cuda.memory_reserved())
+
+
 def _obey(job: Job, wish: str, keeps: bool) -> None:
     if wish == "stop":
         job.stop(JobCancelled(), keeps)
+    elif wish == "leave":
+        job.leave(JobCancelled())
     else:
         getattr(job.control, wish)()
 
@@ -270,7 +292,8 @@ def _place_of(task: tasks.FrameTask | tasks.SceneTask | tasks.LightTask) -> dict
 
 def main() -> None:
     """The program of the worker process: its pipes are where standard input and output were."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the server, which ends this process
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     reading, writing = (io.FileIO(os.dup(number), mode) for number, mode in ((0, "rb"), (1, "wb")))
     os.dup2(2, 1)  # what a library prints must not get among the packets
@@ -282,8 +305,10 @@ def main() -> None:
         return
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(_OOM_SCORE)  # where memory runs out, this process goes, not the server
-    logging.basicConfig(level=first.body["log_level"], format="%(asctime)s %(name)s: %(message)s")
     plan = WorkerPlan(**first.body["plan"])
+    relay = LogRelay(channel)
+    handlers = [relay] if plan.relays_log else None
+    logging.basicConfig(level=first.body["log_level"], format="%(asctime)s %(name)s: %(message)s", handlers=handlers)
     device: dict[str, str] = {}
     try:
         # What a fit needs is imported now, so that the first one need not wait for it.
@@ -293,6 +318,7 @@ def main() -> None:
     except Exception:  # the first job's client will be told again
         logger.exception("the fit cannot be imported")
     host = Host(channel, replace(plan))
+    relay.job = host.running_job
     channel.send(Packet("ready", {"pid": os.getpid(), "device": device}))
     host.run()
     os._exit(_GONE)  # a running computation would delay the interpreter's end

@@ -16,7 +16,9 @@ class WorkerPlan:
     run_job: what a job runs (`backend.job.model.RunJob`). make_drawing: called for the first preview. find_device: called
     at the start; it returns the welcome's `device` and `device_name`. checkpoints: the folder where jobs keep what they need
     to go on, and the seconds between two files of one; empty: nowhere. cancel_s: a job that does not leave so soon after its
-    cancel loses its process. idle_s: after so long without work, the memory of a GPU is given back.
+    cancel loses its process; leave_s: the same, where it writes a last checkpoint. idle_s: after so long without work, the
+    memory of a GPU is given back. hung_s: a worker that does not answer for so long loses its
+    process. relays_log: whether the server writes the worker's log; else it goes to stderr.
     """
 
     run_job: str = "backend.job.run:run_fit_job"
@@ -25,7 +27,10 @@ class WorkerPlan:
     checkpoints: str = ""
     checkpoint_interval_s: float = 5.0
     cancel_s: float = 1.0
+    leave_s: float = 15.0
     idle_s: float = 30.0
+    hung_s: float = 60.0
+    relays_log: bool = False
     python_path: list[str] = field(default_factory=lambda: list(sys.path))
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from backend.worker.channel import Channel, Packet
 from backend.worker.plan import WorkerPlan
+from backend.worker.pulse import ANSWER, ASK, Pulse
 
 # A worker that lived as long as this did not fail at its start.
 _LIVED_S = 20.0
@@ -43,12 +44,18 @@ class Listener(Protocol):
 
 
 class WorkerProcess:
-    """Keeps a worker process running until `close`."""
+    """Keeps a worker process running until `close`.
+
+    device: what it computes on. losses: how often a process was lost. last_loss: how the last one went, a part of a sentence.
+    device_bytes: the memory that it takes of a GPU; None where not known.
+    """
 
     def __init__(self, plan: WorkerPlan) -> None:
         self.plan = plan
         self.device: dict[str, str] = {}
         self.last_loss = ""
+        self.losses = 0
+        self.device_bytes: int | None = None
         self._listeners: list[Listener] = []
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,6 +63,7 @@ class WorkerProcess:
         self._ready = threading.Event()
         self._closing = threading.Event()
         self._told = ""
+        self._pulse = Pulse(plan.hung_s, self._ask, self._is_hung)
         self._thread = threading.Thread(target=self._watch, name="pbrfit-watch", daemon=True)
         self._thread.start()
 
@@ -86,11 +94,21 @@ class WorkerProcess:
     def close(self, patience_s: float) -> bool:
         """End the process for good. Returns whether it has ended."""
         self._closing.set()
+        self._pulse.close()
         with self._lock:
             if self._process is not None:
                 self._process.kill()
         self._thread.join(patience_s)
         return not self._thread.is_alive()
+
+    def _ask(self) -> None:
+        channel = self._channel
+        if channel is not None:
+            channel.urge(Packet(ASK))
+
+    def _is_hung(self, silent_s: float) -> None:
+        logger.error("the worker process %d has not answered for %.0f s", self.pid, silent_s)
+        self.kill(f"did not answer for {silent_s:.0f} s")
 
     def _watch(self) -> None:
         failures = 0
@@ -104,7 +122,8 @@ class WorkerProcess:
             failures = 0 if was_well else failures + 1
             logger.warning("the worker process is gone: it %s", reason)
             with self._lock:
-                self.last_loss = reason
+                self.last_loss, self.device_bytes = reason, None
+                self.losses += 1
                 for listener in self._listeners:
                     listener.lost(reason)
             if failures:
@@ -127,6 +146,7 @@ class WorkerProcess:
             self._process, self._channel, self._told = process, channel, ""
             if self._closing.is_set():
                 process.kill()
+            self._pulse.started()
             for listener in self._listeners:
                 listener.started(channel)
         try:
@@ -134,6 +154,7 @@ class WorkerProcess:
                 self._deliver(packet)
         except Exception:  # a broken worker must not end the watch
             logger.exception("the worker's packets cannot be read")
+        self._pulse.lost()
         channel.close()
         process.kill()
         status = process.wait()
@@ -144,7 +165,12 @@ class WorkerProcess:
         return self._told or _how_it_ended(status)
 
     def _deliver(self, packet: Packet) -> None:
+        if packet.kind == ANSWER:
+            self._pulse.answered()
+            self.device_bytes = packet.body["device_bytes"]
+            return
         if packet.kind == "ready":
+            self._pulse.answered()
             self.device = dict(packet.body["device"])
             self._ready.set()
             logger.info("worker process %d is ready", packet.body["pid"])

@@ -17,6 +17,7 @@ from backend.job.model import FitProgress, FitResult, Job, JobCancelled, JobErro
 from backend.job.worker import ReportOfJob
 from backend.protocol.wire import Buffer
 from backend.worker.channel import Channel, Packet
+from backend.worker.log_relay import write_relayed
 from backend.worker.process import WorkerProcess
 from backend.worker.view_feed import ViewFeed
 
@@ -92,6 +93,10 @@ class RemoteWorker:
     def take(self, packet: Packet) -> bool:
         """See `Listener`."""
         body, attempt = packet.body, self._attempt
+        if packet.kind == "log":
+            known = None if attempt is None else attempt.job
+            write_relayed(body, lambda job: known.owner if known is not None and known.id == job else "")
+            return True
         if "job" not in body or "session" in body:
             return False
         if attempt is None or attempt.job.id != body["job"] or attempt.is_over:
@@ -143,7 +148,7 @@ class RemoteWorker:
         except (JobCancelled, JobError) as error:
             return error
         except Exception as error:  # whatever a job does, the next one runs
-            logger.exception("job %s failed", job.id)
+            logger.exception("job %s failed", job.id, extra=job.about)
             return failure_of(error)
         finally:
             job.control.relay = lambda _wish: None
@@ -164,7 +169,9 @@ class RemoteWorker:
                     self._discard(job)
                     cause = f"{outcome.cause} It did not suffice for half the size either."
                     return JobError(MEMORY, cause, outcome.cure)
-                logger.warning("job %s: %s It is tried again with half the size", job.id, outcome.cause)
+                logger.warning(
+                    "job %s: %s It is tried again with half the size", job.id, outcome.cause, extra=job.about
+                )
                 job.control.economy = 1
                 self._tell(job, attempt, "The memory does not suffice: trying with half the size")
                 continue
@@ -175,7 +182,9 @@ class RemoteWorker:
                 return outcome
             useless = useless + 1 if attempt.iteration <= reached else 0
             reached = max(reached, attempt.iteration)
-            logger.warning("job %s: the worker process %s at iteration %d", job.id, lost, attempt.iteration)
+            logger.warning(
+                "job %s: the worker process %s at iteration %d", job.id, lost, attempt.iteration, extra=job.about
+            )
             if useless >= MOST_USELESS or (outcome is not None and useless):
                 break
             self._tell(job, attempt, f"The process that fits {lost}; starting again")
@@ -205,7 +214,8 @@ class RemoteWorker:
         control, inputs = job.control, job.inputs
         assert inputs is not None  # `submit` wants them set
         control.relay = partial(self._relay, channel, job)
-        wishes = [("pause", control.paused), ("finish", control.finishing), ("stop", control.stopped)]
+        stop = "leave" if control.leaving else "stop"
+        wishes = [("pause", control.paused), ("finish", control.finishing), (stop, control.stopped)]
         body = {
             "job": job.id,
             "settings": job.settings.to_dict(),
@@ -221,9 +231,11 @@ class RemoteWorker:
         self._send_views(attempt, feed, channel)
         with self._condition:
             self._condition.wait_for(lambda: attempt.is_over or control.stopped)
-            if attempt.is_over or self._condition.wait_for(lambda: attempt.is_over, self._process.plan.cancel_s):
+            plan = self._process.plan
+            patience_s = plan.leave_s if control.leaving else plan.cancel_s
+            if attempt.is_over or self._condition.wait_for(lambda: attempt.is_over, patience_s):
                 return
-        logger.info("job %s does not leave after its cancel", job.id)
+        logger.info("job %s does not leave after its cancel", job.id, extra=job.about)
         self._replace_process("was ended, because a cancelled job did not leave it")
 
     def _replace_process(self, reason: str) -> None:
@@ -289,6 +301,6 @@ class RemoteWorker:
 
     def _relay(self, channel: Channel, job: Job, wish: str) -> None:
         channel.urge(Packet("wish", {"job": job.id, "wish": wish, "keeps": job.control.keeps_checkpoint}))
-        if wish == "stop":
+        if wish in ("stop", "leave"):
             with self._condition:
                 self._condition.notify_all()

@@ -17,7 +17,7 @@ RESTART_DELAYS = (0.0, 1.0, 2.0, 4.0)
 # All connections of this Blender use the same one: if the link is lost but the backend lives, it ends the job of the last
 # connection.
 SESSION = uuid.uuid4().hex
-LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "key", "version", "address"})
+LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "draining", "key", "version", "address"})
 
 
 class BackendLost(PbrFitError):

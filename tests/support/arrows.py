@@ -42,7 +42,7 @@ backend/job              fit protocol  render: core geometry bsdf light material
 backend/preview          job protocol  render: core geometry texture light material preview
 backend/worker           job preview protocol
 backend/server           job preview protocol worker
-backend/cli              . job protocol server  render: core
+backend/cli              . job protocol protocol/client server  render: core
 backend/__main__         cli
 
 blender_addon/common          backend: protocol

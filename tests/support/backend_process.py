@@ -21,7 +21,7 @@ _SERVE = """
 import sys
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 file, public, secret, *clients = sys.argv[1:]
 authorized, plan = AuthorizedKeys(clients), WorkerPlan(find_device="builtins:dict")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
 import signal
 import time
@@ -15,8 +17,20 @@ from backend.job.model import FitProgress, FitResult
 __all__ = ["average_views"]
 
 
+def say_something(inputs, settings, report, cancelled):
+    """Writes into the log."""
+    for _ in range(50):
+        logging.getLogger("job").warning("the job says %s", "something")
+    try:
+        raise ValueError("of the job")
+    except ValueError:
+        logging.getLogger("job").exception("it failed")
+    return FitResult({}, {})
+
+
 def never_end(inputs, settings, report, cancelled):
-    """A job that does not hear."""
+    """A job that says that it runs, and then does not hear."""
+    report(FitProgress("never", 0.0, 0, None, None, ""))
     while True:
         time.sleep(0.01)
 
@@ -60,3 +74,32 @@ def count_up(inputs, settings, report, cancelled):
         report(FitProgress("fitting", number / 100_000, number, None, None, "Counting"))
         time.sleep(0.002)
     raise AssertionError("nobody said to finish")
+
+
+def _hang_once(inputs, hang):
+    marker = Path(str(os.environ["PBRFIT_TEST_MARKER"]))
+    views = []
+    for view in inputs.views:
+        views.append(float(view.image.astype(np.float64).mean()))
+        if len(views) == 2 and not marker.exists():
+            marker.touch()
+            hang()
+    return FitResult({}, {"means": views})
+
+
+def stop_once(inputs, settings, report, cancelled):
+    """Stops its process after the second view, the first time."""
+    return _hang_once(inputs, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def deadlock_once(inputs, settings, report, cancelled):
+    """Waits for ever without giving Python's lock away, the first time."""
+    return _hang_once(inputs, lambda: ctypes.PyDLL(None).sleep(100_000))
+
+
+def compute_for_long(inputs, settings, report, cancelled):
+    """Computes for three seconds."""
+    ends, matrix = time.monotonic() + 3.0, np.eye(200)
+    while time.monotonic() < ends:
+        matrix = matrix @ matrix
+    return FitResult({}, {})

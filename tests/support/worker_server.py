@@ -48,14 +48,17 @@ from pathlib import Path
 from backend.job.checkpoints import CheckpointFolder
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
+from backend.server.logs import set_up_log
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 said = json.loads(sys.argv[1])
 kept = said["checkpoints"]
+if said["log"]:
+    set_up_log(said["log"][0], Path(said["log"][1]) if said["log"][1] else None)
 serve(
     address_file=said["address_file"], parent_pid=said["parent"], authorized=AuthorizedKeys([said["client"]]),
     keys=KeyPair(*said["keys"]), plan=WorkerPlan(**said["plan"]),
-    checkpoints=CheckpointFolder(kept, interval_s=said["interval_s"]) if kept else None,
+    checkpoints=CheckpointFolder(kept, interval_s=said["interval_s"]) if kept else None, **said["options"],
 )
 """
 
@@ -63,8 +66,17 @@ serve(
 class Served:
     """A server in a process of its own, with its worker process."""
 
-    def __init__(self, folder: Path, checkpoints: Path | None = None, interval_s: float = 0.1, **plan: object) -> None:
-        """Start it. folder: for its address file."""
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: Path | None = None,
+        interval_s: float = 0.1,
+        options: dict | None = None,
+        log: tuple[str, str] | None = None,
+        stderr: int | None = None,
+        **plan: object,
+    ) -> None:
+        """Start it. folder: for its address file. options: further ones of `serve`. log: format and file of its log."""
         plan.setdefault("python_path", [TESTS, *sys.path])
         plan.setdefault("make_drawing", "support.worker_drawing:make_drawing")
         self.file = folder / f"address{time.monotonic_ns()}.json"
@@ -76,8 +88,10 @@ class Served:
             "plan": plan,
             "checkpoints": "" if checkpoints is None else str(checkpoints),
             "interval_s": interval_s,
+            "options": options or {},
+            "log": log,
         }
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, json.dumps(said)])
+        self.process = subprocess.Popen([sys.executable, "-c", SERVE, json.dumps(said)], stderr=stderr)
 
     @property
     def address(self) -> str:

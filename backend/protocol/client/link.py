@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from ..keys import KeyPair, is_key
+from ..key_text import is_key
+from ..keys import KeyPair
 from ..wire import Limits, Message, ProtocolError, pack, unpack
 from . import events
 

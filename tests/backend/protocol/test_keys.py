@@ -27,7 +27,8 @@ from support.server_harness import (
 from backend.cli.main import main
 from backend.protocol.client.client import BackendClient
 from backend.protocol.client.events import Accepted, Connected, Disconnected, Failed
-from backend.protocol.keys import is_key, kept_keys, new_keys
+from backend.protocol.key_text import is_key
+from backend.protocol.keys import kept_keys, new_keys
 from backend.protocol.private_files import KeyFileError
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Message, pack
@@ -279,7 +280,7 @@ def test_a_key_that_was_taken_away_ends_its_jobs_and_connections(file):
         file.write_text("")
         failed = wait_for(client, Failed, Disconnected)[-1]  # it comes back by itself, and is refused
         assert (failed.code, "does not know" in failed.cause) == ("key", True)
-        assert not list(server._service._jobs)
+        assert not list(server._service.jobs)
         assert server._sessions.keys == [other.public]
         assert server._connections.keys == {other.public}
         assert_lives(stays)

@@ -21,14 +21,14 @@ from backend.protocol.settings import FitSettings
 from backend.server.address_file import ServerError, address_file
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.parent_watch import parent_watch
-from backend.server.server import serve
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 
 ROOT = Path(__file__).parents[3]
 SERVE = f"""
 import sys
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 authorized, plan = AuthorizedKeys(["{CLIENT_KEYS.public}"]), WorkerPlan(find_device="builtins:dict")
 serve(address_file=sys.argv[1], parent_pid=int(sys.argv[2]), authorized=authorized, plan=plan)

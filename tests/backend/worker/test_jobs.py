@@ -88,7 +88,7 @@ def test_a_job_that_does_not_hear_its_cancel_loses_its_process():
     with worker_server("never_end", cancel_s=0.3) as server, connected_client(server.address) as client:
         client.submit(FitSettings(), {})
         wait_for(client, Accepted)
-        progress_until(client, lambda event: event.state == "running")
+        progress_until(client, lambda event: event.phase == "never")
         before = server._process.pid
         began = time.monotonic()
         client.cancel()
