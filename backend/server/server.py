@@ -151,7 +151,7 @@ class Server:
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
         for socket in self._gatekeeper.sockets:
             poller.register(socket, zmq.POLLIN)
-        next_housekeeping = 0.0
+        next_housekeeping = time.monotonic()
         try:
             while not self._stopping.is_set():
                 poller.poll(int(HOUSEKEEPING_INTERVAL_S * 1000))
@@ -159,8 +159,11 @@ class Server:
                 self._gatekeeper.work()
                 self._take_reports()
                 self._receive()
-                if time.monotonic() >= next_housekeeping:
+                late_s = time.monotonic() - next_housekeeping
+                if late_s >= 0:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
+                    if late_s > HOUSEKEEPING_INTERVAL_S:
+                        self._sessions.excuse(late_s)
                     if should_stop():
                         break
                     self._forget_silent_sessions()
@@ -311,9 +314,13 @@ class Server:
         for caller in self._previews.sessions:
             if caller in silent or self._sessions.get(caller) is None:
                 self._previews.drop(caller)
-        for caller in self._sessions.silent_for(self._silence_s):
+        gone = set(self._sessions.silent_for(self._silence_s))
+        for caller in gone:
             if not self._service.client_is_silent(caller):
                 self._sessions.remove(caller)
+        for key in {caller.key for caller in gone}:
+            if gone.issuperset(self._sessions.of_key(key)):
+                self._service.stores.forget(key)
         self._send_events()
 
 

@@ -63,8 +63,15 @@ serve(
 class Served:
     """A server in a process of its own, with its worker process."""
 
-    def __init__(self, folder: Path, checkpoints: Path | None = None, interval_s: float = 0.1, **plan: object) -> None:
-        """Start it. folder: for its address file."""
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: Path | None = None,
+        interval_s: float = 0.1,
+        most_file_bytes: int | None = None,
+        **plan: object,
+    ) -> None:
+        """Start it. folder: for its address file. most_file_bytes: a longer file cannot be written, as on a full disk."""
         plan.setdefault("python_path", [TESTS, *sys.path])
         plan.setdefault("make_drawing", "support.worker_drawing:make_drawing")
         self.file = folder / f"address{time.monotonic_ns()}.json"
@@ -77,7 +84,10 @@ class Served:
             "checkpoints": "" if checkpoints is None else str(checkpoints),
             "interval_s": interval_s,
         }
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, json.dumps(said)])
+        limit = () if most_file_bytes is None else ("prlimit", f"--fsize={most_file_bytes}")
+        self.log = folder / f"{self.file.stem}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([*limit, sys.executable, "-c", SERVE, json.dumps(said)], stderr=log)
 
     @property
     def address(self) -> str:
