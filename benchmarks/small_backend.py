@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from backend.job.model import FitInputs, FitProgress, FitResult
 from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
@@ -46,6 +48,21 @@ def echo(
     files = {"means.json": json.dumps(means).encode()}
     files |= {f"{number}.bin": inputs.arrays[name].tobytes() for number, name in enumerate(sorted(inputs.arrays)[:8])}
     return FitResult(files, {"views": len(means), "names": sorted(inputs.arrays)[:8]})
+
+
+def busy(
+    inputs: FitInputs,
+    settings: FitSettings,
+    report: Callable[[FitProgress], None],
+    cancelled: Callable[[], bool],
+) -> FitResult:
+    """As `echo`, after half a second of work on a core."""
+    until = time.monotonic() + 0.5
+    matrix = np.ones((256, 256), np.float32)
+    while time.monotonic() < until and not cancelled():
+        matrix = np.tanh(matrix @ matrix.T)
+        report(FitProgress("busy", 0.5, 1, None, None, ""))
+    return echo(inputs, settings, report, cancelled)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What comes from outside: a network that is gone, processes that stand still, full disks, little memory, clients that leave."""
+"""What comes from outside: a network that is gone, processes that stand still, full disks, little memory, clients that leave.
+
+With PBRFIT_TEST_LONG=1 the server is killed at 20 points of a fit in place of 3, and stands still for a minute.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
 from support.cuttable_link import CuttableLink
-from support.fit_scenes import ball_dataset, submit_ball
+from support.fit_scenes import ball_dataset, job_inputs, submit_ball
 from support.server_harness import (
     CLIENT_KEYS,
     FIT_PATIENCE_S,
@@ -33,6 +37,7 @@ from support.server_harness import (
 )
 from support.worker_server import served
 
+from backend.job.run import run_fit_job
 from backend.protocol.client.client import BackendClient
 from backend.protocol.client.events import Accepted, Cancelled, Disconnected, Failed, Result
 from backend.protocol.client.link import Timing
@@ -43,6 +48,9 @@ from benchmarks.small_backend import small_backend
 SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadowing=False)
 COUNTING = "support.worker_jobs:count_up"
 AS_IN_BLENDER = Timing()
+LONG = bool(os.environ.get("PBRFIT_TEST_LONG"))
+KILLS, STOPPED_S = (20, 60.0) if LONG else (3, 3.0)
+SAME_DB = 0.1
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 
 
@@ -101,11 +109,12 @@ def test_a_client_that_gives_up_can_come_back_and_begin_again(counting):
     link.close()
 
 
-def test_a_server_that_stands_still_for_three_seconds_goes_on(counting):
-    with connected_client(counting.address, AS_IN_BLENDER) as client:
+def test_a_server_that_stands_still_goes_on(counting):
+    """A client that has been told to wait so long, as Blender's is not where it is more than ten seconds."""
+    with connected_client(counting.address, replace(AS_IN_BLENDER, silence=10.0 + STOPPED_S)) as client:
         start_counting(client)
         with stopped(counting.process.pid):
-            time.sleep(3.0)
+            time.sleep(STOPPED_S)
         assert finish_counting(client) > 3
 
 
@@ -168,6 +177,28 @@ def test_a_client_that_is_gone_for_good_frees_its_memory():
                 break
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_server_that_is_killed_at_random_points_costs_nothing_of_the_fit(ball, tmp_path):
+    """Figure before: of 10 kills all were resumed, and 4 lost 0.7 to 0.8 dB."""
+    settings = replace(SETTINGS, resolution=32)
+    random, kept, resumed = Random(7), tmp_path / "kept", []
+    undisturbed = run_fit_job(job_inputs(ball), settings, lambda _progress: None, lambda: False).metrics
+    last = undisturbed["iterations"]
+    while len(resumed) < KILLS:
+        kills = sorted(random.sample(range(5, last - 20), min(5, KILLS - len(resumed))))
+        for kill_at in [*kills, None]:
+            with served(tmp_path, kept) as server, connected_client(server.address, AS_IN_BLENDER) as client:
+                submit_ball(client, ball, settings)
+                if kill_at is not None:
+                    progress_until(client, lambda event, at=kill_at: event.iteration >= at, FIT_PATIENCE_S)
+                    server.kill()
+                    resumed.append(kill_at)
+                    continue
+                result = wait_for(client, Result, Failed, patience_s=FIT_PATIENCE_S)[-1]
+                assert isinstance(result, Result), result
+                assert abs(result.metrics["fit_heldout_psnr_db"] - undisturbed["fit_heldout_psnr_db"]) < SAME_DB
+                print(kills, result.metrics["resumed_at_iteration"], result.metrics["fit_heldout_psnr_db"])
 
 
 def test_two_blenders_at_one_backend_get_what_is_theirs():
