@@ -1,8 +1,9 @@
-"""`python -m benchmarks.fuzz_coverage SECONDS`: nearly right messages, led by which lines of the protocol and the server they reach.
+"""`python -m benchmarks.fuzz_coverage SECONDS`: nearly right messages, led by which lines of our code they reach.
 
-Needs `pip install atheris`, which is no dependency of PBRfit. Messages go to the same code as a server's, without sockets and worker
-process: `unpack`, the services of jobs and previews, the store. Half of the inputs choose among the messages of
-`benchmarks/fuzz_messages.py`, the others are the frames themselves. Ends with status 77 where a message raises what it must not.
+Needs `pip install atheris`, which is no dependency of PBRfit. Messages go to the same code as a server's, without sockets and
+worker process: `unpack`, the services of jobs and previews, the store. Half of the messages are those of
+`benchmarks/fuzz_messages.py`, with the choices of the fuzzer, the others are frames that it makes. Ends with status 77 where a
+message raises what it must not.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Server:
         self._sessions = Sessions(capacity.sessions, capacity.key_sessions, self._session_ended)
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._logged_drop = 0.0
+        self._logged_drop = self._logged_fault = -LOG_INTERVAL_S
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -156,9 +156,9 @@ class Server:
             while not self._stopping.is_set():
                 poller.poll(int(HOUSEKEEPING_INTERVAL_S * 1000))
                 self._wakeup.clear()
-                self._gatekeeper.work()
-                self._take_reports()
-                self._receive()
+                self._go_on_after(self._gatekeeper.work)
+                self._go_on_after(self._take_reports)
+                self._go_on_after(self._receive)
                 late_s = time.monotonic() - next_housekeeping
                 if late_s >= 0:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
@@ -166,7 +166,7 @@ class Server:
                         self._sessions.excuse(late_s)
                     if should_stop():
                         break
-                    self._forget_silent_sessions()
+                    self._go_on_after(self._forget_silent_sessions)
         finally:
             self.close()
 
@@ -209,9 +209,18 @@ class Server:
     def _take_reports(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                take = self._reports.get_nowait()
-                take()
+                self._go_on_after(self._reports.get_nowait())
         self._send_events()
+
+    def _go_on_after(self, work: Callable[[], None]) -> None:
+        """Whatever our own code makes of a report or of its housekeeping, the other clients' jobs go on."""
+        try:
+            work()
+        except Exception:
+            self.dropped["internal"] = self.dropped.get("internal", 0) + 1
+            if time.monotonic() - self._logged_fault >= LOG_INTERVAL_S:
+                self._logged_fault = time.monotonic()
+                logger.exception("a part of the server failed; it goes on")
 
     def _receive(self) -> None:
         for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.server_harness import put, raw_client, running_server, submit
+from support.server_harness import assert_lives, put, raw_client, run_to_result, running_server, submit
 
 from backend.protocol.wire import describe
 from benchmarks.fuzz_clients import Fuzzing, three_keys
@@ -72,3 +73,23 @@ def test_one_hash_that_stands_for_two_sizes_is_refused():
         assert refused.body["code"] == "array"
         submit(raw, {"b": eight})
         assert put(raw, eight).type == "stored"
+
+
+@pytest.mark.parametrize("part", ["_forget_silent_sessions", "_send_events", "_take_reports"])
+def test_a_fault_of_the_servers_own_ends_nothing(part, monkeypatch, caplog):
+    with running_server() as server, raw_client(server.address) as raw:
+        assert_lives(raw)
+        work = getattr(server, part)
+        faults = iter(range(3))
+
+        def fail_thrice():
+            if next(faults, None) is not None:
+                raise RuntimeError("a fault")
+            work()
+
+        monkeypatch.setattr(server, part, fail_thrice)
+        server._report(lambda: 1 / 0)
+        time.sleep(1.7)
+        assert run_to_result(raw).type == "result"
+        assert server.dropped["internal"] >= 3
+    assert caplog.text.count("a part of the server failed") <= 4

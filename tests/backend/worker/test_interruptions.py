@@ -1,6 +1,6 @@
 """What comes from outside: a network that is gone, processes that stand still, full disks, little memory, clients that leave.
 
-With PBRFIT_TEST_LONG=1 the server is killed at 20 points of a fit in place of 3, and stands still for a minute.
+With PBRFIT_TEST_LONG=1 the server is killed at 20 points of a fit in place of 2, and stands still for a minute.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadow
 COUNTING = "support.worker_jobs:count_up"
 AS_IN_BLENDER = Timing()
 LONG = bool(os.environ.get("PBRFIT_TEST_LONG"))
-KILLS, STOPPED_S = (20, 60.0) if LONG else (3, 3.0)
+KILLS, STOPPED_S = (20, 60.0) if LONG else (2, 3.0)
 SAME_DB = 0.1
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 
