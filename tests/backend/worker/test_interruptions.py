@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from dataclasses import replace
 from random import Random
 
@@ -35,7 +36,7 @@ from support.server_harness import (
     submit,
     wait_for,
 )
-from support.worker_server import served
+from support.worker_server import served, worker_server
 
 from backend.job.run import run_fit_job
 from backend.protocol.client.client import BackendClient
@@ -43,6 +44,8 @@ from backend.protocol.client.events import Accepted, Cancelled, Disconnected, Fa
 from backend.protocol.client.link import Timing
 from backend.protocol.keys import new_keys
 from backend.protocol.settings import FitSettings
+from backend.protocol.wire import Limits, content_hash
+from backend.server.capacity import Capacity
 from benchmarks.small_backend import small_backend
 
 SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadowing=False)
@@ -175,6 +178,23 @@ def test_a_client_that_is_gone_for_good_frees_its_memory():
             # The job's outcome is kept for the client, and with it its session's name.
             if not server._service.stores.content_bytes and len(server._sessions.of_key(CLIENT_KEYS.public)) == 1:
                 break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_nothing_holds_a_job_that_is_over_but_its_store(tmp_path):
+    """Figure before: the arrays of the last job stayed in the server's memory until the next job."""
+    array = np.ones(60_000_000, np.uint8)
+    with worker_server(options={"capacity": Capacity(silence_s=0.5), "limits": Limits()}) as server:
+        with connected_client(server.address, AS_IN_BLENDER) as client:
+            client.submit(SETTINGS, {"a": array}, 1)
+            progress_until(client, lambda event: event.state == "running", FIT_PATIENCE_S)
+            client.cancel()
+            wait_for(client, Cancelled)
+            held = weakref.ref(server._service.stores.of(CLIENT_KEYS.public).get(content_hash(array)).obj)
+            assert held() is not None
+        deadline = time.monotonic() + PATIENCE_S
+        while held() is not None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
