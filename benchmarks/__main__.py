@@ -13,6 +13,7 @@ from benchmarks import (
     bake_times,
     fit,
     fitted_looks,
+    fuzz,
     image_files,
     input_cases,
     kernels,
@@ -23,7 +24,9 @@ from benchmarks import (
     ops,
     preview,
     sizes,
+    soak,
     studio_lights,
+    upload,
 )
 from benchmarks.cases import DATA, anchor_curves
 from benchmarks.measure import check_output
@@ -44,6 +47,9 @@ _COMMANDS = (
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
     ("image_files", image_files, "the time to write and read the maps' files"),
+    ("fuzz", fuzz, "nearly right messages by the hundred thousand, to a real backend"),
+    ("soak", soak, "many clients with small jobs for many minutes: nothing is lost, and everybody is answered"),
+    ("upload", upload, "how fast an array reaches a backend of the same machine, and what takes the time"),
     ("input_cases", input_cases, "small files that went wrong, fitted as a user would, against what is right"),
 )
 

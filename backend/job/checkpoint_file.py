@@ -32,8 +32,11 @@ def write_file(path: Path, about: dict[str, Any], arrays: Mapping[str, NDArray[A
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{_ABOUT: text}, **arrays)
+        # Not by np.savez: where the disk is full, its archive fails once more when it is collected.
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in ({_ABOUT: text} | dict(arrays)).items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)  # type: ignore[no-untyped-call]
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

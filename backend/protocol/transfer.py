@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .wire import CHUNK_BYTES, Message, ProtocolError, array_bytes, content_hash
+from .wire import CHUNK_BYTES, Message, ProtocolError, array_bytes, content_hash, describe
 
 PIECES_ON_THEIR_WAY = 4
+
+
+def piece_message(kind: str, body: dict[str, Any], piece: NDArray[np.uint8]) -> Message:
+    """A message with a piece of something, without a hash: that of the whole is checked."""
+    return Message(kind, body, {"data": piece}, descriptions={"data": describe(piece, hashed=False)})
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Uploads:
             body = {"hash": upload.digest, "offset": upload.next, "total": len(upload.data)}
             upload.next += max(len(piece), 1)
             self._on_their_way += 1
-            yield Message("put", body, {"data": piece})
+            yield piece_message("put", body, piece)
 
     def stored(self, body: dict[str, Any]) -> None:
         """Takes the reply to a `put`: `received` says how much of the array the backend has, without gaps."""

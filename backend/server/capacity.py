@@ -14,7 +14,8 @@ class Capacity:
     acknowledged; outcome_bytes: their files; the oldest of the key that has the most go first. scenes: sessions that see a
     preview. picture_bytes: frames that were asked for and whose client does not have them yet. sessions: of all keys,
     key_sessions: of one. silence_s: after so long without a message from its client, a job fails that still waits for
-    arrays, for views or to be resumed, so that the next job gets its turn.
+    arrays, for views or to be resumed, so that the next job gets its turn; and where all clients of a key are silent for so
+    long, the arrays that no job needs are dropped.
     """
 
     store_bytes: int = 4 << 30
@@ -26,4 +27,4 @@ class Capacity:
     picture_bytes: int = 4 << 30
     sessions: int = 1024
     key_sessions: int = 64
-    silence_s: float = 300.0
+    silence_s: float = 60.0

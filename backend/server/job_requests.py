@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,19 @@ def read_array(name: str, values: object, limits: Limits, cure: str) -> ArrayDes
     return description
 
 
+def read_arrays(described: dict[str, Any], limits: Limits, cure: str) -> dict[str, ArrayDescription]:
+    """The arrays that are announced for a job or a scene. Raises `ProtocolError` as `read_array`, and where one hash stands for
+    two sizes: what is kept under it could not be both.
+    """
+    arrays = {name: read_array(name, values, limits, cure) for name, values in described.items()}
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        if sizes.setdefault(array.hash, array.nbytes) != array.nbytes:
+            cause = f"{name} has {array.nbytes} bytes, and another array with its hash has {sizes[array.hash]}."
+            raise ProtocolError("array", cause, "Hash the arrays again.")
+    return arrays
+
+
 def read_submit(message: Message, limits: Limits) -> SubmitRequest:
     """The job of a `submit`. Raises `ProtocolError` or `SettingsError`."""
     settings = FitSettings.from_dict(message.body.get("settings", {}))
@@ -52,10 +66,7 @@ def read_submit(message: Message, limits: Limits) -> SubmitRequest:
     if len(described) > MOST_ARRAYS_OF_JOB:
         cause = f"The job has {len(described)} arrays; allowed are {MOST_ARRAYS_OF_JOB}."
         raise ProtocolError("oversized", cause, "Fit fewer sets of maps at a time.")
-    arrays = {
-        name: read_array(name, values, limits, "Reduce the mesh or the environment.")
-        for name, values in described.items()
-    }
+    arrays = read_arrays(described, limits, "Reduce the mesh or the environment.")
     view_count = message.body.get("view_count", 0)
     if type(view_count) is not int or view_count < 0:
         raise ProtocolError("malformed", "view_count is not a whole number from 0.", SEND_AS_DESCRIBED)

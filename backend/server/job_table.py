@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backend.job.model import FitResult, Job, JobError
+from backend.protocol.transfer import piece_message
 from backend.protocol.wire import CHUNK_BYTES, LONGEST_NAME, Message, ProtocolError
 from backend.server.capacity import Capacity
 from backend.server.sessions import Caller
@@ -110,4 +111,4 @@ def piece_of(job: Job, message: Message) -> Message:
     if data is None or type(offset) is not int or not 0 <= offset < len(data):
         raise ProtocolError("file", f"Job {job.id} has no such piece of a file.", SEND_AS_DESCRIBED)
     piece = np.frombuffer(data, np.uint8)[offset : offset + CHUNK_BYTES]
-    return Message("piece", {"file": name, "offset": offset}, {"data": piece})
+    return piece_message("piece", {"file": name, "offset": offset}, piece)

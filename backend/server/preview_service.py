@@ -30,7 +30,7 @@ from backend.protocol.wire import (
 )
 from backend.server.capacity import Capacity
 from backend.server.drawer import Drawer
-from backend.server.job_requests import error_reply, read_array
+from backend.server.job_requests import error_reply, read_array, read_arrays
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
 from backend.server.store import ArrayStore, StoreError, Stores
@@ -227,7 +227,7 @@ class PreviewService:
             raise ProtocolError(
                 "oversized", f"{cause}{MOST_JOBS_OF_SCENE}.", "Hide some objects, or join their meshes."
             )
-        arrays = {name: read_array(name, values, self._limits, _REDUCE) for name, values in described.items()}
+        arrays = read_arrays(described, self._limits, _REDUCE)
         viewer = self._viewer(Caller(owner, message.session))
         lives = {name: self._live_of(name, owner) for name in names}
         jobs = {name: live for name, live in lives.items() if live is not None}

@@ -109,7 +109,7 @@ class Server:
         self._stopping = threading.Event()
         self._wants_to_drain = False
         self._drain: Drain | None = None
-        self._logged_drop = 0.0
+        self._logged_drop = self._logged_fault = -LOG_INTERVAL_S
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -160,21 +160,24 @@ class Server:
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
         for socket in self._gatekeeper.sockets:
             poller.register(socket, zmq.POLLIN)
-        next_housekeeping = 0.0
+        next_housekeeping = time.monotonic()
         try:
             while not self._stopping.is_set():
                 poller.poll(int(HOUSEKEEPING_INTERVAL_S * 1000))
                 self._wakeup.clear()
-                self._gatekeeper.work()
-                self._take_reports()
-                self._receive()
+                self._go_on_after(self._gatekeeper.work)
+                self._go_on_after(self._take_reports)
+                self._go_on_after(self._receive)
                 if self._wants_to_drain and self._drained():
                     break
-                if time.monotonic() >= next_housekeeping:
+                late_s = time.monotonic() - next_housekeeping
+                if late_s >= 0:
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_S
+                    if late_s > HOUSEKEEPING_INTERVAL_S:
+                        self._sessions.excuse(late_s)
                     if should_stop():
                         break
-                    self._guarded(self._keep_house)
+                    self._go_on_after(self._keep_house)
         finally:
             self.close()
 
@@ -232,16 +235,18 @@ class Server:
     def _take_reports(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                take = self._reports.get_nowait()
-                self._guarded(take)
+                self._go_on_after(self._reports.get_nowait())
         self._send_events()
 
-    @staticmethod
-    def _guarded(do: Callable[[], None]) -> None:
+    def _go_on_after(self, work: Callable[[], None]) -> None:
+        """Whatever our own code makes of a report or of its housekeeping, the other clients' jobs go on."""
         try:
-            do()
-        except Exception:  # our fault must not end the clients' jobs
-            logger.exception("a report or the housekeeping failed")
+            work()
+        except Exception:
+            self.dropped["internal"] = self.dropped.get("internal", 0) + 1
+            if time.monotonic() - self._logged_fault >= LOG_INTERVAL_S:
+                self._logged_fault = time.monotonic()
+                logger.exception("a part of the server failed; it goes on")
 
     def _receive(self) -> None:
         for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
@@ -359,7 +364,11 @@ class Server:
         for caller in self._previews.sessions:
             if caller in silent or self._sessions.get(caller) is None:
                 self._previews.drop(caller)
-        for caller in self._sessions.silent_for(self._silence_s):
+        gone = set(self._sessions.silent_for(self._silence_s))
+        for caller in gone:
             if not self._service.client_is_silent(caller):
                 self._sessions.remove(caller)
+        for key in {caller.key for caller in gone}:
+            if gone.issuperset(self._sessions.of_key(key)):
+                self._service.stores.forget(key)
         self._send_events()

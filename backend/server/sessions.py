@@ -96,6 +96,13 @@ class Sessions:
             if session.last_heard < oldest
         ]
 
+    def excuse(self, seconds: float) -> None:
+        """Does not count a time in which this process could not listen, as when it or its machine was stopped."""
+        now = time.monotonic()
+        for sessions in self._by_key.values():
+            for session in sessions.values():
+                session.last_heard = min(now, session.last_heard + seconds)
+
     def remove(self, caller: Caller) -> None:
         """Forgets a session."""
         mine = self._by_key.get(caller.key, OrderedDict())

@@ -91,26 +91,31 @@ class Channel:
 
     def _write(self) -> None:
         try:
-            while True:
-                with self._condition:
-                    self._condition.wait_for(lambda: self._closed or self._urgent or self._ordered)
-                    if self._closed:
-                        return
-                    urgent = bool(self._urgent)
-                    packet, sent = (self._urgent[0], None) if urgent else self._ordered[0]
-                for part in _parts(packet):
-                    if not urgent:
-                        self._write_urgent()
-                    for data in part:
-                        self._put(data)
-                if sent is not None:
-                    sent()
-                with self._condition:
-                    (self._urgent if urgent else self._ordered).popleft()
-                    if not self._urgent and not self._ordered:
-                        self._condition.notify_all()
+            while self._write_next():
+                pass
         except (OSError, ValueError):  # the other end is gone, which whoever receives hears too
             self.close()
+
+    def _write_next(self) -> bool:
+        """Write the next packet; returns False at the end. A function of its own, so that nothing holds its arrays later."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._urgent or self._ordered)
+            if self._closed:
+                return False
+            urgent = bool(self._urgent)
+            packet, sent = (self._urgent[0], None) if urgent else self._ordered[0]
+        for part in _parts(packet):
+            if not urgent:
+                self._write_urgent()
+            for data in part:
+                self._put(data)
+        if sent is not None:
+            sent()
+        with self._condition:
+            (self._urgent if urgent else self._ordered).popleft()
+            if not self._urgent and not self._ordered:
+                self._condition.notify_all()
+        return True
 
     def _write_urgent(self) -> None:
         while self._urgent:

@@ -111,6 +111,7 @@ class Host:
                 self._packets[packet.kind](packet)
             except Exception:  # one packet must not end what others do
                 logger.exception("the packet %s failed", packet.kind)
+            del packet  # its arrays must not wait here for the next one
 
     def _answer(self, packet: Packet) -> None:
         self._channel.urge(Packet(ANSWER, {"device_bytes": _device_bytes()}))

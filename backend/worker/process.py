@@ -150,8 +150,8 @@ class WorkerProcess:
             for listener in self._listeners:
                 listener.started(channel)
         try:
-            while (packet := channel.receive()) is not None:
-                self._deliver(packet)
+            while self._deliver_next(channel):
+                pass
         except Exception:  # a broken worker must not end the watch
             logger.exception("the worker's packets cannot be read")
         self._pulse.lost()
@@ -163,6 +163,13 @@ class WorkerProcess:
         for pipe in (reading, writing):
             pipe.close()
         return self._told or _how_it_ended(status)
+
+    def _deliver_next(self, channel: Channel) -> bool:
+        """Take the next packet; returns False when the worker is gone. Nothing holds the packet's arrays afterwards."""
+        packet = channel.receive()
+        if packet is not None:
+            self._deliver(packet)
+        return packet is not None
 
     def _deliver(self, packet: Packet) -> None:
         if packet.kind == ANSWER:

@@ -22,6 +22,7 @@ class CuttableLink:
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = []
         self._forward = True
+        self._refuses = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -30,6 +31,9 @@ class CuttableLink:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            if self._refuses:
+                near.close()
+                continue
             far = socket.create_connection(self._target)
             self._open += [near, far]
             for source, sink in ((near, far), (far, near)):
@@ -48,6 +52,16 @@ class CuttableLink:
     def swallow(self):
         """From now on bytes are lost, as they are when a link dies unnoticed."""
         self._forward = False
+
+    @contextlib.contextmanager
+    def outage(self):
+        """All connections end, and no new one comes about before the end of the block."""
+        self._refuses = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refuses = False
 
     def cut(self):
         """Ends all connections; new ones work."""

@@ -61,6 +61,20 @@ def need_memory(inputs, settings, report, cancelled):
     return FitResult({}, {"views": views})
 
 
+def fit_in_little_memory(inputs, settings, report, cancelled):
+    """A real fit in a process that may take 200 MB more."""
+    import resource
+
+    from backend.job.run import run_fit_job
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 200_000_000, resource.RLIM_INFINITY))
+    try:
+        return run_fit_job(inputs, settings, report, cancelled)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def lose_the_device(inputs, settings, report, cancelled):
     """The GPU fails."""
     raise RuntimeError("CUDA error: an illegal memory access was encountered")

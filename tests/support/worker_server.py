@@ -74,9 +74,13 @@ class Served:
         options: dict | None = None,
         log: tuple[str, str] | None = None,
         stderr: int | None = None,
+        most_file_bytes: int | None = None,
         **plan: object,
     ) -> None:
-        """Start it. folder: for its address file. options: further ones of `serve`. log: format and file of its log."""
+        """Start it. folder: for its address file. options: further ones of `serve`. log: format and file of its log.
+
+        most_file_bytes: a longer file cannot be written, as on a full disk. stderr: where to; None: a file of its own.
+        """
         plan.setdefault("python_path", [TESTS, *sys.path])
         plan.setdefault("make_drawing", "support.worker_drawing:make_drawing")
         self.file = folder / f"address{time.monotonic_ns()}.json"
@@ -91,7 +95,11 @@ class Served:
             "options": options or {},
             "log": log,
         }
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, json.dumps(said)], stderr=stderr)
+        limit = () if most_file_bytes is None else ("prlimit", f"--fsize={most_file_bytes}")
+        self.log = folder / f"{self.file.stem}.log"
+        command = [*limit, sys.executable, "-c", SERVE, json.dumps(said)]
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(command, stderr=file if stderr is None else stderr)
 
     @property
     def address(self) -> str:

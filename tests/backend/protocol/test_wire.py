@@ -5,7 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from backend.protocol.wire import DTYPE_NAMES, Limits, Message, ProtocolError, content_hash, pack, plain, unpack
+from backend.protocol.transfer import piece_message
+from backend.protocol.wire import (
+    DTYPE_NAMES,
+    PIECE_TYPES,
+    Limits,
+    Message,
+    ProtocolError,
+    content_hash,
+    pack,
+    plain,
+    unpack,
+)
 
 
 def changed(frames, /, **header_values):
@@ -171,3 +182,19 @@ def test_no_frames_at_all_are_refused():
 
 def test_the_hash_is_of_the_content_alone():
     assert content_hash(np.zeros(4, np.uint8)) == content_hash(b"\0" * 4)
+
+
+@pytest.mark.parametrize("kind", PIECE_TYPES)
+def test_a_piece_may_come_without_a_hash_and_a_hash_that_comes_is_checked(kind):
+    piece = np.arange(9, dtype=np.uint8)
+    header, data = pack(piece_message(kind, {}, piece))
+    assert unpack([header, data]).descriptions["data"].hash == ""
+    with pytest.raises(ProtocolError, match="hash"):
+        unpack([header.replace(kind.encode(), b"view"), data])
+    with_hash = pack(Message(kind, arrays={"data": piece}))
+    assert unpack(with_hash).descriptions["data"].hash == content_hash(piece)
+    with pytest.raises(ProtocolError, match="does not match"):
+        unpack([with_hash[0], bytes(9)])
+    for other in (b"null", b'"00"', b"0"):
+        with pytest.raises(ProtocolError, match="hash"):
+            unpack([header.replace(b'"hash":""', b'"hash":' + other), data])
