@@ -25,7 +25,7 @@ _SERVE = """
 import json, sys
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
-from backend.server.server import serve
+from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
 said = json.loads(sys.argv[1])
 plan = WorkerPlan(run_job=said["run_job"], find_device="builtins:dict", python_path=[said["root"], *sys.path])
