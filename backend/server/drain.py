@@ -11,6 +11,8 @@ from backend.server.job_service import JobService
 # A job that runs may write a last checkpoint for so long; clients may fetch what is done for so long after that.
 LEAVE_S = 15.0
 FETCH_S = 5.0
+# The reply to the last message is on its way through the door for less than this.
+REPLY_S = 0.3
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ class Drain:
         self._service = service
         self._leave_until = time.monotonic() + LEAVE_S
         self._fetch_until = 0.0
+        self._done_since = 0.0
         service.refuses = True
         live = [job for job in service.jobs if not job.is_final]
         logger.info("ending: %d jobs are to leave", len(live))
@@ -43,4 +46,6 @@ class Drain:
                 self._service.end_early(running, ending(), keep_checkpoint=True)
         if not self._fetch_until:
             self._fetch_until = now + FETCH_S
-        return now >= self._fetch_until or not list(self._service.jobs)
+        if not self._done_since and (now >= self._fetch_until or not list(self._service.jobs)):
+            self._done_since = now
+        return bool(self._done_since) and now >= self._done_since + REPLY_S

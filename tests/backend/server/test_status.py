@@ -102,7 +102,7 @@ def test_a_client_sees_its_own_alone(capsys, tmp_path):
         job = submit(first, {"array": ARRAY[:64]}).job
         submit(second, {"array": ARRAY[:32]})
         address = server.address.removeprefix("tcp://")
-        arguments = ["--public-key", SERVER_KEYS.public, "--key-file", key_file(tmp_path, mine)]
+        arguments = [f"--public-key={SERVER_KEYS.public}", "--key-file", key_file(tmp_path, mine)]
         status = asked(capsys, "--address", address, *arguments)
         assert not status.whole
         assert [known.id for known in status.jobs] == [job]
@@ -114,7 +114,7 @@ def test_a_client_sees_its_own_alone(capsys, tmp_path):
 
 def test_strangers_get_nothing(backend, capsys, tmp_path):
     address = backend.address.removeprefix("tcp://")
-    stranger = ["--public-key", SERVER_KEYS.public, "--key-file", key_file(tmp_path, new_keys())]
+    stranger = [f"--public-key={SERVER_KEYS.public}", "--key-file", key_file(tmp_path, new_keys())]
     assert main(["status", "--address", address, *stranger]) == 2
     assert "does not know this client's public key" in capsys.readouterr().err
 
