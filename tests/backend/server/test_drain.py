@@ -99,9 +99,10 @@ def test_a_second_signal_ends_it_at_once(tmp_path, drained):
             submit(raw)
             while raw.event("progress").body["phase"] != "never":
                 pass
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        assert server.process.poll() is None
+            server.process.send_signal(signal.SIGTERM)
+            while submit(raw).body.get("code") != "draining":
+                time.sleep(0.05)
+            assert server.process.poll() is None
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE_S) == 0
         assert not server.file.exists()
