@@ -8,7 +8,18 @@ import pytest
 import torch
 from support.fit_scenes import ball_dataset, studio_light, tables
 
-from backend.fit.balance import LEAST, MOST, SMOOTH_KD, first_priors, rebalance_, split_views
+from backend.fit.baked_start import BakedStart
+from backend.fit.balance import (
+    LEAST,
+    MOST,
+    SMOOTH_KD,
+    TWO_VALUED,
+    TWO_VALUED_WHEN_CORRECTED,
+    first_priors,
+    rebalance_,
+    split_views,
+    two_valued_of,
+)
 from backend.fit.fit_plan import FitPlan
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import TableFit
@@ -37,6 +48,26 @@ def test_of_few_views_none_is_kept_back(table: SampleTable) -> None:
     fitted, back = split_views(few, 10**9, torch.Generator().manual_seed(0))
     assert len(back) == 0
     assert fitted.tolist() == list(range(len(few)))
+
+
+def test_metallic_is_held_to_0_or_1_where_nothing_is_known_of_it() -> None:
+    texels, unknown = torch.rand(SIZE, SIZE, 8), torch.zeros(SIZE, SIZE, 8)
+    known = unknown.clone()
+    known[0, 0, 0] = 1.0
+    assert two_valued_of(None) == TWO_VALUED
+    assert two_valued_of(BakedStart(texels, unknown)) == TWO_VALUED_WHEN_CORRECTED
+    assert two_valued_of(BakedStart(texels, known)) == 0.0
+
+
+def test_the_views_are_not_asked_about_it_in_a_correction() -> None:
+    texels = torch.rand(SIZE, SIZE, 8, generator=torch.Generator().manual_seed(0))
+    start = BakedStart(texels, torch.zeros_like(texels))
+    first = first_priors(8, torch.device("cpu"), two_valued_of(start))
+    priors = first_priors(8, torch.device("cpu"), two_valued_of(start)).at_start(start.texels, start.stiffness)
+    # The same gradient as the prior's: asked, the views would want more of it.
+    rebalance_(priors, first, 1 - texels, 2 * texels - 1, torch.ones_like(texels))
+    assert float(priors.two_valued) == pytest.approx(TWO_VALUED_WHEN_CORRECTED)
+    assert not torch.equal(priors.smooth, first.smooth)
 
 
 @pytest.mark.parametrize(("along", "grows"), [(1.0, True), (-1.0, False)])

@@ -50,6 +50,7 @@ def test_each_round_is_nearer_to_the_truth(rows: SampleTable) -> None:
         plan = replace(plan_for(replace(SETTINGS, correction=number)), batch=2048)
         assert plan.stages == 1
         assert plan.iterations < plan_for(SETTINGS).iterations
+        assert plan.learning_rate < plan_for(SETTINGS).learning_rate
         start = BakedStart(maps, torch.zeros_like(maps))
         table = differences(replace(seen, baked=bounced(own_shading(rows, maps))))
         fit = TableFit(table, studio_light(256), plan, start=start, differs=True)

@@ -34,6 +34,15 @@ def sphere_points(count: int = 500) -> np.ndarray:
     return CENTRE + RADIUS * points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+@pytest.mark.parametrize("lights", [0, 1, 2])
+def test_each_light_has_as_many_training_views(addon, lights: int) -> None:
+    views = addon.references.views.plan_views(CENTRE, RADIUS, training=24, held_out=4, seed=3, lights=lights)
+    assert {view.light for view in views if view.held_out} == {0}
+    for begun in (12, 24):  # the first half of the views too
+        found = [view.light for view in views if not view.held_out and view.rank < begun]
+        assert [found.count(number) for number in range(lights + 1)] == [begun // (lights + 1)] * (lights + 1)
+
+
 def test_counts_and_order(views) -> None:
     assert [view.index for view in views] == list(range(28))
     held_out = [view.index for view in views if view.held_out]
