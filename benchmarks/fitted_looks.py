@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--only", nargs="+", default=[], metavar="LOOK", help="these looks (default: all)")
     parser.add_argument("--preset", default="standard", help="of the fit (default: standard)")
+    parser.add_argument("--render-device", default="auto", help="auto, or cpu for references on the CPU (default: auto)")
     parser.add_argument("--size", type=int, default=128, help="width and height of the renders (default: 128)")
     parser.add_argument("--samples", type=int, default=256, help="samples of each render (default: 256)")
     parser.add_argument("--views", type=int, default=2, help="renders of each look in each world (default: 2)")
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     unknown = set(options.only) - known.keys()
     if unknown:
         raise CommandError(f"There is no look {', '.join(sorted(unknown))}.", f"It is one of {', '.join(known)}.")
-    settings = {key: getattr(options, key) for key in ("preset", "size", "samples", "views")}
+    settings = {key: getattr(options, key) for key in ("preset", "render_device", "size", "samples", "views")}
     rows: dict[str, Any] = {}
     if options.json and options.json.is_file():
         rows = json.loads(options.json.read_text(encoding="utf-8"))["looks"]
@@ -78,7 +79,8 @@ def measure(name: str, known: dict[str, Any], folder: Path, options: argparse.Na
     row: dict[str, Any] = {"kinds": known["kinds"], "exact": exact, "bake": None}
     began = time.monotonic()
     command = [sys.executable, "-m", "backend", "optimize", file, "--object", name, "--out", folder / "fit"]
-    run_program([*command, "--preset", options.preset, "--no-report"], threads=None)
+    command += ["--preset", options.preset, "--render-device", options.render_device]
+    run_program([*command, "--no-report"], threads=None)
     report = json.loads((folder / "fit" / "report.json").read_text(encoding="utf-8"))
     seconds = report["seconds"]
     row["seconds"] = {
