@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--only", nargs="+", default=[], metavar="LOOK", help="these looks (default: all)")
     parser.add_argument("--preset", default="standard", help="of the fit (default: standard)")
-    parser.add_argument("--render-device", default="auto", help="auto, or cpu for references on the CPU (default: auto)")
+    parser.add_argument(
+        "--render-device", default="auto", help="auto, or cpu for references on the CPU (default: auto)"
+    )
     parser.add_argument("--size", type=int, default=128, help="width and height of the renders (default: 128)")
     parser.add_argument("--samples", type=int, default=256, help="samples of each render (default: 256)")
     parser.add_argument("--views", type=int, default=2, help="renders of each look in each world (default: 2)")

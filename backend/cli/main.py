@@ -182,7 +182,8 @@ def run_optimize(chosen: argparse.Namespace) -> int:
         raise CommandError("--apply-world has no learned light to apply.", "Give --learn-light too, or leave it out.")
     if chosen.learn_light and chosen.reference_light == "studio":
         raise CommandError(
-            "Studio light is known, so there is nothing to learn.", "Leave out --learn-light, or choose scene."
+            "Studio light is known, so there is nothing to learn.",
+            "Leave out --learn-light, or choose automatic or scene.",
         )
     defaults = {} if chosen.preset else {"resolution": DEFAULT_RESOLUTION, "quality": DEFAULT_QUALITY}
     settings = _checked_settings(

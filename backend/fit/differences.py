@@ -15,10 +15,10 @@ from typing import TypeVar
 import torch
 
 from backend.fit.baked_start import BakedStart
-from backend.fit.known_lights import KnownLights
 from backend.fit.objective import shade_samples
 from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import level_of_detail
+from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import ggx_table
 from render.shading.models import ShadingModel
 from render.texture.fixed_lookup import mip_count, pyramid
@@ -51,8 +51,9 @@ def with_lobes(rows: StepRows, start: BakedStart) -> StepRows:
 
 
 @torch.no_grad()
-def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: ShadingModel) -> StepRows:
-    """Rows of differences with the shading of the start added, at its resolution: what a fit is to make of them.
+def with_shading(rows: StepRows, start: BakedStart, lights: ViewLights, model: ShadingModel) -> StepRows:
+    """Rows of differences with the shading of the start added, at its resolution: what a fit is to make of them. All of
+    the lights are known.
 
     At each size of the maps the start is another one, so that it always has nothing to do where the bake is right. Such a
     color may be negative.
@@ -62,7 +63,8 @@ def with_shading(rows: StepRows, start: BakedStart, lights: KnownLights, model: 
     texels, ggx = pyramid(start.texels, levels), ggx_table(rows.color.device)
     colors = rows.color.clone()
     for number, chosen in lights.parts(rows):
-        light = lights.lights[number]
+        light = lights.known[number]
+        assert light is not None
         for some in torch.split(chosen, _ROWS_AT_ONCE):
             part = rows.rows(some)
             read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)

@@ -68,27 +68,27 @@ class FusedIteration:
     @torch.no_grad()
     def run(self) -> torch.Tensor:
         """Run one iteration. Returns the loss of its samples, without priors, a scalar on the device."""
-        light = None if self._light is None else self._light.prefiltered()
         total = sum(part.count for part in self._parts)
         gradient: torch.Tensor | None = None
         loss: torch.Tensor | None = None
+        of_light: tuple[torch.Tensor, torch.Tensor] | None = None
         for part in self._parts:
-            found = self._gradients(
-                part, self._state.prefiltered(part.light) if light is None else light, total, gradient
-            )
+            known = self._state.lights.known[part.light]
+            light = self._light.prefiltered() if known is None and self._light is not None else known
+            assert light is not None  # the one that is learned here is a `FusedLight`
+            found = self._gradients(part, light, known is None, total, gradient)
             gradient, loss = found.texels, found.loss if loss is None else loss + found.loss
+            if found.atlas is not None and found.irradiance is not None:
+                of_light = found.atlas, found.irradiance
         assert gradient is not None  # a batch has rows
         assert loss is not None
-        if self._light is not None:
-            # `learn_light` asks for both; a light that is learned is the only one.
-            assert found.atlas is not None
-            assert found.irradiance is not None
-            self._light.step(found.atlas, found.irradiance)
+        if self._light is not None and of_light is not None:
+            self._light.step(*of_light)
         self._texels.step(gradient)
         return loss
 
     def _gradients(
-        self, part: BatchPart, light: PrefilteredLight, total: int, onto: torch.Tensor | None
+        self, part: BatchPart, light: PrefilteredLight, learn_light: bool, total: int, onto: torch.Tensor | None
     ) -> SampleGradients:
         state, table = self._state, self._table
         return fused_sample_gradients(
@@ -110,7 +110,7 @@ class FusedIteration:
             table.shadow,
             first=self._first + part.start if part.start else self._first,
             count=part.count,
-            learn_light=self._light is not None,
+            learn_light=learn_light,
             total=total,
             onto=onto,
         )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from backend.fit.fused_light_optimizer import FusedLight
-from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.objective import sample_loss
 from backend.fit.sample_table import SampleTable, StepRows
+from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import GgxTable
 from render.light.environment import EnvironmentLight, PrefilteredLight
 from render.material.material import METALLIC, NORMAL, ROUGHNESS, project_
@@ -52,14 +52,14 @@ class FitState:
     bound   where the loss of a residual turns from square to linear, a float on the device
     white_balance  its weight in the next iteration, a float on the device
     fuses   whether the iterations are `backend.fit.fused_steps.FusedIteration`s
-    known_lights  those of the references, None where the light is learned
+    lights  those of the references; the one that is learned, if any, is `light`
     light_optimizer, fused_light  of a light that is learned: the second one where the iterations fuse, else the first one
     """
 
     texels: torch.Tensor
     levels: int
     light: EnvironmentLight
-    known_lights: KnownLights | None
+    lights: ViewLights
     ggx: GgxTable
     plan: StepPlan
     priors: Priors
@@ -76,7 +76,8 @@ class FitState:
 
     def prefiltered(self, number: int = 0) -> PrefilteredLight:
         """The known light of this number, or what is learned of the light now."""
-        return self.light.build_mips() if self.known_lights is None else self.known_lights.lights[number]
+        known = self.lights.known[number]
+        return self.light.build_mips() if known is None else known
 
     def iterate(self, loss_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Compute the loss and its gradient, add the priors, and step the optimizers. Set their learning rates before.
@@ -91,7 +92,7 @@ class FitState:
         if self.light_optimizer is not None and plan.white_balance > 0:
             loss = loss + self.white_balance * self.light.regularizer()
         torch.autograd.backward(loss)
-        if self.light_optimizer is not None:
+        if self.light_optimizer is not None and self.light.base.grad is not None:  # None: known lights light the batch
             self.light_optimizer.step()
         gradient = self.texels.grad
         assert gradient is not None  # `backward` has made it

@@ -15,9 +15,9 @@ from typing import Protocol
 import torch
 
 from backend.fit.fused_steps import BatchPart, FusedIteration
-from backend.fit.known_lights import mixed_batches
 from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import FitState, level_of_detail, set_learning_rates
+from backend.fit.view_lights import mixed_batches
 from render.texture.fixed_lookup import Taps, lookup, pyramid, trilinear_taps
 from render.texture.kernels.texture_lookup import lookup_at
 
@@ -85,8 +85,7 @@ class TapSteps:
 
     def __init__(self, state: FitState, table: StepRows, order: torch.Tensor, batch: int) -> None:
         self.state = state
-        lights = state.known_lights
-        parts = [(0, order)] if lights is None else lights.parts(table)
+        parts = state.lights.parts(table)
 
         def part_of(light: int, chosen: torch.Tensor) -> _Part:
             rows = table.rows(sorted_by_texel(table, chosen))
@@ -162,9 +161,8 @@ class CapturedSteps:
         self.state = state
         self._count = max(1, round(len(table) / batch))
         self._size = len(table) // self._count
-        self._parts = [BatchPart(0, 0, self._size)]
         device = state.texels.device
-        parts = [] if state.known_lights is None else state.known_lights.parts(table)
+        parts = state.lights.parts(table)
         if len(parts) > 1:
             chosen = mixed_batches(parts, torch.arange(len(table), device=device), batch, even=True)
             table = table.rows(torch.cat([sorted_by_texel(table, part) for rows in chosen for _, part in rows]))
@@ -173,7 +171,7 @@ class CapturedSteps:
             for light, own in chosen[0]:
                 self._parts.append(BatchPart(light, self._size, len(own)))
                 self._size += len(own)
-        elif parts:
+        else:
             self._parts = [BatchPart(parts[0][0], 0, self._size)]
         self._table = table
         self._next = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -21,13 +21,13 @@ from backend.fit.dilation import fill_gaps, sampled_texels
 from backend.fit.fit_plan import FitPlan, learning_rate_at, stage_lengths
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
-from backend.fit.known_lights import KnownLights
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.memory import BEST, FitMemory, copies, live_tensors, put_back
 from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.state import FitState, StepPlan, adam, level_of_detail
 from backend.fit.steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
+from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import ggx_table
 from render.core.color import linear_to_srgb
 from render.core.kernels import has_triton
@@ -80,7 +80,8 @@ class TableFit:
         """start: of the plan's resolution; None: an even gray surface, of which nothing is known.
 
         others: known lights besides `light`, numbered from 1; light_of_view: the number of the light of views that have
-        another than `light`. differs: the colors of all rows are differences from the start (`backend.fit.differences`).
+        another than `light`. differs: the colors of all rows are differences from the start (`backend.fit.differences`),
+        and no light is learned.
         """
         self.plan, self.light, self.start, self._differs = plan, light, start, differs
         device = table.color.device
@@ -94,10 +95,8 @@ class TableFit:
         self.ggx = ggx_table(device)
         with torch.no_grad():
             start_light = light.build_mips()
-        self._known_lights: KnownLights | None = None
-        if not plan.learn_light:
-            with torch.no_grad():
-                self._known_lights = KnownLights([start_light, *(o.build_mips() for o in others)], light_of_view)
+            known = [other.build_mips() for other in others]
+        self._lights = ViewLights([None if plan.learn_light else start_light, *known], light_of_view)
         self.order = torch.randperm(len(self.table), generator=generator, device=device)
         if self._captures and len(self.table):
             self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
@@ -136,6 +135,8 @@ class TableFit:
             known = self.start.at(resolution)
             priors = priors.at_start(known.texels, known.stiffness)
         step_plan = StepPlan(**{f.name: getattr(self.plan, f.name) for f in fields(StepPlan)})
+        if len(self._lights.known) > 1:  # known lights tell the colors of the surface and of a learned light apart
+            step_plan = replace(step_plan, white_balance=0.0)
         # What the iterations at the last size hold goes before those at the next one take as much.
         vars(self).pop("steps", None)
         self._asked: list[tuple[int, StepRows, Taps | None]] = []
@@ -143,7 +144,7 @@ class TableFit:
             texels=texels,
             levels=mip_count(resolution),
             light=self.light,
-            known_lights=self._known_lights,
+            lights=self._lights,
             ggx=self.ggx,
             plan=step_plan,
             priors=priors,
@@ -295,15 +296,11 @@ class TableFit:
             return rows
         known = self.start.at(self.state.resolution)
         rows = with_lobes(rows, known)
-        if not self._differs or self._known_lights is None:
-            return rows
-        return with_shading(rows, known, self._known_lights, self.plan.model)
+        return with_shading(rows, known, self._lights, self.plan.model) if self._differs else rows
 
     def _by_light(self, rows: StepRows) -> list[tuple[int, StepRows, Taps | None]]:
         """The rows of each light, with its number, and their taps where those are worth keeping."""
-        if self._known_lights is None:
-            return [(0, rows, self._taps(rows))]
-        parts = [(number, rows.rows(own)) for number, own in self._known_lights.parts(rows)]
+        parts = [(number, rows.rows(own)) for number, own in self._lights.parts(rows)]
         return [(number, own, self._taps(own)) for number, own in parts]
 
     def _copies(self) -> tuple[torch.Tensor, ...]:
@@ -377,10 +374,8 @@ class TableFit:
     def error(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
         rows = self._whole(step_rows(rows))
-        if self._known_lights is None:
-            return self._error(rows, None, 0)
         found = torch.zeros_like(rows.color)
-        for number, own in self._known_lights.parts(rows):
+        for number, own in self._lights.parts(rows):
             found[own] = self._error(rows.rows(own), None, number)
         return found
 

@@ -54,9 +54,10 @@ def job_light(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: to
 
 
 def job_lights(arrays: dict[str, NDArray[Any]], settings: FitSettings, device: torch.device) -> list[EnvironmentLight]:
-    """All lights of the arrays, the one that `job_light` gives first. Raises `JobError` as that does."""
+    """All lights of the arrays, first the one that `job_light` gives. Only that may be learned. Raises `JobError` as that
+    does."""
     lights = [job_light(arrays, settings, device)]
-    while not settings.learn_light and (further := arrays.get(f"environment_{len(lights)}")) is not None:
+    while (further := arrays.get(f"environment_{len(lights)}")) is not None:
         lights.append(known_light(further, device))
     return lights
 
@@ -147,7 +148,7 @@ def shadowed(
     found: tuple[list[SampleTable], list[SampleTable]] = ([], [])
     for place, light in enumerate(lights):
         own = train.rows(places[0][place])
-        cells, blocker = _shadow_light(light, context.settings, own, directions)
+        cells, blocker = _shadow_light(light, context.settings.learn_light and place == 0, own, directions)
         for table, rows, shaded in zip(tables, places, found, strict=True):
             if table is not None and rows is not None and len(rows[place]):
                 part = table.rows(rows[place])
@@ -198,12 +199,12 @@ def _name(view: ViewInput) -> str:
 
 def _shadow_light(
     light: EnvironmentLight,
-    settings: FitSettings,
+    is_learned: bool,
     train: SampleTable,
     directions: torch.Tensor,
 ) -> tuple[LightCells, torch.Tensor]:
     cells = light_cells(light.base.detach(), directions)
-    if settings.learn_light:
+    if is_learned:
         cells = replace(cells, radiance=torch.ones_like(cells.radiance))
         return cells, torch.full_like(cells.radiance, _UNKNOWN_BLOCKER)
     return cells, blocker_radiance(train, directions)

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.light_names import BOTH, SCENE, STUDIO
+from ..common.light_names import AUTOMATIC, BOTH, STUDIO
 from ..common.node_trees import tree_of
 from ..common.reached_nodes import WORLD_OUTPUT, reached_nodes
 from .world import background_of, constant_world
@@ -21,12 +21,11 @@ LEAST_CONTRAST = 0.05  # of a light's standard deviation over directions to its 
 
 
 def reference_light(choice: str, learn_light: bool, world: bpy.types.World | None) -> str:
-    """SCENE, STUDIO or BOTH. A light that is learned is the scene's; Studio's is known, and is never learned."""
-    if choice == STUDIO:
-        return STUDIO
-    if learn_light or choice == SCENE:
-        return SCENE
-    return STUDIO if what_a_world_lacks(world) else BOTH
+    """SCENE, STUDIO or BOTH. A light that is learned is the scene's, so its world has to be in the references; Studio's are
+    known beside it, and tell the color of the light from that of the surface."""
+    if choice != AUTOMATIC:
+        return choice
+    return STUDIO if not learn_light and what_a_world_lacks(world) else BOTH
 
 
 def what_a_world_lacks(world: bpy.types.World | None) -> str:

@@ -39,7 +39,7 @@ def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterat
     else:
         yield from library_findings(world, WORLD_OUTPUT, "world")
         if not world.is_missing:
-            yield from light_findings(world)
+            yield from light_findings(world, light == SCENE)
             yield from tree_findings(world)
     lamps = (item for item in scene.objects if item.type == "LIGHT" and not item.hide_render)
     if light == SCENE and bpy.data.lights and any(lamps):
@@ -47,12 +47,12 @@ def world_findings(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Iterat
         yield Finding(WARNING, "The fit ignores lamps: only the world lights the object.", cure)
 
 
-def light_findings(world: bpy.types.World) -> Iterator[Finding]:
-    """Whether a world gives light that tells something, and to surfaces of every kind."""
+def light_findings(world: bpy.types.World, is_alone: bool) -> Iterator[Finding]:
+    """Whether a world gives light that tells something, if it is the only light, and to surfaces of every kind."""
     if is_black(world):
         cure = f"Give it a color or image and a strength (the fit ignores lamps and glowing objects), or {USE_STUDIO}"
         yield Finding(ERROR, "The world gives no light: it is black.", cure, FIX)
-    elif constant_world(world) is not None:
+    elif is_alone and constant_world(world) is not None:
         cause = "The world is the same in every direction: in it metal and paint look alike."
         yield Finding(WARNING, cause, f"Light it with an image, or {USE_STUDIO}", FIX)
     if not lights_all_rays(world):

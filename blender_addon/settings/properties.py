@@ -169,7 +169,8 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
     )
     learn_light: BoolProperty(
         name="Learn Light",
-        description="Fit the environment too, instead of using the world's light as it is, which is the only one then",
+        description="Fit the environment too, instead of using the world's light as it is. With Automatic, Studio lights tell "
+        "its color from the material's",
         default=DEFAULTS.learn_light,
     )
     apply_world: BoolProperty(

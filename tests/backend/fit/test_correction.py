@@ -10,9 +10,9 @@ from support.fit_scenes import ball_dataset, checked_maps, studio_light, tables
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.differences import differences, with_shading
-from backend.fit.known_lights import KnownLights
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import TableFit
+from backend.fit.view_lights import ViewLights
 from backend.job.plan import plan_for
 from backend.protocol.settings import FitSettings
 from render.material.material import KD
@@ -33,7 +33,7 @@ def bounced(radiance: torch.Tensor) -> torch.Tensor:
 def own_shading(rows: SampleTable, texels: torch.Tensor) -> torch.Tensor:
     """What the fit's renderer makes of maps, [P, 3]."""
     with torch.no_grad():
-        lights = KnownLights([studio_light(256).build_mips()])
+        lights = ViewLights([studio_light(256).build_mips()])
     start = BakedStart(texels, torch.zeros_like(texels))
     black = replace(rows, color=torch.zeros_like(rows.color))
     return with_shading(black, start, lights, "principled").color

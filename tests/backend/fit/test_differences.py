@@ -11,11 +11,11 @@ from support.fit_scenes import ENVIRONMENT, ball_dataset, checked_maps, studio_l
 from backend.fit.baked_start import BakedStart
 from backend.fit.differences import differences, with_lobes, with_shading
 from backend.fit.fit_plan import FitPlan
-from backend.fit.known_lights import KnownLights, mixed_batches
 from backend.fit.objective import LOBES
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.table_fit import TableFit
-from render.light.environment import EnvironmentLight, env_from_latlong
+from backend.fit.view_lights import ViewLights, mixed_batches
+from render.light.environment import EnvironmentLight, create_trainable_env_rnd, env_from_latlong
 from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 
 PLAN = FitPlan(resolution=64, iterations=80, stages=2, batch=2048)
@@ -26,10 +26,10 @@ def rows() -> SampleTable:
     return tables(ball_dataset(8, 40))[0]
 
 
-def lights(other: EnvironmentLight | None = None, light_of_view: dict[int, int] | None = None) -> KnownLights:
+def lights(other: EnvironmentLight | None = None, light_of_view: dict[int, int] | None = None) -> ViewLights:
     known = [studio_light(256)] if other is None else [studio_light(256), other]
     with torch.no_grad():
-        return KnownLights([light.build_mips() for light in known], light_of_view)
+        return ViewLights([light.build_mips() for light in known], light_of_view)
 
 
 def known(texels: torch.Tensor, stiffness: float = 0.0) -> BakedStart:
@@ -103,6 +103,28 @@ def test_a_fit_in_two_lights_knows_which_view_is_in_which(rows: SampleTable, dev
         fit.run(mixed, lambda status: None)
         errors.append(float(fit.error(mixed).mean()))
     assert errors[0] < 0.1 * errors[1]
+
+
+def test_known_lights_tell_the_color_of_the_surface_from_that_of_a_light_that_is_learned(
+    rows: SampleTable, device: str
+) -> None:
+    """Half of the views are in an orange light that nobody knows. Alone, it might as well be a white one on orange paint."""
+    tint = torch.tensor([1.0, 0.6, 0.3])
+    views = sorted(set(rows.view_index.tolist()))
+    orange = torch.isin(rows.view_index, torch.tensor(views[::2], dtype=torch.int32))
+    mixed = replace(rows, color=torch.where(orange[:, None], tint * rows.color, rows.color))
+    known_light = env_from_latlong(torch.from_numpy(ENVIRONMENT), 256, device)
+    plan = replace(PLAN, learn_light=True, iterations=200)
+    truth = checked_maps().texels[..., KD]
+    errors, tints = [], []
+    for chosen, others in ((mixed.rows(orange.nonzero()[:, 0]), []), (mixed, [known_light])):
+        table, learned = on(step_rows(chosen), device), create_trainable_env_rnd(16, device=device)
+        fit = TableFit(table, learned, plan, others=others, light_of_view=dict.fromkeys(views[1::2], 1))
+        fit.run(None, lambda status: None)
+        errors.append(float((fit.maps.texels[..., KD].cpu() - truth).abs().mean()))
+        tints.append((learned.base.detach().mean((0, 1, 2)) / known_light.base.mean((0, 1, 2))).cpu())
+    assert errors[1] < 0.5 * errors[0]
+    torch.testing.assert_close(tints[1], tint, atol=0.1, rtol=0)
 
 
 def test_the_light_changes_metallic_and_roughness_are_kept_by_stiffness(rows: SampleTable) -> None:

@@ -54,7 +54,7 @@ def table() -> StepRows:
         valid=torch.ones(count, 1, dtype=torch.bool),
         color=torch.rand(count, 3, generator=g) * 0.6,
         alpha=torch.ones(count),
-        view_index=torch.zeros(count, dtype=torch.int32),
+        view_index=torch.arange(count, dtype=torch.int32) % 2,
     )
 
 
@@ -72,12 +72,21 @@ def baked(resolution: int, device: str) -> BakedStart:
 
 
 def fit_of(
-    table: StepRows, plan: FitPlan, device: str, fuse: bool, start: BakedStart | None = None, capture: bool = False
+    table: StepRows,
+    plan: FitPlan,
+    device: str,
+    fuse: bool,
+    start: BakedStart | None = None,
+    capture: bool = False,
+    two_lights: bool = False,
 ) -> TableFit:
-    """A fit whose steps are those of kernels, or plain ones."""
+    """A fit whose steps are those of kernels, or plain ones. two_lights: every other row is in a known light."""
     light = create_trainable_env_rnd(LIGHT[plan.model], device=device)
+    others = [create_trainable_env_rnd(LIGHT[plan.model], seed=1, device=device)] if two_lights else []
     batch = len(table) // 2
-    fit = TableFit(on(table, device), light, replace(plan, batch=batch), start=start)
+    fit = TableFit(
+        on(table, device), light, replace(plan, batch=batch), start=start, others=others, light_of_view={1: 1}
+    )
     fit._fuses = fuse
     if plan.learn_light:
         fit._light_optimizer = FusedLight(light) if fuse else LightOptimizer(light)
@@ -91,10 +100,15 @@ def fit_of(
 
 
 def trajectory(
-    table: StepRows, plan: FitPlan, device: str, fuse: bool, start: BakedStart | None = None
+    table: StepRows,
+    plan: FitPlan,
+    device: str,
+    fuse: bool,
+    start: BakedStart | None = None,
+    two_lights: bool = False,
 ) -> list[torch.Tensor]:
     """Losses, texels and light after a few steps."""
-    fit = fit_of(table, plan, device, fuse, start)
+    fit = fit_of(table, plan, device, fuse, start, two_lights=two_lights)
     losses = [float(fit.step(0.02 / (1 + i))) for i in range(STEPS)]
     return [torch.tensor(losses), fit.state.texels.detach().cpu(), fit.light.base.detach().cpu()]
 
@@ -120,6 +134,18 @@ def test_it_takes_the_same_way(device, table, changes):
     if plan.learn_light:
         start = create_trainable_env_rnd(LIGHT[plan.model]).base.detach()
         assert float((base - start).abs().mean()) > 0.01
+
+
+def test_it_takes_the_same_way_with_a_light_that_is_learned_beside_a_known_one(device, table):
+    plan = replace(PLAN, learn_light=True)
+    losses, texels, base = trajectory(table, plan, device, fuse=True, two_lights=True)
+    plain_losses, plain_texels, plain_base = trajectory(table, plan, device, fuse=False, two_lights=True)
+    torch.testing.assert_close(losses, plain_losses, rtol=1e-3, atol=1e-6)
+    assert float((texels - plain_texels).abs().mean()) < 2e-5
+    assert float((base - plain_base).abs().mean()) < 1e-4
+    alone = trajectory(table, plan, device, fuse=True)
+    assert float((texels - alone[1]).abs().mean()) > 1e-3
+    assert float((base - alone[2]).abs().mean()) > 1e-3
 
 
 def test_it_takes_the_same_way_from_a_bake(device, table):

@@ -109,6 +109,23 @@ def test_a_learned_light_comes_back_as_an_environment(dataset, tmp_path):
     assert environment.std() > 0.01
 
 
+def test_a_light_is_learned_beside_a_known_one(dataset, tmp_path):
+    """Every other view is in a blue light that the job does not know; the light that comes back is as blue."""
+    tint = np.array([0.3, 0.6, 1.0], np.float32)
+    inputs = job_inputs(dataset, environment_1=ENVIRONMENT)
+    del inputs.arrays["environment"]
+    views = []
+    for view in inputs.views:
+        image = np.array(view.image, np.float32)
+        image[..., :3] *= 1.0 if view.index % 2 else tint
+        views.append(replace(view, image=image, light=view.index % 2))
+    result = run(replace(inputs, views=iter(views)), replace(SETTINGS, learn_light=True))
+    (tmp_path / "environment.exr").write_bytes(result.files["environment.exr"])
+    learned = read_image(tmp_path / "environment.exr").mean(axis=(0, 1))
+    blue = (tint * ENVIRONMENT).mean(axis=(0, 1))
+    np.testing.assert_allclose(learned / learned[2], blue / blue[2], atol=0.12)
+
+
 def without_environment(inputs: FitInputs) -> None:
     del inputs.arrays["environment"]
 

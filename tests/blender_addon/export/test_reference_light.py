@@ -33,7 +33,10 @@ def test_automatic_uses_both_where_the_world_tells_something(lights) -> None:
     assert lights.reference_light("AUTOMATIC", False, world) == "BOTH"
     assert lights.reference_light("SCENE", False, world) == "SCENE"
     assert lights.reference_light("STUDIO", False, world) == "STUDIO"
-    assert lights.reference_light("AUTOMATIC", True, world) == "SCENE"  # a light that is learned is the scene's
+    assert (
+        lights.reference_light("AUTOMATIC", True, world) == "BOTH"
+    )  # a light that is learned, and known ones beside it
+    assert lights.reference_light("SCENE", True, world) == "SCENE"
     assert lights.reference_light("STUDIO", True, world) == "STUDIO"  # and Studio's is known
 
 

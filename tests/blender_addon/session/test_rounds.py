@@ -106,4 +106,5 @@ def test_a_light_that_is_learned_is_not_corrected(addon, mixed_cube) -> None:
     (fit,) = session._queue
     assert fit.rounds == 0
     assert fit.wanted == 6
+    assert fit.light == "BOTH"
     session.cancel()

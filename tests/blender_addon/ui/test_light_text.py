@@ -16,7 +16,7 @@ def test_the_tab_says_what_lights_the_references(addon) -> None:
     hdri_world()
     assert light_text(bpy.context) == "Forest and Studio light"
     settings.learn_light = True
-    assert light_text(bpy.context) == "Forest"
+    assert light_text(bpy.context) == "Forest and Studio light"
     settings.learn_light = False
     settings.reference_light = "SCENE"
     assert light_text(bpy.context) == "Forest"

@@ -1,4 +1,4 @@
-"""The lights of references that are not all lit alike, and which rows each of them lights."""
+"""The lights of references that are not all lit alike, known ones and one that is learned, and which rows each lights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from backend.fit.sample_table import SampleTable, StepRows
 from render.light.environment import PrefilteredLight
 
 
-class KnownLights:
-    """Known lights by their numbers. `light_of_view`: the number of the light in each view, if not 0."""
+class ViewLights:
+    """The known lights by their numbers, None for the one that is learned. `light_of_view`: the number of the light in each
+    view, if not 0."""
 
-    def __init__(self, lights: Sequence[PrefilteredLight], light_of_view: Mapping[int, int] | None = None) -> None:
-        self.lights = tuple(lights)
-        self._light_of_view = dict(light_of_view or {}) if len(lights) > 1 else {}
+    def __init__(
+        self, known: Sequence[PrefilteredLight | None], light_of_view: Mapping[int, int] | None = None
+    ) -> None:
+        self.known = tuple(known)
+        self._light_of_view = dict(light_of_view or {}) if len(known) > 1 else {}
 
     def of_rows(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """The number of each row's light, int64 [P]."""
@@ -41,7 +44,7 @@ def mixed_batches(
     Each batch has a share of every light. With one light a batch, the lights taking turns, the steps followed the light of
     the moment: fits of five tuning scenes in two lights ended 0.02 to 0.7 dB lower.
 
-    parts   as `KnownLights.parts` gives them
+    parts   as `ViewLights.parts` gives them
     order   int64, the rows in random order
     even    make all batches of the same size in each light, and leave out the rows that are over
     """
