@@ -51,7 +51,8 @@ def test_prometheus_gets_numbers_without_names(backend):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert found["pbrfit_clients"] == 1
-        assert found['pbrfit_memory_bytes{process="worker"}'] > 1 << 20
+        assert found['pbrfit_worker_memory_bytes{device="auto"}'] > 1 << 20
+        assert found['pbrfit_device_busy{device="auto"}'] == 1
         assert found["pbrfit_status_age_seconds"] < 5
         assert CLIENT_KEYS.public not in get(port)[1]
     with raw_client(server.address) as raw:
@@ -100,7 +101,7 @@ def test_a_port_that_is_taken_is_an_error_with_cure():
 
 
 def test_labels_are_escaped_and_unknown_values_left_out():
-    status = BackendStatus('a"\\\n', jobs=(JobStatus(state="queued"),), worker=WorkerStatus())
+    status = BackendStatus('a"\\\n', jobs=(JobStatus(state="queued"),), workers=(WorkerStatus(device="cpu"),))
     text = metrics_text(status)
     assert 'version="a\\"\\\\\\n"' in text
     assert "device_memory" not in text
