@@ -135,7 +135,7 @@ class WorkerProcess:
     def _takes_too_much(self, taken: int) -> None:
         with self._lock:
             self._over_memory = True
-            self.kill(f"took {taken / 2**30:.1f} GiB of memory, and it may take {self.plan.memory_bytes / 2**30:.1f}")
+            self.kill(f"took {taken / 2**30:.2f} GiB of memory, and it may take {self.plan.memory_bytes / 2**30:.2f}")
 
     def _watch(self) -> None:
         failures = 0

@@ -311,7 +311,7 @@ def test_a_job_that_takes_too_much_memory_is_tried_smaller_and_the_others_go_on(
         assert isinstance(ended, expected), ended
         if isinstance(ended, Failed):
             assert ended.code == "memory"
-            assert "GiB of memory, and it may take 0.3" in ended.cause
+            assert "GiB of memory, and it may take 0.31" in ended.cause
             assert "--worker-memory" in ended.cure
         else:
             assert ended.metrics["mib"] == 256
