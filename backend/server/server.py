@@ -39,6 +39,7 @@ from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
 from backend.server.status_service import StatusService, StatusSources
+from backend.server.unread import cost_of
 from backend.server.workers import Workers
 from backend.worker.process import WorkerProcess
 
@@ -52,8 +53,10 @@ WORKER_GRACE_S = 1.0
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
 _NOT_KEPT = ("ping", "fetch", "frame", "status")
-# Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
-RECEIVE_QUEUE_LENGTH = 64
+# Of each client so many whole messages wait in libzmq before they are read: few, since each may be as large as the limits allow.
+RECEIVE_QUEUE_LENGTH = 4
+# After so many messages it is the turn of the worker's reports.
+MESSAGES_AT_ONCE = 64
 
 logger = logging.getLogger(__name__)
 
@@ -240,17 +243,19 @@ class Server:
                 logger.exception("a part of the server failed; it goes on")
 
     def _receive(self) -> None:
-        for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
+        for _ in range(MESSAGES_AT_ONCE):
             try:
                 route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             key = str(route.get("User-Id"))  # as the gatekeeper named it
-            self._connections.note(key, route)
+            inside = self._connections.note(key, route)
+            buffers: list[Buffer] = [frame.buffer for frame in frames]
+            self._door.taken(inside, key, cost_of(buffers))
             if key not in self._admitted:
                 self._revoke(key)
                 continue
-            self._take_message(route.bytes, key, [frame.buffer for frame in frames])
+            self._take_message(route.bytes, key, buffers)
 
     def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
         try:

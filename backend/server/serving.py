@@ -17,6 +17,7 @@ from backend.protocol.keys import KeyPair, new_keys
 from backend.server.address_file import ServerError
 from backend.server.address_file import address_file as address_file_of
 from backend.server.devices import AUTO, device_plans
+from backend.server.door import DoorLimits
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.metrics import Metrics
 from backend.server.parent_watch import parent_watch
@@ -44,6 +45,7 @@ def serve(
     relays_log: bool = False,
     devices: Sequence[str] = AUTO,
     worker_memory: int | None = None,
+    door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
     listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
@@ -53,7 +55,7 @@ def serve(
     only, and removed at the end.
     plan: what the worker processes run, which are ready before the server listens. devices: as `devices.read_devices` has them;
     each gets a process. worker_memory: how many bytes of the machine's memory each may take; None: its share.
-    keys: the server's; None: new ones.
+    keys: the server's; None: new ones. door: what connections may cost.
     authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
     called with the address and the public key once the server listens. metrics_port: where Prometheus may ask; None: nowhere.
     relays_log: whether this process writes the worker's log too. Raises `ServerError`.
@@ -82,6 +84,7 @@ def serve(
             authorized,
             checkpoints=checkpoints,
             device=described(workers),
+            door=door,
             owner_keys=[owner.public],
         )
     except ServerError:
