@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from backend.job.checkpoints import MOST_JOBS
 from backend.server.address_file import ServerError
 from backend.worker.plan import WorkerPlan
 from backend.worker.process_memory import machine_memory
@@ -16,7 +17,6 @@ from backend.worker.process_memory import machine_memory
 # The first GPU, or the processor: as the worker process finds it, which then sees all of the machine.
 AUTO = ("auto",)
 ALL = ("all",)
-MOST_DEVICES = 64
 # Of the machine's memory the workers get so much together. The rest is for the server, which keeps arrays, views and results
 # (4 GiB each at most), for Blender on an artist's own machine, and for the system.
 WORKERS_SHARE = 0.8
@@ -38,8 +38,8 @@ def read_devices(text: str) -> tuple[str, ...]:
     gpus = [name for name in names if name != "cpu"]
     if len(set(gpus)) < len(gpus):
         raise ValueError("a GPU is named twice")
-    if len(names) > MOST_DEVICES:
-        raise ValueError(f"there are more than {MOST_DEVICES}")
+    if len(names) > MOST_JOBS:  # the checkpoints of no more jobs are kept
+        raise ValueError(f"there are more than {MOST_JOBS} devices")
     return names
 
 

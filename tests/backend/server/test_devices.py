@@ -19,10 +19,23 @@ PLAN = WorkerPlan()
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:01", "cuda:1,", "all,cpu", "cpu,auto", "cuda:0,cuda:0"]
+    "text",
+    [
+        "",
+        "gpu",
+        "cuda",
+        "cuda:",
+        "cuda:-1",
+        "cuda:01",
+        "cuda:1,",
+        "all,cpu",
+        "cpu,auto",
+        "cuda:0,cuda:0",
+        "cpu" + 16 * ",cpu",
+    ],
 )
 def test_what_is_no_list_of_devices_is_refused(text, capsys):
-    with pytest.raises(ValueError, match=r"is no device|twice"):
+    with pytest.raises(ValueError, match=r"is no device|twice|more than 16"):
         read_devices(text)
     with pytest.raises(SystemExit):
         argument_parser().parse_args(["serve", f"--devices={text}"])

@@ -219,6 +219,35 @@ def test_a_scene_is_drawn_where_its_job_runs():
             wait_for(client, Result)
 
 
+@linux
+def test_a_scene_follows_its_job_to_another_process():
+    with (
+        worker_server("support.worker_drawing:grow", {"limits": Limits()}, devices=CPUS) as server,
+        connected_client(server.address) as client,
+        preview_client(server.address) as preview,
+    ):
+        previews, slots = server.workers.drawer, server.workers.runner.slots.all
+        client.submit(FitSettings(), {})
+        job = wait_for(client, Accepted)[-1].job
+        preview.set_scene(even_scene(0.25, job), {})
+        preview.wait(SceneReady, patience_s=START_S)
+        until(lambda: slots[0].attempt is not None)
+        assert previews.counts() == [1, 0]
+        os.kill(slots[0].process.pid, signal.SIGKILL)
+        until(lambda: slots[1].attempt is not None, START_S)
+        assert previews.counts() == [0, 1]
+        shades = set()
+        for number in range(100):
+            preview.request_frame(request(number))
+            shades.add(float(preview.wait(PreviewFrame).image[0, 0, 0]))
+            if len(shades) > 2:
+                break
+            preview.wait(MapsChanged)
+        assert len(shades) > 2
+        client.finish()
+        wait_for(client, Result)
+
+
 def test_a_scene_of_no_job_goes_where_no_job_runs():
     with (
         worker_server("support.worker_drawing:grow", {"limits": Limits()}, devices=CPUS) as server,
