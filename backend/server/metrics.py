@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from backend.protocol.status import BackendStatus, WorkerStatus
 from backend.server.address_file import ServerError
@@ -123,6 +124,10 @@ def _worker_families(workers: Sequence[WorkerStatus]) -> Iterator[Iterable[str]]
     def family(name: str, kind: str, about: str, value: Callable[[WorkerStatus], float | int | None]) -> Iterable[str]:
         return _family(name, kind, about, "device", {worker.device: value(worker) for worker in workers})
 
+    models = [(worker.device, worker.device_name) for worker in workers if worker.device_name]
+    yield _family(
+        "device_info", "gauge", "The devices, and their models.", ("device", "name"), dict.fromkeys(models, 1)
+    )
     yield family("worker_up", "gauge", "Whether the process runs.", lambda worker: int(bool(worker.pid)))
     yield family("worker_losses_total", "counter", "Processes that were lost.", lambda worker: worker.losses)
     yield family("worker_memory_bytes", "gauge", "Resident memory.", lambda worker: worker.memory_bytes)
@@ -134,13 +139,17 @@ def _worker_families(workers: Sequence[WorkerStatus]) -> Iterator[Iterable[str]]
     yield family("device_previews", "gauge", "Sessions that it draws for.", lambda worker: worker.previews)
 
 
-def _family(name: str, kind: str, about: str, label: str, values: Mapping[str, float | int | None]) -> Iterable[str]:
+def _family(
+    name: str, kind: str, about: str, label: str | tuple[str, ...], values: Mapping[Any, float | int | None]
+) -> Iterable[str]:
+    """A family of numbers. values: by what the label says, or all labels; where there is none, by nothing."""
     known = {of: value for of, value in values.items() if value is not None}
     if known:
         yield f"# HELP pbrfit_{name} {about}\n# TYPE pbrfit_{name} {kind}\n"
     for of, value in known.items():
-        labels = f'{{{label}="{_escaped(of)}"}}' if label else ""
-        yield f"pbrfit_{name}{labels} {value:.10g}\n"
+        pairs = zip(label, of, strict=True) if isinstance(label, tuple) else [(label, of)] if label else []
+        labels = ",".join(f'{one}="{_escaped(text)}"' for one, text in pairs)
+        yield f"pbrfit_{name}{f'{{{labels}}}' if labels else ''} {value:.10g}\n"
 
 
 def _escaped(text: str) -> str:
