@@ -1,12 +1,17 @@
-"""A backend with two worker processes: jobs side by side, and one that is lost takes only its own job."""
+"""A backend with two worker processes: jobs side by side, and one that is lost takes only its own job.
+
+With PBRFIT_TEST_LONG=1 processes are killed at 20 random points in place of two.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
+from random import Random
 
 import pytest
 from support.fit_scenes import ball_dataset, job_inputs, submit_ball
@@ -24,7 +29,7 @@ from support.server_harness import (
 from support.worker_server import START_S, TESTS, served, worker_server
 
 from backend.job.run import run_fit_job
-from backend.protocol.client.events import Accepted, Failed, Result
+from backend.protocol.client.events import Accepted, Disconnected, Failed, Result
 from backend.protocol.client.preview_events import MapsChanged, PreviewFrame, SceneReady
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Limits
@@ -36,6 +41,7 @@ CPUS = ("cpu:0", "cpu:1")
 TWO = {"devices": ["cpu", "cpu"]}
 COUNTING = {"run_job": "support.worker_jobs:count_up", "find_device": "builtins:dict"}
 SAME_DB = 0.1
+KILLS = 20 if os.environ.get("PBRFIT_TEST_LONG") else 2
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -142,6 +148,46 @@ def test_a_fit_that_loses_its_process_goes_on_from_its_checkpoint_elsewhere_and_
         for metrics in (theirs, mine):
             assert abs(metrics["fit_heldout_psnr_db"] - undisturbed["fit_heldout_psnr_db"]) < 5 * SAME_DB
         assert abs(mine["fit_heldout_psnr_db"] - undisturbed["fit_heldout_psnr_db"]) < SAME_DB
+
+
+@linux
+def test_processes_that_are_killed_at_random_points_cost_no_client_anything(tmp_path):
+    """Three clients fit on two devices, one fit after the other, while one process after the other is killed."""
+    random, ball, found = Random(5), ball_dataset(8, 48), []
+    enough = threading.Event()
+
+    def fit_again_and_again(address: str) -> None:
+        with connected_client(address) as client:
+            while not enough.is_set():
+                submit_ball(client, ball, SETTINGS)
+                found.append(wait_for(client, Result, Failed, Disconnected, patience_s=2 * FIT_PATIENCE_S)[-1])
+
+    with served(tmp_path, tmp_path / "kept", options=TWO) as server:
+        clients = [threading.Thread(target=fit_again_and_again, args=(server.address,)) for _ in range(3)]
+        for client in clients:
+            client.start()
+        killed, killed_at = 0, {}
+        while killed < KILLS:
+            time.sleep(random.uniform(0.5, 4.0))
+            status = server.status()
+            reached = {job.id: job.iteration for job in status.jobs}
+            # A job that gets no further between three losses has failed: that is another test's.
+            further = [worker for worker in status.workers if reached.get(worker.job, 0) > killed_at.get(worker.job, 0)]
+            if further:
+                worker = random.choice(further)
+                killed_at[worker.job] = reached[worker.job]
+                os.kill(worker.pid, signal.SIGKILL)
+                killed += 1
+        enough.set()
+        for client in clients:
+            client.join(3 * FIT_PATIENCE_S)
+        assert sum(worker.losses for worker in server.status().workers) == killed
+    assert not [event for event in found if not isinstance(event, Result)]
+    undisturbed = run_fit_job(job_inputs(ball), SETTINGS, lambda _progress: None, lambda: False).metrics
+    off = [event.metrics["fit_heldout_psnr_db"] - undisturbed["fit_heldout_psnr_db"] for event in found]
+    resumed = sum(event.metrics["resumed_at_iteration"] > 0 for event in found)
+    print(f"{killed} kills, {len(found)} fits, {resumed} from a checkpoint, the worst {min(off):+.2f} dB")
+    assert min(off) > -SAME_DB
 
 
 @linux
