@@ -11,6 +11,7 @@ from backend.cli.errors import CommandError
 from backend.job.model import JobError
 from benchmarks import (
     bake_times,
+    devices,
     fit,
     fitted_looks,
     fuzz,
@@ -40,6 +41,7 @@ _COMMANDS = (
     ("sizes", sizes, "cost against the size of maps, views, mesh and light"),
     ("preview", preview, "from a camera's change to the frame in hand, over loopback"),
     ("live", live, "a fit that is watched beside one that is not"),
+    ("devices", devices, "several fits at once, on one device and on several"),
     ("looks", fitted_looks, "looks of every kind, fitted as a user would, beside their bakes"),
     ("known_truth", known_truth, "scenes whose maps are known, fitted from a gray start, against these maps"),
     ("one_closure", one_closure, "how near one closure can be to a mix of two, and how near the bake is"),

@@ -71,6 +71,26 @@ class _NoDrawer:
         return True
 
 
+class _NoWorker:
+    """In place of the workers: a job that it gets never ends."""
+
+    count = 1
+
+    def check(self, job: Job) -> None:
+        """Any job."""
+
+    def can_take(self, job: Job) -> bool:
+        """Always."""
+        return True
+
+    def submit(self, job: Job) -> None:
+        """Nothing."""
+
+    def close(self, timeout_s: float) -> bool:
+        """End."""
+        return True
+
+
 def one_input(data: bytes) -> None:
     """A few messages of two clients to a server of their own."""
     chosen = atheris.FuzzedDataProvider(data)
@@ -78,7 +98,7 @@ def one_input(data: bytes) -> None:
     known = Known([content for mark in _MARKS for content in contents_of(mark)])
     speakers = [Speaker(random, mark, known) for mark in _MARKS]
     sharing, capacity = Sharing(lambda: False), Capacity(store_bytes=1 << 22, live_jobs=8)
-    jobs = JobService(lambda _job: None, _LIMITS, capacity, {}, None, lambda _job: None, sharing)
+    jobs = JobService(_NoWorker(), _LIMITS, capacity, {}, None, lambda _job: None, sharing)
     previews = PreviewService(jobs.stores, _NoDrawer(), _LIMITS, jobs.live_of, capacity, sharing)
     for _ in range(_MOST_MESSAGES):
         if not chosen.remaining_bytes():

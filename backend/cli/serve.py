@@ -43,6 +43,8 @@ def serve(chosen: argparse.Namespace) -> int:
             checkpoints=None if chosen.checkpoints is None else CheckpointFolder(chosen.checkpoints),
             relays_log=chosen.log_format != "text" or chosen.log_file is not None,
             metrics_port=chosen.metrics,
+            devices=chosen.devices,
+            worker_memory=chosen.worker_memory,
             listening=_print_address if authorized_keys is not None else lambda _address, _key: None,
         )
     except (ServerError, KeyFileError, CheckpointError) as error:

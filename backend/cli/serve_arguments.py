@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from backend.cli.arguments import whole_number
 from backend.cli.key_arguments import BACKEND_KEY, listen_address, public_key
+from backend.server.devices import AUTO, WORKERS_SHARE, read_devices
 
+# PyTorch alone takes a third of a GiB, with CUDA one and more.
+LEAST_WORKER_GIB = 1.0
 LOG_FORMATS = ("text", "json")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run = Callable[[argparse.Namespace], int]
@@ -61,6 +65,23 @@ def add_serve_parser(commands: Commands, run: Run) -> None:
         "--checkpoints", type=Path, metavar="DIR", help="folder that keeps what jobs need to go on after a crash"
     )
     serve.add_argument(
+        "--devices",
+        type=devices,
+        default=AUTO,
+        metavar="LIST",
+        help="one process for each of these devices, each for a job at a time: all (every GPU, or the processor where there is "
+        "none), or names with commas, such as cuda:0,cuda:1 or cpu,cpu; auto: one process, for the first GPU or the processor "
+        "(default: auto)",
+    )
+    serve.add_argument(
+        "--worker-memory",
+        type=gibibytes,
+        metavar="GIB",
+        help="how much of the machine's memory each of these processes may take; a job that takes more is tried at half "
+        f"the size, then fails (default: {WORKERS_SHARE * 100:.0f} percent of the machine's or the container's memory, divided "
+        "by their number)",
+    )
+    serve.add_argument(
         "--metrics",
         type=whole_number(0, 65535),
         metavar="PORT",
@@ -76,6 +97,25 @@ def add_serve_parser(commands: Commands, run: Run) -> None:
         help="write the log there, 10 MiB at most, and keep the five before (default: stderr)",
     )
     serve.set_defaults(run=run)
+
+
+def devices(text: str) -> tuple[str, ...]:
+    """A parser of lists of devices."""
+    try:
+        return read_devices(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def gibibytes(text: str) -> int:
+    """A parser of sizes, in bytes."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not LEAST_WORKER_GIB <= size < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GiB, {LEAST_WORKER_GIB:g} or more")
+    return int(size * 2**30)
 
 
 def add_status_parser(commands: Commands, run: Run) -> None:

@@ -16,7 +16,7 @@ from backend.protocol.client.link import Destination, LinkEnded
 from backend.protocol.key_text import is_key
 from backend.protocol.keys import KeyPair, kept_keys
 from backend.protocol.private_files import KeyFileError, open_trusted
-from backend.protocol.status import BackendStatus, ClientStatus, JobStatus
+from backend.protocol.status import BackendStatus, ClientStatus, JobStatus, WorkerStatus
 from backend.protocol.wire import Message
 
 _EVERYWHERE = {"tcp://0.0.0.0": "tcp://127.0.0.1", "tcp://[::]": "tcp://[::1]"}
@@ -58,7 +58,11 @@ def status_text(status: BackendStatus) -> str:
     if status.whole:
         rows.append(("memory", f"server {_size(status.memory_bytes)}, arrays {_size(status.store_bytes)}"))
         rows[-1] = ("memory", f"{rows[-1][1]} of {_size(status.store_capacity)}")
-        rows += _worker_rows(status)
+        rows += [
+            ("lost", f"{worker.device} {worker.losses} times; the last one {worker.last_loss}")
+            for worker in status.workers
+            if worker.losses
+        ]
         rows.append(("jobs ended", _counts(status.ended)))
         rows.append(("dropped", _counts(status.dropped)))
     names = {client.key: client.name for client in status.clients}
@@ -66,19 +70,28 @@ def status_text(status: BackendStatus) -> str:
     lines += ["", "Jobs" if status.whole else "Your jobs"]
     lines += _table([("job", "client", "state", "done", "phase", "PSNR", "left", "age", "size")], status.jobs, names)
     if status.whole:
+        lines += ["", "Devices", *_device_lines(status.workers)]
         lines += ["", "Clients", *_client_lines(status.clients)]
     return "\n".join(lines)
 
 
-def _worker_rows(status: BackendStatus) -> list[tuple[str, str]]:
-    worker = status.worker
-    if worker is None:
-        return []
-    gpu = f", on the GPU {_size(worker.device_bytes)}" if worker.device_bytes is not None else ""
-    rows = [("worker", f"process {worker.pid}, {_size(worker.memory_bytes)}{gpu}" if worker.pid else "none runs")]
-    if worker.losses:
-        rows.append(("", f"lost {worker.losses} times; the last one {worker.last_loss}"))
-    return rows
+def _device_lines(workers: Iterable[WorkerStatus]) -> list[str]:
+    rows = [
+        (
+            worker.device,
+            worker.device_name,
+            str(worker.pid) if worker.pid else "none",
+            worker.job or "free",
+            str(worker.jobs),
+            duration(worker.busy_s),
+            str(worker.previews),
+            _size(worker.memory_bytes) + (f" of {_size(worker.memory_limit)}" if worker.memory_limit else ""),
+            "" if worker.device_bytes is None else _size(worker.device_bytes),
+        )
+        for worker in workers
+    ]
+    head = ("device", "name", "process", "job", "jobs", "busy for", "previews", "memory", "on the GPU")
+    return _columns([head, *rows]) if rows else ["  none"]
 
 
 def _table(head: Sequence[tuple[str, ...]], jobs: Iterable[JobStatus], names: dict[str, str]) -> list[str]:

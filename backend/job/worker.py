@@ -42,8 +42,10 @@ class Worker:
 
     It calls `report(job, what)` from that thread: "started", then `FitProgress` at most every `PROGRESS_INTERVAL_S` within
     a phase, `MapPreviews` and `LightShown`, and last a `FitResult`, `JobError` or `JobCancelled`. After that it does not
-    touch the job again.
+    touch the job again. count: how many jobs it runs at once.
     """
+
+    count = 1
 
     def __init__(self, run_job: RunJob, report: ReportOfJob, owns_arrays: bool = False) -> None:
         """owns_arrays: nobody else has the arrays of a job's inputs, so the job need not copy them."""
@@ -54,6 +56,13 @@ class Worker:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="pbrfit-worker", daemon=True)
         self._thread.start()
+
+    def check(self, job: Job) -> None:
+        """It runs any job."""
+
+    def can_take(self, job: Job) -> bool:
+        """Whether a job would run at once, where none runs."""
+        return True
 
     def submit(self, job: Job) -> None:
         """Queue a job whose `inputs` are set."""

@@ -45,8 +45,10 @@ class ClientStatus:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """The worker process. pid: 0 where there is none. losses: how often one was lost. last_loss: how it went. memory_bytes,
-    device_bytes: of the machine and of the GPU; None where not known.
+    """The worker process of a device. pid: 0 where there is none. losses: how often one was lost. last_loss: how it went.
+    memory_bytes, device_bytes: what it has of the machine's memory and of the GPU's; None where not known. device: its name here;
+    device_name: its model. job: the one that runs; empty where it is free. jobs, busy_s: how many it has run, and for how long in
+    all. previews: sessions that it draws for. memory_limit: of the machine's memory; None: there is none.
     """
 
     pid: int = 0
@@ -54,6 +56,13 @@ class WorkerStatus:
     last_loss: str = ""
     memory_bytes: int | None = None
     device_bytes: int | None = None
+    device: str = ""
+    device_name: str = ""
+    job: str = ""
+    jobs: int = 0
+    busy_s: float = 0.0
+    previews: int = 0
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class BackendStatus:
     memory_bytes: int | None = None
     store_bytes: int = 0
     store_capacity: int = 0
-    worker: WorkerStatus | None = None
+    workers: tuple[WorkerStatus, ...] = ()
     jobs: tuple[JobStatus, ...] = ()
     clients: tuple[ClientStatus, ...] = ()
     ended: Mapping[str, int] = field(default_factory=dict)
@@ -88,9 +97,8 @@ class BackendStatus:
     def from_dict(cls, values: Mapping[str, Any]) -> BackendStatus:
         """Reads what a backend of any version says: what is not known here is left out. Raises TypeError or ValueError."""
         status = _part(cls, values)
-        worker = values.get("worker")
         parts = {
-            "worker": None if worker is None else _part(WorkerStatus, worker),
+            "workers": tuple(_part(WorkerStatus, worker) for worker in values.get("workers", ())),
             "jobs": tuple(_part(JobStatus, job) for job in values.get("jobs", ())),
             "clients": tuple(_part(ClientStatus, client) for client in values.get("clients", ())),
         }

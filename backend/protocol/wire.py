@@ -58,7 +58,7 @@ class Limits:
 
     header_bytes: int = 1 << 20
     frame_bytes: int = 1 << 30
-    message_bytes: int = 1 << 31
+    message_bytes: int = (1 << 30) + (1 << 20)
     frames: int = 64
 
 

@@ -14,11 +14,12 @@ MOST_KNOWN = 4096
 
 @dataclass(frozen=True)
 class _Connection:
-    """A socket of libzmq's: its number may be used again once it is closed, its inode tells."""
+    """A socket of libzmq's: its number may be used again once it is closed, its inode tells. peer: the name of its other end."""
 
     key: str
     fd: int
     inode: int
+    peer: str
 
     @property
     def is_open(self) -> bool:
@@ -40,15 +41,20 @@ class Connections:
         """The keys of all connections."""
         return {known.key for known in self._known.values()}
 
-    def note(self, key: str, route: zmq.Frame) -> None:
-        """Notes over which connection a message of a key has come: `route` is its first frame."""
+    def note(self, key: str, route: zmq.Frame) -> str:
+        """Notes over which connection a message of a key has come: `route` is its first frame.
+
+        Returns the name of the connection's other end; empty where it is closed, or the system gives none.
+        """
         name = route.bytes
-        if name in self._known:
-            return
+        fd = int(route.get(zmq.SRCFD))
+        known = self._known.get(name)
+        if known is not None and known.fd == fd and (known.is_open or not known.inode):
+            return known.peer
         if len(self._known) >= MOST_KNOWN:
             self._known = {name: known for name, known in self._known.items() if known.is_open}
-        fd = int(route.get(zmq.SRCFD))
-        self._known[name] = _Connection(key, fd, _inode(fd))
+        known = self._known[name] = _Connection(key, fd, _inode(fd), _peer(fd))
+        return known.peer
 
     def close(self, key: str) -> None:
         """Closes the connections of a key, from our side."""
@@ -68,3 +74,14 @@ def _inode(fd: int) -> int:
         return os.fstat(fd).st_ino
     except OSError:
         return 0
+
+
+def _peer(fd: int) -> str:
+    if os.name != "posix":
+        return ""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as same:
+            name = same.getpeername()
+    except OSError:
+        return ""
+    return name if isinstance(name, str) else ""

@@ -2,7 +2,7 @@
 
 libzmq takes any number of connections, and before it knows who speaks it reads messages as large as afterwards. So a thread
 stands between: it bounds how many strangers there are, for how long, and what each may send. What clients send once they
-are in, it passes on as it is: 0.03 s of a core for 100 MB.
+are in, it passes on as it is: 0.03 s of a core for 100 MB; and it bounds how much of that the server has not read yet.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.server.handshake import MOST_BYTES, HandshakeError, Stage, client_stage, server_stage
+from backend.server.unread import Unread, one_too_many
 
 BACKLOG = 1024
 _PREFIX = "pbrfit-door-"
@@ -38,7 +39,8 @@ logger = logging.getLogger(__name__)
 class DoorLimits:
     """strangers: connections that are not let in yet, in all and of one address; where there are more, the oldest go, first
     those that the backend has not answered yet. handshake_s: how long the handshake may take. clients: connections that are let
-    in, in all and of one address; further ones are refused.
+    in, in all and of one address; further ones are refused. unread_bytes: of one connection, all_unread_bytes: of all, how much
+    may wait for the server to read it, as `unread.cost_of` counts; a message that stands still for `still_s` ends its connection.
     """
 
     strangers: int = 512
@@ -46,6 +48,9 @@ class DoorLimits:
     handshake_s: float = 5.0
     clients: int = 1024
     address_clients: int = 512
+    unread_bytes: int = 2 << 30
+    all_unread_bytes: int = 4 << 30
+    still_s: float = 60.0
 
 
 @dataclass(eq=False)
@@ -60,7 +65,9 @@ class _Way:
 
 @dataclass(eq=False)
 class _Connection:
-    """in_: from the client. out: to it. seen, answered: what was said before it is let in."""
+    """in_: from the client. out: to it. seen, answered: what was said before it is let in. inside: the name of our end of
+    the inner connection. unread: of what came after the handshake.
+    """
 
     address: str
     came: float
@@ -69,6 +76,8 @@ class _Connection:
     stage: Stage = Stage.SILENT
     seen: bytes = b""
     answered: bytes = b""
+    inside: str = ""
+    unread: Unread = field(default_factory=Unread)
 
     @property
     def is_client(self) -> bool:
@@ -83,8 +92,8 @@ class Door:
     """Listens on construction (raises OSError); `start` begins to take connections, `close` ends all.
 
     address: where it listens, as ZeroMQ writes it. inner: where libzmq is to listen, which nobody else can reach where the
-    system has sockets in folders. refused: called in the door's thread with "handshake" and why, for each stranger that is
-    turned away.
+    system has sockets in folders. refused: called in the door's thread with a code and why: "handshake" for each stranger that is
+    turned away, "unread" for a client that sends more than the server reads.
     """
 
     def __init__(self, host: str, port: int, limits: DoorLimits, refused: Callable[[str, str], None]) -> None:
@@ -99,6 +108,9 @@ class Door:
         self.inner = "tcp://127.0.0.1:*" if self._folder is None else f"ipc://{Path(self._folder.name) / 'door'}"
         self._selector = selectors.DefaultSelector()
         self._connections: set[_Connection] = set()
+        # By the name of our end of the inner connection, which the server sees as its other end.
+        self._inside: dict[str, _Connection] = {}
+        self._inside_count = 0
         self._buffer = memoryview(bytearray(_PIECE_BYTES))
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="pbrfit-door", daemon=True)
@@ -109,6 +121,16 @@ class Door:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread.start()
+
+    def taken(self, inside: str, key: str, cost: int) -> None:
+        """The server has read a message of this cost (`unread.cost_of`) from a client with this key. For the thread that reads.
+
+        inside: the name of the other end of libzmq's connection; one that is not known, or gone, changes nothing.
+        """
+        connection = self._inside.get(inside)
+        if connection is not None:
+            connection.unread.taken += cost
+            connection.unread.key = key
 
     def close(self) -> None:
         """Ends all connections and the thread. A second call does nothing."""
@@ -134,6 +156,7 @@ class Door:
                 if time.monotonic() > next_look:
                     next_look = time.monotonic() + _LOOK_S
                     self._end_slow_strangers()
+                    self._end_unread()
         except Exception:
             logger.exception("the door failed: no new client can connect")
         finally:
@@ -193,6 +216,8 @@ class Door:
                     self._end(connection)
                     return
             self._watch(connection)
+            if connection.unread.size > self._limits.unread_bytes:
+                self._end_too_large(connection, "it sends more than is read of it")
         except HandshakeError as error:
             self._turn_away(connection, str(error))
         except OSError:  # an end is gone
@@ -210,6 +235,8 @@ class Door:
         piece = self._buffer[:count]
         if not connection.is_client:
             self._look_at(connection, way, bytes(piece))
+        elif way is connection.in_ and self._folder is not None:
+            connection.unread.came(piece)
         if way.target is not None:
             way.waiting = piece
             self._send(way)
@@ -236,6 +263,7 @@ class Door:
         if self.inner.startswith("ipc://"):
             inside = socket.socket(socket.AF_UNIX)
             inside.settimeout(_INSIDE_S)
+            self._name(inside, connection)
             inside.connect(self.inner.removeprefix("ipc://"))
         else:
             inside = socket.create_connection(("127.0.0.1", int(self.inner.rpartition(":")[2])), _INSIDE_S)
@@ -243,6 +271,16 @@ class Door:
         connection.in_.target = inside
         connection.out = _Way(inside, connection.in_.source)
         self._selector.register(inside, selectors.EVENT_READ, connection)
+
+    def _name(self, inside: socket.socket, connection: _Connection) -> None:
+        """Give our end a name, so that the server can say of which connection it has read something."""
+        assert self._folder is not None
+        self._inside_count += 1
+        name = os.path.join(self._folder.name, f"{self._inside_count:x}")
+        inside.bind(name)
+        os.unlink(name)  # the name stays with the connection; nobody else is to find it
+        connection.inside = name
+        self._inside[name] = connection
 
     @staticmethod
     def _send(way: _Way) -> None:
@@ -269,8 +307,22 @@ class Door:
             elif known.events != wanted[end]:
                 self._selector.modify(end, wanted[end], connection)
 
+    def _end_unread(self) -> None:
+        """Ends connections of which too much is not read yet: libzmq lets go of it."""
+        for known in [known for known in self._connections if known.unread.stands_still(self._limits.still_s)]:
+            self._end_too_large(known, "a message of it does not go on")
+        clients = {known.unread: known for known in self._connections if known.is_client}
+        while (largest := one_too_many(clients, self._limits.all_unread_bytes)) is not None:
+            self._end_too_large(clients.pop(largest), "too much of all clients is not read")
+
+    def _end_too_large(self, connection: _Connection, why: str) -> None:
+        size = connection.unread.size / 2**20
+        self._end(connection)
+        self._refused("unread", f"a client at {connection.address}: {why} ({size:.0f} MiB)")
+
     def _end(self, connection: _Connection) -> None:
         self._connections.discard(connection)
+        self._inside.pop(connection.inside, None)
         for end in _ends(connection):
             with contextlib.suppress(KeyError):
                 self._selector.unregister(end)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Drain:
-    """Begins on construction: there are no new jobs, those that wait end at once, the one that runs is asked to leave."""
+    """Begins on construction: there are no new jobs, those that wait end at once, those that run are asked to leave."""
 
     def __init__(self, service: JobService) -> None:
         self._service = service
@@ -29,7 +29,7 @@ class Drain:
         live = [job for job in service.jobs if not job.is_final]
         logger.info("ending: %d jobs are to leave", len(live))
         for job in live:
-            if job is service.with_worker and not job.control.stopped:
+            if job in service.running and not job.control.stopped:
                 job.leave(ending())
             else:
                 service.end_early(job, ending(), keep_checkpoint=True)
@@ -37,13 +37,12 @@ class Drain:
     def is_over(self) -> bool:
         """Whether the server can end now. Ask twice a second or so."""
         now = time.monotonic()
-        running = self._service.with_worker
-        if running is not None:
-            if now < self._leave_until:
-                return False
-            if not running.is_final:
-                logger.warning("job %s did not leave in %.0f s", running.id, LEAVE_S, extra=running.about)
-                self._service.end_early(running, ending(), keep_checkpoint=True)
+        if self._service.running and now < self._leave_until:
+            return False
+        for job in self._service.running:
+            if not job.is_final:
+                logger.warning("job %s did not leave in %.0f s", job.id, LEAVE_S, extra=job.about)
+                self._service.end_early(job, ending(), keep_checkpoint=True)
         if not self._fetch_until:
             self._fetch_until = now + FETCH_S
         if not self._done_since and (now >= self._fetch_until or not list(self._service.jobs)):

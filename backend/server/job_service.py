@@ -31,6 +31,7 @@ from backend.server.sharing import Sharing
 from backend.server.store import ArrayStore, StoreError, Stores
 from backend.server.turns import Turns
 from backend.server.view_message import SEND_AS_DESCRIBED, read_view
+from backend.server.workers import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,13 @@ class JobService:
     """The jobs of all clients. `worker_says` takes the worker's reports.
 
     Whoever asks is its key and its session's name together: what another key owns is to it as if it did not exist.
-    with_worker: the job that the worker has. info: of the welcome. refuses: whether new jobs are refused, because the server
+    running: the jobs that the workers have. info: of the welcome. refuses: whether new jobs are refused, because the server
     ends. ended: jobs that are over, by state.
     """
 
     def __init__(
         self,
-        run_job: Callable[[Job], None],
+        runner: Runner,
         limits: Limits,
         capacity: Capacity,
         info: dict[str, Any],
@@ -53,10 +54,10 @@ class JobService:
         watch_job: Callable[[Job], None] = lambda _job: None,
         sharing: Sharing | None = None,
     ) -> None:
-        """run_job: hands a job to the worker, one at a time. watch_job: called with a job when its client starts to watch
+        """runner: runs the jobs, each when its turn comes. watch_job: called with a job when its client starts to watch
         its maps. sharing: how the keys share what there is; None: one key may have all.
         """
-        self._run_job = run_job
+        self._runner = runner
         self._limits = limits
         self._capacity = capacity
         self.info = info
@@ -68,7 +69,7 @@ class JobService:
         self.stores = Stores(capacity.store_bytes, self._sharing)
         self.jobs = JobTable(capacity, self._sharing)
         self._turns = Turns()
-        self.with_worker: Job | None = None
+        self.running: list[Job] = []
         self._events: deque[tuple[Caller, Message]] = deque()
         self._requests: dict[str, Callable[[Message, str], Message]] = {
             "hello": self._hello,
@@ -120,8 +121,8 @@ class JobService:
         """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
             self._release(job)
-            self.with_worker = None
-            self._start_next()
+            self.running.remove(job)
+            self.start_waiting()
         if job.is_final:
             return
         if isinstance(what, str):
@@ -192,6 +193,7 @@ class JobService:
         control = JobControl(self._checkpoints)
         job = Job(secrets.token_hex(8), message.session, asked.settings, asked.arrays, asked.view_count)
         job.control, job.owner = control, owner
+        self._runner.check(job)
         store = self._store(job)
         store.pin(job.sizes)
         self.jobs.add(job)
@@ -318,16 +320,16 @@ class JobService:
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
         self._turns.add(job)
-        ahead = self._turns.ahead_of(job) + (self.with_worker is not None)
+        ahead = self._turns.ahead_of(job) + max(0, len(self.running) + 1 - self._runner.count)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
         self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
-        self._start_next()
+        self.start_waiting()
 
-    def _start_next(self) -> None:
-        """Hands the worker the job whose turn it is, when it has none: so the order stays ours while jobs wait."""
-        if self.with_worker is None and (job := self._turns.next()) is not None:
-            self.with_worker = job
-            self._run_job(job)
+    def start_waiting(self) -> None:
+        """Hands the jobs whose turn it is to the workers that are free: so the order stays ours while jobs wait."""
+        while len(self.running) < self._runner.count and (job := self._turns.next(self._runner.can_take)) is not None:
+            self.running.append(job)
+            self._runner.submit(job)
 
     def _take_result(self, job: Job, result: FitResult) -> None:
         try:

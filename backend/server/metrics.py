@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from backend.protocol.status import BackendStatus
+from backend.protocol.status import BackendStatus, WorkerStatus
 from backend.server.address_file import ServerError
 
 MOST_CONNECTIONS = 8
@@ -97,8 +98,6 @@ def metrics_text(status: BackendStatus, age_s: float = 0.0) -> str:
     """A status in Prometheus' text format."""
     running = Counter(job.state for job in status.jobs)
     states = {state: running[state] for state in ("uploading", "queued", "running", "paused")}
-    worker = status.worker
-    memory = {"server": status.memory_bytes, "worker": None if worker is None else worker.memory_bytes}
     parts = [
         _family("info", "gauge", "The backend.", "version", {status.version: 1}),
         _family("uptime_seconds", "gauge", "Since the start.", "", {"": status.uptime_s}),
@@ -112,24 +111,45 @@ def metrics_text(status: BackendStatus, age_s: float = 0.0) -> str:
         ),
         _family("store_bytes", "gauge", "Arrays that are held.", "", {"": status.store_bytes}),
         _family("store_capacity_bytes", "gauge", "How many may be.", "", {"": status.store_capacity}),
-        _family("memory_bytes", "gauge", "Resident memory.", "process", memory),
-        _family(
-            "device_memory_bytes", "gauge", "Of the GPU.", "", {"": None if worker is None else worker.device_bytes}
-        ),
-        _family("worker_up", "gauge", "Whether the worker process runs.", "", {"": int(bool(worker and worker.pid))}),
-        _family("worker_losses_total", "counter", "Lost worker processes.", "", {"": worker.losses if worker else 0}),
+        _family("memory_bytes", "gauge", "Resident memory of the server's process.", "", {"": status.memory_bytes}),
+        *_worker_families(status.workers),
         _family("dropped_total", "counter", "Messages and connections.", "code", status.dropped),
     ]
     return "".join(line for part in parts for line in part)
 
 
-def _family(name: str, kind: str, about: str, label: str, values: Mapping[str, float | int | None]) -> Iterable[str]:
+def _worker_families(workers: Sequence[WorkerStatus]) -> Iterator[Iterable[str]]:
+    """What each worker process does, by its device."""
+
+    def family(name: str, kind: str, about: str, value: Callable[[WorkerStatus], float | int | None]) -> Iterable[str]:
+        return _family(name, kind, about, "device", {worker.device: value(worker) for worker in workers})
+
+    models = [(worker.device, worker.device_name) for worker in workers if worker.device_name]
+    yield _family(
+        "device_info", "gauge", "The devices, and their models.", ("device", "name"), dict.fromkeys(models, 1)
+    )
+    yield family("worker_up", "gauge", "Whether the process runs.", lambda worker: int(bool(worker.pid)))
+    yield family("worker_losses_total", "counter", "Processes that were lost.", lambda worker: worker.losses)
+    yield family("worker_memory_bytes", "gauge", "Resident memory.", lambda worker: worker.memory_bytes)
+    yield family("worker_memory_limit_bytes", "gauge", "How much it may be.", lambda worker: worker.memory_limit)
+    yield family("device_memory_bytes", "gauge", "Of the GPU.", lambda worker: worker.device_bytes)
+    yield family("device_busy", "gauge", "Whether it has a job.", lambda worker: int(bool(worker.job)))
+    yield family("device_busy_seconds_total", "counter", "For how long it had jobs.", lambda worker: worker.busy_s)
+    yield family("device_jobs_total", "counter", "Jobs that it had.", lambda worker: worker.jobs)
+    yield family("device_previews", "gauge", "Sessions that it draws for.", lambda worker: worker.previews)
+
+
+def _family(
+    name: str, kind: str, about: str, label: str | tuple[str, ...], values: Mapping[Any, float | int | None]
+) -> Iterable[str]:
+    """A family of numbers. values: by what the label says, or all labels; where there is none, by nothing."""
     known = {of: value for of, value in values.items() if value is not None}
     if known:
         yield f"# HELP pbrfit_{name} {about}\n# TYPE pbrfit_{name} {kind}\n"
     for of, value in known.items():
-        labels = f'{{{label}="{_escaped(of)}"}}' if label else ""
-        yield f"pbrfit_{name}{labels} {value:.10g}\n"
+        pairs = zip(label, of, strict=True) if isinstance(label, tuple) else [(label, of)] if label else []
+        labels = ",".join(f'{one}="{_escaped(text)}"' for one, text in pairs)
+        yield f"pbrfit_{name}{f'{{{labels}}}' if labels else ''} {value:.10g}\n"
 
 
 def _escaped(text: str) -> str:

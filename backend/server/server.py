@@ -1,4 +1,4 @@
-"""The backend's server: an encrypted ROUTER socket in one I/O thread; jobs and previews in a process beside it.
+"""The backend's server: an encrypted ROUTER socket in one I/O thread; jobs and previews in processes beside it.
 
 This process never computes, so it answers pings and cancels while a fit runs. It drops, counts and logs a message that
 cannot be understood, answers it with an error where the sender is known, and goes on.
@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,8 @@ import zmq
 
 from backend.job.checkpoints import CheckpointFolder
 from backend.job.model import Job, RunJob
-from backend.job.worker import JobReport, Worker
+from backend.job.worker import JobReport
 from backend.preview.tasks import PreviewReport
-from backend.preview.worker import PreviewWorker
 from backend.protocol.keys import KeyPair
 from backend.protocol.status import BackendStatus
 from backend.protocol.wakeup import Wakeup
@@ -33,7 +32,6 @@ from backend.server.capacity import Capacity
 from backend.server.connections import Connections
 from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
 from backend.server.drain import Drain
-from backend.server.drawer import Drawer
 from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
 from backend.server.job_requests import error_reply
 from backend.server.job_service import JobService
@@ -41,10 +39,9 @@ from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
 from backend.server.status_service import StatusService, StatusSources
-from backend.worker.plan import WorkerPlan, named
+from backend.server.unread import cost_of
+from backend.server.workers import Workers
 from backend.worker.process import WorkerProcess
-from backend.worker.remote_jobs import RemoteWorker
-from backend.worker.remote_preview import RemotePreview
 
 if TYPE_CHECKING:
     from backend.preview.drawing import Drawing
@@ -56,8 +53,10 @@ WORKER_GRACE_S = 1.0
 PREVIEW_SILENCE_S = 30.0
 # Repeats of these requests are carried out again: they change nothing, or their replies are large or come later.
 _NOT_KEPT = ("ping", "fetch", "frame", "status")
-# Whole messages wait in libzmq's queue before they are read: few, since each may be as large as the limits allow.
-RECEIVE_QUEUE_LENGTH = 64
+# Of each client so many whole messages wait in libzmq before they are read: few, since each may be as large as the limits allow.
+RECEIVE_QUEUE_LENGTH = 4
+# After so many messages it is the turn of the worker's reports.
+MESSAGES_AT_ONCE = 64
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +74,13 @@ class Server:
 
     address: where it listens, with the port that was chosen. dropped: by code, how many messages were dropped and how many
     connections were refused ("key", "handshake"). keys: its own. authorized: the keys of the clients that it serves.
-    publish: called with the status twice a second, where it is set.
+    workers: who runs jobs and draws previews. publish: called with the status twice a second, where it is set.
     """
 
     def __init__(
         self,
         address: str,
-        run_job: RunJob | WorkerProcess,
+        run_job: RunJob | Sequence[WorkerProcess],
         keys: KeyPair,
         authorized: AuthorizedKeys,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
@@ -92,7 +91,7 @@ class Server:
         door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
         owner_keys: Iterable[str] = (),
     ) -> None:
-        """run_job: the process where jobs run and previews are drawn; or what a job runs, in threads of this process.
+        """run_job: the processes where jobs run and previews are drawn; or what a job runs, in threads of this process.
 
         device: `device` and `device_name` of the device where jobs run by default, for the welcome; None: not known.
         make_drawing: called in the preview thread for the first preview, where that is of this process.
@@ -127,28 +126,21 @@ class Server:
         self._socket.backlog = BACKLOG
         self._socket.bind(self._door.inner)
         self.address = self._door.address
-        self._process = run_job if isinstance(run_job, WorkerProcess) else None
-        self._worker: Worker | RemoteWorker
-        self._drawer: Drawer
-        if isinstance(run_job, WorkerProcess):
-            self._worker = RemoteWorker(run_job, self._job_report)
-            self._drawer = RemotePreview(run_job, self._preview_report)
+        if callable(run_job):
+            self.workers = Workers.in_threads(run_job, self._job_report, self._preview_report, make_drawing)
         else:
-            self._worker = worker = Worker(run_job, self._job_report)
-            draw = make_drawing or (lambda: named(WorkerPlan.make_drawing)())
-            self._drawer = PreviewWorker(draw, self._preview_report, lambda: worker.running)
+            self.workers = Workers.in_processes(run_job, self._job_report, self._preview_report, self._place_is_free)
+        drawer = self.workers.drawer
         self.worker_ended = False
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
         sharing = Sharing(lambda: len(authorized) <= 1)
-        watch = self._drawer.watch
-        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, watch, sharing)
-        self._previews = PreviewService(
-            self._service.stores, self._drawer, limits, self._service.live_of, capacity, sharing
-        )
-        version, process = str(info["version"]), self._process
+        runner = self.workers.runner
+        self._service = JobService(runner, limits, capacity, info, checkpoints, drawer.watch, sharing)
+        self._previews = PreviewService(self._service.stores, drawer, limits, self._service.live_of, capacity, sharing)
+        version, statuses = str(info["version"]), self.workers.statuses
         sources = StatusSources(
-            version, self._service, self._sessions, authorized, self.dropped, process, capacity.store_bytes
+            version, self._service, self._sessions, authorized, self.dropped, statuses, capacity.store_bytes
         )
         self._status = StatusService(sources)
 
@@ -192,9 +184,7 @@ class Server:
         self._door.close()
         self._service.stop_all()
         self._context.destroy(linger=0)
-        self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
-        if self._process is not None:
-            self.worker_ended &= self._process.close(WORKER_GRACE_S)
+        self.worker_ended = self.workers.close(WORKER_GRACE_S)
         self._wakeup.close()
 
     def stop(self) -> None:
@@ -223,6 +213,10 @@ class Server:
     def _preview_report(self, session: str, report: PreviewReport) -> None:
         self._report(partial(self._previews.worker_says, session, report))
 
+    def _place_is_free(self) -> None:
+        """A worker process has started, or a job has gone from one to another."""
+        self._report(lambda: self._service.start_waiting())
+
     def _turned_away(self, code: str, what: str) -> None:
         """Called in the door's thread."""
         self._report(partial(self._count_dropped, code, what))
@@ -249,17 +243,19 @@ class Server:
                 logger.exception("a part of the server failed; it goes on")
 
     def _receive(self) -> None:
-        for _ in range(RECEIVE_QUEUE_LENGTH):  # then it is the turn of the worker's reports
+        for _ in range(MESSAGES_AT_ONCE):
             try:
                 route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             key = str(route.get("User-Id"))  # as the gatekeeper named it
-            self._connections.note(key, route)
+            inside = self._connections.note(key, route)
+            buffers: list[Buffer] = [frame.buffer for frame in frames]
+            self._door.taken(inside, key, cost_of(buffers))
             if key not in self._admitted:
                 self._revoke(key)
                 continue
-            self._take_message(route.bytes, key, [frame.buffer for frame in frames])
+            self._take_message(route.bytes, key, buffers)
 
     def _take_message(self, route: bytes, key: str, frames: list[Buffer]) -> None:
         try:

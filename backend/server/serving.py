@@ -1,4 +1,4 @@
-"""`serve`: a server with its worker process, from its start to its end."""
+"""`serve`: a server with its worker processes, from its start to its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from backend.job.checkpoints import CheckpointFolder
 from backend.protocol.keys import KeyPair, new_keys
 from backend.server.address_file import ServerError
 from backend.server.address_file import address_file as address_file_of
+from backend.server.devices import AUTO, device_plans
+from backend.server.door import DoorLimits
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.metrics import Metrics
 from backend.server.parent_watch import parent_watch
 from backend.server.server import WORKER_GRACE_S, Server, software_version
 from backend.server.threads import raise_file_limit, yield_idle_threads
+from backend.server.workers import described
 from backend.worker.plan import WorkerPlan
 from backend.worker.process import WorkerProcess
 
@@ -39,6 +43,9 @@ def serve(
     checkpoints: CheckpointFolder | None = None,
     metrics_port: int | None = None,
     relays_log: bool = False,
+    devices: Sequence[str] = AUTO,
+    worker_memory: int | None = None,
+    door: DoorLimits = DoorLimits(),  # noqa: B008 (frozen)
     listening: Callable[[str, str], None] = lambda _address, _public_key: None,
 ) -> None:
     """Runs the backend until it is interrupted, or until process `parent_pid` is gone.
@@ -46,7 +53,9 @@ def serve(
     address: tcp address to listen at; port `*` is any free one. address_file: once the server listens, JSON with address,
     public_key, pid, version and keys that may ask for the status is written there, whole or not at all, readable by this user
     only, and removed at the end.
-    plan: what the worker process runs, which is ready before the server listens. keys: the server's; None: new ones.
+    plan: what the worker processes run, which are ready before the server listens. devices: as `devices.read_devices` has them;
+    each gets a process. worker_memory: how many bytes of the machine's memory each may take; None: its share.
+    keys: the server's; None: new ones. door: what connections may cost.
     authorized: the clients that may connect. checkpoints: where to keep what jobs need to go on after a crash. listening:
     called with the address and the public key once the server listens. metrics_port: where Prometheus may ask; None: nowhere.
     relays_log: whether this process writes the worker's log too. Raises `ServerError`.
@@ -58,22 +67,29 @@ def serve(
     plan = replace(plan, relays_log=relays_log)
     if checkpoints is not None:
         plan = replace(plan, checkpoints=str(checkpoints.path.resolve()), checkpoint_interval_s=checkpoints.interval_s)
+    plans = device_plans(devices, plan, worker_memory)
     metrics = None if metrics_port is None else Metrics(metrics_port)
-    worker = WorkerProcess(plan)
-    if not worker.wait_ready(WORKER_START_S):
-        logger.error("the worker process does not start: it %s", worker.last_loss or "says nothing")
+    workers = [WorkerProcess(one) for one in plans]
+    ready_until = time.monotonic() + WORKER_START_S
+    for worker in workers:
+        if not worker.wait_ready(max(0.0, ready_until - time.monotonic())):
+            logger.error(
+                "the worker process of %s does not start: it %s", worker.name, worker.last_loss or "says nothing"
+            )
     try:
         server = Server(
             address,
-            worker,
+            workers,
             keys,
             authorized,
             checkpoints=checkpoints,
-            device=worker.device or None,
+            device=described(workers),
+            door=door,
             owner_keys=[owner.public],
         )
     except ServerError:
-        worker.close(WORKER_GRACE_S)
+        for worker in workers:
+            worker.close(WORKER_GRACE_S)
         if metrics is not None:
             metrics.close()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backend.job.model import Job
@@ -12,23 +12,22 @@ from backend.protocol.status import BackendStatus, ClientStatus, JobStatus, Work
 from backend.protocol.wire import Message
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.job_service import JobService
-from backend.server.process_memory import process_memory
 from backend.server.sessions import Sessions
-from backend.worker.process import WorkerProcess
+from backend.worker.process_memory import process_memory
 
 _LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
 class StatusSources:
-    """Where the status comes from. dropped: by code. process: None where jobs run in the server's process."""
+    """Where the status comes from. dropped: by code. workers: tells what each worker process does."""
 
     version: str
     service: JobService
     sessions: Sessions
     authorized: AuthorizedKeys
     dropped: Mapping[str, int]
-    process: WorkerProcess | None
+    workers: Callable[[], tuple[WorkerStatus, ...]]
     store_capacity: int
 
 
@@ -58,7 +57,7 @@ class StatusService:
             memory_bytes=process_memory(os.getpid()),
             store_bytes=sum(content for content, _ in held.values()),
             store_capacity=sources.store_capacity,
-            worker=None if sources.process is None else _worker(sources.process),
+            workers=sources.workers(),
             ended=dict(sources.service.ended),
             dropped=dict(sources.dropped),
         )
@@ -109,8 +108,3 @@ def _job(job: Job) -> JobStatus:
         age_s=time.monotonic() - job.came,
         nbytes=sum(job.sizes.values()) + job.views.waiting_bytes + job.files_bytes,
     )
-
-
-def _worker(process: WorkerProcess) -> WorkerStatus:
-    pid = process.pid
-    return WorkerStatus(pid, process.losses, process.last_loss, process_memory(pid), process.device_bytes)

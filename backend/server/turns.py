@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from backend.job.model import Job
 
 
 class Turns:
-    """The jobs that wait for the worker. However many jobs a key has, one of each other key runs between two of them."""
+    """The jobs that wait for a worker. However many jobs a key has, one of each other key runs between two of them."""
 
     def __init__(self) -> None:
         # The key whose turn is next comes first.
@@ -28,16 +29,18 @@ class Turns:
         if not mine:
             del self._waiting[job.owner]
 
-    def next(self) -> Job | None:
-        """Takes out the job whose turn it is; its key then comes last. None where no job waits."""
-        if not self._waiting:
-            return None
-        key, mine = next(iter(self._waiting.items()))
-        job = mine.popleft()
-        self._waiting.move_to_end(key)
-        if not mine:
-            del self._waiting[key]
-        return job
+    def next(self, may_run: Callable[[Job], bool] = lambda _job: True) -> Job | None:
+        """Takes out the job whose turn it is; its key then comes last. None where no job waits that may run now.
+
+        may_run: whether a job may; one that may not, since the device that it wants is taken, holds up no other.
+        """
+        for key, mine in self._waiting.items():
+            for job in mine:
+                if may_run(job):
+                    self._waiting.move_to_end(key)
+                    self.remove(job)
+                    return job
+        return None
 
     def ahead_of(self, job: Job) -> int:
         """How many of the waiting jobs have their turn before this one, if no more come."""

@@ -18,7 +18,9 @@ class WorkerPlan:
     to go on, and the seconds between two files of one; empty: nowhere. cancel_s: a job that does not leave so soon after its
     cancel loses its process; leave_s: the same, where it writes a last checkpoint. idle_s: after so long without work, the
     memory of a GPU is given back. hung_s: a worker that does not answer for so long loses its
-    process. relays_log: whether the server writes the worker's log; else it goes to stderr.
+    process. relays_log: whether the server writes the worker's log; else it goes to stderr. device: the name of the device
+    that the worker has, "auto" where it finds one itself. environment: variables that the process gets beside the server's,
+    so that it sees no other device. memory_bytes: a worker that takes more memory of the machine loses its process; 0: no limit.
     """
 
     run_job: str = "backend.job.run:run_fit_job"
@@ -31,6 +33,9 @@ class WorkerPlan:
     idle_s: float = 30.0
     hung_s: float = 60.0
     relays_log: bool = False
+    device: str = "auto"
+    environment: dict[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
     python_path: list[str] = field(default_factory=lambda: list(sys.path))
 
     def to_dict(self) -> dict[str, Any]:

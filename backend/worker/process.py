@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from typing import Protocol, cast
 
 from backend.worker.channel import Channel, Packet
+from backend.worker.memory_watch import MemoryWatch
 from backend.worker.plan import WorkerPlan
 from backend.worker.pulse import ANSWER, ASK, Pulse
 
@@ -34,6 +36,10 @@ class Listener(Protocol):
         """There is a new worker process, which knows nothing yet."""
         ...
 
+    def ready(self) -> None:
+        """The new process has imported what it needs."""
+        ...
+
     def take(self, packet: Packet) -> bool:
         """Take a packet of the worker. Returns whether it was for this listener."""
         ...
@@ -46,14 +52,17 @@ class Listener(Protocol):
 class WorkerProcess:
     """Keeps a worker process running until `close`.
 
-    device: what it computes on. losses: how often a process was lost. last_loss: how the last one went, a part of a sentence.
-    device_bytes: the memory that it takes of a GPU; None where not known.
+    name: of its device. device: what it computes on. losses: how often a process was lost. last_loss: how the last one went, a
+    part of a sentence. lost_for_memory: whether that was ended because it took more memory than it may. device_bytes: the
+    memory that it takes of a GPU; None where not known.
     """
 
     def __init__(self, plan: WorkerPlan) -> None:
         self.plan = plan
+        self.name = plan.device
         self.device: dict[str, str] = {}
         self.last_loss = ""
+        self.lost_for_memory = False
         self.losses = 0
         self.device_bytes: int | None = None
         self._listeners: list[Listener] = []
@@ -63,7 +72,11 @@ class WorkerProcess:
         self._ready = threading.Event()
         self._closing = threading.Event()
         self._told = ""
+        self._over_memory = False
         self._pulse = Pulse(plan.hung_s, self._ask, self._is_hung)
+        self._memory = (
+            MemoryWatch(plan.memory_bytes, lambda: self.pid, self._takes_too_much) if plan.memory_bytes else None
+        )
         self._thread = threading.Thread(target=self._watch, name="pbrfit-watch", daemon=True)
         self._thread.start()
 
@@ -73,12 +86,19 @@ class WorkerProcess:
         process = self._process
         return 0 if process is None else process.pid
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process that runs now has imported what it needs."""
+        return self._ready.is_set()
+
     def attach(self, listener: Listener) -> None:
         """Tell a listener of all packets from now on."""
         with self._lock:
             self._listeners.append(listener)
             if self._channel is not None:
                 listener.started(self._channel)
+                if self._ready.is_set():
+                    listener.ready()
 
     def wait_ready(self, patience_s: float) -> bool:
         """Wait until the worker has imported what it needs. Returns whether it has."""
@@ -95,6 +115,8 @@ class WorkerProcess:
         """End the process for good. Returns whether it has ended."""
         self._closing.set()
         self._pulse.close()
+        if self._memory is not None:
+            self._memory.close()
         with self._lock:
             if self._process is not None:
                 self._process.kill()
@@ -110,6 +132,11 @@ class WorkerProcess:
         logger.error("the worker process %d has not answered for %.0f s", self.pid, silent_s)
         self.kill(f"did not answer for {silent_s:.0f} s")
 
+    def _takes_too_much(self, taken: int) -> None:
+        with self._lock:
+            self._over_memory = True
+            self.kill(f"took {taken / 2**30:.2f} GiB of memory, and it may take {self.plan.memory_bytes / 2**30:.2f}")
+
     def _watch(self) -> None:
         failures = 0
         while not self._closing.is_set():
@@ -118,23 +145,33 @@ class WorkerProcess:
             if self._closing.is_set():
                 return
             was_well = self._ready.is_set() or time.monotonic() - began > _LIVED_S
-            self._ready.clear()
             failures = 0 if was_well else failures + 1
-            logger.warning("the worker process is gone: it %s", reason)
+            logger.warning("the worker process%s is gone: it %s", self._of_device, reason)
             with self._lock:
+                self._ready.clear()
                 self.last_loss, self.device_bytes = reason, None
+                self.lost_for_memory, self._over_memory = self._over_memory, False
                 self.losses += 1
                 for listener in self._listeners:
                     listener.lost(reason)
             if failures:
                 self._closing.wait(min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 2**failures))
 
+    @property
+    def _of_device(self) -> str:
+        return "" if self.name == "auto" else f" of {self.name}"
+
     def _live(self) -> str:
         """Start a process and take its packets until it is gone. Returns how it went."""
         command = [sys.executable, "-c", _PROGRAM, *self.plan.python_path]
         try:
             process = subprocess.Popen(
-                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=_NO_WINDOW
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                creationflags=_NO_WINDOW,
+                env={**os.environ, **self.plan.environment},
             )
         except OSError as error:
             return f"could not start ({error.strerror})"
@@ -179,8 +216,14 @@ class WorkerProcess:
         if packet.kind == "ready":
             self._pulse.answered()
             self.device = dict(packet.body["device"])
-            self._ready.set()
-            logger.info("worker process %d is ready", packet.body["pid"])
+            if self.name.startswith("cuda") and self.device.get("device") == "cpu":
+                self.kill("does not find its GPU")  # its jobs would run on the processor, and nobody would know
+                return
+            logger.info("worker process %d%s is ready", packet.body["pid"], self._of_device)
+            with self._lock:
+                self._ready.set()
+                for listener in self._listeners:
+                    listener.ready()
             return
         with self._lock:
             if not any(listener.take(packet) for listener in self._listeners):

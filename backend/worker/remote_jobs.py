@@ -1,24 +1,23 @@
-"""Jobs run by the worker process: the server's side. A job goes on in a new process when the one before is lost."""
+"""Jobs run by worker processes: the server's side. A job goes on in another process when its own is lost."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from backend.job.checkpoints import CheckpointFolder
 from backend.job.failures import DEVICE, MEMORY, WORKER, failure_of
-from backend.job.model import FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
+from backend.job.model import FitProgress, FitResult, Job, JobCancelled, JobError
 from backend.job.worker import ReportOfJob
-from backend.protocol.wire import Buffer
 from backend.worker.channel import Channel, Packet
-from backend.worker.log_relay import write_relayed
 from backend.worker.process import WorkerProcess
+from backend.worker.slot import Attempt, Slot
+from backend.worker.slots import Slots
 from backend.worker.view_feed import ViewFeed
 
 # So many bytes of views may wait in the worker; the others wait here.
@@ -30,121 +29,78 @@ MOST_USELESS, MOST_ATTEMPTS = 2, 50
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class _Attempt:
-    """One run of a job in one worker process. iteration: the last one that it reported. waiting: bytes of views there."""
+class _Run:
+    """A job on its way through one worker process or several. checkpoint: its name, once it is known."""
 
-    job: Job
-    iteration: int = 0
-    waiting: int = 0
-    outcome: FitResult | JobError | JobCancelled | None = None
-    lost: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        return self.outcome is not None or bool(self.lost)
+    def __init__(self, job: Job, slot: Slot, feed: ViewFeed) -> None:
+        self.job = job
+        self.slot = slot
+        self.feed = feed
+        self.checkpoint = ""
 
 
 class RemoteWorker:
-    """As `backend.job.worker.Worker`, in another process."""
+    """As `backend.job.worker.Worker`, in other processes: as many jobs at once as there are of these.
 
-    def __init__(self, process: WorkerProcess, report: ReportOfJob) -> None:
-        self._process = process
+    slots: the processes, each a place for a job. count: how many.
+    """
+
+    def __init__(
+        self,
+        processes: Sequence[WorkerProcess],
+        report: ReportOfJob,
+        freed: Callable[[], None] = lambda: None,
+        placed: Callable[[Job, int | None], None] = lambda _job, _number: None,
+    ) -> None:
+        """freed: called when a job that waits may have a place now. placed: called when a job comes to a process, with the
+        number of that, or leaves the last one (None). Any thread calls both.
+        """
         self._report = report
-        self._checkpoint = ""
-        self._condition = threading.Condition()
-        self._channel: Channel | None = None
-        self._attempt: _Attempt | None = None
+        self._placed = placed
+        self.slots = Slots(processes, report, freed)
+        self.count = len(self.slots.all)
+        self._condition = self.slots.condition
         self._closing = False
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        process.attach(self)
-        self._thread = threading.Thread(target=self._run, name="pbrfit-jobs", daemon=True)
-        self._thread.start()
+        self._threads: list[threading.Thread] = []
+
+    def check(self, job: Job) -> None:
+        """Raise `JobError` where a job can never run here."""
+        self.slots.check(job)
+
+    def can_take(self, job: Job) -> bool:
+        """Whether a job would run at once."""
+        return self.slots.free(job) is not None
 
     def submit(self, job: Job) -> None:
-        """Queue a job whose `inputs` are set."""
-        self._jobs.put(job)
+        """Run a job whose `inputs` are set, for which there is a place (`can_take`)."""
+        slot = self.slots.take(job)
+        thread = threading.Thread(target=self._run, args=(job, slot), name="pbrfit-jobs", daemon=True)
+        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+        thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """End the thread after the current job, which the caller has stopped. False if that took too long."""
+        """End the threads after the current jobs, which the caller has stopped. False if that took too long."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
-        self._jobs.put(None)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    # What the worker process says
+    # The threads
 
-    def started(self, channel: Channel) -> None:
-        """See `Listener`."""
-        with self._condition:
-            self._channel = channel
-            self._condition.notify_all()
+    def _run(self, job: Job, slot: Slot) -> None:
+        self._report(job, self._outcome(job, slot))
 
-    def lost(self, reason: str) -> None:
-        """See `Listener`."""
-        with self._condition:
-            self._channel = None
-            if self._attempt is not None and not self._attempt.is_over:
-                self._attempt.lost = reason
-            self._condition.notify_all()
-
-    def take(self, packet: Packet) -> bool:
-        """See `Listener`."""
-        body, attempt = packet.body, self._attempt
-        if packet.kind == "log":
-            known = None if attempt is None else attempt.job
-            write_relayed(body, lambda job: known.owner if known is not None and known.id == job else "")
-            return True
-        if "job" not in body or "session" in body:
-            return False
-        if attempt is None or attempt.job.id != body["job"] or attempt.is_over:
-            return True  # a job that has been left
-        if packet.kind == "taken":
-            with self._condition:
-                attempt.waiting -= body["bytes"]
-                self._condition.notify_all()
-        elif packet.kind == "progress":
-            progress = FitProgress(**body["progress"])
-            attempt.iteration = max(attempt.iteration, progress.iteration)
-            self._report(attempt.job, progress)
-        elif packet.kind == "maps":
-            self._report(attempt.job, MapPreviews(body["set"], dict(packet.arrays)))
-        elif packet.kind == "light_shown":
-            self._report(attempt.job, LightShown({**body["fields"], **packet.arrays}))
-        elif packet.kind == "checkpoint":
-            self._checkpoint = body["name"]
-        else:
-            self._take_outcome(attempt, packet)
-        return True
-
-    def _take_outcome(self, attempt: _Attempt, packet: Packet) -> None:
-        body = packet.body
-        outcome: FitResult | JobError | JobCancelled = JobCancelled()
-        if packet.kind == "result":
-            files: dict[str, Buffer] = {name: data.data for name, data in packet.arrays.items()}
-            outcome = FitResult(files, body["metrics"], body["hashes"])
-        elif packet.kind == "failed":
-            outcome = JobError(body["code"], body["cause"], body["cure"])
-        with self._condition:
-            attempt.outcome = outcome
-            self._condition.notify_all()
-
-    # The thread
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._report(job, self._outcome(job))
-
-    def _outcome(self, job: Job) -> FitResult | JobError | JobCancelled:
-        if job.control.stopped:
-            return JobCancelled()
-        self._report(job, "started")
-        self._checkpoint = ""
-        feed = ViewFeed(job.views, self._process.plan.checkpoints, self._condition)
+    def _outcome(self, job: Job, slot: Slot) -> FitResult | JobError | JobCancelled:
+        folder = slot.process.plan.checkpoints
+        run = _Run(job, slot, ViewFeed(job.views, folder, self._condition))
         try:
-            return self._tried(job, feed)
+            if job.control.stopped:
+                return JobCancelled()
+            self._report(job, "started")
+            return self._tried(run)
         except (JobCancelled, JobError) as error:
             return error
         except Exception as error:  # whatever a job does, the next one runs
@@ -152,21 +108,24 @@ class RemoteWorker:
             return failure_of(error)
         finally:
             job.control.relay = lambda _wish: None
-            self._attempt = None
-            feed.close()
+            self._placed(job, None)
+            with self._condition:
+                run.slot.leave()
+            run.feed.close()
 
-    def _tried(self, job: Job, feed: ViewFeed) -> FitResult | JobError | JobCancelled:
-        reached, useless = -1, 0
+    def _tried(self, run: _Run) -> FitResult | JobError | JobCancelled:
+        job, reached, useless = run.job, -1, 0
         for _ in range(MOST_ATTEMPTS):
-            attempt = _Attempt(job)
-            self._run_once(attempt, feed)
+            attempt = Attempt(job)
+            self._run_once(run, attempt)
+            run.checkpoint = attempt.checkpoint or run.checkpoint
             outcome, lost = attempt.outcome, attempt.lost
             if job.control.stopped and not isinstance(outcome, FitResult):
-                self._discard(job)
+                self._discard(run)
                 return JobCancelled()
             if isinstance(outcome, JobError) and outcome.code == MEMORY:
                 if job.control.economy:
-                    self._discard(job)
+                    self._discard(run)
                     cause = f"{outcome.cause} It did not suffice for half the size either."
                     return JobError(MEMORY, cause, outcome.cure)
                 logger.warning(
@@ -177,7 +136,7 @@ class RemoteWorker:
                 continue
             if isinstance(outcome, JobError) and outcome.code == DEVICE:
                 lost = "lost its GPU"
-                self._replace_process(lost)
+                self._replace_process(run.slot, lost)
             elif outcome is not None:
                 return outcome
             useless = useless + 1 if attempt.iteration <= reached else 0
@@ -188,29 +147,32 @@ class RemoteWorker:
             if useless >= MOST_USELESS or (outcome is not None and useless):
                 break
             self._tell(job, attempt, f"The process that fits {lost}; starting again")
-        self._discard(job)
+        self._discard(run)
         if isinstance(outcome, JobError):
             return outcome
         cause = f"The process that fits {lost}, several times in a row."
         return JobError(WORKER, cause, "Choose a smaller resolution or fewer views, and look into the backend's log.")
 
-    def _tell(self, job: Job, attempt: _Attempt, message: str) -> None:
+    def _tell(self, job: Job, attempt: Attempt, message: str) -> None:
         self._report(job, FitProgress("again", 0.0, attempt.iteration, None, None, message))
 
-    def _discard(self, job: Job) -> None:
-        plan = self._process.plan
-        if self._checkpoint and plan.checkpoints and not job.control.keeps_checkpoint:
-            CheckpointFolder(plan.checkpoints).job(self._checkpoint, 0).discard()
+    @staticmethod
+    def _discard(run: _Run) -> None:
+        folder = run.slot.process.plan.checkpoints
+        if run.checkpoint and folder and not run.job.control.keeps_checkpoint:
+            CheckpointFolder(folder).job(run.checkpoint, 0).discard()
 
-    def _run_once(self, attempt: _Attempt, feed: ViewFeed) -> None:
-        """Run a job in the worker process until it ends there or the process is lost."""
-        job = attempt.job
-        channel = self._worker_for(job)
+    def _run_once(self, run: _Run, attempt: Attempt) -> None:
+        """Run a job in a worker process until it ends there or the process is lost."""
+        job = run.job
+        channel = self._worker_for(run)
+        slot = run.slot
+        self._placed(job, slot.number)
         with self._condition:
-            if channel is not self._channel:
+            if channel is not slot.channel:
                 attempt.lost = "ended"
                 return
-            self._attempt = attempt
+            slot.attempt = attempt
         control, inputs = job.control, job.inputs
         assert inputs is not None  # `submit` wants them set
         control.relay = partial(self._relay, channel, job)
@@ -218,7 +180,7 @@ class RemoteWorker:
         wishes = [("pause", control.paused), ("finish", control.finishing), (stop, control.stopped)]
         body = {
             "job": job.id,
-            "settings": job.settings.to_dict(),
+            "settings": slot.settings_of(job).to_dict(),
             "view_count": job.view_count,
             "economy": control.economy,
             "wishes": [name for name, is_wished in wishes if is_wished],
@@ -228,40 +190,44 @@ class RemoteWorker:
         }
         channel.urge(Packet("job", body))
         channel.send(Packet("inputs", {"job": job.id}, dict(inputs.arrays)))
-        self._send_views(attempt, feed, channel)
+        self._send_views(run, attempt, channel)
         with self._condition:
             self._condition.wait_for(lambda: attempt.is_over or control.stopped)
-            plan = self._process.plan
+            plan = slot.process.plan
             patience_s = plan.leave_s if control.leaving else plan.cancel_s
             if attempt.is_over or self._condition.wait_for(lambda: attempt.is_over, patience_s):
                 return
         logger.info("job %s does not leave after its cancel", job.id, extra=job.about)
-        self._replace_process("was ended, because a cancelled job did not leave it")
+        self._replace_process(slot, "was ended, because a cancelled job did not leave it")
 
-    def _replace_process(self, reason: str) -> None:
-        """End the worker process and wait until it is gone."""
+    def _replace_process(self, slot: Slot, reason: str) -> None:
+        """End a worker process and wait until it is gone."""
         with self._condition:
-            channel = self._channel
-        self._process.kill(reason)
+            channel = slot.channel
+        slot.process.kill(reason)
         with self._condition:
-            self._condition.wait_for(lambda: self._channel is not channel or channel is None)
+            self._condition.wait_for(lambda: slot.channel is not channel or channel is None)
 
-    def _worker_for(self, job: Job) -> Channel:
-        """The pipe to a worker process. Raises `JobCancelled`, and `JobError` where there is none for long."""
-        deadline = time.monotonic() + START_S
+    def _worker_for(self, run: _Run) -> Channel:
+        """The pipe to a worker process, which may be of another device than the one before.
+
+        Raises `JobCancelled`, and `JobError` where there is none for long.
+        """
+        control, deadline = run.job.control, time.monotonic() + START_S
         while True:
+            run.slot = self.slots.move(run.job, run.slot)
             with self._condition:
-                self._condition.wait_for(lambda: self._channel or job.control.stopped or self._closing, 1.0)
-                if job.control.stopped or self._closing:
+                self._condition.wait_for(lambda: run.slot.channel or control.stopped or self._closing, 1.0)
+                if control.stopped or self._closing:
                     raise JobCancelled
-                if self._channel is not None:
-                    return self._channel
+                if run.slot.channel is not None:
+                    return run.slot.channel
             if time.monotonic() > deadline:
-                cause = f"The process that fits does not start: it {self._process.last_loss}."
+                cause = f"The process that fits does not start: it {run.slot.process.last_loss}."
                 raise JobError(WORKER, cause, "Look into the backend's log; `pbrfit doctor` says what is missing.")
 
-    def _send_views(self, attempt: _Attempt, feed: ViewFeed, channel: Channel) -> None:
-        job = attempt.job
+    def _send_views(self, run: _Run, attempt: Attempt, channel: Channel) -> None:
+        job, feed = run.job, run.feed
         index = 0
         while True:
             with self._condition:
@@ -275,7 +241,7 @@ class RemoteWorker:
             if view is None:
                 attempt.outcome = JobError(
                     WORKER,
-                    f"The process that fits {self._process.last_loss}, and the views are not there any more.",
+                    f"The process that fits {run.slot.process.last_loss}, and the views are not there any more.",
                     "Fit again, with more free space where the backend keeps its files.",
                 )
                 return
@@ -292,7 +258,7 @@ class RemoteWorker:
         channel.send(Packet("end_views", {"job": job.id}))
 
     @staticmethod
-    def _can_go_on(attempt: _Attempt, feed: ViewFeed, index: int) -> bool:
+    def _can_go_on(attempt: Attempt, feed: ViewFeed, index: int) -> bool:
         if attempt.is_over or attempt.job.control.stopped:
             return True
         if index < len(feed):

@@ -19,7 +19,7 @@ _DESCRIPTION = "description"
 
 
 @dataclass
-class _Viewer:
+class Viewer:
     """A session in the worker.
 
     scene: the latest. ready: whether it has been loaded once. numbers: under which the worker knows the arrays of the
@@ -35,26 +35,26 @@ class _Viewer:
 
 
 class RemotePreview:
-    """As `backend.preview.worker.PreviewWorker`, in another process."""
+    """As `backend.preview.worker.PreviewWorker`, in one other process."""
 
     def __init__(self, process: WorkerProcess, report: Callable[[str, tasks.PreviewReport], None]) -> None:
         self._report = report
         self._lock = threading.Lock()
         self._channel: Channel | None = None
-        self._viewers: dict[str, _Viewer] = {}
+        self._viewers: dict[str, Viewer] = {}
         process.attach(self)
 
     def set_scene(self, session: str, task: tasks.SceneTask) -> None:
         """Loads a scene. It replaces one that has not been started."""
         with self._lock:
-            viewer = self._viewers.setdefault(session, _Viewer())
+            viewer = self._viewers.setdefault(session, Viewer())
             viewer.scene, viewer.ready = task, False
             self._send_scene(session, viewer, task)
 
     def draw(self, session: str, task: tasks.FrameTask) -> tasks.FrameTask | None:
         """Draws a frame when its turn comes. A waiting frame that it replaces is reported as a failure."""
         with self._lock:
-            viewer = self._viewers.setdefault(session, _Viewer())
+            viewer = self._viewers.setdefault(session, Viewer())
             viewer.frames[task.name] = task
             body = {"session": session, "name": task.name, "request": task.request.to_dict()}
             if not self._send(Packet("frame", body)):
@@ -70,7 +70,7 @@ class RemotePreview:
     def prefilter(self, session: str, task: tasks.LightTask) -> None:
         """Prefilters a light."""
         with self._lock:
-            viewer = self._viewers.setdefault(session, _Viewer())
+            viewer = self._viewers.setdefault(session, Viewer())
             viewer.lights[task.key] = task
             packet = Packet("light", {"session": session, "key": task.key}, {"environment": task.environment})
             if not self._send(packet):
@@ -89,9 +89,25 @@ class RemotePreview:
             if self._viewers.pop(session, None) is not None:
                 self._send(Packet("drop", {"session": session}))
 
-    def close(self, timeout_s: float) -> bool:
-        """Nothing is left to end here: the process is closed by itself."""
-        return True
+    def take_out(self, session: str) -> Viewer | None:
+        """Forgets a session, and returns what it shows and waits for, for another process (`take_over`)."""
+        with self._lock:
+            viewer = self._viewers.pop(session, None)
+            if viewer is not None:
+                self._send(Packet("drop", {"session": session}))
+            return viewer
+
+    def take_over(self, session: str, viewer: Viewer) -> None:
+        """Shows what a session saw in another process, and goes on with what it waits for."""
+        with self._lock:
+            scene = viewer.scene
+            self._viewers[session] = fresh = Viewer(scene)
+            if scene is not None:
+                self._send_scene(session, fresh, scene)
+        for frame in viewer.frames.values():
+            self.draw(session, frame)
+        for light in viewer.lights.values():
+            self.prefilter(session, light)
 
     # What the worker process says
 
@@ -103,6 +119,9 @@ class RemotePreview:
                 viewer.numbers.clear()
                 if viewer.scene is not None:
                     self._send_scene(session, viewer, viewer.scene)
+
+    def ready(self) -> None:
+        """See `Listener`."""
 
     def lost(self, reason: str) -> None:
         """See `Listener`."""
@@ -131,7 +150,7 @@ class RemotePreview:
                 self._report(session, report)
         return True
 
-    def _send_scene(self, session: str, viewer: _Viewer, task: tasks.SceneTask) -> None:
+    def _send_scene(self, session: str, viewer: Viewer, task: tasks.SceneTask) -> None:
         known, fresh, names = viewer.numbers, {}, {}
         viewer.numbers = {}
         for name, array in task.arrays.items():
@@ -156,7 +175,7 @@ def _scene_packet(session: str, task: tasks.SceneTask, names: Mapping[str, str],
     return Packet("scene", body, arrays)
 
 
-def _read(viewer: _Viewer, packet: Packet) -> tasks.PreviewReport | None:
+def _read(viewer: Viewer, packet: Packet) -> tasks.PreviewReport | None:
     """What the worker says; None where it is about something that is not wanted any more."""
     body, kind = packet.body, packet.kind
     if kind == "changed":
@@ -177,7 +196,7 @@ def _read(viewer: _Viewer, packet: Packet) -> tasks.PreviewReport | None:
     return _failure(viewer, body)
 
 
-def _failure(viewer: _Viewer, body: dict[str, Any]) -> tasks.Failure | None:
+def _failure(viewer: Viewer, body: dict[str, Any]) -> tasks.Failure | None:
     task: tasks.FrameTask | tasks.SceneTask | tasks.LightTask | None
     if body["task"] == "frame":
         task = viewer.frames.pop(body["id"], None)

@@ -120,6 +120,19 @@ def test_sizes_are_swept(data, tmp_path):
     assert all(point["peak_bytes"] > 0 for points in sweeps.values() for point in points)
 
 
+def test_fits_at_once_are_timed_on_one_device_and_on_two(data, tmp_path):
+    path = tmp_path / "devices.json"
+    options = ["--devices", "cpu", "cpu,cpu", "--jobs", "2", "--resolution", "32", "--quality", "draft", "--views", "8"]
+    assert main(["devices", *options, "--view-size", "32", "--data", str(data), "--json", str(path)]) == 0
+    one, two = strictly_read(path)["lists"]
+    assert (one["devices"], two["devices"]) == ("cpu", "cpu,cpu")
+    assert one["times_sooner"] == 1.0
+    for row in (one, two):
+        assert row["seconds"] > row["median_fit_s"] > 0
+        assert row["lowest_psnr_db"] > 10
+    assert main(["devices", "--devices", "gpu", "--data", str(data)]) == 2
+
+
 def test_frames_of_a_backend_are_timed(data, tmp_path, monkeypatch):
     monkeypatch.setitem(preview.SIZES, "512", (48, 64))
     path = tmp_path / "preview.json"

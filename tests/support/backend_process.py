@@ -18,14 +18,16 @@ from support.server_harness import CLIENT_KEYS, SERVER_KEYS
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
 _SERVE = """
-import sys
+import json, sys
 from backend.protocol.keys import KeyPair
+from backend.server.door import DoorLimits
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.serving import serve
 from backend.worker.plan import WorkerPlan
-file, public, secret, *clients = sys.argv[1:]
+file, public, secret, door, *clients = sys.argv[1:]
 authorized, plan = AuthorizedKeys(clients), WorkerPlan(find_device="builtins:dict")
-serve(address_file=file, keys=KeyPair(public, secret), authorized=authorized, plan=plan)
+door = DoorLimits(**json.loads(door))
+serve(address_file=file, keys=KeyPair(public, secret), authorized=authorized, plan=plan, door=door)
 """
 
 
@@ -49,10 +51,10 @@ class BackendProcess:
 
 
 @contextlib.contextmanager
-def backend_process(folder: Path, *clients: str) -> Iterator[BackendProcess]:
-    """clients: the public keys that may connect; without any, that of the tests' client."""
+def backend_process(folder: Path, *clients: str, **door: float) -> Iterator[BackendProcess]:
+    """clients: the public keys that may connect; without any, that of the tests' client. door: what its `DoorLimits` has else."""
     file = folder / "address.json"
-    keys = (SERVER_KEYS.public, SERVER_KEYS.secret, *(clients or (CLIENT_KEYS.public,)))
+    keys = (SERVER_KEYS.public, SERVER_KEYS.secret, json.dumps(door), *(clients or (CLIENT_KEYS.public,)))
     environment = {**os.environ, "TMPDIR": str(folder)}  # it is killed, and cannot remove its folder
     process = subprocess.Popen([sys.executable, "-c", _SERVE, str(file), *keys], cwd=ROOT, env=environment)
     try:

@@ -75,6 +75,34 @@ def fit_in_little_memory(inputs, settings, report, cancelled):
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+def take_memory_or_count(inputs, settings, report, cancelled):
+    """At resolutions of 512 and more takes as many MiB of memory, half of that where it is to be smaller; else counts.
+
+    With the seed 1 it takes as much at any size.
+    """
+    if settings.resolution < 512:
+        return count_up(inputs, settings, report, cancelled)
+    held = []
+    for number in range(settings.resolution >> (0 if settings.seed else inputs.control.economy)):
+        held.append(np.ones(1 << 20, np.uint8))
+        if number % 16 == 0:
+            time.sleep(0.01)
+    return FitResult({}, {"mib": len(held)})
+
+
+def name_the_device(inputs, settings, report, cancelled):
+    """Says for which device it was asked, when it is to finish."""
+    report(FitProgress("naming", 0.0, 1, None, None, ""))
+    while not (cancelled() or inputs.control.finishing):
+        time.sleep(0.01)
+    return FitResult({}, {"device": settings.device})
+
+
+def a_processor():
+    """What a process says that finds no GPU."""
+    return {"device": "cpu", "device_name": "CPU"}
+
+
 def lose_the_device(inputs, settings, report, cancelled):
     """The GPU fails."""
     raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from support.server_harness import CLIENT_KEYS, SERVER_KEYS, running_server
+from support.server_harness import CLIENT_KEYS, SERVER_KEYS, raw_client, running_server
 
+from backend.protocol.status import BackendStatus
 from backend.server.server import Server
 from backend.worker.plan import WorkerPlan
 from backend.worker.process import WorkerProcess
@@ -36,10 +37,13 @@ def worker_process(run_job: str = "average_views", **plan: object) -> Iterator[W
 
 
 @contextlib.contextmanager
-def worker_server(run_job: str = "average_views", options: dict | None = None, **plan: object) -> Iterator[Server]:
-    """A server with a worker process."""
-    with worker_process(run_job, **plan) as process, running_server(process, **(options or {})) as server:
-        yield server
+def worker_server(
+    run_job: str = "average_views", options: dict | None = None, devices: Sequence[str] = ("auto",), **plan: object
+) -> Iterator[Server]:
+    """A server with a worker process for each device of these names, which need not exist."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(worker_process(run_job, device=device, **plan)) for device in devices]
+        yield stack.enter_context(running_server(processes, **(options or {})))
 
 
 SERVE = """
@@ -116,6 +120,11 @@ class Served:
         """The number of its worker process."""
         (number,) = children_of(self.process.pid)
         return number
+
+    def status(self) -> BackendStatus:
+        """What it says of itself to its owner."""
+        with raw_client(self.address, SERVER_KEYS) as owner:
+            return BackendStatus.from_dict(owner.request("status").body)
 
     def kill(self) -> None:
         """End it without a warning."""

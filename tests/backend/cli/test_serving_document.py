@@ -30,7 +30,7 @@ def test_there_are_commands():
 def test_the_metrics_that_are_named_exist():
     status = BackendStatus(
         jobs=(JobStatus(state="queued"),),
-        worker=WorkerStatus(1, 0, "", 1, 1),
+        workers=(WorkerStatus(1, 0, "", 1, 1, "cpu", "CPU", memory_limit=1),),
         memory_bytes=1,
         ended={"failed": 1},
         dropped={"key": 1},

@@ -241,7 +241,7 @@ def test_what_a_client_leaves_is_forgotten(server):
         assert server._service.stores.of(CLIENT_KEYS.public).pinned_bytes
     until(lambda: not server._service.stores.of(CLIENT_KEYS.public).pinned_bytes)
     assert not server._previews.sessions
-    assert not server._drawer._clients
+    assert not server.workers.drawer._clients
 
 
 def test_a_request_is_checked_where_it_is_made():

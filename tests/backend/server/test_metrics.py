@@ -51,7 +51,8 @@ def test_prometheus_gets_numbers_without_names(backend):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert found["pbrfit_clients"] == 1
-        assert found['pbrfit_memory_bytes{process="worker"}'] > 1 << 20
+        assert found['pbrfit_worker_memory_bytes{device="auto"}'] > 1 << 20
+        assert found['pbrfit_device_busy{device="auto"}'] == 1
         assert found["pbrfit_status_age_seconds"] < 5
         assert CLIENT_KEYS.public not in get(port)[1]
     with raw_client(server.address) as raw:
@@ -100,8 +101,21 @@ def test_a_port_that_is_taken_is_an_error_with_cure():
 
 
 def test_labels_are_escaped_and_unknown_values_left_out():
-    status = BackendStatus('a"\\\n', jobs=(JobStatus(state="queued"),), worker=WorkerStatus())
+    status = BackendStatus('a"\\\n', jobs=(JobStatus(state="queued"),), workers=(WorkerStatus(device="cpu"),))
     text = metrics_text(status)
     assert 'version="a\\"\\\\\\n"' in text
     assert "device_memory" not in text
     assert numbers(text)['pbrfit_jobs{state="queued"}'] == 1
+    assert "device_info" not in text
+
+
+def test_devices_are_listed_with_their_models_jobs_and_memory():
+    busy = WorkerStatus(7, 2, "", 10, 20, "cuda:0", 'A "GPU"', "job", 5, 1.5, 3, 40)
+    found = numbers(metrics_text(BackendStatus(workers=(busy, WorkerStatus(device="cpu", device_name="CPU")))))
+    assert found['pbrfit_device_info{device="cuda:0",name="A \\"GPU\\""}'] == 1
+    names = ("worker_up", "worker_losses_total", "worker_memory_bytes", "device_memory_bytes", "device_busy")
+    names += ("device_jobs_total", "device_busy_seconds_total", "device_previews", "worker_memory_limit_bytes")
+    values = [found[f'pbrfit_{name}{{device="cuda:0"}}'] for name in names]
+    assert values == [1, 2, 10, 20, 1, 5, 1.5, 3, 40]
+    assert found['pbrfit_device_busy{device="cpu"}'] == 0
+    assert 'pbrfit_worker_memory_bytes{device="cpu"}' not in found

@@ -70,8 +70,9 @@ def test_the_owner_sees_jobs_clients_and_memory(backend, counting, capsys):
     (client,) = status.clients
     assert (client.key, client.sessions >= 1, client.store_bytes) == (CLIENT_KEYS.public, True, ARRAY.nbytes)
     assert 10 << 20 < status.memory_bytes < 1 << 30
-    assert status.worker.pid == backend.worker
-    assert status.worker.memory_bytes > 10 << 20
+    (worker,) = status.workers
+    assert (worker.pid, worker.job) == (backend.worker, job.id)
+    assert worker.memory_bytes > 10 << 20
     assert status.uptime_s > 0
 
 

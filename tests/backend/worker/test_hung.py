@@ -70,11 +70,11 @@ def test_a_worker_that_is_stopped_for_less_survives(tmp_path):
 def test_a_busy_worker_is_not_hung():
     """The job computes without a pause for longer than a hung worker is given."""
     with worker_server("compute_for_long", hung_s=0.9) as server, connected_client(server.address) as client:
-        worker = server._process.pid
+        worker = server.workers.processes[0].pid
         client.submit(FitSettings(), {})
         assert isinstance(wait_for(client, Result, Failed, patience_s=START_S)[-1], Result)
-        assert server._process.pid == worker
-        assert server._process.losses == 0
+        assert server.workers.processes[0].pid == worker
+        assert server.workers.processes[0].losses == 0
 
 
 def test_a_server_that_was_stopped_itself_does_not_blame_its_worker(tmp_path):

@@ -77,11 +77,11 @@ def test_a_job_without_memory_is_tried_at_half_the_size(seed, expected):
 
 def test_a_job_that_loses_its_gpu_gets_a_new_process_and_then_fails():
     with worker_server("lose_the_device") as server, connected_client(server.address) as client:
-        before = server._process.pid
+        before = server.workers.processes[0].pid
         failed = result_of(client, views=1)
         assert failed.code == "device_lost"
         assert "illegal memory access" in failed.cause
-        assert server._process.pid != before
+        assert server.workers.processes[0].pid != before
 
 
 def test_a_job_that_does_not_hear_its_cancel_loses_its_process():
@@ -89,7 +89,7 @@ def test_a_job_that_does_not_hear_its_cancel_loses_its_process():
         client.submit(FitSettings(), {})
         wait_for(client, Accepted)
         progress_until(client, lambda event: event.phase == "never")
-        before = server._process.pid
+        before = server.workers.processes[0].pid
         began = time.monotonic()
         client.cancel()
         wait_for(client, Cancelled)
@@ -97,7 +97,7 @@ def test_a_job_that_does_not_hear_its_cancel_loses_its_process():
         client.submit(FitSettings(), {})
         progress_until(client, lambda event: event.state == "running")
         deadline = time.monotonic() + PATIENCE_S
-        while server._process.pid in (0, before):
+        while server.workers.processes[0].pid in (0, before):
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -105,7 +105,7 @@ def test_a_job_that_does_not_hear_its_cancel_loses_its_process():
 def test_a_killed_worker_comes_again_by_itself():
     with worker_server() as server, raw_client(server.address) as raw:
         for _ in range(3):
-            os.kill(server._process.pid, signal.SIGKILL)
+            os.kill(server.workers.processes[0].pid, signal.SIGKILL)
             assert run_to_result(raw).body["metrics"]["views"] == 1
 
 

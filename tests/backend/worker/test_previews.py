@@ -32,7 +32,7 @@ def server():
 def wait_until_new(server, before: int) -> None:
     """Wait until the process that was killed has a successor."""
     deadline = time.monotonic() + START_S
-    while server._process.pid in (0, before):
+    while server.workers.processes[0].pid in (0, before):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -93,7 +93,7 @@ def test_arrays_that_stay_from_scene_to_scene_travel_once(server):
         for shade in (0.25, 0.5, 0.75):
             preview.show(even_scene(shade), arrays)
         assert time.monotonic() - began < 1.0
-        (viewer,) = server._drawer._viewers.values()
+        (viewer,) = server.workers.drawer._drawers[0]._viewers.values()
         assert viewer.counted == 1
 
 
@@ -109,7 +109,7 @@ def test_frames_that_are_replaced_are_told(server):
 def test_a_new_process_gets_the_scenes_of_the_one_before(server):
     with preview_client(server.address) as preview:
         preview.show(even_scene(0.5))
-        before = server._process.pid
+        before = server.workers.processes[0].pid
         os.kill(before, signal.SIGKILL)
         wait_until_new(server, before)
         preview.request_frame(request(7))
@@ -119,10 +119,10 @@ def test_a_new_process_gets_the_scenes_of_the_one_before(server):
 def test_a_frame_whose_process_is_lost_fails(server):
     with preview_client(server.address) as preview:
         preview.show(even_scene(0.5))
-        os.kill(server._process.pid, signal.SIGSTOP)
+        os.kill(server.workers.processes[0].pid, signal.SIGSTOP)
         preview.request_frame(request(1))
         time.sleep(0.2)
-        os.kill(server._process.pid, signal.SIGKILL)
+        os.kill(server.workers.processes[0].pid, signal.SIGKILL)
         assert "signal 9" in preview.wait(FrameFailed).cause
 
 
@@ -163,10 +163,10 @@ def test_a_description_of_60_mib_holds_up_no_other_client(tmp_path):
 
 def test_a_scene_that_ends_its_process_is_not_sent_again(server):
     with preview_client(server.address) as preview:
-        os.kill(server._process.pid, signal.SIGSTOP)
+        os.kill(server.workers.processes[0].pid, signal.SIGSTOP)
         preview.set_scene(even_scene(0.5), {})
         time.sleep(0.2)
-        os.kill(server._process.pid, signal.SIGKILL)
+        os.kill(server.workers.processes[0].pid, signal.SIGKILL)
         assert "signal 9" in preview.wait(PreviewFailed).cause
         preview.set_scene(even_scene(0.75), {})
         preview.wait(SceneReady, patience_s=START_S)
