@@ -185,7 +185,8 @@ class Job:
     views_sent: how many views the client has sent in all, None until it says so. progress: the last that was reported.
     owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, because
     the client has not confirmed the one before (`preview_sent`). came: when it was submitted, on the monotonic clock.
-    outcome: the final event. files: those of the result. Both stay until the client acknowledges them.
+    outcome: the final event; ended: when it came, on the same clock. files: those of the result. All stay until the client
+    acknowledges them. told: events that are told again to a client that attaches to the job.
     """
 
     id: str
@@ -206,6 +207,8 @@ class Job:
     previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
+    ended: float = 0.0
+    told: deque[Message] = field(default_factory=deque)
     files: Mapping[str, Buffer] = field(default_factory=dict)
 
     @property

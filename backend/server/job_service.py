@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
-
-from numpy.typing import NDArray
 
 from backend.job import model as jobs
 from backend.job.checkpoints import CheckpointFolder
 from backend.job.control import JobControl
 from backend.job.live_maps import LEARNED_LIGHT, JobLive
 from backend.job.model import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
-from backend.protocol.light_message import light_message
 from backend.protocol.settings import SettingsError
 from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.capacity import Capacity
-from backend.server.job_requests import ending, error_reply, read_put, read_submit, read_watch
-from backend.server.job_table import JobTable, caller_of, described_files, piece_of
+from backend.server.job_events import JobEvents
+from backend.server.job_requests import ending, error_reply, read_attach, read_put, read_submit, read_watch
+from backend.server.job_table import JobTable, described_files, piece_of
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
 from backend.server.store import ArrayStore, StoreError, Stores
@@ -69,11 +68,12 @@ class JobService:
         self.jobs = JobTable(capacity, self._sharing)
         self._turns = Turns()
         self.with_worker: Job | None = None
-        self._events: deque[tuple[Caller, Message]] = deque()
+        self._events = JobEvents()
         self._requests: dict[str, Callable[[Message, str], Message]] = {
             "hello": self._hello,
             "ping": self._ping,
             "submit": self._submit,
+            "attach": self._attach,
             "put": self._put,
             "view": self._view,
             "end_views": self._end_views,
@@ -110,9 +110,7 @@ class JobService:
 
     def take_events(self) -> list[tuple[Caller, Message]]:
         """The events since the last call, in order, each with whom it is for."""
-        events = list(self._events)
-        self._events.clear()
-        return events
+        return self._events.take()
 
     def worker_says(
         self, job: Job, what: str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled
@@ -126,15 +124,15 @@ class JobService:
             return
         if isinstance(what, str):
             job.state = jobs.PAUSED if job.control.paused else jobs.RUNNING
-            self._progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
+            self._events.progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
         elif isinstance(what, FitProgress):
-            self._progress(job, what)
+            self._events.progress(job, what)
         elif isinstance(what, MapPreviews):
             job.previews[what.set_index] = what
-            self._send_preview(job)
+            self._events.preview(job)
         elif isinstance(what, LightShown):
             job.previews[LEARNED_LIGHT] = what
-            self._send_preview(job)
+            self._events.preview(job)
         elif isinstance(what, FitResult):
             self._take_result(job, what)
         elif isinstance(what, JobError):
@@ -173,9 +171,10 @@ class JobService:
             job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message, owner: str) -> Message:
-        # A client that connects again has forgotten its job: other clients need not wait for that job.
+        # A client that connects again has forgotten its job, unless it says that it will attach to it: other clients need
+        # not wait for that job.
         for job in self.jobs.of(Caller(owner, message.session)):
-            if not job.is_final:
+            if not job.is_final and job.id != message.job:
                 self.end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
         return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
@@ -199,6 +198,18 @@ class JobService:
         logger.info("job %s: %d arrays, %d missing", job.id, len(job.arrays), len(missing), extra=job.about)
         self._queue_if_complete(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
+
+    def _attach(self, message: Message, owner: str) -> Message:
+        """A client is back, or another of the same key goes on with the job."""
+        last_seq = read_attach(message)
+        job = self.jobs.find_of_key(message.job, owner)
+        if job is None:
+            raise _unknown(message.job)
+        self._events.attach(job, message.session, last_seq)
+        waits = job.state == jobs.UPLOADING
+        missing = [digest for digest in job.sizes if digest not in self._store(job)] if waits else []
+        body = {"state": job.state, "seq": job.seq, "missing": missing, "views": len(job.view_indices)}
+        return Message("attached", body)
 
     def _put(self, message: Message, owner: str) -> Message:
         piece = read_put(message)
@@ -267,7 +278,7 @@ class JobService:
     def _preview_seen(self, message: Message, owner: str) -> Message:
         job = self._job_of(message, owner)
         job.preview_sent = False
-        self._send_preview(job)
+        self._events.preview(job)
         return Message("ok", {"state": job.state})
 
     def _cancel(self, message: Message, owner: str) -> Message:
@@ -280,7 +291,7 @@ class JobService:
         job = self._job_of(message, owner)
         if job.outcome is None:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        self._events.append((caller_of(job), job.outcome))
+        self._events.repeat_outcome(job)
         return Message("ok", {"state": job.state})
 
     def _fetch(self, message: Message, owner: str) -> Message:
@@ -299,8 +310,7 @@ class JobService:
     def _job_of(self, message: Message, owner: str) -> Job:
         job = self.jobs.find(message.job, Caller(owner, message.session))
         if job is None:
-            cause = f"The backend does not know job {message.job!r} of this client."
-            raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
+            raise _unknown(message.job)
         return job
 
     def _end_complete_views(self, job: Job) -> None:
@@ -320,7 +330,7 @@ class JobService:
         self._turns.add(job)
         ahead = self._turns.ahead_of(job) + (self.with_worker is not None)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
-        self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
+        self._events.progress(job, FitProgress("queue", 0.0, 0, None, None, message))
         self._start_next()
 
     def _start_next(self) -> None:
@@ -360,8 +370,9 @@ class JobService:
 
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
+        job.ended = time.monotonic()
         self.ended[state] += 1
-        job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
+        self._events.end(job, "result" if state == jobs.DONE else state, body)
         logger.info("job %s: %s", job.id, state, extra=job.about)
         self.jobs.forget_outcomes(job)
 
@@ -370,26 +381,10 @@ class JobService:
         state = jobs.PAUSED if job.control.paused else jobs.RUNNING
         if job.state in (jobs.RUNNING, jobs.PAUSED) and job.state != state and job.progress is not None:
             job.state = state
-            self._progress(job, job.progress)
+            self._events.progress(job, job.progress)
 
-    def _send_preview(self, job: Job) -> None:
-        """Sends the next preview once the client has confirmed the one before, so that none pile up on a slow link."""
-        if not job.previews or job.preview_sent or job.is_final:
-            return
-        preview = job.previews.pop(next(iter(job.previews)))
-        if isinstance(preview, LightShown):
-            light = light_message("light_preview", preview.fields)
-            self._event(job, light.type, light.body, light.arrays)
-        else:
-            self._event(job, "preview", {"set": preview.set_index}, preview.images)
-        job.preview_sent = True
 
-    def _progress(self, job: Job, progress: FitProgress) -> None:
-        job.progress = progress
-        self._event(job, "progress", {"state": job.state, **asdict(progress)}, {})
-
-    def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
-        job.seq += 1
-        event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
-        self._events.append((caller_of(job), event))
-        return event
+def _unknown(job: str) -> JobError:
+    """The answer for a job that there is not, and for one of another key."""
+    cause = f"The backend does not know job {job!r} of this client."
+    return JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,13 @@ class JobTable:
         if mine + nbytes > most:
             cause = f"The views that wait would take more than {most / 2**20:.0f} MiB."
             raise JobError("views_too_large", cause, "Use fewer or smaller views.")
+
+    def forget_old_outcomes(self) -> None:
+        """Forgets jobs that have been over for so long that nobody will ask for them."""
+        oldest = time.monotonic() - self._capacity.outcome_s
+        for job in self:
+            if job.is_final and job.ended < oldest:
+                self.remove(job)
 
     def forget_outcomes(self, latest: Job) -> None:
         """Forgets jobs that are over, where too much is kept for clients: the oldest of the key that keeps the most.

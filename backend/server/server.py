@@ -353,6 +353,7 @@ class Server:
 
     def _keep_house(self) -> None:
         self._forget_silent_sessions()
+        self._service.jobs.forget_old_outcomes()
         if self.publish is not None:
             self.publish(self._status.whole())
 

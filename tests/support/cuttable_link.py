@@ -21,7 +21,7 @@ class CuttableLink:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = []
-        self._forward = True
+        self._dead = set()
         self._refuses = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -44,14 +44,14 @@ class CuttableLink:
             while data := source.recv(65536):
                 if self._delay_s:
                     time.sleep(self._delay_s)
-                if self._forward:
+                if source not in self._dead:
                     sink.sendall(data)
         except OSError:
             pass
 
     def swallow(self):
-        """From now on bytes are lost, as they are when a link dies unnoticed."""
-        self._forward = False
+        """From now on bytes of the connections that there are get lost, as they are when a link dies unnoticed."""
+        self._dead.update(self._open)
 
     @contextlib.contextmanager
     def outage(self):
@@ -70,7 +70,6 @@ class CuttableLink:
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
         self._open.clear()
-        self._forward = True
 
     def close(self):
         self._listener.close()

@@ -1,6 +1,7 @@
 """What comes from outside: a network that is gone, processes that stand still, full disks, little memory, clients that leave.
 
-With PBRFIT_TEST_LONG=1 the server is killed at 20 points of a fit in place of 2, and stands still for a minute.
+With PBRFIT_TEST_LONG=1 the server is killed at 20 points of a fit in place of 2, and stands still, or is out of
+reach, for a minute.
 """
 
 from __future__ import annotations
@@ -40,8 +41,16 @@ from support.worker_server import served, worker_server
 
 from backend.job.run import run_fit_job
 from backend.protocol.client.client import BackendClient
-from backend.protocol.client.events import Accepted, Cancelled, Disconnected, Failed, Result
-from backend.protocol.client.link import Timing
+from backend.protocol.client.events import (
+    Accepted,
+    Cancelled,
+    ConnectionBack,
+    ConnectionLost,
+    Disconnected,
+    Failed,
+    Result,
+)
+from backend.protocol.client.link import REMOTE, Timing
 from backend.protocol.keys import new_keys
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import Limits, content_hash
@@ -52,7 +61,7 @@ SETTINGS = FitSettings(resolution=64, device="cpu", quality="draft", self_shadow
 COUNTING = "support.worker_jobs:count_up"
 AS_IN_BLENDER = Timing()
 LONG = bool(os.environ.get("PBRFIT_TEST_LONG"))
-KILLS, STOPPED_S = (20, 60.0) if LONG else (2, 3.0)
+KILLS, STOPPED_S, GONE_S = (20, 60.0, 60.0) if LONG else (2, 3.0, 9.0)
 SAME_DB = 0.1
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 
@@ -95,6 +104,21 @@ def test_a_network_that_is_gone_for_five_seconds_costs_nothing(counting):
         start_counting(client)
         with link.outage():
             time.sleep(5.0)
+        again = progress_until(client, lambda event: event.iteration > 1000, FIT_PATIENCE_S)
+        assert finish_counting(client) >= again.iteration
+    link.close()
+
+
+def test_a_network_that_is_gone_for_longer_than_a_silence_costs_nothing(counting):
+    """Figure before: after 10 s the client gave up, and its job was lost to it."""
+    link = CuttableLink(counting.address)
+    with connected_client(link.address, REMOTE) as client:
+        start_counting(client)
+        with link.outage():
+            wait_for(client, ConnectionLost)
+            time.sleep(GONE_S)
+        seen = wait_for(client, ConnectionBack, patience_s=FIT_PATIENCE_S)
+        assert not [event for event in seen if isinstance(event, (Disconnected, Failed))]
         again = progress_until(client, lambda event: event.iteration > 1000, FIT_PATIENCE_S)
         assert finish_counting(client) >= again.iteration
     link.close()
