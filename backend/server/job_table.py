@@ -51,6 +51,13 @@ class JobTable:
         found = self._jobs.get(job)
         return found if found is not None and found.owner == key else None
 
+    def known(self, message: Message, key: str) -> Job:
+        """The job that a request is about. Raises `JobError` where the client that sent it has no such job."""
+        job = self.find(message.job, Caller(key, message.session))
+        if job is None:
+            raise unknown(message.job)
+        return job
+
     def of(self, caller: Caller) -> list[Job]:
         """A client's jobs."""
         return [job for job in self if caller_of(job) == caller]
@@ -101,6 +108,12 @@ class JobTable:
             oldest = next((job for job in earlier if job.owner == most), earlier[0])
             kept.remove(oldest)
             self.remove(oldest)
+
+
+def unknown(job: str) -> JobError:
+    """The answer for a job that there is not, and for one of another key."""
+    cause = f"The backend does not know job {job!r} of this client."
+    return JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
 
 
 def described_files(result: FitResult, capacity: Capacity) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ from backend.server.drawer import Drawer
 from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
 from backend.server.job_requests import error_reply
 from backend.server.job_service import JobService
+from backend.server.kept_contents import KeptContents
 from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
@@ -142,7 +143,9 @@ class Server:
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
         sharing = Sharing(lambda: len(authorized) <= 1)
         watch = self._drawer.watch
-        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, watch, sharing)
+        self._kept = None if checkpoints is None else KeptContents(checkpoints.path, capacity.kept_bytes, self._report)
+        info["keeps_views"] = self._kept is not None
+        self._service = JobService(self._worker.submit, limits, capacity, info, checkpoints, watch, sharing, self._kept)
         self._previews = PreviewService(
             self._service.stores, self._drawer, limits, self._service.live_of, capacity, sharing
         )
@@ -195,6 +198,8 @@ class Server:
         self.worker_ended = self._worker.close(WORKER_GRACE_S) & self._drawer.close(WORKER_GRACE_S)
         if self._process is not None:
             self.worker_ended &= self._process.close(WORKER_GRACE_S)
+        if self._kept is not None:
+            self._kept.close(WORKER_GRACE_S)
         self._wakeup.close()
 
     def stop(self) -> None:
@@ -284,7 +289,7 @@ class Server:
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
-            if message.type not in _NOT_KEPT:
+            if reply and message.type not in _NOT_KEPT:
                 session.keep_reply(message.request, reply)
         if reply:
             self._send(route, reply)
@@ -308,6 +313,8 @@ class Server:
         if message.type == "hello":
             self._previews.drop(Caller(key, message.session))
         reply = self._service.handle(message, key)
+        if reply is None:
+            return []
         if message.type == "ping":
             reply.body["scene"] = self._previews.ready_scene(Caller(key, message.session))
         elif message.type == "put":
@@ -341,6 +348,12 @@ class Server:
         self._send(route, pack(reply))
 
     def _send_events(self) -> None:
+        for caller, answer in self._service.take_answers():
+            session = self._sessions.get(caller)
+            if session is not None:
+                frames = pack(answer)
+                session.keep_reply(answer.request, frames)
+                self._send(session.route, frames)
         for caller, event in [*self._service.take_events(), *self._previews.take_events()]:
             session = self._sessions.get(caller)
             if session is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..light_message import read_light
 from ..settings import FitSettings
 from ..transfer import Download, Uploads
-from ..wire import Limits, Message, ProtocolError, describe
+from ..wire import ArrayDescription, Limits, Message, ProtocolError, describe
 from . import events
 from .link_loop import LinkLoop, LoopSetup, failure_of
 
@@ -36,6 +36,8 @@ class _ClientJob:
         self.cancelled = False
         self.last_seq = 0
         self.uploads = Uploads({})
+        # Views whose image was only named, by request: the backend may have it on disk.
+        self.offered: dict[str, tuple[dict[str, Any], NDArray[Any], ArrayDescription]] = {}
         self.download: Download | None = None
         self.result: dict[str, Any] = {}
         self.deferred: list[tuple[str, Any]] = []
@@ -48,6 +50,7 @@ class Connection(LinkLoop[events.Event]):
         """job: the one to attach to; empty: none."""
         super().__init__(setup, emit)
         self._largest_image = Limits().frame_bytes
+        self._offers_views = False
         self._job = _ClientJob(None, {}, job) if job else None
         self._watch: dict[str, Any] = {"size": 0, "interval_s": 0.0}
 
@@ -127,7 +130,13 @@ class Connection(LinkLoop[events.Event]):
                 self._fail_job(job, failure)
                 return
             job.views += 1
-            self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
+            if self._offers_views:
+                described = describe(image)
+                offer = Message("view", {**view, "image": described.to_dict()}, job=job.job)
+                self._send(offer)
+                job.offered[offer.request] = view, image, described
+            else:
+                self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
 
     # What the backend says
 
@@ -139,6 +148,7 @@ class Connection(LinkLoop[events.Event]):
         elif message.type == "welcome" and request is not None:
             self._link.connected = True
             self._largest_image = body["limits"]["frame_bytes"]
+            self._offers_views = bool(body.get("keeps_views"))
             self._emit(events.Connected(body))
             if self._job is not None:
                 self._send_attach(self._job)
@@ -152,6 +162,8 @@ class Connection(LinkLoop[events.Event]):
             self._downloaded(request, message)
         elif self._job is None or not message.job or message.job != self._job.job:
             return
+        elif message.type == "ok":
+            self._answered(self._job, message)
         elif message.type == "pong":
             self._compare_state(self._job, body.get("state"))
         elif message.seq > self._job.last_seq:
@@ -189,6 +201,14 @@ class Connection(LinkLoop[events.Event]):
         for name, value in job.deferred:
             if self._job is job:  # a view that is refused ends the job
                 self._send_for_job(job, name, value)
+
+    def _answered(self, job: _ClientJob, message: Message) -> None:
+        """Sends the image of a view that the backend does not have."""
+        offered = job.offered.pop(message.request, None)
+        if offered is not None and message.body.get("missing") and not job.cancelled:
+            view, image, described = offered
+            whole = Message("view", view, {"image": image}, job=job.job, descriptions={"image": described})
+            self._send(whole, image.nbytes)
 
     def _attached(self, request: Message) -> None:
         job = self._job
