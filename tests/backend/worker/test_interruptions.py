@@ -118,7 +118,9 @@ def test_a_network_that_is_gone_for_longer_than_a_silence_costs_nothing(counting
         with link.outage():
             wait_for(client, ConnectionLost)
             time.sleep(GONE_S)
+        came_back = time.monotonic()
         seen = wait_for(client, ConnectionBack, patience_s=FIT_PATIENCE_S)
+        print(f"back after {time.monotonic() - came_back:.2f} s")
         assert not [event for event in seen if isinstance(event, (Disconnected, Failed))]
         again = progress_until(client, lambda event: event.iteration > 1000, FIT_PATIENCE_S)
         assert finish_counting(client) >= again.iteration
