@@ -20,7 +20,8 @@ from support.cuttable_link import CuttableLink
 
 bpy = pytest.importorskip("bpy")
 
-GONE_S = 60.0 if os.environ.get("PBRFIT_TEST_LONG") else 9.0
+LONG = bool(os.environ.get("PBRFIT_TEST_LONG"))
+GONE_S = 60.0 if LONG else 9.0
 TRYING_AGAIN = "The backend does not answer; trying again"
 pytestmark = pytest.mark.any_blender
 
@@ -108,6 +109,20 @@ def test_a_network_that_is_gone_costs_nothing(addon, elsewhere, gone_s) -> None:
     assert session.maps.job == job
     take_result(session)
     assert session.result.metrics["resumed_at_iteration"] == 0
+
+
+@pytest.mark.skipif(not LONG, reason="takes more than a minute: PBRFIT_TEST_LONG=1")
+def test_a_job_that_waited_too_long_for_its_client_is_begun_again(addon, elsewhere) -> None:
+    """The network goes while references are rendered; after a minute the backend gives the job up."""
+    session = start(addon)
+    poll_until(session, lambda status: status.state == "rendering" and session.maps.job)
+    job = session.maps.job
+    with elsewhere.link.outage():
+        poll_for(session, 70.0)
+        assert session.status.message == TRYING_AGAIN
+    poll_until(session, lambda status: session.maps.job not in ("", job))
+    poll_until(session, lambda status: status.state == "fitting" and status.iteration > 0)
+    take_result(session)
 
 
 def test_a_cancel_while_the_network_is_gone_is_one(addon, elsewhere) -> None:
