@@ -62,7 +62,9 @@ class Connection(LinkLoop[events.Event]):
         self._emit(events.ConnectionLost() if is_lost else events.ConnectionBack())
 
     def _send_attach(self, job: _ClientJob) -> None:
-        """Asks for what the backend has said of the job meanwhile."""
+        """Asks for what the backend has said of the job meanwhile. It is asked before requests that it may have refused since:
+        how the job has ended comes before that.
+        """
         self._send(Message("attach", {"last_seq": job.last_seq}, job=job.job))
 
     def _job_name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import zmq
@@ -84,7 +84,8 @@ class Link:
     """Belongs to the I/O thread, which polls `socket` and `monitor`; `linked` says whether bytes can travel.
 
     connected: whether the backend has answered; the link's owner sets it. lost: whether it does not answer any more, and
-    is tried again. unanswered: requests by name, each with the bytes that it adds to those on their way.
+    is tried again. unanswered: requests by name, each with the bytes that it adds to those on their way. came_back: called
+    when there is a link in place of one that was lost, before unanswered requests are sent again; the owner may set it.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Link:
         self.connected = False
         self.linked = False
         self.held_back = False
+        self.came_back: Callable[[], None] = lambda: None
         self.unanswered: dict[str, tuple[Message, int]] = {}
         self._address = destination.address
         self._session = session
@@ -149,10 +151,8 @@ class Link:
         self._last_awake = now
         return now
 
-    def watch(self) -> bool:
-        """Follows the state of the link; when there is a new one, sends unanswered requests again. Returns whether there is
-        a new one in place of one that was lost.
-        """
+    def watch(self) -> None:
+        """Follows the state of the link; when there is a new one, sends unanswered requests again."""
         is_back = False
         while self.monitor.poll(0):
             event = recv_monitor_message(self.monitor)["event"]
@@ -174,9 +174,11 @@ class Link:
         # The monitor may report a link before the socket can send over it: then this is tried again.
         if self.held_back:
             self.held_back = False
-            for message, _ in self.unanswered.values():
+            again = [message for message, _ in self.unanswered.values()]
+            if is_back:
+                self.came_back()
+            for message in again:
                 self._transmit(message)
-        return is_back
 
     def check_silence(self) -> None:
         """Raises `LinkEnded` when the backend has been silent for too long; before that, tries to reach it again."""

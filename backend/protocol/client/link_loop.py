@@ -67,6 +67,7 @@ class LinkLoop(Generic[EventT]):
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._link = Link(context, self._destination, self._session, self._timing)
+            self._link.came_back = self._linked_again
             self._link.send(Message("hello", {"client": "pbrfit"}, job=self._job_name()))
             self._loop()
         except LinkEnded as ended:
@@ -91,8 +92,7 @@ class LinkLoop(Generic[EventT]):
             poller.poll(int(patience * 1000))
             now = link.awake(patience)
             self._wakeup.clear()
-            if link.watch():
-                self._linked_again()
+            link.watch()
             for message in link.receive():
                 self._say_whether_lost()
                 if isinstance(message, Message):
@@ -143,7 +143,7 @@ class LinkLoop(Generic[EventT]):
         """Takes the reason why a message could not be understood."""
 
     def _linked_again(self) -> None:
-        """Called when there is a new link in place of one that was lost; unanswered requests have been sent again."""
+        """Called when there is a new link in place of one that was lost, before unanswered requests are sent again."""
 
     def _lost_or_back(self, is_lost: bool) -> None:
         """Called when the backend has fallen silent, and when it answers again."""

@@ -18,6 +18,7 @@ from support.server_harness import (
     connected_client,
     progress_until,
     running_server,
+    small_capacity,
     wait_for,
 )
 
@@ -196,3 +197,26 @@ def test_a_job_that_the_backend_does_not_know_is_lost(server):
         assert wait_for(client, Failed, Accepted)[-1].code == "job_lost"
         client.submit(FitSettings(), {})  # the connection is as good as any
         wait_for(client, Accepted)
+
+
+def test_a_job_that_the_backend_gave_up_meanwhile_says_why():
+    """It waited for its upload for too long. Its pieces, which are sent again, would be refused with another reason."""
+
+    def job(inputs, settings, report, cancelled):
+        return FitResult({}, {})
+
+    limits = Limits(header_bytes=ONE_MIB // 16, frame_bytes=16 * ONE_MIB)
+    capacity = small_capacity(silence_s=0.8, store_bytes=32 * ONE_MIB)
+    with running_server(job, limits=limits, capacity=capacity) as server:
+        link = CuttableLink(server.address, delay_s=0.02)
+        with connected_client(link.address, STUBBORN) as client:
+            client.submit(FitSettings(), {"a": np.arange(12 * ONE_MIB, dtype=np.uint8)})
+            add_view(client, 0)
+            client.end_views()
+            wait_for(client, Progress)
+            with link.outage():
+                wait_for(client, ConnectionLost, patience_s=4 * PATIENCE_S)
+                time.sleep(2.0)
+            seen = wait_for(client, Failed, Result)
+            assert seen[-1].code == "client_gone"
+        link.close()
