@@ -187,7 +187,7 @@ class Job:
     (-1: the light) that waits to be sent, because the client has not confirmed the one before (`preview_sent`). came: when
     it was submitted, on the monotonic clock. outcome: the final event; ended: when it came, on the same clock. files: those
     of the result. All stay until the client acknowledges them. told: events that are told again to a client that attaches
-    to the job.
+    to the job. is_accepted: whether the client has its id; before that it is told nothing.
     """
 
     id: str
@@ -211,6 +211,7 @@ class Job:
     outcome: Message | None = None
     ended: float = 0.0
     told: deque[Message] = field(default_factory=deque)
+    is_accepted: bool = True
     files: Mapping[str, Buffer] = field(default_factory=dict)
 
     @property

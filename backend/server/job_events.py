@@ -64,6 +64,11 @@ class JobEvents:
             self._tell(job, "preview", {"set": preview.set_index}, preview.images)
         job.preview_sent = True
 
+    def accept(self, job: Job) -> None:
+        """The client now learns of its job: it is told what has happened to it meanwhile."""
+        job.is_accepted = True
+        self.attach(job, job.session, 0)
+
     def attach(self, job: Job, session: str, last_seq: int) -> None:
         """Has this session of the job's key get the events from now on, and at once those it has not: after `last_seq`."""
         job.session = session
@@ -77,7 +82,8 @@ class JobEvents:
     def _tell(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
         job.seq += 1
         event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
-        self._waiting.append((caller_of(job), event))
+        if job.is_accepted:
+            self._waiting.append((caller_of(job), event))
         return event
 
     @staticmethod

@@ -223,6 +223,7 @@ class JobService:
         self.jobs.add(job)
         accept = partial(self._accept, job)
         if self._inputs.load(job, partial(self._answer_later, message, owner, accept)):
+            job.is_accepted = False
             return None
         return accept()
 
@@ -231,6 +232,8 @@ class JobService:
         logger.info("job %s: %d arrays, %d missing", job.id, len(job.arrays), len(missing), extra=job.about)
         for other in self.jobs.of_key(job.owner):  # what came from the disk may be what others wait for
             self._queue_if_complete(other)
+        if not job.is_accepted:
+            self._events.accept(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
 
     def _attach(self, message: Message, owner: str) -> Message:

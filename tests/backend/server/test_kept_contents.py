@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 
 import numpy as np
@@ -225,6 +226,23 @@ def test_a_request_that_is_repeated_while_the_disk_is_read_is_carried_out_once(t
         reply = raw.exchange(frames)
         assert reply.type == "accepted"
         assert len(list(server._service.jobs)) == 1
+
+
+def test_a_job_that_ends_while_the_disk_is_read_is_accepted_first(tmp_path):
+    """Found by fuzzing: its client was told that a job was cancelled that it did not know yet."""
+    left_by_an_earlier_server(tmp_path)
+    with keeping_server(tmp_path) as server, raw_client(server.address) as raw:
+        blocked = threading.Event()
+        server._kept._tasks.put(lambda: blocked.wait(PATIENCE_S))
+        described = {"settings": {}, "arrays": {"a": describe(ARRAY).to_dict()}, "view_count": 1}
+        raw.send(raw.frames("submit", described))
+        raw.request("hello")  # the session begins again
+        raw.request("ping")
+        assert raw.events == []
+        blocked.set()
+        accepted = raw.receive()
+        assert (accepted.type, accepted.body["state"]) == ("accepted", "cancelled")
+        assert raw.receive().type == "cancelled"
 
 
 def test_what_is_damaged_on_disk_is_asked_for(tmp_path):
