@@ -38,18 +38,20 @@ class BackendLost(PbrFitError):
 class BackendLink:
     """The client and, if the backend is on this machine, its process. Never waits.
 
-    lost: whether the backend, which is elsewhere, does not answer and is tried again.
+    lost: whether the backend, which is elsewhere, does not answer and is tried again. job: the one to attach to there; empty:
+    none.
     """
 
     def __init__(self, preferences: PBRFIT_AddonPreferences, again: bool, job: str = "") -> None:
         """Start to connect to the backend that the preferences name, or start one on this machine.
 
-        again: the last backend was lost; if the new one does not start, try a few more times. job: of the backend elsewhere,
-        to attach to.
+        again: the last backend was lost; if the new one does not start, try a few more times. job: of a backend elsewhere, to
+        attach to.
         Raises PbrFitError if there is no backend to start.
         """
         address = preferences.backend_address.strip()
         self.connected = self.lost = False
+        self.job = job if address else ""
         self._backend: LocalBackend | None = None
         self._command: list[str] = []
         self._delays = list(RESTART_DELAYS) if again else [0.0]

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 
+from ..common.errors import PbrFitError
 from .backend_link import BackendLink, BackendLost
-from .session_status import FITTING, RENDERING, SessionStatus
+from .session_status import FITTING, RENDERING, STARTING, SessionStatus
 
 TRYING_AGAIN = "The backend does not answer; trying again"
 # How often a fit is begun again by itself, where the backend is there and has forgotten its job.
@@ -20,6 +23,7 @@ class Recovery:
         self.job = ""
         self._message = ""
         self._begun_again = 0
+        self._begins_again = False
 
     def shown(self, status: SessionStatus, link: BackendLink | None) -> SessionStatus:
         """The status with a word on the lost connection while it is lost, and as it was when it is back."""
@@ -29,21 +33,20 @@ class Recovery:
             return replace(status, message=TRYING_AGAIN, seconds_left=None)
         return replace(status, message=self._message) if status.message == TRYING_AGAIN else status
 
-    def take(self, error: BackendLost, status: SessionStatus, job: str) -> bool:
-        """Take note of why the backend is lost, and where the fit was. Returns whether it is to begin again at once.
+    def take(self, error: BackendLost, status: SessionStatus, job: str) -> None:
+        """Take note of why the backend is lost, and where the fit was. job: the backend's; empty where it has none."""
+        if error.job_may_go_on and status.state == FITTING:
+            self.job = job
+        elif error.backend_is_there or status.state != STARTING:
+            self.job = ""  # else it is still out of reach
+        self._begins_again = error.backend_is_there and self._begun_again < MOST_BEGUN_AGAIN
 
-        job: the backend's; empty where it has none.
-        """
-        self.job = job if error.job_may_go_on and status.state == FITTING else ""
-        if not error.backend_is_there or self._begun_again == MOST_BEGUN_AGAIN:
-            return False
-        self._begun_again += 1
-        return True
-
-    def attaches(self) -> bool:
-        """Whether the new connection attaches to the job. It is tried once: where that fails, the fit is begun again."""
-        job, self.job = self.job, ""
-        return bool(job)
+    def begin_again(self, resume: Callable[[], None]) -> None:
+        """Resume the fit, which has failed, where the backend is there and would take its job again."""
+        if self._begins_again:
+            self._begun_again += 1
+            with contextlib.suppress(PbrFitError):  # the session's status says it
+                resume()
 
     def has_gone_on(self) -> None:
         """A fit has come to its end."""

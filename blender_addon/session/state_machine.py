@@ -149,7 +149,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def _begin_references(self) -> None:
         fit = self._queue.current
-        self._submitted = bool(self._recovery.job)
+        self._submitted = bool(self._link.job)
         self._to_send = deque(() if self._submitted else ((index, None) for index in sorted(fit.ready)))
         if self._link.connected:
             self._show_rendering()
@@ -258,7 +258,8 @@ class OptimizeSession(WorkSession[GroupFit]):
             if self.status.state == STARTING:
                 self._end_phase("start")
                 self._show_rendering()
-            if self._recovery.attaches():  # to a job that has all views
+            if self._link.job:  # it has all views
+                self._link.job = ""
                 self._show(FITTING, "Fitting", self.status.in_round(FITTING_FROM))
         elif isinstance(event, events.Progress):
             self._show_fit(event)
@@ -320,10 +321,9 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def _take_error(self, error: PbrFitError) -> None:
         if isinstance(error, BackendLost):
-            begins_again = self._recovery.take(error, self.status, self.maps.job)
+            self._recovery.take(error, self.status, self.maps.job)
             self._fail(error, can_resume=True)
-            if begins_again:
-                self.resume(bpy.context)
+            self._recovery.begin_again(lambda: self.resume(bpy.context))
         else:
             self._end_fit(error)
 
