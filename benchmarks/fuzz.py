@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_output(options.json)
     keys, began = three_keys(), time.monotonic()
     memory: list[dict[str, float]] = []
-    with small_backend(keys) as backend:
+    with small_backend(keys, keeps=True) as backend:
         fuzzing, burst = Fuzzing(backend, keys), 0
         try:
             while fuzzing.sent < options.messages and time.monotonic() - began < options.seconds:

@@ -90,8 +90,10 @@ class FuzzClient:
             self.jobs.add(message.job)
             self._sessions.add(message.session)
             self.known.note_job(message.job, self.mark, message.session)
-        elif message.type in ("scene_taken", "light_taken"):
-            self._sessions.add(message.session)
+        elif message.type in ("attached", "scene_taken", "light_taken"):
+            self._sessions.add(message.session)  # an attached job belongs to another session than before
+            if message.type == "attached":
+                self._check_owner(message)
         elif message.type == "error":
             code = str(message.body["code"])
             self.heard.codes[code] += 1

@@ -200,6 +200,10 @@ class Speaker:
         shape = [1, count // 4, 4] if count % 4 == 0 and count else [count]
         if np.dtype(dtype).itemsize * int(np.prod(shape)) != len(content[0]):
             dtype, shape = "uint8", [len(content[0])]
+        if self.chance(3):  # an offer
+            body["image"] = {"dtype": dtype, "byte_order": "little", "shape": shape, "hash": content[1]}
+            self._spoil(body)
+            return body, []
         return body, [("image", content, dtype, shape)]
 
     def _scene(self) -> tuple[dict[str, Any], list[Any]]:

@@ -23,6 +23,7 @@ from backend.protocol.settings import FitSettings
 _START_S = 60.0
 _SERVE = """
 import json, sys
+from backend.job.checkpoints import CheckpointFolder
 from backend.protocol.keys import KeyPair
 from backend.server.gatekeeper import AuthorizedKeys
 from backend.server.serving import serve
@@ -30,7 +31,10 @@ from backend.worker.plan import WorkerPlan
 said = json.loads(sys.argv[1])
 plan = WorkerPlan(run_job=said["run_job"], find_device="builtins:dict", python_path=[said["root"], *sys.path])
 authorized = AuthorizedKeys(said["clients"])
-serve(address_file=said["file"], parent_pid=said["parent"], keys=KeyPair(*said["keys"]), authorized=authorized, plan=plan)
+checkpoints = CheckpointFolder(said["kept"]) if said["kept"] else None
+keys = KeyPair(*said["keys"])
+listen = "tcp://127.0.0.1:*"
+serve(listen, said["file"], said["parent"], plan=plan, keys=keys, authorized=authorized, checkpoints=checkpoints)
 """
 
 
@@ -104,8 +108,12 @@ class SmallBackend:
 
 
 @contextlib.contextmanager
-def small_backend(clients: Sequence[KeyPair], run_job: str = "benchmarks.small_backend:echo") -> Iterator[SmallBackend]:
-    """Such a backend, which ends with the block. run_job: as in `WorkerPlan`."""
+def small_backend(
+    clients: Sequence[KeyPair], run_job: str = "benchmarks.small_backend:echo", keeps: bool = False
+) -> Iterator[SmallBackend]:
+    """Such a backend, which ends with the block. run_job: as in `WorkerPlan`. keeps: whether it has a folder for checkpoints,
+    and so keeps arrays and views on disk.
+    """
     keys = new_keys()
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder) / "address.json", Path(folder) / "log.txt"
@@ -116,6 +124,7 @@ def small_backend(clients: Sequence[KeyPair], run_job: str = "benchmarks.small_b
             "file": str(file),
             "parent": os.getpid(),
             "keys": [keys.public, keys.secret],
+            "kept": str(Path(folder) / "kept") if keeps else "",
         }
         environment = {**os.environ, "TMPDIR": folder, "CUDA_VISIBLE_DEVICES": ""}
         with log.open("wb") as output:

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Submit, print, write; returns what was written."""
     check_output(options.json)
     keys = [new_keys() for _ in range(options.clients + 1)]
-    with small_backend(keys, "benchmarks.small_backend:busy") as backend:
+    with small_backend(keys, "benchmarks.small_backend:busy", keeps=True) as backend:
         near, far = multiprocessing.Pipe()
         pinging = multiprocessing.get_context("spawn").Process(
             target=_ping, args=(backend.address, backend.public_key, keys[-1], far)

@@ -182,10 +182,12 @@ class Job:
     """One job as the server keeps it. Its fields belong to the I/O thread, except `views`, `control` and `inputs`,
     which the worker reads while it runs the job.
 
-    views_sent: how many views the client has sent in all, None until it says so. progress: the last that was reported.
-    owner: the public key of its client. previews: the latest of each set (-1: the light) that waits to be sent, because
-    the client has not confirmed the one before (`preview_sent`). came: when it was submitted, on the monotonic clock.
-    outcome: the final event. files: those of the result. Both stay until the client acknowledges them.
+    view_contents: the hashes of the images that have come. views_sent: how many views the client has sent in all, None until
+    it says so. progress: the last that was reported. owner: the public key of its client. previews: the latest of each set
+    (-1: the light) that waits to be sent, because the client has not confirmed the one before (`preview_sent`). came: when
+    it was submitted, on the monotonic clock. outcome: the final event; ended: when it came, on the same clock. files: those
+    of the result. All stay until the client acknowledges them. told: events that are told again to a client that attaches
+    to the job. is_accepted: whether the client has its id; before that it is told nothing.
     """
 
     id: str
@@ -198,6 +200,7 @@ class Job:
     inputs: FitInputs | None = None
     state: str = UPLOADING
     view_indices: set[int] = field(default_factory=set)
+    view_contents: set[str] = field(default_factory=set)
     views_sent: int | None = None
     seq: int = 0
     progress: FitProgress | None = None
@@ -206,6 +209,9 @@ class Job:
     previews: dict[int, MapPreviews | LightShown] = field(default_factory=dict)
     preview_sent: bool = False
     outcome: Message | None = None
+    ended: float = 0.0
+    told: deque[Message] = field(default_factory=deque)
+    is_accepted: bool = True
     files: Mapping[str, Buffer] = field(default_factory=dict)
 
     @property

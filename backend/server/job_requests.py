@@ -84,6 +84,14 @@ def read_put(message: Message) -> PutRequest:
     return PutRequest(digest, offset, total, data.data if data.size else b"")
 
 
+def read_attach(message: Message) -> int:
+    """The number of the last event that the client of an `attach` has. Raises `ProtocolError`."""
+    last_seq = message.body.get("last_seq", 0)
+    if type(last_seq) is not int or last_seq < 0:
+        raise ProtocolError("malformed", "last_seq is not a whole number from 0.", SEND_AS_DESCRIBED)
+    return last_seq
+
+
 def read_watch(message: Message) -> tuple[int, float]:
     """Size and interval of a `watch`. Raises `ProtocolError`."""
     size, interval_s = message.body.get("size"), message.body.get("interval_s")

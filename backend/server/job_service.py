@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
-
-from numpy.typing import NDArray
 
 from backend.job import model as jobs
 from backend.job.checkpoints import CheckpointFolder
 from backend.job.control import JobControl
 from backend.job.live_maps import LEARNED_LIGHT, JobLive
 from backend.job.model import FitInputs, FitProgress, FitResult, Job, JobCancelled, JobError, LightShown, MapPreviews
-from backend.protocol.light_message import light_message
 from backend.protocol.settings import SettingsError
 from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolError, array_from_bytes
 from backend.server.capacity import Capacity
-from backend.server.job_requests import ending, error_reply, read_put, read_submit, read_watch
-from backend.server.job_table import JobTable, caller_of, described_files, piece_of
+from backend.server.job_events import JobEvents
+from backend.server.job_inputs import JobInputs
+from backend.server.job_requests import ending, error_reply, read_attach, read_submit, read_watch
+from backend.server.job_table import JobTable, described_files, piece_of, unknown
+from backend.server.kept_contents import KeptContents
 from backend.server.sessions import Caller
 from backend.server.sharing import Sharing
-from backend.server.store import ArrayStore, StoreError, Stores
+from backend.server.store import StoreError, Stores
 from backend.server.turns import Turns
-from backend.server.view_message import SEND_AS_DESCRIBED, read_view
+from backend.server.view_message import SEND_AS_DESCRIBED
 from backend.server.workers import Runner
 
 logger = logging.getLogger(__name__)
@@ -53,9 +55,11 @@ class JobService:
         checkpoints: CheckpointFolder | None = None,
         watch_job: Callable[[Job], None] = lambda _job: None,
         sharing: Sharing | None = None,
+        kept: KeptContents | None = None,
     ) -> None:
         """runner: runs the jobs, each when its turn comes. watch_job: called with a job when its client starts to watch
-        its maps. sharing: how the keys share what there is; None: one key may have all.
+        its maps. sharing: how the keys share what there is; None: one key may have all. kept: the arrays on disk; None:
+        none are.
         """
         self._runner = runner
         self._limits = limits
@@ -68,16 +72,20 @@ class JobService:
         self._sharing = Sharing() if sharing is None else sharing
         self.stores = Stores(capacity.store_bytes, self._sharing)
         self.jobs = JobTable(capacity, self._sharing)
+        self._inputs = JobInputs(self.stores, self.jobs, limits, kept, self._queue_if_complete, self._answer_later)
         self._turns = Turns()
         self.running: list[Job] = []
-        self._events: deque[tuple[Caller, Message]] = deque()
-        self._requests: dict[str, Callable[[Message, str], Message]] = {
+        self._events = JobEvents()
+        self._asked: set[tuple[Caller, str]] = set()  # requests that are answered later
+        self._answers: list[tuple[Caller, Message]] = []
+        self._requests: dict[str, Callable[[Message, str], Message | None]] = {
             "hello": self._hello,
             "ping": self._ping,
             "submit": self._submit,
-            "put": self._put,
-            "view": self._view,
-            "end_views": self._end_views,
+            "attach": self._attach,
+            "put": self._inputs.put,
+            "view": self._inputs.view,
+            "end_views": self._inputs.end_views,
             "pause": self._pause,
             "resume": self._resume,
             "finish": self._finish_early,
@@ -89,53 +97,71 @@ class JobService:
             "acknowledge": self._acknowledge,
         }
 
-    def handle(self, message: Message, owner: str = "") -> Message:
-        """The reply to a request; an error reply where it cannot be carried out. Drain `take_events` after sending it.
+    def handle(self, message: Message, owner: str = "") -> Message | None:
+        """The reply to a request; an error reply where it cannot be carried out. None: it comes later, from `take_answers`.
 
-        owner: the client's public key.
+        Drain `take_events` after sending it. owner: the client's public key.
         """
+        asked = Caller(owner, message.session), message.request
+        if asked in self._asked:
+            return None
+        request = self._requests.get(message.type)
+        reply = self._reply(message, partial(_refuse_type if request is None else request, message, owner))
+        if reply is None:
+            self._asked.add(asked)
+        return reply
+
+    def _reply(self, message: Message, carry_out: Callable[[], Message | None]) -> Message | None:
         try:
-            request = self._requests.get(message.type)
-            if request is None:
-                raise ProtocolError("type", f"There is no request {message.type!r}.", SEND_AS_DESCRIBED)
-            reply = request(message, owner)
+            reply = carry_out()
         except (ProtocolError, JobError) as error:
             reply = error_reply(error.code, error.cause, error.cure)
         except StoreError as error:
             reply = error_reply("store", error.cause, error.cure)
         except SettingsError as error:
             reply = error_reply("settings", str(error), f"Set {error.field} to {error.allowed}.")
-        reply.session, reply.request = message.session, message.request
-        reply.job = reply.job or message.job
+        if reply is not None:
+            reply.session, reply.request = message.session, message.request
+            reply.job = reply.job or message.job
         return reply
+
+    def _answer_later(self, message: Message, owner: str, carry_out: Callable[[], Message]) -> None:
+        caller = Caller(owner, message.session)
+        self._asked.discard((caller, message.request))
+        reply = self._reply(message, carry_out)
+        if reply is not None:
+            self._answers.append((caller, reply))
+
+    def take_answers(self) -> list[tuple[Caller, Message]]:
+        """The replies that were to come later, since the last call. Send them before the events."""
+        answers, self._answers = self._answers, []
+        return answers
 
     def take_events(self) -> list[tuple[Caller, Message]]:
         """The events since the last call, in order, each with whom it is for."""
-        events = list(self._events)
-        self._events.clear()
-        return events
+        return self._events.take()
 
     def worker_says(
         self, job: Job, what: str | FitProgress | MapPreviews | LightShown | FitResult | JobError | JobCancelled
     ) -> None:
         """Takes a report of the worker. A report on a job that was cancelled meanwhile is ignored."""
         if not isinstance(what, (str, FitProgress, MapPreviews, LightShown)):
-            self._release(job)
+            self._inputs.release(job)
             self.running.remove(job)
             self.start_waiting()
         if job.is_final:
             return
         if isinstance(what, str):
             job.state = jobs.PAUSED if job.control.paused else jobs.RUNNING
-            self._progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
+            self._events.progress(job, FitProgress("start", 0.0, 0, None, None, "The fit starts"))
         elif isinstance(what, FitProgress):
-            self._progress(job, what)
+            self._events.progress(job, what)
         elif isinstance(what, MapPreviews):
             job.previews[what.set_index] = what
-            self._send_preview(job)
+            self._events.preview(job)
         elif isinstance(what, LightShown):
             job.previews[LEARNED_LIGHT] = what
-            self._send_preview(job)
+            self._events.preview(job)
         elif isinstance(what, FitResult):
             self._take_result(job, what)
         elif isinstance(what, JobError):
@@ -166,7 +192,7 @@ class JobService:
             if not job.is_final:
                 self.end_early(job, JobCancelled())
             self.jobs.remove(job)
-        self.stores.forget(key)
+        self._inputs.forget(key)
 
     def stop_all(self) -> None:
         """Stops every job, because the server ends."""
@@ -174,9 +200,10 @@ class JobService:
             job.stop(JobCancelled(), keep_checkpoint=True)
 
     def _hello(self, message: Message, owner: str) -> Message:
-        # A client that connects again has forgotten its job: other clients need not wait for that job.
+        # A client that connects again has forgotten its job, unless it says that it will attach to it: other clients need
+        # not wait for that job.
         for job in self.jobs.of(Caller(owner, message.session)):
-            if not job.is_final:
+            if not job.is_final and job.id != message.job:
                 self.end_early(job, JobCancelled(), keep_checkpoint=True)
         limits = {**asdict(self._limits), **asdict(self._capacity)}
         return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
@@ -185,7 +212,7 @@ class JobService:
         job = self.jobs.find(message.job, Caller(owner, message.session))
         return Message("pong", {"state": None if job is None else job.state})
 
-    def _submit(self, message: Message, owner: str) -> Message:
+    def _submit(self, message: Message, owner: str) -> Message | None:
         if self.refuses:
             raise ending()
         asked = read_submit(message, self._limits)
@@ -194,72 +221,59 @@ class JobService:
         job = Job(secrets.token_hex(8), message.session, asked.settings, asked.arrays, asked.view_count)
         job.control, job.owner = control, owner
         self._runner.check(job)
-        store = self._store(job)
-        store.pin(job.sizes)
+        self._inputs.store(job).pin(job.sizes)
         self.jobs.add(job)
-        missing = [digest for digest in job.sizes if digest not in store]
+        accept = partial(self._accept, job)
+        if self._inputs.load(job, partial(self._answer_later, message, owner, accept)):
+            job.is_accepted = False
+            return None
+        return accept()
+
+    def _accept(self, job: Job) -> Message:
+        missing = self._inputs.missing(job)
         logger.info("job %s: %d arrays, %d missing", job.id, len(job.arrays), len(missing), extra=job.about)
-        self._queue_if_complete(job)
+        for other in self.jobs.of_key(job.owner):  # what came from the disk may be what others wait for
+            self._queue_if_complete(other)
+        if not job.is_accepted:
+            self._events.accept(job)
         return Message("accepted", {"state": job.state, "missing": missing}, job=job.id)
 
-    def _put(self, message: Message, owner: str) -> Message:
-        piece = read_put(message)
-        received = self.stores.of(owner).put(piece.digest, piece.offset, piece.total, piece.data)
-        if received == piece.total:
-            for job in self.jobs.of_key(owner):
-                self._queue_if_complete(job)
-        return Message("stored", {"hash": piece.digest, "received": received})
-
-    def _view(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
-        if job.is_final:
-            return Message("ok", {"state": job.state})  # it crossed the event that ended the job
-        view = read_view(message)
-        if view.index in job.view_indices:
-            raise ProtocolError("malformed", f"View {view.index} came twice.", SEND_AS_DESCRIBED)
-        announced = job.view_count or None if job.views_sent is None else job.views_sent
-        if announced is not None and len(job.view_indices) >= announced:
-            raise ProtocolError("malformed", f"There are more than the {announced} views announced.", SEND_AS_DESCRIBED)
-        self.jobs.check_view_room(owner, view.image.nbytes)
-        job.view_indices.add(view.index)
-        if not job.views.ended:  # a job that finishes early takes no more views
-            job.views.put(view)
-        self._end_complete_views(job)
-        return Message("ok", {"state": job.state})
-
-    def _end_views(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
-        count = message.body.get("count")
-        if type(count) is not int or count < len(job.view_indices):
-            raise ProtocolError("malformed", f"{count} is not the number of views sent.", SEND_AS_DESCRIBED)
-        job.views_sent = count
-        self._end_complete_views(job)
-        return Message("ok", {"state": job.state})
+    def _attach(self, message: Message, owner: str) -> Message:
+        """A client is back, or another of the same key goes on with the job."""
+        last_seq = read_attach(message)
+        job = self.jobs.find_of_key(message.job, owner)
+        if job is None:
+            raise unknown(message.job)
+        self._events.attach(job, message.session, last_seq)
+        waits = job.state == jobs.UPLOADING
+        missing = self._inputs.missing(job) if waits else []
+        body = {"state": job.state, "seq": job.seq, "missing": missing, "views": len(job.view_indices)}
+        return Message("attached", body)
 
     def _pause(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if not job.is_final:
             job.control.pause()
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
     def _resume(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if not job.is_final:
             job.control.resume()
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
     def _finish_early(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if not job.is_final:
             job.control.finish()
-            self._end_complete_views(job)
+            self._inputs.end_complete_views(job)
             self._say_whether_paused(job)
         return Message("ok", {"state": job.state})
 
     def _watch(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         size, interval_s = read_watch(message)
         job.control.live.watch(size, interval_s)
         if not job.is_final:
@@ -267,62 +281,45 @@ class JobService:
         return Message("ok", {"state": job.state})
 
     def _preview_seen(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         job.preview_sent = False
-        self._send_preview(job)
+        self._events.preview(job)
         return Message("ok", {"state": job.state})
 
     def _cancel(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if not job.is_final:
             self.end_early(job, JobCancelled())
         return Message("ok", {"state": job.state})
 
     def _get_result(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if job.outcome is None:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
-        self._events.append((caller_of(job), job.outcome))
+        self._events.repeat_outcome(job)
         return Message("ok", {"state": job.state})
 
     def _fetch(self, message: Message, owner: str) -> Message:
-        return piece_of(self._job_of(message, owner), message)
+        return piece_of(self.jobs.known(message, owner), message)
 
     def _acknowledge(self, message: Message, owner: str) -> Message:
-        job = self._job_of(message, owner)
+        job = self.jobs.known(message, owner)
         if not job.is_final:
             raise JobError("not_done", f"Job {job.id} is {job.state}.", "Wait for its final event.")
         self.jobs.remove(job)
         return Message("ok", {"state": job.state})
 
-    def _store(self, job: Job) -> ArrayStore:
-        return self.stores.of(job.owner)
-
-    def _job_of(self, message: Message, owner: str) -> Job:
-        job = self.jobs.find(message.job, Caller(owner, message.session))
-        if job is None:
-            cause = f"The backend does not know job {message.job!r} of this client."
-            raise JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
-        return job
-
-    def _end_complete_views(self, job: Job) -> None:
-        """Ends the views when all have arrived, whatever order a retry has brought them in, or when the job finishes early
-        with those that have arrived.
-        """
-        if len(job.view_indices) == job.views_sent or (job.control.finishing and job.view_indices):
-            job.views.end()
-
     def _queue_if_complete(self, job: Job) -> None:
-        store = self._store(job)
-        if job.state != jobs.UPLOADING or any(digest not in store for digest in job.sizes):
+        if job.state != jobs.UPLOADING or self._inputs.missing(job):
             return
+        store = self._inputs.store(job)
         arrays = {name: array_from_bytes(store.get(d.hash), d) for name, d in job.arrays.items()}
         job.inputs = FitInputs(arrays, job.views, job.view_count)
         job.state = jobs.QUEUED
         self._turns.add(job)
         ahead = self._turns.ahead_of(job) + max(0, len(self.running) + 1 - self._runner.count)
         message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
-        self._progress(job, FitProgress("queue", 0.0, 0, None, None, message))
+        self._events.progress(job, FitProgress("queue", 0.0, 0, None, None, message))
         self.start_waiting()
 
     def start_waiting(self) -> None:
@@ -346,25 +343,23 @@ class JobService:
     def end_early(self, job: Job, reason: JobCancelled | JobError, keep_checkpoint: bool = False) -> None:
         """Ends a job from this side: its client is told at once; the worker drops it as soon as it looks."""
         if job.state == jobs.UPLOADING:
-            self._release(job)
+            self._inputs.release(job)
         elif job in self._turns:
             self._turns.remove(job)
-            self._release(job)
+            self._inputs.release(job)
         job.stop(reason, keep_checkpoint)
         if isinstance(reason, JobError):
             self._fail(job, reason)
         else:
             self._finish(job, jobs.CANCELLED, {})
 
-    def _release(self, job: Job) -> None:
-        self._store(job).unpin(job.sizes)
-        job.inputs = None
-
     def _finish(self, job: Job, state: str, body: dict[str, Any]) -> None:
         job.state = state
+        job.ended = time.monotonic()
         self.ended[state] += 1
-        job.outcome = self._event(job, "result" if state == jobs.DONE else state, body, {})
+        self._events.end(job, "result" if state == jobs.DONE else state, body)
         logger.info("job %s: %s", job.id, state, extra=job.about)
+        self._inputs.over(job)
         self.jobs.forget_outcomes(job)
 
     def _say_whether_paused(self, job: Job) -> None:
@@ -372,26 +367,8 @@ class JobService:
         state = jobs.PAUSED if job.control.paused else jobs.RUNNING
         if job.state in (jobs.RUNNING, jobs.PAUSED) and job.state != state and job.progress is not None:
             job.state = state
-            self._progress(job, job.progress)
+            self._events.progress(job, job.progress)
 
-    def _send_preview(self, job: Job) -> None:
-        """Sends the next preview once the client has confirmed the one before, so that none pile up on a slow link."""
-        if not job.previews or job.preview_sent or job.is_final:
-            return
-        preview = job.previews.pop(next(iter(job.previews)))
-        if isinstance(preview, LightShown):
-            light = light_message("light_preview", preview.fields)
-            self._event(job, light.type, light.body, light.arrays)
-        else:
-            self._event(job, "preview", {"set": preview.set_index}, preview.images)
-        job.preview_sent = True
 
-    def _progress(self, job: Job, progress: FitProgress) -> None:
-        job.progress = progress
-        self._event(job, "progress", {"state": job.state, **asdict(progress)}, {})
-
-    def _event(self, job: Job, kind: str, body: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
-        job.seq += 1
-        event = Message(kind, body, arrays, job.session, job=job.id, seq=job.seq)
-        self._events.append((caller_of(job), event))
-        return event
+def _refuse_type(message: Message, _owner: str) -> Message:
+    raise ProtocolError("type", f"There is no request {message.type!r}.", SEND_AS_DESCRIBED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +51,13 @@ class JobTable:
         found = self._jobs.get(job)
         return found if found is not None and found.owner == key else None
 
+    def known(self, message: Message, key: str) -> Job:
+        """The job that a request is about. Raises `JobError` where the client that sent it has no such job."""
+        job = self.find(message.job, Caller(key, message.session))
+        if job is None:
+            raise unknown(message.job)
+        return job
+
     def of(self, caller: Caller) -> list[Job]:
         """A client's jobs."""
         return [job for job in self if caller_of(job) == caller]
@@ -75,6 +83,13 @@ class JobTable:
             cause = f"The views that wait would take more than {most / 2**20:.0f} MiB."
             raise JobError("views_too_large", cause, "Use fewer or smaller views.")
 
+    def forget_old_outcomes(self) -> None:
+        """Forgets jobs that have been over for so long that nobody will ask for them."""
+        oldest = time.monotonic() - self._capacity.outcome_s
+        for job in self:
+            if job.is_final and job.ended < oldest:
+                self.remove(job)
+
     def forget_outcomes(self, latest: Job) -> None:
         """Forgets jobs that are over, where too much is kept for clients: the oldest of the key that keeps the most.
 
@@ -93,6 +108,12 @@ class JobTable:
             oldest = next((job for job in earlier if job.owner == most), earlier[0])
             kept.remove(oldest)
             self.remove(oldest)
+
+
+def unknown(job: str) -> JobError:
+    """The answer for a job that there is not, and for one of another key."""
+    cause = f"The backend does not know job {job!r} of this client."
+    return JobError("unknown_job", cause, "Submit it again; a restarted backend knows no earlier jobs.")
 
 
 def described_files(result: FitResult, capacity: Capacity) -> list[dict[str, Any]]:

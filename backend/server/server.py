@@ -35,6 +35,7 @@ from backend.server.drain import Drain
 from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
 from backend.server.job_requests import error_reply
 from backend.server.job_service import JobService
+from backend.server.kept_contents import KeptContents
 from backend.server.preview_service import PreviewService
 from backend.server.sessions import Caller, Sessions
 from backend.server.sharing import Sharing
@@ -135,8 +136,10 @@ class Server:
         unknown = {"device": "", "device_name": ""}
         info = {"version": software_version(), "pid": os.getpid(), **(device or unknown)}
         sharing = Sharing(lambda: len(authorized) <= 1)
-        runner = self.workers.runner
-        self._service = JobService(runner, limits, capacity, info, checkpoints, drawer.watch, sharing)
+        self._kept = None if checkpoints is None else KeptContents(checkpoints.path, capacity.kept_bytes, self._report)
+        info["keeps_views"] = self._kept is not None
+        runner, watch = self.workers.runner, drawer.watch
+        self._service = JobService(runner, limits, capacity, info, checkpoints, watch, sharing, self._kept)
         self._previews = PreviewService(self._service.stores, drawer, limits, self._service.live_of, capacity, sharing)
         version, statuses = str(info["version"]), self.workers.statuses
         sources = StatusSources(
@@ -185,6 +188,8 @@ class Server:
         self._service.stop_all()
         self._context.destroy(linger=0)
         self.worker_ended = self.workers.close(WORKER_GRACE_S)
+        if self._kept is not None:
+            self._kept.close(WORKER_GRACE_S)
         self._wakeup.close()
 
     def stop(self) -> None:
@@ -280,7 +285,7 @@ class Server:
                 failure = error_reply("internal", cause, "Please report this as a fault of PBRfit.")
                 failure.session, failure.request, failure.job = message.session, message.request, message.job
                 reply = pack(failure)
-            if message.type not in _NOT_KEPT:
+            if reply and message.type not in _NOT_KEPT:
                 session.keep_reply(message.request, reply)
         if reply:
             self._send(route, reply)
@@ -304,6 +309,8 @@ class Server:
         if message.type == "hello":
             self._previews.drop(Caller(key, message.session))
         reply = self._service.handle(message, key)
+        if reply is None:
+            return []
         if message.type == "ping":
             reply.body["scene"] = self._previews.ready_scene(Caller(key, message.session))
         elif message.type == "put":
@@ -337,6 +344,12 @@ class Server:
         self._send(route, pack(reply))
 
     def _send_events(self) -> None:
+        for caller, answer in self._service.take_answers():
+            session = self._sessions.get(caller)
+            if session is not None:
+                frames = pack(answer)
+                session.keep_reply(answer.request, frames)
+                self._send(session.route, frames)
         for caller, event in [*self._service.take_events(), *self._previews.take_events()]:
             session = self._sessions.get(caller)
             if session is not None:
@@ -349,6 +362,7 @@ class Server:
 
     def _keep_house(self) -> None:
         self._forget_silent_sessions()
+        self._service.jobs.forget_old_outcomes()
         if self.publish is not None:
             self.publish(self._status.whole())
 

@@ -186,6 +186,16 @@ class ArrayStore:
             self._content[digest] = self._partial.pop(digest).data.toreadonly()
         return partial.received
 
+    def take(self, digest: str, data: Buffer) -> None:
+        """Keeps whole content that was compared with its hash already; not where nothing pins it, or it is there."""
+        if digest in self._content or self._pinned.get(digest, (-1, 0))[0] != len(data):
+            return
+        if digest in self._partial:
+            self._forget_partial(digest)
+        self._make_room(len(data))
+        self._content[digest] = data
+        self._content_bytes += len(data)
+
     def get(self, digest: str) -> Buffer:
         """The content of this hash. Raises KeyError where it is absent."""
         if digest in self._unpinned:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.job.model import MOST_LIGHTS, ViewInput
-from backend.protocol.wire import Message, ProtocolError
+from backend.protocol.wire import ArrayDescription, Limits, Message, ProtocolError
 
 SEND_AS_DESCRIBED = "Send the message as docs/protocol.md describes it."
 
@@ -35,6 +35,14 @@ def read_view(message: Message) -> ViewInput:
     return ViewInput(
         index, held_out, _read_matrix(body, "view"), _read_matrix(body, "projection"), image, content, light
     )
+
+
+def read_offer(message: Message, limits: Limits) -> ArrayDescription:
+    """The image that a `view` message without one names by its hash. Raises `ProtocolError`, also where it is too large."""
+    image = ArrayDescription.from_dict(message.body["image"])
+    if image.nbytes > limits.frame_bytes:
+        raise ProtocolError("oversized", f"The image has {image.nbytes} bytes.", "Render smaller views.")
+    return image
 
 
 def _read_matrix(body: dict[str, Any], name: str) -> NDArray[np.float32]:

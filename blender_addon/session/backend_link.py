@@ -9,6 +9,7 @@ import uuid
 from ..common.errors import PbrFitError
 from ..protocol.client import events
 from ..protocol.client.client import BackendClient
+from ..protocol.client.link import REMOTE, Timing
 from ..settings.preferences import PBRFIT_AddonPreferences
 from ..setup.backend_process import LocalBackend, backend_command, client_keys, local_backend, lose_local_backend
 
@@ -18,31 +19,48 @@ RESTART_DELAYS = (0.0, 1.0, 2.0, 4.0)
 # connection.
 SESSION = uuid.uuid4().hex
 LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "draining", "key", "version", "address"})
+# Of those, what a backend says that is there and would take the job again.
+FORGOTTEN_CODES = frozenset({"job_lost", "client_gone"})
 
 
 class BackendLost(PbrFitError):
-    """The backend or the link to it is gone; the fit can go on with another backend."""
+    """The backend, the link to it or its job is gone; the fit can go on with another backend.
+
+    backend_is_there: it would take the job again; job_may_go_on: it is out of reach, and perhaps works on.
+    """
+
+    def __init__(self, cause: str, cure: str, backend_is_there: bool = False, job_may_go_on: bool = False) -> None:
+        super().__init__(cause, cure)
+        self.backend_is_there = backend_is_there
+        self.job_may_go_on = job_may_go_on
 
 
 class BackendLink:
-    """The client and, if the backend is on this machine, its process. Never waits."""
+    """The client and, if the backend is on this machine, its process. Never waits.
 
-    def __init__(self, preferences: PBRFIT_AddonPreferences, again: bool) -> None:
+    lost: whether the backend, which is elsewhere, does not answer and is tried again. job: the one to attach to there; empty:
+    none.
+    """
+
+    def __init__(self, preferences: PBRFIT_AddonPreferences, again: bool, job: str = "") -> None:
         """Start to connect to the backend that the preferences name, or start one on this machine.
 
-        again: the last backend was lost; if the new one does not start, try a few more times.
+        again: the last backend was lost; if the new one does not start, try a few more times. job: of a backend elsewhere, to
+        attach to.
         Raises PbrFitError if there is no backend to start.
         """
         address = preferences.backend_address.strip()
-        self.connected = False
+        self.connected = self.lost = False
+        self.job = job if address else ""
         self._backend: LocalBackend | None = None
         self._command: list[str] = []
         self._delays = list(RESTART_DELAYS) if again else [0.0]
         self._start_at = 0.0
-        self.client = BackendClient(keys=client_keys(), session=SESSION)
+        # A backend on this machine that does not answer has died, and another is started.
+        self.client = BackendClient(REMOTE if address else Timing(), client_keys(), SESSION)
         self._connecting = bool(address)
         if address:
-            self.client.connect(address, preferences.backend_key.strip())
+            self.client.connect(address, preferences.backend_key.strip(), job)
         else:
             self._command = backend_command(preferences.backend_python.strip())
             self._start()
@@ -96,8 +114,12 @@ class BackendLink:
             elif isinstance(event, events.Disconnected):
                 if self._command:
                     lose_local_backend()  # it lives, but does not answer
-                raise BackendLost(f"The backend is gone: {event.reason}", "Resume the fit, or start it again.")
+                cause, cure = f"The backend is gone: {event.reason}", "Resume the fit, or start it again."
+                raise BackendLost(cause, cure, job_may_go_on=not self._command)
             elif isinstance(event, events.Failed) and event.code in LOST_CODES:
-                raise BackendLost(event.cause, event.cure)
+                forgotten = event.code in FORGOTTEN_CODES and not self._command
+                raise BackendLost(event.cause, event.cure, backend_is_there=forgotten)
+            elif isinstance(event, events.ConnectionLost | events.ConnectionBack):
+                self.lost = isinstance(event, events.ConnectionLost)
             taken.append(event)
         return taken

@@ -64,6 +64,11 @@ class LiveMaps:
         self._told: tuple[BackendClient | None, tuple[int, float]] = (None, NOBODY)
 
     @property
+    def job(self) -> str:
+        """The identifier of the backend's running job; empty without."""
+        return self._job
+
+    @property
     def light_job(self) -> str:
         """The identifier of the backend's running job if it has shown a light that it learns; else empty."""
         return self._job if self.light is not None else ""

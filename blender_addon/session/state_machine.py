@@ -29,6 +29,7 @@ from .comparison_work import ComparisonWork
 from .coverage import UnseenSet, unseen_sets
 from .fit_queue import FitQueue, GroupFit, RenderedReference
 from .group_queue import GroupQueue
+from .recovery import Recovery
 from .reference_work import ReferenceWork
 from .session_maps import LiveSet
 from .session_status import (
@@ -62,6 +63,7 @@ class OptimizeSession(WorkSession[GroupFit]):
         self._start_work: StartWork | None = None
         self._comparison: ComparisonWork | None = None
         self._submitted = False
+        self._recovery = Recovery()
         self._to_send: deque[tuple[int, NDArray[np.float32] | None]] = deque()
 
     @property
@@ -114,12 +116,12 @@ class OptimizeSession(WorkSession[GroupFit]):
         self._begin_fit()
 
     def resume(self, context: bpy.types.Context) -> None:
-        """Go on after the backend was lost: start it again, send it what is there, and render what is missing.
+        """Go on after the backend was lost: attach to its job, or send it what is there, and render what is missing.
 
         Raises PbrFitError if that cannot begin; the session can still be resumed.
         """
         try:
-            self._open_link = BackendLink(addon_preferences(context), again=True)
+            self._open_link = BackendLink(addon_preferences(context), again=True, job=self._recovery.job)
             self.status = replace(self.status, state=STARTING, error=None, can_resume=False)
             self._begin_fit()
         except PbrFitError as error:
@@ -129,7 +131,6 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _begin_fit(self) -> None:
         fit = self._queue.current
         self.maps.begin(self._queue.number)
-        self._submitted = False
         self._phase_began = time.monotonic()
         self.status = replace(
             self.status,
@@ -148,7 +149,8 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def _begin_references(self) -> None:
         fit = self._queue.current
-        self._to_send = deque((index, None) for index in sorted(fit.ready))
+        self._submitted = bool(self._link.job)
+        self._to_send = deque(() if self._submitted else ((index, None) for index in sorted(fit.ready)))
         if self._link.connected:
             self._show_rendering()
         else:
@@ -159,6 +161,10 @@ class OptimizeSession(WorkSession[GroupFit]):
     # Going on ---------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
+        self._go_on_with_work()
+        self.status = self._recovery.shown(self.status, self._open_link)
+
+    def _go_on_with_work(self) -> None:
         if self._comparison is not None:
             self._compare(self._comparison)
             return
@@ -234,7 +240,6 @@ class OptimizeSession(WorkSession[GroupFit]):
         if near or failed or not gained or not fit.begin_round():
             self._take_candidates()
             return
-        self._submitted = False
         self._phase_began = time.monotonic()
         self.status = replace(self.status, round=fit.round, curve=())
         self._begin_references()
@@ -253,6 +258,9 @@ class OptimizeSession(WorkSession[GroupFit]):
             if self.status.state == STARTING:
                 self._end_phase("start")
                 self._show_rendering()
+            if self._link.job:  # it has all views
+                self._link.job = ""
+                self._show(FITTING, "Fitting", self.status.in_round(FITTING_FROM))
         elif isinstance(event, events.Progress):
             self._show_fit(event)
         elif isinstance(event, events.Result):
@@ -273,6 +281,7 @@ class OptimizeSession(WorkSession[GroupFit]):
         else:
             fit.result.metrics.setdefault("rounds", []).append(metrics)
         self._end_phase("correct" if fit.round else "fit")
+        self._recovery.has_gone_on()
         self._references.stop()
         if fit.round < fit.rounds or len(fit.candidates.looks) > 1:
             self._comparison = ComparisonWork(fit)
@@ -312,7 +321,9 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def _take_error(self, error: PbrFitError) -> None:
         if isinstance(error, BackendLost):
+            self._recovery.take(error, self.status, self.maps.job)
             self._fail(error, can_resume=True)
+            self._recovery.begin_again(lambda: self.resume(bpy.context))
         else:
             self._end_fit(error)
 
@@ -324,8 +335,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     # Its status -------------------------------------------------------------------------------------------------
 
     def _show_rendering(self) -> None:
-        fit = self._queue.current
-        seconds = time.monotonic() - self._phase_began
+        fit, seconds = self._queue.current, time.monotonic() - self._phase_began
         self.status = self.status.rendering(*fit.renders, seconds, fit.result.render_device)
 
     def _show_fit(self, event: events.Progress) -> None:

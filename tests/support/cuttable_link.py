@@ -11,7 +11,7 @@ import time
 class CuttableLink:
     """A TCP relay between client and server that can cut every connection, as a bad network does.
 
-    delay_s: how long it takes for each 64 KiB.
+    delay_s: how long it takes for each 64 KiB. sent_bytes: what the client has sent so far.
     """
 
     def __init__(self, address, delay_s=0.0):
@@ -21,8 +21,9 @@ class CuttableLink:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = []
-        self._forward = True
+        self._dead = set()
         self._refuses = False
+        self.sent_bytes = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -37,21 +38,22 @@ class CuttableLink:
             far = socket.create_connection(self._target)
             self._open += [near, far]
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._pump, args=(source, sink, source is near), daemon=True).start()
 
-    def _pump(self, source, sink):
+    def _pump(self, source, sink, is_client):
         try:
             while data := source.recv(65536):
+                self.sent_bytes += len(data) * is_client
                 if self._delay_s:
                     time.sleep(self._delay_s)
-                if self._forward:
+                if source not in self._dead:
                     sink.sendall(data)
         except OSError:
             pass
 
     def swallow(self):
-        """From now on bytes are lost, as they are when a link dies unnoticed."""
-        self._forward = False
+        """From now on bytes of the connections that there are get lost, as they are when a link dies unnoticed."""
+        self._dead.update(self._open)
 
     @contextlib.contextmanager
     def outage(self):
@@ -70,7 +72,6 @@ class CuttableLink:
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
         self._open.clear()
-        self._forward = True
 
     def close(self):
         self._listener.close()

@@ -26,6 +26,8 @@ class BackendClient(PolledClient[Event]):
     """One connection to a backend and at most one job on it. No method waits for the backend.
 
     Call all methods from one thread. Arrays are not copied: do not write to an array after handing it over.
+    A connection that is lost is tried again for as long as `timing` says (`ConnectionLost`, `ConnectionBack`): requests are
+    sent again, and what the job has said meanwhile is asked for.
     What happens comes out of `poll`; of each map, and of the light, only the latest preview. `Failed` with code
     "unreachable", "address", "key", "version" or "internal" and `Disconnected` end the connection, and `connect` starts a
     new one.
@@ -42,12 +44,16 @@ class BackendClient(PolledClient[Event]):
         session: str = "",
     ) -> None:
         super().__init__(keys, session, timing)
+        self._attach_to = ""
 
-    def connect(self, address: str, server_key: str = "") -> None:
+    def connect(self, address: str, server_key: str = "", job: str = "") -> None:
         """Starts to connect to an address such as tcp://127.0.0.1:5555; `Connected` or `Failed` follows.
 
-        server_key: the backend's public key, Z85 text. An earlier connection of this client is closed.
+        server_key: the backend's public key, Z85 text. An earlier connection of this client is closed. job: a job of this
+        client's key that runs or has ended: `Accepted` follows, then what has happened to it and what does, its result
+        included; where there is no such job any more, `Failed` with code "job_lost".
         """
+        self._attach_to = job
         self._start(address, server_key)
 
     def submit(self, settings: FitSettings, arrays: dict[str, NDArray[Any]], view_count: int = 0) -> None:
@@ -106,7 +112,7 @@ class BackendClient(PolledClient[Event]):
         self._command("watch", {"size": int(size), "interval_s": float(interval_s)})
 
     def _new_loop(self, setup: LoopSetup) -> Connection:
-        return Connection(setup, self._emit)
+        return Connection(setup, self._emit, self._attach_to)
 
     def _place_of(self, event: Event) -> Hashable | None:
         if isinstance(event, MapPreview):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..light_message import read_light
 from ..settings import FitSettings
 from ..transfer import Download, Uploads
-from ..wire import Limits, Message, ProtocolError, describe
+from ..wire import ArrayDescription, Limits, Message, ProtocolError, describe
 from . import events
 from .link_loop import LinkLoop, LoopSetup, failure_of
 
@@ -24,16 +24,20 @@ logger = logging.getLogger(__name__)
 
 
 class _ClientJob:
-    """What the connection knows about its job. `job` is empty until the backend accepts the message `submit`."""
+    """What the connection knows about its job. `job` is empty until the backend accepts the message `submit`; a job that an
+    earlier connection submitted has no such message.
+    """
 
-    def __init__(self, submit: Message, arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, submit: Message | None, arrays: dict[str, NDArray[Any]], job: str = "") -> None:
         self.submit = submit
         self.arrays = arrays  # by hash
-        self.job = ""
+        self.job = job
         self.views = 0
         self.cancelled = False
         self.last_seq = 0
         self.uploads = Uploads({})
+        # Views whose image was only named, by request: the backend may have it on disk.
+        self.offered: dict[str, tuple[dict[str, Any], NDArray[Any], ArrayDescription]] = {}
         self.download: Download | None = None
         self.result: dict[str, Any] = {}
         self.deferred: list[tuple[str, Any]] = []
@@ -42,11 +46,26 @@ class _ClientJob:
 class Connection(LinkLoop[events.Event]):
     """The link of a `BackendClient`: jobs, one at a time."""
 
-    def __init__(self, setup: LoopSetup, emit: Callable[[events.Event], None]) -> None:
+    def __init__(self, setup: LoopSetup, emit: Callable[[events.Event], None], job: str = "") -> None:
+        """job: the one to attach to; empty: none."""
         super().__init__(setup, emit)
         self._largest_image = Limits().frame_bytes
-        self._job: _ClientJob | None = None
+        self._offers_views = False
+        self._job = _ClientJob(None, {}, job) if job else None
         self._watch: dict[str, Any] = {"size": 0, "interval_s": 0.0}
+
+    def _linked_again(self) -> None:
+        if self._job is not None and self._job.job:
+            self._send_attach(self._job)
+
+    def _lost_or_back(self, is_lost: bool) -> None:
+        self._emit(events.ConnectionLost() if is_lost else events.ConnectionBack())
+
+    def _send_attach(self, job: _ClientJob) -> None:
+        """Asks for what the backend has said of the job meanwhile. It is asked before requests that it may have refused since:
+        how the job has ended comes before that.
+        """
+        self._send(Message("attach", {"last_seq": job.last_seq}, job=job.job))
 
     def _job_name(self) -> str:
         return self._job.job if self._job else ""
@@ -113,7 +132,13 @@ class Connection(LinkLoop[events.Event]):
                 self._fail_job(job, failure)
                 return
             job.views += 1
-            self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
+            if self._offers_views:
+                described = describe(image)
+                offer = Message("view", {**view, "image": described.to_dict()}, job=job.job)
+                self._send(offer)
+                job.offered[offer.request] = view, image, described
+            else:
+                self._send(Message("view", view, {"image": image}, job=job.job), image.nbytes)
 
     # What the backend says
 
@@ -125,15 +150,22 @@ class Connection(LinkLoop[events.Event]):
         elif message.type == "welcome" and request is not None:
             self._link.connected = True
             self._largest_image = body["limits"]["frame_bytes"]
+            self._offers_views = bool(body.get("keeps_views"))
             self._emit(events.Connected(body))
+            if self._job is not None:
+                self._send_attach(self._job)
         elif message.type == "accepted" and request is not None:
             self._accepted(request, message)
+        elif message.type == "attached" and request is not None:
+            self._attached(request)
         elif message.type == "stored" and request is not None:
             self._uploaded(request, body)
         elif message.type == "piece" and request is not None:
             self._downloaded(request, message)
         elif self._job is None or not message.job or message.job != self._job.job:
             return
+        elif message.type == "ok":
+            self._answered(self._job, message)
         elif message.type == "pong":
             self._compare_state(self._job, body.get("state"))
         elif message.seq > self._job.last_seq:
@@ -145,6 +177,10 @@ class Connection(LinkLoop[events.Event]):
         job = self._job
         if request is None or job is None or request.type in _LATE:
             return  # a late request crossed the end of its job
+        if request.type == "attach":
+            if request.job == job.job and refusal.code == "unknown_job":
+                self._compare_state(job, None)
+            return  # a backend of an earlier version knows no attach
         if request is job.submit or (job.job and request.job == job.job):
             self._fail_job(job, refusal)
 
@@ -167,6 +203,19 @@ class Connection(LinkLoop[events.Event]):
         for name, value in job.deferred:
             if self._job is job:  # a view that is refused ends the job
                 self._send_for_job(job, name, value)
+
+    def _answered(self, job: _ClientJob, message: Message) -> None:
+        """Sends the image of a view that the backend does not have."""
+        offered = job.offered.pop(message.request, None)
+        if offered is not None and message.body.get("missing") and not job.cancelled:
+            view, image, described = offered
+            whole = Message("view", view, {"image": image}, job=job.job, descriptions={"image": described})
+            self._send(whole, image.nbytes)
+
+    def _attached(self, request: Message) -> None:
+        job = self._job
+        if job is not None and request.job == job.job and job.submit is None:
+            self._emit(events.Accepted(job.job))
 
     def _send_pieces(self, job: _ClientJob) -> None:
         for message in job.uploads.messages():
@@ -208,7 +257,7 @@ class Connection(LinkLoop[events.Event]):
     def _compare_state(self, job: _ClientJob, state: str | None) -> None:
         """Asks again for an outcome that was lost with a connection: the heartbeat tells the job's state."""
         if state is None:
-            cause = "The backend no longer knows the job: it has been restarted."
+            cause = "The backend does not know the job any more: it has been restarted, or the job is long over."
             self._fail_job(job, events.Failed("job_lost", cause, "Start the job again."))
         elif state in ("done", "failed", "cancelled") and job.download is None:
             self._send(Message("get_result", job=job.job))

@@ -96,9 +96,32 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The backend fell silent. The client has closed its socket; `connect` starts again, and the job is lost."""
+    """The backend fell silent, and the client has given up. It has closed its socket; `connect` starts again. The job may
+    go on without it: `BackendClient.connect` can attach to it."""
 
     reason: str
 
 
-Event = Connected | Accepted | Progress | MapPreview | LightPreview | Result | Failed | Cancelled | Disconnected
+@dataclass(frozen=True)
+class ConnectionLost:
+    """The backend does not answer; the client tries to reach it again. `ConnectionBack` or `Disconnected` follows."""
+
+
+@dataclass(frozen=True)
+class ConnectionBack:
+    """The backend answers again. The job goes on as if nothing had been; what it said meanwhile follows."""
+
+
+Event = (
+    Connected
+    | Accepted
+    | Progress
+    | MapPreview
+    | LightPreview
+    | Result
+    | Failed
+    | Cancelled
+    | Disconnected
+    | ConnectionLost
+    | ConnectionBack
+)

@@ -5,9 +5,10 @@ It sends unanswered requests again when a lost link is back, and decides when a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import zmq
@@ -43,12 +44,23 @@ class Timing:
     """How long to wait, in seconds.
 
     connect: for the backend's first message. ping: between heartbeats. silence: after so long the backend counts as gone;
-    while data is on its way to it, one second more for each megabyte not yet confirmed.
+    while data is on its way to it, one second more for each megabyte not yet confirmed. retry: for so long after that the
+    client tries to reach it again before it gives up; 0: not at all.
     """
 
     connect: float = 10.0
     ping: float = 2.0
     silence: float = 10.0
+    retry: float = 0.0
+
+    @property
+    def unlinked(self) -> float:
+        """After so long without a link, and without an answer, a connection that is tried again counts as lost."""
+        return min(1.5 * self.ping, self.silence)
+
+
+REMOTE = Timing(retry=600.0)
+"""For a backend on another machine: it goes on while the network is gone or this machine sleeps."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,9 @@ class LinkEnded(Exception):
 class Link:
     """Belongs to the I/O thread, which polls `socket` and `monitor`; `linked` says whether bytes can travel.
 
-    connected: whether the backend has answered; the link's owner sets it. unanswered: requests by name, each with the
-    bytes that it adds to those on their way.
+    connected: whether the backend has answered; the link's owner sets it. lost: whether it does not answer any more, and
+    is tried again. unanswered: requests by name, each with the bytes that it adds to those on their way. came_back: called
+    when there is a link in place of one that was lost, before unanswered requests are sent again; the owner may set it.
     """
 
     def __init__(
@@ -81,6 +94,7 @@ class Link:
         self.connected = False
         self.linked = False
         self.held_back = False
+        self.came_back: Callable[[], None] = lambda: None
         self.unanswered: dict[str, tuple[Message, int]] = {}
         self._address = destination.address
         self._session = session
@@ -88,6 +102,8 @@ class Link:
         self._limits = Limits()
         self._reached = False
         self._refused = False
+        self._lost_since: float | None = None
+        self._next_attempt = 0.0
         self._last_awake = self._last_heard = time.monotonic()
         self._next_request = time.time_ns()  # never repeated within the session, not even by a later connection
         self.socket = context.socket(zmq.DEALER)
@@ -99,6 +115,11 @@ class Link:
         self.monitor = self.socket.get_monitor_socket(_MONITORED)
         self.monitor.linger = 0
         self._connect(destination)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the backend has fallen silent."""
+        return self._lost_since is not None
 
     def _connect(self, destination: Destination) -> None:
         if not is_key(destination.server_key):
@@ -123,12 +144,16 @@ class Link:
         listen do not count as silence of the backend.
         """
         now = time.monotonic()
-        self._last_heard = min(now, self._last_heard + max(0.0, now - self._last_awake - patience))
+        away = max(0.0, now - self._last_awake - patience)
+        self._last_heard = min(now, self._last_heard + away)
+        if self._lost_since is not None:
+            self._lost_since += away
         self._last_awake = now
         return now
 
     def watch(self) -> None:
         """Follows the state of the link; when there is a new one, sends unanswered requests again."""
+        is_back = False
         while self.monitor.poll(0):
             event = recv_monitor_message(self.monitor)["event"]
             if event == zmq.EVENT_CONNECTED:
@@ -145,23 +170,45 @@ class Link:
                 if self.linked:
                     self._last_heard = time.monotonic()  # a lost link has the full time to come back
                 self.linked = self.held_back = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                is_back = self.linked and self.connected
         # The monitor may report a link before the socket can send over it: then this is tried again.
         if self.held_back:
             self.held_back = False
-            for message, _ in self.unanswered.values():
+            again = [message for message, _ in self.unanswered.values()]
+            if is_back:
+                self.came_back()
+            for message in again:
                 self._transmit(message)
 
     def check_silence(self) -> None:
-        """Raises `LinkEnded` when the backend has been silent for too long."""
+        """Raises `LinkEnded` when the backend has been silent for too long; before that, tries to reach it again."""
         silence = self._last_awake - self._last_heard
         if not self.connected and silence > self._timing.connect:
             raise LinkEnded(self._never_answered())
         patience = self._timing.silence
         if self.linked:
             patience += sum(size for _, size in self.unanswered.values()) / SLOWEST_BYTES_PER_SECOND
-        if self.connected and silence > patience:
+        elif self._timing.retry:
+            patience = self._timing.unlinked
+        if not self.connected or (silence <= patience and not self.lost):
+            return
+        since = self._lost_since = self._lost_since or self._last_heard
+        silence = self._last_awake - since
+        if silence > patience + self._timing.retry:
             reason = f"The backend has not answered for {silence:.1f} seconds. {_START_AGAIN}"
             raise LinkEnded(events.Disconnected(reason))
+        if self._last_awake >= self._next_attempt:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Gives up the link for a new one: a network that was gone, or a machine that slept, often leaves one that is dead
+        and does not know it. Where no link comes about, libzmq tries by itself too.
+        """
+        self._next_attempt = self._last_awake + self._timing.silence
+        self.linked = self.held_back = False
+        with contextlib.suppress(zmq.ZMQError):  # it may be gone already
+            self.socket.disconnect(self._address)
+        self.socket.connect(self._address)
 
     def _never_answered(self) -> events.Failed:
         if self.linked:
@@ -202,6 +249,7 @@ class Link:
             except zmq.Again:
                 return
             self._last_heard = time.monotonic()
+            self._lost_since = None
             try:
                 yield unpack([frame.buffer for frame in frames], self._limits)
             except ProtocolError as error:

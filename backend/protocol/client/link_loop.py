@@ -59,6 +59,7 @@ class LinkLoop(Generic[EventT]):
         self._emit = emit
         self._closing_until = math.inf
         self._waiting: deque[tuple[str, Any]] = deque()
+        self._was_lost = False
         self._link: Link
 
     def run(self) -> None:
@@ -66,7 +67,8 @@ class LinkLoop(Generic[EventT]):
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._link = Link(context, self._destination, self._session, self._timing)
-            self._link.send(Message("hello", {"client": "pbrfit"}))
+            self._link.came_back = self._linked_again
+            self._link.send(Message("hello", {"client": "pbrfit"}, job=self._job_name()))
             self._loop()
         except LinkEnded as ended:
             if ended.event is not None:
@@ -92,6 +94,7 @@ class LinkLoop(Generic[EventT]):
             self._wakeup.clear()
             link.watch()
             for message in link.receive():
+                self._say_whether_lost()
                 if isinstance(message, Message):
                     self._take_message(message)
                 else:
@@ -103,6 +106,12 @@ class LinkLoop(Generic[EventT]):
             if now >= self._closing_until or (self._closing_until < math.inf and self._is_done()):
                 raise LinkEnded
             link.check_silence()
+            self._say_whether_lost()
+
+    def _say_whether_lost(self) -> None:
+        if self._link.lost != self._was_lost:
+            self._was_lost = self._link.lost
+            self._lost_or_back(self._was_lost)
 
     def _send(self, message: Message, size: int = 0) -> None:
         self._link.send(message, size)
@@ -132,6 +141,12 @@ class LinkLoop(Generic[EventT]):
 
     def _take_garbled(self, error: ProtocolError) -> None:
         """Takes the reason why a message could not be understood."""
+
+    def _linked_again(self) -> None:
+        """Called when there is a new link in place of one that was lost, before unanswered requests are sent again."""
+
+    def _lost_or_back(self, is_lost: bool) -> None:
+        """Called when the backend has fallen silent, and when it answers again."""
 
     def _job_name(self) -> str:
         """The job that heartbeats ask about; empty where there is none."""

@@ -27,11 +27,11 @@ MESSAGES = [
 ]
 SCENES = json.loads((RECORDED / "scenes.json").read_text(encoding="utf-8"))
 REQUESTS = {
-    "acknowledge", "cancel", "end_views", "fetch", "finish", "frame", "frame_seen", "get_result", "hello", "leave_preview",
-    "light", "pause", "ping", "preview_seen", "put", "resume", "scene", "submit", "view", "watch",
+    "acknowledge", "attach", "cancel", "end_views", "fetch", "finish", "frame", "frame_seen", "get_result", "hello",
+    "leave_preview", "light", "pause", "ping", "preview_seen", "put", "resume", "scene", "submit", "view", "watch",
 }  # fmt: skip
 REPLIES_AND_EVENTS = {
-    "accepted", "cancelled", "error", "failed", "frame_piece", "light_failed", "light_preview",
+    "accepted", "attached", "cancelled", "error", "failed", "frame_piece", "light_failed", "light_preview",
     "light_ready", "light_taken", "maps_changed", "ok", "piece",
     "pong", "preview", "progress", "result", "scene_failed", "scene_ready", "scene_taken", "stored", "welcome",
 }  # fmt: skip

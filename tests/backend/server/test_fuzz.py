@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.fixture(scope="module")
 def backend():
     keys = three_keys()
-    with small_backend(keys) as started:
+    with small_backend(keys, keeps=True) as started:
         fuzzing = Fuzzing(started, keys)
         fuzzing.settle()
         yield started, fuzzing

@@ -120,3 +120,21 @@ def test_what_is_half_there_goes_with_its_last_job():
 def test_nothing_is_content_too():
     store = lone_store(100)
     assert put(store, b"") in store
+
+
+def test_whole_content_is_taken_where_a_job_waits_for_it_and_only_there():
+    store = lone_store(100)
+    data, digest = b"a" * 60, content_hash(b"a" * 60)
+    store.take(digest, data)  # its job has ended meanwhile
+    assert (digest in store, store.content_bytes) == (False, 0)
+    store.pin({digest: 60})
+    store.take(digest, data[:50])
+    assert digest not in store
+    store.put(digest, 0, 60, data[:20])  # another client uploads it at the same time
+    store.take(digest, data)
+    assert (store.get(digest), store.content_bytes) == (data, 60)
+    assert store.put(digest, 20, 60, data[20:]) == 60
+    store.take(digest, data)
+    assert store.content_bytes == 60
+    store.unpin({digest: 60})
+    assert digest in store
