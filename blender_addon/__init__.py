@@ -12,7 +12,15 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
-from .ui import operators, operators_result, operators_setup, operators_unseen, panels, preview_panels
+from .ui import (
+    operators,
+    operators_result,
+    operators_setup,
+    operators_unseen,
+    operators_verdict,
+    panels,
+    preview_panels,
+)
 
 PARTS = (
     preferences,
@@ -23,6 +31,7 @@ PARTS = (
     fixes,
     verdicts,
     operators_result,
+    operators_verdict,
     operators_unseen,
     overlay,
     panels,

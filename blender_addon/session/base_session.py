@@ -89,6 +89,11 @@ class WorkSession(ABC, Generic[Work]):
         """What no view of the running fits saw, by object (session_uid) and slot of the open file."""
         return {}
 
+    @property
+    def failures(self) -> list[str]:
+        """What failed while other groups were assigned, one line each."""
+        return self._queue.failures()
+
     def references(self) -> list[RenderedReference]:
         """The references rendered so far."""
         return []

@@ -18,12 +18,12 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
 from ..session.session import SessionStatus
-from ..session.verdict_text import compared_lines
 from . import thumbnails
 from .bake_verdicts import draw_bake, draw_verdicts, needs_no_fit
 from .estimates import Estimate, estimate
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
 from .operators_unseen import draw_unseen
+from .operators_verdict import draw_verdicts_of_results
 from .paragraphs import draw_text
 
 ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
@@ -48,14 +48,6 @@ def progress_text(status: SessionStatus) -> str:
     if status.psnr_db is not None:
         parts.append(f"{status.psnr_db:.1f} dB")
     return ", ".join(parts)
-
-
-def compared(current: session.AnySession) -> list[str]:
-    """How near bake and fit are to the original, for each set of maps that was assigned."""
-    found: list[str] = []
-    for plan, result in zip(current.plans, current.results, strict=True):
-        found += compared_lines([item.name for item in plan.sets], result.compared)
-    return found
 
 
 def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> int:
@@ -226,6 +218,7 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         targets = fitted_targets(context)
         if not targets and not unassigned(session.current()):
             return
+        draw_verdicts_of_results(context, self.layout)
         column = self.layout.column(align=True)
         if targets:
             last = last_material(targets)
@@ -242,22 +235,18 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
 
     def draw_outcome(self, context: bpy.types.Context, current: session.AnySession) -> None:
         """How the last fit or bake ended."""
-        status, box = current.status, self.layout.box()
+        status = current.status
+        if status.state == session.DONE and not current.failures:
+            return  # the materials say themselves how good they are
+        box = self.layout.box()
         if status.error is not None:
             draw_text(context, box, status.error.cause, "CANCEL")
             draw_text(context, box, status.error.cure)
             if status.can_resume:
                 box.operator("pbrfit.resume", icon="PLAY")
         elif status.state == session.DONE:
-            draw_text(context, box, status.message, "CHECKMARK")
-            lines = compared(current)
-            for line in lines:
-                draw_text(context, box, line, "BLANK1")
-            if status.psnr_db is not None and not lines:
-                box.label(text=f"Held-out views: {status.psnr_db:.1f} dB")
-            total = current.result.seconds.get("total") if current.result is not None else None
-            if total is not None:
-                box.label(text=f"Took {duration(total)}")
+            for line in current.failures:
+                draw_text(context, box, line, "CANCEL")
         else:
             draw_text(context, box, status.message)
         box.operator("pbrfit.dismiss", icon="X")

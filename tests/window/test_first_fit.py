@@ -63,7 +63,6 @@ def test_three_clicks_from_the_object_to_maps_on_disk(blender: WindowBlender, sc
     # The settings, in pictures: as before the fit.
     blender.click("pbrfit.revert")
     blender.wait_for(lambda state: state["images"] == {})
-    blender.click("pbrfit.dismiss")
     for header, name in ((SETTINGS, "6-settings"), (MAPS, "7-maps")):
         blender.xdotool("mousemove", *header)
         blender.next_state()
