@@ -18,8 +18,11 @@ from .ui import (
     operators_setup,
     operators_unseen,
     operators_verdict,
+    outcome,
     panels,
+    preset_menu,
     preview_panels,
+    settings_panels,
 )
 
 PARTS = (
@@ -34,7 +37,10 @@ PARTS = (
     operators_verdict,
     operators_unseen,
     overlay,
+    outcome,
+    preset_menu,
     panels,
+    settings_panels,
     light,
     engine,
     preview_panels,

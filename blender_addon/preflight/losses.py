@@ -33,7 +33,7 @@ def loss_findings(materials: Iterable[bpy.types.Material | None], target: str) -
         if not lost:
             continue
         cause = f'The material "{material.name}" has {listed(list(lost))}, which {subject(target)} cannot keep.'
-        yield Finding(WARNING, cause, cure(known.keeper, target), KEEP)
+        yield Finding(WARNING, cause, cure(known.keeper, target), KEEP, title=f"Loses {listed(list(lost))}")
 
 
 def cure(keeper: str, target: str) -> str:
@@ -78,4 +78,9 @@ def fitted_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     made = next((material for material in shown if material is not None and RECORD in material), None)
     if made is not None:
         cause = f'"{scene_object.name}" is fitted already: "{made.name}" is by PBRfit.'
-        yield Finding(WARNING, cause, "Its original is better to begin with than a copy of it: the buttons ask.")
+        yield Finding(
+            WARNING,
+            cause,
+            "Its original is better to begin with than a copy of it: the buttons ask.",
+            title=f"{scene_object.name} is fitted already",
+        )

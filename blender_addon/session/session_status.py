@@ -23,6 +23,13 @@ STARTED, BAKED, RENDERING_FROM, FITTING_FROM, COMPARING_FROM, ASSIGNING = 0.04, 
 # longest.
 FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
 LAST_PHASES = (0.94, 1.0)
+# What the backend does, in words of an artist; of other phases its own words are shown.
+PHASE_WORDS = {
+    "preparing": "Finding where the object shadows itself",
+    "references": "Reading the renders",
+    "table": "Finding what each render shows",
+    "baking": "Writing the maps",
+}
 
 Curve = tuple[tuple[float, float], ...]  # (seconds, PSNR in dB)
 
@@ -91,7 +98,7 @@ class SessionStatus:
             status = replace(self, curve=with_point(self.curve, seconds, event.psnr_db))
         fraction = fit_fraction(event.phase, event.fraction)
         psnr = self.psnr_db if event.psnr_db is None else event.psnr_db
-        message = event.message or event.phase
+        message = PHASE_WORDS.get(event.phase) or event.message or event.phase
         if self.round:
             message = f"Correction {self.round}/{self.rounds}: {message}"
         return status.moved(FITTING, message, self.in_round(fraction), event.iteration, psnr, event.seconds_left)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..comparing.errors import round_name
 from ..protocol.client import events
+from ..settings import devices
 from ..settings.preferences import addon_preferences
 from . import prepare
 from .backend_link import BackendLink, BackendLost
@@ -250,6 +251,7 @@ class OptimizeSession(WorkSession[GroupFit]):
         self.maps.take(event)
         if isinstance(event, events.Connected):
             self.device = str(event.info.get("device", ""))
+            devices.note(self.device, str(event.info.get("device_name", "")))
             if self.status.state == STARTING:
                 self._end_phase("start")
                 self._show_rendering()

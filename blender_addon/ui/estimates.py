@@ -47,7 +47,7 @@ class Estimate:
 
     def text(self) -> str:
         """The estimate in words, for the panel."""
-        return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB"
+        return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB of memory"
 
 
 def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Estimate:

@@ -11,7 +11,7 @@ bpy = pytest.importorskip("bpy")
 
 
 def test_the_tab_says_what_lights_the_references(addon) -> None:
-    light_text = addon.ui.panels.light_text
+    light_text = addon.ui.facts.light_text
     settings = bpy.context.scene.pbrfit
     hdri_world()
     assert light_text(bpy.context) == "Forest and Studio light"

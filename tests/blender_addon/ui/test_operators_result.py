@@ -305,24 +305,24 @@ def test_times_in_words(addon, seconds, text) -> None:
 
 def test_estimate_counts_jobs(addon) -> None:
     cube = ready_cube()
-    one = addon.ui.panels.estimate_for(bpy.context)
+    one = addon.ui.facts.estimate_for(bpy.context)
     other = cube.copy()
     other.data = cube.data.copy()
     bpy.context.scene.collection.objects.link(other)
     other.select_set(True)
-    assert addon.ui.panels.estimate_for(bpy.context).seconds < 1.5 * one.seconds
+    assert addon.ui.facts.estimate_for(bpy.context).seconds < 1.5 * one.seconds
     other.material_slots[0].material = bpy.data.materials.new("Own")
-    assert addon.ui.panels.estimate_for(bpy.context).seconds > 1.9 * one.seconds
+    assert addon.ui.facts.estimate_for(bpy.context).seconds > 1.9 * one.seconds
     bpy.ops.object.select_all(action="DESELECT")
     bpy.context.view_layer.objects.active = None
-    assert addon.ui.panels.estimate_for(bpy.context) is None
+    assert addon.ui.facts.estimate_for(bpy.context) is None
 
 
 def test_triangles_as_the_viewport_shows_them(addon) -> None:
     cube = ready_cube()
     cube.modifiers.new("Subdivision", "SUBSURF").levels = 2
     bpy.context.view_layer.update()
-    assert addon.ui.panels.triangle_count(cube, bpy.context.view_layer) == 12 * 16
+    assert addon.ui.facts.triangle_count(cube, bpy.context.view_layer) == 12 * 16
 
 
 def test_thumbnails_show_what_they_are_given(addon) -> None:
