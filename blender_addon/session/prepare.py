@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ..export.reference_light import is_black, reference_light, what_a_world_lac
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
-from ..preflight.verdicts import fitted_target
+from ..preflight.verdicts import fitted_target, verdict
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
@@ -220,10 +220,15 @@ def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
 def nodes_of(plan: GroupPlan, target: str) -> dict[str, Any]:
     """What the original materials of a group are, by name, as JSON values: kind: of their verdict; lost: what the target cannot
     keep, in words; keeper: the leanest target that can, or empty."""
+    return node_facts(_originals(plan), target)
+
+
+def node_facts(materials: Iterable[bpy.types.Material | None], target: str) -> dict[str, Any]:
+    """The same of materials."""
     found: dict[str, Any] = {}
-    for material in _originals(plan):
+    for material in materials:
         if material is not None:
-            known = verdict_of(material, target)
+            known = verdict(material, target)
             lost = list(dict.fromkeys(loss.words for loss in known.losses))
             found[material.name] = {"kind": known.kind, "lost": lost, "keeper": known.keeper}
     return found

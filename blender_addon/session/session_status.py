@@ -39,11 +39,11 @@ class SessionStatus:
     """Where a session is.
 
     state: one of the names above; message: a sentence or two for the panel; fraction: 0..1 of the whole; iteration: of
-    the optimizer; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
-    the artist; fit, fits: the number of the current group, from 1, and how many there are; round, rounds: the number of the
-    current round of correction, 0 in the fit itself, and how many there will be; curve: (seconds since the fit
-    began, PSNR in dB) of the current fit, at most a few hundred points; can_resume: it failed because the backend is gone,
-    and can go on from where it was.
+    the optimizer; psnr_db, seconds_left (of this phase): None while unknown; time_left: seconds of all that is left,
+    about, None while unknown; error: why it failed; paused: it waits for the artist; fit, fits: the number of the current
+    group, from 1, and how many there are; round, rounds: the number of the current round of correction, 0 in the fit
+    itself, and how many there will be; curve: (seconds since the fit began, PSNR in dB) of the current fit, at most a few
+    hundred points; can_resume: it failed because the backend is gone, and can go on from where it was.
     """
 
     state: str = IDLE
@@ -60,6 +60,7 @@ class SessionStatus:
     rounds: int = 0
     curve: Curve = ()
     can_resume: bool = False
+    time_left: int | None = None
 
     def moved(
         self,

@@ -119,6 +119,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
         Raises PbrFitError if that cannot begin; the session can still be resumed.
         """
+        self._expected.disturb()
         try:
             self._open_link = BackendLink(addon_preferences(context), again=True)
             self.status = replace(self.status, state=STARTING, error=None, can_resume=False)
@@ -343,6 +344,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def pause(self) -> None:
         """Pause until `go_on`: the second Blender ends, the backend keeps what it has."""
+        self._expected.disturb()
         self._references.stop()
         if self._submitted:
             self._link.client.pause()
@@ -365,6 +367,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def apply_now(self) -> None:
         """Make the backend end the current fit with the maps it has; no round of correction follows."""
+        self._expected.disturb()
         self._link.client.finish()
         self._queue.current.rounds = self._queue.current.round
         self.status = replace(self.status, paused=False, message="Taking the maps as they are")

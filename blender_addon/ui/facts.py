@@ -12,9 +12,12 @@ from ..common.light_names import AUTOMATIC, BOTH, STUDIO
 from ..common.node_trees import world_of
 from ..export.plan import target_objects
 from ..export.reference_light import reference_light, what_a_world_lacks
-from ..session import session
+from ..preflight.verdicts import fitted_target
+from ..session import past_fits, session
+from ..session.estimates import Estimate, estimate, seconds_of_parts
+from ..session.expected import fit_kind
+from ..session.prepare import node_facts
 from .bake_verdicts import needs_no_fit
-from .estimates import Estimate, estimate
 
 MOST_OBJECTS = 2
 MOST_NAMES = 3
@@ -73,7 +76,12 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
     triangles = sum(triangle_count(item, context.view_layer) for item in targets)
     materials = {slot.material for item in targets for slot in item.material_slots} - {None}
     sets = max(1, len(targets) if settings.map_sets == "OBJECT" else len(materials))
-    found = estimate(settings, triangles, sets, on_gpu=bool(gpu_known(context)))
+    on_gpu = bool(gpu_known(context))
+    found = estimate(settings, triangles, sets, on_gpu)
+    nodes = node_facts(materials, fitted_target(settings))
+    kind = fit_kind(nodes, sets, settings.device, device_known(), settings.quality)
+    learned = past_fits.learned(seconds_of_parts(settings, triangles, sets, on_gpu), kind)
+    found = replace(found, seconds=sum(learned.values()))
     groups = len(targets) if settings.map_sets == "OBJECT" else len(grouped(targets))
     return replace(found, seconds=found.seconds * groups)
 
@@ -81,8 +89,13 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
 def gpu_known(context: bpy.types.Context) -> bool | None:
     """Whether the next fit runs on a GPU, from the settings or from the last backend; None if unknown."""
     device: str = context.scene.pbrfit.device
-    device = session.backend_device() if device == "auto" else device
+    device = device_known() if device == "auto" else device
     return device.lower().startswith("cuda") if device else None
+
+
+def device_known() -> str:
+    """The device of the last backend, "cuda" or "cpu", also of an earlier session of Blender; empty while it is not known."""
+    return session.backend_device() or past_fits.last_device()
 
 
 def grouped(targets: list[bpy.types.Object]) -> list[set[Any]]:

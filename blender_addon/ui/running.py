@@ -27,8 +27,8 @@ def progress_text(status: SessionStatus) -> str:
     parts = [f"{status.fraction:.0%}"]
     if status.paused:
         parts.append("paused")
-    elif status.seconds_left is not None:
-        parts.append(f"{duration(status.seconds_left)} left")
+    elif status.time_left is not None:
+        parts.append(f"{duration(status.time_left)} left")
     return ", ".join(parts)
 
 

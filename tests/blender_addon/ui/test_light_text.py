@@ -44,10 +44,10 @@ def settings(start: str, rounds: int, learn_light: bool = False, reference_light
     ],
 )
 def test_renders_are_counted_with_corrections(addon, start, rounds, expected) -> None:
-    assert addon.ui.estimates.renders(settings(start, rounds)) == expected
+    assert addon.session.estimates.renders(settings(start, rounds)) == expected
 
 
 def test_a_light_that_is_learned_is_not_corrected_and_studio_light_is_never_learned(addon) -> None:
-    corrections = addon.ui.estimates.corrections
+    corrections = addon.session.estimates.corrections
     assert corrections(settings("BAKE", 2, learn_light=True)) == 0
     assert corrections(settings("BAKE", 2, learn_light=True, reference_light="STUDIO")) == 2
