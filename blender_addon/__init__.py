@@ -13,6 +13,7 @@ from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
 from .ui import (
+    announcements,
     operators,
     operators_result,
     operators_setup,
@@ -39,6 +40,7 @@ PARTS = (
     overlay,
     outcome,
     preset_menu,
+    announcements,
     panels,
     settings_panels,
     light,

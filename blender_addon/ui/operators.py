@@ -11,9 +11,10 @@ from bpy.props import EnumProperty
 
 from ..assign import memory
 from ..common.errors import PbrFitError, report
-from ..common.redraw import redraw_sidebars
+from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
+from .announcements import announce
 
 POLL_SECONDS = 0.1
 MOST_NAMES = 3
@@ -30,6 +31,9 @@ def poll_session() -> float | None:
     finally:
         if running.status != before:
             redraw_sidebars()
+            redraw_status_bars()
+        if running.status.finished:
+            announce(running)
     return None if status.finished else running.seconds_between_polls
 
 

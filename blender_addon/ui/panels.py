@@ -10,6 +10,7 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
 from . import thumbnails
+from .announcements import hides_materials
 from .bake_verdicts import draw_bake, draw_verdicts
 from .facts import draw_facts, time_text
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
@@ -81,6 +82,8 @@ def draw_result(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     if not targets and not unassigned(session.current()):
         return
     draw_verdicts_of_results(context, layout)
+    if targets and hides_materials(context):
+        layout.operator("pbrfit.show_result", icon="SHADING_TEXTURE")
     column = layout.column(align=True)
     if targets:
         last = last_material(targets)

@@ -7,7 +7,6 @@ import types
 import numpy as np
 import pytest
 from support.blender.assigning import learned_light, of_sets, png
-from support.blender.preflight_findings import quick, with_text
 from support.blender.scenes import add_cube, hdri_world, paint, ready_cube, small_fit, snapshot
 
 bpy = pytest.importorskip("bpy")
@@ -283,15 +282,15 @@ def test_values_that_this_version_does_not_know_are_left_out(addon) -> None:
 def test_estimate_of_the_demo(addon) -> None:
     """The demo took 135 s for references and fit on two cores; the estimate must be within a factor of two."""
     settings = bpy.context.scene.pbrfit
-    found = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    found = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     assert 70.0 < found.seconds < 270.0
     assert found.text().startswith("About ")
-    gpu = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=True, cores=2)
+    gpu = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=True, cores=2)
     assert gpu.seconds < found.seconds
     settings.preset = "DRAFT"
-    draft = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    draft = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     settings.preset = "HIGH"
-    high = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    high = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     assert draft.seconds < found.seconds < high.seconds
     assert draft.memory_bytes < found.memory_bytes < high.memory_bytes
 
@@ -300,10 +299,11 @@ def test_estimate_of_the_demo(addon) -> None:
     ("seconds", "text"), [(3, "10 s"), (44, "40 s"), (100, "2 min"), (5399, "90 min"), (6000, "2 h")]
 )
 def test_times_in_words(addon, seconds, text) -> None:
-    assert addon.ui.estimates.rounded_time(seconds) == text
+    assert addon.session.estimates.rounded_time(seconds) == text
 
 
-def test_estimate_counts_jobs(addon) -> None:
+def test_estimate_counts_jobs(addon, monkeypatch) -> None:
+    monkeypatch.setattr(addon.session.past_fits, "_known", [])
     cube = ready_cube()
     one = addon.ui.facts.estimate_for(bpy.context)
     other = cube.copy()
@@ -363,38 +363,3 @@ def test_learned_world_of_another_object_stays(addon, files, tmp_path) -> None:
     bpy.ops.pbrfit.revert()
     assert bpy.context.scene.world.name == "Forest"
     assert hdri_world().users == 1
-
-
-# What is fitted already ---------------------------------------------------------------------------------------------
-
-
-def test_what_is_fitted_already_is_said(addon, files) -> None:
-    ready_cube()
-    assert quick(addon) == []
-    assign(addon, files)
-    assert with_text(quick(addon), "fitted already").level == "WARNING"
-    bpy.ops.pbrfit.compare()
-    assert quick(addon) == []
-
-
-@pytest.mark.parametrize("button", ["optimize", "bake_maps"])
-def test_a_fit_begins_with_the_original_unless_it_is_told_otherwise(addon, files, button) -> None:
-    cube = ready_cube()
-    small_fit()
-    assign(addon, files)
-    assert getattr(bpy.ops.pbrfit, button)(source="SHOWN") == {"FINISHED"}
-    assert cube.active_material.name == "Paint PBRfit"
-    addon.session.session.current().cancel()
-    assert getattr(bpy.ops.pbrfit, button)() == {"FINISHED"}
-    assert cube.active_material.name == "Paint"
-    addon.session.session.current().cancel()
-
-
-def test_a_fit_that_cannot_start_shows_again_what_was_shown(addon, files) -> None:
-    cube = ready_cube()
-    small_fit()
-    assign(addon, files)
-    bpy.context.scene.pbrfit.material_name = "{nonsense}"
-    with pytest.raises(RuntimeError, match="naming scheme"):
-        bpy.ops.pbrfit.optimize()
-    assert cube.active_material.name == "Paint PBRfit"
