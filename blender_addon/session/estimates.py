@@ -58,8 +58,12 @@ class Estimate:
     memory_bytes: float
 
     def text(self) -> str:
-        """The estimate in words, for the panel."""
-        return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB of memory"
+        """The time in words, for the panel."""
+        return f"About {rounded_time(self.seconds)}"
+
+    def memory_text(self) -> str:
+        """The memory in words, for the panel."""
+        return f"{self.memory_bytes / 1e9:.1f} GB of memory"
 
 
 def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Seconds:
@@ -70,6 +74,7 @@ def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cor
     found = {"start": START_SECONDS, "render": renders(settings) * paths * CYCLES_CORE_SECONDS / cores}
     if settings.start == BAKE:
         found["bake"] = sets * settings.resolution**2 * BAKE_CORE_SECONDS / cores
+    if settings.start == BAKE or corrections(settings):
         found["compare"] = COMPARISON_CORE_SECONDS / cores
     quality = QUALITIES[settings.quality]
     fits, iterations = 1 + corrections(settings), quality.iterations * (1.0 + CORRECTION * corrections(settings))

@@ -24,7 +24,7 @@ MOST_NAMES = 3
 
 
 def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-    """The objects with their materials and UV maps, and the light."""
+    """The objects with their materials and UV maps, the light, and what it takes of the machine."""
     layer = context.view_layer
     targets = [item for item in target_objects(context) if item.type == "MESH"]
     column = layout.column(align=True)
@@ -37,6 +37,16 @@ def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         column.label(text=f"and {len(targets) - MOST_OBJECTS} more objects", icon="BLANK1")
     if targets:
         column.label(text=light_text(context), icon="WORLD")
+        if machine := machine_text(context):
+            column.label(text=machine, icon="MEMORY")
+
+
+def machine_text(context: bpy.types.Context) -> str:
+    """What the fit of the selection takes of the machine; empty without a mesh, or where a bake says all."""
+    found = estimate_for(context)
+    if found is None or needs_no_fit(context):
+        return ""
+    return found.memory_text() + {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
 
 
 def slots_text(scene_object: bpy.types.Object) -> str:
@@ -49,13 +59,13 @@ def slots_text(scene_object: bpy.types.Object) -> str:
 
 
 def time_text(context: bpy.types.Context) -> str:
-    """How long the fit of the selection takes, and where; empty without a mesh."""
+    """How long the fit of the selection takes; empty without a mesh."""
     found = estimate_for(context)
     if found is None:
         return ""
     if needs_no_fit(context):
         return "Some seconds: a bake says all of it"
-    return found.text() + {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
+    return found.text()
 
 
 def triangle_count(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) -> int:

@@ -230,6 +230,7 @@ def report():
     from bl_ext.user_default.pbrfit.preflight import checks
     from bl_ext.user_default.pbrfit.session import session
     from bl_ext.user_default.pbrfit.setup import backend_process
+    from bl_ext.user_default.pbrfit.ui import operators_result, operators_verdict
 
     if os.path.exists(request["state"] + ".open"):
         os.remove(request["state"] + ".open")
@@ -272,6 +273,9 @@ def report():
         tab=sidebar.active_panel_category if sidebar else "",
         uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
         view=list(space.region_3d.view_rotation) if space is not None else None,
+        verdicts=[
+            verdict.grade for _, verdict in operators_verdict.judged(operators_result.fitted_targets(bpy.context))
+        ],
         unseen=[one.name for one in overlay.shown()],
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
