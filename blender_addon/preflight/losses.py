@@ -28,8 +28,9 @@ def loss_findings(materials: Iterable[bpy.types.Material | None], target: str) -
             continue
         known = verdict(material, target)
         # What no target keeps, other findings say in the words of a fit; of glass they say more.
-        hidden = SMALL | ({LOBES[TRANSMISSION]} if is_glass(material) else set())
-        lost = dict.fromkeys(loss.words for loss in known.losses if loss.keepers and loss.words not in hidden)
+        lost = dict.fromkeys(loss.words for loss in known.losses if loss.keepers and loss.words not in SMALL)
+        if LOBES[TRANSMISSION] in lost and is_glass(material):
+            del lost[LOBES[TRANSMISSION]]
         if not lost:
             continue
         cause = f'The material "{material.name}" has {listed(list(lost))}, which {subject(target)} cannot keep.'
