@@ -15,6 +15,7 @@ from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
 from .announcements import announce
+from .running import progress_text
 
 POLL_SECONDS = 0.1
 MOST_NAMES = 3
@@ -31,6 +32,9 @@ def poll_session() -> float | None:
     finally:
         if running.status != before:
             redraw_sidebars()
+        if progress_text(running.status) != progress_text(
+            before
+        ):  # about once a second: it draws the whole window again
             redraw_status_bars()
         if running.status.finished:
             announce(running)
