@@ -12,7 +12,19 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
-from .ui import operators, operators_result, operators_setup, operators_unseen, panels, preview_panels
+from .ui import (
+    announcements,
+    operators,
+    operators_result,
+    operators_setup,
+    operators_unseen,
+    operators_verdict,
+    outcome,
+    panels,
+    preset_menu,
+    preview_panels,
+    settings_panels,
+)
 
 PARTS = (
     preferences,
@@ -23,9 +35,14 @@ PARTS = (
     fixes,
     verdicts,
     operators_result,
+    operators_verdict,
     operators_unseen,
     overlay,
+    outcome,
+    preset_menu,
+    announcements,
     panels,
+    settings_panels,
     light,
     engine,
     preview_panels,

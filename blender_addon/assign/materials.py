@@ -238,7 +238,10 @@ def new_material(
     build_material_nodes(material, recipe, images, uv_map)
     masks = dict(enumerate(record.get("unseen", [])))
     unseen = {str(tile): masks[index] for tile, index in new.sets.items() if masks.get(index)}
-    material[RECORD] = json.dumps({**record, "set": new.map_set.name, "uv_map": uv_map, "unseen": unseen})
+    nodes = record.get("nodes", {})
+    own = {"nodes": {new.map_set.name: nodes[new.map_set.name]}} if new.map_set.name in nodes else {}
+    place = {"set": new.map_set.name, "numbers": sorted(new.sets.values()), "uv_map": uv_map, "unseen": unseen}
+    material[RECORD] = json.dumps({**record, **own, **place})
     return material
 
 
@@ -266,7 +269,8 @@ def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Mater
 
 
 def record_of(material: bpy.types.Material) -> dict[str, Any]:
-    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit; unseen: which
+    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit; numbers: which of
+    the sets of the fit are its own; nodes: what the originals were (`session.prepare.nodes_of`); unseen: which
     of its texels no view saw, by UDIM tile (as text, "0": none), as `protocol.unseen` writes it."""
     record: dict[str, Any] = json.loads(material[RECORD])
     return record

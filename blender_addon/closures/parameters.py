@@ -14,11 +14,14 @@ from .shaders import PRINCIPLED
 from .values import ONE, ZERO, Input, Number, Triple, Value, complement, product
 
 CORE, GLTF, ALL_LOBES = "CORE", "GLTF", "PRINCIPLED"
+FITTED = "FITTED"
+"""No target of a bake, but what a fit alone has maps for, where no bake gives it the rest."""
 EMISSION = "Emission"
 BASE_COLOR, ALPHA, NORMAL, COAT_NORMAL, TANGENT = "Base Color", "Alpha", "Normal", "Coat Normal", "Tangent"
 NORMALS = (NORMAL, COAT_NORMAL)
 
-_CORE = ("Base Color", "Alpha", "Metallic", "Roughness", "Normal", EMISSION)
+_FITTED = ("Base Color", "Alpha", "Metallic", "Roughness", "Normal")
+_CORE = (*_FITTED, EMISSION)
 _GLTF = (
     *("IOR", "Specular IOR Level", "Specular Tint"),
     *("Anisotropic", "Anisotropic Rotation"),
@@ -32,10 +35,10 @@ _ALL_LOBES = (
     *("Coat IOR", "Coat Tint"),
     *("Thin Film Thickness", "Thin Film IOR"),
 )
-KEPT = {CORE: _CORE, GLTF: _CORE + _GLTF, ALL_LOBES: _CORE + _GLTF + _ALL_LOBES}
+KEPT = {FITTED: _FITTED, CORE: _CORE, GLTF: _CORE + _GLTF, ALL_LOBES: _CORE + _GLTF + _ALL_LOBES}
 """The inputs that each target has maps or numbers for, as far as this Blender has them."""
 THIN_WALL = "Thin Wall"  # a switch, which no map can hold; from Blender 5.2 on
-TARGET_NAMES = {CORE: "Core", GLTF: "glTF", ALL_LOBES: "Principled"}
+TARGET_NAMES = {FITTED: "A fit that begins with gray", CORE: "Core", GLTF: "glTF", ALL_LOBES: "Principled"}
 
 # Inputs that do nothing while another one, their weight, is zero; the weight by input.
 WEIGHT_OF = {name: weight for weight, names in WITHOUT_WEIGHT.items() for name in names if "Emission" not in name}

@@ -13,6 +13,8 @@ from ..common.reached_nodes import MATERIAL_OUTPUT, kinds_in, label_of, reached_
 from .mixing import TRANSPARENT, Added, Leaf, is_shown, leaves_of, parts_of, shows
 from .parameters import (
     ALL_LOBES,
+    CORE,
+    EMISSION,
     GLTF,
     KEPT,
     NOTHING_SCATTERED,
@@ -30,6 +32,7 @@ from .view_dependence import CHANGING, angle_words, view_words
 EXACT, COMPOSITE, VIEW, UNREADABLE = "EXACT", "COMPOSITE", "VIEW", "UNREADABLE"
 # Inputs of a Principled BSDF that make a lobe of their own, and what to call it.
 LOBES = {
+    EMISSION: "emission",
     "Coat Weight": "a coat",
     "Sheen Weight": "sheen",
     "Subsurface Weight": "subsurface scattering",
@@ -52,18 +55,40 @@ MOST_NODES = 3
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Something of a material that a target cannot keep. words: what, such as "a coat"; text: that in a sentence, with the
+    node; keepers: the targets that can keep it, the leanest first; none: no target can."""
+
+    words: str
+    text: str
+    keepers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a bake of a material can do. kind: EXACT, COMPOSITE (several closures become one, nearly), VIEW (it changes with
-    the view) or UNREADABLE; text: that in a sentence; lost: sentences about what the target cannot keep."""
+    the view) or UNREADABLE; text: that in a sentence; losses: what the target cannot keep."""
 
     kind: str
     text: str
-    lost: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What the target cannot keep, in sentences."""
+        return tuple(loss.text for loss in self.losses)
+
+    @property
+    def keeper(self) -> str:
+        """The leanest target that keeps all that any target can of what is lost here; empty where none keeps more."""
+        wanted = [loss.keepers for loss in self.losses if loss.keepers]
+        targets = (target for target in (CORE, GLTF, ALL_LOBES) if all(target in keepers for keepers in wanted))
+        return next(targets, "") if wanted else ""
 
     @property
     def says_all(self) -> bool:
         """Whether a bake is all that is needed: it is exact, and the target keeps everything."""
-        return self.kind == EXACT and not self.lost
+        return self.kind == EXACT and not self.losses
 
 
 def verdict_of(material: bpy.types.Material, target: str) -> Verdict:
@@ -76,14 +101,15 @@ def _verdict(material: bpy.types.Material, target: str) -> Verdict:
     reading, name = read_material(material), material.name
     if isinstance(reading, Unreadable):
         return Verdict(UNREADABLE, f'"{name}" cannot be baked: {reading.reason}.')
-    lost = tuple(dict.fromkeys(lost_of(name, reading, target)))
+    lost = tuple(dict.fromkeys(losses_of(reading, target)))
     changing = changing_nodes(material)
     if changing:
         text = f'"{name}" depends on the view: {listed(changing)}. The bake shows it as seen from straight ahead.'
         return Verdict(VIEW, text, lost)
-    lost = (*lost, *occlusion_sentences(material))
+    lost = (*lost, *occlusion_losses(material))
     if reading.displaced and material.displacement_method != "BUMP":
-        lost = (*lost, f'The displacement of "{name}" is baked as bumps: the shape itself is in no map.')
+        shape = f'The displacement of "{name}" is baked as bumps: the shape itself is in no map.'
+        lost = (*lost, Loss("the shape of its displacement", shape))
     names = [f'"{label_of(leaf.item.node)}"' for leaf in reading.leaves]
     if not reading.exact:
         if reading.way == ONE_CLOSURE:
@@ -95,14 +121,17 @@ def _verdict(material: bpy.types.Material, target: str) -> Verdict:
     return Verdict(EXACT, f'"{name}" can be baked exactly: {how}.', lost)
 
 
-def occlusion_sentences(material: bpy.types.Material) -> list[str]:
+def occlusion_losses(material: bpy.types.Material) -> list[Loss]:
     """That the material sees only the object itself while it is baked, if it looks for others."""
     tree = tree_of(material)
     if tree is None or OCCLUSION not in kinds_in(tree):
         return []
     nodes = [item.node for item in reached_nodes(tree, MATERIAL_OUTPUT) if item.node.bl_idname == OCCLUSION]
     around = [node for node in nodes if not node.only_local]
-    return [f'The node "{label_of(node)}" sees only the object itself in a bake.' for node in dict.fromkeys(around)]
+    return [
+        Loss("the objects around it", f'The node "{label_of(node)}" sees only the object itself in a bake.')
+        for node in dict.fromkeys(around)
+    ]
 
 
 def changing_nodes(material: bpy.types.Material) -> list[str]:
@@ -114,33 +143,49 @@ def changing_nodes(material: bpy.types.Material) -> list[str]:
     return [words for words in dict.fromkeys(found) if words]
 
 
-def lost_of(name: str, reading: Reading, target: str) -> Iterator[str]:
+def losses_of(reading: Reading, target: str) -> Iterator[Loss]:
     """What of a material the maps of a target cannot keep."""
     kept = KEPT[target]
     yield from lost_light(reading)
     shown = [leaf for leaf in leaves_of(reading.surface) if is_shown(leaf)]
     scattering = [leaf for leaf in shown if leaf.kind not in NOTHING_SCATTERED]
+    if EMISSION not in kept:
+        yield from (lobe_loss(leaf, EMISSION, target) for leaf in shown if has_lobe(leaf, EMISSION))
     for leaf in scattering or shown:
         node = label_of(leaf.item.node)
-        for lobe, words in LOBES.items():
+        for lobe in LOBES:
             folded = reading.way == ENERGY and lobe in FOLDED
-            if lobe not in kept and not folded and has_lobe(leaf, lobe):
-                others = [TARGET_NAMES[other] for other in (GLTF, ALL_LOBES) if lobe in KEPT[other]]
-                yield f'{TARGET_NAMES[target]} cannot keep {words} (node "{node}"); {" and ".join(others)} can.'
+            if lobe not in kept and lobe != EMISSION and not folded and has_lobe(leaf, lobe):
+                yield lobe_loss(leaf, lobe, target)
         if target != ALL_LOBES and is_thin_wall(leaf):
-            yield f'{TARGET_NAMES[target]} cannot keep a thin wall (node "{node}"); {TARGET_NAMES[ALL_LOBES]} can.'
+            text = f'{TARGET_NAMES[target]} cannot keep a thin wall (node "{node}"); {TARGET_NAMES[ALL_LOBES]} can.'
+            yield Loss("a thin wall", text, (ALL_LOBES,))
         if leaf.kind == "ShaderNodeBsdfTranslucent":
-            yield f'The light that comes through by the node "{node}" is lost: it shows only as a color.'
+            yield Loss(
+                "light that comes through",
+                f'The light that comes through by the node "{node}" is lost: it shows only as a color.',
+            )
 
 
-def lost_light(reading: Reading) -> Iterator[str]:
+def lobe_loss(leaf: Leaf, lobe: str, target: str) -> Loss:
+    """That a target cannot keep a lobe of a closure."""
+    keepers = tuple(other for other in (CORE, GLTF, ALL_LOBES) if lobe in KEPT[other])
+    *others, last = (TARGET_NAMES[other] for other in keepers)
+    can = f"{', '.join(others)} and {last}" if others else last
+    text = f'{TARGET_NAMES[target]} cannot keep {LOBES[lobe]} (node "{label_of(leaf.item.node)}"); {can} can.'
+    return Loss(LOBES[lobe], text, keepers)
+
+
+def lost_light(reading: Reading) -> Iterator[Loss]:
     """What of the light that a material lets through no target can keep."""
     for leaf in leaves_of(reading.surface):
         if leaf.kind == TRANSPARENT and constant(transparency(leaf), leaf.item) != (1.0, 1.0, 1.0):
-            yield f'The tint of what shows through the node "{label_of(leaf.item.node)}" is lost.'
+            text = f'The tint of what shows through the node "{label_of(leaf.item.node)}" is lost.'
+            yield Loss("the tint of what shows through it", text)
     for part in parts_of(reading.surface):
         if isinstance(part, Added) and any(side is not None and not shows(side) for side in part.sides):
-            yield f'The light that the node "{label_of(part.item.node)}" adds over what is transparent is lost.'
+            text = f'The light that the node "{label_of(part.item.node)}" adds over what is transparent is lost.'
+            yield Loss("light over what is transparent", text)
 
 
 def has_lobe(leaf: Leaf, name: str) -> bool:

@@ -32,6 +32,20 @@ def reported() -> PbrFitError | None:
     return _reported[0] if _reported else None
 
 
+LAST_WORDS = " Its last words:"
+"""What comes after a cause and before the end of the log of the process that failed."""
+
+
+def first_line(cause: str) -> str:
+    """A cause without the log of the process that failed, in one line."""
+    return " ".join(cause.partition(LAST_WORDS)[0].split())
+
+
+def log_of(cause: str) -> str:
+    """The end of the log of the process that failed, as a cause holds it; empty if it holds none."""
+    return cause.partition(LAST_WORDS)[2].strip("\n")
+
+
 def own_fault(error: Exception) -> PbrFitError:
     """The error to show for an exception that nobody expected."""
     return PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this as a fault.")

@@ -20,6 +20,15 @@ def redraw_views() -> None:
         area.tag_redraw()
 
 
+def redraw_status_bars() -> None:
+    """Redraw the status bar of every window, except while an operator of the artist's has its own text there."""
+    for window in bpy.context.window_manager.windows:
+        if not len(getattr(window, "modal_operators", ())):
+            # A status bar is in no list of areas: Blender redraws it when its text is set, here to none.
+            with bpy.context.temp_override(window=window):
+                window.workspace.status_text_set_internal(None)
+
+
 def redraw_preferences() -> None:
     """Redraw every editor that shows preferences."""
     for area in _areas("PREFERENCES"):

@@ -14,7 +14,8 @@ from typing import Any
 
 import bpy
 
-from .second_blender import LAST_WORDS, BlenderDied
+from .errors import first_line
+from .second_blender import BlenderDied
 
 AUTO, CPU = "AUTO", "CPU"
 NAMES = {"CUDA": "CUDA", "HIP": "HIP", "METAL": "Metal", "ONEAPI": "oneAPI", "OPTIX": "OptiX"}
@@ -129,7 +130,7 @@ class RenderDevice:
             return ()
         where = self.name or "a GPU that it looked for"
         self.wanted, self._on_gpu, self.name = WantedDevices(CPU), False, ""
-        reason = error.cause.partition(LAST_WORDS)[0]
+        reason = first_line(error.cause)
         return (f"Cycles failed with {where}, so it went on with the CPU: {reason}",)
 
 

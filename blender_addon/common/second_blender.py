@@ -19,11 +19,10 @@ from typing import Any, Generic, TypeVar
 
 import bpy
 
-from .errors import PbrFitError, log_tail
+from .errors import LAST_WORDS, PbrFitError, log_tail
 from .processes import end_process, start_process
 
 LINE_PREFIX = "PBRFIT "
-LAST_WORDS = " Its last words:"
 Finished = TypeVar("Finished")
 
 

@@ -29,10 +29,11 @@ from .drivers import driver_findings
 from .finding import ERROR, WARNING, Finding, errors_of
 from .images import image_findings, shown_materials
 from .libraries import object_library_findings
+from .losses import fitted_findings
 from .materials import material_findings, slots_of_faces
 from .mesh import Layout, MeshCheck, layout_findings, transform_findings
 from .objects import emitted_findings, has_neighbors, instance_findings, object_findings
-from .verdicts import forget_verdicts
+from .verdicts import fitted_target, forget_verdicts
 from .worlds import world_findings
 
 __all__ = [
@@ -69,6 +70,7 @@ def quick_findings(context: bpy.types.Context, work: str = FIT) -> list[Finding]
             found += object_findings(scene_object, context.view_layer)
         if not errors_of(found):
             found += emitted_findings(scene_object)
+            found += fitted_findings(scene_object)
             readable.append(scene_object)
         findings += found
     findings += materials_findings(context, quick_materials(readable), targets, work)
@@ -96,7 +98,8 @@ def materials_findings(
     """What the nodes of materials of the targets tell."""
     if work == BAKE:
         return bake.bake_findings(materials, context.scene.pbrfit.bake_target)
-    return material_findings(materials, has_neighbors(context.view_layer, targets))
+    target = fitted_target(context.scene.pbrfit)
+    return material_findings(materials, has_neighbors(context.view_layer, targets), target)
 
 
 def all_findings(

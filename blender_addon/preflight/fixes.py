@@ -11,11 +11,14 @@ from ..common.light_names import STUDIO
 from ..common.package import ADDON
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
+from ..settings.properties import BAKE
 from . import checks
 from .images import image_uses
+from .losses import keeper_for
 from .making_local import make_local
 from .objects import CONVERTIBLE
 from .unwrapping import alone, unwrap
+from .verdicts import fitted_target
 
 
 class Fix:
@@ -255,6 +258,23 @@ class PBRFIT_OT_use_studio_light(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PBRFIT_OT_keep_lobes(bpy.types.Operator):
+    """Choose what to bake for, so that the new materials keep what their nodes have: the leanest target that does"""
+
+    bl_idname = "pbrfit.keep_lobes"
+    bl_label = "Keep It"
+    bl_options = {"REGISTER", "UNDO"}
+    target: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Choose the target, and the bake to begin with."""
+        settings = context.scene.pbrfit
+        shown = [slot.material for item in target_objects(context) for slot in item.material_slots]
+        settings.bake_target = keeper_for(shown, fitted_target(settings))
+        settings.start = BAKE
+        return {"FINISHED"}
+
+
 class PBRFIT_OT_open_preferences(bpy.types.Operator):
     """Open the preferences of PBRfit, to set up, choose and check the backend"""
 
@@ -290,6 +310,7 @@ CLASSES = (
     PBRFIT_OT_convert_to_mesh,
     PBRFIT_OT_pack_images,
     PBRFIT_OT_use_studio_light,
+    PBRFIT_OT_keep_lobes,
     PBRFIT_OT_open_preferences,
 )
 

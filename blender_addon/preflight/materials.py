@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import bpy
 import numpy as np
 
+from ..closures.parameters import CORE
 from ..closures.shaders import MIX_SHADER, is_invisible, mixes_colors, see_through, surface_shaders, volume_shaders
 from ..closures.view_dependence import ANGLE_NODES, CHANGING, angle_words, view_words
 from ..common.node_trees import tree_of
@@ -22,7 +23,9 @@ from ..common.reached_nodes import (
 )
 from .finding import ERROR, WARNING, Finding
 from .libraries import library_findings
+from .losses import KEEP, keeps_transmission, loss_findings
 from .modifiers import keep_slots
+from .verdicts import verdict
 
 BLACK_IN_CYCLES = "ShaderNodeShaderToRGB"
 OCCLUSION = "ShaderNodeAmbientOcclusion"
@@ -44,10 +47,12 @@ def slots_of_faces(scene_object: bpy.types.Object) -> set[int]:
     return {int(index) for index in np.flatnonzero(np.bincount(np.clip(indices, 0, count - 1)))}
 
 
-def material_findings(materials: Iterable[bpy.types.Material | None], has_neighbors: bool) -> list[Finding]:
+def material_findings(
+    materials: Iterable[bpy.types.Material | None], has_neighbors: bool, target: str = CORE
+) -> list[Finding]:
     """What the node trees of materials tell, each material once.
 
-    has_neighbors: whether renders show other objects beside those to fit.
+    has_neighbors: whether renders show other objects beside those to fit; target: what the new materials can keep.
     """
     found: list[Finding] = []
     for material in dict.fromkeys(materials):
@@ -56,18 +61,21 @@ def material_findings(materials: Iterable[bpy.types.Material | None], has_neighb
         found += library_findings(material, MATERIAL_OUTPUT, "material")
         tree = tree_of(material)
         if tree is not None and not material.is_missing:
-            found += tree_findings(material, tree, has_neighbors)
+            found += tree_findings(material, tree, has_neighbors, target)
+            found += loss_findings([material], target)
     return found
 
 
-def tree_findings(material: bpy.types.Material, tree: bpy.types.NodeTree, has_neighbors: bool) -> Iterator[Finding]:
+def tree_findings(
+    material: bpy.types.Material, tree: bpy.types.NodeTree, has_neighbors: bool, target: str
+) -> Iterator[Finding]:
     """What one node tree tells."""
     name = material.name
     if rendered_output(tree, MATERIAL_OUTPUT) is None:
         yield no_output_finding(name, tree)
         return
     kinds = kinds_in(tree)
-    yield from surface_findings(name, tree)
+    yield from surface_findings(material, tree, target)
     reached = [] if kinds.isdisjoint(LOOKED_AT) else reached_nodes(tree, MATERIAL_OUTPUT)
     black = next((item.node for item in reached if item.node.bl_idname == BLACK_IN_CYCLES), None)
     if black is not None:
@@ -105,8 +113,9 @@ def no_output_finding(name: str, tree: bpy.types.NodeTree) -> Finding:
     return Finding(ERROR, cause, "Set the node's target to All, or add an output node for Cycles.")
 
 
-def surface_findings(name: str, tree: bpy.types.NodeTree) -> Iterator[Finding]:
+def surface_findings(material: bpy.types.Material, tree: bpy.types.NodeTree, target: str) -> Iterator[Finding]:
     """Whether a material has a surface that Cycles shows, and a volume in it."""
+    name = material.name
     surface, volume = surface_shaders(tree), volume_shaders(tree)
     if not all(is_invisible(item) for item in surface):
         if volume:
@@ -114,9 +123,10 @@ def surface_findings(name: str, tree: bpy.types.NodeTree) -> Iterator[Finding]:
             cure = "PBRfit fits the surface alone, as it looks with the volume. Unlink the volume if that looks wrong."
             yield Finding(WARNING, cause, cure)
         glass = see_through(surface)
-        if glass is not None:
+        if glass is not None and not keeps_transmission(material, target):
             cause = f'The material "{name}" is see-through like glass by the node "{label_of(glass.node)}".'
-            yield Finding(WARNING, cause, "The maps cannot show that: the fit paints what is behind onto the surface.")
+            cure = "The maps cannot show that: the fit paints what is behind onto the surface."
+            yield Finding(WARNING, cause, cure, KEEP if verdict(material, target).keeper else "")
         return
     cause = f'The material "{name}" has no surface in Cycles: '
     if surface:

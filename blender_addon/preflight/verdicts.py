@@ -6,10 +6,14 @@ To read a material takes some milliseconds, and many can be selected.
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 from bpy.app.handlers import persistent
 
+from ..closures.parameters import FITTED
 from ..closures.verdict import Verdict, verdict_of
+from ..settings.properties import BAKE
 
 CHANGING = ("MATERIAL", "NODETREE", "IMAGE")
 """Kinds of datablocks that a verdict may depend on."""
@@ -23,6 +27,11 @@ def verdict(material: bpy.types.Material, target: str) -> Verdict:
     if key not in _known:
         _known[key] = verdict_of(material, target)
     return _known[key]
+
+
+def fitted_target(settings: Any) -> str:
+    """What the new material of a fit can keep, from the scene's settings: what is baked for it, or the fitted maps alone."""
+    return str(settings.bake_target) if settings.start == BAKE else FITTED
 
 
 def forget_verdicts(*_arguments: object) -> None:

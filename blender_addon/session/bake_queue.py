@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..common.material_recipe import BakedMaps, MaterialRecipe
@@ -16,11 +16,13 @@ RECORDED = ("target", "resolution", "supersampling")
 class GroupBake(GroupWork):
     """What the bake of one group needs until it is over.
 
-    bake_plan: for the second Blender; folder: of its maps; maps: what it has made, None before that.
+    bake_plan: for the second Blender; folder: of its maps; maps: what it has made, None before that; nodes: what
+    `prepare.nodes_of` says of the original materials.
     """
 
     bake_plan: dict[str, Any]
     maps: BakedMaps | None = None
+    nodes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_maps(self) -> bool:
@@ -34,8 +36,10 @@ class GroupBake(GroupWork):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What was baked, and how finely."""
-        return {"kind": "bake", **{name: self.bake_plan[name] for name in RECORDED}}
+        """What was baked, how finely, and what of it is lost."""
+        recorded = {name: self.bake_plan[name] for name in RECORDED}
+        known = {"nodes": self.nodes, "notes": list(self.notes), "seconds": self.seconds}
+        return {"kind": "bake", **recorded, **known}
 
     @property
     def cure(self) -> str:

@@ -23,6 +23,7 @@ from ..export.plan import GroupPlan
 from . import prepare
 from .assigning import Assigning
 from .coverage import UnseenSet
+from .expected import Expected
 from .fit_queue import RenderedReference
 from .group_queue import GroupQueue, Work
 from .open_file import OpenFile
@@ -63,6 +64,7 @@ class WorkSession(ABC, Generic[Work]):
         self._file = OpenFile(self._queue)
         self._assigning: Assigning | None = None
         self._began = self._phase_began = 0.0
+        self._expected = Expected()
 
     @property
     def plans(self) -> list[GroupPlan]:
@@ -89,6 +91,11 @@ class WorkSession(ABC, Generic[Work]):
         """What no view of the running fits saw, by object (session_uid) and slot of the open file."""
         return {}
 
+    @property
+    def failures(self) -> list[str]:
+        """What failed while other groups were assigned, one line each."""
+        return self._queue.failures()
+
     def references(self) -> list[RenderedReference]:
         """The references rendered so far."""
         return []
@@ -112,6 +119,7 @@ class WorkSession(ABC, Generic[Work]):
             self._folder = prepare.new_folder()
             self._queue = self._prepare(context, self._folder, progress)
             self._file = OpenFile(self._queue)
+            self._expected.begin(self._queue)
             self._begin(context)
         except Exception as error:
             self._fail(error if isinstance(error, PbrFitError) else own_fault(error))
@@ -141,6 +149,8 @@ class WorkSession(ABC, Generic[Work]):
         except Exception as error:
             self._fail(own_fault(error))
             raise
+        left = self._expected.seconds_left(self.status, time.monotonic() - self._phase_began)
+        self.status = replace(self.status, time_left=left)
         return self.status
 
     @abstractmethod
@@ -179,6 +189,7 @@ class WorkSession(ABC, Generic[Work]):
             self._fail(self._queue.first_error())
             return
         self._end_phase("apply")
+        self._expected.remember(self.device)
         for result in assigned:
             result.seconds["total"] = time.monotonic() - self._began
         iterations = assigned[-1].metrics.get("iterations", 0)

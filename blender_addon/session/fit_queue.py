@@ -65,8 +65,9 @@ class GroupFit(GroupWork):
     exact: what is to be said where the bake is all that is needed, else empty; near_enough: whether it proved so near that
     nothing is fitted; light: what the references are in, a name of `common.light_names`; may_use_studio: whether that may
     become Studio's where the scene's own proves useless; has_own_light: whether the scene's world gives light; unseen_light: the
-    HDRI for the comparison; other_shape: whether renders show another shape or place than the viewport; device: what Cycles
-    renders with, the same object for all groups.
+    HDRI for the comparison; nodes: what `prepare.nodes_of` says of the original materials; lack: why the light that the
+    artist insists on tells little, or empty; other_shape: whether renders show another shape or place than the viewport;
+    device: what Cycles renders with, the same object for all groups.
     """
 
     settings: FitSettings
@@ -78,6 +79,8 @@ class GroupFit(GroupWork):
     may_use_studio: bool = False
     has_own_light: bool = True
     unseen_light: str = ""
+    nodes: dict[str, Any] = field(default_factory=dict)
+    lack: str = ""
     center: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     radius: float = 1.0
     other_shape: bool = False
@@ -107,7 +110,7 @@ class GroupFit(GroupWork):
 
     @property
     def record(self) -> dict[str, Any]:
-        """The settings, and how good the fit is."""
+        """The settings, how good the fit is, and what that may be due to."""
         return {
             "kind": "fit",
             "settings": self.settings.to_dict(),
@@ -116,6 +119,12 @@ class GroupFit(GroupWork):
             "kept": list(self.candidates.kept),
             "compared": list(self.candidates.choices),
             "unseen": list(self.candidates.coverage.masks),
+            "exact": bool(self.exact),
+            "nodes": self.nodes,
+            "light": self.light,
+            "lack": self.lack,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
         }
 
     @property

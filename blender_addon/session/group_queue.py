@@ -37,6 +37,11 @@ class GroupWork(ABC):
         return self.result.object_name
 
     @property
+    def seconds(self) -> float:
+        """How long the work on it took so far."""
+        return round(sum(seconds for phase, seconds in self.result.seconds.items() if phase != "total"), 1)
+
+    @property
     @abstractmethod
     def has_maps(self) -> bool:
         """Whether all maps of the group are there."""
@@ -108,7 +113,11 @@ class GroupQueue(Generic[Work]):
         assigned = [group.result for group in self.groups if group.result.material]
         names = ", ".join(f'"{name}"' for result in assigned for name in result.materials)
         lines = [f"Assigned {names}", *dict.fromkeys(note for result in assigned for note in result.notes)]
-        return "\n".join(lines + [f"{group.name}: {error}" for group, error in self.errors()])
+        return "\n".join(lines + self.failures())
+
+    def failures(self) -> list[str]:
+        """What failed while other groups were assigned, one line each."""
+        return [f"{group.name}: {error}" for group, error in self.errors()]
 
     def lowest_psnr_db(self) -> float | None:
         """The PSNR of the worst group in held-out views, in dB; None if none was measured."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from ..assign.materials import AssignOptions
 from ..closures.verdict import verdict_of
 from ..common.errors import PbrFitError
-from ..common.light_names import AUTOMATIC, STUDIO
+from ..common.light_names import AUTOMATIC, SCENE, STUDIO
 from ..common.node_trees import world_of
 from ..common.render_devices import RenderDevice, wanted_devices
 from ..comparing.process import unseen_light
@@ -30,6 +30,7 @@ from ..export.reference_light import is_black, reference_light, what_a_world_lac
 from ..export.world import RENDERED_SIZE, export_world
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
+from ..preflight.verdicts import fitted_target, verdict
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
@@ -73,6 +74,8 @@ def prepare_fits(context: bpy.types.Context, folder: Path, progress: Callable[[f
     for number, plan in enumerate(plan_groups(context, readings)):
         fits.append(_group_fit(context, readings, plan, copy, folder / f"group_{number}", warnings))
         fits[-1].light = light
+        if light == SCENE:
+            fits[-1].lack = what_a_world_lacks(world)
         if light == STUDIO and chosen.reference_light == AUTOMATIC:
             fits[-1].use_studio(what_a_world_lacks(world))
         if environment is not None:
@@ -157,6 +160,7 @@ def _group_fit(
         may_use_studio=chosen.reference_light == AUTOMATIC and not learns_light(chosen),
         has_own_light=not_black(world_of(scene, context.view_layer)),
         unseen_light=unseen_light(world_of(scene, context.view_layer)),
+        nodes=nodes_of(plan, fitted_target(chosen)),
         render_plan=render_plan,
         folder=folder,
         result=_result(plan, render_plan, warnings),
@@ -175,6 +179,7 @@ def _group_bake(
         bake_plan=bake_plan,
         folder=folder,
         result=_result(plan, bake_plan, warnings),
+        nodes=nodes_of(plan, scene.pbrfit.bake_target),
     )
 
 
@@ -203,16 +208,38 @@ def not_black(world: bpy.types.World | None) -> bool:
 
 def _exact_text(context: bpy.types.Context, plan: GroupPlan) -> str:
     """What to say where a bake of a group is all that is needed; empty where it is not."""
-    chosen, objects = context.scene.pbrfit, objects_of(plan)
-    slots = {use for item in plan.sets for use in item.slots}
-    owners = ((objects[use.object_uid], use.slot_index) for use in slots)
-    found = {owner.material_slots[index].material for owner, index in owners if owner is not None}
+    chosen, found = context.scene.pbrfit, _originals(plan)
     if learns_light(chosen) or not found or None in found:
         return ""
-    verdicts = [verdict_of(material, chosen.bake_target) for material in found]
+    verdicts = [verdict_of(material, chosen.bake_target) for material in found if material is not None]
     if not all(known.says_all for known in verdicts):
         return ""
     return " ".join(known.text for known in verdicts[:MOST_SAID]) + " So nothing had to be fitted."
+
+
+def nodes_of(plan: GroupPlan, target: str) -> dict[str, Any]:
+    """What the original materials of a group are, by name, as JSON values: kind: of their verdict; lost: what the target cannot
+    keep, in words; keeper: the leanest target that can, or empty."""
+    return node_facts(_originals(plan), target)
+
+
+def node_facts(materials: Iterable[bpy.types.Material | None], target: str) -> dict[str, Any]:
+    """The same of materials."""
+    found: dict[str, Any] = {}
+    for material in materials:
+        if material is not None:
+            known = verdict(material, target)
+            lost = list(dict.fromkeys(loss.words for loss in known.losses))
+            found[material.name] = {"kind": known.kind, "lost": lost, "keeper": known.keeper}
+    return found
+
+
+def _originals(plan: GroupPlan) -> list[bpy.types.Material | None]:
+    """The materials in the slots of a group, each once; None for empty ones."""
+    objects = objects_of(plan)
+    slots = dict.fromkeys(use for item in plan.sets for use in item.slots)
+    owners = ((objects[use.object_uid], use.slot_index) for use in slots)
+    return list(dict.fromkeys(owner.material_slots[index].material for owner, index in owners if owner is not None))
 
 
 def _second_blenders_plan(

@@ -23,6 +23,13 @@ STARTED, BAKED, RENDERING_FROM, FITTING_FROM, COMPARING_FROM, ASSIGNING = 0.04, 
 # longest.
 FIT_PHASES = {"preparing": (0.0, 0.0), "references": (0.0, 0.02), "table": (0.02, 0.12), "fitting": (0.12, 0.94)}
 LAST_PHASES = (0.94, 1.0)
+# What the backend does, in words of an artist; of other phases its own words are shown.
+PHASE_WORDS = {
+    "preparing": "Finding where the object shadows itself",
+    "references": "Reading the renders",
+    "table": "Finding what each render shows",
+    "baking": "Writing the maps",
+}
 
 Curve = tuple[tuple[float, float], ...]  # (seconds, PSNR in dB)
 
@@ -32,11 +39,11 @@ class SessionStatus:
     """Where a session is.
 
     state: one of the names above; message: a sentence or two for the panel; fraction: 0..1 of the whole; iteration: of
-    the optimizer; psnr_db, seconds_left (of this phase): None while unknown; error: why it failed; paused: it waits for
-    the artist; fit, fits: the number of the current group, from 1, and how many there are; round, rounds: the number of the
-    current round of correction, 0 in the fit itself, and how many there will be; curve: (seconds since the fit
-    began, PSNR in dB) of the current fit, at most a few hundred points; can_resume: it failed because the backend is gone,
-    and can go on from where it was.
+    the optimizer; psnr_db, seconds_left (of this phase): None while unknown; time_left: seconds of all that is left,
+    about, None while unknown; error: why it failed; paused: it waits for the artist; fit, fits: the number of the current
+    group, from 1, and how many there are; round, rounds: the number of the current round of correction, 0 in the fit
+    itself, and how many there will be; curve: (seconds since the fit began, PSNR in dB) of the current fit, at most a few
+    hundred points; can_resume: it failed because the backend is gone, and can go on from where it was.
     """
 
     state: str = IDLE
@@ -53,6 +60,7 @@ class SessionStatus:
     rounds: int = 0
     curve: Curve = ()
     can_resume: bool = False
+    time_left: int | None = None
 
     def moved(
         self,
@@ -91,7 +99,7 @@ class SessionStatus:
             status = replace(self, curve=with_point(self.curve, seconds, event.psnr_db))
         fraction = fit_fraction(event.phase, event.fraction)
         psnr = self.psnr_db if event.psnr_db is None else event.psnr_db
-        message = event.message or event.phase
+        message = PHASE_WORDS.get(event.phase) or event.message or event.phase
         if self.round:
             message = f"Correction {self.round}/{self.rounds}: {message}"
         return status.moved(FITTING, message, self.in_round(fraction), event.iteration, psnr, event.seconds_left)

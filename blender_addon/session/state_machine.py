@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..comparing.errors import round_name
 from ..protocol.client import events
+from ..settings import devices
 from ..settings.preferences import addon_preferences
 from . import prepare
 from .backend_link import BackendLink, BackendLost
@@ -120,6 +121,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
         Raises PbrFitError if that cannot begin; the session can still be resumed.
         """
+        self._expected.disturb()
         try:
             self._open_link = BackendLink(addon_preferences(context), again=True, job=self._recovery.job)
             self.status = replace(self.status, state=STARTING, error=None, can_resume=False)
@@ -255,6 +257,7 @@ class OptimizeSession(WorkSession[GroupFit]):
         self.maps.take(event)
         if isinstance(event, events.Connected):
             self.device = str(event.info.get("device", ""))
+            devices.note(self.device, str(event.info.get("device_name", "")))
             if self.status.state == STARTING:
                 self._end_phase("start")
                 self._show_rendering()
@@ -351,6 +354,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def pause(self) -> None:
         """Pause until `go_on`: the second Blender ends, the backend keeps what it has."""
+        self._expected.disturb()
         self._references.stop()
         if self._submitted:
             self._link.client.pause()
@@ -373,6 +377,7 @@ class OptimizeSession(WorkSession[GroupFit]):
 
     def apply_now(self) -> None:
         """Make the backend end the current fit with the maps it has; no round of correction follows."""
+        self._expected.disturb()
         self._link.client.finish()
         self._queue.current.rounds = self._queue.current.round
         self.status = replace(self.status, paused=False, message="Taking the maps as they are")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION, DEFAULT_ROUNDS
+from ..protocol.quality import DEFAULT_QUALITY, DEFAULT_REFERENCES, DEFAULT_RESOLUTION, DEFAULT_ROUNDS, QUALITIES
 
 
 class Preset(NamedTuple):
@@ -60,3 +60,16 @@ def choose(settings: Any, number: int) -> None:
     if number < len(PRESETS):
         for name, value in PRESETS[number].values.items():
             setattr(settings, name, value)
+
+
+def at_least(identifier: str, settings: dict[str, Any]) -> dict[str, bool | int | str]:
+    """The values of a preset, except where the settings, by name, ask for more already."""
+    qualities = list(QUALITIES)
+    found: dict[str, bool | int | str] = {}
+    for name, value in next(preset.values for preset in PRESETS if preset.identifier == identifier).items():
+        own = settings.get(name, value)
+        if isinstance(value, int):
+            found[name] = max(value, int(own))
+        else:
+            found[name] = max(value, str(own), key=lambda name: qualities.index(name) if name in qualities else -1)
+    return found

@@ -75,7 +75,7 @@ class PBRFIT_PreviewSettings(bpy.types.PropertyGroup):
             (ERROR, "Error", "How far the material is from that reference render: the difference of the sRGB values"),
             None,
             ("KD", "Base Color", "The base color alone"),
-            ("OCCLUSION", "Occlusion", "Openness as grey: white is open"),
+            ("OCCLUSION", "Occlusion", "Ambient occlusion as grey: white is open"),
             ("ROUGHNESS", "Roughness", "Roughness as grey"),
             ("METALLIC", "Metallic", "Metallic as grey"),
             ("NORMAL", "Normal", "The normal in the world, with the normal map"),
@@ -121,7 +121,7 @@ class PBRFIT_PreviewPasses(bpy.types.PropertyGroup):
     )
     use_orm: BoolProperty(
         name="ORM",
-        description='Deliver the pass "ORM": openness, roughness and metallic in red, green and blue',
+        description='Deliver the pass "ORM": ambient occlusion, roughness and metallic in red, green and blue',
         default=False,
         update=update_passes,
     )

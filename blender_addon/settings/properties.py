@@ -23,10 +23,15 @@ from ..protocol.quality import (
     SMALLEST_RESOLUTION,
 )
 from ..protocol.settings import FitSettings, SettingsError
-from . import presets
+from . import devices, presets
 
 DEFAULTS = FitSettings()
 BAKE, GRAY = "BAKE", "GRAY"
+DERIVED = {"preset", "resolution_choice", "device_choice"}
+"""What follows from other settings, and is not kept."""
+RESOLUTIONS = [2**power for power in range(SMALLEST_RESOLUTION.bit_length() - 1, LARGEST_RESOLUTION.bit_length())]
+
+_shown_devices: list[tuple[str, str, str, int]] = []  # Blender does not keep the texts of items that change
 
 
 def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) -> None:
@@ -34,6 +39,32 @@ def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) 
     nearest = 2 ** round(math.log2(settings.resolution))
     if nearest != settings.resolution:
         settings.resolution = nearest
+
+
+def device_items(settings: PBRFIT_FitSettings, _context: bpy.types.Context | None) -> list[tuple[str, str, str, int]]:
+    """The devices that are there, and the one that is chosen."""
+    _shown_devices[:] = [(*item, number) for number, item in enumerate(devices.items(settings.device))]
+    return _shown_devices
+
+
+def shown_device(settings: PBRFIT_FitSettings) -> int:
+    """The number of the chosen device among the items."""
+    return next(item[3] for item in device_items(settings, None) if item[0] == settings.device)
+
+
+def choose_device(settings: PBRFIT_FitSettings, number: int) -> None:
+    """Choose the device with this number among the items."""
+    settings.device = device_items(settings, None)[number][0]
+
+
+def shown_resolution(settings: PBRFIT_FitSettings) -> int:
+    """The number of the resolution in the menu."""
+    return RESOLUTIONS.index(settings.resolution)
+
+
+def choose_resolution(settings: PBRFIT_FitSettings, number: int) -> None:
+    """Choose the resolution with this number in the menu."""
+    settings.resolution = RESOLUTIONS[number]
 
 
 class PBRFIT_FitSettings(bpy.types.PropertyGroup):
@@ -98,6 +129,13 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         max=LARGEST_RESOLUTION,
         update=round_resolution,
     )
+    resolution_choice: EnumProperty(
+        name="Resolution",
+        description="Width and height of the maps in pixels. More than the views can show does not help",
+        items=[(str(size), f"{size} x {size}", f"Maps of {size} by {size} pixels") for size in RESOLUTIONS],
+        get=shown_resolution,
+        set=choose_resolution,
+    )
     views: IntProperty(
         name="Views",
         description="How many renders, from all around the object, to fit the material to. Many views with few samples "
@@ -107,7 +145,7 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         max=MOST_REFERENCES.views,
     )
     held_out_views: IntProperty(
-        name="Held-Out Views",
+        name="Test Views",
         description="How many more renders to make that only measure how good the fit is",
         default=DEFAULT_REFERENCES.held_out_views,
         min=FEWEST_REFERENCES.held_out_views,
@@ -201,6 +239,13 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         description="Where the fit runs: auto, cpu, cuda, or cuda:N for the GPU with that number",
         default=DEFAULTS.device,
     )
+    device_choice: EnumProperty(
+        name="Device",
+        description="Where the fit computes",
+        items=device_items,
+        get=shown_device,
+        set=choose_device,
+    )
     render_device: EnumProperty(
         name="Render With",
         description="What Cycles renders references and comparisons with",
@@ -262,15 +307,15 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
 
 
 def scene_values(settings: PBRFIT_FitSettings) -> dict[str, bool | int | str]:
-    """Every setting by name, except the preset, which follows from the others."""
+    """Every setting by name, except what follows from the others."""
     names = [item.identifier for item in settings.bl_rna.properties if not item.is_readonly]
-    return {name: getattr(settings, name) for name in names if name not in {"name", "preset"}}
+    return {name: getattr(settings, name) for name in names if name not in {"name", *DERIVED}}
 
 
 def use_values(settings: PBRFIT_FitSettings, values: dict[str, bool | int | str]) -> None:
     """Set what `scene_values` gave. Settings that this version does not know, or values that it no longer allows, are skipped."""
     for name, value in values.items():
-        if name in settings.bl_rna.properties and name != "preset":
+        if name in settings.bl_rna.properties and name not in DERIVED:
             with contextlib.suppress(TypeError, ValueError):
                 setattr(settings, name, value)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import bpy
 
-from ..common.errors import PbrFitError, log_tail
+from ..common.errors import LAST_WORDS, PbrFitError, log_tail
 from ..common.package import ADDON
 from ..common.processes import end_process, start_process
 from ..protocol.keys import KeyPair, kept_keys
@@ -118,7 +118,7 @@ class LocalBackend:
     def last_words(self) -> str:
         """The end of its log, to add to an error's cause; empty if the log is empty."""
         tail = log_tail(self._log)
-        return f" Its last words:\n{tail}\n" if tail else ""
+        return f"{LAST_WORDS}\n{tail}\n" if tail else ""
 
 
 def _keep_earlier(log: Path) -> None:

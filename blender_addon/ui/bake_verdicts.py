@@ -5,40 +5,53 @@ from __future__ import annotations
 
 import bpy
 
-from ..closures.verdict import COMPOSITE, EXACT, UNREADABLE, VIEW
+from ..closures.verdict import COMPOSITE, EXACT, UNREADABLE, VIEW, Verdict
 from ..common.names import RECORD
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
 from ..settings.properties import BAKE, learns_light
-from .paragraphs import draw_text
+from .paragraphs import draw_line
 
 ICONS = {EXACT: "CHECKMARK", COMPOSITE: "INFO", VIEW: "INFO", UNREADABLE: "ERROR"}
 MOST_MATERIALS = 4
-MOST_LOST = 2
+KINDS = {
+    EXACT: "can be baked exactly",
+    COMPOSITE: "can be baked nearly",
+    VIEW: "changes with the view",
+    UNREADABLE: "cannot be baked",
+}
 
 
 def draw_bake(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """What to bake for, and the button."""
-    column = layout.column(align=True)
-    column.row(align=True).prop(context.scene.pbrfit, "bake_target", expand=True)
-    row = column.row(align=True)
-    row.enabled = not preflight.errors_of(preflight.quick_findings(context, preflight.BAKE))
-    row.operator("pbrfit.bake_maps", icon="TEXTURE")
+    row = layout.row(align=True)
+    button = row.row(align=True)
+    button.enabled = not preflight.errors_of(preflight.quick_findings(context, preflight.BAKE))
+    button.operator("pbrfit.bake_maps", icon="TEXTURE")
+    row.prop(context.scene.pbrfit, "bake_target", text="")
 
 
 def draw_verdicts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-    """What can become of each material of the selection, and what the maps cannot keep."""
+    """A line for each material of the selection: whether it can be baked. It opens to what the maps cannot keep."""
     materials = shown_materials(context)
     for material in materials[:MOST_MATERIALS]:
         known = verdict(material, context.scene.pbrfit.bake_target)
-        draw_text(context, layout, known.text, ICONS[known.kind])
-        for sentence in known.lost[:MOST_LOST]:
-            draw_text(context, layout, sentence, "BLANK1")
-        if len(known.lost) > MOST_LOST:
-            layout.label(text=f"and {len(known.lost) - MOST_LOST} more", icon="BLANK1")
+        draw_line(context, layout, line_of(material, known), icon_of(known), [known.text, *known.lost])
     if len(materials) > MOST_MATERIALS:
         layout.label(text=f"and {len(materials) - MOST_MATERIALS} more materials", icon="BLANK1")
+
+
+def line_of(material: bpy.types.Material, known: Verdict) -> str:
+    """What a bake of a material can do, in a few words."""
+    if known.kind == EXACT and known.losses:
+        return f"{material.name}: a bake loses a part"
+    return f"{material.name} {KINDS[known.kind]}"
+
+
+def icon_of(known: Verdict) -> str:
+    """The icon of a verdict: a tick only where nothing is lost."""
+    return "INFO" if known.kind == EXACT and known.losses else ICONS[known.kind]
 
 
 def needs_no_fit(context: bpy.types.Context) -> bool:

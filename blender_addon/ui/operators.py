@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import bpy
+from bpy.props import EnumProperty
 
+from ..assign import memory
 from ..common.errors import PbrFitError, report
-from ..common.redraw import redraw_sidebars
+from ..common.redraw import redraw_sidebars, redraw_status_bars
+from ..export.plan import target_objects
 from ..session import session
+from .announcements import announce
+from .running import progress_text
 
 POLL_SECONDS = 0.1
+MOST_NAMES = 3
 
 
 def poll_session() -> float | None:
@@ -25,6 +32,12 @@ def poll_session() -> float | None:
     finally:
         if running.status != before:
             redraw_sidebars()
+        if progress_text(running.status) != progress_text(
+            before
+        ):  # about once a second: it draws the whole window again
+            redraw_status_bars()
+        if running.status.finished:
+            announce(running)
     return None if status.finished else running.seconds_between_polls
 
 
@@ -44,6 +57,11 @@ def announced(context: bpy.types.Context) -> Callable[[float], None]:
     return show
 
 
+def showing_fitted(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The selected objects (or the active one) that show a material by PBRfit and remember what was there before."""
+    return [item for item in target_objects(context) if any(kept.shows_fitted for kept in memory.remembered(item))]
+
+
 def start_timer() -> None:
     """Poll the session from now on, also after another file is loaded."""
     if not bpy.app.timers.is_registered(poll_session):
@@ -56,8 +74,26 @@ def stop_timer() -> None:
         bpy.app.timers.unregister(poll_session)
 
 
+ORIGINAL, SHOWN = "ORIGINAL", "SHOWN"
+QUESTION_WIDTH = 340
+
+
 class StartOperator:
-    """An operator that starts a session on the selection."""
+    """An operator that starts a session on the selection.
+
+    It is not an operator itself: Blender reads a base class's properties only if that is no class of Blender's.
+    """
+
+    source: EnumProperty(
+        name="Begin With",
+        description="What to begin with where an object shows a material that PBRfit has made",
+        items=[
+            (ORIGINAL, "Original", "The material that was there before. The one that PBRfit has made is replaced"),
+            (SHOWN, "What Is Shown", "The material by PBRfit, as if it were an original: a copy of a copy"),
+        ],
+        default=ORIGINAL,
+        options={"SKIP_SAVE"},
+    )
 
     poll_message_set: Callable[[str], None]  # from `bpy.types.Operator`
     report: Callable[[set[str], str], None]
@@ -70,11 +106,30 @@ class StartOperator:
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def invoke(self: Any, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Ask what to begin with where something is fitted already."""
+        if bpy.app.background or not showing_fitted(context):
+            started: set[str] = self.execute(context)
+            return started
+        asked: set[str] = context.window_manager.invoke_props_dialog(
+            self, width=QUESTION_WIDTH, title="Fitted Already", confirm_text=self.bl_label
+        )
+        return asked
+
+    def draw(self: Any, context: bpy.types.Context) -> None:
+        """Draw the question."""
+        names = ", ".join(f'"{item.name}"' for item in showing_fitted(context)[:MOST_NAMES])
+        self.layout.label(text=f"{names}: a material by PBRfit is shown", icon="INFO")
+        self.layout.row().prop(self, "source", expand=True)
+
+    def execute(self: Any, context: bpy.types.Context) -> set[str]:
         """Check, export and start; with a window, a timer does the rest."""
+        fitted = showing_fitted(context) if self.source == ORIGINAL else []
+        memory.show(context.scene, fitted, fitted=False)
         try:
             started = self.start(context)
         except PbrFitError as error:
+            memory.show(context.scene, fitted, fitted=True)
             report(self, error)
             return {"CANCELLED"}
         finally:

@@ -40,6 +40,14 @@ class ResultOperator:
     poll_message_set: Callable[[str], None]  # from `bpy.types.Operator`
 
     @classmethod
+    def poll_idle(cls) -> bool:
+        """Whether another fit or bake can start."""
+        if session.running():
+            cls.poll_message_set(session.busy_text())
+            return False
+        return True
+
+    @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be a selected object with a fitted material."""
         if context.mode not in MODES_WHOSE_UNDO_KEEPS_MATERIALS:
@@ -91,10 +99,7 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only one fit at a time, and there must be a fitted material."""
-        if session.running():
-            cls.poll_message_set(session.busy_text())
-            return False
-        return super().poll(context)
+        return cls.poll_idle() and super().poll(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy the settings to the scene and start."""
@@ -103,17 +108,32 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
         if material is None:
             self.report({"ERROR"}, "The new material was deleted, and the settings with it")
             return {"CANCELLED"}
-        use_values(context.scene.pbrfit, materials.record_of(material)["scene_settings"])
-        shown = memory.shown(targets)
-        memory.show(context.scene, targets, fitted=False)
-        try:
-            button = bpy.ops.pbrfit.bake_maps if is_baked(material) else bpy.ops.pbrfit.optimize
-            started: set[str] = button()
-            return started
-        except RuntimeError as error:
-            memory.show(context.scene, targets, fitted=shown == "FITTED")
-            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
-            return {"CANCELLED"}
+        settings = materials.record_of(material)["scene_settings"]
+        return start_again(self, context, targets, settings, is_baked(material))
+
+
+def start_again(
+    operator: bpy.types.Operator,
+    context: bpy.types.Context,
+    targets: list[bpy.types.Object],
+    settings: dict[str, bool | int | str],
+    baked: bool,
+) -> set[str]:
+    """Show the originals of objects, give the scene these settings, and start a bake or a fit; returns what an operator does.
+
+    If it cannot start, what was shown is shown again, and the operator reports why.
+    """
+    use_values(context.scene.pbrfit, settings)
+    shown = memory.shown(targets)
+    memory.show(context.scene, targets, fitted=False)
+    try:
+        button = bpy.ops.pbrfit.bake_maps if baked else bpy.ops.pbrfit.optimize
+        started: set[str] = button()
+        return started
+    except RuntimeError as error:
+        memory.show(context.scene, targets, fitted=shown == "FITTED")
+        operator.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+        return {"CANCELLED"}
 
 
 class PBRFIT_OT_save_maps(bpy.types.Operator):

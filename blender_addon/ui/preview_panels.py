@@ -10,8 +10,8 @@ import bpy
 
 from ..preview.engine import hub
 from ..settings.preview import ENGINE, draws_preview, redraw_previews
-from .panels import SidebarPanel
 from .paragraphs import draw_text
+from .sidebar import SidebarPanel
 
 OTHER_ENGINE = "CYCLES"
 MOST_NOTES = 4

@@ -11,8 +11,8 @@ from support.window.window_blender import WindowBlender
 FIT_SECONDS = 900.0
 OBJECT = (455, 360)  # on the screen: the middle of the 3D view
 TAB = (888, 323)
-SETTINGS = (676, 327)  # the headers of the closed panels
-MAPS = (669, 353)
+SETTINGS = (676, 413)  # the headers of the closed panels
+MAPS = (669, 439)
 
 
 @pytest.mark.parametrize("blender", [{"scene": "first fit"}], indirect=True)
@@ -38,18 +38,24 @@ def test_three_clicks_from_the_object_to_maps_on_disk(blender: WindowBlender, sc
     blender.click("pbrfit.optimize")
     clicks += 1
 
-    blender.wait_for(lambda state: state["session"] == "rendering" and state["fraction"] > 0.2, FIT_SECONDS)
+    ended = {"done", "failed"}
+    rendering = blender.wait_for(
+        lambda state: state["session"] in ended or (state["session"] == "rendering" and state["fraction"] > 0.2),
+        FIT_SECONDS,
+    )
+    assert rendering["session"] == "rendering", rendering["message"]  # the bake alone is not near enough
     blender.next_state()
     blender.screenshot(screenshots / "first-fit-2-rendering.png")
     blender.wait_for(lambda state: state["session"] == "fitting" and state["iteration"] > 150, FIT_SECONDS)
     for _ in range(3):
         blender.next_state()
     blender.screenshot(screenshots / "first-fit-3-fitting.png")
-    finished = blender.wait_for(lambda state: state["session"] in {"done", "failed"}, FIT_SECONDS)
+    finished = blender.wait_for(lambda state: state["session"] in ended, FIT_SECONDS)
     assert finished["session"] == "done", finished["message"]
     assert clicks == 3
     assert finished["material"] == "Chipped Paint PBRfit"
-    assert len(os.listdir(textures)) == 3
+    assert len(os.listdir(textures)) >= 2  # numbers need no file
+    assert len(finished["verdicts"]) == 1
     for _ in range(20):
         blender.next_state()
     blender.screenshot(screenshots / "first-fit-4-done.png")
@@ -63,7 +69,6 @@ def test_three_clicks_from_the_object_to_maps_on_disk(blender: WindowBlender, sc
     # The settings, in pictures: as before the fit.
     blender.click("pbrfit.revert")
     blender.wait_for(lambda state: state["images"] == {})
-    blender.click("pbrfit.dismiss")
     for header, name in ((SETTINGS, "6-settings"), (MAPS, "7-maps")):
         blender.xdotool("mousemove", *header)
         blender.next_state()

@@ -70,8 +70,25 @@ def test_click_fit_look_compare_undo_and_revert(blender: WindowBlender, screensh
     blender.click("pbrfit.compare")
     blender.wait_for(lambda state: state["material"] == "Material PBRfit")
 
+    # What is fitted already is not fitted again without a question.
+    assert len(finished["verdicts"]) == 1
+    blender.click("pbrfit.optimize")
+    for _ in range(5):
+        asked = blender.next_state()
+    assert (asked["session"], asked["material"]) == ("done", "Material PBRfit")
+    blender.screenshot(screenshots / "4_question.png")
+    blender.xdotool("key", "Return")
+    blender.wait_for(
+        lambda state: state["session"] in {"starting", "rendering"} and state["material"] == "Material", 60.0
+    )
+    blender.click("pbrfit.cancel")
+    blender.wait_for(lambda state: state["session"] == "cancelled")
+    blender.click("pbrfit.compare")
+    blender.wait_for(lambda state: state["material"] == "Material PBRfit")
+
     blender.click("pbrfit.revert")
-    blender.wait_for(lambda state: state["material"] == "Material")
+    reverted = blender.wait_for(lambda state: state["material"] == "Material")
+    assert reverted["verdicts"] == []
     blender.screenshot(screenshots / "5_reverted.png")
 
     # Look at the node tree: undo the revert, turn the 3D view into a shader editor, and frame all nodes.

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 
 import bpy
 
-from ...common.errors import PbrFitError
+from ...common.errors import LAST_WORDS, PbrFitError
 from ...protocol.client import preview_events as events
 from ...settings.preferences import addon_preferences
 from ...setup.backend_process import local_backend_runs
@@ -74,7 +74,7 @@ class BackendConnections:
             except PbrFitError as error:
                 if backend.connected:
                     first, *_ = error.cause.splitlines()
-                    error = PbrFitError(first.removesuffix(" Its last words:"), CONNECT)
+                    error = PbrFitError(first.removesuffix(LAST_WORDS), CONNECT)
                 self.lose(error)
                 return
             for event in polled:

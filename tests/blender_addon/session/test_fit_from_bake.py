@@ -66,9 +66,11 @@ def test_of_a_mix_the_better_one_is_kept_and_both_numbers_are_told(addon, mixed_
     assert line.startswith("Bake ")
     assert line.endswith("is kept")
     assert f"{choice['scores']['own']['fit_db']:.1f} dB" in line
-    assert addon.ui.panels.compared(session) == [line]
     material = mixed_cube.active_material
     assert material != original
+    verdict = addon.ui.operators_verdict.verdict_of(material)
+    assert line in verdict.details
+    assert verdict.decibels == min(score[f"{choice['kept'].lower()}_db"] for score in choice["scores"].values())
     kinds = {node.bl_idname for node in material.node_tree.nodes}
     # A fit has a map for everything; the bake of this mix is the same everywhere, and has none.
     assert ("ShaderNodeTexImage" in kinds) == (choice["kept"] == "FIT")
@@ -86,7 +88,7 @@ def test_a_bake_that_is_near_enough_is_kept_without_references(addon, mixed_cube
     (choice,) = session.result.compared
     assert choice["kept"] == "BAKE"
     assert set(choice["scores"]) == {"own", "unseen"}
-    (line,) = addon.ui.panels.compared(session)
+    (line,) = addon.ui.operators_verdict.verdict_of(mixed_cube.active_material).details
     assert line.startswith(f"Bake {choice['scores']['own']['bake_db']:.1f} dB in own light, ")
     assert line.endswith("so near that nothing was fitted")
     (fit,) = session._queue

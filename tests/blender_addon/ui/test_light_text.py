@@ -11,7 +11,7 @@ bpy = pytest.importorskip("bpy")
 
 
 def test_the_tab_says_what_lights_the_references(addon) -> None:
-    light_text = addon.ui.panels.light_text
+    light_text = addon.ui.facts.light_text
     settings = bpy.context.scene.pbrfit
     hdri_world()
     assert light_text(bpy.context) == "Forest and Studio light"
@@ -44,10 +44,10 @@ def settings(start: str, rounds: int, learn_light: bool = False, reference_light
     ],
 )
 def test_renders_are_counted_with_corrections(addon, start, rounds, expected) -> None:
-    assert addon.ui.estimates.renders(settings(start, rounds)) == expected
+    assert addon.session.estimates.renders(settings(start, rounds)) == expected
 
 
 def test_a_light_that_is_learned_is_not_corrected_and_studio_light_is_never_learned(addon) -> None:
-    corrections = addon.ui.estimates.corrections
+    corrections = addon.session.estimates.corrections
     assert corrections(settings("BAKE", 2, learn_light=True)) == 0
     assert corrections(settings("BAKE", 2, learn_light=True, reference_light="STUDIO")) == 2

@@ -282,15 +282,15 @@ def test_values_that_this_version_does_not_know_are_left_out(addon) -> None:
 def test_estimate_of_the_demo(addon) -> None:
     """The demo took 135 s for references and fit on two cores; the estimate must be within a factor of two."""
     settings = bpy.context.scene.pbrfit
-    found = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    found = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     assert 70.0 < found.seconds < 270.0
     assert found.text().startswith("About ")
-    gpu = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=True, cores=2)
+    gpu = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=True, cores=2)
     assert gpu.seconds < found.seconds
     settings.preset = "DRAFT"
-    draft = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    draft = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     settings.preset = "HIGH"
-    high = addon.ui.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
+    high = addon.session.estimates.estimate(settings, 15_744, 1, on_gpu=False, cores=2)
     assert draft.seconds < found.seconds < high.seconds
     assert draft.memory_bytes < found.memory_bytes < high.memory_bytes
 
@@ -299,29 +299,30 @@ def test_estimate_of_the_demo(addon) -> None:
     ("seconds", "text"), [(3, "10 s"), (44, "40 s"), (100, "2 min"), (5399, "90 min"), (6000, "2 h")]
 )
 def test_times_in_words(addon, seconds, text) -> None:
-    assert addon.ui.estimates.rounded_time(seconds) == text
+    assert addon.session.estimates.rounded_time(seconds) == text
 
 
-def test_estimate_counts_jobs(addon) -> None:
+def test_estimate_counts_jobs(addon, monkeypatch) -> None:
+    monkeypatch.setattr(addon.session.past_fits, "_known", [])
     cube = ready_cube()
-    one = addon.ui.panels.estimate_for(bpy.context)
+    one = addon.ui.facts.estimate_for(bpy.context)
     other = cube.copy()
     other.data = cube.data.copy()
     bpy.context.scene.collection.objects.link(other)
     other.select_set(True)
-    assert addon.ui.panels.estimate_for(bpy.context).seconds < 1.5 * one.seconds
+    assert addon.ui.facts.estimate_for(bpy.context).seconds < 1.5 * one.seconds
     other.material_slots[0].material = bpy.data.materials.new("Own")
-    assert addon.ui.panels.estimate_for(bpy.context).seconds > 1.9 * one.seconds
+    assert addon.ui.facts.estimate_for(bpy.context).seconds > 1.9 * one.seconds
     bpy.ops.object.select_all(action="DESELECT")
     bpy.context.view_layer.objects.active = None
-    assert addon.ui.panels.estimate_for(bpy.context) is None
+    assert addon.ui.facts.estimate_for(bpy.context) is None
 
 
 def test_triangles_as_the_viewport_shows_them(addon) -> None:
     cube = ready_cube()
     cube.modifiers.new("Subdivision", "SUBSURF").levels = 2
     bpy.context.view_layer.update()
-    assert addon.ui.panels.triangle_count(cube, bpy.context.view_layer) == 12 * 16
+    assert addon.ui.facts.triangle_count(cube, bpy.context.view_layer) == 12 * 16
 
 
 def test_thumbnails_show_what_they_are_given(addon) -> None:

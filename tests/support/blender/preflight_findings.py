@@ -12,7 +12,8 @@ def full(addon) -> list:
 
 
 def quick(addon) -> list:
-    """The findings of the quick check, which the panel shows."""
+    """The findings of the quick check, which the panel shows once Blender has taken in what was changed."""
+    bpy.context.view_layer.update()
     return addon.preflight.checks.quick_findings(bpy.context)
 
 

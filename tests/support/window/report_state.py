@@ -90,11 +90,32 @@ def make_first_fit(scene, cube):
         tree.links.new(ramp.outputs["Color"], mix.inputs[0])
         output = next(socket for socket in mix.outputs if socket.type == "RGBA")
         tree.links.new(output, shader.inputs[name])
+    if request["scene"] == "first fit":
+        mix_with_metal(tree, shader, ramp)
     settings = scene.pbrfit
     settings.preset = "DRAFT"
     settings.image_storage = "FILES"
     head.select_set(False)
     bpy.context.view_layer.objects.active = bpy.data.objects["Camera"]
+
+
+def mix_with_metal(tree, shader, ramp):
+    """Make the paint wear off gradually, by a mix of two shaders: a bake of one shader alone would need no fit."""
+    ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.4, 0.62
+    for name in ("Base Color", "Metallic", "Roughness"):
+        tree.links.remove(shader.inputs[name].links[0])
+    metal, mixed = tree.nodes.new("ShaderNodeBsdfPrincipled"), tree.nodes.new("ShaderNodeMixShader")
+    for node, color, metallic, roughness in (
+        (shader, (0.05, 0.25, 0.35, 1.0), 0.0, 0.25),
+        (metal, (0.75, 0.6, 0.45, 1.0), 1.0, 0.6),
+    ):
+        node.inputs["Base Color"].default_value = color
+        node.inputs["Metallic"].default_value, node.inputs["Roughness"].default_value = metallic, roughness
+    tree.links.new(ramp.outputs["Color"], mixed.inputs[0])
+    tree.links.new(shader.outputs[0], mixed.inputs[1])
+    tree.links.new(metal.outputs[0], mixed.inputs[2])
+    output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputMaterial")
+    tree.links.new(mixed.outputs[0], output.inputs["Surface"])
 
 
 def make_hole(cube):
@@ -230,6 +251,7 @@ def report():
     from bl_ext.user_default.pbrfit.preflight import checks
     from bl_ext.user_default.pbrfit.session import session
     from bl_ext.user_default.pbrfit.setup import backend_process
+    from bl_ext.user_default.pbrfit.ui import operators_result, operators_verdict
 
     if os.path.exists(request["state"] + ".open"):
         os.remove(request["state"] + ".open")
@@ -272,6 +294,9 @@ def report():
         tab=sidebar.active_panel_category if sidebar else "",
         uv_maps=[layer.name for layer in cube.data.uv_layers] if cube is not None else [],
         view=list(space.region_3d.view_rotation) if space is not None else None,
+        verdicts=[
+            verdict.grade for _, verdict in operators_verdict.judged(operators_result.fitted_targets(bpy.context))
+        ],
         unseen=[one.name for one in overlay.shown()],
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Estimate how long a fit takes and how much memory the backend needs, from the settings only.
+"""Estimate how long a fit takes and how much memory the backend needs, from the settings only: `past_fits` learns from there.
 
 The factors come from the demo on two cores (benchmarks/results/demo_2_cores.json: 71 million path samples in 93 to 109 s, an
 iteration 0.08 s, the table of 1.8 million samples 8 s and 0.34 GB, the bake of a megatexel 28 s, the comparison 20 s) and from
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,17 @@ LEARNED_BYTES = 1.9e9
 TRIANGLE_BYTES = 600.0
 
 
+PARTS = {
+    "start": ("export", "start", "apply"),
+    "bake": ("bake",),
+    "compare": ("compare",),
+    "render": ("render", "check"),
+    "fit": ("fit", "correct"),
+}
+"""The parts of a fit that are estimated each by itself, and the phases of a session that each is measured by."""
+Seconds = dict[str, float]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """seconds: from the click to the maps; memory_bytes: of the backend, on its device."""
@@ -46,30 +58,51 @@ class Estimate:
     memory_bytes: float
 
     def text(self) -> str:
-        """The estimate in words, for the panel."""
-        return f"About {rounded_time(self.seconds)}, {self.memory_bytes / 1e9:.1f} GB"
+        """The time in words, for the panel."""
+        return f"About {rounded_time(self.seconds)}"
+
+    def memory_text(self) -> str:
+        """The memory in words, for the panel."""
+        return f"{self.memory_bytes / 1e9:.1f} GB of memory"
+
+
+def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Seconds:
+    """How long each part of one fit takes, from the settings only: see `estimate`."""
+    cores = cores or os.cpu_count() or 1
+    pixels = settings.view_size**2
+    paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
+    found = {"start": START_SECONDS, "render": renders(settings) * paths * CYCLES_CORE_SECONDS / cores}
+    if settings.start == BAKE:
+        found["bake"] = sets * settings.resolution**2 * BAKE_CORE_SECONDS / cores
+    if settings.start == BAKE or corrections(settings):
+        found["compare"] = COMPARISON_CORE_SECONDS / cores
+    quality = QUALITIES[settings.quality]
+    fits, iterations = 1 + corrections(settings), quality.iterations * (1.0 + CORRECTION * corrections(settings))
+    if on_gpu:
+        found["fit"] = GPU_SECONDS + 5 * iterations * GPU_ITERATION_SECONDS[int(learns_light(settings))]
+    else:
+        shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
+        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if learns_light(settings) else 1.0)
+        found["fit"] = (fits * shadows + fit + fits * covered_samples(settings) * TABLE_CORE_SECONDS) / cores
+    return found
 
 
 def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Estimate:
     """Estimate one fit from the scene's `settings`, its evaluated triangles, its sets of maps, and the backend's device."""
-    cores = cores or os.cpu_count() or 1
-    pixels = settings.view_size**2
-    paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
-    seconds = START_SECONDS + renders(settings) * paths * CYCLES_CORE_SECONDS / cores
-    if settings.start == BAKE:
-        seconds += (sets * settings.resolution**2 * BAKE_CORE_SECONDS + COMPARISON_CORE_SECONDS) / cores
-    samples = COVERED * pixels * settings.views
-    quality = QUALITIES[settings.quality]
-    fits, iterations = 1 + corrections(settings), quality.iterations * (1.0 + CORRECTION * corrections(settings))
-    if on_gpu:
-        seconds += GPU_SECONDS + 5 * iterations * GPU_ITERATION_SECONDS[int(learns_light(settings))]
-    else:
-        shadows = quality.shadow_directions * (SHADOW_CORE_SECONDS[0] + triangles * SHADOW_CORE_SECONDS[1])
-        fit = iterations * ITERATION_CORE_SECONDS * (LEARNED_FACTOR if learns_light(settings) else 1.0)
-        seconds += (fits * shadows + fit + fits * samples * TABLE_CORE_SECONDS) / cores
-    memory = BASE_BYTES + samples * SAMPLE_BYTES[int(on_gpu)] + sets * settings.resolution**2 * TEXEL_BYTES
+    memory = BASE_BYTES + covered_samples(settings) * SAMPLE_BYTES[int(on_gpu)]
+    memory += sets * settings.resolution**2 * TEXEL_BYTES
     memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if learns_light(settings) and on_gpu else 0.0)
-    return Estimate(seconds, memory)
+    return Estimate(sum(seconds_of_parts(settings, triangles, sets, on_gpu, cores).values()), memory)
+
+
+def covered_samples(settings: Any) -> float:
+    """How many pixels of all views show the object."""
+    return float(COVERED * settings.view_size**2 * settings.views)
+
+
+def measured_parts(phases: Mapping[str, float]) -> Seconds:
+    """How long each part took, from the seconds of a session's phases."""
+    return {part: sum(phases.get(phase, 0.0) for phase in own) for part, own in PARTS.items()}
 
 
 def corrections(settings: Any) -> int:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is seen outside the tab: the progress in the status bar, and at the end a line there and in the Info log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ..common.errors import first_line
+from ..session import session
+from .operators_verdict import verdict_of
+from .running import duration, progress_text
+
+STATUS_BAR_UNITS = 9.0
+INFO, WARNING = "INFO", "WARNING"
+EVENT_SECONDS = 0.01
+
+
+def draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
+    """Add the progress of what runs to Blender's status bar."""
+    current = session.current()
+    if current is None or not session.running():
+        return
+    row = self.layout.row()
+    row.ui_units_x = STATUS_BAR_UNITS
+    text = f"PBRfit: {progress_text(current.status)}"
+    row.progress(factor=current.status.fraction, type="BAR", text=text)
+
+
+def end_of(current: session.AnySession) -> tuple[str, str]:
+    """The kind of report and the line that says how a session ended; an empty line where there is nothing to say."""
+    status = current.status
+    if status.state == session.FAILED:
+        return WARNING, f"PBRfit: the {current.noun} failed. {first_line(status.cause)}"
+    if status.state != session.DONE:
+        return INFO, ""
+    made = [bpy.data.materials.get(name) for result in current.results for name in result.materials]
+    judged = ", ".join(f'"{item.name}": {verdict_of(item).label}' for item in made if item is not None)
+    total = max((result.seconds.get("total", 0.0) for result in current.results), default=0.0)
+    line = f"PBRfit: {judged} ({duration(total)})"
+    return (WARNING, f"{line}. {first_line(current.failures[0])}") if current.failures else (INFO, line)
+
+
+def announce(current: session.AnySession) -> None:
+    """Say how a session ended, where there is a window."""
+    kind, text = end_of(current)
+    windows = bpy.context.window_manager.windows
+    if text and windows and not bpy.app.background:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.pbrfit.announce("INVOKE_DEFAULT", kind=kind, text=text)
+
+
+class PBRFIT_OT_announce(bpy.types.Operator):
+    """Write a line to the Info log and the status bar"""
+
+    bl_idname = "pbrfit.announce"
+    bl_label = "PBRfit"
+    bl_options = {"INTERNAL"}
+
+    kind: EnumProperty(name="Kind", description="Kind of report", items=[(INFO, "Info", ""), (WARNING, "Warning", "")])
+    text: StringProperty(name="Text", description="What to say", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Wait for the next event: what an operator reports while a script calls it goes to the script alone."""
+        self._timer = context.window_manager.event_timer_add(EVENT_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Say it at the first event of the timer; the artist's own events pass."""
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self._timer)
+        return self.execute(context)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Say it."""
+        self.report({self.kind}, self.text)
+        return {"FINISHED"}
+
+
+class PBRFIT_OT_show_result(bpy.types.Operator):
+    """Show the new materials in this 3D view: its shading becomes Material Preview"""
+
+    bl_idname = "pbrfit.show_result"
+    bl_label = "Show in Material Preview"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for a 3D view that shows no materials."""
+        if not hides_materials(context):
+            cls.poll_message_set("This 3D view shows materials already")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Change the shading."""
+        context.space_data.shading.type = "MATERIAL"
+        return {"FINISHED"}
+
+
+def hides_materials(context: bpy.types.Context) -> bool:
+    """Whether the current editor is a 3D view whose shading shows no materials."""
+    space = context.space_data
+    return space is not None and space.type == "VIEW_3D" and space.shading.type in {"SOLID", "WIREFRAME"}
+
+
+CLASSES = (PBRFIT_OT_announce, PBRFIT_OT_show_result)
+
+
+def register() -> None:
+    """Register the operators, and draw in the status bar."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+    bpy.types.STATUSBAR_HT_header.append(draw_status_bar)
+
+
+def unregister() -> None:
+    """Undo `register`."""
+    bpy.types.STATUSBAR_HT_header.remove(draw_status_bar)
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

@@ -1,0 +1,77 @@
+"""The end of a fit is said in one line, and the progress is in the status bar."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from support.blender.bake_steps import chessboard_cube, small_bake, start_bake
+from support.blender.scenes import ready_cube, small_fit
+from support.blender.session_steps import failure, finish, start
+
+bpy = pytest.importorskip("bpy")
+
+
+def bars(addon) -> list[dict]:
+    """What is drawn in the status bar."""
+    drawn: list[dict] = []
+    row = SimpleNamespace(progress=lambda **values: drawn.append(values))
+    header = SimpleNamespace(layout=SimpleNamespace(row=lambda: row))
+    addon.ui.announcements.draw_status_bar(header, bpy.context)
+    return drawn
+
+
+def test_the_end_is_said_with_the_verdict(addon) -> None:
+    small_bake()
+    chessboard_cube()
+    session = start_bake(addon)
+    assert addon.ui.announcements.end_of(session) == ("INFO", "")
+    (bar,) = bars(addon)
+    assert bar["text"].startswith("PBRfit: ")
+    finish(session)
+    assert bars(addon) == []
+    kind, line = addon.ui.announcements.end_of(session)
+    assert kind == "INFO"
+    assert line.startswith('PBRfit: "Paint PBRfit": Good (')
+    assert bpy.ops.pbrfit.announce(kind=kind, text=line) == {"FINISHED"}
+
+
+def test_a_failure_is_said_in_one_line(addon, tmp_path) -> None:
+    ready_cube()
+    small_fit()
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho a long log\nexit 3\n")
+    python.chmod(0o755)
+    addon.preferences.backend_python = str(python)
+    session = start(addon)
+    failure(session)
+    kind, line = addon.ui.announcements.end_of(session)
+    assert (kind, line) == ("WARNING", "PBRfit: the fit failed. The backend ended with status 3.")
+
+
+def test_nothing_is_said_of_what_was_cancelled(addon) -> None:
+    ready_cube()
+    small_fit()
+    session = start(addon)
+    session.cancel()
+    assert addon.ui.announcements.end_of(session)[1] == ""
+    assert bars(addon) == []
+
+
+def test_the_status_bar_is_given_back(addon) -> None:
+    def entries() -> int:
+        functions = bpy.types.STATUSBAR_HT_header._dyn_ui_initialize()
+        return sum(function.__name__ == "draw_status_bar" for function in functions)
+
+    assert entries() == 1
+    bpy.ops.preferences.addon_disable(module=addon.name)
+    assert entries() == 0
+    bpy.ops.preferences.addon_enable(module=addon.name)
+    assert entries() == 1
+
+
+@pytest.mark.parametrize(("shading", "hidden"), [("SOLID", True), ("WIREFRAME", True), ("MATERIAL", False)])
+def test_a_view_that_shows_no_materials_is_known(addon, shading, hidden) -> None:
+    space = SimpleNamespace(type="VIEW_3D", shading=SimpleNamespace(type=shading))
+    assert addon.ui.announcements.hides_materials(SimpleNamespace(space_data=space)) is hidden
+    assert not addon.ui.announcements.hides_materials(SimpleNamespace(space_data=None))
