@@ -289,6 +289,19 @@ class GroupFit(GroupWork):
         self.arrays.pop("environment", None)
         self.notes += (f"The references are in Studio light: {lack}.",)
 
+    def take_fit(self, files: dict[str, bytes], metrics: dict[str, Any]) -> None:
+        """Take what the backend has made of the fit, or of the current round after it: files by name, and what it measured."""
+        self.candidates.take_fit(round_name(self.round), files, metrics)
+        if self.round:
+            self.result.metrics.setdefault("rounds", []).append(metrics)
+        else:
+            self.result.metrics = metrics
+
+    @property
+    def has_gained(self) -> bool:
+        """Whether anything of the fit, or of the current round, is kept; the fit itself may always be corrected."""
+        return self.round == 0 or round_name(self.round) in self.candidates.kept
+
     def name_what_is_unseen(self) -> None:
         """Note how much of the maps of a fit that is kept no view has seen, if it is worth a word."""
         share = self.candidates.coverage.share

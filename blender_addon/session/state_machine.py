@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
-from ..comparing.errors import round_name
 from ..protocol.client import events
 from ..settings import devices
 from ..settings.preferences import addon_preferences
@@ -238,8 +237,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _after_fit(self, near: bool, failed: bool) -> None:
         """The current group's fit, or a round after it, is compared: correct it by another round, or take what is best."""
         fit = self._queue.current
-        gained = fit.round == 0 or round_name(fit.round) in fit.candidates.kept
-        if near or failed or not gained or not fit.begin_round():
+        if near or failed or not fit.has_gained or not fit.begin_round():
             self._take_candidates()
             return
         self._phase_began = time.monotonic()
@@ -277,12 +275,7 @@ class OptimizeSession(WorkSession[GroupFit]):
     def _take_fit(self, event: events.Result) -> None:
         """The fit of the current group, or a round after it, has ended."""
         fit = self._queue.current
-        metrics = dict(event.metrics)
-        fit.candidates.take_fit(round_name(fit.round), dict(event.files), metrics)
-        if fit.round == 0:
-            fit.result.metrics = metrics
-        else:
-            fit.result.metrics.setdefault("rounds", []).append(metrics)
+        fit.take_fit(dict(event.files), dict(event.metrics))
         self._end_phase("correct" if fit.round else "fit")
         self._recovery.has_gone_on()
         self._references.stop()
