@@ -1,4 +1,4 @@
-"""Build the Blender extension: zips that Blender installs, with the wire protocol, pyzmq and the backend's wheel inside.
+"""Build the Blender extension: zips that Blender installs, with the wire protocol, pyzmq, the backend's wheel and the manual.
 
     python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none]
 
@@ -8,7 +8,10 @@ Blender unpacks its own; `--platform` leaves the others out. pip fetches the whe
 its cache or from a folder (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR). `none` makes one zip for every version without pyzmq, for
 a Blender whose Python already has it, such as the module bpy.
 
-The same sources and wheels give the same zip, byte for byte.
+The manual is what F1 opens in Blender, made of docs/ by MkDocs. Without MkDocs, or from an installed PBRfit, which has no docs/,
+the zips are without it.
+
+The same sources, wheels and MkDocs give the same zip, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +39,7 @@ LEFT_OUT = {"__pycache__"}
 TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 BACKEND_ROOMS = ("backend", "blender_addon", "render")
 BACKEND_FOLDER = "backend_wheel"
+MANUAL_FOLDER = "manual"
 
 PLATFORMS = {
     "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64"),
@@ -207,6 +212,30 @@ def _wheel_hash(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
+# The manual ---------------------------------------------------------------------------------------------------------
+
+
+def manual_files(root: Path) -> dict[str, bytes]:
+    """The pages that F1 opens, and their pictures, by their path in the extension; without MkDocs none, and a line on stderr."""
+    config = root / "mkdocs-manual.yml"
+    if not config.is_file() or importlib.util.find_spec("mkdocs") is None:
+        lacking = "MkDocs (pip install mkdocs)" if config.is_file() else f"the documentation, which is not in {root}"
+        print(f"build_addon: without the manual that F1 opens in Blender: there is no {lacking}", file=sys.stderr)
+        return {}
+    with tempfile.TemporaryDirectory(prefix="pbrfit_manual_") as temporary:
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+        result = subprocess.run(
+            [*command, "--site-dir", temporary], capture_output=True, text=True, check=False, cwd=root
+        )
+        if result.returncode != 0:
+            raise BuildError(f"MkDocs could not make the manual:\n{result.stdout}{result.stderr}")
+        folder = Path(temporary)
+        pages = sorted([*folder.glob("*.html"), *folder.glob("to/*.html"), *folder.glob("*.css")])
+        shown = {name for page in pages for name in re.findall(r'src="([^"]+)"', page.read_text(encoding="utf-8"))}
+        wanted = [*pages, *(folder / name for name in sorted(shown))]
+        return {f"{MANUAL_FOLDER}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in wanted}
+
+
 # The zip ------------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +292,7 @@ def validate(path: Path) -> None:
         raise BuildError(f"Blender refuses {path.name}:\n{result.stdout}{result.stderr}")
 
 
-def build_variant(variant: Variant, platforms: Sequence[str], output_directory: Path) -> Path:
+def build_variant(variant: Variant, platforms: Sequence[str], manual: dict[str, bytes], output_directory: Path) -> Path:
     """Build one zip in `output_directory` and return its path."""
     root = source_directory()
     manifest = (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
@@ -276,6 +305,7 @@ def build_variant(variant: Variant, platforms: Sequence[str], output_directory: 
     files = {name: content for name, content in addon.items() if not name.startswith("protocol/")} | protocol
     wheel_name, wheel_content = backend_wheel(root)
     files[f"{BACKEND_FOLDER}/{wheel_name}"] = wheel_content
+    files |= manual
     with tempfile.TemporaryDirectory(prefix="pbrfit_build_") as temporary:
         wheels = [] if variant.wheels is None else download_wheels(variant.wheels, platforms, Path(temporary))
         for wheel in wheels:
@@ -303,7 +333,8 @@ def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[s
     output_directory = Path(output_dir)
     output_directory.mkdir(parents=True, exist_ok=True)
     variants = BUNDLED if wheels == "bundled" else WITHOUT_WHEELS
-    return [build_variant(variant, platforms, output_directory) for variant in variants]
+    manual = manual_files(source_directory())
+    return [build_variant(variant, platforms, manual, output_directory) for variant in variants]
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
-from .ui import operators, operators_result, operators_setup, operators_unseen, panels, preview_panels
+from .ui import manual, operators, operators_result, operators_setup, operators_unseen, panels, preview_panels
 
 PARTS = (
     preferences,
@@ -29,6 +29,7 @@ PARTS = (
     light,
     engine,
     preview_panels,
+    manual,
     handlers,
 )
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.documentation import ROOT, copy_documentation
 
-ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="MkDocs is not installed")
 
 
@@ -38,11 +37,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """A copy of what a site is made of, to change."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    for path in re.findall(r"\]\(\.\./([^)]+)\)", "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
+    copy_documentation(tmp_path)
     return tmp_path
 
 

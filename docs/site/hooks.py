@@ -57,3 +57,18 @@ def _with_anchors(table: re.Match[str]) -> str:
         return f"{cell[1]}{anchors}{cell[2]}"
 
     return _FIRST_CELL.sub(anchored, table[0])
+
+
+def on_post_build(config: Any) -> None:
+    """Write a page for each anchor that leads to it: Windows and macOS open a file's address without the anchor after #."""
+    if not config.extra.get("page_for_each_anchor"):
+        return
+    folder = Path(config.site_dir) / "to"
+    folder.mkdir()
+    for page in sorted(folder.parent.glob("*.html")):
+        for anchor in re.findall(r'<(?:h\d|a) id="([^"]+)"', page.read_text(encoding="utf-8")):
+            address = f"../{page.name}#{anchor}"
+            text = (
+                f'<!DOCTYPE html><meta http-equiv="refresh" content="0; url={address}"><a href="{address}">PBRfit</a>\n'
+            )
+            (folder / f"{page.stem}-{anchor}.html").write_text(text, encoding="utf-8", newline="\n")
