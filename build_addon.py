@@ -21,6 +21,7 @@ import base64
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import re
 import subprocess
@@ -59,6 +60,14 @@ libsodium      ISC            https://github.com/jedisct1/libsodium
 The folder {BACKEND_FOLDER} holds PBRfit's own backend, a separate program that is installed only if the user asks for it:
 Apache-2.0, except for its copy of this add-on.
 """
+
+COPYRIGHTS = (
+    "2009-2012 Brian Granger, Min Ragan-Kelley and PyZMQ Developers (pyzmq)",
+    "2009 Facebook (lines of Tornado in pyzmq)",
+    "2007-2016 Contributors as noted in the AUTHORS file (libzmq)",
+    "2013-2026 Frank Denis (libsodium)",
+)
+"""Who else has rights in an extension with wheels, in the manifest's form."""
 
 
 class BuildError(Exception):
@@ -252,7 +261,7 @@ def write_zip(target: Path | IO[bytes], files: dict[str, bytes]) -> None:
 
 
 def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], wheels: Iterable[Path]) -> str:
-    """The manifest's text with the versions, platforms and wheels of a variant."""
+    """The manifest's text with the versions, platforms and wheels of a variant, and whose the wheels are."""
     lines = [f'blender_version_min = "{variant.version_min}"']
     if variant.version_max is not None:
         lines.append(f'blender_version_max = "{variant.version_max}"')
@@ -260,10 +269,16 @@ def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], 
     if names:
         lines.append("platforms = [" + ", ".join(f'"{name}"' for name in platforms) + "]")
         lines += ["wheels = [", *(f'  "./wheels/{name}",' for name in names), "]"]
-    changed = ["\n".join(lines) if line.startswith("blender_version_min") else line for line in manifest.splitlines()]
-    if changed == manifest.splitlines() and len(lines) > 1:
-        raise BuildError("blender_manifest.toml has no line blender_version_min to build on.")
-    return "\n".join(changed) + "\n"
+    changed = {"blender_version_min": "\n".join(lines)}
+    if names:
+        holders = [*tomllib.loads(manifest)["copyright"], *COPYRIGHTS]
+        changed["copyright"] = "\n".join(["copyright = [", *(f"  {json.dumps(name)}," for name in holders), "]"])
+    written = [line.partition(" = ")[0] for line in manifest.splitlines()]
+    missing = [name for name in changed if name not in written]
+    if missing:
+        raise BuildError(f"blender_manifest.toml has no line {' and '.join(missing)} to build on.")
+    kept = zip(written, manifest.splitlines(), strict=True)
+    return "\n".join(changed.get(name, line) for name, line in kept) + "\n"
 
 
 def addon_version(manifest: str) -> str:

@@ -62,6 +62,7 @@ def test_zip_without_wheels(tmp_path: Path) -> None:
     assert manifest["id"] == "pbrfit"
     assert manifest["blender_version_min"] == "4.2.23"
     assert not {"blender_version_max", "platforms", "wheels"} & set(manifest)
+    assert manifest["copyright"] == ["2026 PBRfit developers"]
 
 
 def test_two_zips_share_the_versions_of_blender_between_them(bundled: list[Path]) -> None:
@@ -84,6 +85,8 @@ def test_every_platform_finds_its_wheel_and_its_licences(bundled: list[Path]) ->
         assert all(f"pyzmq-{build_addon.PYZMQ_VERSION}{tag}" in wheel for wheel in wheels)
         for part in ("manylinux", "win_amd64", "macosx"):
             assert len([wheel for wheel in wheels if part in wheel]) == 1, part
+        for name in ("PBRfit developers", "PyZMQ Developers", "libzmq", "Frank Denis (libsodium)"):
+            assert [holder for holder in manifest["copyright"] if name in holder], name
         # One for both kinds of Mac.
         assert [wheel for wheel in wheels if wheel.endswith("universal2.whl")]
         assert names >= LICENCES
@@ -236,6 +239,13 @@ def test_wheels_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(build_addon.BuildError, match=r"Python 3\.11 on linux-x64.*(\n.*)*Check the network"):
         build_addon.build(tmp_path, "bundled", ["linux-x64"])
+
+
+def test_a_manifest_that_cannot_name_what_is_bundled() -> None:
+    manifest = 'version = "1.0.0"\nblender_version_min = "4.2.23"\n  copyright = ["2026 PBRfit developers"]\n'
+    (newest,) = (variant for variant in build_addon.BUNDLED if variant.version_max is None)
+    with pytest.raises(build_addon.BuildError, match="no line copyright to build on"):
+        build_addon.variant_manifest(manifest, newest, ["linux-x64"], [Path("pyzmq.whl")])
 
 
 def test_command_line(tmp_path: Path) -> None:
