@@ -1,4 +1,4 @@
-"""Build the Blender extension: zips that Blender installs, with the wire protocol, pyzmq and the backend's wheel inside.
+"""Build the Blender extension: zips that Blender installs, with the wire protocol, pyzmq, the backend's wheel and the manual.
 
     python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none]
 
@@ -8,7 +8,10 @@ Blender unpacks its own; `--platform` leaves the others out. pip fetches the whe
 its cache or from a folder (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR). `none` makes one zip for every version without pyzmq, for
 a Blender whose Python already has it, such as the module bpy.
 
-The same sources and wheels give the same zip, byte for byte.
+The manual is what F1 opens in Blender, made of docs/ by MkDocs. Without MkDocs, or from an installed PBRfit, which has no docs/,
+the zips are without it.
+
+The same sources, wheels and MkDocs give the same zip, byte for byte.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import base64
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +40,7 @@ LEFT_OUT = {"__pycache__"}
 TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 BACKEND_ROOMS = ("backend", "blender_addon", "render")
 BACKEND_FOLDER = "backend_wheel"
+MANUAL_FOLDER = "manual"
 
 PLATFORMS = {
     "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64"),
@@ -54,6 +60,14 @@ libsodium      ISC            https://github.com/jedisct1/libsodium
 The folder {BACKEND_FOLDER} holds PBRfit's own backend, a separate program that is installed only if the user asks for it:
 Apache-2.0, except for its copy of this add-on.
 """
+
+COPYRIGHTS = (
+    "2009-2012 Brian Granger, Min Ragan-Kelley and PyZMQ Developers (pyzmq)",
+    "2009 Facebook (lines of Tornado in pyzmq)",
+    "2007-2016 Contributors as noted in the AUTHORS file (libzmq)",
+    "2013-2026 Frank Denis (libsodium)",
+)
+"""Who else has rights in an extension with wheels, in the manifest's form."""
 
 
 class BuildError(Exception):
@@ -207,6 +221,30 @@ def _wheel_hash(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
+# The manual ---------------------------------------------------------------------------------------------------------
+
+
+def manual_files(root: Path) -> dict[str, bytes]:
+    """The pages that F1 opens, and their pictures, by their path in the extension; without MkDocs none, and a line on stderr."""
+    config = root / "mkdocs-manual.yml"
+    if not config.is_file() or importlib.util.find_spec("mkdocs") is None:
+        lacking = "MkDocs (pip install mkdocs)" if config.is_file() else f"the documentation, which is not in {root}"
+        print(f"build_addon: without the manual that F1 opens in Blender: there is no {lacking}", file=sys.stderr)
+        return {}
+    with tempfile.TemporaryDirectory(prefix="pbrfit_manual_") as temporary:
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+        result = subprocess.run(
+            [*command, "--site-dir", temporary], capture_output=True, text=True, check=False, cwd=root
+        )
+        if result.returncode != 0:
+            raise BuildError(f"MkDocs could not make the manual:\n{result.stdout}{result.stderr}")
+        folder = Path(temporary)
+        pages = sorted([*folder.glob("*.html"), *folder.glob("to/*.html"), *folder.glob("*.css")])
+        shown = {name for page in pages for name in re.findall(r'src="([^"]+)"', page.read_text(encoding="utf-8"))}
+        wanted = [*pages, *(folder / name for name in sorted(shown))]
+        return {f"{MANUAL_FOLDER}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in wanted}
+
+
 # The zip ------------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +261,7 @@ def write_zip(target: Path | IO[bytes], files: dict[str, bytes]) -> None:
 
 
 def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], wheels: Iterable[Path]) -> str:
-    """The manifest's text with the versions, platforms and wheels of a variant."""
+    """The manifest's text with the versions, platforms and wheels of a variant, and whose the wheels are."""
     lines = [f'blender_version_min = "{variant.version_min}"']
     if variant.version_max is not None:
         lines.append(f'blender_version_max = "{variant.version_max}"')
@@ -231,10 +269,16 @@ def variant_manifest(manifest: str, variant: Variant, platforms: Sequence[str], 
     if names:
         lines.append("platforms = [" + ", ".join(f'"{name}"' for name in platforms) + "]")
         lines += ["wheels = [", *(f'  "./wheels/{name}",' for name in names), "]"]
-    changed = ["\n".join(lines) if line.startswith("blender_version_min") else line for line in manifest.splitlines()]
-    if changed == manifest.splitlines() and len(lines) > 1:
-        raise BuildError("blender_manifest.toml has no line blender_version_min to build on.")
-    return "\n".join(changed) + "\n"
+    changed = {"blender_version_min": "\n".join(lines)}
+    if names:
+        holders = [*tomllib.loads(manifest)["copyright"], *COPYRIGHTS]
+        changed["copyright"] = "\n".join(["copyright = [", *(f"  {json.dumps(name)}," for name in holders), "]"])
+    written = [line.partition(" = ")[0] for line in manifest.splitlines()]
+    missing = [name for name in changed if name not in written]
+    if missing:
+        raise BuildError(f"blender_manifest.toml has no line {' and '.join(missing)} to build on.")
+    kept = zip(written, manifest.splitlines(), strict=True)
+    return "\n".join(changed.get(name, line) for name, line in kept) + "\n"
 
 
 def addon_version(manifest: str) -> str:
@@ -263,7 +307,7 @@ def validate(path: Path) -> None:
         raise BuildError(f"Blender refuses {path.name}:\n{result.stdout}{result.stderr}")
 
 
-def build_variant(variant: Variant, platforms: Sequence[str], output_directory: Path) -> Path:
+def build_variant(variant: Variant, platforms: Sequence[str], manual: dict[str, bytes], output_directory: Path) -> Path:
     """Build one zip in `output_directory` and return its path."""
     root = source_directory()
     manifest = (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
@@ -276,6 +320,7 @@ def build_variant(variant: Variant, platforms: Sequence[str], output_directory: 
     files = {name: content for name, content in addon.items() if not name.startswith("protocol/")} | protocol
     wheel_name, wheel_content = backend_wheel(root)
     files[f"{BACKEND_FOLDER}/{wheel_name}"] = wheel_content
+    files |= manual
     with tempfile.TemporaryDirectory(prefix="pbrfit_build_") as temporary:
         wheels = [] if variant.wheels is None else download_wheels(variant.wheels, platforms, Path(temporary))
         for wheel in wheels:
@@ -303,7 +348,8 @@ def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[s
     output_directory = Path(output_dir)
     output_directory.mkdir(parents=True, exist_ok=True)
     variants = BUNDLED if wheels == "bundled" else WITHOUT_WHEELS
-    return [build_variant(variant, platforms, output_directory) for variant in variants]
+    manual = manual_files(source_directory())
+    return [build_variant(variant, platforms, manual, output_directory) for variant in variants]
 
 
 def main() -> int:

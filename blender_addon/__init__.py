@@ -14,6 +14,7 @@ from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
 from .ui import (
     announcements,
+    manual,
     operators,
     operators_result,
     operators_setup,
@@ -46,6 +47,7 @@ PARTS = (
     light,
     engine,
     preview_panels,
+    manual,
     handlers,
 )
 

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,12 +19,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.documentation import ROOT, copy_documentation
 
 import build_addon
 
 LICENCES = {"licenses/README.txt"} | {
     f"licenses/pyzmq/LICENSE.{name}" for name in ("md", "zeromq.txt", "libsodium.txt", "tornado.txt")
 }
+
+
+WITHOUT_MKDOCS = importlib.util.find_spec("mkdocs") is None
+needs_mkdocs = pytest.mark.skipif(WITHOUT_MKDOCS, reason="MkDocs is not installed")
 
 
 def manifest_of(path: Path) -> dict:
@@ -56,6 +62,7 @@ def test_zip_without_wheels(tmp_path: Path) -> None:
     assert manifest["id"] == "pbrfit"
     assert manifest["blender_version_min"] == "4.2.23"
     assert not {"blender_version_max", "platforms", "wheels"} & set(manifest)
+    assert manifest["copyright"] == ["2026 PBRfit developers"]
 
 
 def test_two_zips_share_the_versions_of_blender_between_them(bundled: list[Path]) -> None:
@@ -78,6 +85,8 @@ def test_every_platform_finds_its_wheel_and_its_licences(bundled: list[Path]) ->
         assert all(f"pyzmq-{build_addon.PYZMQ_VERSION}{tag}" in wheel for wheel in wheels)
         for part in ("manylinux", "win_amd64", "macosx"):
             assert len([wheel for wheel in wheels if part in wheel]) == 1, part
+        for name in ("PBRfit developers", "PyZMQ Developers", "libzmq", "Frank Denis (libsodium)"):
+            assert [holder for holder in manifest["copyright"] if name in holder], name
         # One for both kinds of Mac.
         assert [wheel for wheel in wheels if wheel.endswith("universal2.whl")]
         assert names >= LICENCES
@@ -106,12 +115,13 @@ def test_one_platform_alone(tmp_path: Path) -> None:
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
-    """From two copies of the sources, one of them a day older."""
+    """From two copies of the sources, one of them a day older; with the manual, if there is MkDocs."""
     root = build_addon.source_directory()
     contents = []
     for copy in (tmp_path / "today", tmp_path / "yesterday"):
         for room in build_addon.BACKEND_ROOMS:
             shutil.copytree(tmp_path / "today" / room if contents else root / room, copy / room)
+        copy_documentation(copy)
         for name in ("build_addon.py", "pyproject.toml", "LICENSE"):
             if (root / name).is_file():
                 shutil.copy(root / name, copy)
@@ -123,7 +133,40 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
         contents.append(Path(built).read_bytes())
         with zipfile.ZipFile(built) as archive:
             assert {entry.date_time for entry in archive.infolist()} == {build_addon.TIMESTAMP}
+            assert ("manual/first-fit.html" in archive.namelist()) != WITHOUT_MKDOCS
     assert contents[0] == contents[1]
+
+
+@needs_mkdocs
+def test_the_manual_has_the_artists_pages_and_all_that_they_show(capfd: pytest.CaptureFixture[str]) -> None:
+    files = build_addon.manual_files(ROOT)
+    pages = {f"manual/{name}.html" for name in ("first-fit", "fitting", "baking", "preview", "install")}
+    assert {name for name in files if name.count("/") == 1} == {*pages, "manual/style.css"}
+    pictures = {name for name in files if name.startswith("manual/images/")}
+    shown = {f"manual/{name}" for page in pages for name in re.findall('src="([^"]+)"', files[page].decode())}
+    assert pictures == shown != set()
+    assert "manual/to/first-fit-setting-views.html" in files
+    assert all(files.values())
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_mkdocs
+def test_a_manual_with_a_link_that_leads_nowhere_is_not_built(tmp_path: Path) -> None:
+    copy_documentation(tmp_path)
+    with (tmp_path / "docs" / "first-fit.md").open("a", encoding="utf-8") as page:
+        page.write("[lost](install.md#lost)")
+    with pytest.raises(build_addon.BuildError, match=r"could not make the manual(.|\n)*#lost"):
+        build_addon.manual_files(tmp_path)
+
+
+def test_without_mkdocs_or_the_documentation_there_is_no_manual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build_addon.manual_files(tmp_path) == {}
+    assert f"the documentation, which is not in {tmp_path}" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "mkdocs", None)
+    assert build_addon.manual_files(ROOT) == {}
+    assert "without the manual that F1 opens in Blender: there is no MkDocs" in capsys.readouterr().err
 
 
 def test_backend_wheel_is_whole() -> None:
@@ -196,6 +239,13 @@ def test_wheels_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(build_addon.BuildError, match=r"Python 3\.11 on linux-x64.*(\n.*)*Check the network"):
         build_addon.build(tmp_path, "bundled", ["linux-x64"])
+
+
+def test_a_manifest_that_cannot_name_what_is_bundled() -> None:
+    manifest = 'version = "1.0.0"\nblender_version_min = "4.2.23"\n  copyright = ["2026 PBRfit developers"]\n'
+    (newest,) = (variant for variant in build_addon.BUNDLED if variant.version_max is None)
+    with pytest.raises(build_addon.BuildError, match="no line copyright to build on"):
+        build_addon.variant_manifest(manifest, newest, ["linux-x64"], [Path("pyzmq.whl")])
 
 
 def test_command_line(tmp_path: Path) -> None:

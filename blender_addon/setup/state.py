@@ -51,6 +51,13 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
+def require_permission(address: str) -> None:
+    """Raise PbrFitError if an address is on another machine and Blender may not go online."""
+    if not is_loopback(address) and not bpy.app.online_access:
+        cause = "Blender may not go online, so it cannot reach a backend on another machine."
+        raise PbrFitError(cause, "Turn on Allow Online Access in Preferences > System > Network.")
+
+
 def public_key() -> str:
     """This Blender's public key, which a backend on another machine must know. Raises PbrFitError if there is none."""
     global _public_key
@@ -124,9 +131,7 @@ def start_check(preferences: BackendChoice) -> None:
             where, command = backend_found(preferences), local_command(preferences)
             _check = LocalCheck(where, command, Path(bpy.app.tempdir or tempfile.gettempdir()), addon_version())
             return
-        if not is_loopback(address) and not bpy.app.online_access:
-            cause = "Blender may not go online, so it cannot reach a backend on another machine."
-            raise PbrFitError(cause, "Turn on Allow Online Access in Preferences > System > Network.")
+        require_permission(address)
         _check = RemoteCheck(address, preferences.backend_key.strip(), client_keys(), addon_version())
     except PbrFitError as error:
         _report = CheckReport("The backend", (CheckLine(BAD, error.cause, error.cure),))

@@ -10,6 +10,7 @@ from ...protocol.client import preview_events as events
 from ...protocol.client.preview_client import PreviewClient
 from ...settings.preferences import PBRFIT_AddonPreferences
 from ...setup.backend_process import LocalBackend, backend_command, client_keys, local_backend
+from ...setup.state import require_permission
 
 # Failures after which the client says nothing more.
 ENDING = frozenset({"unreachable", "address", "key", "version", "internal"})
@@ -19,8 +20,10 @@ class PreviewBackend:
     """A client for frames and lights, and the process of the backend if it is on this machine. Never waits."""
 
     def __init__(self, preferences: PBRFIT_AddonPreferences) -> None:
-        """Start to connect. Raises PbrFitError if there is no backend to start."""
+        """Start to connect. Raises PbrFitError if there is no backend to start, or if Blender may not go to it."""
         address = preferences.backend_address.strip()
+        if address:
+            require_permission(address)
         self.connected = False
         self.device = ""
         self._process: LocalBackend | None = None
