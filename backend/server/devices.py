@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from backend.job.checkpoints import MOST_JOBS
 from backend.server.address_file import ServerError
 from backend.worker.plan import WorkerPlan
 from backend.worker.process_memory import machine_memory
@@ -20,6 +19,9 @@ ALL = ("all",)
 # Of the machine's memory the workers get so much together. The rest is for the server, which keeps arrays, views and results
 # (4 GiB each at most), for Blender on an artist's own machine, and for the system.
 WORKERS_SHARE = 0.8
+# `backend.job.checkpoints` keeps those of as many jobs. Not imported from there: the command line reads names of devices also
+# where NumPy is missing, to say so.
+MOST_DEVICES = 16
 _NAME = re.compile(r"cpu|cuda:(0|[1-9][0-9]{0,2})")
 _COUNT = "import sys; sys.path[:] = sys.argv[1:]; import torch; print(torch.cuda.device_count())"
 _COUNT_S = 120.0
@@ -38,8 +40,8 @@ def read_devices(text: str) -> tuple[str, ...]:
     gpus = [name for name in names if name != "cpu"]
     if len(set(gpus)) < len(gpus):
         raise ValueError("a GPU is named twice")
-    if len(names) > MOST_JOBS:  # the checkpoints of no more jobs are kept
-        raise ValueError(f"there are more than {MOST_JOBS} devices")
+    if len(names) > MOST_DEVICES:
+        raise ValueError(f"there are more than {MOST_DEVICES} devices")
     return names
 
 

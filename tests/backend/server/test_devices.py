@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from backend.cli.main import argument_parser
+from backend.job.checkpoints import MOST_JOBS
 from backend.server import devices
 from backend.server.address_file import ServerError
 from backend.server.devices import WORKERS_SHARE, device_plans, read_devices
@@ -16,6 +17,10 @@ from backend.worker.plan import WorkerPlan
 from backend.worker.process_memory import _group_limits, machine_memory, process_memory
 
 PLAN = WorkerPlan()
+
+
+def test_the_checkpoints_of_as_many_jobs_are_kept_as_there_may_be_devices():
+    assert devices.MOST_DEVICES == MOST_JOBS
 
 
 @pytest.mark.parametrize(

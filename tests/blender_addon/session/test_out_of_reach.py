@@ -106,7 +106,7 @@ def test_a_network_that_is_gone_costs_nothing(addon, elsewhere, gone_s) -> None:
         poll_for(session, gone_s)
         assert session.status.message == TRYING_AGAIN
     poll_until(session, lambda status: status.message != TRYING_AGAIN)
-    assert session.maps.job == job
+    assert session.maps.job in (job, "")  # a quick machine has ended it meanwhile
     take_result(session)
     assert session.result.metrics["resumed_at_iteration"] == 0
 
