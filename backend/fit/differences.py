@@ -64,7 +64,7 @@ def with_shading(rows: StepRows, start: BakedStart, lights: ViewLights, model: S
     colors = rows.color.clone()
     for number, chosen in lights.parts(rows):
         light = lights.known[number]
-        assert light is not None
+        assert light is not None  # differences are taken in known lights alone
         for some in torch.split(chosen, _ROWS_AT_ONCE):
             part = rows.rows(some)
             read = lookup_at(texels, part.uv.reshape(-1, 2), level_of_detail(part, resolution), resolution, levels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -70,9 +70,16 @@ class ResultVerdict:
 
 @lru_cache(maxsize=64)
 def verdict_of_record(text: str) -> ResultVerdict:
-    """The verdict on a material with this record, which is the text of its custom property."""
-    record: dict[str, Any] = json.loads(text)
-    return of_bake(record) if record.get("kind") == "bake" else of_fit(record)
+    """The verdict on a material with this record, which is the text of its custom property. Anybody may have changed it there:
+    a record that cannot be read is no reason to draw nothing."""
+    try:
+        record: dict[str, Any] = json.loads(text)
+        verdict = of_bake(record) if record.get("kind") == "bake" else of_fit(record)
+        seconds = record.get("seconds")
+        took = () if seconds is None else (f"Made in {seconds:.0f} s",)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return ResultVerdict(UNKNOWN, "What was noted with this material cannot be read")
+    return replace(verdict, details=verdict.details + took)
 
 
 def of_bake(record: dict[str, Any]) -> ResultVerdict:

@@ -32,9 +32,8 @@ def poll_session() -> float | None:
     finally:
         if running.status != before:
             redraw_sidebars()
-        if progress_text(running.status) != progress_text(
-            before
-        ):  # about once a second: it draws the whole window again
+        # About once a second: it draws the whole window again.
+        if progress_text(running.status) != progress_text(before):
             redraw_status_bars()
         if running.status.finished:
             announce(running)

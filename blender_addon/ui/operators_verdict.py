@@ -32,7 +32,7 @@ MOST_MATERIALS = 4
 
 def verdict_of(material: bpy.types.Material) -> ResultVerdict:
     """The verdict on a fitted or baked material, from the record that it keeps."""
-    return verdict_of_record(material[RECORD])
+    return verdict_of_record(str(material[RECORD]))
 
 
 def judged(targets: list[bpy.types.Object]) -> list[tuple[bpy.types.Material, ResultVerdict]]:
@@ -65,9 +65,7 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
 def lines_of(material: bpy.types.Material) -> list[str]:
     """All that is known of how good a material is, one line each, the numbers included."""
     verdict = verdict_of(material)
-    seconds = materials.record_of(material).get("seconds")
-    took = [f"Made in {seconds:.0f} s"] if seconds is not None else []
-    return [f"{verdict.label}: {verdict.cause}.", *verdict.details, *took]
+    return [f"{verdict.label}: {verdict.cause}.", *verdict.details]
 
 
 def material_named(name: str) -> bpy.types.Material | None:

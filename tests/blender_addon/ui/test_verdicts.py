@@ -107,3 +107,13 @@ def test_a_bake_tells_how_exact_it_is(addon) -> None:
     assert bpy.ops.pbrfit.remedy(remedy="GLTF") == {"FINISHED"}
     finish(addon.session.session.current())
     assert judged(addon)[0][1:] == ("GOOD", "")
+
+
+@pytest.mark.parametrize(
+    "record", ["no JSON", "[]", '{"compared": 3}', '{"compared": [{"kept": "FIT"}]}', 7, '{"seconds": "?"}']
+)
+def test_a_record_that_somebody_has_changed_is_no_reason_to_draw_nothing(addon, fitted, record) -> None:
+    fitted.active_material["pbrfit"] = record
+    (found,) = judged(addon)
+    assert found[1:] == ("UNKNOWN", "")
+    assert "cannot be read" in addon.ui.operators_verdict.lines_of(fitted.active_material)[0]
