@@ -104,12 +104,28 @@ class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy the settings to the scene and start."""
         targets = fitted_targets(context)
-        material = last_material(targets)
+        material, settings = last_settings(self, targets)
         if material is None:
-            self.report({"ERROR"}, "The new material was deleted, and the settings with it")
             return {"CANCELLED"}
-        settings = materials.record_of(material)["scene_settings"]
         return start_again(self, context, targets, settings, is_baked(material))
+
+
+def last_settings(
+    operator: bpy.types.Operator, targets: list[bpy.types.Object]
+) -> tuple[bpy.types.Material | None, dict[str, bool | int | str]]:
+    """The last new material of objects, and the scene's settings that it was made with; None where they are lost, and the
+    operator reports that."""
+    material = last_material(targets)
+    settings = {} if material is None else materials.record_of(material).get("scene_settings")
+    if material is not None and isinstance(settings, dict):
+        return material, settings
+    lost = (
+        "was deleted, and the settings with it"
+        if material is None
+        else "no longer says which settings it was made with"
+    )
+    operator.report({"ERROR"}, f"The new material {lost}. Revert, and start with settings of your own")
+    return None, {}
 
 
 def start_again(

@@ -23,7 +23,7 @@ from ..session.result_verdict import (
     changed_settings,
     verdict_of_record,
 )
-from .operators_result import ResultOperator, fitted_targets, is_baked, last_material, start_again
+from .operators_result import ResultOperator, fitted_targets, is_baked, last_settings, start_again
 from .paragraphs import draw_text
 
 ICONS = {GOOD: "STRIP_COLOR_04", FAIR: "STRIP_COLOR_03", POOR: "STRIP_COLOR_01", UNKNOWN: "QUESTION"}
@@ -123,12 +123,10 @@ class PBRFIT_OT_remedy(ResultOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start again."""
         targets = fitted_targets(context)
-        material = last_material(targets)
+        material, last = last_settings(self, targets)
         if material is None:
-            self.report({"ERROR"}, "The new material was deleted, and the settings with it")
             return {"CANCELLED"}
-        record = materials.record_of(material)
-        settings = {**record["scene_settings"], **changed_settings(self.remedy, record["scene_settings"])}
+        settings = {**last, **changed_settings(self.remedy, last)}
         baked = self.remedy == KEEP_BAKE or (is_baked(material) and self.remedy != FIT_IT)
         return start_again(self, context, targets, settings, baked)
 
