@@ -6,6 +6,7 @@ A group is what one fit handles; for the backend it is one job.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -225,7 +226,8 @@ def group_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> Group
 def set_name(owner: bpy.types.Object | bpy.types.Material) -> str:
     """The name of a set: that of its object or material; a fitted material keeps the name of the set it was made for."""
     if isinstance(owner, bpy.types.Material) and RECORD in owner:
-        return str(json.loads(owner[RECORD])["set"])
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # somebody has changed it
+            return str(json.loads(str(owner[RECORD]))["set"])
     return str(owner.name)
 
 

@@ -117,6 +117,7 @@ def test_a_record_that_somebody_has_changed_is_no_reason_to_draw_nothing(addon, 
     (found,) = judged(addon)
     assert found[1:] == ("UNKNOWN", "")
     assert "cannot be read" in addon.ui.operators_verdict.lines_of(fitted.active_material)[0]
+    assert addon.export.plan.set_name(fitted.active_material) == "Paint PBRfit"
     with pytest.raises(RuntimeError, match="no longer says which settings"):
         bpy.ops.pbrfit.fit_again()
     assert fitted.active_material["pbrfit"] == record  # nothing is changed
