@@ -334,11 +334,16 @@ def build_variant(variant: Variant, platforms: Sequence[str], manual: dict[str, 
     return path
 
 
-def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[str] = tuple(PLATFORMS)) -> list[Path]:
+def build(
+    output_dir: Path | str,
+    wheels: str = "bundled",
+    platforms: Sequence[str] = tuple(PLATFORMS),
+    with_manual: bool = True,
+) -> list[Path]:
     """Build the extension zips into `output_dir` (created if needed) and return their paths.
 
-    wheels: "bundled" or "none"; platforms: names from PLATFORMS, whose pyzmq wheels to bundle. Raises BuildError if sources
-    or wheels are missing, or if Blender refuses the result.
+    wheels: "bundled" or "none"; platforms: names from PLATFORMS, whose pyzmq wheels to bundle; with_manual: False where
+    nobody will press F1. Raises BuildError if sources or wheels are missing, or if Blender refuses the result.
     """
     if wheels not in {"bundled", "none"}:
         raise BuildError(f'wheels is "{wheels}"; allowed are bundled and none.')
@@ -348,7 +353,7 @@ def build(output_dir: Path | str, wheels: str = "bundled", platforms: Sequence[s
     output_directory = Path(output_dir)
     output_directory.mkdir(parents=True, exist_ok=True)
     variants = BUNDLED if wheels == "bundled" else WITHOUT_WHEELS
-    manual = manual_files(source_directory())
+    manual = manual_files(source_directory()) if with_manual else {}
     return [build_variant(variant, platforms, manual, output_directory) for variant in variants]
 
 

@@ -108,7 +108,8 @@ def drive(
     neither progress nor the result; ``further``: values of drive.py's request.
     """
     try:
-        archives = build_addon.build(work / "extension", wheels="none" if blender.binary is None else "bundled")
+        wheels = "none" if blender.binary is None else "bundled"
+        archives = build_addon.build(work / "extension", wheels, with_manual=False)
     except build_addon.BuildError as error:
         raise CommandError(f"The Blender extension cannot be built: {error}", "") from error
     instructions = {

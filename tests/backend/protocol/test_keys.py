@@ -330,12 +330,16 @@ def test_a_plain_server_is_not_taken_for_a_backend():
     router = context.socket(zmq.ROUTER)
     router.bind("tcp://127.0.0.1:*")
     try:
-        with connected_client(router.last_endpoint.decode(), QUICK) as client:
+        address = router.last_endpoint.decode()
+        with connected_client(address, QUICK) as client:
             failed = wait_for(client, Failed)[-1]
     finally:
         context.destroy(linger=0)
-    assert failed.code == "unreachable"
-    assert "does not answer as a PBRfit backend" in failed.cause
+    # Which end closes the connection first decides what libzmq reports; both causes say that it may be no PBRfit.
+    assert (failed.code, failed.cause.split(": ")[0]) in {
+        ("unreachable", f"What listens at {address} does not answer as a PBRfit backend."),
+        ("key", f"What listens at {address} ends each connection"),
+    }
 
 
 def test_a_backend_that_comes_back_with_other_keys_is_not_spoken_to():

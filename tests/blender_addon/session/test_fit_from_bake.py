@@ -88,7 +88,8 @@ def test_a_bake_that_is_near_enough_is_kept_without_references(addon, mixed_cube
     (choice,) = session.result.compared
     assert choice["kept"] == "BAKE"
     assert set(choice["scores"]) == {"own", "unseen"}
-    (line,) = addon.ui.operators_verdict.verdict_of(mixed_cube.active_material).details
+    line, took = addon.ui.operators_verdict.verdict_of(mixed_cube.active_material).details
+    assert took.startswith("Made in ")
     assert line.startswith(f"Bake {choice['scores']['own']['bake_db']:.1f} dB in own light, ")
     assert line.endswith("so near that nothing was fitted")
     (fit,) = session._queue
