@@ -23,6 +23,7 @@ PROTOCOL_VERSION = 1
 DTYPE_NAMES = ("bool", "uint8", "uint16", "uint32", "int32", "int64", "float16", "float32", "float64")
 MOST_DIMENSIONS = 8
 LONGEST_NAME = 64
+MOST_RECEIVED = 256  # names in a ping, of requests whose replies have come
 # Of an array on its way to the backend, or of a file on its way back, in one message.
 CHUNK_BYTES = 2 << 20
 # Messages whose arrays have an empty hash: what is seen once and replaced. CURVE authenticates them, and hashing would take

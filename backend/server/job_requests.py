@@ -10,7 +10,7 @@ import numpy as np
 from backend.job.model import JobError
 from backend.protocol.settings import FitSettings
 from backend.protocol.watching import LARGEST_WATCHED, SHORTEST_INTERVAL_S
-from backend.protocol.wire import ArrayDescription, Buffer, Limits, Message, ProtocolError
+from backend.protocol.wire import MOST_RECEIVED, ArrayDescription, Buffer, Limits, Message, ProtocolError
 from backend.server.view_message import SEND_AS_DESCRIBED
 
 MOST_ARRAYS_OF_JOB = 2048
@@ -82,6 +82,18 @@ def read_put(message: Message) -> PutRequest:
     if type(offset) is not int or type(total) is not int or not 0 <= offset <= offset + data.nbytes <= total:
         raise ProtocolError("chunk", "The piece does not lie within its array.", SEND_AS_DESCRIBED)
     return PutRequest(digest, offset, total, data.data if data.size else b"")
+
+
+def read_received(message: Message) -> list[str]:
+    """The names of the requests whose replies the client of a `ping` has. Raises `ProtocolError`."""
+    received = message.body.get("received", [])
+    if (
+        not isinstance(received, list)
+        or len(received) > MOST_RECEIVED
+        or not all(type(name) is str for name in received)
+    ):
+        raise ProtocolError("malformed", f"received is not a list of at most {MOST_RECEIVED} names.", SEND_AS_DESCRIBED)
+    return received
 
 
 def read_attach(message: Message) -> int:

@@ -25,7 +25,7 @@ from backend.protocol.wire import PROTOCOL_VERSION, Limits, Message, ProtocolErr
 from backend.server.capacity import Capacity
 from backend.server.job_events import JobEvents
 from backend.server.job_inputs import JobInputs
-from backend.server.job_requests import ending, error_reply, read_attach, read_submit, read_watch
+from backend.server.job_requests import ending, error_reply, read_attach, read_received, read_submit, read_watch
 from backend.server.job_table import JobTable, described_files, piece_of, unknown
 from backend.server.kept_contents import KeptContents
 from backend.server.sessions import Caller
@@ -209,6 +209,7 @@ class JobService:
         return Message("welcome", {**self.info, "protocol": PROTOCOL_VERSION, "limits": limits})
 
     def _ping(self, message: Message, owner: str) -> Message:
+        read_received(message)  # the server forgets their replies
         job = self.jobs.find(message.job, Caller(owner, message.session))
         return Message("pong", {"state": None if job is None else job.state})
 

@@ -33,7 +33,7 @@ from backend.server.connections import Connections
 from backend.server.door import BACKLOG, Door, DoorLimits, host_and_port
 from backend.server.drain import Drain
 from backend.server.gatekeeper import Admitted, AuthorizedKeys, Gatekeeper
-from backend.server.job_requests import error_reply
+from backend.server.job_requests import error_reply, read_received
 from backend.server.job_service import JobService
 from backend.server.kept_contents import KeptContents
 from backend.server.preview_service import PreviewService
@@ -311,7 +311,10 @@ class Server:
         reply = self._service.handle(message, key)
         if reply is None:
             return []
-        if message.type == "ping":
+        if reply.type == "pong":
+            session = self._sessions.get(Caller(key, message.session))
+            if session is not None:
+                session.note_received(read_received(message))
             reply.body["scene"] = self._previews.ready_scene(Caller(key, message.session))
         elif message.type == "put":
             self._previews.contents_changed(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from backend.protocol.wire import Buffer
@@ -30,6 +30,7 @@ class Session:
     last_heard: float
     _replies: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
     _reply_bytes: int = 0
+    _received: Sequence[str] = ()
 
     def reply_to(self, request: str) -> list[Buffer] | None:
         """The reply that this request got; None where it is new, or was too long ago."""
@@ -44,6 +45,13 @@ class Session:
         ):
             _, oldest = self._replies.popitem(last=False)
             self._reply_bytes -= _size(oldest)
+
+    def note_received(self, requests: Sequence[str]) -> None:
+        """Takes the names of requests whose replies the client has. The replies go with the next call only: a repeat that was
+        sent over an earlier connection may still wait to be read, and must not be carried out again."""
+        for request in self._received:
+            self._reply_bytes -= _size(self._replies.pop(request, []))
+        self._received = requests
 
 
 class Sessions:

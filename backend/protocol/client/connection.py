@@ -143,7 +143,7 @@ class Connection(LinkLoop[events.Event]):
     # What the backend says
 
     def _take_message(self, message: Message) -> None:
-        request, _ = self._link.unanswered.pop(message.request, (None, 0))
+        request = self._link.answered(message.request)
         body = message.body
         if message.type == "error":
             self._take_error(request, body)

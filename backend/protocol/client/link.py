@@ -16,7 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ..key_text import is_key
 from ..keys import KeyPair
-from ..wire import Limits, Message, ProtocolError, pack, unpack
+from ..wire import MOST_RECEIVED, Limits, Message, ProtocolError, pack, unpack
 from . import events
 
 SLOWEST_BYTES_PER_SECOND = 1e6
@@ -96,6 +96,7 @@ class Link:
         self.held_back = False
         self.came_back: Callable[[], None] = lambda: None
         self.unanswered: dict[str, tuple[Message, int]] = {}
+        self._received: list[str] = []
         self._address = destination.address
         self._session = session
         self._timing = timing
@@ -231,6 +232,18 @@ class Link:
         if message.type != "ping":
             self.unanswered[message.request] = (message, size)
         self._transmit(message)
+
+    def ping(self, job: str) -> None:
+        """Sends a heartbeat, about a job or none. It says which replies have come, so that the backend need not keep them."""
+        told, self._received = self._received[:MOST_RECEIVED], self._received[MOST_RECEIVED:]
+        self.send(Message("ping", {"received": told} if told else {}, job=job))
+
+    def answered(self, request: str) -> Message | None:
+        """Takes the unanswered request of this name, whose reply has come; None where there is none, or no more."""
+        message, _ = self.unanswered.pop(request, (None, 0))
+        if message is not None:
+            self._received.append(request)
+        return message
 
     def _transmit(self, message: Message) -> None:
         if self.held_back:  # it follows those that are held back already, in order

@@ -102,7 +102,7 @@ class LinkLoop(Generic[EventT]):
             self._take_commands()
             if link.connected and now >= next_ping:
                 next_ping = now + self._timing.ping
-                self._send(Message("ping", job=self._job_name()))
+                link.ping(self._job_name())
             if now >= self._closing_until or (self._closing_until < math.inf and self._is_done()):
                 raise LinkEnded
             link.check_silence()

@@ -152,7 +152,7 @@ class PreviewConnection(LinkLoop[PreviewEvent]):
         if message.type == "frame_piece":
             self._take_piece(message)
             return
-        request, _ = self._link.unanswered.pop(message.request, (None, 0))
+        request = self._link.answered(message.request)
         try:
             if message.type == "error":
                 self._take_error(request, body)

@@ -95,6 +95,9 @@ def test_bad_settings_are_refused_by_name(raw):
         ("view", {}),
         ("cancel", {}),
         ("conquer", {}),
+        ("ping", {"received": "r1"}),
+        ("ping", {"received": [1]}),
+        ("ping", {"received": ["r"] * 257}),
     ],
 )
 def test_a_request_that_makes_no_sense_gets_an_error(raw, kind, body):

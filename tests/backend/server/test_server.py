@@ -8,19 +8,24 @@ import time
 import numpy as np
 import pytest
 from support.server_harness import (
+    CLIENT_KEYS,
     IDENTITY,
     ONE_MIB,
     PATIENCE_S,
     average_views,
+    connected_client,
     put,
     raw_client,
     run_to_result,
     running_server,
     small_capacity,
     submit,
+    wait_for,
 )
 
 from backend.job.model import FitProgress, FitResult, JobCancelled, JobError
+from backend.protocol.client.events import Connected, Result
+from backend.protocol.settings import FitSettings
 from backend.protocol.wire import describe
 
 
@@ -95,6 +100,29 @@ def test_a_retried_request_is_answered_alike_and_carried_out_once(raw):
     for frames in (view, view, ended, ended, view):
         assert raw.exchange(frames).type == "ok"
     assert raw.event("result").body["metrics"]["views"] == 1
+
+
+def test_the_reply_to_a_request_is_forgotten_when_the_client_has_said_twice_over_that_it_has_it(raw):
+    submitted = raw.frames("submit", {"settings": {}, "arrays": {}, "view_count": 0})
+    first = raw.exchange(submitted)
+    raw.request("ping", {"received": [first.request]})
+    assert raw.exchange(submitted).job == first.job
+    raw.request("ping")
+    assert raw.exchange(submitted).job != first.job
+
+
+def test_a_client_does_not_leave_replies_behind():
+    with running_server() as server, connected_client(server.address) as client:
+        wait_for(client, Connected)
+        for _ in range(3):
+            client.submit(FitSettings(), {})
+            client.end_views()
+            wait_for(client, Result)
+        (caller,) = server._sessions.of_key(CLIENT_KEYS.public)
+        deadline = time.monotonic() + PATIENCE_S
+        while server._sessions.get(caller)._replies:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_a_view_that_is_overtaken_by_the_end_still_counts(raw):

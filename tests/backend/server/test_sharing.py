@@ -162,3 +162,16 @@ def test_replies_are_kept_while_they_are_few_and_small(size, most):
         session.keep_reply(str(number), [bytes(size)])
     assert session.reply_to("9") is None
     assert session.reply_to("10") is not None
+
+
+def test_replies_that_the_client_has_go_one_ping_later():
+    session = Sessions(6, 4, lambda _: None).heard(Caller("a", "name"), b"")
+    for name in "xyz":
+        session.keep_reply(name, [bytes(LARGEST_KEPT_REPLIES // 4)])
+    session.note_received(["x", "y", "never asked"])
+    assert session.reply_to("x") is not None
+    session.note_received([])
+    assert [session.reply_to(name) is not None for name in "xyz"] == [False, False, True]
+    for name in "uvw":  # they count no more
+        session.keep_reply(name, [bytes(LARGEST_KEPT_REPLIES // 4)])
+    assert session.reply_to("z") is not None
