@@ -13,8 +13,9 @@ import torch
 
 from backend.cli.errors import CommandError
 from backend.fit.fit_plan import FitPlan, stages_for
+from backend.fit.fit_status import FitStatus
 from backend.fit.sample_table import SampleTable, StepRows, concatenate, sample_views, step_rows
-from backend.fit.table_fit import FitStatus, TableFit
+from backend.fit.table_fit import TableFit
 from benchmarks.cases import Case
 from benchmarks.measure import Clock, synchronize
 from render.geometry.camera import Camera

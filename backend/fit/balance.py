@@ -11,6 +11,8 @@ see what the others see.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from backend.fit.baked_start import BakedStart
@@ -71,7 +73,14 @@ def split_views(
 
 @torch.no_grad()
 def rebalance_(
-    priors: Priors, first: Priors, texels: torch.Tensor, gradient: torch.Tensor, squared: torch.Tensor, times: int = 50
+    priors: Priors,
+    first: Priors,
+    texels: torch.Tensor,
+    gradient: torch.Tensor,
+    squared: torch.Tensor,
+    times: int = 50,
+    own: tuple[int, int] | None = None,
+    add_up: Callable[[torch.Tensor], None] = lambda _tensor: None,
 ) -> None:
     """Change the weights of the priors in place.
 
@@ -80,14 +89,25 @@ def rebalance_(
     gradient  [R, R, C], of the loss of the views that were kept back
     squared   [R, R, C], Adam's mean of the squared gradients
     times     how often the views are asked in the whole fit
+    own       the first row that this process answers for, and the first that it does not; None: it answers for all
+    add_up    makes a tensor the sum of those of all processes, in place, where each answers for rows of its own
     """
     longest = min(LONGEST_STEP, max(SHORTEST_STEP, REACH / max(times, 1)))
-    stepped = gradient / (squared.sqrt() + 1e-12)
-    for term in prior_terms(texels, priors):
-        if term.name == "two_valued" and priors.start is not None:
-            continue  # see `two_valued_of`
-        gain = stepped[..., term.channels] * term.gradient
-        surety = gain.sum() / gain.square().sum().sqrt().clamp(min=1e-30)
+    first_row, end = (0, len(texels)) if own is None else own
+    known = slice(max(0, first_row - 1), end + 1)  # smoothness looks at the rows beside its own
+    inner = slice(first_row - known.start, end - known.start)
+    start, stiffness = (None if part is None else part[known] for part in (priors.start, priors.stiffness))
+    terms = prior_terms(texels[known], priors.at_start(start, stiffness))
+    terms = [term for term in terms if term.name != "two_valued" or priors.start is None]  # see `two_valued_of`
+    stepped = gradient[first_row:end] / (squared[first_row:end].sqrt() + 1e-12)
+    sums = torch.empty(len(terms), 2, device=texels.device)
+    for place, term in enumerate(terms):
+        gain = stepped[..., term.channels] * term.gradient[inner]
+        sums[place, 0], sums[place, 1] = gain.sum(), gain.square().sum()
+    if own is not None:
+        add_up(sums)
+    for term, (total, squares) in zip(terms, sums.unbind(), strict=True):
+        surety = total / squares.sqrt().clamp(min=1e-30)
         home = getattr(first, term.name)[term.channels] if term.name != "two_valued" else first.two_valued
         step = longest * torch.tanh(surety / 2) + HOMESICK * (home / term.weight).log()
         term.weight.mul_(step.exp()).clamp_(LEAST, MOST[term.name])

@@ -39,13 +39,24 @@ class FusedIteration:
         self._state, self._table, self._level, self._first, self._parts = state, table, level, first, parts
         self._light = state.fused_light
         self._texels = TexelSteps(
-            state.texels.detach(), state.levels, state.priors, state.fitted(), adam_epsilon(state.texels)
+            state.texels.detach(),
+            state.levels,
+            state.priors,
+            state.fitted(),
+            adam_epsilon(state.texels),
+            state.band,
+            state.team.add_up,
         )
 
     @property
     def squared_gradients(self) -> torch.Tensor:
         """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased."""
         return self._texels.second
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """The rows of the maps' pyramid [T, C]; in a team, those that this process reads."""
+        return self._texels.rows
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What the optimizer of the maps keeps."""
@@ -68,7 +79,7 @@ class FusedIteration:
     @torch.no_grad()
     def run(self) -> torch.Tensor:
         """Run one iteration. Returns the loss of its samples, without priors, a scalar on the device."""
-        total = sum(part.count for part in self._parts)
+        total = round(sum(part.count for part in self._parts) / self._state.share)
         gradient: torch.Tensor | None = None
         loss: torch.Tensor | None = None
         of_light: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -82,6 +93,7 @@ class FusedIteration:
                 of_light = found.atlas, found.irradiance
         assert gradient is not None  # a batch has rows
         assert loss is not None
+        self._state.team.add_up(loss, *(of_light or ()))
         if self._light is not None and of_light is not None:
             self._light.step(*of_light)
         self._texels.step(gradient)

@@ -11,13 +11,17 @@ from backend.fit.fused_light_optimizer import FusedLight
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.objective import sample_loss
 from backend.fit.sample_table import SampleTable, StepRows
+from backend.fit.team import ALONE, Team
 from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import GgxTable
 from render.light.environment import EnvironmentLight, PrefilteredLight
+from render.material.kernels.texel_steps import add_up_told
 from render.material.material import METALLIC, NORMAL, ROUGHNESS, project_
 from render.material.priors import Priors, add_prior_gradient_
 from render.shading.models import ShadingModel
-from render.texture.fixed_lookup import pyramid
+from render.texture.bands import Band
+from render.texture.fixed_lookup import Taps, lookup, pyramid
+from render.texture.kernels.texture_lookup import lookup_at
 
 EPSILON = 3e-9 * 512 * 512
 
@@ -54,6 +58,11 @@ class FitState:
     fuses   whether the iterations are `backend.fit.fused_steps.FusedIteration`s
     lights  those of the references; the one that is learned, if any, is `light`
     light_optimizer, fused_light  of a light that is learned: the second one where the iterations fuse, else the first one
+    team    the processes that share the fit
+    share   which part of the rows of all of them this one has
+
+    Where iterations fuse, each process of a team steps the texels of its band alone (`render.texture.bands`). Only these are
+    right in `texels` until the team collects them. Else each steps all of them, with the gradient of all.
     """
 
     texels: torch.Tensor
@@ -69,10 +78,38 @@ class FitState:
     bound: torch.Tensor
     fused_light: FusedLight | None = None
     fuses: bool = False
+    team: Team = ALONE
+    share: float = 1.0
 
     @property
     def resolution(self) -> int:
         return self.texels.shape[0]
+
+    @property
+    def band(self) -> Band | None:
+        """The rows that this process steps; None: all."""
+        return self.team.band(self.resolution, self.levels) if self.fuses and self.team.size > 1 else None
+
+    @property
+    def own(self) -> tuple[int, int] | None:
+        """The first row of the maps that this process alone steps, and the first that it does not; None: all step all."""
+        band = self.band
+        return None if band is None or not band.whole else band.own_rows(0)
+
+    def add_up_gradient(self, rows: torch.Tensor) -> None:
+        """Add the gradients of all processes to the pyramid's rows [T, C] that this one steps, in place."""
+        band = self.band
+        if band is None:
+            self.team.add_up(rows)
+        else:
+            add_up_told(rows, band.told_gradients(rows.device), self.team.add_up)
+
+    def read(self, rows: torch.Tensor, samples: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
+        """What samples read of the rows of the maps' pyramid, [P * K, C]; `taps` of theirs where there are any."""
+        if taps is not None:
+            return lookup(rows, taps)
+        level = level_of_detail(samples, self.resolution)
+        return lookup_at(rows, samples.uv.reshape(-1, 2), level, self.resolution, self.levels)
 
     def prefiltered(self, number: int = 0) -> PrefilteredLight:
         """The known light of this number, or what is learned of the light now."""
@@ -91,16 +128,27 @@ class FitState:
         loss = loss_of(pyramid(self.texels, self.levels))
         if self.light_optimizer is not None and plan.white_balance > 0:
             loss = loss + self.white_balance * self.light.regularizer()
+        if self.team.size > 1:
+            loss = loss * self.share
         torch.autograd.backward(loss)
-        if self.light_optimizer is not None and self.light.base.grad is not None:  # None: known lights light the batch
-            self.light_optimizer.step()
-        gradient = self.texels.grad
+        gradient, loss = self.texels.grad, loss.detach()
         assert gradient is not None  # `backward` has made it
+        self.team.add_up(gradient, loss)
+        if self.light_optimizer is not None:
+            if self.team.size > 1:
+                self._add_up_light()
+            if self.light.base.grad is not None:  # None: known lights light the batch
+                self.light_optimizer.step()
         add_prior_gradient_(gradient, self.texels.detach(), self.priors)
         self._freeze_unfitted_(gradient)
         self.optimizer.step()
         project_(self.texels.data)
-        return loss.detach()
+        return loss
+
+    def _add_up_light(self) -> None:
+        base = self.light.base
+        base.grad = torch.zeros_like(base) if base.grad is None else base.grad
+        self.team.add_up(base.grad)
 
     def loss_of_values(self, read: torch.Tensor, rows: StepRows, light: PrefilteredLight) -> torch.Tensor:
         """The loss of rows whose material values are [P * K, C]."""

@@ -35,6 +35,10 @@ class Steps(Protocol):
         """The rows of the pyramid that any sample reads, bool [rows]."""
         ...
 
+    def pyramid_rows(self) -> torch.Tensor:
+        """The maps' pyramid [rows, C], as the samples read it."""
+        ...
+
     @property
     def place(self) -> int:
         """The batch of the next iteration."""
@@ -117,6 +121,9 @@ class TapSteps:
 
     def moments(self) -> dict[str, torch.Tensor]:
         return {}
+
+    def pyramid_rows(self) -> torch.Tensor:
+        return pyramid(self.state.texels.detach(), self.state.levels)
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state)
@@ -237,6 +244,9 @@ class CapturedSteps:
 
     def moments(self) -> dict[str, torch.Tensor]:
         return {} if self._fused is None else self._fused.tensors()
+
+    def pyramid_rows(self) -> torch.Tensor:
+        return pyramid(self.state.texels.detach(), self.state.levels) if self._fused is None else self._fused.rows
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients

@@ -10,39 +10,41 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import torch
 
+from backend.fit.asked_views import AskedViews, LitRows
 from backend.fit.baked_start import BakedStart, carried_over
-from backend.fit.balance import first_priors, rebalance_, split_views, two_valued_of
+from backend.fit.balance import first_priors, two_valued_of
 from backend.fit.differences import with_lobes, with_shading
 from backend.fit.dilation import fill_gaps, sampled_texels
 from backend.fit.fit_plan import FitPlan, learning_rate_at, stage_lengths
+from backend.fit.fit_rows import FitRows, bands_of, fit_rows, parts_of, shares_of
+from backend.fit.fit_status import FitStatus
 from backend.fit.fused_light_optimizer import FusedLight, can_fuse_light
 from backend.fit.held_out import LEAST_GAIN_DB, Best, HeldOutMeter, Pace
+from backend.fit.judged_views import JudgedViews, squared_error
 from backend.fit.light_optimizer import LightOptimizer
 from backend.fit.memory import BEST, FitMemory, copies, live_tensors, put_back
-from backend.fit.objective import LEAST_BOUND, bound_of, shade_samples
+from backend.fit.objective import LEAST_BOUND
 from backend.fit.sample_table import SampleTable, StepRows, step_rows
-from backend.fit.state import FitState, StepPlan, adam, level_of_detail
+from backend.fit.state import FitState, StepPlan, adam
 from backend.fit.steps import CapturedSteps, Steps, TapSteps, arranged, taps_of
+from backend.fit.team import ALONE, Team
 from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import ggx_table
-from render.core.color import linear_to_srgb
 from render.core.kernels import has_triton
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps, initial_maps, project_
-from render.shading.kernels.fused_samples import can_fuse, fused_sample_error, fused_sample_gradients
-from render.texture.fixed_lookup import Taps, lookup, mip_count, pyramid
-from render.texture.kernels.texture_lookup import lookup_at
+from render.shading.kernels.fused_samples import can_fuse
+from render.texture.fixed_lookup import Taps, mip_count, pyramid
 
 _MEASURE_EVERY = 20
 # The host launches a measurement kernel by kernel; it takes longer than a few iterations.
 _MEASURE_EVERY_ON_GPU = 50
-# The views that are kept back are asked for the priors' weights as often as this, with this share of a batch.
+# The views that are kept back are asked for the priors' weights as often as this.
 _ASK_EVERY = 25
-_SHARE_ASKED = 4
 # Iterations between two marks at which the host waits for a GPU.
 _STRIDE = 32
 # To compute the taps of one sample takes as long as this many samples of an iteration (2 s for 1.8 million, 2 cores).
@@ -51,24 +53,12 @@ PREPARATION = 0.7
 _PATIENCE = 0.2
 
 
-@dataclass(frozen=True)
-class FitStatus:
-    """Where a fit is: iteration, fraction of the plan's work, map size, held-out PSNR if just measured, seconds so far, left."""
-
-    iteration: int
-    fraction: float
-    resolution: int
-    psnr_db: float | None
-    seconds: float
-    seconds_left: float
-
-
 class TableFit:
     """One fit: the maps, the light, and the iterations at the current size."""
 
     def __init__(
         self,
-        table: SampleTable | StepRows,
+        table: SampleTable | StepRows | FitRows,
         light: EnvironmentLight,
         plan: FitPlan,
         seed: int = 0,
@@ -76,20 +66,28 @@ class TableFit:
         others: Sequence[EnvironmentLight] = (),
         light_of_view: Mapping[int, int] | None = None,
         differs: bool = False,
+        team: Team = ALONE,
     ) -> None:
         """start: of the plan's resolution; None: an even gray surface, of which nothing is known.
 
         others: known lights besides `light`, numbered from 1; light_of_view: the number of the light of views that have
         another than `light`. differs: the colors of all rows are differences from the start (`backend.fit.differences`),
         and no light is learned.
+
+        team: the processes that share the fit, of which this one leads (`backend.fit.shared_fit`), or has been told its rows.
         """
         self.plan, self.light, self.start, self._differs = plan, light, start, differs
-        device = table.color.device
+        device = light.base.device
         generator = torch.Generator(device).manual_seed(seed)
-        fitted, kept_back = split_views(table, max(1, plan.batch // _SHARE_ASKED), generator)
-        rows = step_rows(table)
-        self.table = rows.rows(fitted) if len(kept_back) else rows
-        self.kept_back: StepRows | None = rows.rows(kept_back) if len(kept_back) else None
+        rows = table if isinstance(table, FitRows) else fit_rows(table, plan.batch, generator)
+        shares = shares_of(rows, bands_of(team, plan.resolution), plan.batch) if team.leads_others else None
+        if shares is not None:
+            told = {"light": light, "plan": plan, "seed": seed, "start": start, "others": list(others)}
+            told |= {"light_of_view": dict(light_of_view or {}), "differs": differs}
+            team.tell_each("begin", [({"table": own} | told,) for own in shares[1:]])
+            rows = shares[0]
+        self._team = team if shares is not None or isinstance(table, FitRows) else ALONE
+        self._rows, self.table = rows, rows.fitted
         # To compute the taps as they are read needs a kernel.
         self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
@@ -99,7 +97,7 @@ class TableFit:
         self._lights = ViewLights([None if plan.learn_light else start_light, *known], light_of_view)
         self.order = torch.randperm(len(self.table), generator=generator, device=device)
         if self._captures and len(self.table):
-            self.table = arranged(self.table, self.order, max(1, plan.batch >> (plan.stages - 1)))
+            self.table = arranged(self.table, self.order, self._own_batch(plan.batch >> (plan.stages - 1)))
         first_resolution = plan.resolution >> (plan.stages - 1)
         self.maps = (
             initial_maps(first_resolution, plan.fit_alpha, device=device)
@@ -109,7 +107,7 @@ class TableFit:
         self._fuses = (
             self._captures
             and can_fuse(
-                self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, rows.valid.shape[1]
+                self.maps.texels.view(-1, self.maps.texels.shape[2]), start_light, plan.model, self.table.valid.shape[1]
             )
             and (not plan.learn_light or can_fuse_light(light))
             and (start is None or start.lobes is None)
@@ -123,13 +121,19 @@ class TableFit:
         self.bound = torch.full((), LEAST_BOUND, device=device)
         self.iteration = self._stage = self._within = 0
         self._best = Best()
+        self._held_out, self._held_out_in_all = self.table.rows(self.order[:0]), 0
+
+    def _own_batch(self, batch: int) -> int:
+        """How many pixels of a batch are this process's."""
+        return max(1, round(batch * self._rows.share))
 
     def set_resolution(self, resolution: int, batch: int) -> None:
         """Resize the maps, and prepare iterations of about `batch` pixels each."""
+        self._team.tell("set_resolution", resolution, batch)
         if resolution != self.maps.resolution:
             start = self.start
             self.maps = self.maps.resized(resolution) if start is None else carried_over(self.maps, start, resolution)
-        texels = self.maps.texels.requires_grad_(True)
+        texels = self.maps.texels.detach().requires_grad_(True)
         priors = self.priors
         if self.start is not None:
             known = self.start.at(resolution)
@@ -139,7 +143,9 @@ class TableFit:
             step_plan = replace(step_plan, white_balance=0.0)
         # What the iterations at the last size hold goes before those at the next one take as much.
         vars(self).pop("steps", None)
-        self._asked: list[tuple[int, StepRows, Taps | None]] = []
+        self._asked: AskedViews | None = None
+        self._judged: JudgedViews | None = None
+        self._copy_leaders(texels)
         self.state = FitState(
             texels=texels,
             levels=mip_count(resolution),
@@ -154,17 +160,32 @@ class TableFit:
             bound=self.bound,
             white_balance=torch.zeros((), device=texels.device),
             fuses=self._fuses,
+            team=self._team,
+            share=self._rows.share,
         )
-        table = self._whole(self.table)
+        table, own_batch = self._whole(self.table), self._own_batch(batch)
         self.steps: Steps = (
-            CapturedSteps(self.state, table, batch)
+            CapturedSteps(self.state, table, own_batch)
             if self._captures
-            else TapSteps(self.state, table, self.order, batch)
+            else TapSteps(self.state, table, self.order, own_batch)
         )
-        self._asked = [] if self.kept_back is None else self._by_light(self._whole(self.kept_back))
+        if self._rows.kept_back_in_all:
+            kept_back = self._by_light(self._whole(self._rows.kept_back))
+            self._asked = AskedViews(self.state, kept_back, self._rows.kept_back_in_all, self._first_priors)
+
+    @torch.no_grad()
+    def _copy_leaders(self, texels: torch.Tensor) -> None:
+        """Begin a size as the leader of the team does: with its maps, light, priors and bound."""
+        priors, light = self.priors, self._light_optimizer
+        self._team.copy_leaders(texels.detach(), self.bound, priors.smooth, priors.two_valued, priors.pull)
+        if light is not None:
+            self._team.copy_leaders(self.light.base.detach(), *light.tensors().values())
+            if isinstance(light, FusedLight):
+                light.refresh()
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """Run one iteration. Returns its loss, a scalar on the device, without waiting for it."""
+        self._team.tell("step", learning_rate)
         self.iteration += 1
         return self.steps.step(learning_rate)
 
@@ -184,6 +205,8 @@ class TableFit:
         pace = Pace(self.table.color.device, _STRIDE)
         every = _MEASURE_EVERY_ON_GPU if self._captures else _MEASURE_EVERY
         done = 0.0
+        if held_out is not None:
+            self._share_held_out(step_rows(held_out))
 
         def status(iteration: int, psnr_db: float | None) -> FitStatus:
             elapsed, fraction = time.perf_counter() - started, done / work
@@ -200,7 +223,7 @@ class TableFit:
                 self.set_resolution(self._resolution(stage), batch)
             done += self._within * batch
             is_last = stage == len(lengths) - 1
-            meter = None if held_out is None else HeldOutMeter(self._judge(held_out))
+            meter = None if held_out is None else HeldOutMeter(self.measure)
             best = self._best
             while self._within < length:
                 self._within += 1
@@ -208,7 +231,7 @@ class TableFit:
                 pace.keep(self.iteration)
                 done += batch
                 if self.iteration % _ASK_EVERY == 0:
-                    self._rebalance()
+                    self.rebalance()
                 if meter is not None and (self.iteration % every == 0 or self.iteration == total):
                     meter.measure(self.iteration, self._copies() if is_last else ())
                 measured = [] if meter is None else meter.finished()
@@ -222,6 +245,7 @@ class TableFit:
                 best.take(measured)
                 history += [status(item.iteration, item.psnr_db) for item in measured]
             if is_last:
+                self.collect()
                 self._restore(best)
                 self.end()
             self.maps = MaterialMaps(self.state.texels.detach())
@@ -229,6 +253,7 @@ class TableFit:
 
     def remember(self) -> FitMemory:
         """All that `resume` needs, copied. For `on_step`."""
+        self.collect(with_moments=True)
         arrays = copies(self._live_tensors())
         arrays |= copies({f"{BEST}{number}": tensor for number, tensor in enumerate(self._best.kept)})
         numbers = self._best.numbers() | {"place": self.steps.place}
@@ -243,7 +268,7 @@ class TableFit:
         live = self._live_tensors()
         put_back(live, memory.arrays)
         self._best.resume(memory.numbers, memory.best_like(live))
-        self.steps.resume(int(memory.numbers.get("place", -1)))
+        self.take_over(int(memory.numbers.get("place", -1)))
         self.iteration, self._stage, self._within = memory.iteration, memory.stage, memory.within
 
     def _live_tensors(self) -> dict[str, torch.Tensor]:
@@ -252,43 +277,29 @@ class TableFit:
     def _resolution(self, stage: int) -> int:
         return self.plan.resolution >> (self.plan.stages - 1 - stage)
 
-    def _rebalance(self) -> None:
-        """Ask the views that are kept back how much the priors should weigh."""
-        if not self._asked:
-            return
-        state = self.state
-        texels = state.texels.detach().requires_grad_(True)
-        gradient, loss = torch.zeros_like(state.texels), torch.zeros((), device=texels.device)
-        total = sum(len(rows) for _, rows, _ in self._asked)
-        for number, rows, taps in self._asked:
-            found, own = self._gradient(texels, rows, taps, number)
-            gradient += found * (len(rows) / total)
-            loss += own * (len(rows) / total)
-        self.bound.copy_(bound_of(loss))
-        squared = self.steps.squared_gradients()
-        if squared is not None:
-            times = self.plan.iterations // _ASK_EVERY
-            rebalance_(state.priors, self._first_priors, texels.detach(), gradient, squared, times)
+    def take_over(self, place: int) -> None:
+        """Go on with a batch, and with what the leader's iterations change. Raises ValueError for no batch."""
+        self.steps.resume(place)
+        self._team.tell("take_over", place)
+        self._team.copy_leaders(*self._live_tensors().values())
+        self.steps.resume(place)
 
-    def _gradient(
-        self, texels: torch.Tensor, rows: StepRows, taps: Taps | None, number: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gradient [R, R, C] of the loss of rows under the light of this number, and the loss."""
-        state = self.state
-        levels = pyramid(texels, state.levels)
-        with torch.no_grad():
-            light = state.prefiltered(number)
-        if self._fuses:
-            found = fused_sample_gradients(
-                levels.detach(), rows.uv, level_of_detail(rows, state.resolution), state.resolution, state.levels,
-                rows.normal, rows.tangent, rows.sign, rows.view, rows.color, rows.alpha,
-                light, self.ggx, self.plan.model, state.bound, rows.shadow,
-            )  # fmt: skip
-            (gradient,) = torch.autograd.grad(levels, texels, found.texels)
-            return gradient, found.loss.detach()
-        loss = state.loss_of_values(self._read(levels, rows, taps), rows, light)
-        (gradient,) = torch.autograd.grad(loss, texels)
-        return gradient, loss.detach()
+    def rebalance(self) -> None:
+        """Ask the views that are kept back how much the priors should weigh."""
+        self._team.tell("rebalance")
+        if self._asked is not None:
+            times = self.plan.iterations // _ASK_EVERY
+            self._asked.ask(self.steps.pyramid_rows(), self.steps.squared_gradients(), times)
+
+    def collect(self, with_moments: bool = False) -> None:
+        """Have the maps whole, of which each process of a team steps its own rows; with_moments: and what Adam keeps."""
+        band = self.state.band
+        if band is None:
+            return
+        self._team.tell("collect", with_moments)
+        for tensor in [self.state.texels.detach(), *(self.steps.moments().values() if with_moments else ())]:
+            if tensor.ndim == 3:
+                self._team.collect(tensor, band)
 
     def _whole(self, rows: StepRows) -> StepRows:
         """The rows with what is known to lie over the base, and the colors that the maps of the current size are to show."""
@@ -298,13 +309,14 @@ class TableFit:
         rows = with_lobes(rows, known)
         return with_shading(rows, known, self._lights, self.plan.model) if self._differs else rows
 
-    def _by_light(self, rows: StepRows) -> list[tuple[int, StepRows, Taps | None]]:
-        """The rows of each light, with its number, and their taps where those are worth keeping."""
+    def _by_light(self, rows: StepRows) -> list[LitRows]:
+        """The rows of each light, with their taps where those are worth keeping."""
         parts = [(number, rows.rows(own)) for number, own in self._lights.parts(rows)]
-        return [(number, own, self._taps(own)) for number, own in parts]
+        return [LitRows(number, own, self._taps(own)) for number, own in parts if len(own)]
 
     def _copies(self) -> tuple[torch.Tensor, ...]:
         """The current maps, and the current light where it is learned."""
+        self.collect()
         texels = self.state.texels.detach().clone()
         return (texels, self.light.base.detach().clone()) if self.plan.learn_light else (texels,)
 
@@ -324,35 +336,41 @@ class TableFit:
 
     @torch.no_grad()
     def end(self) -> None:
-        """Make the texels that no sample falls into as smooth as their neighbors; where there is a start, they stay like it."""
+        """Make the texels that no sample falls into as smooth as their neighbors; where there is a start, they stay like it.
+
+        Of a team's maps, `collect` them first.
+        """
+        self._team.tell("end")
         if self.start is None:
-            sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution)
-            texels = fill_gaps(self.state.texels, sampled)
+            sampled = sampled_texels(self.table.uv[self.table.valid], self.state.resolution).float()
+            self._team.add_up(sampled)
+            texels = fill_gaps(self.state.texels, sampled > 0)
             project_(texels)
             self.state.texels.copy_(texels)
         self.maps = MaterialMaps(self.state.texels.detach())
 
-    def _judge(self, held_out: SampleTable) -> Callable[[], torch.Tensor]:
-        """A function that computes the mean squared error of the held-out rows at the current size of the maps."""
-        parts, state = self._by_light(self._whole(step_rows(held_out))), self.state
+    def read_texels(self) -> torch.Tensor:
+        """The rows of the pyramid that any sample reads, bool [T]."""
+        self._team.tell("read_texels")
+        read = self.steps.read_texels().float()
+        self._team.add_up(read)
+        return read > 0
 
-        def error_of(number: int, rows: StepRows, taps: Taps | None) -> torch.Tensor:
-            if not self._fuses:
-                return self._error(rows, taps, number).mean()
-            return fused_sample_error(
-                pyramid(state.texels.detach(), state.levels), rows.uv, level_of_detail(rows, state.resolution),
-                state.resolution, state.levels, rows.normal, rows.tangent, rows.sign, rows.view, rows.color,
-                state.prefiltered(number), self.ggx, self.plan.model, rows.shadow,
-            )  # fmt: skip
+    def _share_held_out(self, rows: StepRows) -> None:
+        parts = parts_of(rows, bands_of(self._team, self.plan.resolution)) if self._team.size > 1 else [rows]
+        self._team.tell_each("take_held_out", [(part, len(rows)) for part in parts[1:]])
+        self.take_held_out(parts[0], len(rows))
 
-        def error() -> torch.Tensor:
-            total = torch.zeros((), device=state.texels.device)
-            with torch.no_grad():
-                for number, rows, taps in parts:
-                    total += error_of(number, rows, taps) * (len(rows) / len(held_out))
-            return total
+    def take_held_out(self, rows: StepRows, in_all: int) -> None:
+        """The held-out rows of this process, of so many in all."""
+        self._held_out, self._held_out_in_all = rows, in_all
 
-        return error
+    def measure(self) -> torch.Tensor:
+        """The mean squared error of the held-out rows, a scalar on the device."""
+        self._team.tell("measure")
+        if self._judged is None:
+            self._judged = JudgedViews(self.state, self._by_light(self._whole(self._held_out)), self._held_out_in_all)
+        return self._judged.error(self.steps.pyramid_rows())
 
     def _taps(self, rows: SampleTable | StepRows) -> Taps | None:
         """The taps of rows, where those are worth keeping."""
@@ -360,29 +378,17 @@ class TableFit:
 
     def values(self, rows: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
         """Material values [P, K, C] at the rows."""
-        read = self._read(pyramid(self.state.texels, self.state.levels), rows, taps)
+        read = self.state.read(pyramid(self.state.texels, self.state.levels), rows, taps)
         return read.reshape(*rows.valid.shape, -1)
-
-    def _read(self, levels: torch.Tensor, rows: SampleTable | StepRows, taps: Taps | None) -> torch.Tensor:
-        """What rows read of the maps' pyramid, [P * K, C]; `taps` of theirs where there are any."""
-        if taps is not None:
-            return lookup(levels, taps)
-        level, state = level_of_detail(rows, self.state.resolution), self.state
-        return lookup_at(levels, rows.uv.reshape(-1, 2), level, state.resolution, state.levels)
 
     @torch.no_grad()
     def error(self, rows: SampleTable | StepRows) -> torch.Tensor:
         """Squared sRGB error of each pixel, [P, 3], with colors clipped to 0..1."""
-        rows = self._whole(step_rows(rows))
+        rows, levels = self._whole(step_rows(rows)), pyramid(self.state.texels, self.state.levels)
         found = torch.zeros_like(rows.color)
         for number, own in self._lights.parts(rows):
-            found[own] = self._error(rows.rows(own), None, number)
+            found[own] = squared_error(self.state, levels, rows.rows(own), number)
         return found
-
-    def _error(self, rows: StepRows, taps: Taps | None, number: int) -> torch.Tensor:
-        light = self.state.prefiltered(number)
-        prediction = shade_samples(self.values(rows, taps), rows, light, self.ggx, self.plan.model)
-        return (linear_to_srgb(prediction[:, :3]).clamp(max=1) - linear_to_srgb(rows.color).clamp(max=1)).square()
 
     def psnr_by_view(self, rows: SampleTable | StepRows) -> list[float]:
         """The sRGB PSNR in dB of each view over its pixels among the rows, in order of the views."""

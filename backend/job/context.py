@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from backend.fit.team import ALONE, Team
 from backend.job.checkpoints import JobCheckpoint
 from backend.job.control import JobControl
 from backend.job.model import FitProgress, IsCancelled, JobCancelled, ReportProgress
@@ -16,13 +17,15 @@ class JobContext:
     """One for each run of a job.
 
     control: what the artist wants of the job meanwhile, and where it shows its maps. settings: what to fit and how.
-    report: takes the job's progress. cancelled: whether to leave the job; it waits while the job is paused.
+    report: takes the job's progress. cancelled: whether to leave the job; it waits while the job is paused. team: the processes
+    that share its fits.
     """
 
     control: JobControl
     settings: FitSettings
     report: ReportProgress
     cancelled: IsCancelled
+    team: Team = ALONE
 
     @property
     def checkpoint(self) -> JobCheckpoint | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from backend.fit.team import ALONE, Team
 from backend.job.atlas import LARGEST_ATLAS
 from backend.job.checkpoints import FinishedSet
 from backend.job.context import JobContext
@@ -44,11 +45,17 @@ LEARNED_LIGHT_SIZE = (256, 512)
 _LEAST_ERROR = 1e-10  # 100 dB: where nothing differs there is no PSNR, and no number for JSON
 
 
-def run_fit_job(inputs: FitInputs, settings: FitSettings, report: ReportProgress, cancelled: IsCancelled) -> FitResult:
-    """Run a job. Raises `JobError` for inputs that cannot be fitted, `JobCancelled` when `cancelled()` becomes true."""
-    context = JobContext(inputs.control, settings, report, cancelled)
+def run_fit_job(
+    inputs: FitInputs, settings: FitSettings, report: ReportProgress, cancelled: IsCancelled, team: Team = ALONE
+) -> FitResult:
+    """Run a job. team: the processes that share its fits, which this one leads; those on other devices than the settings'
+    rest. Raises `JobError` for inputs that cannot be fitted, `JobCancelled` when `cancelled()` becomes true.
+    """
     clock = _Clock()
     device = resolve_device(settings.device)
+    if team.device is not None and team.device.type != device.type:
+        team = ALONE
+    context = JobContext(inputs.control, settings, report, cancelled, team)
     sets = on_device(map_sets(inputs.arrays), device)
     known = known_sets(inputs.arrays, settings, sets.count)
     lights = job_lights(inputs.arrays, settings, device)

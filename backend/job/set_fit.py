@@ -11,9 +11,10 @@ import torch
 from backend.fit.differences import differences
 from backend.fit.dilation import seen_texels
 from backend.fit.fit_plan import FitPlan, learning_rate_at
+from backend.fit.fit_status import FitStatus
 from backend.fit.memory import FitMemory
 from backend.fit.sample_table import SampleTable
-from backend.fit.table_fit import PREPARATION, FitStatus, TableFit
+from backend.fit.table_fit import PREPARATION, TableFit
 from backend.job.checkpoints import RunningSet
 from backend.job.context import JobContext
 from backend.job.map_previews import AtlasPreviewer, MapPreviewer
@@ -158,7 +159,7 @@ def fit_set(
     differs = known is not None and not plan.learn_light and train.baked is not None
     if differs:
         train, held_out = differences(train), None if held_out is None else differences(held_out)
-    fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view, differs)
+    fit = TableFit(train, light, plan, task.seed, known, lights.others, lights.of_view, differs, context.team)
     before = 0
     if isinstance(start, Interrupted):
         try:
@@ -196,9 +197,10 @@ def fit_set(
     except (JobCancelled, JobError):
         raise
     except _FinishEarly:
+        fit.collect()
         fit.end()
     except Exception as error:  # shading reads maps that are no numbers anywhere
-        if bool(torch.isfinite(fit.state.texels).all()):
+        if context.team.size > 1 or bool(torch.isfinite(fit.state.texels).all()):
             raise
         if not fit.go_back():
             raise _not_finite() from error
@@ -213,7 +215,7 @@ def fit_set(
         views, counts = torch.unique(held_out.view_index, return_counts=True)
         psnr = dict(zip(views.tolist(), fit.psnr_by_view(held_out), strict=True))
         rows = dict(zip(views.tolist(), counts.tolist(), strict=True))
-    seen = seen_texels(fit.steps.read_texels(), fit.maps.resolution, fit.state.levels)
+    seen = seen_texels(fit.read_texels(), fit.maps.resolution, fit.state.levels)
     return FittedSet(fit.maps, seen, fit.iteration, before, psnr, rows)
 
 

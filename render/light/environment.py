@@ -8,6 +8,7 @@ in every iteration, with gradients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, overload
@@ -69,6 +70,12 @@ def _check_prefilter(prefilter: str) -> None:
         raise ValueError(f"prefilter is {prefilter!r}; it must be 'accurate' or 'nvdiffrec'")
 
 
+def _with_rotation(base: torch.Tensor, rotation: torch.Tensor | None) -> EnvironmentLight:
+    light = EnvironmentLight(base)
+    light.rotation = rotation
+    return light
+
+
 class EnvironmentLight(torch.nn.Module):
     """A trainable environment light.
 
@@ -85,11 +92,12 @@ class EnvironmentLight(torch.nn.Module):
         self.base = torch.nn.Parameter(base.clone().detach())
         self.rotation: torch.Tensor | None = None
 
+    def __reduce__(self) -> tuple[Callable[..., EnvironmentLight], tuple[torch.Tensor | None, ...]]:
+        return _with_rotation, (self.base.detach(), self.rotation)
+
     def clone(self) -> EnvironmentLight:
         """An independent light with the same radiance and, unlike nvdiffrec's clone, the same rotation."""
-        twin = EnvironmentLight(self.base)
-        twin.rotation = self.rotation
-        return twin
+        return _with_rotation(self.base, self.rotation)
 
     def xfm(self, matrix: torch.Tensor | None) -> None:
         """Turn the lookups of the lights built from now on: direction v is looked up at matrix v (nvdiffrec).

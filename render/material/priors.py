@@ -85,9 +85,10 @@ class Term:
 def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
     """The terms of all priors of texels [R, R, C]: smoothness and pull of each group of channels, and metallic at 0 or 1.
 
-    The mean over the texels weighs them, but smoothness that over at most 512 x 512.
+    The mean over the texels weighs them, but smoothness that over at most 512 x 512. Of some rows of maps, [n, R, C], with the
+    priors of these rows, the terms are the same but for the smoothness of the first row and the last.
     """
-    count = texels.shape[0] * texels.shape[1]
+    count = texels.shape[1] ** 2
     metallic = texels[..., METALLIC]
     terms = [Term("two_valued", priors.two_valued, METALLIC, (1 - 2 * metallic) / count)]
     change = texels if priors.start is None else texels - priors.start

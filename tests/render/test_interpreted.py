@@ -16,6 +16,7 @@ KERNEL_TESTS = (
     "render/shading/test_fused_samples.py",
     "render/preview/test_renderer.py",
     "backend/fit/test_fused_steps.py",
+    "backend/fit/test_bands_in_kernels.py",
 )
 
 

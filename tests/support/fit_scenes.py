@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from support.shapes import joined, plane, sphere, studio, wire_arrays
 
-from backend.fit.sample_table import SampleTable, concatenate, sample_view
+from backend.fit.sample_table import SampleTable, StepRows, concatenate, sample_view
 from backend.job.model import FitInputs
 from backend.job.synthetic_references import DatasetMesh, dataset_around
 from render.geometry.mesh import Mesh
@@ -46,6 +47,35 @@ def tables(dataset: DatasetMesh) -> tuple[SampleTable, SampleTable]:
         rows = sample_view(dataset.mesh, dataset.cameras[view.index], torch.from_numpy(view.image), view.index)
         (held_out if view.held_out else train).append(rows)
     return concatenate(train), concatenate(held_out)
+
+
+def random_rows(views: int = 2) -> StepRows:
+    """Rows of random attitudes and colours: rendering them would take the interpreter minutes."""
+    g = torch.Generator().manual_seed(0)
+    count = 96
+
+    def unit() -> torch.Tensor:
+        return F.normalize(torch.randn(count, 1, 3, generator=g), dim=-1)
+
+    normal = unit()
+    return StepRows(
+        normal=normal,
+        tangent=unit(),
+        sign=torch.ones(count, 1, 1),
+        uv=torch.rand(count, 1, 2, generator=g),
+        footprint=torch.rand(count, 1, generator=g) * 0.2 + 0.05,
+        view=F.normalize(normal + 0.7 * unit(), dim=-1),
+        valid=torch.ones(count, 1, dtype=torch.bool),
+        color=torch.rand(count, 3, generator=g) * 0.6,
+        alpha=torch.ones(count),
+        view_index=torch.arange(count, dtype=torch.int32) % views,
+    )
+
+
+def on(table: StepRows, device: str) -> StepRows:
+    """The rows on a device."""
+    columns = {name: values for name, values in vars(table).items() if values is not None and name != "shadow"}
+    return StepRows(**{name: values.to(device) for name, values in columns.items()})
 
 
 def job_inputs(dataset: DatasetMesh, **changes: np.ndarray) -> FitInputs:

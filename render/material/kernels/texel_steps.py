@@ -6,14 +6,24 @@ The plain way is `render.texture.fixed_lookup.pyramid`, `render.material.priors`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from render.core.kernels.launch import grid
 from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
 from render.material.priors import EDGE, Priors, smooth_share
+from render.texture.bands import Band
 
 _BLOCK = 256
 _TEXELS = 64
+
+
+def add_up_told(gradient: torch.Tensor, told: torch.Tensor, add_up: Callable[[torch.Tensor], None]) -> None:
+    """Add up the rows `told`, int64 [N], of the gradients [T, C] of several processes, in place."""
+    rows = gradient.index_select(0, told)
+    add_up(rows)
+    gradient.index_copy_(0, told, rows)
 
 
 class TexelSteps:
@@ -22,6 +32,8 @@ class TexelSteps:
     priors  `render.material.priors.Priors`; their weights are read in every step
     fitted  bool [C], the channels that are changed
     epsilon Adam's: what it adds to the deviation of a gradient
+    band    the rows of the maps that this process changes; None: all. Of the others `rows` has what its samples read
+    add_up  makes a tensor the sum of those of all processes, in place, where there are several
 
     Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step;
     ``second`` [R, R, C], Adam's mean of the squared gradients, not yet divided by what makes it unbiased.
@@ -34,6 +46,8 @@ class TexelSteps:
         priors: Priors,
         fitted: torch.Tensor,
         epsilon: float = 1e-8,
+        band: Band | None = None,
+        add_up: Callable[[torch.Tensor], None] = lambda _tensor: None,
     ) -> None:
         self._texels, self._priors, self._epsilon = texels, priors, epsilon
         self._sizes = [texels.shape[0] >> level for level in range(levels)]
@@ -42,6 +56,11 @@ class TexelSteps:
         self.rows = texels.new_empty(self._starts[-1], texels.shape[2])
         self._first, self.second = torch.zeros_like(texels), torch.zeros_like(texels)
         self.rate, self._count = texels.new_zeros(()), texels.new_zeros(())
+        self._band = band or Band(texels.shape[0], levels)
+        self._add_up = add_up
+        self._shares = self._band.count > 1
+        self._told_gradients = self._band.told_gradients(texels.device) if self._shares else None
+        self._told_values, self._mine = self._band.told_values(texels.device)
         self._fill()
 
     def step(self, gradient: torch.Tensor) -> None:
@@ -50,20 +69,23 @@ class TexelSteps:
         from render.material.kernels.texel_steps_triton import fold_level, step_texels
 
         channels, size = self._texels.shape[2], self._sizes[0]
+        if self._told_gradients is not None:
+            add_up_told(gradient, self._told_gradients, self._add_up)
         parts = self._levels_of(gradient)
         for level in range(len(parts) - 1, 1, -1):
-            values = parts[level - 1].numel()
-            fold_level[grid(values, _BLOCK)](
-                parts[level - 1], parts[level], self._sizes[level], values, CHANNELS=channels, BLOCK=_BLOCK
+            first, end = (row * self._sizes[level - 1] * channels for row in self._band.rows_and_edges(level - 1))
+            fold_level[grid(end - first, _BLOCK)](
+                parts[level - 1], parts[level], self._sizes[level], first, end, CHANNELS=channels, BLOCK=_BLOCK
             )
         self._count += 1
         texels, priors = size * size, self._priors
         has_start = priors.start is not None and priors.stiffness is not None
-        step_texels[grid(texels, _TEXELS)](
+        first, end = (row * size for row in self._band.rows(0))
+        step_texels[grid(end - first, _TEXELS)](
             self.rows, self._texels, gradient, parts[min(1, len(parts) - 1)], self._first, self.second,
             priors.start if has_start else self.rows, priors.stiffness if has_start else self.rows,
             self.rate, self._count, priors.smooth, priors.pull, priors.two_valued, self._fitted,
-            smooth_share(texels), 1.0 / texels, self._epsilon, size, texels,
+            smooth_share(texels), 1.0 / texels, self._epsilon, size, first, end,
             HAS_COARSE=len(parts) > 1, HAS_START=has_start, CHANNELS=channels,
             LANES=1 << (channels - 1).bit_length(),
             INVERSE_EDGE=1 / EDGE, ROUGHNESS=ROUGHNESS.start, METALLIC=METALLIC.start, NORMAL=NORMAL.start,
@@ -83,18 +105,30 @@ class TexelSteps:
         return [rows[start:end] for start, end in zip(self._starts, self._starts[1:], strict=False)]
 
     def _fill(self) -> None:
+        whole = self._band.whole
+        if len(self._sizes) == 1:
+            self.rows.copy_(self._texels.detach().reshape(self.rows.shape))
+        if whole:
+            self._halve(0, whole, self._band)
+            told = self.rows.index_select(0, self._told_values)
+            told = torch.where(self._mine[:, None], told, 0.0)  # those of others may be anything yet, also no numbers
+            self._add_up(told)
+            self.rows.index_copy_(0, self._told_values, told)
+        self._halve(whole, len(self._sizes) - 1)
+
+    def _halve(self, finest: int, coarsest: int, band: Band | None = None) -> None:
+        """Fill the levels after `finest` to `coarsest`, in a band or everywhere; with the finest of all, that too."""
         # Late: Triton is not there on every machine.
         from render.material.kernels.texel_steps_triton import halve_texels
 
         parts, channels = self._levels_of(self.rows), self._texels.shape[2]
-        if len(parts) == 1:
-            self.rows.copy_(self._texels.detach().reshape(self.rows.shape))
-        for first in range(0, len(parts) - 1, 2):
-            twice = first + 2 < len(parts)
-            last = first + 2 if twice else first + 1
-            values = parts[last].numel()
-            source = self._texels if first == 0 else parts[first]
-            halve_texels[grid(values, _BLOCK)](
-                source, parts[first + 1], parts[last], self.rows, self._sizes[first], values,
-                TWICE=twice, COPY=first == 0, CHANNELS=channels, BLOCK=_BLOCK,
+        for fine in range(finest, coarsest, 2):
+            twice = fine + 2 <= coarsest
+            last = fine + 2 if twice else fine + 1
+            rows = (0, self._sizes[last]) if band is None else band.own_rows(last)
+            first, end = (row * self._sizes[last] * channels for row in rows)
+            source = self._texels if fine == 0 else parts[fine]
+            halve_texels[grid(end - first, _BLOCK)](
+                source, parts[fine + 1], parts[last], self.rows, self._sizes[fine], first, end,
+                TWICE=twice, COPY=fine == 0, CHANNELS=channels, BLOCK=_BLOCK,
             )  # fmt: skip

@@ -18,17 +18,17 @@ def _quarter_of(source, row, column, channel, size, CHANNELS: tl.constexpr, vali
     return total * 0.25
 
 
-@triton.jit(do_not_specialize=["values"])
+@triton.jit(do_not_specialize=["end"])
 def halve_texels(
-    source, half, quarter, copy, size, values,
+    source, half, quarter, copy, size, first, end,
     TWICE: tl.constexpr, COPY: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """half = the means of 2 x 2 texels of the source, `size` wide; with TWICE, quarter = the means of half.
 
-    With COPY, copy = the source. A lane does one of the `values` values of the last level.
+    With COPY, copy = the source. A lane does one of the values from `first` to before `end` of the last level.
     """
-    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    valid = lane < values
+    lane = first + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    valid = lane < end
     channel, texel = lane % CHANNELS, lane // CHANNELS
     width = size // 4 if TWICE else size // 2
     row, column = texel // width, texel % width
@@ -66,11 +66,12 @@ def _enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid
     return 0.25 * total
 
 
-@triton.jit(do_not_specialize=["values"])
-def fold_level(fine, coarse, width, values, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """fine += the smooth gradient of its means: a quarter of `coarse`, `width` wide, enlarged; one value a lane."""
-    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    valid = lane < values
+@triton.jit(do_not_specialize=["end"])
+def fold_level(fine, coarse, width, first, end, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """fine += the smooth gradient of its means: a quarter of `coarse`, `width` wide, enlarged; a lane does one of the values of
+    `fine` from `first` to before `end`."""
+    lane = first + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    valid = lane < end
     channel, texel = lane % CHANNELS, lane // CHANNELS
     row, column = texel // (2 * width), texel % (2 * width)
     own = tl.load(fine + lane, mask=valid, other=0.0)
@@ -92,10 +93,10 @@ def _change(old, start, at, valid, HAS_START: tl.constexpr):
     return value
 
 
-@triton.jit(do_not_specialize=["texels", "smooth_share", "share", "epsilon"])
+@triton.jit(do_not_specialize=["end", "smooth_share", "share", "epsilon"])
 def step_texels(
     old, new, gradient, coarse_gradient, first, second, start, stiffness, rate, count, smooth, pull, two_valued, fitted,
-    smooth_share, share, epsilon, size, texels,
+    smooth_share, share, epsilon, size, first_texel, end,
     HAS_COARSE: tl.constexpr, HAS_START: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr,
     INVERSE_EDGE: tl.constexpr, ROUGHNESS: tl.constexpr, METALLIC: tl.constexpr, NORMAL: tl.constexpr,
     MIN_ROUGHNESS: tl.constexpr, MIN_UP: tl.constexpr, BLOCK: tl.constexpr,
@@ -105,11 +106,12 @@ def step_texels(
     The gradient is that of the finest level; the kernel adds the coarser levels' gradient and the priors' gradients.
     smooth, pull [CHANNELS], two_valued [1]  weights of the priors; smooth_share, share: what a texel has of them
     start, stiffness  as the texels, read with HAS_START; fitted [CHANNELS], 0 for channels that do not change
+    Only the texels from `first_texel` to before `end` take a step.
     """
-    texel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    texel = first_texel + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, LANES)[None, :]
     row, column = (texel // size)[:, None], (texel % size)[:, None]
-    valid = (texel < texels)[:, None] & (channel < CHANNELS)
+    valid = (texel < end)[:, None] & (channel < CHANNELS)
     at = texel[:, None] * CHANNELS + channel
     value = tl.load(old + at, mask=valid, other=0.0)
     slope = tl.load(gradient + at, mask=valid, other=0.0)

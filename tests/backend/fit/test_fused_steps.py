@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
+from support.fit_scenes import on, random_rows
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.fit_plan import FitPlan
@@ -36,31 +36,7 @@ def _kernels_run(device):
 
 @pytest.fixture(scope="module")
 def table() -> StepRows:
-    """Rows of random attitudes and colours: rendering them would take the interpreter minutes."""
-    g = torch.Generator().manual_seed(0)
-    count = 96
-
-    def unit() -> torch.Tensor:
-        return F.normalize(torch.randn(count, 1, 3, generator=g), dim=-1)
-
-    normal = unit()
-    return StepRows(
-        normal=normal,
-        tangent=unit(),
-        sign=torch.ones(count, 1, 1),
-        uv=torch.rand(count, 1, 2, generator=g),
-        footprint=torch.rand(count, 1, generator=g) * 0.2 + 0.05,
-        view=F.normalize(normal + 0.7 * unit(), dim=-1),
-        valid=torch.ones(count, 1, dtype=torch.bool),
-        color=torch.rand(count, 3, generator=g) * 0.6,
-        alpha=torch.ones(count),
-        view_index=torch.arange(count, dtype=torch.int32) % 2,
-    )
-
-
-def on(table: StepRows, device: str) -> StepRows:
-    columns = {name: values for name, values in vars(table).items() if values is not None and name != "shadow"}
-    return StepRows(**{name: values.to(device) for name, values in columns.items()})
+    return random_rows()
 
 
 def baked(resolution: int, device: str) -> BakedStart:

@@ -1,0 +1,104 @@
+"""A texture that several processes change together: each owns a band of its rows.
+
+A process keeps the whole pyramid, but what it computes of the fine levels is right in its own band and one row further.
+The edges of the bands, and the coarse levels, are what processes tell each other in every step: of a texture of
+4096 x 4096 with two bands, half a percent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+# Levels of at most so many texels a side are told as a whole: 2 MiB of 8 channels.
+LARGEST_WHOLE = 256
+
+
+@dataclass(frozen=True)
+class Band:
+    """The rows that process `number` of `count` owns in a texture of `resolution`, a power of two or less than
+    `LARGEST_WHOLE`, with `levels` levels. One process owns everything.
+
+    whole: the first level that every process has whole; levels from it on have no bands.
+    """
+
+    resolution: int
+    levels: int
+    number: int = 0
+    count: int = 1
+    largest_whole: int = LARGEST_WHOLE
+
+    @property
+    def whole(self) -> int:
+        """The first level that every process has whole; the bands' edges lie between texels of it."""
+        if self.count == 1:
+            return 0
+        level = 0
+        while level < self.levels - 1 and self.size(level) > self.largest_whole and self.size(level + 1) >= self.count:
+            level += 1
+        return level
+
+    def size(self, level: int) -> int:
+        """Texels along a side of a level."""
+        return self.resolution >> level
+
+    def first_row(self, number: int, level: int) -> int:
+        """The row of a level with which the band of process `number` begins; of `count`: where the last band ends."""
+        whole = self.whole
+        return (number * self.size(whole) // self.count) << (whole - level)
+
+    def own_rows(self, level: int) -> tuple[int, int]:
+        """The first row of a level, `whole` or finer, that is this process's own, and the first that is not any more."""
+        return self.first_row(self.number, level), self.first_row(self.number + 1, level)
+
+    def rows(self, level: int) -> tuple[int, int]:
+        """The first row of a level that this process computes, and the first that it does not: all of what it has whole."""
+        return (0, self.size(level)) if level >= self.whole else self.own_rows(level)
+
+    def rows_and_edges(self, level: int) -> tuple[int, int]:
+        """The same with one row more at each side."""
+        first, end = self.rows(level)
+        return max(0, first - 1), min(self.size(level), end + 1)
+
+    def number_of(self, v: torch.Tensor) -> torch.Tensor:
+        """Which process owns the texels at texture coordinates v, any shape, pointing down: int64."""
+        whole = self.whole
+        row = (torch.remainder(v, 1) * self.size(whole)).long().clamp(max=self.size(whole) - 1)
+        edges = [self.first_row(number, whole) for number in range(1, self.count)]
+        return torch.bucketize(row, torch.tensor(edges, dtype=torch.int64, device=v.device), right=True)
+
+    def told_gradients(self, device: torch.device) -> torch.Tensor:
+        """The rows of the pyramid, int64 [N], to whose gradient samples of more than one process may add."""
+        parts = [part for level in range(self.whole) for part in self._edges(level)]
+        return _numbers([*parts, (self._start(self.whole), self._start(self.levels))], device)
+
+    def told_values(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows of the pyramid, int64 [N], that others need of a process after a step, and whether this one owns them."""
+        if not self.whole:
+            return _numbers([], device), torch.zeros(0, dtype=torch.bool, device=device)
+        parts = [part for level in range(self.whole) for part in self._edges(level)]
+        told = _numbers([*parts, (self._start(self.whole), self._start(self.whole + 1))], device)
+        mine = torch.zeros(len(told), dtype=torch.bool, device=device)
+        for level in range(self.whole + 1):
+            start, width = self._start(level), self.size(level)
+            first, end = self.own_rows(level)
+            mine |= (told >= start + first * width) & (told < start + end * width)
+        return told, mine
+
+    def _start(self, level: int) -> int:
+        """The pyramid's row with which a level begins."""
+        return sum(self.size(finer) ** 2 for finer in range(level))
+
+    def _edges(self, level: int) -> list[tuple[int, int]]:
+        """The texels at both sides of each edge of a band; the texture repeats, so its top and bottom are one."""
+        size, start = self.size(level), self._start(level)
+        rows = {self.first_row(number, level) - side for number in range(self.count) for side in (0, 1)}
+        return [(start + row % size * size, start + (row % size + 1) * size) for row in sorted(rows)]
+
+
+def _numbers(parts: list[tuple[int, int]], device: torch.device) -> torch.Tensor:
+    """The numbers from each first one to before each end."""
+    if not parts:
+        return torch.zeros(0, dtype=torch.int64, device=device)
+    return torch.cat([torch.arange(first, end, device=device) for first, end in parts])
