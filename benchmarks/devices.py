@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", default="standard", help="draft, standard or high")
     parser.add_argument("--views", type=int, default=32)
     parser.add_argument("--view-size", type=int, default=256, help="edge of a view in pixels")
+    parser.add_argument("--learn-light", action="store_true", help="learn the light too")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of spot/ and forest_1k.hdr")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
 
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         )
     shown = [name for name in rows[0] if name != "names"]
     print_table(f"{options.jobs} fits at once", [shown, *([row[name] for name in shown] for row in rows)])
-    chosen = ("jobs", "resolution", "quality", "views", "view_size")
+    chosen = ("jobs", "resolution", "quality", "views", "view_size", "learn_light")
     settings = {name: getattr(options, name) for name in chosen}
     result = circumstances(resolve_device("auto")) | {"settings": settings, "lists": rows}
     if options.json is not None:
@@ -121,9 +122,10 @@ def _fit_all(
 ) -> list[dict[str, Any]]:
     """One fit of each client, all at once; their metrics. Raises CommandError where one fails."""
     for seed, client in enumerate(clients):
-        client.submit(
-            FitSettings(resolution=options.resolution, quality=options.quality, seed=seed), inputs, len(views)
+        settings = FitSettings(
+            resolution=options.resolution, quality=options.quality, seed=seed, learn_light=options.learn_light
         )
+        client.submit(settings, inputs, len(views))
         for view, image in views:
             client.add_view(view, image)
         client.end_views()

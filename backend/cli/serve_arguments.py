@@ -70,8 +70,8 @@ def add_serve_parser(commands: Commands, run: Run) -> None:
         default=AUTO,
         metavar="LIST",
         help="one process for each of these devices, each for a job at a time: all (every GPU, or the processor where there is "
-        "none), or names with commas, such as cuda:0,cuda:1 or cpu,cpu; auto: one process, for the first GPU or the processor "
-        "(default: auto)",
+        "none), or names with commas, such as cuda:0,cuda:1 or cpu,cpu; names with + share one job, as in cuda:0+cuda:1, and "
+        "together is every GPU for one job (Linux); auto: one process, for the first GPU or the processor (default: auto)",
     )
     serve.add_argument(
         "--worker-memory",

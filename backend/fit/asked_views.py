@@ -37,11 +37,14 @@ class AskedViews:
         state = self._state
         # Of a team's maps, the rows have what other processes have changed beside the band of this one.
         texels = rows[: state.resolution**2].reshape(state.texels.shape).detach().requires_grad_(True)
-        gradient, loss = torch.zeros_like(rows), torch.zeros((), device=rows.device)
+        gradient, loss = None, torch.zeros((), device=rows.device)
         for part in self._parts:
             found, own = self._gradient(rows, part)
-            gradient += found * (len(part.rows) / self._in_all)
-            loss += own * (len(part.rows) / self._in_all)
+            weight = len(part.rows) / self._in_all
+            gradient = found.mul_(weight) if gradient is None else gradient.add_(found, alpha=weight)
+            loss += own * weight
+        if gradient is None:
+            gradient = torch.zeros_like(rows)
         state.add_up_gradient(gradient)
         state.team.add_up(loss)
         state.bound.copy_(bound_of(loss))

@@ -129,4 +129,5 @@ class _Unpickler(pickle.Unpickler):
         self._tensors = tensors
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        return self._tensors[pid]
+        tensor: torch.Tensor = self._tensors[pid]
+        return tensor

@@ -6,7 +6,9 @@ import errno
 
 from backend.job.model import JobError
 
-MEMORY, DEVICE, WORKER = "memory", "device_lost", "worker"
+MEMORY, DEVICE, WORKER, DISK, INTERNAL = "memory", "device_lost", "worker", "disk", "internal"
+UNEXPECTED = (MEMORY, DEVICE, DISK, INTERNAL)
+"""What `failure_of` makes of exceptions, which may have come in the middle of anything."""
 _MEMORY_TEXTS = ("can't allocate memory", "out of memory", "cannot allocate memory", "not enough memory")
 
 
@@ -16,7 +18,7 @@ def failure_of(error: BaseException) -> JobError:
     """
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return JobError("disk", f"The disk is full: {error}.", "Free space on the backend's disk, then fit again.")
+        return JobError(DISK, f"The disk is full: {error}.", "Free space on the backend's disk, then fit again.")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _says(text, _MEMORY_TEXTS):
         return JobError(
             MEMORY,
@@ -30,7 +32,7 @@ def failure_of(error: BaseException) -> JobError:
             "Fit again; if that fails too, choose the device 'cpu' or update the GPU's driver.",
         )
     return JobError(
-        "internal",
+        INTERNAL,
         f"The fit stopped with {text}.",
         "This is a fault of PBRfit; please report it with the end of the backend's log.",
     )

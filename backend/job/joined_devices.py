@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from datetime import timedelta
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from backend.fit.shared_fit import follow
 from backend.fit.team import Team
 from backend.job.model import FitInputs, FitResult, IsCancelled, JobCancelled, JobError, ReportProgress, RunJob
 from backend.job.run import run_fit_job
@@ -123,7 +125,12 @@ def _joined(rank: int, size: int, store: str) -> torch.device:
 
 def _join_and_follow(rank: int, size: int, store: str, pipe: Any) -> None:
     """The program of another process of the team."""
-    from backend.fit.shared_fit import follow
-
-    follow(Team(rank, size, _joined(rank, size, store), [pipe]))
-    os._exit(0)  # the leader is gone: a sum that waits for it would delay the end
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the server, which ends the leader
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        follow(Team(rank, size, _joined(rank, size, store), [pipe]))
+    except RuntimeError:  # a sum with a leader that has gone meanwhile
+        leader = multiprocessing.parent_process()
+        if leader is not None and leader.is_alive():
+            raise
+    os._exit(0)  # the leader is gone: a sum on a GPU that waits for it would delay the end

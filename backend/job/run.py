@@ -86,7 +86,7 @@ def run_fit_job(
         "table_bytes": train.bytes,
         "halved_for_memory": inputs.control.economy,
         "seconds": clock.seconds(),
-        "device": device_description(device),
+        "device": f"{team.size} x {device_description(device)}" if team.size > 1 else device_description(device),
         "versions": _versions(),
     }
     return _result(finished, light if settings.learn_light else None, shared)

@@ -114,7 +114,9 @@ def described(processes: Sequence[WorkerProcess]) -> dict[str, str] | None:
     known = [process.device for process in processes if process.device]
     if not known:
         return None
-    counts = Counter(device["device_name"] for device in known)
+    counts = Counter(
+        process.device["device_name"] for process in processes if process.device for _ in range(process.plan.joined)
+    )
     names = (f"{count} x {name}" if count > 1 else name for name, count in counts.items())
     kinds = {device["device"] for device in known}
     return {"device": "cuda" if "cuda" in kinds else known[0]["device"], "device_name": ", ".join(names)}

@@ -24,7 +24,7 @@ import numpy as np
 
 from backend.job.checkpoints import CheckpointFolder
 from backend.job.control import JobControl
-from backend.job.failures import DEVICE
+from backend.job.failures import DEVICE, UNEXPECTED
 from backend.job.live_maps import JobLive
 from backend.job.model import (
     FitInputs,
@@ -80,7 +80,10 @@ class Host:
         # The arrays of each session's scene by number: those that stay are not sent again.
         self._arrays: dict[str, Arrays] = {}
         self._worked = time.monotonic()
-        run_job = named(plan.run_job) if "torch" in sys.modules else _late(plan.run_job)
+        if plan.joined > 1:  # the other processes of its jobs start now
+            run_job = named(plan.run_joined)(plan.joined)
+        else:
+            run_job = named(plan.run_job) if "torch" in sys.modules else _late(plan.run_job)
         self._worker = Worker(run_job, self._report, owns_arrays=True)
         self._drawer = PreviewWorker(_late(plan.make_drawing), self._report_preview, lambda: self._worker.running)
         self._packets: dict[str, Callable[[Packet], None]] = {
@@ -184,7 +187,8 @@ class Host:
         elif isinstance(what, JobError):
             body = {"job": job.id, "code": what.code, "cause": what.cause, "cure": what.cure}
             self._channel.send(Packet("failed", body))
-            if what.code == DEVICE:  # only a new process can use the GPU again
+            # Only a new process can use a GPU again that failed, and so it is with others that are out of step.
+            if what.code == DEVICE or (self._plan.joined > 1 and what.code in UNEXPECTED):
                 self._channel.close(patience_s=5.0)
                 os._exit(_LOST_DEVICE)
         else:

@@ -20,10 +20,13 @@ class WorkerPlan:
     memory of a GPU is given back. hung_s: a worker that does not answer for so long loses its
     process. relays_log: whether the server writes the worker's log; else it goes to stderr. device: the name of the device
     that the worker has, "auto" where it finds one itself. environment: variables that the process gets beside the server's,
-    so that it sees no other device. memory_bytes: a worker that takes more memory of the machine loses its process; 0: no limit.
+    so that it sees no other device. joined: how many devices its jobs use together; with more than one, run_joined is called
+    with that number, and returns what a job runs. memory_bytes: a worker that takes more memory of the machine loses its
+    process; 0: no limit.
     """
 
     run_job: str = "backend.job.run:run_fit_job"
+    run_joined: str = "backend.job.joined_devices:joined_job"
     make_drawing: str = "backend.preview.drawing:Drawing"
     find_device: str = "backend.job.device:installed_device"
     checkpoints: str = ""
@@ -35,6 +38,7 @@ class WorkerPlan:
     relays_log: bool = False
     device: str = "auto"
     environment: dict[str, str] = field(default_factory=dict)
+    joined: int = 1
     memory_bytes: int = 0
     python_path: list[str] = field(default_factory=lambda: list(sys.path))
 

@@ -78,7 +78,7 @@ class Slot:
         wanted, name = job.settings.device, self.process.name
         if name == _ANY or not wanted.startswith("cuda"):
             return True
-        return name == wanted or (wanted == "cuda" and name.startswith("cuda"))
+        return wanted in name.split("+") or (wanted == "cuda" and name.startswith("cuda"))
 
     def settings_of(self, job: Job) -> FitSettings:
         """The job's settings for the process, which sees its own GPU alone and by no number."""

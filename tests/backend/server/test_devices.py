@@ -36,11 +36,15 @@ def test_the_checkpoints_of_as_many_jobs_are_kept_as_there_may_be_devices():
         "all,cpu",
         "cpu,auto",
         "cuda:0,cuda:0",
+        "cuda:0+cuda:0",
+        "cuda:0+cpu",
+        "cpu+",
+        "all+cpu",
         "cpu" + 16 * ",cpu",
     ],
 )
 def test_what_is_no_list_of_devices_is_refused(text, capsys):
-    with pytest.raises(ValueError, match=r"is no device|twice|more than 16"):
+    with pytest.raises(ValueError, match=r"is no device|twice|more than 16|joins a GPU with the processor"):
         read_devices(text)
     with pytest.raises(SystemExit):
         argument_parser().parse_args(["serve", f"--devices={text}"])
@@ -66,6 +70,29 @@ def test_without_a_choice_there_is_one_process_that_sees_the_machine():
     (plan,) = device_plans(("auto",), PLAN, None)
     assert (plan.device, plan.environment) == ("auto", {})
     assert plan.memory_bytes == int((machine_memory() or 0) * WORKERS_SHARE)
+
+
+def test_devices_that_are_joined_have_one_plan_which_sees_them_all(monkeypatch):
+    monkeypatch.setattr(devices, "_count_gpus", lambda _plan: 3)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    first, second = device_plans(read_devices("cuda:0 + cuda:2, cuda:1"), PLAN, None)
+    assert (first.device, first.joined, first.environment) == ("cuda:0+cuda:2", 2, {"CUDA_VISIBLE_DEVICES": "0,2"})
+    assert (second.device, second.joined) == ("cuda:1", 1)
+    (every,) = device_plans(read_devices("together"), PLAN, None)
+    assert (every.device, every.joined) == ("cuda:0+cuda:1+cuda:2", 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-six")
+    assert device_plans(("cuda:0+cuda:2",), PLAN, None)[0].environment == {"CUDA_VISIBLE_DEVICES": "4,GPU-six"}
+    monkeypatch.setattr(devices, "_count_gpus", lambda _plan: 1)
+    assert device_plans(read_devices("together"), PLAN, None)[0].joined == 1
+    with pytest.raises(ServerError, match="cuda:1 is not there"):
+        device_plans(("cuda:0+cuda:1",), PLAN, None)
+
+
+def test_devices_are_joined_on_linux_only(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ServerError, match="on Linux only"):
+        device_plans(("cpu+cpu",), PLAN, None)
 
 
 def test_processors_share_cores_and_memory(monkeypatch):
