@@ -6,7 +6,7 @@ from __future__ import annotations
 from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine
-from .preview.scene import light
+from .preview.scene import baked_looks, light
 from .session import handlers
 from .session.session import end_session
 from .settings import preferences, properties
@@ -45,6 +45,7 @@ PARTS = (
     panels,
     settings_panels,
     light,
+    baked_looks,
     engine,
     preview_panels,
     manual,

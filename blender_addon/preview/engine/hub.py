@@ -20,6 +20,7 @@ from ...protocol.client import preview_events as events
 from ...session import session
 from ...settings.preview import BACKEND, preview_regions, redraw_previews
 from ..gl.renderer import GlPreview
+from ..scene.baked_looks import baked_looks
 from ..scene.light import ShownLight, worlds
 from ..scene.scene import PreviewScene
 from .backend import PreviewBackend
@@ -157,7 +158,7 @@ class PreviewHub:
         self.poll()
         self._say()
         self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
-        came = worlds().poll()
+        came = worlds().poll() | baked_looks().poll()
         current = session.current()
         seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
         if came or seen != self._seen:
