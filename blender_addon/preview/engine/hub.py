@@ -92,6 +92,10 @@ class PreviewHub:
         if not bpy.app.background and not bpy.app.timers.is_registered(tick):
             bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
 
+    def used(self) -> None:
+        """Note that something else than a viewport of the preview uses this, so that nothing is freed."""
+        self._shown_at = time.monotonic()
+
     def light(self, scene: PreviewScene) -> ShownLight | None:
         """The prepared light of a scene; None while the backend prepares it, or if nothing can prepare it."""
         return self._lights.of(scene)

@@ -83,7 +83,7 @@ class _Kept(Generic[Thing]):
 
 
 @contextlib.contextmanager
-def _drawing_state() -> Iterator[None]:
+def drawing_state() -> Iterator[None]:
     """Restore the GPU's state that drawing changes."""
     blend, mask, test = gpu.state.blend_get(), gpu.state.depth_mask_get(), gpu.state.depth_test_get()
     try:
@@ -151,7 +151,7 @@ class GlPreview:
         image = self._image("image", size, image_format)
         lit = self._light(light)
         edge = max(1, min(LARGEST_SCRATCH, gpu.capabilities.max_texture_size_get()) // spp)
-        with _drawing_state():
+        with drawing_state():
             if spp == 1:
                 self._draw_tile(image, scene, lit, view, projection, size, (0, 0, *size), channel, 1, behind)
             else:
@@ -179,7 +179,7 @@ class GlPreview:
         matrix = numbers_of(scene_linear_from_rec709())
         shader = self._shader(("recolored", matrix), partial(recolored_source, matrix))
         image = self._image("scene linear", (texture.width, texture.height), "RGBA16F")
-        with _drawing_state(), image.bind():
+        with drawing_state(), image.bind():
             gpu.state.blend_set("NONE")
             gpu.state.depth_mask_set(False)
             gpu.state.depth_test_set("NONE")

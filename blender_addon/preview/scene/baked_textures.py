@@ -84,4 +84,5 @@ def bytes_of(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def opaque(values: NDArray[Any]) -> NDArray[np.float32]:
     """Values [h, w, 3] as float32 [h, w, 4] with alpha 1."""
-    return np.concatenate([values, np.ones_like(values[..., :1])], axis=-1).astype(np.float32)
+    pixels: NDArray[np.float32] = np.concatenate([values, np.ones_like(values[..., :1])], axis=-1).astype(np.float32)
+    return pixels

@@ -121,18 +121,12 @@ class LookReader:
     def read(self, tree: bpy.types.NodeTree, shader: bpy.types.Node) -> MaterialLook:
         """The look of a shader node, with the ambient occlusion that the tree holds beside it."""
         inputs = shader.inputs
+        base_color = self._near(inputs["Base Color"], self._display.kd)
+        roughness = self._near(inputs["Roughness"], self._display.roughness)
         look = Look(
-            kd=self._read(
-                "Base Color",
-                lambda: self._color(inputs["Base Color"]),
-                self._near(inputs, "Base Color", self._display.kd),
-            ),
+            kd=self._read("Base Color", lambda: self._color(inputs["Base Color"]), base_color),
             alpha=self._read("Alpha", lambda: self._number(inputs["Alpha"]), self._display.alpha),
-            roughness=self._read(
-                "Roughness",
-                lambda: self._number(inputs["Roughness"]),
-                self._near(inputs, "Roughness", self._display.roughness),
-            ),
+            roughness=self._read("Roughness", lambda: self._number(inputs["Roughness"]), roughness),
             metallic=self._read("Metallic", lambda: self._number(inputs["Metallic"]), self._display.metallic),
             openness=self._read("ambient occlusion", lambda: self._openness(tree), 1.0),
             normal=self._read("Normal", lambda: self._normal(inputs["Normal"]), None),
@@ -173,30 +167,24 @@ class LookReader:
         found = self._read("Emission", lambda: (self._color(color), self._number(strength)), (BLACK, 1.0))
         return {"emission": found[0], "emission_strength": found[1]}
 
-    def _read(self, name: str, read: Callable[[], Value], otherwise: Other | Callable[[], Other]) -> Value | Other:
+    def _read(self, name: str, read: Callable[[], Value], otherwise: Other) -> Value | Other:
         try:
             return read()
         except NotShown as reason:
             note = f'{name} of "{self._name}" is not shown as rendered: {reason}.'
             self._notes.append(note)
             self._unread.append(note)
-            return otherwise() if callable(otherwise) else otherwise
+            return otherwise
 
-    def _near(
-        self, inputs: bpy.types.bpy_prop_collection, name: str, otherwise: Other
-    ) -> Callable[[], Texture | Other]:
+    def _near(self, socket: bpy.types.NodeSocket, otherwise: Other) -> Texture | Other:
         """What to show of an input that cannot be read: the nearest image that it gets, as if no node changed it."""
-
-        def near() -> Texture | Other:
-            source = nearest_image(inputs[name], self._default_uv_map)
-            if source is None:
-                return otherwise
-            try:
-                return self._texture(source, is_color=source.channel is None)
-            except NotShown:
-                return otherwise
-
-        return near
+        source = nearest_image(socket, self._default_uv_map)
+        if source is None:
+            return otherwise
+        try:
+            return self._texture(source, is_color=source.channel is None)
+        except NotShown:
+            return otherwise
 
     def _color(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
         value = traced(socket, self._default_uv_map)

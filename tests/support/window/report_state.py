@@ -42,8 +42,11 @@ def make_scene():
     settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
     # The cube's plain paint would be baked, and never fitted.
     settings.start = "BAKE" if request["scene"] == "first fit" else "GRAY"
-    if request["scene"] in {"first fit", "preview"}:
+    if request["scene"] in {"first fit", "preview", "compare"}:
         make_first_fit(scene, cube)
+    if request["scene"] == "compare":
+        prepare_preview(scene)
+        settings.resolution, settings.view_size, settings.quality, settings.rounds = 128, 96, "draft", 0
     if request["scene"] == "preview":
         prepare_preview(scene)
     if request["scene"] == "hole":
@@ -200,6 +203,44 @@ def preview_state():
     }
 
 
+def comparison_state():
+    """What a comparison shows, and what it has changed in the view."""
+    from bl_ext.user_default.pbrfit.preview.scene.baked_looks import baked_looks
+    from bl_ext.user_default.pbrfit.wipe import wipe
+
+    comparison, drawing = wipe.current(), wipe.drawing()
+    area, _ = view_3d()
+    space = area.spaces[0] if area is not None else None
+    found = {"shown": comparison is not None, "waiting": baked_looks().waiting}
+    if space is not None:
+        region = next(item for item in area.regions if item.type == "WINDOW")
+        data = space.region_3d
+        found["view"] = {
+            "overlays": space.overlay.show_overlays,
+            "gizmos": space.show_gizmo,
+            "shading": space.shading.type,
+            "lens": round(space.lens, 3),
+            "location": [round(value, 4) for value in data.view_location],
+            "rotation": [round(value, 4) for value in data.view_rotation],
+            "distance": round(data.view_distance, 4),
+        }
+        found["region"] = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
+    if comparison is not None and drawing is not None:
+        render = comparison.render
+        found |= {
+            "divider": comparison.divider,
+            "left": drawing.said[0],
+            "right": drawing.said[1],
+            "status": drawing.said[2],
+            "more": comparison.more,
+            "reference": comparison.steps.number,
+            "errors": len(comparison.steps.errors),
+            "lit": not comparison.lacks_light,
+            "rendered": render is not None and render.done and render.image is not None,
+        }
+    return found
+
+
 def view_3d():
     """The 3D view and its sidebar; None and None while another editor is in its place."""
     areas = bpy.context.window_manager.windows[0].screen.areas
@@ -216,7 +257,7 @@ def open_tab():
     area.tag_redraw()
     if state["count"] < 10:
         return False
-    if request["scene"] in {"first fit", "preview"}:
+    if request["scene"] in {"first fit", "preview", "compare"}:
         show_object(area)
     if request["scene"] == "hole":
         area.spaces[0].region_3d.view_rotation = (0.98, 0.15, 0.05, 0.1)
@@ -303,6 +344,7 @@ def report():
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
         preview=preview_state(),
+        comparison=comparison_state(),
         threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:
