@@ -19,7 +19,7 @@ from ..common.errors import PbrFitError
 from ..preview.engine.hub import hub
 from ..preview.gl.display import Table
 from ..preview.scene.baked_looks import baked_looks
-from ..preview.scene.collector import PreviewCollector, SlotMaterials
+from ..preview.scene.collector import LOOKED_AT, PreviewCollector, SlotMaterials
 from ..preview.scene.light import ShownLight, environment_of, worlds
 from ..preview.scene.scene import Environment, PreviewScene
 from ..session.fit_queue import RenderedReference
@@ -34,13 +34,17 @@ NO_REFERENCES = "There are no reference renders: they are kept from a fit until 
 
 @dataclass
 class Steps:
-    """The references that can be stepped through. number: of the one that is shown, None: the artist's own view; placed: how
-    the view was after it was put there, None until it is drawn; errors: of the new material, by number, as far as they are
-    measured; to_worst: whether to go to the largest once all are."""
+    """The references that can be stepped through.
+
+    number: of the one that is shown, None: the artist's own view; placed: how the view was after it was put there, and its
+    size, None until it is drawn; resized: whether it has another size now; errors: of the new material, by number, as far
+    as they are measured; to_worst: whether to go to the largest once all are.
+    """
 
     references: list[RenderedReference] = field(default_factory=list)
     number: int | None = None
-    placed: Hashable = None
+    placed: tuple[Hashable, tuple[int, int]] | None = None
+    resized: bool = False
     errors: dict[int, float] = field(default_factory=dict)
     to_worst: bool = False
 
@@ -107,6 +111,8 @@ class Comparison:
         if steps.to_worst and steps.unmeasured is None and steps.references:
             steps.to_worst = False
             self.step_to(view, max(steps.errors, key=lambda number: steps.errors[number]))
+        if steps.resized and steps.number is not None:
+            self.step_to(view, steps.number)
         if self.more or steps.to_worst:
             view.region.tag_redraw()
         return True
@@ -116,7 +122,10 @@ class Comparison:
         for collector in self._collectors.values():
             collector.note_updates(depsgraph)
         self._is_current = False
-        self.rendered_from = None
+        if any(update.is_updated_geometry or update.is_updated_transform for update in depsgraph.updates) or any(
+            isinstance(update.id, (*LOOKED_AT, bpy.types.World)) for update in depsgraph.updates
+        ):
+            self.rendered_from = None  # the render is of what was there
 
     def _targets_exist(self, window: bpy.types.Window) -> bool:
         present = {item.session_uid for item in window.view_layer.objects}
@@ -178,7 +187,7 @@ class Comparison:
         """Put the view's camera where that of a reference was."""
         if self.before.camera is None:
             self.before.camera = Camera.of(view)
-        self.steps.number, self.steps.placed, self.more = number, None, True
+        self.steps.number, self.steps.placed, self.steps.resized, self.more = number, None, False, True
         reference = self.steps.references[number]
         camera_of(reference.view, (view.region.width, view.region.height)).put(view.space, view.region.data)
         view.region.tag_redraw()

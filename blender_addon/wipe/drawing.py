@@ -86,11 +86,12 @@ class ComparisonDrawing:
         steps, sight = comparison.steps, self.sight
         if steps.shown is None or sight is None:
             return None
-        if steps.placed is None:
-            steps.placed = sight.key
-        elif steps.placed != sight.key:
+        view = (sight.view.tobytes(), sight.size)
+        steps.placed = steps.placed or view
+        if steps.placed[0] != view[0]:
             comparison.view_left()
             return None
+        steps.resized = steps.placed[1] != view[1]
         if self._reference_texture is None or self._reference_texture[0] != steps.shown.path:
             try:
                 self._reference_texture = (steps.shown.path, texture_of_frame(steps.shown.image()))
@@ -185,7 +186,7 @@ class ComparisonDrawing:
         if render is not None and not render.done and comparison.rendered_from is not None:
             said.append("Cycles is rendering the original")
         if comparison.lacks_light:
-            said.append("The light is being prepared")
+            said.append("The light is being prepared" if hub().can_stream else "In an even light: there is no backend")
         notes = comparison.scenes[ORIGINAL].notes
         said += [note for note in notes if "baked for the preview" in note][:1]
         return [*said, comparison.error] if comparison.error else said

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 import bpy
 
@@ -203,15 +204,37 @@ def preview_state():
     }
 
 
+slowest = {}
+
+
+def timed(module, name):
+    """Note in `slowest` how long the slowest call of a function takes, in seconds."""
+    function = getattr(module, name)
+    if hasattr(function, "is_timed"):
+        return
+
+    def call(*arguments):
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            slowest[name] = max(slowest.get(name, 0.0), time.perf_counter() - start)
+
+    call.is_timed = True
+    setattr(module, name, call)
+
+
 def comparison_state():
-    """What a comparison shows, and what it has changed in the view."""
+    """What a comparison shows, what it has changed in the view, and how long its slowest calls take."""
     from bl_ext.user_default.pbrfit.preview.scene.baked_looks import baked_looks
     from bl_ext.user_default.pbrfit.wipe import wipe
 
     comparison, drawing = wipe.current(), wipe.drawing()
     area, _ = view_3d()
     space = area.spaces[0] if area is not None else None
-    found = {"shown": comparison is not None, "waiting": baked_looks().waiting}
+    timed(wipe, "_draw")
+    timed(wipe.Comparison, "tick")
+    found = {"shown": comparison is not None, "waiting": baked_looks().waiting, "slowest": dict(slowest)}
     if space is not None:
         region = next(item for item in area.regions if item.type == "WINDOW")
         data = space.region_3d
@@ -259,6 +282,8 @@ def open_tab():
         return False
     if request["scene"] in {"first fit", "preview", "compare"}:
         show_object(area)
+    if request["scene"] == "compare":
+        area.spaces[0].shading.type = "WIREFRAME"  # quick to draw, and not what a comparison makes of it
     if request["scene"] == "hole":
         area.spaces[0].region_3d.view_rotation = (0.98, 0.15, 0.05, 0.1)
         area.spaces[0].region_3d.view_distance = 7.0
