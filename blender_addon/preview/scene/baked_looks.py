@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from ...baking.process import MapBaker
 from ...closures.parameters import ALL_LOBES
 from ...closures.reading import Unreadable, read_material
 from ...common.errors import PbrFitError
+from ...common.main_thread import in_main_thread
 from ...common.node_trees import images_of
 from ...export import plan_json
 from ...export.plan import GroupPlan, MapSet, ObjectUse, SlotUse
@@ -33,6 +35,7 @@ from .scene import Look
 
 RESOLUTION = 512
 SETTLED_SECONDS = 0.5
+POLL_SECONDS = 0.05
 LOOKS_KEPT = 64
 CHANGES_ALL = (bpy.types.Image, bpy.types.NodeTree)
 
@@ -66,7 +69,7 @@ _numbers = itertools.count(1)
 
 
 class BakedLooks:
-    """The baked looks of the open file. For the main thread; a timer calls `poll`.
+    """The baked looks of the open file. A timer calls `poll` in the main thread; a render asks for looks in its own.
 
     baked: how many bakes have been started; for measurements.
     """
@@ -75,6 +78,7 @@ class BakedLooks:
         self.baked = 0
         self._baker: LookBaker | None = None
         self._folder: Path | None = None
+        self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
@@ -103,6 +107,12 @@ class BakedLooks:
 
         found: what the preview can read of it.
         """
+        with self._lock:
+            return self._look(scene_object, slot, material, found)
+
+    def _look(
+        self, scene_object: bpy.types.Object, slot: int, material: bpy.types.Material, found: MaterialLook
+    ) -> MaterialLook:
         wanted = SlotLook(scene_object.session_uid, slot, material.session_uid, found.uv_map)
         state = self._state(wanted)
         known_state, look = self._known.get(wanted, (-1, None))
@@ -130,6 +140,18 @@ class BakedLooks:
 
     def poll(self) -> bool:
         """Go on with what is wanted; return whether looks have come. Never waits."""
+        with self._lock:
+            return self._poll()
+
+    def finish(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until all that is wanted is baked, or until `stopped`; for final renders. Returns whether there was anything."""
+        was_wanted = self.waiting
+        while self.waiting and not stopped():
+            in_main_thread(self.poll)  # it writes a file
+            time.sleep(POLL_SECONDS)
+        return was_wanted
+
+    def _poll(self) -> bool:
         if self._baker is None:
             self._begin()
             return False

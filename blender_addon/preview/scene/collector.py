@@ -62,9 +62,10 @@ class PreviewCollector:
     Tell it about updates in `view_update`, and collect after that.
     """
 
-    def __init__(self, materials: SlotMaterials | None = None) -> None:
+    def __init__(self, materials: SlotMaterials | None = None, bakes: bool = True) -> None:
         """materials: what slots show instead of their materials. Then only objects with such slots are collected, and no
-        live maps."""
+        live maps. bakes: whether to have baked what cannot be read."""
+        self._bakes = bakes
         self._materials = materials or {}
         self._only = {uid for uid, _ in self._materials}
         self._looks: dict[tuple[int, str], MaterialLook] = {}
@@ -128,7 +129,7 @@ class PreviewCollector:
         count, default_uv_map = slot_count_of(evaluated), render_uv_map(evaluated.data)
         uid = evaluated.original.session_uid
         slots = [
-            Slot(self._shown(evaluated, index, default_uv_map), live_sets.get((uid, index), []))
+            Slot(self._shown(evaluated, index, default_uv_map, live_sets), live_sets.get((uid, index), []))
             for index in range(count)
         ]
         for uv_map in dict.fromkeys(slot.uv_map for slot in slots):
@@ -149,14 +150,15 @@ class PreviewCollector:
                     told = told or look
                 yield PreviewPart(key, arrays, matrix, shown or look, job, told)
 
-    def _shown(self, evaluated: bpy.types.Object, index: int, default_uv_map: str) -> MaterialLook:
-        """How the material in a slot looks."""
+    def _shown(self, evaluated: bpy.types.Object, index: int, default_uv_map: str, live_sets: LiveSets) -> MaterialLook:
+        """How the material in a slot looks, baked where it cannot be read and no live maps hide it."""
         scene_object = evaluated.original
         material = self._materials.get((scene_object.session_uid, index), NOT_CHOSEN)
         if material is NOT_CHOSEN:
             material = slot_material(evaluated, index)
         found = self._look(material, default_uv_map)
-        if material is None or not found.unread:
+        is_hidden = any(live_look(live) is not None for live in live_sets.get((scene_object.session_uid, index), []))
+        if material is None or not found.unread or not self._bakes or is_hidden:
             return found
         return baked_looks().look(scene_object, index, material.original, found)
 
