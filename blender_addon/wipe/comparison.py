@@ -13,6 +13,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..assign import memory
 from ..common.errors import PbrFitError
@@ -67,8 +68,7 @@ class Comparison:
     def __init__(self, view: FoundView, targets: list[bpy.types.Object]) -> None:
         """Begin to compare what objects show and showed, in a view."""
         self.space_pointer, self.region_pointer = view.space.as_pointer(), view.region.as_pointer()
-        # Of the view's width: in the middle of what neither toolbar nor sidebar covers.
-        self.divider = 0.5 * sum(clear_of_sides(view.area, view.region)) / max(1, view.region.width)
+        self.divider = first_divider(view, targets)
         self.scenes: dict[str, PreviewScene] = {}
         self.light: ShownLight | None = None
         self.lacks_light = False
@@ -240,6 +240,19 @@ class Comparison:
         """End what runs, and put the view back as it was."""
         self.stop_render()
         self.before.put_back()
+
+
+def first_divider(view: FoundView, targets: list[bpy.types.Object]) -> float:
+    """Where the divider is at first, as a share of the view's width: in the middle of the objects, but not near toolbar or
+    sidebar."""
+    left, right = clear_of_sides(view.area, view.region)
+    width = max(1, view.region.width)
+    corners = [item.matrix_world @ Vector(corner) for item in targets for corner in item.bound_box]
+    data = view.region.data or view.space.region_3d  # without a window a region has none
+    clip = data.perspective_matrix @ (sum(corners, Vector()) / len(corners)).to_4d()
+    middle = (0.5 + 0.5 * clip.x / clip.w) * width if clip.w > 0.0 else 0.5 * (left + right)
+    edge = 0.2 * (right - left)
+    return float(min(max(middle, left + edge), right - edge) / width)
 
 
 def mode_of(window: bpy.types.Window) -> str:

@@ -160,7 +160,7 @@ class ComparisonDrawing:
             image = image or GlImage(*size, "RGBA16F")
             if self._display is None or self._display[0] is not comparison.table:
                 self._display = (comparison.table, GlDisplay(comparison.table))
-            self._display[1].show(image, place, BACKGROUND, first, second, gain)
+            self._display[1].show(image, place, BACKGROUND, first, second, gain, over_view=True)
             kept = self._sides[number] = (key, image)
         return kept[1]
 

@@ -47,11 +47,16 @@ class GlDisplay:
         first: gpu.types.GPUTexture,
         second: gpu.types.GPUTexture | None = None,
         gain: float = 1.0,
+        over_view: bool = False,
     ) -> None:
         """Fill an image with a picture, linear Rec.709 and premultiplied, at its place; or, with a second picture, with the
-        error between the two, `gain` times as large. background: display values, around and behind it."""
+        error between the two, `gain` times as large.
+
+        background: display values, around and behind it; over_view: whether the image holds not display values, but what Blender
+        makes them of when it is drawn over a 3D view.
+        """
         values = np.zeros((3, 4), np.float32)
-        values[0], values[1, :2], values[2, :3] = place, (second is not None, gain), background
+        values[0], values[1, :3], values[2, :3] = place, (second is not None, gain, over_view), background
         block = self._block.set(values.reshape(-1))
         with drawing_state(), image.bind():
             gpu.state.blend_set("NONE")

@@ -60,5 +60,11 @@ void main()
       shown = mix(shown, heat(worst * display.how.y), clamp(max(one.a, other.a), 0.0, 1.0));
     }
   }
+  if (display.how.z > 0.5) {
+    // What Blender makes of what is drawn over a view: it decodes sRGB and encodes with an exponent of 2.2.
+    for (int number = 0; number < 3; number++) {
+      shown[number] = in_srgb(pow(max(shown[number], 0.0), 2.2));
+    }
+  }
   drawn_color = vec4(shown, 1.0);
 }

@@ -60,8 +60,8 @@ DISPLAY_BLOCK = """struct PbrfitDisplay {
   vec4 background;
 };
 """
-"""place: left, bottom, width and height of the picture in the image; how: 0 for a picture or 1 for an error, and its gain;
-background: what is around and behind the picture, as the display shows it."""
+"""place: left, bottom, width and height of the picture in the image; how: 0 for a picture or 1 for an error, its gain, and
+whether it is to be drawn over a view; background: what is around and behind the picture, as the display shows it."""
 
 BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK, "display": DISPLAY_BLOCK}
 

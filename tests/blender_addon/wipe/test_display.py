@@ -82,3 +82,16 @@ def test_around_the_picture_and_behind_it_is_the_background(addon) -> None:
     np.testing.assert_allclose(image[0, 0, :3], (0.1, 0.2, 0.3), atol=0.01)
     np.testing.assert_allclose(image[20, 16, :3], 1.0, atol=0.01)
     np.testing.assert_allclose(image[28, 16, :3], (0.1, 0.2, 0.3), atol=0.01)
+
+
+def test_what_is_drawn_over_a_view_is_made_for_what_blender_does_with_it(addon) -> None:
+    """Blender decodes sRGB there, and encodes with an exponent of 2.2; the window test sees the result."""
+    table, gl, picture = table_of(addon), addon.preview.gl, random_colors()
+
+    def draw() -> np.ndarray:
+        display, image = gl.display.GlDisplay(table), gl.image.GlImage(SIZE, SIZE, "RGBA16F")
+        display.show(image, (0, 0, SIZE, SIZE), (0.0,) * 3, gl.targets.texture_of_frame(picture), over_view=True)
+        return image.read()[..., :3]
+
+    drawn, wanted = on_the_gpu(draw), shown(addon, table, picture)[..., :3]
+    np.testing.assert_allclose(addon.common.color.linear_from_srgb(drawn) ** (1 / 2.2), wanted, atol=0.003)
