@@ -76,9 +76,11 @@ class PBRFIT_OT_compare_in_view(bpy.types.Operator):
             return {"PASS_THROUGH"}
         x = event.mouse_x - view.region.x
         if self._dragging:
-            comparison.divider = min(max(x / max(1, view.region.width), 0.0), 1.0)
-            view.region.tag_redraw()
-            self._dragging = not (event.type == "LEFTMOUSE" and event.value == "RELEASE")
+            if event.type == "LEFTMOUSE" and event.value == "RELEASE":
+                self._dragging = False  # the mouse may have moved on since then
+            elif event.type in {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE"}:
+                comparison.divider = min(max(x / max(1, view.region.width), 0.0), 1.0)
+                view.region.tag_redraw()
             return {"RUNNING_MODAL"}
         if event.value != "PRESS" or not is_over(view, event.mouse_x, event.mouse_y):
             return {"PASS_THROUGH"}

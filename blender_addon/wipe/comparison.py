@@ -85,6 +85,7 @@ class Comparison:
         self._collectors = {ORIGINAL: PreviewCollector(originals), NEW: PreviewCollector(new)}
         self._is_current = False
         self._lights: tuple[Any, Environment] | None = None
+        self._bright = ("", False)
         self._displayed: Hashable = None
         self.before = ViewBefore.of(view)
         self.before.hide()
@@ -143,12 +144,17 @@ class Comparison:
     def _take_light(self) -> None:
         environment = self.environment
         light = None
-        if environment is not None and environment.radiance.max() > 0.0:
+        if environment is not None and self._gives_light(environment):
             light = hub().light(PreviewScene((), environment))
         self.lacks_light = light is None
         if light is not self.light:
             self.light, self.more = light, True
             self.steps.errors.clear()
+
+    def _gives_light(self, environment: Environment) -> bool:
+        if self._bright[0] != environment.key:
+            self._bright = (environment.key, bool(environment.radiance.max() > 0.0))
+        return self._bright[1]
 
     @property
     def environment(self) -> Environment | None:

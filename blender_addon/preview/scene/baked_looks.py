@@ -88,9 +88,18 @@ class BakedLooks:
         self._running: dict[SlotLook, int] = {}
         self._changes: Counter[int] = Counter()
 
-    def note_change(self, changed: bpy.types.ID, is_geometry: bool) -> None:
-        """Take in that a datablock of the file has changed."""
+    def note_changes(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Take in what has changed in the file, as `depsgraph.updates` says."""
+        if not (self._known or self.waiting):
+            return
         trees = {item.node_tree: item for item in bpy.data.materials if item.node_tree is not None}
+        with self._lock:
+            for update in depsgraph.updates:
+                self._note_change(update.id.original, trees, update.is_updated_geometry)
+
+    def _note_change(
+        self, changed: bpy.types.ID, trees: dict[bpy.types.NodeTree, bpy.types.Material], is_geometry: bool
+    ) -> None:
         if isinstance(changed, bpy.types.Material):
             self._changes[changed.session_uid] += 1
         elif changed in trees:
@@ -270,8 +279,7 @@ def baked_looks() -> BakedLooks:
 @persistent
 def depsgraph_updated(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     """After any change of the file."""
-    for update in depsgraph.updates:
-        _looks.note_change(update.id.original, update.is_updated_geometry)
+    _looks.note_changes(depsgraph)
 
 
 @persistent

@@ -207,33 +207,48 @@ def preview_state():
 slowest = {}
 
 
-def timed(module, name):
-    """Note in `slowest` how long the slowest call of a function takes, in seconds."""
-    function = getattr(module, name)
+def timed(owner, name):
+    """Note in `slowest` how long the slowest call of a function takes: seconds, and those of them that this thread computes."""
+    function = getattr(owner, name)
     if hasattr(function, "is_timed"):
         return
 
-    def call(*arguments):
-        start = time.perf_counter()
+    def call(*arguments, **settings):
+        start, computing = time.perf_counter(), time.thread_time()
         try:
-            return function(*arguments)
+            return function(*arguments, **settings)
         finally:
-            slowest[name] = max(slowest.get(name, 0.0), time.perf_counter() - start)
+            took = [round(time.perf_counter() - start, 4), round(time.thread_time() - computing, 4)]
+            slowest[name] = max(slowest.get(name, took), took)
 
     call.is_timed = True
-    setattr(module, name, call)
+    setattr(owner, name, call)
 
 
 def comparison_state():
     """What a comparison shows, what it has changed in the view, and how long its slowest calls take."""
+    from bl_ext.user_default.pbrfit.preview.gl import display, renderer
     from bl_ext.user_default.pbrfit.preview.scene.baked_looks import baked_looks
-    from bl_ext.user_default.pbrfit.wipe import wipe
+    from bl_ext.user_default.pbrfit.wipe import comparison as comparison_module
+    from bl_ext.user_default.pbrfit.wipe import pictures, wipe
 
     comparison, drawing = wipe.current(), wipe.drawing()
     area, _ = view_3d()
     space = area.spaces[0] if area is not None else None
-    timed(wipe, "_draw")
-    timed(wipe.Comparison, "tick")
+    for owner, name in (
+        (wipe, "_draw"),
+        (wipe.Comparison, "tick"),
+        (wipe.Comparison, "_collect"),
+        (comparison_module, "display_table"),
+        (pictures.Picture, "draw_more"),
+        (renderer, "compiled"),
+        (renderer, "strip_texture"),
+        (renderer, "light_texture"),
+        (renderer, "mesh_batch"),
+        (display.GlDisplay, "__init__"),
+        (display.GlDisplay, "show"),
+    ):
+        timed(owner, name)
     found = {"shown": comparison is not None, "waiting": baked_looks().waiting, "slowest": dict(slowest)}
     if space is not None:
         region = next(item for item in area.regions if item.type == "WINDOW")
