@@ -35,10 +35,24 @@ vec3 heat(float value)
   return mix(hot, vec3(1.0), clamp(t * 4.0 - 3.0, 0.0, 1.0));
 }
 
+vec4 pixel_of(sampler2D image, ivec2 at)
+{
+  return texelFetch(image, clamp(at, ivec2(0), textureSize(image, 0) - 1), 0);
+}
+
+// Mixed here, not in the texture unit, whose filter Python cannot choose.
 vec4 texel_of(sampler2D image, vec2 at)
 {
-  ivec2 size = textureSize(image, 0);
-  return texelFetch(image, clamp(ivec2(at * vec2(size)), ivec2(0), size - 1), 0);
+  vec2 place = at * vec2(textureSize(image, 0)) - 0.5;
+  vec2 whole = floor(place);
+  vec2 share = place - whole;
+  ivec2 corner = ivec2(whole);
+  if (min(abs(share.x - 0.5), abs(share.y - 0.5)) > 0.499) {
+    return pixel_of(image, ivec2(round(place)));  // the picture has a pixel for each of the view
+  }
+  vec4 lower = mix(pixel_of(image, corner), pixel_of(image, corner + ivec2(1, 0)), share.x);
+  vec4 upper = mix(pixel_of(image, corner + ivec2(0, 1)), pixel_of(image, corner + ivec2(1, 1)), share.x);
+  return mix(lower, upper, share.y);
 }
 
 void main()

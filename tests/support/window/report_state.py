@@ -1,6 +1,7 @@
 """Runs in the Blender with a window: install the extension, make a scene, open the tab, then report the state."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -205,13 +206,16 @@ def preview_state():
 
 
 slowest = {}
+FIRST_CALLS = 12  # in which shaders are compiled, and everything is read for the first time
 
 
 def timed(owner, name):
-    """Note in `slowest` how long the slowest call of a function takes: seconds, and those of them that this thread computes."""
+    """Note in `slowest` how long the slowest call of a function takes: seconds, and those of them that this thread computes;
+    of the first calls and of all later ones."""
     function = getattr(owner, name)
     if hasattr(function, "is_timed"):
         return
+    count = itertools.count()
 
     def call(*arguments, **settings):
         start, computing = time.perf_counter(), time.thread_time()
@@ -219,7 +223,8 @@ def timed(owner, name):
             return function(*arguments, **settings)
         finally:
             took = [round(time.perf_counter() - start, 4), round(time.thread_time() - computing, 4)]
-            slowest[name] = max(slowest.get(name, took), took)
+            key = f"{name}, {'first' if next(count) < FIRST_CALLS else 'later'}"
+            slowest[key] = [max(pair) for pair in zip(slowest.get(key, took), took, strict=True)]
 
     call.is_timed = True
     setattr(owner, name, call)
