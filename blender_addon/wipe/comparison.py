@@ -80,6 +80,7 @@ class Comparison:
         self.error = ""
         self._targets = {target.session_uid for target in targets}
         self._mode = mode_of(view.window)
+        self._materials = self._materials_of(view.window)
         originals, new = slot_materials(targets)
         self._slots = originals
         self._collectors = {ORIGINAL: PreviewCollector(originals), NEW: PreviewCollector(new)}
@@ -95,7 +96,7 @@ class Comparison:
     def tick(self) -> bool:
         """Take in what has come, and ask for a redraw if there is something new; False once it must end."""
         view = find_view(self.space_pointer, self.region_pointer)
-        if view is None or mode_of(view.window) != self._mode or not self._targets_exist(view.window):
+        if view is None or mode_of(view.window) != self._mode or self._materials_of(view.window) != self._materials:
             return False
         hub().used()
         hub().poll()
@@ -128,9 +129,10 @@ class Comparison:
         ):
             self.rendered_from = None  # the render is of what was there
 
-    def _targets_exist(self, window: bpy.types.Window) -> bool:
-        present = {item.session_uid for item in window.view_layer.objects}
-        return self._targets <= present
+    def _materials_of(self, window: bpy.types.Window) -> Hashable:
+        """What is compared, by number; something else once an object is gone, reverted or fitted again."""
+        present = [item for item in window.view_layer.objects if item.session_uid in self._targets]
+        return len(present), *(numbers_of(found) for found in slot_materials(present))
 
     def _collect(self, view: FoundView) -> None:
         with bpy.context.temp_override(window=view.window, area=view.area, region=view.region):
@@ -276,3 +278,8 @@ def slot_materials(targets: list[bpy.types.Object]) -> tuple[SlotMaterials, Slot
             place = target.session_uid, item.slot.slot_index
             originals[place], new[place] = item.entry.get("original"), item.entry.get("fitted")
     return originals, new
+
+
+def numbers_of(materials: SlotMaterials) -> frozenset[tuple[tuple[int, int], int]]:
+    """Materials by their numbers (session_uid), 0 for none."""
+    return frozenset((place, item.session_uid if item is not None else 0) for place, item in materials.items())

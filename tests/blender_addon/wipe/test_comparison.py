@@ -96,12 +96,17 @@ def test_the_view_is_put_back(addon, fitted) -> None:
     assert addon.wipe.wipe.current() is None
 
 
-@pytest.mark.parametrize("how", ["mode", "deleted", "add-on"])
+@pytest.mark.parametrize("how", ["mode", "deleted", "reverted", "editor", "add-on"])
 def test_what_ends_it(addon, fitted, how: str) -> None:
     before = state(addon)
+    area = view_of(addon).area
     begin(addon, fitted)
     assert addon.wipe.wipe.tick() is not None
-    if how == "mode":
+    if how == "reverted":
+        bpy.ops.pbrfit.revert()
+    elif how == "editor":
+        area.type = "IMAGE_EDITOR"
+    elif how == "mode":
         bpy.ops.object.mode_set(mode="EDIT")
     elif how == "deleted":
         bpy.data.objects.remove(fitted)
@@ -109,6 +114,7 @@ def test_what_ends_it(addon, fitted, how: str) -> None:
         addon.wipe.wipe.unregister()
     assert addon.wipe.wipe.tick() is None
     assert addon.wipe.wipe.current() is None
+    area.type = "VIEW_3D"
     assert state(addon) == before
     if how == "add-on":
         addon.wipe.wipe.register()
