@@ -104,8 +104,9 @@ class Comparison:
         if came or not self._is_current:
             self._collect(view)
             self.more = True
+        else:  # so that no call takes long
+            self._take_table(view.window.scene)
         self._take_light()
-        self._take_table(view.window.scene)
         if self.render is not None and self.render.poll():
             self.error = self.render.error.cause.splitlines()[0] if self.render.error is not None else ""
             self.more = True

@@ -21,6 +21,7 @@ from ...session import session
 from ...settings.preview import BACKEND, preview_regions, redraw_previews
 from ..gl.renderer import GlPreview
 from ..scene.baked_looks import baked_looks
+from ..scene.images import small_pixels
 from ..scene.light import ShownLight, worlds
 from ..scene.scene import PreviewScene
 from .backend import PreviewBackend
@@ -82,7 +83,8 @@ class PreviewHub:
     def drawing(self) -> GlPreview:
         """The renderer on Blender's own GPU; all viewports share its textures."""
         if self._drawing is None:
-            self._drawing = GlPreview()
+            # Software takes a second for each texture that Blender makes of an image.
+            self._drawing = GlPreview(small_pixels if is_software_renderer() else None)
         return self._drawing
 
     def joined(self, viewport: ShownViewport) -> None:

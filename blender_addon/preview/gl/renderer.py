@@ -50,6 +50,7 @@ LOBE_NAMES = ("coat", "sheen", "emission")
 
 
 Thing = TypeVar("Thing")
+PixelsOf = Callable[[bpy.types.Image], NDArray[Any] | None]
 
 
 @dataclass
@@ -77,6 +78,10 @@ class _Kept(Generic[Thing]):
         entry.frame = frame
         return entry.thing
 
+    def has(self, key: Hashable) -> bool:
+        """Whether there is a thing with this key."""
+        return key in self._things
+
     def give_up(self, before: int) -> None:
         """Free what no frame since `before` needed."""
         self._things = {key: entry for key, entry in self._things.items() if entry.frame >= before}
@@ -101,7 +106,10 @@ def drawing_state() -> Iterator[None]:
 class GlPreview:
     """Draws scenes. It keeps everything on the GPU between frames, by its key. Use it from one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, pixels_of: PixelsOf | None = None) -> None:
+        """pixels_of: the pixels of an image of the file, uint8 or float32 [h, w, 4], row 0 at the top, to use in place of the
+        texture that Blender makes of it; None for an image: Blender's."""
+        self._pixels_of = pixels_of
         self.free()
 
     def free(self) -> None:
@@ -294,6 +302,11 @@ class GlPreview:
             image = self._image_of(value.image_uid) if pixels is None else None
             if pixels is None and image is None:
                 continue
+            if image is not None and self._pixels_of is not None:
+                key = ("strip", value.key, value.encoding)
+                known = key in numbers or self._strips.has(key)
+                # An array of nothing stands for pixels that are on the GPU already.
+                pixels = np.empty(0) if known else self._pixels_of(image)
             kind = "image" if pixels is None else "strip"
             key = (kind, value.image_uid) if pixels is None else (kind, value.key, value.encoding)
             if key not in numbers:
