@@ -303,8 +303,8 @@ class GlPreview:
             if pixels is None and image is None:
                 continue
             if image is not None and self._pixels_of is not None:
-                key = ("strip", value.key, value.encoding)
-                known = key in numbers or self._strips.has(key)
+                strip_key = ("strip", value.key, value.encoding)
+                known = strip_key in numbers or self._strips.has(strip_key)
                 # An array of nothing stands for pixels that are on the GPU already.
                 pixels = np.empty(0) if known else self._pixels_of(image)
             kind = "image" if pixels is None else "strip"
