@@ -9,6 +9,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..common.redraw import redraw_views
+from ..preview.engine.hub import start_timer
 from .comparison import Comparison
 from .drawing import ComparisonDrawing
 from .view_before import FoundView, find_view
@@ -72,6 +73,7 @@ def end() -> None:
         _handle = None
     if ended is not None:
         ended.end()
+        start_timer()  # so that the textures are freed, and the connection ends
         redraw_views()
 
 

@@ -91,8 +91,7 @@ class PreviewHub:
         """Note that a viewport is being drawn, and keep the timer running for it."""
         self.viewports.add(viewport)
         self._shown_at = time.monotonic()
-        if not bpy.app.background and not bpy.app.timers.is_registered(tick):
-            bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
+        start_timer()
 
     def used(self) -> None:
         """Note that something else than a viewport of the preview uses this, so that nothing is freed."""
@@ -238,6 +237,12 @@ def hub() -> PreviewHub:
 def tick() -> float | None:
     """Blender's timer; None ends it."""
     return TICK_SECONDS if _hub is not None and _hub.tick() else None
+
+
+def start_timer() -> None:
+    """Call `tick` from now on, until nothing has been shown for a while and everything is freed."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
 
 
 def viewport_of(region: bpy.types.Region) -> ShownViewport | None:
