@@ -1,14 +1,15 @@
 """Runs in the Blender with a window: install the extension, make a scene, open the tab, then report the state."""
 
 import contextlib
-import itertools
 import json
 import os
 import sys
 import threading
-import time
 
 import bpy
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import comparison_inside
 
 EXTENSION = "bl_ext.user_default.pbrfit"
 REPORT_SECONDS = 0.05
@@ -205,85 +206,6 @@ def preview_state():
     }
 
 
-slowest = {}
-FIRST_CALLS = 12  # in which shaders are compiled, and everything is read for the first time
-
-
-def timed(owner, name):
-    """Note in `slowest` how long the slowest call of a function takes: seconds, and those of them that this thread computes;
-    of the first calls and of all later ones."""
-    function = getattr(owner, name)
-    if hasattr(function, "is_timed"):
-        return
-    count = itertools.count()
-
-    def call(*arguments, **settings):
-        start, computing = time.perf_counter(), time.thread_time()
-        try:
-            return function(*arguments, **settings)
-        finally:
-            took = [round(time.perf_counter() - start, 4), round(time.thread_time() - computing, 4)]
-            key = f"{name}, {'first' if next(count) < FIRST_CALLS else 'later'}"
-            slowest[key] = [max(pair) for pair in zip(slowest.get(key, took), took, strict=True)]
-
-    call.is_timed = True
-    setattr(owner, name, call)
-
-
-def comparison_state():
-    """What a comparison shows, what it has changed in the view, and how long its slowest calls take."""
-    from bl_ext.user_default.pbrfit.preview.gl import display, renderer
-    from bl_ext.user_default.pbrfit.preview.scene.baked_looks import baked_looks
-    from bl_ext.user_default.pbrfit.wipe import comparison as comparison_module
-    from bl_ext.user_default.pbrfit.wipe import pictures, wipe
-
-    comparison, drawing = wipe.current(), wipe.drawing()
-    area, _ = view_3d()
-    space = area.spaces[0] if area is not None else None
-    for owner, name in (
-        (wipe, "_draw"),
-        (wipe.Comparison, "tick"),
-        (wipe.Comparison, "_collect"),
-        (comparison_module, "display_table"),
-        (pictures.Picture, "draw_more"),
-        (renderer, "compiled"),
-        (renderer, "strip_texture"),
-        (renderer, "light_texture"),
-        (renderer, "mesh_batch"),
-        (display.GlDisplay, "__init__"),
-        (display.GlDisplay, "show"),
-    ):
-        timed(owner, name)
-    found = {"shown": comparison is not None, "waiting": baked_looks().waiting, "slowest": dict(slowest)}
-    if space is not None:
-        region = next(item for item in area.regions if item.type == "WINDOW")
-        data = space.region_3d
-        found["view"] = {
-            "overlays": space.overlay.show_overlays,
-            "gizmos": space.show_gizmo,
-            "shading": space.shading.type,
-            "lens": round(space.lens, 3),
-            "location": [round(value, 4) for value in data.view_location],
-            "rotation": [round(value, 4) for value in data.view_rotation],
-            "distance": round(data.view_distance, 4),
-        }
-        found["region"] = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
-    if comparison is not None and drawing is not None:
-        render = comparison.render
-        found |= {
-            "divider": comparison.divider,
-            "left": drawing.said[0],
-            "right": drawing.said[1],
-            "status": drawing.said[2],
-            "more": comparison.more,
-            "reference": comparison.steps.number,
-            "errors": len(comparison.steps.errors),
-            "lit": not comparison.lacks_light,
-            "rendered": render is not None and render.done and render.image is not None,
-        }
-    return found
-
-
 def view_3d():
     """The 3D view and its sidebar; None and None while another editor is in its place."""
     areas = bpy.context.window_manager.windows[0].screen.areas
@@ -389,7 +311,7 @@ def report():
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
         preview=preview_state(),
-        comparison=comparison_state(),
+        comparison=comparison_inside.comparison_state(area),
         threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:
