@@ -6,11 +6,12 @@ from __future__ import annotations
 from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine
-from .preview.scene import light
+from .preview.scene import baked_looks, light
 from .session import handlers
 from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
+from .settings import wipe as wipe_settings  # and so is `wipe`
 from .setup.backend_process import stop_local_backend
 from .ui import (
     announcements,
@@ -20,17 +21,20 @@ from .ui import (
     operators_setup,
     operators_unseen,
     operators_verdict,
+    operators_wipe,
     outcome,
     panels,
     preset_menu,
     preview_panels,
     settings_panels,
 )
+from .wipe import wipe
 
 PARTS = (
     preferences,
     properties,
     preview_settings,
+    wipe_settings,
     operators_setup,
     operators,
     fixes,
@@ -39,13 +43,16 @@ PARTS = (
     operators_verdict,
     operators_unseen,
     overlay,
+    operators_wipe,
     outcome,
     preset_menu,
     announcements,
     panels,
     settings_panels,
     light,
+    baked_looks,
     engine,
+    wipe,
     preview_panels,
     manual,
     handlers,

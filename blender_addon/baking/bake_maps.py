@@ -7,7 +7,9 @@
 The plan is JSON:
 
 - ``blend``, ``scene``, ``view_layer``, ``objects``, ``use_scripts``, ``cache_folders``, ``output``, ``threads``, ``plans``:
-  as in references/render_references.py
+  as in references/render_references.py; without ``scene``, which then needs no ``view_layer``, the file has only the objects,
+  and what they need, and they are put into a new scene at ``frame`` (1)
+- ``materials``: as in references/render_references.py
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
 - ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: width and height of the maps in pixels; ``supersampling``: 1, 2 or 4:
   how many points in a row each texel of a map is the mean of, where a texture can be finer than the map

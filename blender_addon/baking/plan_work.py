@@ -51,9 +51,13 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PbrFitError(f"Cannot write to {output}: {error.strerror}.", "Choose another folder.") from error
-    scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
     names = [(name, library) for name, library in plan["objects"]]
+    if "scene" in plan:
+        scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
+    else:
+        scene, layer = stage.scene_of(names, plan.get("frame", 1))
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
+    stage.put_materials(set_up, plan.get("materials", []))
     make_editable(set_up)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     group = with_positive_uv_maps(set_up, group)

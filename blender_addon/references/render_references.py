@@ -13,7 +13,9 @@ The plan is JSON:
   {``training``, ``held_out``, ``seed``, ``samples``, ``held_out_samples``, and optionally ``lights`` and ``wanted``} says which
   views to plan around them, and ``shown_triangles`` how many triangles the viewport shows
 - ``views``, without ``mesh``: list of {``index``, ``matrix_world`` (4x4, of the Blender camera), ``fov`` (radians),
-  ``clip_start``, ``clip_end``, and optionally ``seed`` and its own ``samples``}
+  ``clip_start``, ``clip_end``, and optionally ``seed``, its own ``samples``, its own ``size`` as [width, height], ``shift`` as
+  [across, up] in widths of the image, and ``width`` for a view without perspective: how much of the world is across}
+- optional ``materials``: what slots of the objects show instead, [number of the object, slot, name of the material or null]
 - optional ``rendered``: the indices of views that are there already
 - optional ``candidate``: materials that a fit begins with, {``recipes``, ``files``} as in candidate.py, and ``name``; all views
   are rendered with them first, except those with the indices in ``rendered``; ``start``: the resolution at which to read
@@ -28,7 +30,7 @@ The plan is JSON:
 Files, each of which appears complete (written under another name, then renamed):
 
 - ``mesh.npz``: the wire arrays of the mesh
-- ``view_0003.npy``: float32 [size, size, 4], linear Rec.709, premultiplied alpha, row 0 at the top
+- ``view_0003.npy``: float32 [size, size, 4] (or of the view's own size), linear Rec.709, premultiplied alpha, row 0 at the top
 - ``bake_0003.npy``, by the candidate's name: the same with the candidate, and the same random numbers
 - ``fit_start.npz``, by its name: the texels of the candidate, as candidate_start.py gives them
 - ``lights.npy``: the Studio lights, of ``studio_designs.studio_lights``, if any view is in one

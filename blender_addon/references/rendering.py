@@ -20,23 +20,29 @@ from .stage import Stage
 
 
 def render_view(stage: Stage, view: dict[str, Any], size: int, samples: int) -> NDArray[np.float32]:
-    """A view: float32 [size, size, 4], linear Rec.709, premultiplied, row 0 at the top.
+    """A view: float32 [size, size, 4], or of its own size, linear Rec.709, premultiplied, row 0 at the top.
 
     view: see render_references.py.
     """
     place_camera(stage, view)
     stage.scene.cycles.seed = view.get("seed", 0)
     stage.scene.cycles.samples = view.get("samples", samples)
-    return render(stage, size, size)
+    width, height = view.get("size", (size, size))
+    return render(stage, width, height)
 
 
 def place_camera(stage: Stage, view: dict[str, Any]) -> None:
     """Put the stage's camera where a view of the plan has it."""
     camera = stage.camera
     camera.matrix_world = Matrix(view["matrix_world"])
-    camera.data.type = "PERSP"
     camera.data.sensor_fit = "HORIZONTAL"
-    camera.data.angle = view["fov"]
+    camera.data.shift_x, camera.data.shift_y = view.get("shift", (0.0, 0.0))
+    if "width" in view:
+        camera.data.type = "ORTHO"
+        camera.data.ortho_scale = view["width"]
+    else:
+        camera.data.type = "PERSP"
+        camera.data.angle = view["fov"]
     camera.data.clip_start, camera.data.clip_end = view["clip_start"], view["clip_end"]
 
 

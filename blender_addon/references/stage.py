@@ -87,6 +87,30 @@ def set_up(
     return Stage(scene, view_layer, targets, shown, camera, window, look_through(window, camera))
 
 
+def scene_of(names: list[Name], frame: int) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+    """A new scene with the objects of a file that has no scene, and its view layer. Raises PbrFitError if one is missing."""
+    scene = bpy.data.scenes.new("PBRfit objects")
+    scene.frame_set(frame)
+    for name in names:
+        scene.collection.objects.link(find(bpy.data.objects, name, "the file"))
+    return scene, scene.view_layers[0]
+
+
+def put_materials(set_up: Stage, materials: list[list[Any]]) -> None:
+    """Give slots of the targets other materials of the file: [number of the target, slot, name of the material, or None for
+    no material]. Raises PbrFitError if there is no such material or slot."""
+    for place, index, name in materials:
+        target = set_up.targets[place]
+        known = [item for item in bpy.data.materials if item.name == name]
+        if index >= len(target.material_slots) or (name is not None and not known):
+            raise PbrFitError(
+                f'"{target.name}" cannot get the material "{name}" back.', "Show the original, and try again."
+            )
+        slot = target.material_slots[index]
+        slot.link = "OBJECT"
+        slot.material = known[0] if known else None
+
+
 def look_through(window: bpy.types.Window, camera: bpy.types.Object) -> bpy.types.Area:
     """An area with a 3D view that has `camera` as its own camera; renders that start there use it.
 

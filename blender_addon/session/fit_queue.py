@@ -33,10 +33,13 @@ BRIGHTEST = 1e8  # radiance; the sun in an HDRI reaches 1e6, an infinite pixel 1
 
 @dataclass(frozen=True)
 class RenderedReference:
-    """A rendered reference of a group: its camera, and the file that holds its pixels."""
+    """A rendered reference of a group: its camera, and the file that holds its pixels; objects: those that it shows, by number
+    (session_uid); radiance: the light that it is in, float32 [H, W, 3], where that is known."""
 
     view: View
     path: Path
+    objects: frozenset[int] = frozenset()
+    radiance: NDArray[Any] | None = field(default=None, compare=False)
 
     def image(self) -> NDArray[np.float32]:
         """Its pixels, float32 [h, w, 4], premultiplied, linear, row 0 at the top.
@@ -360,7 +363,9 @@ class GroupFit(GroupWork):
         return [self._reference(index) for index in sorted(self.rendered) if self.views[index].light == 0]
 
     def _reference(self, index: int) -> RenderedReference:
-        return RenderedReference(self.views[index], self.folder / f"view_{index:04d}.npy")
+        objects = frozenset(item.uid for item in self.plan.objects)
+        path = self.folder / f"view_{index:04d}.npy"
+        return RenderedReference(self.views[index], path, objects, self.arrays.get("environment"))
 
 
 class FitQueue(GroupQueue[GroupFit]):

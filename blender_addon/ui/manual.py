@@ -16,6 +16,7 @@ from ..common.package import shipped_file
 from ..settings.preferences import PBRFIT_AddonPreferences
 from ..settings.preview import PBRFIT_PreviewPasses, PBRFIT_PreviewSettings
 from ..settings.properties import PBRFIT_FitSettings
+from ..settings.wipe import PBRFIT_WipeSettings
 
 FOLDER = "manual"
 
@@ -23,6 +24,7 @@ GROUPS: dict[Any, str] = {
     PBRFIT_FitSettings: "first-fit#settings",
     PBRFIT_PreviewSettings: "preview#turn-it-on",
     PBRFIT_PreviewPasses: "preview#f12",
+    PBRFIT_WipeSettings: "preview#compare-in-place",
     PBRFIT_AddonPreferences: "install#2-the-backend-on-this-machine",
 }
 """The page and section about a group of settings. A setting with a row of its own there, named as it is, opens that."""
@@ -43,6 +45,7 @@ OPERATORS = {
     "optimize": "first-fit#three-clicks",
     "bake_maps": "baking#bake-maps-what-the-nodes-say",
     "compare": "first-fit#then-show-original",
+    "compare_*": "preview#compare-in-place",
     "revert": "first-fit#then-revert",
     "fit_again": "first-fit#then-fit-again",
     "save_maps": "first-fit#then-save-maps",

@@ -63,7 +63,7 @@ class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
     """Switch the selected objects between their original and their new materials"""
 
     bl_idname = "pbrfit.compare"
-    bl_label = "Compare"
+    bl_label = "Show Original or New"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -228,6 +228,7 @@ class PBRFIT_MT_object(bpy.types.Menu):
         layout.operator("pbrfit.bake_maps", icon="TEXTURE")
         layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
         layout.separator()
+        layout.operator("pbrfit.compare_in_view", icon="MOD_MIRROR")
         layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")
         layout.operator("pbrfit.revert", icon="LOOP_BACK")
         layout.operator("pbrfit.show_unseen", icon="OVERLAY")

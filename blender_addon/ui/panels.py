@@ -9,6 +9,7 @@ from ..assign import memory
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
+from ..wipe import wipe
 from . import thumbnails
 from .announcements import hides_materials
 from .bake_verdicts import draw_bake, draw_verdicts
@@ -16,6 +17,7 @@ from .facts import draw_facts, time_text
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
 from .operators_unseen import draw_unseen
 from .operators_verdict import draw_verdicts_of_results
+from .operators_wipe import draw_comparison
 from .outcome import draw_outcome
 from .paragraphs import draw_line
 from .preset_menu import draw_presets
@@ -82,10 +84,11 @@ def draw_result(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     if not targets and not unassigned(session.current()):
         return
     draw_verdicts_of_results(context, layout)
-    if targets and hides_materials(context):
+    if targets and hides_materials(context) and wipe.current() is None:
         layout.operator("pbrfit.show_result", icon="SHADING_TEXTURE")
     column = layout.column(align=True)
     if targets:
+        draw_comparison(context, column)
         last = last_material(targets)
         done, again = ("Baked", "Bake Again") if last is not None and is_baked(last) else ("Fitted", "Fit Again")
         shows_original = memory.shown(targets) == "ORIGINAL"

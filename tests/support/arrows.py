@@ -61,10 +61,11 @@ blender_addon/session         common setup settings export closures references b
 blender_addon/overlay         common export assign session  backend: protocol
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
-blender_addon/preview/scene   common export references session  backend: protocol protocol/client
+blender_addon/preview/scene   common export closures references baking session  backend: protocol protocol/client
 blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
-blender_addon/ui              common setup settings export closures assign preflight session overlay preview/engine
-blender_addon                 setup settings preflight session overlay preview/scene preview/engine ui
+blender_addon/wipe            common settings assign references session preview/gl preview/scene preview/engine
+blender_addon/ui              common setup settings export closures assign preflight session overlay preview/engine wipe
+blender_addon                 setup settings preflight session overlay preview/scene preview/engine wipe ui
 """
 
 

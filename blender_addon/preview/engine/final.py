@@ -18,6 +18,7 @@ from ...common.color_spaces import to_scene_linear
 from ...common.errors import PbrFitError
 from ...common.node_trees import world_of
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
+from ..scene.baked_looks import baked_looks
 from ..scene.cameras import ImageCamera, render_camera
 from ..scene.collector import PreviewCollector
 from ..scene.light import WorldLights
@@ -82,7 +83,10 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
         raise PbrFitError("The scene has no camera.", "Add one, or choose one in the properties of the scene.")
     layer, settings = depsgraph.view_layer, depsgraph.scene.pbrfit_preview
     engine.update_stats("", "Reading the scene")
-    scene = PreviewCollector().collect(depsgraph)
+    collector = PreviewCollector()
+    scene = collector.collect(depsgraph)
+    if baked_looks().finish(engine.test_break):
+        scene = collector.collect(depsgraph)
     environment = _worlds.finish(world_of(depsgraph.scene.original, layer), engine.test_break)
     scene = replace(scene, environment=environment, learned=None, light_job="")
     RenderProgress(engine, 0.0, 0.0)(0.0)

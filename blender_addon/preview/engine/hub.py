@@ -20,6 +20,8 @@ from ...protocol.client import preview_events as events
 from ...session import session
 from ...settings.preview import BACKEND, preview_regions, redraw_previews
 from ..gl.renderer import GlPreview
+from ..scene.baked_looks import baked_looks
+from ..scene.images import small_pixels
 from ..scene.light import ShownLight, worlds
 from ..scene.scene import PreviewScene
 from .backend import PreviewBackend
@@ -81,15 +83,19 @@ class PreviewHub:
     def drawing(self) -> GlPreview:
         """The renderer on Blender's own GPU; all viewports share its textures."""
         if self._drawing is None:
-            self._drawing = GlPreview()
+            # Software takes a second for each texture that Blender makes of an image.
+            self._drawing = GlPreview(small_pixels if is_software_renderer() else None)
         return self._drawing
 
     def joined(self, viewport: ShownViewport) -> None:
         """Note that a viewport is being drawn, and keep the timer running for it."""
         self.viewports.add(viewport)
         self._shown_at = time.monotonic()
-        if not bpy.app.background and not bpy.app.timers.is_registered(tick):
-            bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
+        start_timer()
+
+    def used(self) -> None:
+        """Note that something else than a viewport of the preview uses this, so that nothing is freed."""
+        self._shown_at = time.monotonic()
 
     def light(self, scene: PreviewScene) -> ShownLight | None:
         """The prepared light of a scene; None while the backend prepares it, or if nothing can prepare it."""
@@ -157,7 +163,7 @@ class PreviewHub:
         self.poll()
         self._say()
         self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
-        came = worlds().poll()
+        came = worlds().poll() | baked_looks().poll()
         current = session.current()
         seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
         if came or seen != self._seen:
@@ -231,6 +237,12 @@ def hub() -> PreviewHub:
 def tick() -> float | None:
     """Blender's timer; None ends it."""
     return TICK_SECONDS if _hub is not None and _hub.tick() else None
+
+
+def start_timer() -> None:
+    """Call `tick` from now on, until nothing has been shown for a while and everything is freed."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
 
 
 def viewport_of(region: bpy.types.Region) -> ShownViewport | None:

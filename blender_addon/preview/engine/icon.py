@@ -28,7 +28,7 @@ def render_icon(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) 
     scale = depsgraph.scene.render.resolution_percentage
     width = max(1, depsgraph.scene.render.resolution_x * scale // 100)
     height = max(1, depsgraph.scene.render.resolution_y * scale // 100)
-    looks = [part.look for part in PreviewCollector().collect(depsgraph).parts]
+    looks = [part.look for part in PreviewCollector(bakes=False).collect(depsgraph).parts]
     look = next((found for found in looks if found != NEUTRAL), NEUTRAL)
     result = engine.begin_result(0, 0, width, height)
     try:

@@ -50,6 +50,7 @@ LOBE_NAMES = ("coat", "sheen", "emission")
 
 
 Thing = TypeVar("Thing")
+PixelsOf = Callable[[bpy.types.Image], NDArray[Any] | None]
 
 
 @dataclass
@@ -77,13 +78,17 @@ class _Kept(Generic[Thing]):
         entry.frame = frame
         return entry.thing
 
+    def has(self, key: Hashable) -> bool:
+        """Whether there is a thing with this key."""
+        return key in self._things
+
     def give_up(self, before: int) -> None:
         """Free what no frame since `before` needed."""
         self._things = {key: entry for key, entry in self._things.items() if entry.frame >= before}
 
 
 @contextlib.contextmanager
-def _drawing_state() -> Iterator[None]:
+def drawing_state() -> Iterator[None]:
     """Restore the GPU's state that drawing changes."""
     blend, mask, test = gpu.state.blend_get(), gpu.state.depth_mask_get(), gpu.state.depth_test_get()
     try:
@@ -101,7 +106,10 @@ def _drawing_state() -> Iterator[None]:
 class GlPreview:
     """Draws scenes. It keeps everything on the GPU between frames, by its key. Use it from one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, pixels_of: PixelsOf | None = None) -> None:
+        """pixels_of: the pixels of an image of the file, uint8 or float32 [h, w, 4], row 0 at the top, to use in place of the
+        texture that Blender makes of it; None for an image: Blender's."""
+        self._pixels_of = pixels_of
         self.free()
 
     def free(self) -> None:
@@ -151,7 +159,7 @@ class GlPreview:
         image = self._image("image", size, image_format)
         lit = self._light(light)
         edge = max(1, min(LARGEST_SCRATCH, gpu.capabilities.max_texture_size_get()) // spp)
-        with _drawing_state():
+        with drawing_state():
             if spp == 1:
                 self._draw_tile(image, scene, lit, view, projection, size, (0, 0, *size), channel, 1, behind)
             else:
@@ -179,7 +187,7 @@ class GlPreview:
         matrix = numbers_of(scene_linear_from_rec709())
         shader = self._shader(("recolored", matrix), partial(recolored_source, matrix))
         image = self._image("scene linear", (texture.width, texture.height), "RGBA16F")
-        with _drawing_state(), image.bind():
+        with drawing_state(), image.bind():
             gpu.state.blend_set("NONE")
             gpu.state.depth_mask_set(False)
             gpu.state.depth_test_set("NONE")
@@ -294,6 +302,11 @@ class GlPreview:
             image = self._image_of(value.image_uid) if pixels is None else None
             if pixels is None and image is None:
                 continue
+            if image is not None and self._pixels_of is not None:
+                strip_key = ("strip", value.key, value.encoding)
+                known = strip_key in numbers or self._strips.has(strip_key)
+                # An array of nothing stands for pixels that are on the GPU already.
+                pixels = np.empty(0) if known else self._pixels_of(image)
             kind = "image" if pixels is None else "strip"
             key = (kind, value.image_uid) if pixels is None else (kind, value.key, value.encoding)
             if key not in numbers:

@@ -54,7 +54,16 @@ PART_BLOCK = f"""struct PbrfitPart {{
 surface: roughness, metallic, openness, -1 for a mirrored part; coat: its weight and roughness, and the sheen's roughness;
 sheen: tint, weight; emission: color, strength; sizes: width, height (of strips) and number of levels of each map."""
 
-BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK}
+DISPLAY_BLOCK = """struct PbrfitDisplay {
+  vec4 place;
+  vec4 how;
+  vec4 background;
+};
+"""
+"""place: left, bottom, width and height of the picture in the image; how: 0 for a picture or 1 for an error, its gain, and
+whether it is to be drawn over a view; background: what is around and behind the picture, as the display shows it."""
+
+BLOCKS = {"frame": FRAME_BLOCK, "part": PART_BLOCK, "display": DISPLAY_BLOCK}
 
 
 Matrix = tuple[float, ...]
@@ -189,4 +198,23 @@ def recolored_source(matrix: Matrix) -> ShaderSource:
         defines=(),
         vertex=glsl["recolored_vert"],
         fragment=glsl["recolored_frag"].replace("COLORS", matrix_of(matrix)),
+    )
+
+
+def display_source(side: int, fewest_stops: float, most_stops: float) -> ShaderSource:
+    """The shader that shows a picture, or the error between two, over the square from -1 to 1.
+
+    side: of the table of what the display shows; fewest_stops, most_stops: what it begins and ends with, in powers of two.
+    """
+    glsl = _glsl()
+    table = (("SIDE", str(side)), ("FEWEST_STOPS", f"({fewest_stops})"), ("MOST_STOPS", f"({most_stops})"))
+    return ShaderSource(
+        name="pbrfit_display",
+        blocks=("display",),
+        samplers=("first", "second", "table"),
+        inputs=(("VEC2", "position"),),
+        between=(),
+        defines=table,
+        vertex=glsl["recolored_vert"],
+        fragment=glsl["display_frag"],
     )

@@ -29,6 +29,10 @@ class KeptImage:
         else:
             self._draw(texture, (0, 0, *self.size), "NONE")
 
+    def put(self, texture: gpu.types.GPUTexture, left: int, bottom: int) -> None:
+        """Replace a part of this image by a smaller one, whose lower left pixel comes to (left, bottom)."""
+        self._draw(texture, (left, bottom, texture.width, texture.height), "NONE")
+
     def lay_over(self, texture: gpu.types.GPUTexture, left: int, bottom: int) -> None:
         """Draw a smaller image over this one, its lower left pixel at (left, bottom)."""
         self._draw(texture, (left, bottom, texture.width, texture.height), "ALPHA_PREMULT")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import bpy
@@ -15,6 +15,7 @@ from ...common.node_trees import world_of
 from ...protocol.scene_description import LINEAR, SRGB
 from ...session import session
 from ...session.session_maps import LiveSet
+from .baked_looks import baked_looks
 from .images import note_change
 from .light import worlds
 from .material_look import MaterialLook, read_look, tile_look
@@ -26,7 +27,11 @@ LOOKED_AT = (bpy.types.Material, bpy.types.NodeTree, bpy.types.Image)
 LIT_BY = (bpy.types.World, bpy.types.NodeTree, bpy.types.Image)
 WAITING = "The world's light is being rendered."
 
+NOT_CHOSEN = object()
+
 LiveSets = dict[tuple[int, int], list[LiveSet]]
+SlotMaterials = Mapping[tuple[int, int], bpy.types.Material | None]
+"""Materials by object (its session_uid) and slot."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,12 @@ class PreviewCollector:
     Tell it about updates in `view_update`, and collect after that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, materials: SlotMaterials | None = None, bakes: bool = True) -> None:
+        """materials: what slots show instead of their materials. Then only objects with such slots are collected, and no
+        live maps. bakes: whether to have baked what cannot be read."""
+        self._bakes = bakes
+        self._materials = materials or {}
+        self._only = {uid for uid, _ in self._materials}
         self._looks: dict[tuple[int, str], MaterialLook] = {}
         self._kept: list[LocalParts] = []
 
@@ -79,13 +89,15 @@ class PreviewCollector:
         tells the running fit that somebody watches its maps, for the next two seconds.
         """
         current = session.current()
-        live: LiveSets = current.live_sets if current is not None else {}
+        live: LiveSets = current.live_sets if current is not None and not self._only else {}
         parts: list[PreviewPart] = []
         kept: list[LocalParts] = []
         notes: dict[str, None] = {}
         for instance in depsgraph.object_instances:
             evaluated = instance.object
             if not isinstance(evaluated.data, bpy.types.Mesh) or not is_shown(instance, viewport):
+                continue
+            if self._only and evaluated.original.session_uid not in self._only:
                 continue
             placed = np.array(instance.matrix_world, dtype=np.float64)
             matrix = RENDERER_FROM_BLENDER @ placed @ RENDERER_FROM_BLENDER.T
@@ -117,7 +129,7 @@ class PreviewCollector:
         count, default_uv_map = slot_count_of(evaluated), render_uv_map(evaluated.data)
         uid = evaluated.original.session_uid
         slots = [
-            Slot(self._look(slot_material(evaluated, index), default_uv_map), live_sets.get((uid, index), []))
+            Slot(self._shown(evaluated, index, default_uv_map, live_sets), live_sets.get((uid, index), []))
             for index in range(count)
         ]
         for uv_map in dict.fromkeys(slot.uv_map for slot in slots):
@@ -137,6 +149,18 @@ class PreviewCollector:
                 else:
                     told = told or look
                 yield PreviewPart(key, arrays, matrix, shown or look, job, told)
+
+    def _shown(self, evaluated: bpy.types.Object, index: int, default_uv_map: str, live_sets: LiveSets) -> MaterialLook:
+        """How the material in a slot looks, baked where it cannot be read and no live maps hide it."""
+        scene_object = evaluated.original
+        material = self._materials.get((scene_object.session_uid, index), NOT_CHOSEN)
+        if material is NOT_CHOSEN:
+            material = slot_material(evaluated, index)
+        found = self._look(material, default_uv_map)
+        is_hidden = any(live_look(live) is not None for live in live_sets.get((scene_object.session_uid, index), []))
+        if material is None or not found.unread or not self._bakes or is_hidden:
+            return found
+        return baked_looks().look(scene_object, index, material.original, found)
 
     def _look(self, material: bpy.types.Material | None, default_uv_map: str) -> MaterialLook:
         wanted = material.original.session_uid if material is not None else 0, default_uv_map

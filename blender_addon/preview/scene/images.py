@@ -16,6 +16,7 @@ from ...protocol.scene_description import LINEAR, SRGB
 
 SCENE_LINEAR = "scene linear"
 """The encoding of colors that are not linear Rec.709 yet, as the backend wants them: scene linear is something else."""
+MOST_SMALL_PIXELS = 1024 * 1024
 STILLS = frozenset({"FILE", "GENERATED"})
 
 
@@ -99,6 +100,15 @@ def rec709_pixels(image: bpy.types.Image) -> NDArray[np.float32]:
     pixels = image_pixels(image)
     values = pixels * np.float32(1 / 255) if pixels.dtype == np.uint8 else pixels
     return np.concatenate([to_rec709(values[..., :3]), values[..., 3:]], axis=-1)
+
+
+def small_pixels(image: bpy.types.Image) -> NDArray[Any] | None:
+    """The pixels of an image [h, w, 4], row 0 at the top: uint8 as stored, or float32 numbers; None for colors as floats, for
+    what is no still, and for what is so large that it takes long to read."""
+    is_readable = image.source in STILLS and 0 < image.size[0] * image.size[1] <= MOST_SMALL_PIXELS
+    if not is_readable or (image.is_float and not image.colorspace_settings.is_data):
+        return None
+    return image_pixels(image)
 
 
 def image_pixels(image: bpy.types.Image) -> NDArray[Any]:

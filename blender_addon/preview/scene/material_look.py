@@ -33,13 +33,15 @@ BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 @dataclass(frozen=True)
 class MaterialLook:
     """A look and what it needs. uv_map: the UV map that reads its textures; display: the material's viewport display; tiled:
-    whether it reads images with UDIM tiles; notes: how it differs from renders, sentences."""
+    whether it reads images with UDIM tiles; notes: how it differs from renders, sentences; unread: those of them that a bake
+    of the material would make untrue."""
 
     look: Look
     uv_map: str
     display: Look = NEUTRAL
     tiled: bool = False
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class NotShown(Exception):
@@ -60,7 +62,8 @@ def read_look(material: bpy.types.Material | None, default_uv_map: str) -> Mater
 
     default_uv_map: the UV map that renders use if the nodes name none.
     Values and Image Textures (also through Separate Color, Normal Map, UV Map) at a Principled BSDF are exact. For any other
-    input, the material's viewport display is shown, with a note.
+    input, the nearest image that it gets is shown, or else the material's viewport display, with a note: `baked_looks` has
+    what it looks like.
     """
     if material is None:
         return MaterialLook(NEUTRAL, default_uv_map)
@@ -72,7 +75,7 @@ def read_look(material: bpy.types.Material | None, default_uv_map: str) -> Mater
     surface = linked_from(output.inputs["Surface"]) if output is not None else None
     if surface is None or surface[0].bl_idname != "ShaderNodeBsdfPrincipled" or surface[0].mute:
         note = f'"{material.name}" is not a Principled BSDF alone, so its viewport display color is shown.'
-        return MaterialLook(display, default_uv_map, display, notes=(note,))
+        return MaterialLook(display, default_uv_map, display, notes=(note,), unread=(note,))
     return LookReader(material.name, display, default_uv_map).read(tree, surface[0])
 
 
@@ -113,14 +116,17 @@ class LookReader:
         self._uv_map: str | None = None
         self._tiled = False
         self._notes: list[str] = []
+        self._unread: list[str] = []
 
     def read(self, tree: bpy.types.NodeTree, shader: bpy.types.Node) -> MaterialLook:
         """The look of a shader node, with the ambient occlusion that the tree holds beside it."""
         inputs = shader.inputs
+        base_color = self._near(inputs["Base Color"], self._display.kd)
+        roughness = self._near(inputs["Roughness"], self._display.roughness)
         look = Look(
-            kd=self._read("Base Color", lambda: self._color(inputs["Base Color"]), self._display.kd),
+            kd=self._read("Base Color", lambda: self._color(inputs["Base Color"]), base_color),
             alpha=self._read("Alpha", lambda: self._number(inputs["Alpha"]), self._display.alpha),
-            roughness=self._read("Roughness", lambda: self._number(inputs["Roughness"]), self._display.roughness),
+            roughness=self._read("Roughness", lambda: self._number(inputs["Roughness"]), roughness),
             metallic=self._read("Metallic", lambda: self._number(inputs["Metallic"]), self._display.metallic),
             openness=self._read("ambient occlusion", lambda: self._openness(tree), 1.0),
             normal=self._read("Normal", lambda: self._normal(inputs["Normal"]), None),
@@ -132,7 +138,7 @@ class LookReader:
             if socket in inputs and (inputs[socket].is_linked or inputs[socket].default_value != 0.0):
                 self._notes.append(f'{label} of "{self._name}" is not shown.')
         uv_map = self._uv_map or self._default_uv_map
-        return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes))
+        return MaterialLook(look, uv_map, self._display, self._tiled, tuple(self._notes), tuple(self._unread))
 
     def _coat(self, inputs: bpy.types.bpy_prop_collection) -> dict[str, Any]:
         weight = self._read("Coat", lambda: self._number(inputs["Coat Weight"]), 0.0)
@@ -165,7 +171,19 @@ class LookReader:
         try:
             return read()
         except NotShown as reason:
-            self._notes.append(f'{name} of "{self._name}" is not shown as rendered: {reason}.')
+            note = f'{name} of "{self._name}" is not shown as rendered: {reason}.'
+            self._notes.append(note)
+            self._unread.append(note)
+            return otherwise
+
+    def _near(self, socket: bpy.types.NodeSocket, otherwise: Other) -> Texture | Other:
+        """What to show of an input that cannot be read: the nearest image that it gets, as if no node changed it."""
+        source = nearest_image(socket, self._default_uv_map)
+        if source is None:
+            return otherwise
+        try:
+            return self._texture(source, is_color=source.channel is None)
+        except NotShown:
             return otherwise
 
     def _color(self, socket: bpy.types.NodeSocket) -> Texture | tuple[float, float, float]:
@@ -276,6 +294,25 @@ def traced(socket: bpy.types.NodeSocket, default_uv_map: str) -> Source | tuple[
             raise NotShown(f"the node {node.name} maps its image in its own way")
         return Source(node.image, 3 if output.identifier == "Alpha" else None, uv_map_of(node, default_uv_map))
     raise NotShown(f"by the node {node.name}")
+
+
+def nearest_image(socket: bpy.types.NodeSocket, default_uv_map: str) -> Source | None:
+    """The image that reaches an input over the fewest nodes and is read through a UV map; None if there is none."""
+    is_color = socket.type == "RGBA"
+    waiting, seen = [socket], set()
+    for entry in waiting:  # which grows
+        found = linked_from(entry)
+        if found is None or found[0] in seen:
+            continue
+        node = found[0]
+        seen.add(node)
+        if node.bl_idname == "ShaderNodeTexImage" and node.image is not None:
+            try:
+                return Source(node.image, None if is_color else 1, uv_map_of(node, default_uv_map))
+            except NotShown:
+                continue
+        waiting += list(node.inputs)
+    return None
 
 
 def plain(value: Any) -> tuple[float, float, float] | float:

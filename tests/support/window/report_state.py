@@ -8,6 +8,9 @@ import threading
 
 import bpy
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import comparison_inside
+
 EXTENSION = "bl_ext.user_default.pbrfit"
 REPORT_SECONDS = 0.05
 request = json.loads(sys.argv[-1])
@@ -42,8 +45,11 @@ def make_scene():
     settings.views, settings.held_out_views, settings.quality = request["views"], 1, "draft"
     # The cube's plain paint would be baked, and never fitted.
     settings.start = "BAKE" if request["scene"] == "first fit" else "GRAY"
-    if request["scene"] in {"first fit", "preview"}:
+    if request["scene"] in {"first fit", "preview", "compare"}:
         make_first_fit(scene, cube)
+    if request["scene"] == "compare":
+        prepare_preview(scene)
+        settings.resolution, settings.view_size, settings.quality, settings.rounds = 128, 96, "draft", 0
     if request["scene"] == "preview":
         prepare_preview(scene)
     if request["scene"] == "hole":
@@ -216,8 +222,10 @@ def open_tab():
     area.tag_redraw()
     if state["count"] < 10:
         return False
-    if request["scene"] in {"first fit", "preview"}:
+    if request["scene"] in {"first fit", "preview", "compare"}:
         show_object(area)
+    if request["scene"] == "compare":
+        area.spaces[0].shading.type = "WIREFRAME"  # quick to draw, and not what a comparison makes of it
     if request["scene"] == "hole":
         area.spaces[0].region_3d.view_rotation = (0.98, 0.15, 0.05, 0.1)
         area.spaces[0].region_3d.view_distance = 7.0
@@ -303,6 +311,7 @@ def report():
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
         preview=preview_state(),
+        comparison=comparison_inside.comparison_state(area),
         threads=sorted(thread.name for thread in threading.enumerate()),
     )
     with open(request["state"] + ".part", "w") as file:

@@ -65,6 +65,12 @@ def blender_image(name: str, pixels: np.ndarray, encoding: str):
     return image
 
 
+def bpy_image(name: str, side: int):
+    import bpy
+
+    return bpy.data.images.new(name, side, side)
+
+
 class Scenes:
     """The truth's scenes in the add-on's form, with textures as images of the file or as pixels."""
 
@@ -220,6 +226,30 @@ def test_what_changes_is_drawn_anew_and_what_is_unused_is_given_up(addon, truth)
     assert np.abs(before - changed).max() > 0.1
     assert middle(changed) == pytest.approx(((0.502 + 0.055) / 1.055) ** 2.4, abs=2e-3)
     assert [middle(dark), middle(bright)] == pytest.approx([0.2, 0.8], abs=2e-3)
+
+
+def test_pixels_that_are_read_look_like_blenders_textures(addon, truth):
+    """Without a GPU: there Blender takes a second to make a texture."""
+    scenes, case = Scenes(addon, truth, True), truth.cases["textured_kd"]
+    scene, module, images = scenes.scene("textured"), addon.preview.gl.renderer, addon.preview.scene.images
+    read: list[str] = []
+
+    def pixels_of(image) -> np.ndarray | None:
+        read.append(image.name)
+        return images.small_pixels(image)
+
+    def work() -> list[np.ndarray]:
+        found = []
+        for preview in (module.GlPreview(), module.GlPreview(pixels_of)):
+            found += [drawn(preview, scene, truth, case) for _ in range(3)]
+            preview.free()
+        return found
+
+    by_blender, *_, read_once, read_again, _ = on_the_gpu(work)
+    assert psnr(read_once, by_blender, by_blender[..., 3] > 0.5) > ENOUGH_DB
+    np.testing.assert_array_equal(read_once, read_again)
+    assert sorted(read) == sorted(set(read))  # each of them once
+    assert images.small_pixels(bpy_image("large", 2048)) is None
 
 
 def test_bright_light_stays_finite_and_no_light_is_even(addon, truth):
