@@ -100,7 +100,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_measure_"))
     try:
         job = {name: getattr(chosen, name) for name in ("triangles", "resolution", "views", "fit_seconds")}
-        found = measure(command, folder, job)
+        found = measure(command, folder, {**job, "materials": 1})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     found["machine"] = {"system": platform.platform(), "processors": os.cpu_count()}
