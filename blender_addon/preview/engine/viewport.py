@@ -149,6 +149,7 @@ class Viewport:
         if settings.show in CHANNELS:
             texture, window = self._picture(scene, shown, camera)
         else:
+            self._is_complete = True
             texture, window, self.label = self._reference.picture(
                 settings.show, shown, self._light(shown), camera, (context.region.width, context.region.height)
             )
