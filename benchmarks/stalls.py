@@ -48,7 +48,11 @@ def main() -> int:
         found = measure(command, folder, {name: getattr(chosen, name) for name in names}, SCRIPT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    found["machine"] = {"system": platform.platform(), "processors": os.cpu_count()}
+    found["machine"] = {
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "load": [round(value, 1) for value in os.getloadavg()],
+    }
     text = json.dumps(found, indent=1) + "\n"
     if chosen.output:
         chosen.output.write_text(text, encoding="utf-8")

@@ -124,11 +124,14 @@ def press(operator):
 
 
 def is_drawn():
-    """Whether the preview is as fine as it will be, in its light."""
+    """Whether the preview shows everything, as finely as it will, in its light."""
     from bl_ext.user_default.pbrfit.preview.engine import hub
 
     views = list(hub._hub.viewports) if hub._hub is not None else []
-    return bool(views) and all(view._level + 1 == len(view._levels) and not view.lacks_light for view in views)
+    return bool(views) and all(
+        view._level + 1 == len(view._levels) and not view.lacks_light and view._is_complete and view._scene.parts
+        for view in views
+    )
 
 
 def follow():

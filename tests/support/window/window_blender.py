@@ -105,11 +105,10 @@ class WindowBlender:
 
     def focus(self, is_own: bool) -> None:
         """Give the keyboard's focus to Blender's window, or to the screen behind it, and wait until Blender knows."""
-        if is_own:
-            found = ("search", "--onlyvisible", "--name", "Blender")
-        else:
-            found = ("search", "--maxdepth", "0", "--name", "")
-        answer = subprocess.run(["xdotool", *found], env=self.environment, check=True, capture_output=True, text=True)
+        wanted = ("--onlyvisible", "--name", "Blender") if is_own else ("--maxdepth", "0", "--name", "")
+        answer = subprocess.run(
+            ["xdotool", "search", *wanted], env=self.environment, check=True, capture_output=True, text=True
+        )
         self.xdotool("windowfocus", answer.stdout.split()[0])
         self.wait_for(lambda state: state["focus"] is is_own)
 
