@@ -128,7 +128,9 @@ def measure(options: argparse.Namespace, spot_look: SimpleNamespace) -> dict:
     """The record; needs a GPU context."""
     width, height = options.size
     arrays = read_obj(options.data / "spot" / "spot.obj")
-    scene = SimpleNamespace(parts=(SimpleNamespace(key="spot", arrays=arrays, matrix=np.eye(4), look=spot_look),))
+    scene = SimpleNamespace(
+        parts=(SimpleNamespace(key="spot", place="spot", arrays=arrays, matrix=np.eye(4), look=spot_look),)
+    )
     prepared = light()
     projection = addon_module("axes").projection_matrix(math.radians(45), width / height, 0.1, 100.0)
     preview = addon_module("preview.gl.renderer").GlPreview()

@@ -37,9 +37,9 @@ def start_display() -> tuple[subprocess.Popen, str]:
         return server, f":{answer.readline().strip()}"
 
 
-def measure(command: str, folder: Path, job: dict) -> dict:
-    """Run a job (triangles, resolution, views, fit_seconds) in a Blender with a window; returns what
-    main_thread_inside.py found.
+def measure(command: str, folder: Path, job: dict, script: Path = SCRIPT) -> dict:
+    """Run a job (triangles, resolution, views, fit_seconds) in a Blender with a window; returns what the script inside
+    found.
     """
     zips = build_addon.build(folder / "extension", "bundled", [build_addon.this_platform()])
     answer, log = folder / "answer.json", folder / "blender.log"
@@ -55,8 +55,13 @@ def measure(command: str, folder: Path, job: dict) -> dict:
     try:
         with open(log, "wb") as log_file:
             blender = subprocess.Popen(
-                [*start, "--python", str(SCRIPT), "--", json.dumps(request)],
-                env={**os.environ, "DISPLAY": display, "BLENDER_USER_RESOURCES": str(folder / "user")},
+                [*start, "--python", str(script), "--", json.dumps(request)],
+                env={
+                    **os.environ,
+                    "DISPLAY": display,
+                    "BLENDER_USER_RESOURCES": str(folder / "user"),
+                    "MESA_SHADER_CACHE_DIR": str(folder / "shaders"),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
@@ -95,7 +100,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_measure_"))
     try:
         job = {name: getattr(chosen, name) for name in ("triangles", "resolution", "views", "fit_seconds")}
-        found = measure(command, folder, job)
+        found = measure(command, folder, {**job, "materials": 1})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     found["machine"] = {"system": platform.platform(), "processors": os.cpu_count()}

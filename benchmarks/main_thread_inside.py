@@ -1,17 +1,19 @@
 """Runs in the Blender with a window: makes a large job, presses the button, and times everything PBRfit does on the
 main thread."""
 
-import contextlib
 import json
 import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import bpy
 import numpy as np
 
-EXTENSION = "bl_ext.user_default.pbrfit"
+sys.path.insert(0, str(Path(__file__).parent))
+from window_scene import install, make_scene
+
 PROBE_SECONDS = 0.005
 request = json.loads(sys.argv[-1])
 calls: dict[str, list[float]] = {}
@@ -52,59 +54,6 @@ def probe():
         began = time.perf_counter()
         time.sleep(PROBE_SECONDS)
         lock_waits.setdefault(phase, []).append(time.perf_counter() - began - PROBE_SECONDS)
-
-
-def install():
-    """Install the first zip that this Blender takes."""
-    for path in request["zips"]:
-        with contextlib.suppress(RuntimeError):
-            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
-        if EXTENSION in bpy.context.preferences.addons:
-            break
-    bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
-
-
-def sphere_mesh(triangles):
-    """A UV sphere of about so many triangles, with one UV map; Blender's own operator takes minutes for a million."""
-    rings = int((triangles / 4) ** 0.5)
-    segments = 2 * rings
-    v, u = np.meshgrid(np.linspace(0.001, 0.999, rings + 1), np.linspace(0.0, 1.0, segments + 1), indexing="ij")
-    azimuth, polar = 2.0 * np.pi * u, np.pi * v
-    points = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), -np.cos(polar)], axis=-1)
-    corner = np.arange(rings)[:, None] * (segments + 1) + np.arange(segments)
-    quads = np.stack([corner, corner + 1, corner + segments + 2, corner + segments + 1], axis=-1).reshape(-1)
-    mesh = bpy.data.meshes.new("Sphere")
-    mesh.vertices.add((rings + 1) * (segments + 1))
-    mesh.vertices.foreach_set("co", points.astype(np.float32).reshape(-1))
-    mesh.loops.add(len(quads))
-    mesh.loops.foreach_set("vertex_index", quads.astype(np.int32))
-    mesh.polygons.add(len(quads) // 4)
-    mesh.polygons.foreach_set("loop_start", np.arange(0, len(quads), 4, dtype=np.int32))
-    uv = np.stack([u, v], axis=-1).reshape(-1, 2)[quads].astype(np.float32)
-    mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", uv.reshape(-1))
-    mesh.update(calc_edges=True)
-    return mesh
-
-
-def make_scene():
-    """A sphere of about a million triangles, alone, in the light of a forest; returns how many they are."""
-    scene = bpy.context.scene
-    bpy.data.batch_remove(list(bpy.data.objects))
-    sphere = bpy.data.objects.new("Sphere", sphere_mesh(request["triangles"]))
-    scene.collection.objects.link(sphere)
-    bpy.context.view_layer.objects.active = sphere
-    sphere.select_set(True)
-    sphere.data.materials.append(bpy.data.materials["Material"])
-    texture = scene.world.node_tree.nodes.new("ShaderNodeTexEnvironment")
-    folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
-    texture.image = bpy.data.images.load(os.path.join(folder, "forest.exr"))
-    scene.world.node_tree.links.new(texture.outputs["Color"], scene.world.node_tree.nodes["Background"].inputs["Color"])
-    settings = scene.pbrfit
-    settings.quality = "draft"
-    settings.resolution, settings.view_size, settings.samples = request["resolution"], 64, 1
-    settings.views, settings.held_out_views = request["views"], 1
-    bpy.ops.wm.save_as_mainfile(filepath=request["file"])
-    return len(sphere.data.loops) - 2 * len(sphere.data.polygons)
 
 
 def wrap():
@@ -170,9 +119,10 @@ def statistics(seconds):
 
 def start():
     """Install, make the scene, show the tab, and press the button."""
-    install()
+    install(request)
     wrap()
-    request["triangles_made"] = make_scene()
+    mesh = make_scene(request).data
+    request["triangles_made"] = len(mesh.loops) - 2 * len(mesh.polygons)
     area = next(item for item in bpy.context.window_manager.windows[0].screen.areas if item.type == "VIEW_3D")
     area.spaces[0].show_region_ui = True
     area.tag_redraw()

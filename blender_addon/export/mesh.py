@@ -271,11 +271,17 @@ class LocalMesh:
 
 
 def local_mesh(
-    mesh: bpy.types.Mesh, reading: MeshReading, uv_map: str, slot_count: int, tiled_slots: frozenset[int]
+    mesh: bpy.types.Mesh,
+    reading: MeshReading,
+    uv_map: str,
+    slot_count: int,
+    tiled_slots: frozenset[int],
+    with_tangents: bool = True,
 ) -> LocalMesh:
     """Read what `reading` lacks of its evaluated mesh, a lent copy, which may be cut into triangles for that.
 
-    Without a UV map all UVs are zero, and the tangents are any that are perpendicular to the normals.
+    Without a UV map all UVs are zero, and the tangents are any that are perpendicular to the normals. Without tangents these
+    are zero.
     Raises RuntimeError if Blender cannot compute the tangents.
     """
     material = reading.slots_within(slot_count)
@@ -289,7 +295,9 @@ def local_mesh(
         tile = np.where(tiled, tile_numbers(squares), 0).astype(np.int32)
         uv = (uv - np.repeat(squares, reading.totals, axis=0)).astype(np.float32)
     vertices, normals = reading.corner_vertices, read(mesh.corner_normals, "vector", 3, np.float32)
-    if reading.uv is None:
+    if not with_tangents:
+        tangents, signs = np.zeros_like(normals), np.ones((len(normals), 1), dtype=np.float32)
+    elif reading.uv is None:
         tangents, signs = perpendicular(normals), np.ones((len(normals), 1), dtype=np.float32)
     elif reading.totals.max() <= 4:
         tangents, signs = loop_tangents(mesh, uv_map)

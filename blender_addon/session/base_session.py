@@ -48,7 +48,8 @@ class WorkSession(ABC, Generic[Work]):
     """The work of one click. Use it once; call everything from Blender's main thread.
 
     maps: the live maps of its groups. device: the backend's, empty while it is not known. noun: the work, as an artist
-    calls it; button: the label of the button that starts it.
+    calls it; button: the label of the button that starts it; waits_for: what only the artist can do before the maps are
+    assigned, as a sentence, or empty.
     """
 
     noun = ""
@@ -59,6 +60,7 @@ class WorkSession(ABC, Generic[Work]):
         self.status = SessionStatus()
         self.maps = LiveMaps()
         self.device = ""
+        self.waits_for = ""
         self._queue = queue
         self._folder: Path | None = None
         self._file = OpenFile(self._queue)
@@ -90,6 +92,11 @@ class WorkSession(ABC, Generic[Work]):
     def unseen_sets(self) -> dict[tuple[int, int], list[UnseenSet]]:
         """What no view of the running fits saw, by object (session_uid) and slot of the open file."""
         return {}
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the click was."""
+        return time.monotonic() - self._began
 
     @property
     def failures(self) -> list[str]:
@@ -172,7 +179,7 @@ class WorkSession(ABC, Generic[Work]):
         self._show(APPLYING, "Creating the material", ASSIGNING)
 
     def _apply(self) -> None:
-        obstacle = self._file.obstacle()
+        obstacle = self.waits_for = self._file.obstacle()
         if obstacle:
             self._show(APPLYING, obstacle, ASSIGNING)
             return

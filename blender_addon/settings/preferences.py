@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..common.errors import PbrFitError
 from ..common.package import ADDON
@@ -58,11 +58,18 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
         default="",
     )
+    notify_when_done: BoolProperty(
+        name="Notify When Done",
+        description="Show a notification of the system when a fit or bake that took longer is done, has failed or waits for "
+        "you, while no window of this Blender has the focus",
+        default=True,
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the preferences."""
         layout = self.layout
         layout.use_property_split = True
+        layout.prop(self, "notify_when_done")
         self.draw_found(context, layout.box())
         self.draw_setup(context, layout.box())
         chosen = layout.box()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is seen outside the tab: the progress in the status bar, and at the end a line there and in the Info log."""
+"""What is seen outside the tab: the progress in the status bar, and at the end a line there and in the Info log; for who is
+elsewhere, a notification of the system."""
 
 from __future__ import annotations
 
@@ -8,14 +9,19 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ..common import notifying
 from ..common.errors import first_line
+from ..common.window_focus import has_focus
 from ..session import session
+from ..settings.preferences import addon_preferences
 from .operators_verdict import verdict_of
 from .running import duration, progress_text
 
 STATUS_BAR_UNITS = 9.0
 INFO, WARNING = "INFO", "WARNING"
 EVENT_SECONDS = 0.01
+SOON_SECONDS = 10.0  # who waits no longer than this is still there
+PREFIX = "PBRfit: "
 
 
 def draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
@@ -33,13 +39,13 @@ def end_of(current: session.AnySession) -> tuple[str, str]:
     """The kind of report and the line that says how a session ended; an empty line where there is nothing to say."""
     status = current.status
     if status.state == session.FAILED:
-        return WARNING, f"PBRfit: the {current.noun} failed. {first_line(status.cause)}"
+        return WARNING, f"{PREFIX}the {current.noun} failed. {first_line(status.cause)}"
     if status.state != session.DONE:
         return INFO, ""
     made = [bpy.data.materials.get(name) for result in current.results for name in result.materials]
     judged = ", ".join(f'"{item.name}": {verdict_of(item).label}' for item in made if item is not None)
     total = max((result.seconds.get("total", 0.0) for result in current.results), default=0.0)
-    line = f"PBRfit: {judged} ({duration(total)})"
+    line = f"{PREFIX}{judged} ({duration(total)})"
     return (WARNING, f"{line}. {first_line(current.failures[0])}") if current.failures else (INFO, line)
 
 
@@ -50,6 +56,26 @@ def announce(current: session.AnySession) -> None:
     if text and windows and not bpy.app.background:
         with bpy.context.temp_override(window=windows[0]):
             bpy.ops.pbrfit.announce("INVOKE_DEFAULT", kind=kind, text=text)
+    if text:
+        end = "failed" if current.status.state == session.FAILED else "is done"
+        tell_who_is_away(current, f"PBRfit: the {current.noun} {end}", text.removeprefix(PREFIX))
+
+
+def ask(current: session.AnySession) -> None:
+    """Say that the artist has to do something before the maps can be assigned."""
+    tell_who_is_away(current, f"PBRfit: the {current.noun} waits for you", current.waits_for)
+
+
+def tell_who_is_away(current: session.AnySession, title: str, text: str) -> bool:
+    """Show a notification if the work took a while and no window of this Blender has the focus; returns whether it did.
+
+    Where the system does not tell who has the focus, it is shown too. Never without a window, as on a render farm.
+    """
+    if bpy.app.background or not bpy.context.window_manager.windows or current.seconds < SOON_SECONDS:
+        return False
+    if not addon_preferences(bpy.context).notify_when_done or has_focus():
+        return False
+    return notifying.notify(title, text)
 
 
 class PBRFIT_OT_announce(bpy.types.Operator):

@@ -14,7 +14,7 @@ from ..common.errors import PbrFitError, report
 from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
-from .announcements import announce
+from .announcements import announce, ask
 from .running import progress_text
 
 POLL_SECONDS = 0.1
@@ -26,7 +26,7 @@ def poll_session() -> float | None:
     running = session.current()
     if running is None:
         return None
-    before = running.status
+    before, waited_for = running.status, running.waits_for
     try:
         status = running.poll()
     finally:
@@ -37,6 +37,8 @@ def poll_session() -> float | None:
             redraw_status_bars()
         if running.status.finished:
             announce(running)
+        elif running.waits_for and not waited_for:
+            ask(running)
     return None if status.finished else running.seconds_between_polls
 
 

@@ -24,6 +24,8 @@ from .preset_menu import draw_presets
 from .running import BAR_HEIGHT, draw_running
 from .sidebar import SidebarPanel
 
+OPEN_FIXES = {"pbrfit.use_studio_light"}
+"""Buttons that are shown at once, though the fit could start without them: without more light its result says little."""
 ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
 
 
@@ -69,7 +71,7 @@ def draw_start(context: bpy.types.Context, layout: bpy.types.UILayout, hindered:
 def draw_findings(context: bpy.types.Context, layout: bpy.types.UILayout, findings: list[Finding]) -> None:
     """A line for each finding, which opens to what to do and the button that does it. What stops a fit is open."""
     for finding in findings:
-        closed = finding.level != preflight.ERROR
+        closed = finding.level != preflight.ERROR and finding.fix not in OPEN_FIXES
         more = [finding.cause, finding.cure] if finding.title else [finding.cure]
         body = draw_line(context, layout, finding.title or finding.cause, ICONS[finding.level], more, closed)
         if body is not None and finding.fix:

@@ -20,6 +20,7 @@ from ...protocol.client import preview_events as events
 from ...session import session
 from ...settings.preview import BACKEND, preview_regions, redraw_previews
 from ..gl.renderer import GlPreview
+from ..scene import meshes
 from ..scene.baked_looks import baked_looks
 from ..scene.images import small_pixels
 from ..scene.light import ShownLight, worlds
@@ -60,8 +61,8 @@ class ShownViewport(Protocol):
     def scene_changed(self) -> None:
         """Note that the live maps have changed."""
 
-    def wants_refining(self, now: float) -> bool:
-        """Whether the view stands still and can be drawn more finely."""
+    def wants_drawing(self, now: float) -> bool:
+        """Whether another frame would show more, though nothing has changed."""
 
     def free(self) -> None:
         """Free what is on the GPU."""
@@ -162,11 +163,11 @@ class PreviewHub:
             self.connect_again()
         self.poll()
         self._say()
-        self._redraw([viewport for viewport in shown if viewport.wants_refining(now)])
-        came = worlds().poll() | baked_looks().poll()
+        self._redraw([viewport for viewport in shown if viewport.wants_drawing(now)])
+        came = [worlds().poll(), meshes.poll(), baked_looks().poll()]
         current = session.current()
         seen = (id(current), current.maps.version, current.status.state) if current is not None else ()
-        if came or seen != self._seen:
+        if any(came) or seen != self._seen:
             self._seen = seen
             for viewport in shown:
                 viewport.scene_changed()
@@ -198,6 +199,7 @@ class PreviewHub:
             self._drawing.free()
             self._drawing = None
         self._lights.free()
+        meshes.forget()
 
     # What it says -----------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ STILL_SECONDS = 0.15
 # Without a GPU, more samples would block Blender for seconds.
 SOFTWARE_SAMPLES = 2
 LAYERS = 4
+# A frame makes new things on the GPU for so long; the rest comes with the next frames, between which Blender reacts.
+PATIENCE_SECONDS = 0.03
 
 _names = itertools.count(1)
 _numbers = itertools.count(1)
@@ -67,6 +69,7 @@ class Viewport:
         self._levels: list[tuple[int, int]] = [(1, 1)]
         self._kept: KeptImage | None = None
         self._kept_key: Hashable = None
+        self._is_complete = True
         self._frame: PreviewFrame | None = None
         self._frame_asked: _Asked | None = None
         self._frame_image: KeptImage | None = None
@@ -98,8 +101,15 @@ class Viewport:
         """Note that there is something newer to show than the backend's last frame."""
         self._asked = None
 
+    def wants_drawing(self, now: float) -> bool:
+        """Whether another frame would show more, though nothing has changed."""
+        return not self._is_complete or self.wants_refining(now)
+
     def wants_refining(self, now: float) -> bool:
-        """Whether the view stands still and can be drawn more finely. Never while the backend still draws a frame."""
+        """Whether the view stands still and can be drawn more finely. Never while the backend still draws a frame, or while
+        something is still to come to the GPU."""
+        if not self._is_complete:
+            return False
         if self._streams and self._waiting and hub().can_stream:
             return False
         return self._level + 1 < len(self._levels) and now > self._changed_at + STILL_SECONDS
@@ -112,6 +122,7 @@ class Viewport:
     def free(self) -> None:
         """Free what is on the GPU."""
         self._kept = self._kept_key = self._frame = self._frame_image = self._asked = None
+        self._is_complete = True
         self._frame_is_drawn = False
         self._reference.free()
 
@@ -138,6 +149,7 @@ class Viewport:
         if settings.show in CHANNELS:
             texture, window = self._picture(scene, shown, camera)
         else:
+            self._is_complete = True
             texture, window, self.label = self._reference.picture(
                 settings.show, shown, self._light(shown), camera, (context.region.width, context.region.height)
             )
@@ -177,15 +189,17 @@ class Viewport:
                 and hub().can_stream
                 and (asked.channel, asked.background) == (channel, background)
             ):
+                self._is_complete = True
                 return self._framed(shown, self._frame, asked), asked.camera.window
         light = self._light(shown)
         share, spp = self._levels[self._level]
         key = (camera.signature, channel, background, share, spp, id(shown), light.key if light else "")
-        if self._kept is None or self._kept_key != key:
-            size = shared_size(camera.size, share)
-            image = hub().drawing.draw(
-                shown, light, camera.view, camera.projection, size, channel, spp=spp, background=background
+        if self._kept is None or self._kept_key != key or not self._is_complete:
+            size, drawing = shared_size(camera.size, share), hub().drawing
+            image = drawing.draw(
+                shown, light, camera.view, camera.projection, size, channel, spp, background, PATIENCE_SECONDS
             )
+            self._is_complete = drawing.is_complete
             if self._kept is None or self._kept.size != size:
                 self._kept = KeptImage(size)
             self._kept.take(image.texture_color)

@@ -50,6 +50,10 @@ class DrawnPart(Protocol):
         """The name of the geometry."""
 
     @property
+    def place(self) -> str:
+        """Which object's and slot's part it is, whatever its geometry."""
+
+    @property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The wire arrays of the geometry."""
 

@@ -10,81 +10,36 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import bpy
 import gpu
 import numpy as np
 from numpy.typing import NDArray
 
-from ...common.color_spaces import is_rec709, rec709_from_scene_linear, scene_linear_from_rec709
+from ...common.color_spaces import is_rec709, scene_linear_from_rec709
 from ...protocol.frames import NO_DEPTH
-from .drawn import DrawnLight, DrawnLook, DrawnPart, DrawnScene, is_texture
+from .drawn import DrawnLight, DrawnPart, DrawnScene
 from .image import GlImage
+from .kept import Kept, Patience
+from .looks import WAITING, Looks, PixelsOf, ShownLook, numbers_of
 from .mesh import mesh_batch, square_batch
 from .shader import UniformBlock, compiled
 from .sources import (
     CHANNELS,
-    COLORS,
     LookPlan,
-    Matrix,
     ShaderSource,
     mean_source,
     recolored_source,
     sky_source,
     surface_source,
 )
-from .textures import GlLight, Strip, even_light, light_texture, strip_texture, table_texture
-from .values import NO_LOBES, Size, frame_values, part_values, window
+from .textures import GlLight, even_light, light_texture, table_texture
+from .values import frame_values, part_values, window
 
 LARGEST_SCRATCH = 4096  # samples along a side of the image that holds several samples for each pixel
-MOST_IMAGE_LEVELS = 16
 FRAMES_KEPT = 64  # a mesh that no frame needed for so many frames is freed
 UPLOADS_KEPT = 6  # the same for live maps and lights, of which new ones may come with every frame
-BASE = {"kd": (1.0, 0.0, 1.0), "alpha": 1.0, "roughness": 0.5, "metallic": 0.0, "openness": 1.0, "normal": None}
-MISSING = BASE | NO_LOBES
-# What of a lobe has to be there for it to be seen.
-LOBE_NAMES = ("coat", "sheen", "emission")
-
-
-Thing = TypeVar("Thing")
-PixelsOf = Callable[[bpy.types.Image], NDArray[Any] | None]
-
-
-@dataclass
-class _Entry(Generic[Thing]):
-    """A thing, and the last frame that needed it."""
-
-    thing: Thing
-    frame: int
-
-
-class _Kept(Generic[Thing]):
-    """Things by their keys; those that no frame needed for a while can be freed."""
-
-    def __init__(self) -> None:
-        self._things: dict[Hashable, _Entry[Thing]] = {}
-
-    def __len__(self) -> int:
-        return len(self._things)
-
-    def get(self, key: Hashable, frame: int, make: Callable[[], Thing]) -> Thing:
-        """The thing with this key; `make` creates it if there is none."""
-        if key not in self._things:
-            self._things[key] = _Entry(make(), frame)
-        entry = self._things[key]
-        entry.frame = frame
-        return entry.thing
-
-    def has(self, key: Hashable) -> bool:
-        """Whether there is a thing with this key."""
-        return key in self._things
-
-    def give_up(self, before: int) -> None:
-        """Free what no frame since `before` needed."""
-        self._things = {key: entry for key, entry in self._things.items() if entry.frame >= before}
 
 
 @contextlib.contextmanager
@@ -109,22 +64,20 @@ class GlPreview:
     def __init__(self, pixels_of: PixelsOf | None = None) -> None:
         """pixels_of: the pixels of an image of the file, uint8 or float32 [h, w, 4], row 0 at the top, to use in place of the
         texture that Blender makes of it; None for an image: Blender's."""
-        self._pixels_of = pixels_of
         self.free()
 
     def free(self) -> None:
         """Free everything on the GPU; the next frame creates it again."""
         self._frame = 0
-        self._meshes: _Kept[gpu.types.GPUBatch | None] = _Kept()
-        self._strips: _Kept[Strip] = _Kept()
-        self._lights: _Kept[GlLight] = _Kept()
+        self._meshes: Kept[gpu.types.GPUBatch | None] = Kept()
+        self._looks = Looks(pixels_of)
+        self._lights: Kept[GlLight] = Kept()
         self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
         self._images: OrderedDict[tuple[str, tuple[int, int], str], GlImage] = OrderedDict()
         self._frame_block = UniformBlock()
         self._part_blocks: list[UniformBlock] = []
         self._fixed: dict[str, Any] = {}
-        # Only for this frame: images may be gone in the next.
-        self._uids: dict[int, bpy.types.Image] | None = None
+        self._patience = Patience()
 
     def draw(
         self,
@@ -136,6 +89,7 @@ class GlPreview:
         channel: str = "shaded",
         spp: int = 1,
         background: str = "none",
+        patience: float | None = None,
     ) -> GlImage:
         """Draw a scene under a light (None: an even light) and return the image.
 
@@ -144,6 +98,8 @@ class GlPreview:
         channel           of CHANNELS; "depth" is the distance along the camera's axis, `NO_DEPTH` where nothing is
         spp               samples along a pixel's side
         background        "light": the light behind everything, and alpha 1; "none"
+        patience          seconds after which what is not on the GPU yet waits for the next frame (see `is_complete`): a look
+                          is then drawn as it was before, or gray; None: everything is drawn
 
         The image is RGBA16F (RGBA32F for depth), linear Rec.709, premultiplied, at most 65504. Its first row
         is the picture's lowest, as in Blender's own images. The next frame of this size overwrites it.
@@ -152,7 +108,8 @@ class GlPreview:
         if channel not in CHANNELS or background not in ("none", "light"):
             raise ValueError(f"there is no channel {channel!r} or no background {background!r}: {', '.join(CHANNELS)}")
         self._frame += 1
-        self._uids = None
+        self._looks.begin_frame()
+        self._patience.begin(patience)
         spp = 1 if channel == "depth" else spp
         behind = background == "light" and light is not None and channel != "depth"
         image_format = "RGBA32F" if channel == "depth" else "RGBA16F"
@@ -169,9 +126,14 @@ class GlPreview:
                         samples = self._image("samples", (tile[2] * spp, tile[3] * spp), image_format)
                         frame = self._draw_tile(samples, scene, lit, view, projection, size, tile, channel, spp, behind)
                         self._reduce(samples, image, frame)
-        self._uids = None
+        self._looks.begin_frame()
         self._give_up()
         return image
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was there for the last frame; else draw it again."""
+        return self._patience.is_complete
 
     def read(self, image: GlImage) -> NDArray[np.float32]:
         """The drawn image, float32 [h, w, 4], row 0 at the top."""
@@ -255,22 +217,22 @@ class GlPreview:
         frame: gpu.types.GPUUniformBuf,
         light: GlLight,
     ) -> None:
-        batch = self._meshes.get(part.key, self._frame, partial(mesh_batch, part.arrays))
+        found = self._meshes.get_soon(part.key, self._frame, partial(mesh_batch, part.arrays), self._patience)
+        batch = found[0] if found else None
         if batch is None:
             return
-        plan, constants, textures, sizes = self._look(part.look)
-        shader = self._shader(plan, partial(surface_source, plan))
+        shader, shown = self._shaded(part)
         while len(self._part_blocks) <= number:
             self._part_blocks.append(UniformBlock())
-        block = self._part_blocks[number].set(part_values(part.matrix, eye, clip, constants, sizes))
+        block = self._part_blocks[number].set(part_values(part.matrix, eye, clip, shown.constants, shown.sizes))
         shader.bind()
         shader.uniform_block("frame", frame)
         shader.uniform_block("part", block)
         shader.uniform_sampler("light_atlas", light.atlas)
         shader.uniform_sampler("ggx_table", self._table("ggx_table"))
-        if plan.lobes:
+        if shown.plan.lobes:
             shader.uniform_sampler("sheen_table", self._table("sheen_table"))
-        for slot, texture in enumerate(textures):
+        for slot, texture in enumerate(shown.textures):
             shader.uniform_sampler(f"map_{slot}", texture)
         batch.draw(shader)
 
@@ -283,63 +245,20 @@ class GlPreview:
             shader.uniform_sampler("samples", samples.texture_color)
             self._square().draw(shader)
 
-    def _look(self, look: DrawnLook) -> tuple[LookPlan, dict[str, Any], list[gpu.types.GPUTexture], list[Size]]:
-        """The plan of a look, its constants, and its textures with their sizes."""
-        constants: dict[str, Any] = dict(MISSING)
-        numbers: dict[Hashable, int] = {}
-        kinds: list[str] = []
-        textures: list[gpu.types.GPUTexture] = []
-        sizes: list[Size] = []
-        sources: list[tuple[str, int, int | None]] = []
-        premultiplied: dict[int, bool] = {}
-        lobes = any(getattr(look, name) != NO_LOBES[name] for name in LOBE_NAMES)
-        for name in MISSING if lobes else BASE:
-            value = getattr(look, name)
-            if not is_texture(value):
-                constants[name] = value
-                continue
-            pixels = value.pixels
-            image = self._image_of(value.image_uid) if pixels is None else None
-            if pixels is None and image is None:
-                continue
-            if image is not None and self._pixels_of is not None:
-                strip_key = ("strip", value.key, value.encoding)
-                known = strip_key in numbers or self._strips.has(strip_key)
-                # An array of nothing stands for pixels that are on the GPU already.
-                pixels = np.empty(0) if known else self._pixels_of(image)
-            kind = "image" if pixels is None else "strip"
-            key = (kind, value.image_uid) if pixels is None else (kind, value.key, value.encoding)
-            if key not in numbers:
-                if pixels is None:
-                    try:
-                        texture, size = gpu.texture.from_image(image), (0.0, 0.0, float(_levels_of(image)), 0.0)
-                    except (RuntimeError, ValueError):
-                        continue
-                else:
-                    strip = self._strips.get(key, self._frame, partial(strip_texture, pixels, value.encoding))
-                    texture, size = strip.texture, strip.size
-                numbers[key] = len(kinds)
-                premultiplied[len(kinds)] = pixels is None and _is_premultiplied(image)
-                kinds.append(kind)
-                textures.append(texture)
-                sizes.append(size)
-            sources.append((name, numbers[key], value.channel))
-        by_name = {name: number for name, number, _ in sources}
-        of_kd = by_name.get("kd")
-        divided = of_kd is not None and by_name.get("alpha") == of_kd and premultiplied[of_kd]
-        recolored, recolors = (
-            None,
-            tuple(name for name in COLORS if name in by_name and kinds[by_name[name]] == "image"),
-        )
-        if recolors and not is_rec709():
-            recolored = numbers_of(rec709_from_scene_linear())  # Blender's textures are scene linear
-        plan = LookPlan(tuple(kinds), tuple(sources), divided, recolored, recolors, lobes)
-        return plan, constants, textures, sizes
+    def _shaded(self, part: DrawnPart) -> tuple[gpu.types.GPUShader, ShownLook]:
+        """The shader and the look of a part: the one that it had before, or gray, where its own has to wait."""
+        for look in (part.look, *self._looks.before(part)):
+            for shown in self._looks.get(look, self._frame, self._patience):
+                for shader in self._surface_shader(shown.plan):
+                    self._looks.remember(part, look, self._frame)
+                    return shader, shown
+        return self._shader(WAITING.plan, partial(surface_source, WAITING.plan)), WAITING
 
-    def _image_of(self, uid: int) -> bpy.types.Image | None:
-        if self._uids is None:
-            self._uids = {image.session_uid: image for image in bpy.data.images}
-        return self._uids.get(uid)
+    def _surface_shader(self, plan: LookPlan) -> tuple[gpu.types.GPUShader, ...]:
+        """The shader of a plan; nothing where that has to wait."""
+        if plan in self._shaders:
+            return (self._shaders[plan],)
+        return self._patience.make(lambda: self._shader(plan, partial(surface_source, plan)))
 
     def _light(self, light: DrawnLight | None) -> GlLight:
         if light is None:
@@ -372,25 +291,10 @@ class GlPreview:
 
     def _give_up(self) -> None:
         self._meshes.give_up(self._frame - FRAMES_KEPT)
-        for kept in (self._strips, self._lights):
-            kept.give_up(self._frame - UPLOADS_KEPT)
-
-
-def numbers_of(matrix: NDArray[np.float64]) -> Matrix:
-    """A matrix for a shader."""
-    return tuple(float(value) for value in matrix.ravel())
+        self._lights.give_up(self._frame - UPLOADS_KEPT)
+        self._looks.give_up(self._frame - UPLOADS_KEPT, self._frame - FRAMES_KEPT)
 
 
 def _is_opaque(part: DrawnPart) -> bool:
     alpha = part.look.alpha
     return isinstance(alpha, int | float) and alpha >= 1.0
-
-
-def _levels_of(image: bpy.types.Image) -> int:
-    """How many levels Blender's texture of an image may have. For a DDS file, it has only the levels of the file."""
-    return 1 if image.filepath.lower().endswith(".dds") else MOST_IMAGE_LEVELS
-
-
-def _is_premultiplied(image: bpy.types.Image) -> bool:
-    """Whether Blender has multiplied the colors of an image's texture by alpha."""
-    return bool(image.is_float and image.alpha_mode in ("STRAIGHT", "PREMUL"))

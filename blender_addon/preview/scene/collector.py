@@ -26,6 +26,7 @@ from .scene import Look, PreviewPart, PreviewScene, Texture
 LOOKED_AT = (bpy.types.Material, bpy.types.NodeTree, bpy.types.Image)
 LIT_BY = (bpy.types.World, bpy.types.NodeTree, bpy.types.Image)
 WAITING = "The world's light is being rendered."
+READING = "A large mesh is being read."
 
 NOT_CHOSEN = object()
 
@@ -85,8 +86,9 @@ class PreviewCollector:
     def collect(self, depsgraph: bpy.types.Depsgraph, viewport: bpy.types.SpaceView3D | None = None) -> PreviewScene:
         """The scene as `depsgraph` evaluates it, and as `viewport` (with its local view and hidden kinds) shows it.
 
-        Reads every mesh once until Blender evaluates it again; an object that moves costs microseconds. With a viewport,
-        tells the running fit that somebody watches its maps, for the next two seconds.
+        Reads every mesh once until Blender evaluates it again; an object that moves costs microseconds. With a viewport, does
+        not wait for large meshes (see `meshes.local_parts`), and tells the running fit that somebody watches its maps, for
+        the next two seconds.
         """
         current = session.current()
         live: LiveSets = current.live_sets if current is not None and not self._only else {}
@@ -103,7 +105,7 @@ class PreviewCollector:
             matrix = RENDERER_FROM_BLENDER @ placed @ RENDERER_FROM_BLENDER.T
             if np.linalg.det(matrix[:3, :3]) == 0.0:
                 continue  # scaled to nothing: no area, and no normals
-            parts += self._parts_of(evaluated, matrix, live, kept, notes)
+            parts += self._parts_of(evaluated, matrix, live, kept, notes, wait=viewport is None)
         self._kept = kept
         if current is not None and viewport is not None and any(part.job is not None for part in parts):
             current.maps.watch()
@@ -125,6 +127,7 @@ class PreviewCollector:
         live_sets: LiveSets,
         kept: list[LocalParts],
         notes: dict[str, None],
+        wait: bool,
     ) -> Iterator[PreviewPart]:
         count, default_uv_map = slot_count_of(evaluated), render_uv_map(evaluated.data)
         uid = evaluated.original.session_uid
@@ -134,7 +137,10 @@ class PreviewCollector:
         ]
         for uv_map in dict.fromkeys(slot.uv_map for slot in slots):
             tiled = frozenset(index for index, slot in enumerate(slots) if slot.tiled and slot.uv_map == uv_map)
-            mesh = local_parts(evaluated, uv_map, count, tiled)
+            mesh = local_parts(evaluated, uv_map, count, tiled, wait)
+            if mesh is None:
+                notes[READING] = None
+                continue
             kept.append(mesh)
             for (index, tile), arrays in mesh.parts.items():
                 slot = slots[index]
@@ -148,7 +154,7 @@ class PreviewCollector:
                     notes.update(dict.fromkeys(own_notes))
                 else:
                     told = told or look
-                yield PreviewPart(key, arrays, matrix, shown or look, job, told)
+                yield PreviewPart(key, arrays, matrix, shown or look, job, told, f"{uid}/{index}.{tile}")
 
     def _shown(self, evaluated: bpy.types.Object, index: int, default_uv_map: str, live_sets: LiveSets) -> MaterialLook:
         """How the material in a slot looks, baked where it cannot be read and no live maps hide it."""

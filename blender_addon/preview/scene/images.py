@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.color_spaces import Meaning, is_rec709, meaning_of, to_rec709
+from ...export.uv_layout import FIRST_TILE
 from ...protocol.scene_description import LINEAR, SRGB
 
 SCENE_LINEAR = "scene linear"
@@ -47,8 +48,11 @@ def image_changes(image: bpy.types.Image) -> int:
 
 
 def image_key(image: bpy.types.Image) -> str:
-    """The name of an image's pixels as they are now."""
-    size = "x".join(str(number) for number in image.size)
+    """The name of an image's pixels as they are now. It does not make Blender decode the file, as the image's size would."""
+    if image.source in {"FILE", "TILED"}:
+        size = f"{image.filepath}.{sum(entry.packed_file.size for entry in image.packed_files if entry.packed_file)}"
+    else:
+        size = "x".join(str(number) for number in image.size)
     meaning = f"{image.colorspace_settings.name}.{image.alpha_mode}"
     return f"image/{image.session_uid}.{image_changes(image)}.{size}.{meaning}"
 
@@ -70,6 +74,11 @@ def has_file(image: bpy.types.Image, tile: int = 0) -> bool:
     if image.is_dirty or image.source not in {"FILE", "TILED"}:
         return False
     return packed_file(image, tile) is not None or file_path(image, tile).is_file()
+
+
+def has_pixels(image: bpy.types.Image) -> bool:
+    """Whether an image shows anything, as far as that can be known before Blender decodes its file."""
+    return bool(image.has_data) or has_file(image, FIRST_TILE if image.source == "TILED" else 0) or 0 not in image.size
 
 
 def file_bytes(image: bpy.types.Image, tile: int = 0) -> bytes | None:

@@ -12,7 +12,7 @@ import bpy
 from ...common.color_spaces import Meaning, is_rec709, meaning_of, rec709_color, scene_linear_space
 from ...common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
 from ...export.uv_layout import FIRST_TILE
-from .images import SCENE_LINEAR, STILLS, encoding_of, has_file, image_key
+from .images import SCENE_LINEAR, STILLS, encoding_of, has_file, has_pixels, image_key
 from .scene import NEUTRAL, Look, Texture
 
 OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles than the first."
@@ -244,7 +244,7 @@ class LookReader:
         encoding = encoding_of(image, is_color)
         if image.source not in STILLS and image.source != "TILED":
             raise NotShown(f'"{image.name}" is not a still image')
-        if not image.has_data and 0 in image.size:
+        if not has_pixels(image):
             raise NotShown(f'"{image.name}" has no pixels')
         if encoding is None or (encoding == SCENE_LINEAR and image.source == "TILED"):
             raise NotShown(f'the color space of "{image.name}" is {image.colorspace_settings.name}')

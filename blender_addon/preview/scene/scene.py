@@ -80,7 +80,8 @@ class PreviewPart:
     vertex_uv [N, 2] float32, triangles [T, 3] int32, of the object's own space in the renderer's axes; matrix: float64
     [4, 4], from there to the world in the renderer's axes; look: with the live maps of a running fit, where there are some
     for this part; job: identifier of the running job and number of the set that it fits for this part, or None; fallback:
-    what the backend is told instead of `look` where that differs: a look without live maps, or with UDIM tiles.
+    what the backend is told instead of `look` where that differs: a look without live maps, or with UDIM tiles; place: says
+    which object's and slot's part it is, whatever its geometry.
     """
 
     key: str
@@ -89,6 +90,7 @@ class PreviewPart:
     look: Look
     job: tuple[str, int] | None = None
     fallback: Look | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True)

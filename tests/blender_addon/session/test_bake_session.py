@@ -214,6 +214,7 @@ def test_edit_mode_is_waited_for(addon, cube) -> None:
     bpy.ops.object.mode_set(mode="EDIT")
     poll_until(session, lambda status: status.state == "applying")
     assert "go back to Object Mode" in session.poll().message
+    assert "go back to Object Mode" in session.waits_for
     assert not is_baked("Cube")
     bpy.ops.object.mode_set(mode="OBJECT")
     finish(session)

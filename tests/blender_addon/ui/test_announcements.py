@@ -58,6 +58,30 @@ def test_nothing_is_said_of_what_was_cancelled(addon) -> None:
     assert bars(addon) == []
 
 
+def test_without_a_window_nothing_is_notified(addon, monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr(addon.ui.announcements.notifying, "notify", lambda *texts: shown.append(texts) or True)
+    work = SimpleNamespace(seconds=1e6)
+    assert addon.preferences.notify_when_done
+    assert not addon.ui.announcements.tell_who_is_away(work, "Title", "Text")
+    assert shown == []
+    # As in a window, by somebody who is elsewhere; the window test does it with a real one.
+    window = SimpleNamespace(app=SimpleNamespace(background=False), context=SimpleNamespace())
+    window.context.window_manager = SimpleNamespace(windows=[None])
+    window.context.preferences = bpy.context.preferences
+    monkeypatch.setattr(addon.ui.announcements, "bpy", window)
+    for focus, wanted in ((True, False), (False, True), (None, True)):
+        monkeypatch.setattr(addon.ui.announcements, "has_focus", lambda focus=focus: focus)
+        assert addon.ui.announcements.tell_who_is_away(work, "Title", "Text") is wanted
+    assert not addon.ui.announcements.tell_who_is_away(SimpleNamespace(seconds=5.0), "Title", "Text")
+    addon.preferences.notify_when_done = False
+    try:
+        assert not addon.ui.announcements.tell_who_is_away(work, "Title", "Text")
+    finally:
+        addon.preferences.notify_when_done = True
+    assert shown == [("Title", "Text")] * 2
+
+
 def test_the_status_bar_is_given_back(addon) -> None:
     def entries() -> int:
         functions = bpy.types.STATUSBAR_HT_header._dyn_ui_initialize()

@@ -52,6 +52,12 @@ def make_scene():
         settings.resolution, settings.view_size, settings.quality, settings.rounds = 128, 96, "draft", 0
     if request["scene"] == "preview":
         prepare_preview(scene)
+    if request["scene"] == "black world":
+        tree.nodes["Background"].inputs["Strength"].default_value = 0.0
+        settings.reference_light = "SCENE"
+    if request["scene"] == "flat world":
+        tree.links.remove(tree.nodes["Background"].inputs["Color"].links[0])
+        settings.reference_light = "SCENE"
     if request["scene"] == "hole":
         make_hole(cube)
         settings.rounds = 0
@@ -255,6 +261,7 @@ def hovered_operator():
 
 def report():
     """Write the state for the test outside."""
+    from bl_ext.user_default.pbrfit.common import window_focus
     from bl_ext.user_default.pbrfit.overlay import overlay
     from bl_ext.user_default.pbrfit.preflight import checks
     from bl_ext.user_default.pbrfit.session import session
@@ -306,6 +313,10 @@ def report():
             verdict.grade for _, verdict in operators_verdict.judged(operators_result.fitted_targets(bpy.context))
         ],
         unseen=[one.name for one in overlay.shown()],
+        seconds=current.seconds if current is not None else 0.0,
+        focus=window_focus.has_focus(),
+        shading=space.shading.type if space is not None else "",
+        light=bpy.context.scene.pbrfit.reference_light,
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
@@ -321,7 +332,8 @@ def report():
 
 
 def start():
-    """Install once the window is there."""
+    """Install once the window is there. Programs that a test puts beside the state are found first."""
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(request["state"]) + "/programs", os.environ["PATH"]])
     install()
     make_scene()
     bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)

@@ -103,6 +103,15 @@ class WindowBlender:
         """Move the mouse, press buttons and keys."""
         subprocess.run(["xdotool", *map(str, arguments)], env=self.environment, check=True)
 
+    def focus(self, is_own: bool) -> None:
+        """Give the keyboard's focus to Blender's window, or to the screen behind it, and wait until Blender knows."""
+        wanted = ("--onlyvisible", "--name", "Blender") if is_own else ("--maxdepth", "0", "--name", "")
+        answer = subprocess.run(
+            ["xdotool", "search", *wanted], env=self.environment, check=True, capture_output=True, text=True
+        )
+        self.xdotool("windowfocus", answer.stdout.split()[0])
+        self.wait_for(lambda state: state["focus"] is is_own)
+
     def next_state(self) -> dict:
         """A state written after now."""
         state = self.state()

@@ -211,10 +211,10 @@ def test_what_changes_is_drawn_anew_and_what_is_unused_is_given_up(addon, truth)
         image.update()
         images.append(drawn(preview, first, truth, case))
         images += [drawn(preview, live_scene(key, value), truth, case) for key, value in (("a", 51), ("b", 204))]
-        assert len(preview._strips) == 2
+        assert len(preview._looks._strips) == 2
         for _ in range(addon.preview.gl.renderer.FRAMES_KEPT + 1):
             preview.draw(replace(other, parts=()), truth.light, np.eye(4), np.eye(4), (8, 8))
-        assert not len(preview._strips)
+        assert not len(preview._looks._strips)
         assert not len(preview._meshes)
         preview.free()
         return images
@@ -250,6 +250,36 @@ def test_pixels_that_are_read_look_like_blenders_textures(addon, truth):
     np.testing.assert_array_equal(read_once, read_again)
     assert sorted(read) == sorted(set(read))  # each of them once
     assert images.small_pixels(bpy_image("large", 2048)) is None
+
+
+def test_what_is_new_comes_with_several_frames_where_one_must_not_take_long(addon, truth):
+    scene, case = Scenes(addon, truth, True).scene("textured"), truth.cases["textured_shaded"]
+    values = np.random.default_rng(0).integers(0, 255, (64, 64, 4), dtype=np.uint8)
+
+    def work() -> SimpleNamespace:
+        module, (part,) = addon.preview.gl.renderer, scene.parts
+        whole = module.GlPreview()
+        wanted = drawn(whole, scene, truth, case)
+        whole.free()
+        preview, frames = module.GlPreview(), []
+        while not frames or not preview.is_complete:
+            assert len(frames) < 30
+            frames.append(drawn(preview, scene, truth, case, patience=1e-9))
+        texture = type(part.look.kd)("new", 0, values, None, "linear")
+        newer = replace(scene, parts=(replace(part, look=replace(part.look, kd=texture)),))
+        first = drawn(preview, newer, truth, case, patience=0.0)
+        first_is_complete = preview.is_complete
+        after = drawn(preview, newer, truth, case)
+        preview.free()
+        return SimpleNamespace(**locals())
+
+    found = on_the_gpu(work)
+    assert len(found.frames) > 3  # the mesh, each texture, the shader
+    assert np.abs(found.frames[-2] - found.wanted).max() > 0.05  # gray
+    np.testing.assert_array_equal(found.frames[-1], found.wanted)
+    assert not found.first_is_complete
+    np.testing.assert_array_equal(found.first, found.wanted)  # as it was
+    assert np.abs(found.after - found.wanted).max() > 0.05
 
 
 def test_bright_light_stays_finite_and_no_light_is_even(addon, truth):

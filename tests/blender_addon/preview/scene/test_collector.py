@@ -35,10 +35,9 @@ def exported(addon, scene_object) -> dict:
 def reads(addon, monkeypatch) -> list:
     """How often meshes are read from Blender."""
     calls = []
-    original = addon.preview.scene.meshes.read_parts
-    monkeypatch.setattr(
-        addon.preview.scene.meshes, "read_parts", lambda *arguments: calls.append(1) or original(*arguments)
-    )
+    meshes = addon.preview.scene.meshes
+    original = meshes.read_local
+    monkeypatch.setattr(meshes, "read_local", lambda *place, **how: calls.append(1) or original(*place, **how))
     return calls
 
 
