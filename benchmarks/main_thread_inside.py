@@ -1,7 +1,6 @@
 """Runs in the Blender with a window: makes a large job, presses the button, and times everything PBRfit does on the
 main thread."""
 
-import contextlib
 import json
 import os
 import sys
@@ -55,12 +54,8 @@ def probe():
 
 
 def install():
-    """Install the first zip that this Blender takes."""
-    for path in request["zips"]:
-        with contextlib.suppress(RuntimeError):
-            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
-        if EXTENSION in bpy.context.preferences.addons:
-            break
+    """Install the extension, and say which Python runs the backend."""
+    bpy.ops.extensions.package_install_files(filepath=request["extension"], repo="user_default", enable_on_install=True)
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
 
 

@@ -32,7 +32,7 @@ class WindowBlender:
     """One Blender process with a window; use it as a context manager."""
 
     def __init__(
-        self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], request: dict
+        self, command: str, display: str, screen: tuple[int, int], folder: Path, archive: Path, request: dict
     ) -> None:
         """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`.
 
@@ -52,7 +52,7 @@ class WindowBlender:
         start = [command, "--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
         self.file = folder / "scene.blend"
         request = {
-            "zips": [str(path) for path in zips],
+            "extension": str(archive),
             "scene": "",
             "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
             "state": str(self.state_file),
