@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine
@@ -12,12 +14,13 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
+from .setup.offer import SETS_UP
 from .ui import (
     announcements,
     manual,
     operators,
+    operators_backend,
     operators_result,
-    operators_setup,
     operators_unseen,
     operators_verdict,
     outcome,
@@ -27,11 +30,19 @@ from .ui import (
     settings_panels,
 )
 
+if SETS_UP:
+    from .ui import operators_setup
+
+    SETUP: tuple[ModuleType, ...] = (operators_setup,)
+else:
+    SETUP = ()
+
 PARTS = (
     preferences,
     properties,
     preview_settings,
-    operators_setup,
+    operators_backend,
+    *SETUP,
     operators,
     fixes,
     verdicts,
