@@ -1,12 +1,18 @@
 """Build the Blender extension: a zip that Blender installs, with the wire protocol, pyzmq, the backend's wheel and the manual.
 
-    python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none]
+    python build_addon.py [--output DIR] [--platform NAME ...] [--wheels bundled|none | --for-store] [--website URL]
 
 `bundled` (default) makes one zip for Blender 4.2.23 and later, whatever Python it has: the wheels of pyzmq in it suit them all
 (backend/extension/pyzmq_wheels.py says how). It holds the wheels of all platforms (4 MB), and Blender unpacks its own;
 `--platform` leaves the others out. pip fetches the wheels; without a network, it takes them from
 its cache or from a folder (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR). `none` makes a zip without pyzmq, for
 a Blender whose Python already has it, such as the module bpy.
+
+`--for-store` makes one that keeps to the rules of extensions.blender.org: without pyzmq, and without all that sets up the
+backend (backend/extension/store.py). Bake Maps is all that works by itself.
+
+`--website` is the address that Blender shows with the extension; docs/publishing.md says how to set it once, for the manual and
+the documentation too.
 
 The manual is what F1 opens in Blender, made of docs/ by MkDocs. Without MkDocs, or from an installed PBRfit, which has no docs/,
 the zip is without it.
@@ -20,6 +26,7 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import re
 import subprocess
@@ -31,6 +38,7 @@ from pathlib import Path
 
 from backend.extension.archives import BuildError, with_record, write_zip
 from backend.extension.pyzmq_wheels import COPYRIGHTS, PLATFORMS, fetch_wheels, licence_files
+from backend.extension.store import check_rules, files_for_store, manifest_for_store
 
 LEFT_OUT = {"__pycache__"}
 BACKEND_ROOMS = ("backend", "blender_addon", "render")
@@ -110,8 +118,11 @@ def backend_wheel(root: Path) -> tuple[str, bytes]:
 # The manual ---------------------------------------------------------------------------------------------------------
 
 
-def manual_files(root: Path) -> dict[str, bytes]:
-    """The pages that F1 opens, and their pictures, by their path in the extension; without MkDocs none, and a line on stderr."""
+def manual_files(root: Path, website: str = "") -> dict[str, bytes]:
+    """The pages that F1 opens, and their pictures, by their path in the extension; without MkDocs none, and a line on stderr.
+
+    website: an address in place of the project's.
+    """
     config = root / "mkdocs-manual.yml"
     if not config.is_file() or importlib.util.find_spec("mkdocs") is None:
         lacking = "MkDocs (pip install mkdocs)" if config.is_file() else f"the documentation, which is not in {root}"
@@ -120,7 +131,12 @@ def manual_files(root: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="pbrfit_manual_") as temporary:
         command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
         result = subprocess.run(
-            [*command, "--site-dir", temporary], capture_output=True, text=True, check=False, cwd=root
+            [*command, "--site-dir", temporary],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=root,
+            env=os.environ | ({"PBRFIT_WEBSITE": website} if website else {}),
         )
         if result.returncode != 0:
             raise BuildError(f"MkDocs could not make the manual:\n{result.stdout}{result.stderr}")
@@ -134,13 +150,15 @@ def manual_files(root: Path) -> dict[str, bytes]:
 # The zip ------------------------------------------------------------------------------------------------------------
 
 
-def written_manifest(manifest: str, platforms: Sequence[str], wheels: Sequence[Path]) -> str:
-    """The manifest's text with the platforms and the wheels of a zip, and whose the wheels are."""
+def written_manifest(manifest: str, platforms: Sequence[str], wheels: Sequence[Path], website: str = "") -> str:
+    """The manifest's text with the platforms and the wheels of a zip, whose the wheels are, and the website, if there is one."""
     names = [wheel.name for wheel in wheels]
     lines = [f'blender_version_min = "{tomllib.loads(manifest)["blender_version_min"]}"']
     if names:
         lines.append("platforms = [" + ", ".join(f'"{name}"' for name in platforms) + "]")
         lines += ["wheels = [", *(f'  "./wheels/{name}",' for name in names), "]"]
+    if website:
+        lines.append(f"website = {json.dumps(website)}")
     changed = {"blender_version_min": "\n".join(lines)}
     if names:
         holders = [*tomllib.loads(manifest)["copyright"], *COPYRIGHTS]
@@ -195,11 +213,13 @@ def build(
     wheels: str = "bundled",
     platforms: Sequence[str] = tuple(PLATFORMS),
     with_manual: bool = True,
+    website: str = "",
 ) -> Path:
     """Build the extension's zip in `output_dir` (created if needed) and return its path.
 
     wheels: "bundled" or "none"; platforms: names from PLATFORMS, whose pyzmq wheels to bundle; with_manual: False where
-    nobody will press F1. Raises BuildError if sources or wheels are missing, or if Blender refuses the result.
+    nobody will press F1; website: its address; empty: that of the project, if it has one. Raises BuildError if sources or
+    wheels are missing, or if Blender refuses the result.
     """
     if wheels not in {"bundled", "none"}:
         raise BuildError(f'wheels is "{wheels}"; allowed are bundled and none.')
@@ -207,8 +227,7 @@ def build(
     if unknown or not platforms:
         raise BuildError(f'There are no wheels for "{", ".join(unknown)}"; allowed are {", ".join(PLATFORMS)}.')
     root = source_directory()
-    manifest = (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
-    files = addon_files(root) | (manual_files(root) if with_manual else {})
+    files = addon_files(root) | (manual_files(root, website) if with_manual else {})
     wheel_name, wheel_content = backend_wheel(root)
     files[f"{BACKEND_FOLDER}/{wheel_name}"] = wheel_content
     bundled: list[Path] = []
@@ -218,11 +237,40 @@ def build(
         for wheel in bundled:
             files[f"wheels/{wheel.name}"] = wheel.read_bytes()
             files |= licence_files(wheel)
-    files["blender_manifest.toml"] = written_manifest(manifest, platforms, bundled).encode()
+    manifest = source_manifest(root)
+    files["blender_manifest.toml"] = written_manifest(
+        manifest, platforms, bundled, website or project_website(root)
+    ).encode()
     chosen = "-without-wheels" if not bundled else ""
     if bundled and set(platforms) != set(PLATFORMS):
         chosen = f"-{'-'.join(platforms)}"
     return write_extension(Path(output_dir) / f"pbrfit-{addon_version(manifest)}{chosen}.zip", files)
+
+
+def build_for_store(output_dir: Path | str, with_manual: bool = True, website: str = "") -> Path:
+    """Build the zip for extensions.blender.org, as `build` does. Raises BuildError also if it breaks a rule of the platform."""
+    root = source_directory()
+    manifest = source_manifest(root)
+    files = files_for_store(addon_files(root)) | (manual_files(root, website) if with_manual else {})
+    written = written_manifest(manifest_for_store(manifest), (), (), website or project_website(root))
+    files["blender_manifest.toml"] = written.encode()
+    check_rules(files)
+    return write_extension(Path(output_dir) / f"pbrfit-{addon_version(manifest)}-for-store.zip", files)
+
+
+def source_manifest(root: Path) -> str:
+    """The text of the manifest in the sources."""
+    return (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
+
+
+def project_website(root: Path) -> str:
+    """The project's address by its package metadata (Homepage in `[project.urls]`); empty if it has none."""
+    project_file = root / "pyproject.toml"
+    if project_file.is_file():
+        project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
+        return str(project.get("urls", {}).get("Homepage", ""))
+    named = [line.partition(", ") for line in importlib.metadata.metadata("pbrfit").get_all("Project-URL") or []]
+    return next((address for label, _, address in named if label == "Homepage"), "")
 
 
 def write_extension(path: Path, files: dict[str, bytes]) -> Path:
@@ -237,18 +285,28 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Build the Blender extension PBRfit.")
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder for the zip (default: dist)")
-    parser.add_argument(
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
         "--wheels", choices=("bundled", "none"), default="bundled", help="put pyzmq into the zip, or not"
     )
+    kinds.add_argument("--for-store", action="store_true", help="keep to the rules of extensions.blender.org")
     parser.add_argument(
         "--platform",
         action="append",
         choices=tuple(PLATFORMS),
         help="include pyzmq for this platform only; can be given several times (default: all)",
     )
+    parser.add_argument(
+        "--website", default="", metavar="URL", help="shown with the extension (default: the project's)"
+    )
     chosen = parser.parse_args()
+    if chosen.for_store and chosen.platform:
+        parser.error("--platform is about the wheels, of which --for-store has none")
     try:
-        path = build(chosen.output, chosen.wheels, chosen.platform or tuple(PLATFORMS))
+        if chosen.for_store:
+            path = build_for_store(chosen.output, website=chosen.website)
+        else:
+            path = build(chosen.output, chosen.wheels, chosen.platform or tuple(PLATFORMS), website=chosen.website)
     except BuildError as error:
         print(f"build_addon: {error}", file=sys.stderr)
         return 1

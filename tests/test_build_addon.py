@@ -298,6 +298,48 @@ def test_a_manifest_that_cannot_name_what_is_bundled() -> None:
         build_addon.written_manifest(manifest, ["linux-x64"], [Path("pyzmq.whl")])
 
 
+ADDRESSES = """
+[project.urls]
+Homepage = "https://pbrfit.example/"
+Issues = "https://pbrfit.example/issues"
+"""
+
+
+def test_the_projects_addresses_are_set_in_one_place(tmp_path: Path) -> None:
+    """In pyproject.toml: the manifest, the manual and the documentation have them. Today there are none."""
+    root = build_addon.source_directory()
+    assert build_addon.project_website(root) == ""
+    for room in build_addon.BACKEND_ROOMS:
+        shutil.copytree(root / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_documentation(tmp_path)
+    for name in ("build_addon.py", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + ADDRESSES)
+
+    def build(*arguments: str) -> tuple[dict, str]:
+        command = [sys.executable, str(tmp_path / "build_addon.py"), *arguments, "--output", str(tmp_path / "dist")]
+        path = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        with zipfile.ZipFile(path) as archive:
+            page = "" if WITHOUT_MKDOCS else archive.read("manual/install.html").decode()
+        return manifest_of(path), page
+
+    for kind in (["--wheels", "none"], ["--for-store"]):
+        manifest, page = build(*kind)
+        assert manifest["website"] == "https://pbrfit.example/"
+        if not WITHOUT_MKDOCS:
+            assert 'href="https://pbrfit.example/"' in page
+            assert 'href="https://pbrfit.example/issues"' in page
+    manifest, page = build("--wheels", "none", "--website", "https://studio.example/")
+    assert manifest["website"] == "https://studio.example/"
+    assert WITHOUT_MKDOCS or 'href="https://studio.example/"' in page
+
+
+def test_a_project_without_addresses_names_none(bundled: Path) -> None:
+    assert "website" not in manifest_of(bundled)
+    with zipfile.ZipFile(bundled) as archive:
+        assert WITHOUT_MKDOCS or b"<footer>" not in archive.read("manual/install.html")
+
+
 def test_command_line(tmp_path: Path) -> None:
     command = [sys.executable, build_addon.__file__, "--output", str(tmp_path / "new")]
     result = subprocess.run([*command, "--wheels", "none"], capture_output=True, text=True, check=True)
