@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import bpy
 
-from ..protocol.zeromq import HAS_ZEROMQ
-from ..setup.offer import LACKS_CONNECTION
 from .paragraphs import draw_text
 
 STEPS = (
@@ -23,5 +21,5 @@ class BackendSection:
     def draw_backend(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
         """Say how to install and start the backend."""
         box.label(text="The Backend on This Machine", icon="CONSOLE")
-        for step in STEPS if HAS_ZEROMQ else LACKS_CONNECTION:
+        for step in STEPS:
             draw_text(context, box, step)

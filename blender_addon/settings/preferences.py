@@ -8,6 +8,7 @@ from bpy.props import StringProperty
 
 from ..common.errors import PbrFitError
 from ..common.package import ADDON
+from ..protocol.zeromq import HAS_ZEROMQ
 from ..setup import state as setup_state
 from ..setup.backend_check import BAD, GOOD, NOTE, CheckReport
 from ..setup.offer import SETS_UP
@@ -49,6 +50,8 @@ class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         self.draw_found(context, layout.box())
+        if not HAS_ZEROMQ:  # what is said above, no setting changes
+            return
         self.draw_backend(context, layout.box())
         chosen = layout.box()
         chosen.label(text="A Backend of Your Own", icon="CONSOLE")

@@ -83,6 +83,10 @@ def draw_end(context: bpy.types.Context, box: bpy.types.UILayout, status: SetupS
     if status.error is not None:
         draw_text(context, box, status.error.cause)
         draw_text(context, box, status.error.cure)
+        if status.other_index_may_do:
+            draw_text(
+                context, box, "Only PyTorch's own index was asked: the one that pip is configured for may have it"
+            )
         row = box.row()
         row.operator("pbrfit.setup_backend", text="Try Again", icon="FILE_REFRESH").torch = ""
         if status.other_index_may_do:

@@ -67,7 +67,8 @@ def local_command(preferences: BackendChoice) -> list[str]:
 
 
 def backend_found(preferences: BackendChoice) -> str:
-    """Which backend the preferences choose, for people. Raises PbrFitError if there is none."""
+    """Which backend the preferences choose, for people. Raises PbrFitError if there is none, or nothing to connect with."""
+    require_connection()
     address, python = preferences.backend_address.strip(), preferences.backend_python.strip()
     if address:
         return f"Remote backend at {address}"

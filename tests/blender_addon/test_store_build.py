@@ -17,8 +17,8 @@ import build_addon
 from backend.extension import store
 
 pytest.importorskip("bpy")
-# As where pyzmq was never installed.
-WITHOUT_PYZMQ = "import runpy, sys; sys.modules['zmq'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0])"
+START = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0])"
+WITHOUT_PYZMQ = f"import sys; sys.modules['zmq'] = None; {START}"  # as where it was never installed
 USER = Path(str(importlib.resources.files("support") / "blender" / "store_user.py"))
 
 
@@ -33,12 +33,10 @@ def files(zip_for_store: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@pytest.fixture(scope="module")
-def told(zip_for_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def user_of(zip_for_store: Path, folder: Path, start: str, what: str) -> dict:
     """What a user of it has seen."""
-    folder = tmp_path_factory.mktemp("user")
     result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PYZMQ, str(USER), str(zip_for_store)],
+        [sys.executable, "-c", start, str(USER), str(zip_for_store), what],
         env=os.environ
         | {"BLENDER_USER_RESOURCES": str(folder), "PYTHONPATH": str(USER.parents[2]), "PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -49,6 +47,12 @@ def told(zip_for_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     assert result.returncode == 0, result.stdout + result.stderr
     found: dict = json.loads(result.stdout.splitlines()[-1])
     return found
+
+
+@pytest.fixture(scope="module")
+def told(zip_for_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What a user without pyzmq has seen, who has baked too."""
+    return user_of(zip_for_store, tmp_path_factory.mktemp("user"), WITHOUT_PYZMQ, "bake")
 
 
 def test_what_is_in_it(files: dict[str, bytes]) -> None:
@@ -74,11 +78,22 @@ def test_a_user_without_pyzmq_is_told_what_is_lacking(told: dict) -> None:
     for place in ("preferences", "panel"):
         assert cause in " ".join(told[place]), place
         assert "Set Up Backend" not in told[place]
+    assert "Address" not in told["preferences"]
     assert cause in told["fit"]
     assert "Bake Maps works without it" in told["fit"]
     assert told["check"] == [cause]
     assert {"bake_maps", "optimize", "check_backend"} <= set(told["operators"])
     assert not {"setup_backend", "cancel_setup", "remove_backend"} & set(told["operators"])
+
+
+def test_a_user_with_pyzmq_is_told_how_to_get_a_backend(zip_for_store: Path, tmp_path: Path) -> None:
+    lines = user_of(zip_for_store, tmp_path, START, "look")["preferences"]
+    said = " ".join(lines)
+    assert "1. Install it into a Python (3.11 or newer) of yours" in said
+    assert "pbrfit serve" in said
+    assert "Address" in lines
+    assert "no pyzmq" not in said
+    assert "Set Up Backend" not in said
 
 
 def test_bake_maps_works(told: dict) -> None:

@@ -1,4 +1,4 @@
-"""A user of the build for extensions.blender.org: python store_user.py ZIP, with `import zmq` made to fail before.
+"""A user of the build for extensions.blender.org: python store_user.py ZIP bake|look
 
 Installs it, looks at the preferences and the panel, asks for a fit and for a check, and bakes the maps of a cube. Prints as JSON
 what came of it, and what Python's audit events say of connections and programs meanwhile.
@@ -38,11 +38,12 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
 def lines_of_the_preferences(addon: SimpleNamespace) -> list[str]:
     """All that the add-on's preferences show."""
     drawn = drawn_panel.Drawn()
-    preferences = bpy.context.preferences.addons[EXTENSION].preferences
     kind = addon.settings.preferences.PBRFIT_AddonPreferences
-    context, layout = drawn_panel.Context(), drawn_panel.Layout(drawn)
+    preferences = bpy.context.preferences.addons[EXTENSION].preferences
+    shown = SimpleNamespace(layout=drawn_panel.Layout(drawn), backend_address="", backend_python="")
     for name in ("draw_found", "draw_backend", "draw_remote"):
-        getattr(kind, name)(preferences, context, layout)
+        setattr(shown, name, getattr(kind, name).__get__(preferences))
+    kind.draw(shown, drawn_panel.Context())
     return drawn.lines
 
 
@@ -65,8 +66,8 @@ def bake(addon: SimpleNamespace) -> dict[str, object]:
     return {"state": session.status.state, "images": [tuple(image.size) for image in images]}
 
 
-def main(path: str) -> None:
-    """Do all of it."""
+def main(path: str, what: str) -> None:
+    """Do all of it, or only look."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
     addon = sys.modules[EXTENSION]
@@ -76,14 +77,15 @@ def main(path: str) -> None:
     told = {
         "preferences": lines_of_the_preferences(addon),
         "panel": drawn_panel.draw(addon.ui.panels.PBRFIT_PT_fit, open_lines=True).lines,
-        "fit": fit(),
+        "fit": fit() if what == "bake" else "",
         "operators": dir(bpy.ops.pbrfit),
     }
-    bpy.ops.pbrfit.check_backend()
-    told["check"] = [line.text for line in addon.setup.state.report().lines]
-    told["bake"] = bake(addon)
+    if what == "bake":
+        bpy.ops.pbrfit.check_backend()
+        told["check"] = [line.text for line in addon.setup.state.report().lines]
+        told["bake"] = bake(addon)
     print("\n" + json.dumps(told | {"seen": seen}), flush=True)
     os._exit(0)  # Blender 4.2 crashes and 4.5 hangs when Python shuts down with classes registered.
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])
