@@ -141,4 +141,4 @@ def pip_trouble(lines: list[str]) -> PbrFitError:
             return PbrFitError(cause, cure)
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     said = errors[-1] if errors else next((line for line in reversed(lines) if line.strip()), "nothing")
-    return PbrFitError(f"pip could not install the backend; it said: {said.rstrip('.')}.", "Look at the log below.")
+    return PbrFitError(f"pip could not install the backend; it said: {said.rstrip('.')}.", "Look at the log.")

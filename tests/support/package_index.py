@@ -12,6 +12,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote
 
 from backend.extension.archives import with_record, write_zip
 
@@ -43,7 +44,7 @@ class Index(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request."""
-        kind, _, name = self.path.strip("/").partition("/")
+        kind, _, name = unquote(self.path).strip("/").partition("/")
         found = sorted(self.folder.glob(f"{name}-*.whl" if kind == "simple" else name))
         if not found:
             self.send_error(404)

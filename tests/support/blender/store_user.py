@@ -40,7 +40,9 @@ def lines_of_the_preferences(addon: SimpleNamespace) -> list[str]:
     drawn = drawn_panel.Drawn()
     kind = addon.settings.preferences.PBRFIT_AddonPreferences
     preferences = bpy.context.preferences.addons[EXTENSION].preferences
-    shown = SimpleNamespace(layout=drawn_panel.Layout(drawn), backend_address="", backend_python="")
+    shown = SimpleNamespace(
+        layout=drawn_panel.Layout(drawn), bl_rna=preferences.bl_rna, backend_address="", backend_python=""
+    )
     for name in ("draw_found", "draw_backend", "draw_remote"):
         setattr(shown, name, getattr(kind, name).__get__(preferences))
     kind.draw(shown, drawn_panel.Context())
