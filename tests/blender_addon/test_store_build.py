@@ -82,6 +82,7 @@ def test_a_user_without_pyzmq_is_told_what_is_lacking(told: dict) -> None:
     assert cause in told["fit"]
     assert "Bake Maps works without it" in told["fit"]
     assert told["check"] == [cause]
+    assert told["preview"] == cause
     assert {"bake_maps", "optimize", "check_backend"} <= set(told["operators"])
     assert not {"setup_backend", "cancel_setup", "remove_backend"} & set(told["operators"])
 

@@ -57,6 +57,13 @@ def fit() -> str:
         return str(error)
 
 
+def preview(addon: SimpleNamespace) -> str:
+    """Why the preview has no backend."""
+    connections = addon.preview.engine.connections.BackendConnections()
+    assert connections.backend("look") is None
+    return str(connections.trouble.cause)
+
+
 def bake(addon: SimpleNamespace) -> dict[str, object]:
     """Press Bake Maps and wait; how it ended, and what the cube has then."""
     session = bake_steps.start_bake(addon)
@@ -85,6 +92,7 @@ def main(path: str, what: str) -> None:
     if what == "bake":
         bpy.ops.pbrfit.check_backend()
         told["check"] = [line.text for line in addon.setup.state.report().lines]
+        told["preview"] = preview(addon)
         told["bake"] = bake(addon)
     print("\n" + json.dumps(told | {"seen": seen}), flush=True)
     os._exit(0)  # Blender 4.2 crashes and 4.5 hangs when Python shuts down with classes registered.
