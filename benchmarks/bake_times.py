@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     check_output(options.json)
     rows = []
     with tempfile.TemporaryDirectory(prefix="pbrfit-bake-times-") as folder:
-        (archive,) = build_addon.build(Path(folder), "none")
+        archive = build_addon.build(Path(folder), "none")
         for look in LOOKS:
             runs = [_time(look, options, archive, Path(folder)) for _ in range(options.repeat)]
             hand, click = median(run["hand"] for run in runs), median(run["click"] for run in runs)

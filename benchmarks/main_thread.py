@@ -41,10 +41,10 @@ def measure(command: str, folder: Path, job: dict, script: Path = SCRIPT) -> dic
     """Run a job (triangles, resolution, views, fit_seconds) in a Blender with a window; returns what the script inside
     found.
     """
-    zips = build_addon.build(folder / "extension", "bundled", [build_addon.this_platform()])
+    archive = build_addon.build(folder / "extension", "bundled", [build_addon.this_platform()])
     answer, log = folder / "answer.json", folder / "blender.log"
     request = {
-        "zips": [str(path) for path in zips],
+        "extension": str(archive),
         "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
         "state": str(answer),
         "file": str(folder / "scene.blend"),

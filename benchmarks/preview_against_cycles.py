@@ -41,7 +41,7 @@ def install_extension(folder: Path) -> None:
     """Build the add-on, install and enable it, with this Python as its backend's."""
     import bpy
 
-    (path,) = build_addon.build(folder, "none")
+    path = build_addon.build(folder, "none")
     bpy.ops.extensions.package_install_files(filepath=str(path), repo="user_default", enable_on_install=True)
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = sys.executable
 

@@ -1,6 +1,5 @@
 """Inside the Blender with a window: install the extension, and make a large job for it."""
 
-import contextlib
 import os
 
 import bpy
@@ -10,12 +9,8 @@ EXTENSION = "bl_ext.user_default.pbrfit"
 
 
 def install(request):
-    """Install the first zip that this Blender takes."""
-    for path in request["zips"]:
-        with contextlib.suppress(RuntimeError):
-            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
-        if EXTENSION in bpy.context.preferences.addons:
-            break
+    """Install the extension, and say which Python runs the backend."""
+    bpy.ops.extensions.package_install_files(filepath=request["extension"], repo="user_default", enable_on_install=True)
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine
@@ -13,12 +15,13 @@ from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .settings import wipe as wipe_settings  # and so is `wipe`
 from .setup.backend_process import stop_local_backend
+from .setup.offer import SETS_UP
 from .ui import (
     announcements,
     manual,
     operators,
+    operators_backend,
     operators_result,
-    operators_setup,
     operators_unseen,
     operators_verdict,
     operators_wipe,
@@ -30,12 +33,20 @@ from .ui import (
 )
 from .wipe import wipe
 
+if SETS_UP:
+    from .ui import operators_setup
+
+    SETUP: tuple[ModuleType, ...] = (operators_setup,)
+else:
+    SETUP = ()
+
 PARTS = (
     preferences,
     properties,
     preview_settings,
     wipe_settings,
-    operators_setup,
+    operators_backend,
+    *SETUP,
     operators,
     fixes,
     verdicts,

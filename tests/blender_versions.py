@@ -26,9 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import xml.etree.ElementTree
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,21 +138,6 @@ def run_or_fail(command: list[object]) -> None:
         raise VersionError(f"`{' '.join(str(part) for part in command)}` failed: " + " ".join(said))
 
 
-def zip_for(version: str, zips: list[Path]) -> Path:
-    """The extension that is for a version of Blender, by what the manifests say."""
-
-    def numbers(text: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in text.split("."))
-
-    for path in zips:
-        with zipfile.ZipFile(path) as archive:
-            manifest = tomllib.loads(archive.read("blender_manifest.toml").decode())
-        newest = manifest.get("blender_version_max", "99.0.0")
-        if numbers(manifest["blender_version_min"]) <= numbers(version) < numbers(newest):
-            return path
-    raise VersionError("no zip is for this version")
-
-
 def needs_torch(path: Path) -> bool:
     """Whether a test file, or a helper of the tests that it imports, imports torch, the renderer or the benchmarks."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -186,13 +169,12 @@ def backend_trouble() -> str:
 
 
 def run_tests(
-    version: str, zips: list[Path], with_torch: bool, pytest_arguments: list[str], output: IO[str] | None = None
+    version: str, extension: Path, with_torch: bool, pytest_arguments: list[str], output: IO[str] | None = None
 ) -> Outcome:
     """Run the tests in one Blender. output: where what they say goes; None: on the screen."""
     began = time.monotonic()
     try:
         python = environment_with(version, with_torch)
-        extension = zip_for(version, zips)
     except VersionError as error:
         return Outcome(version, PYTHON_OF[version], str(error))
     files = sorted(TESTS.rglob("test_*.py"))
@@ -217,13 +199,13 @@ def run_tests(
 
 
 def run_at_once(
-    versions: list[str], zips: list[Path], with_torch: bool, pytest_arguments: list[str], count: int
+    versions: list[str], extension: Path, with_torch: bool, pytest_arguments: list[str], count: int
 ) -> list[Outcome]:
     """Run the tests in several Blenders, `count` at a time; what each said is printed when it has ended."""
 
     def run(version: str) -> Outcome:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            outcome = run_tests(version, zips, with_torch, pytest_arguments, output)
+            outcome = run_tests(version, extension, with_torch, pytest_arguments, output)
             output.seek(0)
             print(f"== Blender {version}\n{output.read()}", flush=True)
             return outcome
@@ -297,14 +279,14 @@ def main() -> int:
 
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="pbrfit_versions_") as folder:
-        zips = build_addon.build(folder)
+        extension = build_addon.build(folder)
         versions = chosen.versions or list(PYTHON_OF)
         if chosen.at_once > 1:
-            outcomes = run_at_once(versions, zips, chosen.with_torch, pytest_arguments, chosen.at_once)
+            outcomes = run_at_once(versions, extension, chosen.with_torch, pytest_arguments, chosen.at_once)
         else:
             for version in versions:
                 print(f"== Blender {version}", flush=True)
-                outcomes.append(run_tests(version, zips, chosen.with_torch, pytest_arguments))
+                outcomes.append(run_tests(version, extension, chosen.with_torch, pytest_arguments))
     print(table(outcomes), flush=True)
     return 0 if all(not item.trouble for item in outcomes) else 1
 

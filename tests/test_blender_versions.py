@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,21 +19,6 @@ def versions(monkeypatch: pytest.MonkeyPatch):
     return blender_versions
 
 
-def extension(path: Path, limits: str) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("blender_manifest.toml", limits)
-    return path
-
-
-def test_each_blender_gets_the_zip_that_is_for_it(versions, tmp_path: Path) -> None:
-    older = extension(tmp_path / "a.zip", 'blender_version_min = "4.2.23"\nblender_version_max = "5.1.0"\n')
-    newer = extension(tmp_path / "b.zip", 'blender_version_min = "5.1.0"\n')
-    chosen = {version: versions.zip_for(version, [older, newer]) for version in versions.PYTHON_OF}
-    assert chosen == {"4.2.23": older, "4.5.15": older, "5.0.1": older, "5.2.3": newer}
-    with pytest.raises(versions.VersionError, match="no zip"):
-        versions.zip_for("4.2.22", [older, newer])
-
-
 def test_tests_that_need_torch_are_told_from_the_others(versions) -> None:
     found = {path.stem for path in versions.TESTS.rglob("test_*.py") if versions.needs_torch(path)}
     # By torch itself, by the renderer, by the benchmarks, and by a helper that imports it.
@@ -46,7 +30,7 @@ def test_tests_that_need_torch_are_told_from_the_others(versions) -> None:
 def test_a_python_that_is_not_there_fails_its_version(versions, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PBRFIT_TEST_CACHE", str(tmp_path))
     monkeypatch.setitem(versions.PYTHON_OF, "5.2.3", "3.99")
-    outcome = versions.run_tests("5.2.3", [], False, [])
+    outcome = versions.run_tests("5.2.3", Path("pbrfit.zip"), False, [])
     assert outcome.trouble == "there is no Python 3.99 that runs: install it, so that python3.99 starts it"
     assert outcome.trouble in versions.table([outcome])
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The built extension zips: what they hold, for which Blender, and that they are the same each time."""
+"""The built extension: what it holds, for which Blender, and that it is the same each time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 from support.documentation import ROOT, copy_documentation
 
 import build_addon
+from backend.extension import archives, pyzmq_wheels
 
 LICENCES = {"licenses/README.txt"} | {
     f"licenses/pyzmq/LICENSE.{name}" for name in ("md", "zeromq.txt", "libsodium.txt", "tornado.txt")
@@ -43,12 +44,13 @@ def names_in(path: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_addon.build(tmp_path_factory.mktemp("bundled"))
 
 
 def test_zip_without_wheels(tmp_path: Path) -> None:
-    (path,) = build_addon.build(tmp_path, "none")
+    path = build_addon.build(tmp_path, "none")
+    assert path.name.endswith("-without-wheels.zip")
     names = names_in(path)
     assert {
         "__init__.py",
@@ -65,39 +67,83 @@ def test_zip_without_wheels(tmp_path: Path) -> None:
     assert manifest["copyright"] == ["2026 PBRfit developers"]
 
 
-def test_two_zips_share_the_versions_of_blender_between_them(bundled: list[Path]) -> None:
-    older, newer = map(manifest_of, bundled)
-    assert (older["blender_version_min"], older["blender_version_max"]) == ("4.2.23", "5.1.0")
-    assert newer["blender_version_min"] == "5.1.0"
-    assert "blender_version_max" not in newer
-    assert [path.name for path in bundled] == [
-        f"pbrfit-{older['version']}-blender-4.2.zip",
-        f"pbrfit-{older['version']}-blender-5.1.zip",
-    ]
+def test_every_platform_finds_its_wheel_and_its_licences(bundled: Path) -> None:
+    manifest, names = manifest_of(bundled), names_in(bundled)
+    assert bundled.name == f"pbrfit-{manifest['version']}.zip"
+    assert manifest["blender_version_min"] == "4.2.23"
+    assert "blender_version_max" not in manifest
+    assert manifest["platforms"] == ["linux-x64", "windows-x64", "macos-arm64", "macos-x64"]
+    wheels = [wheel.removeprefix("./") for wheel in manifest["wheels"]]
+    assert set(wheels) == {name for name in names if name.startswith("wheels/")}
+    for part in ("manylinux", "win_amd64", "macosx"):
+        assert len([wheel for wheel in wheels if part in wheel]) == 1, part
+    for name in ("PBRfit developers", "PyZMQ Developers", "libzmq", "Frank Denis (libsodium)"):
+        assert [holder for holder in manifest["copyright"] if name in holder], name
+    # One for both kinds of Mac.
+    assert [wheel for wheel in wheels if wheel.endswith("universal2.whl")]
+    assert names >= LICENCES
+    with zipfile.ZipFile(bundled) as archive:
+        assert b"Mozilla Public License" in archive.read("licenses/pyzmq/LICENSE.zeromq.txt")
+        assert b"ISC License" in archive.read("licenses/pyzmq/LICENSE.libsodium.txt")
 
 
-def test_every_platform_finds_its_wheel_and_its_licences(bundled: list[Path]) -> None:
-    for path, tag in zip(bundled, ("-cp311-cp311-", "-cp312-abi3-"), strict=True):
-        manifest, names = manifest_of(path), names_in(path)
-        assert manifest["platforms"] == ["linux-x64", "windows-x64", "macos-arm64", "macos-x64"]
-        wheels = [wheel.removeprefix("./") for wheel in manifest["wheels"]]
-        assert set(wheels) == {name for name in names if name.startswith("wheels/")}
-        assert all(f"pyzmq-{build_addon.PYZMQ_VERSION}{tag}" in wheel for wheel in wheels)
-        for part in ("manylinux", "win_amd64", "macosx"):
-            assert len([wheel for wheel in wheels if part in wheel]) == 1, part
-        for name in ("PBRfit developers", "PyZMQ Developers", "libzmq", "Frank Denis (libsodium)"):
-            assert [holder for holder in manifest["copyright"] if name in holder], name
-        # One for both kinds of Mac.
-        assert [wheel for wheel in wheels if wheel.endswith("universal2.whl")]
-        assert names >= LICENCES
-        with zipfile.ZipFile(path) as archive:
-            assert b"Mozilla Public License" in archive.read("licenses/pyzmq/LICENSE.zeromq.txt")
-            assert b"ISC License" in archive.read("licenses/pyzmq/LICENSE.libsodium.txt")
+def test_each_wheel_has_a_module_for_every_blenders_python(bundled: Path) -> None:
+    """Two compiled modules, of which Python takes the one whose name says that it is for it."""
+    with zipfile.ZipFile(bundled) as archive:
+        wheels = {name: archive.read(name) for name in archive.namelist() if name.startswith("wheels/")}
+    for name, content in wheels.items():
+        python, abi = Path(name).stem.split("-")[2:4]
+        assert (python, abi) == ("cp311.cp312", "cp311.abi3")
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+            files = {path: wheel.read(path) for path in wheel.namelist()}
+        modules = {
+            path for path in files if path.startswith("zmq/backend/cython/_zmq.") and path.endswith((".so", ".pyd"))
+        }
+        assert len([path for path in modules if "cpython-311" in path or "cp311" in path]) == 1
+        assert len([path for path in modules if path.endswith(("_zmq.abi3.so", "_zmq.pyd"))]) == 1
+        assert len(modules) == 2
+        (info,) = (path.removesuffix("/WHEEL") for path in files if path.endswith(".dist-info/WHEEL"))
+        said = {line.split("-")[0] for line in files[f"{info}/WHEEL"].decode().splitlines() if line.startswith("Tag: ")}
+        assert said == {"Tag: cp311", "Tag: cp312"}
+        check_record(files, info)
+
+
+def test_blender_with_either_python_takes_the_wheels(bundled: Path) -> None:
+    """By Blender's own code, which takes several wheels' Python versions together for the only ones."""
+    tool = build_addon.blender_extension_tool()
+    if tool is None:
+        pytest.skip("the Blender module bpy is not installed")
+    code = "import sys; from blender_ext import python_versions_from_wheels as f; print(sorted(f(sys.argv[1:])))"
+    command = [sys.executable, "-c", code, *manifest_of(bundled)["wheels"]]
+    found = subprocess.run(command, cwd=tool.parent, capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[(3,)]"
+
+
+def wheel_of(folder: Path, name: str, files: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    info = "pyzmq-1.0.dist-info"
+    build_addon.write_zip(folder / name, {f"{info}/WHEEL": b"Tag: x\n", f"{info}/RECORD": b"", **files})
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("newer", "content", "message"),
+    [
+        ("pyzmq-1.0-cp312-abi3-win_amd64.whl", b"two", r"differ in zmq/__init__\.py, so one zip cannot serve"),
+        ("pyzmq-1.0-cp312-abi3-macosx_11_0_arm64.whl", b"one", r"arm64\.whl differ, so one zip cannot serve"),
+        ("pyzmq-1.1-cp312-abi3-win_amd64.whl", b"one", r"1\.1.* differ, so one zip cannot serve"),
+    ],
+)
+def test_wheels_that_differ_are_not_joined(tmp_path: Path, newer: str, content: bytes, message: str) -> None:
+    first = wheel_of(tmp_path / "a", "pyzmq-1.0-cp311-cp311-win_amd64.whl", {"zmq/__init__.py": b"one"})
+    second = wheel_of(tmp_path / "b", newer, {"zmq/__init__.py": content})
+    with pytest.raises(build_addon.BuildError, match=message):
+        pyzmq_wheels.join_wheels(first, second, tmp_path / "c")
 
 
 def test_the_tests_ran_with_the_pyzmq_that_is_bundled() -> None:
     constraints = Path(__file__).parents[1] / "constraints.txt"
-    assert f"pyzmq=={build_addon.PYZMQ_VERSION}" in constraints.read_text().splitlines()
+    assert f"pyzmq=={pyzmq_wheels.PYZMQ_VERSION}" in constraints.read_text().splitlines()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the Blender module bpy is not installed")
@@ -106,9 +152,9 @@ def test_blender_has_a_tool_that_judges_every_zip() -> None:
 
 
 def test_one_platform_alone(tmp_path: Path) -> None:
-    older, _ = build_addon.build(tmp_path, "bundled", ["windows-x64"])
-    assert older.name.endswith("-blender-4.2-windows-x64.zip")
-    manifest = manifest_of(older)
+    path = build_addon.build(tmp_path, "bundled", ["windows-x64"])
+    assert path.name == f"pbrfit-{manifest_of(path)['version']}-windows-x64.zip"
+    manifest = manifest_of(path)
     assert manifest["platforms"] == ["windows-x64"]
     (wheel,) = manifest["wheels"]
     assert wheel.endswith("win_amd64.whl")
@@ -132,7 +178,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
         built = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         contents.append(Path(built).read_bytes())
         with zipfile.ZipFile(built) as archive:
-            assert {entry.date_time for entry in archive.infolist()} == {build_addon.TIMESTAMP}
+            assert {entry.date_time for entry in archive.infolist()} == {archives.TIMESTAMP}
             assert ("manual/first-fit.html" in archive.namelist()) != WITHOUT_MKDOCS
     assert contents[0] == contents[1]
 
@@ -169,17 +215,22 @@ def test_without_mkdocs_or_the_documentation_there_is_no_manual(
     assert "without the manual that F1 opens in Blender: there is no MkDocs" in capsys.readouterr().err
 
 
-def test_backend_wheel_is_whole() -> None:
-    name, content = build_addon.backend_wheel(build_addon.source_directory())
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        files = {entry: archive.read(entry) for entry in archive.namelist()}
-    info = name.removesuffix("-py3-none-any.whl") + ".dist-info"
+def check_record(files: dict[str, bytes], info: str) -> None:
+    """A wheel's list of its files names each, with its hash and size."""
     record = {row[0]: row[1:] for row in csv.reader(files[f"{info}/RECORD"].decode().splitlines())}
     assert set(record) == set(files)
     for path, (digest, size) in record.items():
         if path != f"{info}/RECORD":
             expected = base64.urlsafe_b64encode(hashlib.sha256(files[path]).digest()).rstrip(b"=").decode()
             assert (digest, size) == (f"sha256={expected}", str(len(files[path])))
+
+
+def test_backend_wheel_is_whole() -> None:
+    name, content = build_addon.backend_wheel(build_addon.source_directory())
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {entry: archive.read(entry) for entry in archive.namelist()}
+    info = name.removesuffix("-py3-none-any.whl") + ".dist-info"
+    check_record(files, info)
     assert b"Apache License" in files[f"{info}/licenses/LICENSE"]
     assert b"Requires-Dist: torch" in files[f"{info}/METADATA"]
     assert b"extra ==" not in files[f"{info}/METADATA"]
@@ -243,9 +294,50 @@ def test_wheels_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_manifest_that_cannot_name_what_is_bundled() -> None:
     manifest = 'version = "1.0.0"\nblender_version_min = "4.2.23"\n  copyright = ["2026 PBRfit developers"]\n'
-    (newest,) = (variant for variant in build_addon.BUNDLED if variant.version_max is None)
     with pytest.raises(build_addon.BuildError, match="no line copyright to build on"):
-        build_addon.variant_manifest(manifest, newest, ["linux-x64"], [Path("pyzmq.whl")])
+        build_addon.written_manifest(manifest, ["linux-x64"], [Path("pyzmq.whl")])
+
+
+ADDRESSES = """
+[project.urls]
+Homepage = "https://pbrfit.example/"
+Issues = "https://pbrfit.example/issues"
+"""
+
+
+def test_the_projects_addresses_are_set_in_one_place(tmp_path: Path) -> None:
+    """In pyproject.toml: the manifest, the manual and the documentation have them. Today there are none."""
+    root = build_addon.source_directory()
+    assert build_addon.project_website(root) == ""
+    for room in build_addon.BACKEND_ROOMS:
+        shutil.copytree(root / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_documentation(tmp_path)
+    for name in ("build_addon.py", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + ADDRESSES)
+
+    def build(*arguments: str) -> tuple[dict, str]:
+        command = [sys.executable, str(tmp_path / "build_addon.py"), *arguments, "--output", str(tmp_path / "dist")]
+        path = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        with zipfile.ZipFile(path) as archive:
+            page = "" if WITHOUT_MKDOCS else archive.read("manual/install.html").decode()
+        return manifest_of(path), page
+
+    for kind in (["--wheels", "none"], ["--for-store"]):
+        manifest, page = build(*kind)
+        assert manifest["website"] == "https://pbrfit.example/"
+        if not WITHOUT_MKDOCS:
+            assert 'href="https://pbrfit.example/"' in page
+            assert 'href="https://pbrfit.example/issues"' in page
+    manifest, page = build("--wheels", "none", "--website", "https://studio.example/")
+    assert manifest["website"] == "https://studio.example/"
+    assert WITHOUT_MKDOCS or 'href="https://studio.example/"' in page
+
+
+def test_a_project_without_addresses_names_none(bundled: Path) -> None:
+    assert "website" not in manifest_of(bundled)
+    with zipfile.ZipFile(bundled) as archive:
+        assert WITHOUT_MKDOCS or b"<footer>" not in archive.read("manual/install.html")
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from backend.cli.blender_task import Blender, run_script
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
 from backend.cli.terminal import ProgressLine
+from backend.extension.archives import BuildError
 
 OPTIMIZE, BAKE = "optimize", "bake_maps"
 """The buttons: names of the add-on's operators."""
@@ -109,15 +110,15 @@ def drive(
     """
     try:
         wheels = "none" if blender.binary is None else "bundled"
-        archives = build_addon.build(work / "extension", wheels, with_manual=False)
-    except build_addon.BuildError as error:
+        archive = build_addon.build(work / "extension", wheels, with_manual=False)
+    except BuildError as error:
         raise CommandError(f"The Blender extension cannot be built: {error}", "") from error
     instructions = {
         "blend": None if request.blend is None else str(request.blend.resolve()),
         "object": request.object_name,
         "button": request.button,
         "unwrap": request.unwrap,
-        "extensions": [str(path) for path in archives],
+        "extension": str(archive),
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,
         "original": None,

@@ -12,10 +12,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import zmq
-
 from .key_text import is_key
 from .private_files import KeyFileError, check_folder, make_private_folder, open_trusted
+from .zeromq import zmq
 
 
 @dataclass(frozen=True)

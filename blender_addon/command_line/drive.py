@@ -9,7 +9,7 @@ The request is JSON:
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
 - ``button``: the name of the operator: "optimize" or "bake_maps"
 - ``unwrap``: whether to give it a new UV map first, with the add-on's operator
-- ``extensions``: zips to choose from; the first that is for this version of Blender is installed
+- ``extension``: the zip to install
 - ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
 - ``original``: where to save a copy of the file before, or null; ``result``: where to save the file after it
 - ``owner``: what report.json says first: whose result it is; ``replaceable``: names of files beside ``result`` that may be
@@ -32,9 +32,7 @@ import os
 import sys
 import threading
 import time
-import tomllib
 import traceback
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +81,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
     before = select_alone(scene, layer, target)
-    install_extension(request["extensions"], request["backend_python"])
+    install_extension(request["extension"], request["backend_python"])
     before.keep_settings()
     for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
@@ -144,32 +142,17 @@ def _press(button: Callable[[], object], request: Json) -> None:
         raise DriveError(cause, cure) from error
 
 
-def install_extension(archives: list[str], backend_python: str) -> None:
-    """Install and enable the extension for this Blender, and tell it which Python runs the backend.
-
-    Raises DriveError if no zip is for this Blender, or if Blender refuses the zip.
-    """
-    archive = next((path for path in archives if _is_for_this_blender(path)), None)
-    if archive is not None:
-        bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
+def install_extension(archive: str, backend_python: str) -> None:
+    """Install and enable the extension, and tell it which Python runs the backend. Raises DriveError if Blender refuses it."""
+    bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
     # The operator returns FINISHED even if it refuses the zip.
     addon = bpy.context.preferences.addons.get(EXTENSION)
     if addon is None or addon.preferences is None:
         raise DriveError(
-            f"Blender {bpy.app.version_string} cannot use the extension: {', '.join(archives)}.",
+            f"Blender {bpy.app.version_string} cannot use the extension {archive}.",
             "Use Blender 4.2.23 or newer on the platform that this Python is for.",
         )
     addon.preferences.backend_python = backend_python
-
-
-def _is_for_this_blender(archive: str) -> bool:
-    with zipfile.ZipFile(archive) as opened:
-        manifest = tomllib.loads(opened.read("blender_manifest.toml").decode("utf-8"))
-    lowest, beyond = (
-        tuple(int(part) for part in manifest.get(key, default).split("."))
-        for key, default in (("blender_version_min", "0"), ("blender_version_max", "999"))
-    )
-    return lowest <= tuple(bpy.app.version) < beyond
 
 
 def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start programs that start others (pip, venv), and end all of them together."""
+"""Start programs that start others, and end all of them together."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .processes import NO_WINDOW, clean_environment
 
-DROPPED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "VIRTUAL_ENV")
-"""Variables of the user that would make pip install outside its own environment."""
 
-
-def start_group(command: list[str], directory: Path) -> subprocess.Popen[str]:
+def start_group(
+    command: list[str], directory: Path, dropped: Sequence[str] = (), added: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a program without input; its output, errors included, is text.
 
-    directory: where it runs and puts its temporary files. Raises OSError if it cannot start.
+    directory: where it runs and puts its temporary files; dropped: variables of the user that it must not see; added: others.
+    Raises OSError if it cannot start.
     """
-    environment = {name: value for name, value in clean_environment(directory).items() if name not in DROPPED}
-    environment |= {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    environment = {name: value for name, value in clean_environment(directory).items() if name not in dropped}
+    environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **(added or {})}
     flags = 0
     if sys.platform == "win32":
         flags = NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP

@@ -23,7 +23,7 @@ from ..export.plan import plan_groups, target_objects
 from ..export.reference_light import reference_light
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
-from ..setup.backend_process import backend_command
+from ..setup.backend_process import backend_command, require_connection
 from . import bake
 from .drivers import driver_findings
 from .finding import ERROR, WARNING, Finding, errors_of
@@ -209,7 +209,12 @@ def settings_findings(context: bpy.types.Context, work: str) -> Iterator[Finding
 
 
 def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
-    """A local backend must exist, and a remote one needs Blender's permission to go online."""
+    """There must be something to connect with; a local backend must exist, a remote one needs the permission to go online."""
+    try:
+        require_connection()
+    except PbrFitError as error:
+        yield Finding(ERROR, error.cause, error.cure, "pbrfit.open_preferences")
+        return
     address = addon_preferences(context).backend_address.strip()
     if not address:
         yield from local_backend_findings(addon_preferences(context).backend_python.strip())

@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
-from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 from ..common.errors import PbrFitError
 from ..common.package import ADDON
+from ..protocol.zeromq import HAS_ZEROMQ
 from ..setup import state as setup_state
 from ..setup.backend_check import BAD, GOOD, NOTE, CheckReport
-from ..setup.torch_builds import AUTO, CONFIGURED, CPU, CUDA, torch_build
+from ..setup.offer import SETS_UP
+from .paragraphs import draw_text
+
+if SETS_UP:
+    from .setup_section import BackendSection
+else:
+    from .own_backend_section import BackendSection  # type: ignore[assignment]
 
 ICONS = {GOOD: "CHECKMARK", NOTE: "INFO", BAD: "CANCEL"}
-POINTS_FOR_EACH_CHARACTER = 6.5
 
 
-class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
+class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
     """Preferences of the add-on."""
 
     bl_idname = ADDON
@@ -40,24 +44,6 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         description="Public key of the backend at that address, as `pbrfit serve` prints it",
         default="",
     )
-    torch_choice: EnumProperty(
-        name="PyTorch",
-        description="Which build of PyTorch to install. With an NVIDIA GPU a fit takes seconds, else minutes",
-        items=(
-            (AUTO, "Automatic", "With CUDA if there is an NVIDIA GPU, else without"),
-            (CPU, "Without CUDA", "Small; runs on the processor"),
-            (CUDA, "With CUDA", "Large; runs on an NVIDIA GPU"),
-            (CONFIGURED, "As pip Finds It", "From where pip is configured to look, such as a company's own mirror"),
-        ),
-        default=AUTO,
-    )
-    base_python: StringProperty(
-        name="Build On",
-        description="A Python, 3.11 or newer, to make the environment with. Empty: find one on this system, or else use "
-        "Blender's own, which does not change",
-        subtype="FILE_PATH",
-        default="",
-    )
     notify_when_done: BoolProperty(
         name="Notify When Done",
         description="Show a notification of the system when a fit or bake that took longer is done, has failed or waits for "
@@ -71,7 +57,9 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.prop(self, "notify_when_done")
         self.draw_found(context, layout.box())
-        self.draw_setup(context, layout.box())
+        if not HAS_ZEROMQ:  # what is said above, no setting changes
+            return
+        self.draw_backend(context, layout.box())
         chosen = layout.box()
         chosen.label(text="A Backend of Your Own", icon="CONSOLE")
         chosen.prop(self, "backend_python")
@@ -92,32 +80,6 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
         elif report is not None:
             draw_report(context, box, report)
         box.operator("pbrfit.check_backend", icon="VIEWZOOM")
-
-    def draw_setup(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
-        """Show what a setup would install, how far it is, or how it ended."""
-        box.label(text="Set Up on This Machine", icon="IMPORT")
-        status = setup_state.setup_status()
-        if status is not None and not status.finished:
-            box.progress(factor=status.fraction, type="BAR", text=f"{status.fraction:.0%}")
-            draw_text(context, box, status.message)
-            box.operator("pbrfit.cancel_setup", icon="X")
-            return
-        draw_text(context, box, setup_state.environment_found(), "CHECKMARK")
-        box.prop(self, "torch_choice")
-        box.prop(self, "base_python")
-        draw_text(context, box, f"This {torch_build(self.torch_choice).sizes}, in a folder of its own", "INFO")
-        if not bpy.app.online_access:
-            text = "Allow Online Access is off: turn it on in Preferences > System > Network"
-            draw_text(context, box, text, "ERROR")
-        row = box.row()
-        row.operator("pbrfit.setup_backend", icon="IMPORT")
-        row.operator("pbrfit.remove_backend", icon="TRASH", text="")
-        if status is not None:
-            draw_text(context, box, status.message, "CHECKMARK" if status.error is None else "CANCEL")
-        if status is not None and status.error is not None:
-            draw_text(context, box, status.error.cause)
-            draw_text(context, box, status.error.cure)
-            draw_text(context, box, f"Log: {setup_state.setup_log()}")
 
     def draw_remote(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
         """Show the address of a backend on another machine, and the public key of each end."""
@@ -143,19 +105,6 @@ def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: 
                 draw_text(context, layout, line.text, ICONS[level])
                 draw_text(context, layout, line.cure)
     draw_text(context, layout, "; ".join(line.text for line in report.lines if line.level == GOOD))
-
-
-def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """Show a paragraph, wrapped to the width of the preferences; nothing for an empty one."""
-    if not text:
-        return
-    width = context.region.width / context.preferences.system.ui_scale - 110.0
-    characters = max(40, int(width / POINTS_FOR_EACH_CHARACTER))
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, characters)]
-    for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 and icon != "NONE" else "BLANK1")
 
 
 def addon_preferences(context: bpy.types.Context) -> PBRFIT_AddonPreferences:

@@ -20,10 +20,15 @@ from ..common.process_group import kill_group, start_group
 from ..protocol.client import events
 from ..protocol.client.client import BackendClient
 from ..protocol.keys import KeyPair
+from .offer import SETS_UP
 
 GOOD, NOTE, BAD = "GOOD", "NOTE", "BAD"
 LEVELS = {"ok": GOOD, "note": NOTE, "MISSING": BAD}
-SET_UP_AGAIN = 'Press "Set Up Backend", or install the same version into the Python that is chosen.'
+SET_UP_AGAIN = (
+    'Press "Set Up Backend", or install the same version into the Python that is chosen.'
+    if SETS_UP
+    else "Install the same version into the Python that is chosen."
+)
 LONGEST_SECONDS = 180.0
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -20,8 +20,8 @@ SLOTS = ("a", "b")
 
 @dataclass(frozen=True)
 class BackendEnvironment:
-    """An environment. folder: of all environments; slot: its own folder's name there; version: of its PBRfit; build: of
-    its torch (see `torch_builds`); base: the Python that made it.
+    """An environment. folder: of all environments; slot: its own folder's name there; version: of its PBRfit, empty where an
+    update of it was not finished; build: of its torch (see `torch_builds`); base: the Python that made it.
     """
 
     folder: Path
@@ -48,6 +48,23 @@ def python_in(folder: Path) -> Path:
 
 def finished_environment(folder: Path) -> BackendEnvironment | None:
     """The environment that was set up, or None if none was, or if its Python or the Python below it no longer exists."""
+    found = environment_to_update(folder)
+    return found if found is not None and found.version else None
+
+
+def environment_python() -> Path | None:
+    """The Python of the environment that "Set Up Backend" made, or None if there is none."""
+    found = finished_environment(environments_folder())
+    return found.python if found is not None else None
+
+
+def unfinished(environment: BackendEnvironment) -> BackendEnvironment:
+    """An environment while it is updated: it does not count as set up, but can be updated."""
+    return replace(environment, version="")
+
+
+def environment_to_update(folder: Path) -> BackendEnvironment | None:
+    """The environment that was set up, also if an update of it was not finished; None as for `finished_environment`."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         found = BackendEnvironment(folder, record["slot"], record["version"], record["build"], record["base"])

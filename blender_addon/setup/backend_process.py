@@ -20,14 +20,11 @@ from ..common.package import ADDON
 from ..common.processes import end_process, start_process
 from ..protocol.keys import KeyPair, kept_keys
 from ..protocol.private_files import KeyFileError
-from .install import environment_python
+from ..protocol.zeromq import HAS_ZEROMQ
+from .backend_environment import environment_python
+from .offer import LACKS_CONNECTION, SET_UP
 
 START_SECONDS = 60.0
-SET_UP = (
-    'Press "Set Up Backend" in the preferences of the add-on PBRfit, or choose there a Python that has it '
-    "(`pip install pbrfit`)."
-)
-
 CRASHED = (
     "Resume the fit, or start it again. If that happens again, choose a smaller resolution or fewer views; the log of each "
     "backend stays beside the others."
@@ -54,11 +51,18 @@ def backend_command(python: str) -> list[str]:
     return [command]
 
 
+def require_connection() -> None:
+    """Raise PbrFitError if this add-on cannot talk to a backend at all."""
+    if not HAS_ZEROMQ:
+        raise PbrFitError(*LACKS_CONNECTION)
+
+
 def client_keys() -> KeyPair:
     """The keys that identify this user's Blender to a backend. They are in the add-on's folder; the first call makes them.
 
-    Raises PbrFitError if they can be neither read nor made.
+    Raises PbrFitError if they can be neither read nor made, or if there is nothing to connect with.
     """
+    require_connection()
     try:
         folder = bpy.utils.extension_path_user(ADDON, create=True)
         return kept_keys(Path(folder) / "client_keys.json", own_folder=True)

@@ -10,9 +10,10 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..common.errors import PbrFitError
@@ -22,48 +23,34 @@ from .backend_check import doctor_command, doctor_report
 from .backend_environment import (
     SLOTS,
     BackendEnvironment,
+    environment_to_update,
     environments_folder,
-    finished_environment,
-    forget,
     keep,
+    unfinished,
 )
-from .pip_output import PipProgress, pip_trouble
+from .pip_output import NOT_THERE, PipProgress, pip_trouble
+from .setup_status import CANCELLED, DONE, FAILED, SetupStatus
 from .system_python import find_python
 from .torch_builds import TorchBuild
 
-RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 LOG = "setup.log"
+# Variables of the user that would make pip install outside its own environment, and ours.
+DROPPED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "VIRTUAL_ENV")
+ADDED = {"PIP_USER": "0", "PIP_NO_INPUT": "1"}
 COUNTING_PIP = (24, 1)  # the first with --progress-bar raw
 # Parts of the progress bar. Torch takes most of the time.
 FOUND, MADE, UPDATED, TORCH, PACKAGES = 0.02, 0.08, 0.12, 0.75, 0.92
 DOWNLOADING = 0.8  # of the part of one run of pip; the rest is for the installation
 OTHER_PACKAGES = 0.35  # of the download
-
-
-@dataclass(frozen=True)
-class SetupStatus:
-    """Where a setup is. fraction: 0..1; error: why it failed; environment: what was made."""
-
-    state: str = RUNNING
-    message: str = "Looking for Python"
-    fraction: float = 0.0
-    error: PbrFitError | None = None
-    environment: BackendEnvironment | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the setup has ended."""
-        return self.state != RUNNING
+READY = "The backend is set up. In the 3D viewport press N, and open the tab PBRfit"
 
 
 class _Cancelled(Exception):
     """The user has cancelled the setup."""
 
 
-def environment_python() -> Path | None:
-    """The Python of the environment that "Set Up Backend" made, or None if there is none."""
-    found = finished_environment(environments_folder())
-    return found.python if found is not None else None
+class _NotThere(PbrFitError):
+    """PyTorch's own index does not give it; the one that pip is configured for may."""
 
 
 def bundled_wheel() -> Path:
@@ -90,7 +77,9 @@ class BackendSetup:
         self.log_path = self.folder / LOG
         # If pip is killed, what it has unpacked is here, and is removed with this folder.
         self._temporary = self.folder / "t"
-        self._status = SetupStatus()
+        self._status = SetupStatus(expected_megabytes=build.download_megabytes)
+        self._downloaded = 0.0  # megabytes, by the runs of pip that have ended
+        self._began, self._ended = time.monotonic(), 0.0
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -101,6 +90,11 @@ class BackendSetup:
     def status(self) -> SetupStatus:
         """How far it is, or how it ended."""
         return self._status
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, or ran."""
+        return (self._ended or time.monotonic()) - self._began
 
     def cancel(self) -> None:
         """End it soon. It removes what it made; an environment from before stays in use."""
@@ -119,6 +113,7 @@ class BackendSetup:
     def _run(self) -> None:
         outcome = self._outcome()
         shutil.rmtree(self._temporary, ignore_errors=True)
+        self._ended = time.monotonic()
         self._status = outcome
 
     def _outcome(self) -> SetupStatus:
@@ -131,7 +126,7 @@ class BackendSetup:
                 except PbrFitError as error:
                     self._log.write(f"\n{error}\n")
                     raise
-            return SetupStatus(DONE, "The backend is set up", fraction=1.0, environment=made)
+            return replace(self._status, state=DONE, message=READY, fraction=1.0, environment=made)
         except _Cancelled:
             return replace(self._status, state=CANCELLED, message="Cancelled")
         except PbrFitError as error:
@@ -144,10 +139,17 @@ class BackendSetup:
         except Exception as error:
             traceback.print_exc()
             failure = PbrFitError(f"PBRfit itself failed: {error!r}.", "Please report this, with the log.")
-        return replace(self._status, state=FAILED, message="The backend was not set up", error=failure)
+        elsewhere = isinstance(failure, _NotThere)
+        return replace(
+            self._status,
+            state=FAILED,
+            message="The backend was not set up",
+            error=failure,
+            other_index_may_do=elsewhere,
+        )
 
     def _make(self) -> BackendEnvironment:
-        kept = finished_environment(self.folder)
+        kept = environment_to_update(self.folder)
         if kept is not None and kept.build == self._build.name and self._wanted in ("", kept.base):
             return self._update(kept)
         self._check_room()
@@ -171,8 +173,8 @@ class BackendSetup:
     def _update(self, kept: BackendEnvironment) -> BackendEnvironment:
         """Update an environment to this add-on's version; its torch stays."""
         made = replace(kept, version=self._version())
-        # An unfinished update must not be used.
-        forget(self.folder)
+        # An unfinished update is not used; the next setup goes on with it, and does not download torch again.
+        keep(unfinished(kept))
         self._install(str(made.python), again=True)
         self._check(made)
         keep(made)
@@ -204,7 +206,12 @@ class BackendSetup:
         index = ["--index-url", self._build.index] if self._build.index else []
         size = float(self._build.download_megabytes)
         self._say("Asking the package index for torch", UPDATED)
-        self._pip(python, ["torch", *index], counts, (UPDATED, TORCH, size * (1.0 - OTHER_PACKAGES)))
+        try:
+            self._pip(python, ["torch", *index], counts, (UPDATED, TORCH, size * (1.0 - OTHER_PACKAGES)))
+        except PbrFitError as error:
+            if index and error.cause in NOT_THERE:
+                raise _NotThere(error.cause, error.cure) from error
+            raise
         self._say("Asking the package index for the other packages", TORCH)
         self._pip(python, [str(self._wheel)], counts, (TORCH, PACKAGES, size * OTHER_PACKAGES))
         if again:
@@ -232,14 +239,16 @@ class BackendSetup:
 
         def take(line: str) -> bool:
             worth_keeping = progress.take(line)
-            within = DOWNLOADING * min(1.0, progress.megabytes / expected)
+            within = DOWNLOADING * min(1.0, progress.megabytes / max(expected, progress.known_megabytes))
             within = DOWNLOADING if progress.installing else within
-            self._say(progress.message or self._status.message, first + (last - first) * within)
+            message = progress.message or self._status.message
+            self._say(message, first + (last - first) * within, self._downloaded + progress.megabytes)
             return worth_keeping
 
         command = [python, "-m", "pip", "--require-virtualenv", "install", "--progress-bar"]
         command += ["raw" if counts_bytes else "off", *arguments]
         status = self._read(command, take)
+        self._downloaded += progress.megabytes
         if status != 0 and required:
             raise pip_trouble(progress.lines)
 
@@ -261,7 +270,7 @@ class BackendSetup:
         """Run a program, give each line to `take`, log the line if that returns True, and return the status."""
         self._stop_where_cancelled()
         self._log.write(f"$ {' '.join(command)}\n")
-        process = start_group(command, self._temporary)
+        process = start_group(command, self._temporary, DROPPED, ADDED)
         with self._lock:
             self._process = process
         if self._cancelled.is_set():
@@ -283,5 +292,15 @@ class BackendSetup:
         if self._cancelled.is_set():
             raise _Cancelled
 
-    def _say(self, message: str, fraction: float) -> None:
-        self._status = replace(self._status, message=message, fraction=max(fraction, self._status.fraction))
+    def _say(self, message: str, fraction: float, megabytes: float = 0.0) -> None:
+        fraction, megabytes = max(fraction, self._status.fraction), max(megabytes, self._status.megabytes)
+        self._status = replace(self._status, message=message, fraction=fraction, megabytes=megabytes)
+
+
+def start_setup(build: TorchBuild, python: str) -> BackendSetup:
+    """Start to set up the backend (see `BackendSetup`). Raises PbrFitError if the setup cannot start."""
+    try:
+        return BackendSetup(build, python)
+    except OSError as error:
+        cause = f"PBRfit cannot use the add-on's folder: {error}."
+        raise PbrFitError(cause, "Check who may write to Blender's user folder.") from error

@@ -16,6 +16,13 @@ SIZE = re.compile(r"\((\d+(?:\.\d+)?) (kB|MB|GB)\)")
 SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 ONLINE = "Check the network, and that no firewall or proxy blocks Python; then set up again."
+NOT_REACHED = "The package index was not reached."
+NOT_TRUSTED = "The package index was not trusted: its certificate could not be verified."
+REFUSED = "The package index refused to answer."
+WITHOUT_TORCH = "The package index has no torch for this Python on this machine."
+NOT_THERE = {NOT_REACHED, NOT_TRUSTED, REFUSED, WITHOUT_TORCH}
+"""Causes for which another package index may do."""
+
 TROUBLES: tuple[tuple[str, str, str], ...] = (
     (
         r"No space left on device|There is not enough space on the disk|Disk quota exceeded",
@@ -29,15 +36,20 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
-        "The package index was not trusted: its certificate could not be verified.",
+        NOT_TRUSTED,
         "Check the clock of this machine; behind a company's proxy, give pip its certificate (PIP_CERT).",
     ),
     (
         r"NameResolutionError|Name or service not known|getaddrinfo failed|Temporary failure in name resolution"
         r"|nodename nor servname|NewConnectionError|ConnectTimeout|Read timed out|ProxyError"
         r"|Network is unreachable|Connection refused",
-        "The package index was not reached.",
+        NOT_REACHED,
         ONLINE,
+    ),
+    (
+        r"HTTP error 40[137]|40[137] (?:Client Error|Forbidden|Unauthorized)",
+        REFUSED,
+        "Behind a company's proxy, ask who may reach it, or use the company's own index; then set up again.",
     ),
     (
         r"DO NOT MATCH THE HASHES|IncompleteRead|incomplete-download|Connection broken|ConnectionResetError",
@@ -47,7 +59,7 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
     (
         r"No matching distribution found for torch\b"
         r"|no matching distributions available for your environment:\s+torch\b",
-        "The package index has no torch for this Python on this machine.",
+        WITHOUT_TORCH,
         'Choose another Python to build on (3.11 to 3.13), or another build under "PyTorch", then set up again.',
     ),
     (
@@ -70,15 +82,15 @@ TROUBLES: tuple[tuple[str, str, str], ...] = (
 
 
 class PipProgress:
-    """What pip does, from its output. message: a line for people; megabytes: downloaded so far; installing: whether
-    all downloads are complete; lines: the last lines of the output.
+    """What pip does, from its output. message: a line for people; megabytes: downloaded so far; known_megabytes: with what
+    is left of the file that it downloads; installing: whether all downloads are complete; lines: the last of the output.
 
     counts_bytes: whether pip runs with `--progress-bar raw` (24.1 and later); else each file counts when it starts.
     """
 
     def __init__(self, counts_bytes: bool) -> None:
         self.message = ""
-        self.megabytes = 0.0
+        self.megabytes = self.known_megabytes = 0.0
         self.installing = False
         self.lines: list[str] = []
         self._counts_bytes = counts_bytes
@@ -90,7 +102,7 @@ class PipProgress:
         raw = RAW_PROGRESS.match(line)
         if raw:
             done, total = int(raw[1]) / MEGABYTE, int(raw[2]) / MEGABYTE
-            self.megabytes = self._before + done
+            self.megabytes, self.known_megabytes = self._before + done, self._before + total
             if total >= 1.0:
                 self.message = f"Downloading {self._file}: {done:.0f} of {total:.0f} MB"
             return False
@@ -129,4 +141,4 @@ def pip_trouble(lines: list[str]) -> PbrFitError:
             return PbrFitError(cause, cure)
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     said = errors[-1] if errors else next((line for line in reversed(lines) if line.strip()), "nothing")
-    return PbrFitError(f"pip could not install the backend; it said: {said.rstrip('.')}.", "Look at the log below.")
+    return PbrFitError(f"pip could not install the backend; it said: {said.rstrip('.')}.", "Look at the log.")

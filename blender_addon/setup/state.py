@@ -15,16 +15,12 @@ import bpy
 from ..common.errors import PbrFitError
 from ..common.package import shipped_file
 from .backend_check import BAD, CheckLine, CheckReport, LocalCheck, RemoteCheck
-from .backend_environment import environments_folder, finished_environment
-from .backend_process import backend_command, client_keys
-from .install import BackendSetup, SetupStatus
-from .torch_builds import CONFIGURED, CPU, CUDA, TorchBuild
-
-TORCH_NAMES = {CPU: "PyTorch for the processor", CUDA: "PyTorch with CUDA", CONFIGURED: "the PyTorch that pip found"}
+from .backend_process import backend_command, client_keys, require_connection
+from .setup_status import RunningSetup, SetupStatus
 
 _check: LocalCheck | RemoteCheck | None = None
 _report: CheckReport | None = None
-_setup: BackendSetup | None = None
+_setup: RunningSetup | None = None
 _public_key = ""
 
 
@@ -71,7 +67,8 @@ def local_command(preferences: BackendChoice) -> list[str]:
 
 
 def backend_found(preferences: BackendChoice) -> str:
-    """Which backend the preferences choose, for people. Raises PbrFitError if there is none."""
+    """Which backend the preferences choose, for people. Raises PbrFitError if there is none, or nothing to connect with."""
+    require_connection()
     address, python = preferences.backend_address.strip(), preferences.backend_python.strip()
     if address:
         return f"Remote backend at {address}"
@@ -81,14 +78,6 @@ def backend_found(preferences: BackendChoice) -> str:
     if len(command) == 1:
         return f"The command {command[0]}"
     return "The environment that was set up here"
-
-
-def environment_found() -> str:
-    """What the environment that was set up contains, for people; empty if there is none."""
-    found = finished_environment(environments_folder())
-    if found is None:
-        return ""
-    return f"Set up: PBRfit {found.version} with {TORCH_NAMES.get(found.build, 'PyTorch')}, on {found.base}"
 
 
 def command_found() -> str:
@@ -111,6 +100,11 @@ def setup_status() -> SetupStatus | None:
     return _setup.status if _setup is not None else None
 
 
+def setup_seconds() -> float:
+    """How long the running setup has run, or the last one ran; 0 if there was none."""
+    return _setup.seconds if _setup is not None else 0.0
+
+
 def setup_log() -> Path | None:
     """The log of the running or last setup; None if there was none."""
     return _setup.log_path if _setup is not None else None
@@ -126,6 +120,7 @@ def start_check(preferences: BackendChoice) -> None:
     global _check, _report
     close_check()
     try:
+        require_connection()
         address = preferences.backend_address.strip()
         if not address:
             where, command = backend_found(preferences), local_command(preferences)
@@ -137,15 +132,10 @@ def start_check(preferences: BackendChoice) -> None:
         _report = CheckReport("The backend", (CheckLine(BAD, error.cause, error.cure),))
 
 
-def start_setup(build: TorchBuild, python: str) -> None:
-    """Start to set up the backend. Raises PbrFitError if the setup cannot start."""
+def begin_setup(setup: RunningSetup) -> None:
+    """Take over a setup that has been started."""
     global _setup, _report
-    try:
-        _setup = BackendSetup(build, python)
-    except OSError as error:
-        cause = f"PBRfit cannot use the add-on's folder: {error}."
-        raise PbrFitError(cause, "Check who may write to Blender's user folder.") from error
-    _report = None
+    _setup, _report = setup, None
 
 
 def cancel_setup() -> None:

@@ -63,6 +63,7 @@ OPERATORS = {
     "copy_public_key": "install#a-backend-on-another-machine",
     "*_backend": "install#2-the-backend-on-this-machine",
     "cancel_setup": "install#2-the-backend-on-this-machine",
+    "show_setup_log": "install#2-the-backend-on-this-machine",
     "open_preferences": "install#2-the-backend-on-this-machine",
     "*": "first-fit#when-it-looks-wrong",
 }

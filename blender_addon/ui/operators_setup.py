@@ -1,64 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that set up and check the backend. The work is done in threads; a timer shows how far it is."""
+"""Operators that set up the backend on this machine. The work is done in a thread; the timer of `operators_backend` shows it."""
 
 from __future__ import annotations
 
 import shutil
 
 import bpy
+from bpy.props import StringProperty
 
-from ..common.errors import PbrFitError
-from ..common.redraw import redraw_preferences
+from ..common.errors import PbrFitError, log_tail
 from ..session import session
 from ..settings.preferences import addon_preferences
 from ..setup import state
 from ..setup.backend_environment import environments_folder, forget
 from ..setup.backend_process import stop_local_backend
+from ..setup.install import start_setup
 from ..setup.torch_builds import torch_build
+from .operators_backend import start_timer
 
-POLL_SECONDS = 0.2
-OFFLINE = "Allow Online Access is off: turn it on in Preferences > System > Network"
-
-
-def poll_setup() -> float | None:
-    """Blender's timer: take in what has finished, and show how far the rest is; None ends the timer."""
-    busy = state.poll()
-    redraw_preferences()
-    return POLL_SECONDS if busy else None
-
-
-def start_timer() -> None:
-    """Poll the state from now on, also after another file is loaded; without a window the caller polls."""
-    if not bpy.app.background and not bpy.app.timers.is_registered(poll_setup):
-        bpy.app.timers.register(poll_setup, first_interval=POLL_SECONDS, persistent=True)
-
-
-def stop_timer() -> None:
-    """Stop polling."""
-    if bpy.app.timers.is_registered(poll_setup):
-        bpy.app.timers.unregister(poll_setup)
-
-
-class PBRFIT_OT_check_backend(bpy.types.Operator):
-    """Find out whether the backend works, and if not, why and what to do. It takes some seconds; Blender does not wait"""
-
-    bl_idname = "pbrfit.check_backend"
-    bl_label = "Check Backend"
-    bl_options = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        """Only one check at a time, and none during a setup."""
-        if state.check() is not None or state.setting_up():
-            cls.poll_message_set("Wait for the check or the setup that runs")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start the check; the preferences show what it finds."""
-        state.start_check(addon_preferences(context))
-        start_timer()
-        return {"FINISHED"}
+OFFLINE = 'Press "Allow Online Access" first: the setup downloads packages'
+LOG_LINES, LOG_WIDTH = 24, 900
 
 
 class PBRFIT_OT_setup_backend(bpy.types.Operator):
@@ -67,6 +28,12 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
     bl_idname = "pbrfit.setup_backend"
     bl_label = "Set Up Backend"
     bl_options = {"INTERNAL"}
+
+    torch: StringProperty(
+        name="PyTorch",
+        description="The build of PyTorch to choose first; empty: the one that is chosen",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -85,11 +52,13 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start the setup; the preferences show how far it is."""
         preferences = addon_preferences(context)
+        if self.torch:
+            preferences.torch_choice = self.torch
         state.close_check()
         stop_local_backend()  # it may hold files that the setup replaces
         try:
-            build = torch_build(preferences.torch_choice)
-            state.start_setup(build, bpy.path.abspath(preferences.base_python.strip()))
+            python = bpy.path.abspath(preferences.base_python.strip())
+            state.begin_setup(start_setup(torch_build(preferences.torch_choice), python))
         except PbrFitError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -153,30 +122,48 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PBRFIT_OT_copy_public_key(bpy.types.Operator):
-    """Copy this Blender's public key. A backend on another machine must know it before it answers"""
+class PBRFIT_OT_show_setup_log(bpy.types.Operator):
+    """Show the end of what the setup of the backend has written"""
 
-    bl_idname = "pbrfit.copy_public_key"
-    bl_label = "Copy"
+    bl_idname = "pbrfit.show_setup_log"
+    bl_label = "Open Log"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Copy the key to the clipboard."""
-        try:
-            context.window_manager.clipboard = state.public_key()
-        except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, "The public key was copied")
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """There must be a log."""
+        if state.setup_log() is None:
+            cls.poll_message_set("Nothing was set up since Blender was started")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Show it in a pop-up."""
+        shown: set[str] = context.window_manager.invoke_popup(self, width=LOG_WIDTH)
+        return shown
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw its last lines, where it is, and a button that opens all of it."""
+        path = state.setup_log()
+        if path is None:
+            return
+        column = self.layout.column(align=True)
+        column.scale_y = 0.8
+        column.label(text=str(path), icon="TEXT")
+        for line in log_tail(path, LOG_LINES).splitlines():
+            column.label(text=line)
+        self.layout.operator("wm.path_open", text="Open in Text Editor", icon="CURRENT_FILE").filepath = str(path)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Without a window: nothing to show it in."""
         return {"FINISHED"}
 
 
 CLASSES = (
-    PBRFIT_OT_check_backend,
     PBRFIT_OT_setup_backend,
     PBRFIT_OT_cancel_setup,
     PBRFIT_OT_remove_backend,
-    PBRFIT_OT_copy_public_key,
+    PBRFIT_OT_show_setup_log,
 )
 
 
@@ -187,8 +174,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """End what runs, stop the timer and unregister the operators."""
-    stop_timer()
-    state.close()
+    """Unregister the operators; `operators_backend` ends what runs."""
     for item in reversed(CLASSES):
         bpy.utils.unregister_class(item)

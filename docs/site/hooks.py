@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import posixpath
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ _STEP = re.compile(r"^ {3}(?=\S)", re.MULTILINE)
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _FIRST_CELL = re.compile(r"(<tr>\s*<td>)(.*?)(?=</td>)")
 _log = logging.getLogger("mkdocs.hooks.pbrfit")
+
+
+def on_config(config: Any) -> None:
+    """Give the pages the project's addresses, if it has any: `[project.urls]` in pyproject.toml, or PBRFIT_WEBSITE."""
+    project_file = Path(config.docs_dir).resolve().parent / "pyproject.toml"
+    text = project_file.read_text(encoding="utf-8") if project_file.is_file() else ""
+    addresses = tomllib.loads(text).get("project", {}).get("urls", {})
+    config.extra["website"] = os.environ.get("PBRFIT_WEBSITE") or addresses.get("Homepage", "")
+    config.extra["issues"] = addresses.get("Issues", "")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:

@@ -65,8 +65,7 @@ def pytest_unconfigure() -> None:
 def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if named := os.environ.get("PBRFIT_EXTENSION_ZIP"):
         return Path(named)
-    (path,) = build_addon.build(tmp_path_factory.mktemp("extension"), "none")
-    return path
+    return build_addon.build(tmp_path_factory.mktemp("extension"), "none")
 
 
 @pytest.fixture(scope="session")

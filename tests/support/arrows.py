@@ -35,6 +35,7 @@ render/images    core geometry bsdf light material raster shading
 render/preview   core geometry bsdf texture light material raster shading
 
 backend
+backend/extension
 backend/protocol
 backend/protocol/client  protocol
 backend/fit              render: core geometry bsdf texture light material raster shading
@@ -42,7 +43,7 @@ backend/job              fit protocol  render: core geometry bsdf light material
 backend/preview          job protocol  render: core geometry texture light material preview
 backend/worker           job preview protocol
 backend/server           job preview protocol worker
-backend/cli              . job protocol protocol/client server  render: core
+backend/cli              . extension job protocol protocol/client server  render: core
 backend/__main__         cli
 
 blender_addon/common          backend: protocol

@@ -71,10 +71,10 @@ def blender(
     An indirect parameter is the request: `views` (otherwise 5), `scene`, `python`; see WindowBlender.
     """
     command = window_blender_command()
-    zips = build_addon.build(tmp_path_factory.mktemp("extension"), "bundled", [build_addon.this_platform()])
+    archive = build_addon.build(tmp_path_factory.mktemp("extension"), "bundled", [build_addon.this_platform()])
     folder = Path(tempfile.mkdtemp(prefix="pbrfit_window_"))
     with WindowBlender(
-        command, display, SCREEN, folder, zips, {"views": 5, **getattr(request, "param", {})}
+        command, display, SCREEN, folder, archive, {"views": 5, **getattr(request, "param", {})}
     ) as running:
         yield running
     shutil.rmtree(folder, ignore_errors=True)

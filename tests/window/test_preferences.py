@@ -18,10 +18,10 @@ TIMEOUT_S = 240.0
 def test_the_check_shows_what_it_finds(display: str, tmp_path: Path) -> None:
     # The fixture `display` skips the test if there is none.
     command = os.environ.get("PBRFIT_BLENDER_WINDOW") or shutil.which("blender-window") or shutil.which("blender")
-    zips = build_addon.build(tmp_path / "zips", "bundled", [build_addon.this_platform()])
+    archive = build_addon.build(tmp_path / "extension", "bundled", [build_addon.this_platform()])
     good = os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable
     request = {
-        "zips": [str(path) for path in zips],
+        "extension": str(archive),
         "pythons": ["/no/such/python", good],
         "answer": str(tmp_path / "answer.json"),
     }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-import zmq
-
 from ..wire import Message, ProtocolError
+from ..zeromq import zmq
 from .events import Failed
 from .link import Destination, Link, LinkEnded, Timing
 

@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
 from ..key_text import is_key
 from ..keys import KeyPair
 from ..wire import MOST_RECEIVED, Limits, Message, ProtocolError, pack, unpack
+from ..zeromq import recv_monitor_message, zmq
 from . import events
 
 SLOWEST_BYTES_PER_SECOND = 1e6
@@ -27,16 +25,20 @@ _CHECK_KEYS = (
     "Copy the public key that the backend printed when it started into the preferences, and add this client's public "
     "key to the backend's file of authorized keys."
 )
-_MONITORED = (
-    zmq.EVENT_CONNECTED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-)
 
 logger = logging.getLogger(__name__)
+
+
+def _monitored() -> int:
+    """What a link is told of its socket."""
+    return (
+        zmq.EVENT_CONNECTED
+        | zmq.EVENT_DISCONNECTED
+        | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    )
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Link:
         self.socket.sndhwm = 0  # the arrays are in memory anyway, and a send must not wait
         # Without a link nothing is queued: when there is one, unanswered requests are sent again, in order.
         self.socket.immediate = True
-        self.monitor = self.socket.get_monitor_socket(_MONITORED)
+        self.monitor = self.socket.get_monitor_socket(_monitored())
         self.monitor.linger = 0
         self._connect(destination)
 

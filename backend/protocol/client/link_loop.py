@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import zmq
-
 from ..wakeup import Wakeup
 from ..wire import Message, ProtocolError
+from ..zeromq import zmq
 from . import events
 from .link import Destination, Link, LinkEnded, Timing
 

@@ -77,6 +77,7 @@ def test_progress_by_files(addon) -> None:
             "network",
         ),
         ("ERROR: No matching distribution found for torch", "no torch for this Python", "another Python"),
+        ("ERROR: HTTP error 403 while getting https://example.org/torch.whl", "refused to answer", "own index"),
         (
             "Additionally, some packages in these conflicts have no matching distributions available for your "
             "environment:\n    torch\n\nERROR: ResolutionImpossible: for help visit",

@@ -3,7 +3,6 @@
 Nothing polls but the add-on's own timer.
 """
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -19,11 +18,7 @@ told = []
 
 def show():
     """The add-on's preferences in the largest editor."""
-    for path in request["zips"]:
-        with contextlib.suppress(RuntimeError):
-            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
-        if EXTENSION in bpy.context.preferences.addons:
-            break
+    bpy.ops.extensions.package_install_files(filepath=request["extension"], repo="user_default", enable_on_install=True)
     preferences = bpy.context.preferences
     preferences.view.show_splash = False
     areas = bpy.context.window_manager.windows[0].screen.areas

@@ -1,6 +1,5 @@
 """Runs in the Blender with a window: install the extension, make a scene, open the tab, then report the state."""
 
-import contextlib
 import json
 import os
 import sys
@@ -18,12 +17,8 @@ state = {"count": 0, "ready": False, "object": "Cube"}
 
 
 def install():
-    """Install the first zip that this Blender takes."""
-    for path in request["zips"]:
-        with contextlib.suppress(RuntimeError):
-            bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=True)
-        if EXTENSION in bpy.context.preferences.addons:
-            break
+    """Install the extension, and say which Python runs the backend."""
+    bpy.ops.extensions.package_install_files(filepath=request["extension"], repo="user_default", enable_on_install=True)
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
 
 

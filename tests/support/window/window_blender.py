@@ -32,9 +32,16 @@ class WindowBlender:
     """One Blender process with a window; use it as a context manager."""
 
     def __init__(
-        self, command: str, display: str, screen: tuple[int, int], folder: Path, zips: list[Path], request: dict
+        self,
+        command: str,
+        display: str,
+        screen: tuple[int, int],
+        folder: Path,
+        archive: Path,
+        request: dict,
+        script: Path = SCRIPT,
     ) -> None:
-        """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`.
+        """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`; script: what runs inside.
 
         The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`.
         """
@@ -52,7 +59,7 @@ class WindowBlender:
         start = [command, "--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
         self.file = folder / "scene.blend"
         request = {
-            "zips": [str(path) for path in zips],
+            "extension": str(archive),
             "scene": "",
             "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
             "state": str(self.state_file),
@@ -61,7 +68,7 @@ class WindowBlender:
         self.log = folder / "blender.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*start, "--python", str(SCRIPT), "--", json.dumps(request)],
+                [*start, "--python", str(script), "--", json.dumps(request)],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -118,8 +125,8 @@ class WindowBlender:
         count = state["count"] if state is not None else 0
         return self.wait_for(lambda newer: newer["count"] > count + 1)
 
-    def find_button(self, operator: str) -> tuple[int, int]:
-        """Where on the screen the button of an operator (such as "pbrfit.optimize") is.
+    def find_button(self, operator: str, arguments: str = "") -> tuple[int, int]:
+        """Where on the screen the button of an operator (such as "pbrfit.optimize", which may need some arguments) is.
 
         The mouse goes down the sidebar until Blender says that it is over that button.
         """
@@ -130,15 +137,15 @@ class WindowBlender:
             found = []
             for y in range(top + HOVER_STEP, top + sidebar["height"], HOVER_STEP):
                 self.xdotool("mousemove", x, y)
-                if self.next_state()["hovered"].startswith(f"bpy.ops.{operator}("):
+                if self.next_state()["hovered"].startswith(f"bpy.ops.{operator}({arguments}"):
                     found.append(y)
                 elif found:
                     return x, found[len(found) // 2]
         raise AssertionError(f"no button of {operator} in the sidebar")
 
-    def click(self, operator: str) -> None:
+    def click(self, operator: str, arguments: str = "") -> None:
         """Click the button of an operator."""
-        x, y = self.find_button(operator)
+        x, y = self.find_button(operator, arguments)
         self.xdotool("mousemove", x, y)
         self.next_state()
         self.xdotool("click", 1)

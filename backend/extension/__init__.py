@@ -1,0 +1,1 @@
+"""What the Blender extension is built of: `build_addon.py` puts it together."""
