@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.errors import CommandError
-from backend.protocol.quality import DEFAULT_RESOLUTION
+from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 
 MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
 TARGETS = ("core", "gltf", "principled")
@@ -66,6 +66,12 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="how many points in a row each baked texel is the mean of, where something is finer (default: %(default)s)",
     )
     parser.add_argument(
+        "--margin",
+        type=margin,
+        metavar="all|PIXELS",
+        help="how far the maps are filled beside the UV islands, with what the nearest texel of an island has (default: all)",
+    )
+    parser.add_argument(
         "--images",
         choices=("packed", "files"),
         default="packed",
@@ -82,7 +88,13 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "bake_target": chosen.target.upper(),
         "supersampling": str(chosen.supersampling),
         **given(chosen, "material_name"),
+        **margin_properties(chosen.margin),
     }
+
+
+def margin_properties(width: int | None) -> dict[str, Any]:
+    """How far maps are filled beside the islands, for ``scene.pbrfit``."""
+    return {} if width is None else {"margin_type": "WIDTH", "margin": width}
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +150,11 @@ def folder(text: str) -> Path:
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name.strip() for name in text.split(","))
+
+
+def margin(text: str) -> int | None:
+    """A width in pixels, or None for "all"."""
+    return None if text == "all" else whole_number(0, LARGEST_MARGIN)(text)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

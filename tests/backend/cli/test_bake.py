@@ -19,7 +19,7 @@ from backend.cli.blender_task import addon_file
 from backend.cli.driving import BAKE, DriveRequest
 from backend.cli.main import main
 from backend.cli.result_folder import BAKED_KEYS
-from backend.protocol.quality import DEFAULT_RESOLUTION
+from backend.protocol.quality import DEFAULT_MARGIN, DEFAULT_RESOLUTION
 from render.core.image_io import read_image
 
 # What only the backend and the report on a fit need: importing one of these fails.
@@ -112,6 +112,8 @@ def test_the_report_says_what_became_of_each_material(baked):
         "resolution": 64,
         "bake_target": "CORE",
         "supersampling": "1",
+        "margin_type": "ALL",
+        "margin": DEFAULT_MARGIN,
     }
     seconds = report["seconds"]
     assert seconds["total"] == pytest.approx(
@@ -248,7 +250,7 @@ def test_every_choice_has_its_option(requests, blend):
         requests,
         blend,
         *("--target", "gltf", "--resolution", "256", "--supersampling", "4", "--map-sets", "object", "--unwrap"),
-        *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender"),
+        *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender", "--margin", "8"),
     )
     assert (request.unwrap, request.blender) == (True, "/blender")
     assert request.properties == {
@@ -259,6 +261,8 @@ def test_every_choice_has_its_option(requests, blend):
         "resolution": 256,
         "bake_target": "GLTF",
         "supersampling": "4",
+        "margin_type": "WIDTH",
+        "margin": 8,
     }
 
 
@@ -269,6 +273,7 @@ def test_every_choice_has_its_option(requests, blend):
         (("--supersampling", "3"), ("--supersampling", "3", "4")),
         (("--resolution", "1000"), ("--resolution", "1000", "power of two")),
         (("--resolution", "0"), ("--resolution", "0")),
+        (("--margin", "some"), ("--margin", "some", "0 to 1024")),
         (("--learn-light",), ("--learn-light",)),
     ],
 )
