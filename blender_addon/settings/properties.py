@@ -90,6 +90,12 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
                 "Each material gets its own maps; objects that share the material share its maps",
             ),
             ("OBJECT", "One per Object", "All faces of an object share one set of maps and one new material"),
+            (
+                "ALL",
+                "One for All",
+                "An atlas: all selected objects share one set of maps and one new material. Pack Islands first gives them a "
+                "UV map for it",
+            ),
         ],
         default="SLOT",
     )

@@ -10,7 +10,7 @@ import bpy
 
 from ..common.light_names import AUTOMATIC, BOTH, STUDIO
 from ..common.node_trees import world_of
-from ..export.plan import target_objects
+from ..export.plan import ONE_FOR_ALL, PER_OBJECT, target_objects
 from ..export.reference_light import reference_light, what_a_world_lacks
 from ..preflight.verdicts import fitted_target
 from ..session import past_fits, session
@@ -85,14 +85,14 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
         return None
     triangles = sum(triangle_count(item, context.view_layer) for item in targets)
     materials = {slot.material for item in targets for slot in item.material_slots} - {None}
-    sets = max(1, len(targets) if settings.map_sets == "OBJECT" else len(materials))
+    sets = max(1, {PER_OBJECT: len(targets), ONE_FOR_ALL: 1}.get(settings.map_sets, len(materials)))
     on_gpu = bool(gpu_known(context))
     found = estimate(settings, triangles, sets, on_gpu)
     nodes = node_facts(materials, fitted_target(settings))
     kind = fit_kind(nodes, sets, settings.device, device_known(), settings.quality)
     learned = past_fits.learned(seconds_of_parts(settings, triangles, sets, on_gpu), kind)
     found = replace(found, seconds=sum(learned.values()))
-    groups = len(targets) if settings.map_sets == "OBJECT" else len(grouped(targets))
+    groups = {PER_OBJECT: len(targets), ONE_FOR_ALL: 1}.get(settings.map_sets, len(grouped(targets)))
     return replace(found, seconds=found.seconds * groups)
 
 

@@ -33,6 +33,12 @@ def remaining(addon, text: str) -> list:
     return [finding for finding in findings if text in finding.cause]
 
 
+def vary_by_place(scene_object) -> None:
+    """Make the material another one everywhere on the object, so that it matters which faces share a place in a map."""
+    tree = scene_object.active_material.node_tree
+    tree.links.new(tree.nodes.new("ShaderNodeTexNoise").outputs[1], tree.nodes["Principled BSDF"].inputs["Base Color"])
+
+
 def stack_uvs(scene_object) -> None:
     """Make every face cover the whole square."""
     corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
@@ -54,6 +60,7 @@ def test_unwrap_without_a_uv_map(addon) -> None:
 
 def test_unwrap_keeps_everything_else(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     for name, state in (("select", [True, False, False, True, False, True]), ("hide", [False] * 5 + [True])):
         cube.data.polygons.foreach_set(name, state)
@@ -75,6 +82,7 @@ def test_unwrap_keeps_everything_else(addon) -> None:
 @pytest.mark.parametrize("mode", ["EDIT", "SCULPT", "VERTEX_PAINT"])
 def test_unwrap_keeps_the_mode(addon, mode) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     bpy.ops.object.mode_set(mode=mode)
     assert bpy.ops.pbrfit.unwrap() == {"FINISHED"}
@@ -86,6 +94,7 @@ def test_unwrap_keeps_the_mode(addon, mode) -> None:
 
 def test_unwrap_objects_that_share_maps_side_by_side(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     other = cube.copy()
     other.data = cube.data.copy()
     other.location.x = 3.0
@@ -114,6 +123,61 @@ def test_linked_copies_do_not_count_as_overlaps(addon) -> None:
     assert not remaining(addon, "over each other")
 
 
+def test_faces_over_each_other_that_look_the_same_are_no_finding(addon) -> None:
+    """What is read by the UV map alone is the same on both. Another UV map, or colors of corners, may be anything."""
+    cube = ready_cube()
+    stack_uvs(cube)
+    image = bpy.data.images.new("Look", 8, 8)
+    image.pack()
+    node = show_image(cube.active_material, image)
+    tree = cube.active_material.node_tree
+    assert not remaining(addon, "over each other")
+    coordinates = tree.nodes.new("ShaderNodeUVMap")
+    tree.links.new(coordinates.outputs["UV"], node.inputs["Vector"])
+    for uv_map, count in (("", 0), ("UVMap", 0), ("Other", 1)):
+        coordinates.uv_map = uv_map
+        assert len(remaining(addon, "over each other")) == count
+    coordinates.uv_map = ""
+    layers = cube.data.uv_layers
+    layers.active = layers.new(name="Other")  # a fit takes it, but renders still read the first one
+    assert len(remaining(addon, "over each other")) == 1
+    layers.active = layers["UVMap"]
+    tree.links.new(
+        tree.nodes.new("ShaderNodeVertexColor").outputs[0], tree.nodes["Principled BSDF"].inputs["Base Color"]
+    )
+    assert len(remaining(addon, "over each other")) == 1
+
+
+def test_pack_islands_keeps_everything_else(addon) -> None:
+    cube, other = ready_cube(), add_cube()
+    paint(other, "Trim")
+    for item in (cube, other):
+        item.select_set(True)
+    bpy.context.view_layer.objects.active = cube
+    bpy.context.scene.pbrfit.map_sets = "ALL"
+    cube.data.polygons.foreach_set("select", [True, False, False, True, False, True])
+    cube.data.polygons.foreach_set("hide", [False] * 5 + [True])
+    cube.data.uv_layers.new(name="PBRfit")  # of an earlier time
+    before, faces = snapshot(), selection(cube.data)
+    old = {item: [tuple(entry.vector) for entry in item.data.uv_layers["UVMap"].uv] for item in (cube, other)}
+    fix(addon, "lie over each other")
+    after = snapshot()
+    assert {name for name in after if after[name] != before[name]} == {"attributes"}
+    assert selection(cube.data) == faces
+    for item, uv in old.items():
+        layers = item.data.uv_layers
+        assert [tuple(entry.vector) for entry in layers["UVMap"].uv] == uv
+        assert (layers.active.name, layers["UVMap"].active_render) == ("PBRfit.001", True)
+
+
+def test_islands_cannot_be_packed_where_there_are_none(addon) -> None:
+    cube = ready_cube()
+    cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    with pytest.raises(RuntimeError, match="no UV map"):
+        bpy.ops.pbrfit.pack_islands()
+    assert not len(cube.data.uv_layers)
+
+
 def test_overlaps_of_slots(addon) -> None:
     """Slots that lie over each other are a problem if they share one set of maps, but not if each has its own."""
     cube = ready_cube()
@@ -133,8 +197,7 @@ def test_overlaps_of_slots(addon) -> None:
 
 def test_overlap_made_by_a_modifier_has_no_fix(addon) -> None:
     cube = ready_cube()
-    tree = cube.active_material.node_tree  # its noise is another one on each side
-    tree.links.new(tree.nodes.new("ShaderNodeTexNoise").outputs[1], tree.nodes["Principled BSDF"].inputs["Base Color"])
+    vary_by_place(cube)
     cube.modifiers.new("Mirror", "MIRROR").use_axis = (True, False, False)
     cube.location.x = 3.0
     cube.data.transform(cube.matrix_world.Translation((3.0, 0.0, 0.0)))
@@ -154,6 +217,7 @@ def test_udim_tiles_are_no_findings(addon) -> None:
 
 def test_overlap_in_a_tile(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     for corner in range(8):
         cube.data.uv_layers.active.uv[corner].vector.y += 1.0
@@ -267,12 +331,13 @@ def test_a_mend_of_what_is_not_selected_any_more(addon) -> None:
 
 
 def test_mends_need_an_object(addon) -> None:
-    for name in ("unwrap", "apply_scale", "object_mode", "check"):
+    for name in ("unwrap", "pack_islands", "apply_scale", "object_mode", "check"):
         assert not getattr(bpy.ops.pbrfit, name).poll()
 
 
 def test_check_is_remembered_until_something_is_fixed(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     cube.scale = (1.0, 2.0, 1.0)
     bpy.context.view_layer.update()
