@@ -47,6 +47,20 @@ os._exit(0)
 """
 
 
+SLOTS = """
+import json, os, sys
+import bpy
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+seen = {}
+for thing in bpy.data.objects:
+    layers = thing.data.uv_layers
+    shown = next(layer.name for layer in layers if layer.active_render)
+    seen[thing.name] = [thing.material_slots[0].material.name, layers.active.name, shown]
+open(sys.argv[2], "w").write(json.dumps(seen))
+os._exit(0)
+"""
+
+
 def start(blend: Path, folder: Path, *options: str, name: str = "Board") -> subprocess.Popen[str]:
     """Bake into `folder`/out, with temporary files in `folder`/temporary."""
     temporary = folder / "temporary"
@@ -164,6 +178,28 @@ def test_several_sets_a_new_uv_map_and_maps_as_files(blend_files, tmp_path):
     assert [one["recipe"]["constants"]["Base Color"][0] for one in report["materials"]] == pytest.approx([0.6, 0.03])
 
 
+def test_an_atlas_of_three_objects(blend_files, tmp_path):
+    blend = blend_files["three_boards"]
+    shared = "--with", "Middle", "--with", "Right"
+    assert "Give --map-sets all too." in run(blend, tmp_path, *shared, name="Left", status=2)
+    assert "no object 'Top'" in run(blend, tmp_path, "--with", "Top", "--map-sets", "all", name="Left", status=2)
+    run(blend, tmp_path, *shared, "--map-sets", "all", "--pack-islands", name="Left")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (made,) = report["sets"]
+    assert (made["files"], [one["name"] for one in report["materials"]]) == (
+        ["kd.png"],
+        ["Gray Left", "Gray Middle", "Gray Right"],
+    )
+    linear = (read_image(tmp_path / "out" / "kd.png")[..., 0] / 255.0 + 0.055) / 1.055
+    found, counts = np.unique(np.round(linear**2.4, 1), return_counts=True)
+    common = {float(value) for value, count in zip(found, counts, strict=True) if count > 200}
+    assert common == {0.2, 0.5, 0.8}
+    seen = tmp_path / "seen.json"
+    run_python("-c", SLOTS, tmp_path / "out" / "Left.blend", seen)
+    slots = json.loads(seen.read_text())
+    assert slots == {name: [made["material"], "PBRfit", "UVMap"] for name in ("Left", "Middle", "Right")}
+
+
 def test_a_material_that_cannot_be_baked(blend_files, tmp_path):
     cause, cure = run(blend_files["lacquer"], tmp_path, name="Comic", status=2).splitlines()
     assert cause.startswith('pbrfit: "Matt.001" cannot be baked: the node "Toon BSDF"')
@@ -253,6 +289,7 @@ def test_every_choice_has_its_option(requests, blend):
         *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender", "--margin", "8"),
     )
     assert (request.unwrap, request.blender) == (True, "/blender")
+    assert (request.pack_islands, request.others) == (False, ())
     assert request.properties == {
         "map_sets": "OBJECT",
         "use_udim": False,
@@ -266,6 +303,11 @@ def test_every_choice_has_its_option(requests, blend):
     }
 
 
+def test_an_atlas_has_its_options(requests, blend):
+    request = chosen(requests, blend, "--map-sets", "all", "--pack-islands", "--with", "C", "--with", "D")
+    assert (request.properties["map_sets"], request.pack_islands, request.others) == ("ALL", True, ("C", "D"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -273,6 +315,7 @@ def test_every_choice_has_its_option(requests, blend):
         (("--supersampling", "3"), ("--supersampling", "3", "4")),
         (("--resolution", "1000"), ("--resolution", "1000", "power of two")),
         (("--resolution", "0"), ("--resolution", "0")),
+        (("--unwrap", "--pack-islands"), ("--pack-islands", "not allowed with")),
         (("--margin", "some"), ("--margin", "some", "0 to 1024")),
         (("--learn-light",), ("--learn-light",)),
     ],
