@@ -36,6 +36,8 @@ def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     if len(targets) > MOST_OBJECTS:
         column.label(text=f"and {len(targets) - MOST_OBJECTS} more objects", icon="BLANK1")
     if targets:
+        if shared := sets_text(context.scene.pbrfit.map_sets, targets):
+            column.label(text=shared, icon="TEXTURE")
         column.label(text=light_text(context), icon="WORLD")
         if machine := machine_text(context):
             column.label(text=machine, icon="MEMORY")
@@ -56,6 +58,28 @@ def slots_text(scene_object: bpy.types.Object) -> str:
     uv_map = scene_object.data.uv_layers.active
     on = f" on {uv_map.name}" if uv_map is not None and names else ""
     return ", ".join(names[:MOST_NAMES]) + more + on
+
+
+def sets_text(map_sets: str, targets: list[bpy.types.Object]) -> str:
+    """What shares a set of maps, where there are several materials or objects; else empty."""
+    materials = {slot.material for item in targets for slot in item.material_slots} - {None}
+    if max(len(materials), len(targets)) < 2:
+        return ""
+    if map_sets == ONE_FOR_ALL:
+        return (
+            f"One set of maps for all {len(targets)} objects" if len(targets) > 1 else "One set of maps for all slots"
+        )
+    if map_sets == PER_OBJECT:
+        return (
+            f"One set of maps for each of {len(targets)} objects"
+            if len(targets) > 1
+            else "One set of maps for all slots"
+        )
+    return (
+        f"One set of maps for each of {len(materials)} materials"
+        if len(materials) > 1
+        else "One set of maps for all objects"
+    )
 
 
 def time_text(context: bpy.types.Context) -> str:
