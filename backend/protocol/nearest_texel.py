@@ -27,14 +27,14 @@ def way_to_nearest(covered: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArr
     return rows, columns
 
 
-def nearest_texels(covered: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The number of the nearest covered texel, row by row, int [H, W], and its distance in texels, float32 [H, W]."""
+def nearest_texels(covered: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The number of the nearest covered texel, row by row, int32 [H, W], and its distance in texels, float32 [H, W]."""
     height, width = covered.shape
     rows, columns = way_to_nearest(covered)
     distance = np.sqrt((rows * rows + columns * columns).astype(np.float32))
-    row = (np.arange(height)[:, None] + rows) % height
-    column = (np.arange(width)[None, :] + columns) % width
-    return row * width + column, distance
+    row = (np.arange(height, dtype=np.int32)[:, None] + rows) % np.int32(height)
+    column = (np.arange(width, dtype=np.int32)[None, :] + columns) % np.int32(width)
+    return row * np.int32(width) + column, distance
 
 
 def _sweep(along: NDArray[np.int32], across: NDArray[np.int32], step: int) -> None:

@@ -8,20 +8,24 @@ from numpy.typing import NDArray
 
 from ..protocol.nearest_texel import nearest_texels
 
+KINDS = 2  # of passes: with one point in each texel, and with several, which cover more texels
+
 
 class Margin:
     """Fills maps of one canvas or tile, whose passes mostly cover the same texels."""
 
     def __init__(self) -> None:
-        self._known: tuple[NDArray[np.bool_], NDArray[np.intp]] | None = None
+        self._known: list[tuple[NDArray[np.bool_], NDArray[np.int32]]] = []
 
     def fill(self, values: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Values [H, W, C] in which a texel that is not covered, bool [H, W], has the value of the nearest that is."""
         if covered.all() or not covered.any():
             return values
-        if self._known is None or not np.array_equal(covered, self._known[0]):
-            self._known = covered, nearest_texels(covered)[0]
-        filled: NDArray[np.float32] = values.reshape(-1, values.shape[-1])[self._known[1]]
+        nearest = next((found for mask, found in self._known if np.array_equal(covered, mask)), None)
+        if nearest is None:
+            nearest = nearest_texels(covered)[0]
+            self._known = [(covered, nearest), *self._known][:KINDS]
+        filled: NDArray[np.float32] = values.reshape(-1, values.shape[-1])[nearest]
         return filled
 
 

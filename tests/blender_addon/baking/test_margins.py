@@ -28,7 +28,7 @@ def test_what_is_covered_stays_and_all_else_is_filled_from_near(addon) -> None:
 def test_another_mask_is_not_taken_for_the_last_one(addon) -> None:
     margin = addon.baking.margins.Margin()
     values = np.arange(64, dtype=np.float32).reshape(8, 8, 1)
-    for place in ((1, 1), (6, 5)):
+    for place in ((1, 1), (6, 5), (1, 1), (2, 7), (6, 5)):
         covered = np.zeros((8, 8), bool)
         covered[place] = True
         assert (margin.fill(values, covered) == values[place]).all()
