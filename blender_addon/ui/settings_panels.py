@@ -77,7 +77,7 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
             maps.prop(settings, name)
         for name in ("map_sets", "use_udim"):
             layout.prop(settings, name)
-        new_uv_map = layout.row(align=True, heading="New UV Map")
+        new_uv_map = layout.row(align=True)
         new_uv_map.operator("pbrfit.unwrap")
         new_uv_map.operator("pbrfit.pack_islands")
         margin = layout.column(align=True)
