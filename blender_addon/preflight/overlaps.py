@@ -27,7 +27,7 @@ def layout_findings(plan: GroupPlan, layouts: dict[int, Layout], scope: str) -> 
 def set_findings(map_set: MapSet, layouts: dict[int, Layout], scope: str) -> Iterator[Finding]:
     """Whether a set's UVs lie in the unit square (or a tile), and no two faces share a place.
 
-    Objects that share a mesh count once, since their faces share their places on purpose.
+    Objects that share a mesh and its materials count once, since their faces share their places on purpose.
     """
     parts: list[NDArray[np.float32]] = []
     groups: list[NDArray[np.int64]] = []
@@ -36,7 +36,7 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], scope: str) -> Ite
     numbers: dict[bpy.types.Material | None, int] = {}
     for uid in map_set.uv_maps:
         layout = layouts[uid]
-        if any(owner.scene_object.data == layout.scene_object.data for owner in owners):
+        if any(are_twins(owner.scene_object, layout.scene_object) for owner in owners):
             continue
         slots = [slot.slot_index for slot in map_set.slots if slot.object_uid == uid]
         mine = np.isin(layout.slots, slots)
@@ -64,6 +64,12 @@ def set_findings(map_set: MapSet, layouts: dict[int, Layout], scope: str) -> Ite
     if overlap.mixed or not look_alike(map_set, involved):
         shown = [owner.scene_object for owner in involved]
         yield overlap_finding(map_set, overlap, shown, scope)
+
+
+def are_twins(first: bpy.types.Object, second: bpy.types.Object) -> bool:
+    """Whether two objects share a mesh, and have the same materials in their slots."""
+    materials = [[slot.material for slot in item.material_slots] for item in (first, second)]
+    return bool(first.data == second.data and materials[0] == materials[1])
 
 
 def look_alike(map_set: MapSet, involved: list[Layout]) -> bool:

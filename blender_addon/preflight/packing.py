@@ -13,6 +13,7 @@ from ..common.errors import PbrFitError
 from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
 from .copies import reads_only
+from .overlaps import are_twins
 from .unwrapping import (
     MARGIN_TEXELS,
     add_uv_map,
@@ -31,15 +32,20 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution
 
     Islands keep their shape; those of different materials and objects get the same number of texels for each area. Islands
     that lie over each other, such as mirrored halves, stay so where they look the same. Materials still read the same map by
-    default. Raises PbrFitError if a mesh has no UV map of its own or no room for another one, or cannot be changed;
-    RuntimeError as Blender's operators do. The meshes are as before then.
+    default. Raises PbrFitError if a mesh has no UV map of its own or no room for another one, cannot be changed, or
+    belongs to objects of different materials; RuntimeError as Blender's operators do. The meshes are as before then.
     """
     owners: dict[bpy.types.Mesh, bpy.types.Object] = {}
     for item in objects:
         check_unwrappable(item)
         if item.data.uv_layers.active is None:
             raise no_uv_map(item)
-        owners.setdefault(item.data, item)
+        owner = owners.setdefault(item.data, item)
+        if not are_twins(owner, item):
+            raise PbrFitError(
+                f'"{owner.name}" and "{item.name}" share a mesh, and so its UV map, but have different materials.',
+                "Give each its own mesh: Object > Relations > Make Single User > Object & Data.",
+            )
     name = free_name(owners)
     stacks = True
     with alone(context, objects), ExitStack() as undo:

@@ -178,6 +178,22 @@ def test_islands_cannot_be_packed_where_there_are_none(addon) -> None:
     assert not len(cube.data.uv_layers)
 
 
+def test_objects_of_one_mesh_with_materials_of_their_own(addon) -> None:
+    """Their faces share their places, but do not look the same; no packing can tell them apart."""
+    cube = ready_cube()
+    twin = cube.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    twin.select_set(True)
+    twin.material_slots[0].link = "OBJECT"
+    twin.material_slots[0].material = bpy.data.materials.new("Own")
+    assert not remaining(addon, "over each other")
+    bpy.context.scene.pbrfit.map_sets = "ALL"
+    assert "their materials differ" in find(addon, "over each other").cause
+    with pytest.raises(RuntimeError, match="share a mesh"):
+        bpy.ops.pbrfit.pack_islands()
+    assert [layer.name for layer in cube.data.uv_layers] == ["UVMap"]
+
+
 def test_overlaps_of_slots(addon) -> None:
     """Slots that lie over each other are a problem if they share one set of maps, but not if each has its own."""
     cube = ready_cube()
