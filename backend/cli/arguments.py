@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.errors import CommandError
-from backend.protocol.quality import DEFAULT_RESOLUTION
+from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 
-MAP_SETS = {"material": "SLOT", "object": "OBJECT"}
+MAP_SETS = {"material": "SLOT", "object": "OBJECT", "all": "ALL"}
 TARGETS = ("core", "gltf", "principled")
 SUPERSAMPLING = (1, 2, 4)
 RENDER_DEVICES = ("auto", "cpu")
@@ -21,6 +21,14 @@ def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the file, the object in it, and the folder for the results."""
     parser.add_argument("blend", type=Path, metavar="FILE.blend")
     parser.add_argument("--object", required=True, metavar="NAME", help=f"the mesh object to {verb}")
+    parser.add_argument(
+        "--with",
+        dest="others",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"another mesh object to {verb}, into the same maps; can be given several times, with --map-sets all",
+    )
     parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="folder for the results")
 
 
@@ -30,12 +38,18 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         "--map-sets",
         choices=tuple(MAP_SETS),
         default="material",
-        help="one set of maps for each material, or one for the whole object (default: %(default)s)",
+        help="one set of maps for each material, one for the whole object, or an atlas for all objects (default: %(default)s)",
     )
-    parser.add_argument(
+    new_uv_map = parser.add_mutually_exclusive_group()
+    new_uv_map.add_argument(
         "--unwrap",
         action="store_true",
         help="first make a new UV map without overlaps; for an object that has no UV map, or not a good one",
+    )
+    new_uv_map.add_argument(
+        "--pack-islands",
+        action="store_true",
+        help="first pack the UV islands of all slots, tiles and objects side by side into a new UV map",
     )
     parser.add_argument(
         "--no-udim", action="store_true", help="show the same maps in all UDIM tiles, instead of one set for each"
@@ -66,6 +80,12 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="how many points in a row each baked texel is the mean of, where something is finer (default: %(default)s)",
     )
     parser.add_argument(
+        "--margin",
+        type=margin,
+        metavar="all|PIXELS",
+        help="how far the maps are filled beside the UV islands, with what the nearest texel of an island has (default: all)",
+    )
+    parser.add_argument(
         "--images",
         choices=("packed", "files"),
         default="packed",
@@ -82,7 +102,13 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "bake_target": chosen.target.upper(),
         "supersampling": str(chosen.supersampling),
         **given(chosen, "material_name"),
+        **margin_properties(chosen.margin),
     }
+
+
+def margin_properties(width: int | None) -> dict[str, Any]:
+    """How far maps are filled beside the islands, for ``scene.pbrfit``."""
+    return {} if width is None else {"margin_type": "WIDTH", "margin": width}
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +130,17 @@ def add_blender_option(parser: argparse.ArgumentParser) -> None:
 def given(chosen: argparse.Namespace, *names: str) -> dict[str, Any]:
     """The options of these names that were given."""
     return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+
+
+def shared_maps(chosen: argparse.Namespace) -> dict[str, Any]:
+    """How one set of maps is made for what lies in several, for a `DriveRequest`."""
+    return {"pack_islands": chosen.pack_islands, "others": tuple(chosen.others)}
+
+
+def check_others(chosen: argparse.Namespace) -> None:
+    """Raise CommandError where further objects would not share the maps of the first one."""
+    if chosen.others and chosen.map_sets != "all":
+        raise CommandError("--with adds objects that share one set of maps.", "Give --map-sets all too.")
 
 
 def check_path(blend: Path) -> None:
@@ -138,6 +175,11 @@ def folder(text: str) -> Path:
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name.strip() for name in text.split(","))
+
+
+def margin(text: str) -> int | None:
+    """A width in pixels, or None for "all"."""
+    return None if text == "all" else whole_number(0, LARGEST_MARGIN)(text)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -40,7 +40,8 @@ class DriveRequest:
 
     ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
-    ``unwrap``: whether to make a new UV map first; ``button``: OPTIMIZE or BAKE.
+    ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
+    of objects that share its maps.
     """
 
     blend: Path | None
@@ -51,6 +52,8 @@ class DriveRequest:
     blender: str | None = None
     unwrap: bool = False
     button: str = OPTIMIZE
+    pack_islands: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def owner(self) -> Owner:
@@ -118,6 +121,8 @@ def drive(
         "object": request.object_name,
         "button": request.button,
         "unwrap": request.unwrap,
+        "pack_islands": request.pack_islands,
+        "others": list(request.others),
         "extension": str(archive),
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,

@@ -16,12 +16,14 @@ from backend.cli.arguments import (
     add_device_option,
     add_file_arguments,
     add_map_options,
+    check_others,
     check_path,
     file_name,
     folder,
     given,
     map_properties,
     names,
+    shared_maps,
     whole_number,
 )
 from backend.cli.errors import CommandError, Interrupted
@@ -178,6 +180,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
 def run_optimize(chosen: argparse.Namespace) -> int:
     """``pbrfit optimize``. Raises CommandError for wrong arguments before anything starts."""
     check_path(chosen.blend)
+    check_others(chosen)
     if chosen.apply_world and not chosen.learn_light:
         raise CommandError("--apply-world has no learned light to apply.", "Give --learn-light too, or leave it out.")
     if chosen.learn_light and chosen.reference_light == "studio":
@@ -223,6 +226,7 @@ def run_bake(chosen: argparse.Namespace) -> int:
     from backend.cli.terminal import ProgressLine
 
     check_path(chosen.blend)
+    check_others(chosen)
     settings = _checked_settings(resolution=DEFAULT_RESOLUTION if chosen.resolution is None else chosen.resolution)
     properties = {
         **map_properties(chosen),
@@ -232,7 +236,15 @@ def run_bake(chosen: argparse.Namespace) -> int:
     progress = ProgressLine()
     name = file_name(chosen.object)
     request = DriveRequest(
-        chosen.blend, chosen.object, chosen.out, name, properties, chosen.blender, chosen.unwrap, BAKE
+        chosen.blend,
+        chosen.object,
+        chosen.out,
+        name,
+        properties,
+        chosen.blender,
+        chosen.unwrap,
+        BAKE,
+        **shared_maps(chosen),
     )
     try:
         report = bake(request, progress)
@@ -286,7 +298,8 @@ def _optimize(
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
     unwrap = blend is not None and chosen.unwrap
-    request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
+    shared = {} if blend is None else shared_maps(chosen)
+    request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap, **shared)
     try:
         judged = getattr(chosen, "judged", True)  # the demo always is
         report = optimize(request, progress, judged)

@@ -26,6 +26,7 @@ from backend.job.checkpoints import FinishedSet, LearnedTogether, RunningSet, Sa
 from backend.job.context import JobContext
 from backend.job.map_previews import LARGEST_PREVIEW, AtlasPreviewer, MapPreviewer
 from backend.job.map_sets import MapSets
+from backend.job.margins import Margins
 from backend.job.plan import plan_for, smaller, telling_resolution
 from backend.job.set_fit import (
     SHORT_FIT_S,
@@ -264,10 +265,12 @@ class SetFits:
             if maps.resolution < resolution:
                 maps = maps.resized(resolution)
         self._context.stop_if_cancelled()
+        margins = Margins(part, charts)
+        maps = margins.fill_maps(maps, self._settings.margin)
         openness = torch.ones(resolution, resolution, device=fitted.seen.device)
         if self._openness is not None:
             baked = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)
-            openness = _resized(baked, resolution, "bilinear")[..., 0]
+            openness = _resized(margins.fill(baked), resolution, "bilinear")[..., 0]
         seen = _resized(fitted.seen[..., None].float(), len(charts.covered), "area")[..., 0]
         covered = int(charts.covered.sum())
         measured = {

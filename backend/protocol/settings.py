@@ -11,6 +11,7 @@ from .quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
     DEFAULT_RESOLUTION,
+    LARGEST_MARGIN,
     LARGEST_RESOLUTION,
     MAP_NAMES,
     MOST_ROUNDS,
@@ -55,6 +56,7 @@ class FitSettings:
     self_shadowing: whether the object's own shape darkens its light.
     correction: 0, or the number of the round after a fit: the job starts from that fit's maps, and each view comes with a
         render of them, so that what this renderer and that of the references see differently is taken off.
+    margin: how many texels beside the faces get the values of the nearest face, 0 to 1024; None: all.
     """
 
     resolution: int = DEFAULT_RESOLUTION
@@ -66,6 +68,7 @@ class FitSettings:
     shading: str = "principled"
     self_shadowing: bool = True
     correction: int = 0
+    margin: int | None = None
 
     def __post_init__(self) -> None:
         _check_resolution(self.resolution)
@@ -80,12 +83,16 @@ class FitSettings:
         _check_flag("self_shadowing", self.self_shadowing)
         if not _is_integer(self.correction) or not 0 <= self.correction <= MOST_ROUNDS:
             raise SettingsError("correction", self.correction, f"a whole number from 0 to {MOST_ROUNDS}")
+        if self.margin is not None and not (_is_integer(self.margin) and 0 <= self.margin <= LARGEST_MARGIN):
+            raise SettingsError("margin", self.margin, f"a whole number from 0 to {LARGEST_MARGIN}, or none")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; `from_dict` takes them back."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["maps"] = list(self.maps)
         values["shading"] = _SHADING_ON_THE_WIRE[self.shading]
+        if self.margin is None:
+            del values["margin"]  # servers of earlier versions fill all, and know no such setting
         return values
 
     @classmethod

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..closures.parameters import ALPHA, BASE_COLOR, EMISSION, KEPT, NORMALS
+from ..closures.parameters import ALPHA, BASE_COLOR, EMISSION, KEPT, NORMALS, neutral
 from ..closures.reading import ENERGY, Reading
 from ..closures.values import Triple
 from .cycles_bake import Texels
 from .energy import one_closure, roughness_of, specular_level_of
-from .margins import fill
+from .margins import Margin, is_far
 from .quantities import (
     DIRECTION,
     FROM_SUMS,
@@ -34,6 +34,7 @@ Field = dict[int, Array]
 """An input by tile: [size, size], or [size, size, 3] for a color, a vector or a normal."""
 SAME = 1e-4  # of the largest value: 40 times less than a step of 8 bits
 FLAT = 1e-4  # of a normal's components: 0.01 degrees
+OWN_NORMAL = (0.5, 0.5, 1.0)  # of the surface, encoded
 BOUNDLESS = {
     *("IOR", "Coat IOR", "Subsurface IOR", "Subsurface Scale", "Subsurface Radius"),
     *("Thin Film Thickness", "Thin Film IOR"),
@@ -48,6 +49,7 @@ class Baked:
 
     fields: dict[str, Field] = field(default_factory=dict)
     covered: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    _margins: dict[int, Margin] = field(default_factory=dict)
 
     def add(self, baked: Pass, tiles: dict[int, Texels]) -> None:
         """Take in what a pass has baked."""
@@ -55,7 +57,7 @@ class Baked:
             known = self.covered.get(tile)
             self.covered[tile] = texels.covered if known is None else known | texels.covered
             # Another pass, with other points in each texel, may cover other texels at the borders of faces.
-            values = fill(texels.values, texels.covered)
+            values = self._margins.setdefault(tile, Margin()).fill(texels.values, texels.covered)
             whole = baked.is_whole or baked.is_normal
             for place, name in enumerate(baked.names):
                 self.fields.setdefault(name, {})[tile] = values if whole else np.ascontiguousarray(values[..., place])
@@ -96,6 +98,24 @@ def inputs_of(target: str, baked: Baked, readings: Sequence[Reading]) -> Inputs:
             else:
                 constants[name] = same
     return Inputs(constants, kept, ROTATION in KEPT[target] and any(map(turns, readings)))
+
+
+def without_far_texels(inputs: Inputs, baked: Baked, width: int) -> Inputs:
+    """The inputs with the values of a new node in the texels that are more than `width` texels away from any face."""
+    far = {tile: is_far(covered, width) for tile, covered in baked.covered.items()}
+    fields = {
+        name: {tile: _as_new(name, values, far[tile]) for tile, values in found.items()}
+        for name, found in inputs.fields.items()
+    }
+    return replace(inputs, fields=fields)
+
+
+def _as_new(name: str, values: Array, chosen: NDArray[np.bool_]) -> Array:
+    """A field with the value of a new node in the chosen texels, bool [size, size]."""
+    new = OWN_NORMAL if name in NORMALS else neutral(name)
+    changed = values.copy()
+    changed[chosen] = new[0] if values.ndim == 2 else new
+    return changed
 
 
 def _any_energy(readings: Sequence[Reading]) -> bool:
@@ -171,5 +191,5 @@ def _uniform(found: Field, baked: Baked) -> Triple | None:
 
 def _is_flat(found: Field, baked: Baked) -> bool:
     """Whether a field of encoded normals [size, size, 3] is the surface's own normal everywhere."""
-    own = np.array((0.5, 0.5, 1.0), np.float32)
+    own = np.array(OWN_NORMAL, np.float32)
     return all(np.abs(values[baked.covered[tile]] - own).max(initial=0.0) < FLAT for tile, values in found.items())

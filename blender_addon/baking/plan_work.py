@@ -19,7 +19,7 @@ from ..export import plan_json
 from ..references import stage
 from ..references.plan_work import no_room, open_file
 from .cycles_bake import make_editable, prepare
-from .fields import Baked, inputs_of
+from .fields import Baked, inputs_of, without_far_texels
 from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
 from .pass_baker import PassBaker
@@ -124,7 +124,9 @@ def write_maps(plan: Json, owners: list[MaterialSets], baked: list[Baked], outpu
         readings = list(owner.readings.values())
         settings = settings_of(*next(iter(owner.readings.items())))
         inputs = inputs_of(plan["target"], found, readings)
-        recipe = writer.recipe(plan["target"], inputs, found, readings, settings)
+        margin = plan.get("margin")
+        shown = inputs if margin is None else without_far_texels(inputs, found, margin)
+        recipe = writer.recipe(plan["target"], shown, found, readings, settings)
         for tile, index in owner.numbers.items() if plan.get("start") else ():
             starts[index] = f"start_{index}.npz"
             try:

@@ -8,7 +8,7 @@ import difflib
 import gzip
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,8 +245,30 @@ class FileState:
         window.view_layer = self.window_layer
 
 
-def select_alone(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, target: bpy.types.Object) -> FileState:
-    """Show the scene and the view layer, select only the target there, in Object Mode. Returns how it was before."""
+def find_others(
+    path: str, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, names: list[str]
+) -> list[bpy.types.Object]:
+    """The objects of these names in a view layer. Raises DriveError where one is missing there."""
+    found = []
+    for name in names:
+        named = [thing for thing in layer.objects if thing.name == name]
+        if not named:
+            raise DriveError(
+                f'There is no object {name!r} in the view layer "{layer.name}" of the scene "{scene.name}" of {path}.',
+                "Give --with the name of an object that is shown beside the other one.",
+            )
+        found.append(min(named, key=lambda thing: thing.library is not None))
+    return found
+
+
+def select_alone(
+    scene: bpy.types.Scene,
+    layer: bpy.types.ViewLayer,
+    target: bpy.types.Object,
+    others: Sequence[bpy.types.Object] = (),
+) -> FileState:
+    """Show the scene and the view layer, select only the target and the others there, in Object Mode, the target active.
+    Returns how it was before."""
     window = bpy.context.window_manager.windows[0]
     before = (window.scene, window.view_layer)
     window.scene, window.view_layer = scene, layer
@@ -256,6 +278,6 @@ def select_alone(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, target: bpy
     if state.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     for thing in layer.objects:
-        thing.select_set(thing == target, view_layer=layer)
+        thing.select_set(thing == target or thing in others, view_layer=layer)
     layer.objects.active = target
     return state

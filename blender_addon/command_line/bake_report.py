@@ -10,24 +10,28 @@ import bpy
 
 SETTINGS = (
     *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
-    *("bake_target", "supersampling"),
+    *("bake_target", "supersampling", "margin_type", "margin"),
 )
 """The settings that a bake uses."""
 
 
-class BakeReport:
-    """The materials of one object that a bake replaces; `verdicts`: JSON values on each of them."""
+def slot_of(use: Any) -> bpy.types.MaterialSlot:
+    """The material slot of a `SlotUse` of the installed extension."""
+    owner = next(thing for thing in bpy.data.objects if thing.session_uid == use.object_uid)
+    return owner.material_slots[use.slot_index]
 
-    def __init__(
-        self, session: Any, target: bpy.types.Object, verdict_of: Callable[[bpy.types.Material, str], Any]
-    ) -> None:
+
+class BakeReport:
+    """The materials that a bake replaces; `verdicts`: JSON values on each of them."""
+
+    def __init__(self, session: Any, verdict_of: Callable[[bpy.types.Material, str], Any]) -> None:
         """session, verdict_of: of the installed extension; the bake has started, and nothing is assigned yet."""
         self._bake = session.bakes[0]
         self._sets: dict[str, int] = {}
         self.verdicts: list[dict[str, Any]] = []
         for number, map_set in enumerate(self._bake.plan.sets):
             for slot in map_set.slots:
-                material = target.material_slots[slot.slot_index].material
+                material = slot_of(slot).material
                 if material is not None and material.name not in self._sets:
                     self._sets[material.name] = number
                     known = verdict_of(material, self._bake.bake_plan["target"])

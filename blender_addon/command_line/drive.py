@@ -8,7 +8,8 @@ The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
 - ``button``: the name of the operator: "optimize" or "bake_maps"
-- ``unwrap``: whether to give it a new UV map first, with the add-on's operator
+- ``others``: names of further objects that are selected too
+- ``unwrap``, ``pack_islands``: whether to give them a new UV map first, with the add-on's operator
 - ``extension``: the zip to install
 - ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
 - ``original``: where to save a copy of the file before, or null; ``result``: where to save the file after it
@@ -40,15 +41,15 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 if TYPE_CHECKING:
-    from .artist_file import DriveError, find_target, foggy_world, open_file, select_alone
-    from .bake_report import SETTINGS, BakeReport
+    from .artist_file import DriveError, find_others, find_target, foggy_world, open_file, select_alone
+    from .bake_report import SETTINGS, BakeReport, slot_of
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import PICTURE, ResultFolder
     from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
-    from artist_file import DriveError, find_target, foggy_world, open_file, select_alone
-    from bake_report import SETTINGS, BakeReport
+    from artist_file import DriveError, find_others, find_target, foggy_world, open_file, select_alone
+    from bake_report import SETTINGS, BakeReport, slot_of
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import PICTURE, ResultFolder
     from script import own_stdout, run
@@ -80,7 +81,8 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     fog = foggy_world(scene, layer)  # before the fit, which may give the scene another world
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
-    before = select_alone(scene, layer, target)
+    others = find_others(request["blend"] or "the demo", scene, layer, request["others"])
+    before = select_alone(scene, layer, target, others)
     install_extension(request["extension"], request["backend_python"])
     before.keep_settings()
     for name, value in _properties(request).items():
@@ -89,10 +91,12 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     session_module = importlib.import_module(EXTENSION + ".session.session")
     if request["unwrap"]:
         _press(bpy.ops.pbrfit.unwrap, request)
+    if request["pack_islands"]:
+        _press(bpy.ops.pbrfit.pack_islands, request)
     _press(getattr(bpy.ops.pbrfit, request["button"]), request)
     session = session_module.current()
     try:
-        baked = _begun_bake(target, session, say) if request["button"] == BAKE else None
+        baked = _begun_bake(session, say) if request["button"] == BAKE else None
         _wait(session, say, cancelled)
         names = folder.write(request["owner"], session.result.files, [PICTURE] if baked is None else [])
         summary = _summary(request, target, layer, session)
@@ -109,9 +113,9 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         bpy.ops.preferences.addon_disable(module=EXTENSION)
 
 
-def _begun_bake(target: bpy.types.Object, session: Any, say: Callable[[Json], None]) -> BakeReport:
+def _begun_bake(session: Any, say: Callable[[Json], None]) -> BakeReport:
     verdict_of = importlib.import_module(EXTENSION + ".closures.verdict").verdict_of
-    found = BakeReport(session, target, verdict_of)
+    found = BakeReport(session, verdict_of)
     say({"verdicts": found.verdicts})
     return found
 
@@ -206,7 +210,7 @@ def _summary(request: Json, target: bpy.types.Object, layer: bpy.types.ViewLayer
         "view_layer": layer.name,
         "object": target.name,
         "material": result.material,
-        "sets": _sets(target, session.plans[0].sets, sorted(result.files)),
+        "sets": _sets(session.plans[0].sets, sorted(result.files)),
         "seconds": result.seconds,
         "settings": _settings(scene, request["button"] == BAKE)
         | {"image_storage": request["properties"].get("image_storage", "PACKED")},
@@ -231,12 +235,12 @@ def _of_fit(request: Json, session: Any) -> Json:
     }
 
 
-def _sets(target: bpy.types.Object, sets: Any, files: list[str]) -> list[Json]:
+def _sets(sets: Any, files: list[str]) -> list[Json]:
     """The sets of maps: what each is named after, its new material, its UDIM tile (0: none) and its files."""
     return [
         {
             "name": map_set.name,
-            "material": target.material_slots[map_set.slots[0].slot_index].material.name,
+            "material": slot_of(map_set.slots[0]).material.name,
             "tile": map_set.tile,
             "files": [name for name in files if name != LIGHT and (len(sets) == 1 or name.startswith(f"{index}/"))],
         }

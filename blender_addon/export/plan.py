@@ -23,6 +23,8 @@ from .mesh_reading import MeshReading, Readings, Scalar
 from .uv_layout import BORDER, FIRST_TILE, polygon_boxes, polygon_tiles, tile_numbers
 
 MOST_SETS = 256  # in one group: what the backend accepts
+PER_MATERIAL, PER_OBJECT, ONE_FOR_ALL = "SLOT", "OBJECT", "ALL"
+"""What a set of maps is for."""
 LOOKED_AT = 64  # faces of a slot, to find one with an area in the UV map
 
 
@@ -166,13 +168,14 @@ def plan_groups(context: bpy.types.Context, readings: Readings | None = None) ->
 
     "SLOT": one set of maps for each material, and objects that share a material form one group; faces without a material
     get no set, block light and stay as they are. "OBJECT": one group and one set for each object, with all its faces.
+    "ALL": one group and one set for all objects, with all their faces.
     If the faces of a set lie in several whole UDIM tiles and `use_udim` is on, each tile has its own set.
     readings: what was read already. Raises PbrFitError if an object has no UV map or no face with a material, or if a
     group has too many sets.
     """
     settings = context.scene.pbrfit
     readings = readings or Readings(context.evaluated_depsgraph_get())
-    per_object = settings.map_sets == "OBJECT"
+    scope = settings.map_sets
     groups: list[list[UsedSlot]] = []
     for scene_object in target_objects(context):
         slots = used_slots(scene_object, readings)
@@ -181,20 +184,22 @@ def plan_groups(context: bpy.types.Context, readings: Readings | None = None) ->
                 f'No face of "{scene_object.name}" has a material, so it has no look.',
                 "Give it a material, or deselect the object.",
             )
-        if not per_object:
+        if scope == PER_MATERIAL:
             slots = [slot for slot in slots if slot.material is not None]
-        groups = joined(groups, slots, per_object)
-    return [group_plan(group, per_object, settings.use_udim) for group in groups]
+        groups = joined(groups, slots, scope)
+    return [group_plan(group, scope, settings.use_udim) for group in groups]
 
 
-def joined(groups: list[list[UsedSlot]], slots: list[UsedSlot], per_object: bool) -> list[list[UsedSlot]]:
-    """The groups with the slots of one more object: in one with all groups that share a material, or as a new one."""
+def joined(groups: list[list[UsedSlot]], slots: list[UsedSlot], scope: str) -> list[list[UsedSlot]]:
+    """The groups with the slots of one more object: in one with all groups that share a material or, if all share one set, with
+    every group; or as a new one."""
     materials = {slot.material for slot in slots}
     mine: list[UsedSlot] = []
     others: list[list[UsedSlot]] = []
     place: int | None = None
     for group in groups:
-        if not per_object and materials & {slot.material for slot in group}:
+        shares = bool(materials & {slot.material for slot in group})
+        if scope == ONE_FOR_ALL or (scope == PER_MATERIAL and shares):
             place = len(others) if place is None else place
             mine += group
         else:
@@ -203,11 +208,11 @@ def joined(groups: list[list[UsedSlot]], slots: list[UsedSlot], per_object: bool
     return others
 
 
-def group_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> GroupPlan:
+def group_plan(slots: list[UsedSlot], scope: str, use_udim: bool) -> GroupPlan:
     """The plan of one group. Raises PbrFitError if it has more than 256 sets."""
     by_owner: dict[bpy.types.Object | bpy.types.Material, list[UsedSlot]] = {}
     for slot in slots:
-        by_owner.setdefault(slot.scene_object if per_object else slot.material, []).append(slot)
+        by_owner.setdefault(owner_of(slot, slots, scope), []).append(slot)
     sets: list[MapSet] = []
     for owner, owned in by_owner.items():
         uses = tuple(SlotUse(slot.scene_object.session_uid, slot.index) for slot in owned)
@@ -221,6 +226,13 @@ def group_plan(slots: list[UsedSlot], per_object: bool, use_udim: bool) -> Group
         )
     objects = {slot.scene_object.session_uid: slot.scene_object.name for slot in slots}
     return GroupPlan(tuple(ObjectUse(name, uid) for uid, name in objects.items()), tuple(sets))
+
+
+def owner_of(slot: UsedSlot, slots: list[UsedSlot], scope: str) -> bpy.types.Object | bpy.types.Material:
+    """What the set of a slot is named after: its material or object, or the first object if there is one set for all."""
+    if scope == PER_MATERIAL:
+        return slot.material
+    return slots[0].scene_object if scope == ONE_FOR_ALL else slot.scene_object
 
 
 def set_name(owner: bpy.types.Object | bpy.types.Material) -> str:

@@ -52,16 +52,24 @@ def tile_numbers(squares: NDArray[np.int32]) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Where triangles share a place. share: of the covered part of the map, 0..1; groups: numbers of the groups involved."""
+    """Where triangles share a place.
+
+    share: of the covered part of the map, 0..1; groups: numbers of the groups involved; mixed: whether triangles of different
+    kinds do.
+    """
 
     share: float
     groups: tuple[int, ...]
+    mixed: bool = False
 
 
-def find_overlap(corners: NDArray[np.float32], groups: NDArray[np.integer[Any]]) -> Overlap | None:
+def find_overlap(
+    corners: NDArray[np.float32], groups: NDArray[np.integer[Any]], kinds: NDArray[np.integer[Any]] | None = None
+) -> Overlap | None:
     """Find triangles that lie over each other in a map that repeats; None if no more than thin lines do.
 
-    corners: float32 [T, 3, 2]; groups: int [T], what each triangle belongs to (for example, a number for each object).
+    corners: float32 [T, 3, 2]; groups: int [T], what each triangle belongs to (for example, a number for each object);
+    kinds: int [T], what else tells triangles apart, such as a number for each material.
     Tests the centers of a grid of cells: a center inside two triangles is an overlap. If so many triangles lie over each
     other that this would take long, a fixed random part of them is tested, enough to find an overlap that is everywhere.
     """
@@ -84,7 +92,15 @@ def find_overlap(corners: NDArray[np.float32], groups: NDArray[np.integer[Any]])
     if shared <= SHARES_FROM * used:
         return None
     involved = np.unique(groups[owner[hits[covered] > 1]])
-    return Overlap(shared / used, tuple(int(group) for group in involved))
+    mixed = kinds is not None and cells_of_several(covered, kinds[owner]) > SHARES_FROM * used
+    return Overlap(shared / used, tuple(int(group) for group in involved), mixed)
+
+
+def cells_of_several(cells: NDArray[np.int32], kinds: NDArray[np.integer[Any]]) -> int:
+    """How many cells, numbers int [H], triangles of several kinds [H] lie in."""
+    any_kind = np.zeros(GRID * GRID, dtype=kinds.dtype)
+    any_kind[cells] = kinds
+    return len(np.unique(cells[any_kind[cells] != kinds]))
 
 
 def on_grid(

@@ -31,8 +31,9 @@ from .images import image_findings, shown_materials
 from .libraries import object_library_findings
 from .losses import fitted_findings
 from .materials import material_findings, slots_of_faces
-from .mesh import Layout, MeshCheck, layout_findings, transform_findings
+from .mesh import Layout, MeshCheck, transform_findings
 from .objects import emitted_findings, has_neighbors, instance_findings, object_findings
+from .overlaps import layout_findings
 from .verdicts import fitted_target, forget_verdicts
 from .worlds import world_findings
 
@@ -181,7 +182,7 @@ def plan_findings(context: bpy.types.Context, layouts: dict[int, Layout], readin
         yield Finding(ERROR, error.cause, error.cure)
         return
     for plan in plans:
-        yield from layout_findings(plan, layouts, context.scene.pbrfit.map_sets == "OBJECT")
+        yield from layout_findings(plan, layouts, context.scene.pbrfit.map_sets)
 
 
 def file_findings(layer: bpy.types.ViewLayer) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell whether faces share their places in a map only because a modifier copies them, and so look the same anyway."""
+"""Tell whether faces that share their places in a map look the same anyway: what they show is by UV, or they are copies."""
 
 from __future__ import annotations
 
@@ -74,6 +74,28 @@ def overlaps_itself(scene_object: bpy.types.Object, uv_map: str, slots: set[int]
 def is_by_uv(material: bpy.types.Material | None) -> bool:
     """Whether a material reads only UVs, vertex colors and constants, and so shows all copies of a face alike."""
     return all(map(is_pure, reached_nodes(tree_of(material), MATERIAL_OUTPUT)))
+
+
+def reads_only(material: bpy.types.Material | None, uv_map: str, default_uv_map: str | None) -> bool:
+    """Whether a material shows the same wherever a face lies on the object, if it lies in the same place of one UV map.
+
+    default_uv_map: the one that nodes read which name none.
+    """
+    return all(
+        is_pure(item) and not reads_else(item.node, uv_map, default_uv_map)
+        for item in reached_nodes(tree_of(material), MATERIAL_OUTPUT)
+    )
+
+
+def reads_else(node: bpy.types.Node, uv_map: str, default_uv_map: str | None) -> bool:
+    """Whether a node reads what a mesh stores besides one UV map."""
+    kind = node.bl_idname
+    if kind == "ShaderNodeTexImage":
+        vector = input_of(node, "Vector")
+        return (vector is None or linked_from(vector) is None) and default_uv_map != uv_map
+    if kind in {"ShaderNodeUVMap", "ShaderNodeNormalMap"}:
+        return bool((node.uv_map or default_uv_map) != uv_map)
+    return kind == "ShaderNodeVertexColor" or (kind == "ShaderNodeTexCoord" and default_uv_map != uv_map)
 
 
 def is_pure(item: Reached) -> bool:

@@ -17,6 +17,7 @@ from .images import image_uses
 from .losses import keeper_for
 from .making_local import make_local
 from .objects import CONVERTIBLE
+from .packing import pack
 from .unwrapping import alone, unwrap
 from .verdicts import fitted_target
 
@@ -105,6 +106,19 @@ class PBRFIT_OT_unwrap(Fix, bpy.types.Operator):
         """Unwrap them side by side."""
         unwrap(context, objects, context.scene.pbrfit.resolution)
         return f'{names(objects)}: unwrapped into the UV map "{objects[0].data.uv_layers.active.name}"'
+
+
+class PBRFIT_OT_pack_islands(Fix, bpy.types.Operator):
+    """Pack the UV islands of all selected objects side by side into a new UV map, for one set of maps. UDIM tiles become one.
+    The old UV maps and the looks stay"""
+
+    bl_idname = "pbrfit.pack_islands"
+    bl_label = "Pack Islands"
+
+    def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
+        """Pack them together."""
+        pack(context, objects, context.scene.pbrfit.resolution)
+        return f'{names(objects)}: packed into the UV map "{objects[0].data.uv_layers.active.name}"'
 
 
 class PBRFIT_OT_apply_scale(Fix, bpy.types.Operator):
@@ -301,6 +315,7 @@ class PBRFIT_OT_open_preferences(bpy.types.Operator):
 CLASSES = (
     PBRFIT_OT_check,
     PBRFIT_OT_unwrap,
+    PBRFIT_OT_pack_islands,
     PBRFIT_OT_apply_scale,
     PBRFIT_OT_clear_scale,
     PBRFIT_OT_triangulate,

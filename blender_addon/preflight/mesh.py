@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, Readings
-from ..export.plan import GroupPlan, MapSet
-from ..export.uv_layout import BLOCK, BORDER, find_overlap
-from .copies import is_copied
+from ..export.plan import PER_MATERIAL
+from ..export.uv_layout import BLOCK
 from .finding import ERROR, WARNING, Finding
 from .modifiers import can_make_uv_map, maker_of_materials, modifier_with
 from .objects import listed, shown_besides_mesh
@@ -24,16 +23,24 @@ SMALLEST_UV_AREA = 1e-12
 TOLERATED_FLAT_SHARE = 0.01
 FARTHEST = 1e15  # coordinates beyond this overflow float32 once they are squared
 MOST_RADII = 2e4  # from the origin to the center of an object: beyond, float32 moves its vertices by a pixel or so
-COPYING_MODIFIERS = {"MIRROR", "ARRAY", "SCREW", "SOLIDIFY", "NODES"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the triangles of an object lie in its UV map: corners float32 [T, 3, 2], and the slot of each, int32 [T]."""
+    """How the triangles of an object lie in its UV map: corners float32 [T, 3, 2], and the slot of each, int32 [T].
+
+    default_uv_map: the one that nodes read which name none.
+    """
 
     scene_object: bpy.types.Object
     corners: NDArray[np.float32]
     slots: NDArray[np.int32]
+    default_uv_map: str | None
+
+    def material_of(self, slot: int) -> bpy.types.Material | None:
+        """The material in a slot."""
+        slots = self.scene_object.material_slots
+        return slots[slot].material if slot < len(slots) else None
 
 
 def transform_findings(scene_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[Finding]:
@@ -88,7 +95,7 @@ class MeshCheck:
             cause = f'{(reading.totals > 4).sum()} faces of "{name}" have more than four corners.'
             cure = "Programs split such faces differently, which shows in normal maps: triangulate them."
             yield Finding(WARNING, cause, cure, "pbrfit.triangulate", self._object.name_full)
-        self.layout = Layout(self._object, corners, slots[reading.triangle_polygons])
+        self.layout = Layout(self._object, corners, slots[reading.triangle_polygons], reading.default_uv_map)
 
     def _no_faces_finding(self) -> Finding:
         name = self._object.name
@@ -134,7 +141,7 @@ class MeshCheck:
             cure = "Give it a material, or deselect the object."
             yield Finding(ERROR, f'No face of "{name}" has a material, so it has no look.', cure)
             return
-        if self._settings.map_sets == "OBJECT":
+        if self._settings.map_sets != PER_MATERIAL:
             cure = "PBRfit takes them as Blender shows them. Give their slot a material if you do not want that."
         else:
             cure = "PBRfit leaves them as they are. Give their slot a material if you do not want that."
@@ -234,70 +241,3 @@ def uv_areas(corners: NDArray[np.float32]) -> NDArray[np.float64]:
         np.abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax), out=areas[block])
     areas *= 0.5
     return areas
-
-
-def layout_findings(plan: GroupPlan, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
-    """Where faces share a place in one of the plan's sets of maps; `layouts` by object number."""
-    for map_set in plan.sets:
-        yield from set_findings(map_set, layouts, per_object)
-
-
-def set_findings(map_set: MapSet, layouts: dict[int, Layout], per_object: bool) -> Iterator[Finding]:
-    """Whether a set's UVs lie in the unit square (or a tile), and no two faces share a place.
-
-    Objects that share a mesh count once, since their faces share their places on purpose.
-    """
-    parts: list[NDArray[np.float32]] = []
-    groups: list[NDArray[np.int64]] = []
-    owners: list[bpy.types.Object] = []
-    for uid in map_set.uv_maps:
-        layout = layouts[uid]
-        if any(owner.data == layout.scene_object.data for owner in owners):
-            continue
-        mine = np.isin(layout.slots, [slot.slot_index for slot in map_set.slots if slot.object_uid == uid])
-        parts.append(layout.corners if mine.all() else layout.corners[mine])
-        groups.append(np.full(len(parts[-1]), len(owners)))
-        owners.append(layout.scene_object)
-    corners = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if map_set.tile:
-        squares = np.floor(corners.mean(axis=1))
-        chosen = (squares == [(map_set.tile - 1001) % 10, (map_set.tile - 1001) // 10]).all(axis=1)
-        corners, groups = corners[chosen], [np.concatenate(groups)[chosen]]
-    elif corners.min() < -BORDER or corners.max() > 1.0 + BORDER:
-        names = ", ".join(f'"{owner.name}"' for owner in owners)
-        cause = f"The UV map of {names} reaches outside the square from 0 to 1."
-        cure = "The maps repeat there, so faces may share pixels. Unwrap if you do not want that."
-        yield Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
-    overlap = find_overlap(corners, np.concatenate(groups))
-    if overlap is None:
-        return
-    involved = [owners[group] for group in overlap.groups]
-    uid = involved[0].session_uid
-    slots = {slot.slot_index for slot in map_set.slots if slot.object_uid == uid}
-    if len(involved) > 1 or not is_copied(involved[0], map_set.uv_maps[uid], slots):
-        yield overlap_finding(map_set, overlap.share, involved, per_object)
-
-
-def overlap_finding(map_set: MapSet, share: float, owners: list[bpy.types.Object], per_object: bool) -> Finding:
-    """The finding that faces of these objects share a part of a set's maps."""
-    names = " and ".join(f'"{owner.name}"' for owner in owners)
-    tile = f" (tile {map_set.tile})" if map_set.tile else ""
-    cause = (
-        f'Faces of {names} lie over each other in {max(share, 0.01):.0%} of the maps for "{map_set.name}"{tile}. '
-        "A texel has one value, so these faces look the same."
-    )
-    copying = next(
-        (m for owner in owners for m in owner.modifiers if m.type in COPYING_MODIFIERS and m.show_viewport), None
-    )
-    if copying is not None:
-        cure = f'If they should differ, apply the modifier "{copying.name}", then unwrap.'
-        return Finding(WARNING, cause, cure)
-    cure = "Unwrap if they should differ; the old UV map stays."
-    if per_object and len(map_set.slots) > 1:
-        cure = "Unwrap if they should differ (the old UV map stays), or choose one set of maps for each material."
-    return Finding(WARNING, cause, cure, "pbrfit.unwrap", one_name(owners))
-
-
-def one_name(owners: list[bpy.types.Object]) -> str:
-    """The full name of the only object, or empty if there are several."""
-    return owners[0].name_full if len(owners) == 1 else ""

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import bpy
@@ -72,9 +73,10 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], resoluti
     for item in objects:
         check_unwrappable(item)
     meshes = list(dict.fromkeys(item.data for item in objects))
+    name = free_name(meshes)
     with alone(context, objects), ExitStack() as undo:
         for mesh in meshes:
-            undo.callback(remove_uv_map, mesh, *add_uv_map(mesh))
+            undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
         with ExitStack() as selections:
             for mesh in meshes:
                 selections.enter_context(all_faces_selected(mesh))
@@ -101,14 +103,19 @@ def check_unwrappable(scene_object: bpy.types.Object) -> None:
         raise PbrFitError(f'The mesh "{mesh.name}" has eight UV maps, the most that Blender allows.', "Remove one.")
 
 
-def add_uv_map(mesh: bpy.types.Mesh) -> tuple[str, str | None]:
+def free_name(meshes: Iterable[bpy.types.Mesh]) -> str:
+    """A name for a new UV map that none of the meshes has yet: one material reads the map of all by its name."""
+    used = {layer.name for mesh in meshes for layer in mesh.uv_layers}
+    numbered = (f"{UV_MAP}.{number:03d}" for number in itertools.count(1))
+    return next(name for name in itertools.chain([UV_MAP], numbered) if name not in used)
+
+
+def add_uv_map(mesh: bpy.types.Mesh, name: str) -> tuple[str, str | None]:
     """Add a UV map to a mesh and make it active, but not the one that materials read; returns its name and the name of
     the one that was active before."""
     before = mesh.uv_layers.active.name if mesh.uv_layers.active is not None else None
     shown = next((layer.name for layer in mesh.uv_layers if layer.active_render), None)
-    added = mesh.uv_layers.new(name=UV_MAP, do_init=False)
-    mesh.uv_layers.active = added
-    name = str(added.name)
+    mesh.uv_layers.active = mesh.uv_layers.new(name=name, do_init=False)
     if shown is not None:
         mesh.uv_layers[shown].active_render = True
     return name, before

@@ -34,7 +34,7 @@ from ..preflight.verdicts import fitted_target, verdict
 from ..protocol.quality import HELD_OUT_SAMPLES
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
-from ..settings.properties import BAKE, fit_settings, learns_light
+from ..settings.properties import BAKE, fit_settings, learns_light, margin_of
 from .bake_queue import GroupBake
 from .baked_start import MOST_BYTES, MOST_IN_ONE
 from .candidates import Candidates
@@ -190,6 +190,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "target": chosen.bake_target,
         "resolution": chosen.resolution,
         "supersampling": int(chosen.supersampling),
+        "margin": margin_of(chosen),
     }
 
 

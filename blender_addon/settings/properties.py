@@ -14,9 +14,11 @@ from ..common.light_names import AUTOMATIC, SCENE, STUDIO
 from ..common.names import DEFAULT_SCHEME
 from ..common.render_devices import AUTO, CPU
 from ..protocol.quality import (
+    DEFAULT_MARGIN,
     DEFAULT_REFERENCES,
     DEFAULT_ROUNDS,
     FEWEST_REFERENCES,
+    LARGEST_MARGIN,
     LARGEST_RESOLUTION,
     MOST_REFERENCES,
     MOST_ROUNDS,
@@ -27,6 +29,7 @@ from . import devices, presets
 
 DEFAULTS = FitSettings()
 BAKE, GRAY = "BAKE", "GRAY"
+FILL_ALL, FILL_WIDTH = "ALL", "WIDTH"
 DERIVED = {"preset", "resolution_choice", "device_choice"}
 """What follows from other settings, and is not kept."""
 RESOLUTIONS = [2**power for power in range(SMALLEST_RESOLUTION.bit_length() - 1, LARGEST_RESOLUTION.bit_length())]
@@ -87,6 +90,12 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
                 "Each material gets its own maps; objects that share the material share its maps",
             ),
             ("OBJECT", "One per Object", "All faces of an object share one set of maps and one new material"),
+            (
+                "ALL",
+                "One for All",
+                "An atlas: all selected objects share one set of maps and one new material. Pack Islands first gives them a "
+                "UV map for it",
+            ),
         ],
         default="SLOT",
     )
@@ -298,6 +307,23 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         ],
         default="2",
     )
+    margin_type: EnumProperty(
+        name="Margin",
+        description="How far the maps are filled beside the UV islands, with the values of the nearest texel of an island",
+        items=[
+            (FILL_ALL, "Fill Everything", "The whole map: no seams, however far away it is seen from"),
+            (FILL_WIDTH, "Width", "So many pixels; beyond them the maps have what a new Principled BSDF has"),
+        ],
+        default=FILL_ALL,
+    )
+    margin: IntProperty(
+        name="Width",
+        description="How many pixels beside the UV islands are filled. Each mip level halves the margin",
+        default=DEFAULT_MARGIN,
+        min=0,
+        max=LARGEST_MARGIN,
+        subtype="PIXEL",
+    )
     seed: IntProperty(
         name="Seed",
         description="Start of the random numbers. The same seed gives the same references",
@@ -325,6 +351,11 @@ def learns_light(settings: PBRFIT_FitSettings) -> bool:
     return bool(settings.learn_light and settings.reference_light != STUDIO)
 
 
+def margin_of(settings: PBRFIT_FitSettings) -> int | None:
+    """How many pixels beside the islands are filled; None: all."""
+    return settings.margin if settings.margin_type == FILL_WIDTH else None
+
+
 def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
     """The settings as the backend takes them. Raises PbrFitError if a value is not allowed."""
     chosen = {
@@ -341,6 +372,7 @@ def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
             device=settings.device,
             seed=settings.seed,
             quality=settings.quality,
+            margin=margin_of(settings),
         )
     except SettingsError as error:
         raise PbrFitError(str(error), "Change it in the settings of the PBRfit tab.") from error

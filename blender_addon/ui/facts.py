@@ -10,7 +10,7 @@ import bpy
 
 from ..common.light_names import AUTOMATIC, BOTH, STUDIO
 from ..common.node_trees import world_of
-from ..export.plan import target_objects
+from ..export.plan import ONE_FOR_ALL, PER_OBJECT, target_objects
 from ..export.reference_light import reference_light, what_a_world_lacks
 from ..preflight.verdicts import fitted_target
 from ..session import past_fits, session
@@ -36,6 +36,8 @@ def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     if len(targets) > MOST_OBJECTS:
         column.label(text=f"and {len(targets) - MOST_OBJECTS} more objects", icon="BLANK1")
     if targets:
+        if shared := sets_text(context.scene.pbrfit.map_sets, targets):
+            column.label(text=shared, icon="TEXTURE")
         column.label(text=light_text(context), icon="WORLD")
         if machine := machine_text(context):
             column.label(text=machine, icon="MEMORY")
@@ -56,6 +58,28 @@ def slots_text(scene_object: bpy.types.Object) -> str:
     uv_map = scene_object.data.uv_layers.active
     on = f" on {uv_map.name}" if uv_map is not None and names else ""
     return ", ".join(names[:MOST_NAMES]) + more + on
+
+
+def sets_text(map_sets: str, targets: list[bpy.types.Object]) -> str:
+    """What shares a set of maps, where there are several materials or objects; else empty."""
+    materials = {slot.material for item in targets for slot in item.material_slots} - {None}
+    if max(len(materials), len(targets)) < 2:
+        return ""
+    if map_sets == ONE_FOR_ALL:
+        return (
+            f"One set of maps for all {len(targets)} objects" if len(targets) > 1 else "One set of maps for all slots"
+        )
+    if map_sets == PER_OBJECT:
+        return (
+            f"One set of maps for each of {len(targets)} objects"
+            if len(targets) > 1
+            else "One set of maps for all slots"
+        )
+    return (
+        f"One set of maps for each of {len(materials)} materials"
+        if len(materials) > 1
+        else "One set of maps for all objects"
+    )
 
 
 def time_text(context: bpy.types.Context) -> str:
@@ -85,14 +109,14 @@ def estimate_for(context: bpy.types.Context) -> Estimate | None:
         return None
     triangles = sum(triangle_count(item, context.view_layer) for item in targets)
     materials = {slot.material for item in targets for slot in item.material_slots} - {None}
-    sets = max(1, len(targets) if settings.map_sets == "OBJECT" else len(materials))
+    sets = max(1, {PER_OBJECT: len(targets), ONE_FOR_ALL: 1}.get(settings.map_sets, len(materials)))
     on_gpu = bool(gpu_known(context))
     found = estimate(settings, triangles, sets, on_gpu)
     nodes = node_facts(materials, fitted_target(settings))
     kind = fit_kind(nodes, sets, settings.device, device_known(), settings.quality)
     learned = past_fits.learned(seconds_of_parts(settings, triangles, sets, on_gpu), kind)
     found = replace(found, seconds=sum(learned.values()))
-    groups = len(targets) if settings.map_sets == "OBJECT" else len(grouped(targets))
+    groups = {PER_OBJECT: len(targets), ONE_FOR_ALL: 1}.get(settings.map_sets, len(grouped(targets)))
     return replace(found, seconds=found.seconds * groups)
 
 

@@ -56,6 +56,8 @@ OPERATORS = {
     "dismiss": "first-fit#while-it-runs",
     "*_log": "first-fit#while-it-runs",
     "*preset": "first-fit#settings",
+    "pack_islands": "texture-space#an-atlas",
+    "unwrap": "texture-space#a-new-uv-map",
     "use_studio_light": "fitting#the-studio-lights",
     "show_unseen": "fitting#what-no-view-sees",
     "show_verdict": "fitting#the-verdict",

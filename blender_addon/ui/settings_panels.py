@@ -9,6 +9,7 @@ from ..assign.images import FILES
 from ..common.light_names import STUDIO
 from ..session import session
 from ..settings import devices
+from ..settings.properties import FILL_WIDTH
 from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
@@ -74,7 +75,16 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
             maps.prop(settings, name)
-        for name in ("map_sets", "use_udim", "material_name", "image_storage"):
+        for name in ("map_sets", "use_udim"):
+            layout.prop(settings, name)
+        new_uv_map = layout.row(align=True)
+        new_uv_map.operator("pbrfit.unwrap")
+        new_uv_map.operator("pbrfit.pack_islands")
+        margin = layout.column(align=True)
+        margin.prop(settings, "margin_type")
+        if settings.margin_type == FILL_WIDTH:
+            margin.prop(settings, "margin")
+        for name in ("material_name", "image_storage"):
             layout.prop(settings, name)
         if settings.image_storage == FILES and not bpy.data.filepath:
             draw_text(context, layout, "The .blend is not saved yet: the maps will be packed.", "INFO")

@@ -54,7 +54,7 @@ blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
 blender_addon/references      common export assign
-blender_addon/baking          common export references closures
+blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
 blender_addon/preflight       common setup settings export closures
 blender_addon/session         common setup settings export closures references baking comparing assign preflight

@@ -341,6 +341,15 @@ def lacquer(_folder: Path) -> None:
     tree.links.new(toon.outputs[0], next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL").inputs[0])
 
 
+def three_boards(_folder: Path) -> None:
+    """The boards "Left", "Middle" and "Right", each with the whole UV map and another gray: 0.2, 0.5 and 0.8."""
+    for number, name in enumerate(("Left", "Middle", "Right")):
+        thing = plain_board(name, diffuse(0.2 + 0.3 * number))
+        thing.location.x = 3.0 * number
+        thing.data.materials[0].name = f"Gray {name}"
+        thing.data.uv_layers.new(name="UVMap")
+
+
 SCENES = {
     scene.__name__: scene
     for scene in (
@@ -362,6 +371,7 @@ SCENES = {
         many_scenes,
         two_materials,
         lacquer,
+        three_boards,
     )
 }
 

@@ -159,6 +159,7 @@ def test_everything_in_the_panel_has_its_option(requests, blend):
         blend,
         *("--map-sets", "object", "--unwrap", "--no-udim", "--images", "files", "--held-out-views", "2"),
         *("--material-name", "{object} fit", "--learn-light", "--apply-world", "--maps", "kd,alpha"),
+        *("--margin", "4"),
     )
     assert {
         "map_sets": "OBJECT",
@@ -170,6 +171,8 @@ def test_everything_in_the_panel_has_its_option(requests, blend):
         "apply_world": True,
         "use_ks": False,
         "use_alpha": True,
+        "margin_type": "WIDTH",
+        "margin": 4,
     }.items() <= properties.items()
     assert requests[-1].unwrap
 

@@ -19,7 +19,7 @@ from backend.cli.blender_task import addon_file
 from backend.cli.driving import BAKE, DriveRequest
 from backend.cli.main import main
 from backend.cli.result_folder import BAKED_KEYS
-from backend.protocol.quality import DEFAULT_RESOLUTION
+from backend.protocol.quality import DEFAULT_MARGIN, DEFAULT_RESOLUTION
 from render.core.image_io import read_image
 
 # What only the backend and the report on a fit need: importing one of these fails.
@@ -42,6 +42,20 @@ seen = {
     "links": sorted(f"{link.from_node.type} > {link.to_socket.identifier}" for link in material.node_tree.links),
     "original_kept": original.use_fake_user,
 }
+open(sys.argv[2], "w").write(json.dumps(seen))
+os._exit(0)
+"""
+
+
+SLOTS = """
+import json, os, sys
+import bpy
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+seen = {}
+for thing in bpy.data.objects:
+    layers = thing.data.uv_layers
+    shown = next(layer.name for layer in layers if layer.active_render)
+    seen[thing.name] = [thing.material_slots[0].material.name, layers.active.name, shown]
 open(sys.argv[2], "w").write(json.dumps(seen))
 os._exit(0)
 """
@@ -112,6 +126,8 @@ def test_the_report_says_what_became_of_each_material(baked):
         "resolution": 64,
         "bake_target": "CORE",
         "supersampling": "1",
+        "margin_type": "ALL",
+        "margin": DEFAULT_MARGIN,
     }
     seconds = report["seconds"]
     assert seconds["total"] == pytest.approx(
@@ -160,6 +176,28 @@ def test_several_sets_a_new_uv_map_and_maps_as_files(blend_files, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [(one["name"], one["files"]) for one in report["sets"]] == [("Red", []), ("Blue", [])]
     assert [one["recipe"]["constants"]["Base Color"][0] for one in report["materials"]] == pytest.approx([0.6, 0.03])
+
+
+def test_an_atlas_of_three_objects(blend_files, tmp_path):
+    blend = blend_files["three_boards"]
+    shared = "--with", "Middle", "--with", "Right"
+    assert "Give --map-sets all too." in run(blend, tmp_path, *shared, name="Left", status=2)
+    assert "no object 'Top'" in run(blend, tmp_path, "--with", "Top", "--map-sets", "all", name="Left", status=2)
+    run(blend, tmp_path, *shared, "--map-sets", "all", "--pack-islands", name="Left")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (made,) = report["sets"]
+    assert (made["files"], [one["name"] for one in report["materials"]]) == (
+        ["kd.png"],
+        ["Gray Left", "Gray Middle", "Gray Right"],
+    )
+    linear = (read_image(tmp_path / "out" / "kd.png")[..., 0] / 255.0 + 0.055) / 1.055
+    found, counts = np.unique(np.round(linear**2.4, 1), return_counts=True)
+    common = {float(value) for value, count in zip(found, counts, strict=True) if count > 200}
+    assert common == {0.2, 0.5, 0.8}
+    seen = tmp_path / "seen.json"
+    run_python("-c", SLOTS, tmp_path / "out" / "Left.blend", seen)
+    slots = json.loads(seen.read_text())
+    assert slots == {name: [made["material"], "PBRfit", "UVMap"] for name in ("Left", "Middle", "Right")}
 
 
 def test_a_material_that_cannot_be_baked(blend_files, tmp_path):
@@ -248,9 +286,10 @@ def test_every_choice_has_its_option(requests, blend):
         requests,
         blend,
         *("--target", "gltf", "--resolution", "256", "--supersampling", "4", "--map-sets", "object", "--unwrap"),
-        *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender"),
+        *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender", "--margin", "8"),
     )
     assert (request.unwrap, request.blender) == (True, "/blender")
+    assert (request.pack_islands, request.others) == (False, ())
     assert request.properties == {
         "map_sets": "OBJECT",
         "use_udim": False,
@@ -259,7 +298,14 @@ def test_every_choice_has_its_option(requests, blend):
         "resolution": 256,
         "bake_target": "GLTF",
         "supersampling": "4",
+        "margin_type": "WIDTH",
+        "margin": 8,
     }
+
+
+def test_an_atlas_has_its_options(requests, blend):
+    request = chosen(requests, blend, "--map-sets", "all", "--pack-islands", "--with", "C", "--with", "D")
+    assert (request.properties["map_sets"], request.pack_islands, request.others) == ("ALL", True, ("C", "D"))
 
 
 @pytest.mark.parametrize(
@@ -269,6 +315,8 @@ def test_every_choice_has_its_option(requests, blend):
         (("--supersampling", "3"), ("--supersampling", "3", "4")),
         (("--resolution", "1000"), ("--resolution", "1000", "power of two")),
         (("--resolution", "0"), ("--resolution", "0")),
+        (("--unwrap", "--pack-islands"), ("--pack-islands", "not allowed with")),
+        (("--margin", "some"), ("--margin", "some", "0 to 1024")),
         (("--learn-light",), ("--learn-light",)),
     ],
 )

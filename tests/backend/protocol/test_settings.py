@@ -9,9 +9,14 @@ from backend.protocol.settings import FitSettings, SettingsError
 
 
 def test_settings_survive_json():
-    settings = FitSettings(512, ("alpha", "kd"), True, "cuda:1", 7, "draft", "nvdiffrec", False)
+    settings = FitSettings(512, ("alpha", "kd"), True, "cuda:1", 7, "draft", "nvdiffrec", False, margin=16)
     assert FitSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert FitSettings.from_dict({}) == FitSettings()
+
+
+def test_what_earlier_servers_do_not_know_is_not_sent_where_it_changes_nothing():
+    assert "margin" not in FitSettings().to_dict()
+    assert FitSettings(margin=0).to_dict()["margin"] == 0
 
 
 def test_maps_are_kept_in_one_order_so_that_equal_settings_are_equal():
@@ -52,6 +57,9 @@ def test_devices_are_accepted(device):
         ("quality", ["draft"], "draft"),
         ("shading", "phong", "principled"),
         ("self_shadowing", "yes", "true or false"),
+        ("margin", -1, "0 to"),
+        ("margin", 1025, "1024"),
+        ("margin", "all", "none"),
         ("sheen", 1, "resolution"),
     ],
 )

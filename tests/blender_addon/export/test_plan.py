@@ -85,6 +85,16 @@ def test_one_set_for_each_object(addon) -> None:
     assert "triangle_set" not in export(addon, first).arrays
 
 
+def test_one_set_for_all_objects(addon) -> None:
+    wood, steel = new_materials("Wood", "Steel")
+    cubes([wood, steel, None], [steel])
+    bpy.context.scene.pbrfit.map_sets = "ALL"
+    (only,) = plan_of(addon)
+    slots = [("Cube", 0), ("Cube", 1), ("Cube", 2), ("Cube.001", 0)]
+    assert described(only) == (("Cube", "Cube.001"), [("Cube", slots)])
+    assert "triangle_set" not in export(addon, only).arrays
+
+
 def test_the_active_object_comes_first(addon) -> None:
     a, b = new_materials("A", "B")
     _, second = cubes([a], [b])

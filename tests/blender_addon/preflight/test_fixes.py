@@ -6,43 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from support.blender.preflight_fixes import find, fix, remaining, selection, stack_uvs, vary_by_place
 from support.blender.scenes import add_cube, hdri_world, paint, ready_cube, show_image, snapshot
 
 bpy = pytest.importorskip("bpy")
-
-
-def find(addon, text: str):
-    """The finding of a full check with `text` in its cause."""
-    bpy.context.view_layer.update()
-    findings = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
-    (found,) = [finding for finding in findings if text in finding.cause]
-    return found
-
-
-def fix(addon, text: str) -> None:
-    """Press the fix of that finding; it must be gone afterwards."""
-    finding = find(addon, text)
-    group, name = finding.fix.split(".")
-    assert getattr(getattr(bpy.ops, group), name)(target=finding.target) == {"FINISHED"}
-    assert not remaining(addon, text)
-
-
-def remaining(addon, text: str) -> list:
-    bpy.context.view_layer.update()
-    findings = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
-    return [finding for finding in findings if text in finding.cause]
-
-
-def stack_uvs(scene_object) -> None:
-    """Make every face cover the whole square."""
-    corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
-    for polygon in scene_object.data.polygons:
-        for corner, place in zip(polygon.loop_indices, corners, strict=True):
-            scene_object.data.uv_layers.active.uv[corner].vector = place
-
-
-def selection(mesh) -> list:
-    return [[(item.select, item.hide) for item in getattr(mesh, name)] for name in ("vertices", "edges", "polygons")]
 
 
 def test_unwrap_without_a_uv_map(addon) -> None:
@@ -54,6 +21,7 @@ def test_unwrap_without_a_uv_map(addon) -> None:
 
 def test_unwrap_keeps_everything_else(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     for name, state in (("select", [True, False, False, True, False, True]), ("hide", [False] * 5 + [True])):
         cube.data.polygons.foreach_set(name, state)
@@ -75,6 +43,7 @@ def test_unwrap_keeps_everything_else(addon) -> None:
 @pytest.mark.parametrize("mode", ["EDIT", "SCULPT", "VERTEX_PAINT"])
 def test_unwrap_keeps_the_mode(addon, mode) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     bpy.ops.object.mode_set(mode=mode)
     assert bpy.ops.pbrfit.unwrap() == {"FINISHED"}
@@ -86,6 +55,7 @@ def test_unwrap_keeps_the_mode(addon, mode) -> None:
 
 def test_unwrap_objects_that_share_maps_side_by_side(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     other = cube.copy()
     other.data = cube.data.copy()
     other.location.x = 3.0
@@ -106,43 +76,6 @@ def test_a_mesh_full_of_uv_maps(addon) -> None:
         bpy.ops.pbrfit.unwrap()
 
 
-def test_linked_copies_do_not_count_as_overlaps(addon) -> None:
-    cube = ready_cube()
-    twin = cube.copy()
-    bpy.context.scene.collection.objects.link(twin)
-    twin.select_set(True)
-    assert not remaining(addon, "over each other")
-
-
-def test_overlaps_of_slots(addon) -> None:
-    """Slots that lie over each other are a problem if they share one set of maps, but not if each has its own."""
-    cube = ready_cube()
-    paint(cube, "Trim")
-    stack_uvs(cube)
-    for polygon in cube.data.polygons:
-        polygon.material_index = polygon.index % 2
-        if polygon.index > 1:
-            for corner in polygon.loop_indices:
-                cube.data.uv_layers.active.uv[corner].vector = (0.5, 0.5)
-    assert not remaining(addon, "over each other")
-    bpy.context.scene.pbrfit.map_sets = "OBJECT"
-    finding = find(addon, "over each other")
-    assert "A texel has one value" in finding.cause
-    assert "one set of maps for each material" in finding.cure
-
-
-def test_overlap_made_by_a_modifier_has_no_fix(addon) -> None:
-    cube = ready_cube()
-    tree = cube.active_material.node_tree  # its noise is another one on each side
-    tree.links.new(tree.nodes.new("ShaderNodeTexNoise").outputs[1], tree.nodes["Principled BSDF"].inputs["Base Color"])
-    cube.modifiers.new("Mirror", "MIRROR").use_axis = (True, False, False)
-    cube.location.x = 3.0
-    cube.data.transform(cube.matrix_world.Translation((3.0, 0.0, 0.0)))
-    finding = find(addon, "over each other")
-    assert finding.fix == ""
-    assert 'apply the modifier "Mirror"' in finding.cure
-
-
 def test_udim_tiles_are_no_findings(addon) -> None:
     cube = ready_cube()
     for corner in range(8):
@@ -150,16 +83,6 @@ def test_udim_tiles_are_no_findings(addon) -> None:
     assert addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get()) == []
     bpy.context.scene.pbrfit.use_udim = False
     assert remaining(addon, "outside the square")
-
-
-def test_overlap_in_a_tile(addon) -> None:
-    cube = ready_cube()
-    stack_uvs(cube)
-    for corner in range(8):
-        cube.data.uv_layers.active.uv[corner].vector.y += 1.0
-    bpy.context.view_layer.update()
-    findings = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get())
-    assert ["(tile 1001)" in findings[0].cause, "(tile 1011)" in findings[1].cause] == [True, True]
 
 
 def test_a_million_triangles_are_looked_at_in_a_second(addon) -> None:
@@ -267,12 +190,13 @@ def test_a_mend_of_what_is_not_selected_any_more(addon) -> None:
 
 
 def test_mends_need_an_object(addon) -> None:
-    for name in ("unwrap", "apply_scale", "object_mode", "check"):
+    for name in ("unwrap", "pack_islands", "apply_scale", "object_mode", "check"):
         assert not getattr(bpy.ops.pbrfit, name).poll()
 
 
 def test_check_is_remembered_until_something_is_fixed(addon) -> None:
     cube = ready_cube()
+    vary_by_place(cube)
     stack_uvs(cube)
     cube.scale = (1.0, 2.0, 1.0)
     bpy.context.view_layer.update()

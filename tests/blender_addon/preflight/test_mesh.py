@@ -103,6 +103,7 @@ def test_copies_that_show_where_they_are(addon, cube, kind) -> None:
 
 
 def test_what_overlaps_before_it_is_copied(addon, cube) -> None:
+    texture(cube, "ShaderNodeVertexColor")  # which copies share, and other faces do not
     mirrored(cube)
     layer = cube.data.uv_layers.active
     first, second = (cube.data.polygons[index].loop_indices for index in (0, 1))
@@ -112,5 +113,6 @@ def test_what_overlaps_before_it_is_copied(addon, cube) -> None:
 
 
 def test_copies_that_are_moved_in_the_map(addon, cube) -> None:
+    texture(cube, "ShaderNodeVertexColor")  # which copies share, and other faces do not
     mirrored(cube, "ARRAY").offset_u = 0.05
     with_text(full(addon), "lie over each other")

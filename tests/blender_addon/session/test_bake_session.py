@@ -157,10 +157,11 @@ def test_undo_and_redo(addon, cube) -> None:
 def test_the_settings_are_those_of_the_scene(addon, cube) -> None:
     settings = bpy.context.scene.pbrfit
     settings.bake_target, settings.supersampling, settings.map_sets = "GLTF", "4", "OBJECT"
+    settings.margin = 8  # which says nothing as long as all is filled
     settings.learn_light = settings.apply_world = True  # of a fit
     session = start_bake(addon)
     plan = session.result.plan
-    assert (plan["target"], plan["resolution"], plan["supersampling"]) == ("GLTF", 64, 4)
+    assert (plan["target"], plan["resolution"], plan["supersampling"], plan["margin"]) == ("GLTF", 64, 4, None)
     assert session.plans[0].sets[0].name == "Cube"
     finish(session)
     assert bpy.context.scene.world is None

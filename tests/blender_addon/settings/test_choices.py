@@ -58,3 +58,12 @@ def test_menus_are_kept_in_no_record_and_no_file(addon) -> None:
     kept = addon.settings.properties.scene_values(bpy.context.scene.pbrfit)
     assert {"resolution", "device"} <= kept.keys()
     assert not kept.keys() & {"resolution_choice", "device_choice", "preset"}
+
+
+def test_a_width_of_the_margin_counts_only_where_one_is_chosen(addon) -> None:
+    settings = bpy.context.scene.pbrfit
+    properties = addon.settings.properties
+    settings.margin = 8
+    assert properties.fit_settings(settings).margin is None
+    settings.margin_type = "WIDTH"
+    assert properties.fit_settings(settings).margin == properties.margin_of(settings) == 8

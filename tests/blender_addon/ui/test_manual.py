@@ -110,7 +110,8 @@ def test_every_operator_opens_its_section(monkeypatch):
         "revert": "first-fit.html#then-revert",
         "setup_backend": "install.html#2-the-backend-on-this-machine",
         "show_preview": "preview.html#turn-it-on",
-        "unwrap": "first-fit.html#when-it-looks-wrong",
+        "unwrap": "texture-space.html#a-new-uv-map",
+        "check": "first-fit.html#when-it-looks-wrong",
     }
     assert {name: pages[name] for name in wanted} == wanted
     # As Blender names an operator's own settings, in a file browser for example.

@@ -103,6 +103,26 @@ def test_no_words_that_nobody_knows(addon, cube) -> None:
         assert [word for word in JARGON if f" {word} " in words] == []
 
 
+def test_the_maps_panel_has_what_makes_a_uv_map_for_them(addon, cube) -> None:
+    drawn = draw(addon.ui.settings_panels.PBRFIT_PT_maps)
+    assert {"pbrfit.unwrap", "pbrfit.pack_islands"} <= set(drawn.names("operator"))
+    assert "margin" not in drawn.names("property")
+    bpy.context.scene.pbrfit.margin_type = "WIDTH"
+    assert {"margin_type", "margin"} <= set(draw(addon.ui.settings_panels.PBRFIT_PT_maps).names("property"))
+
+
+def test_what_shares_a_set_of_maps_is_said(addon, cube) -> None:
+    assert "set of maps" not in words_of(tab(addon))
+    paint(cube, "Other")
+    assert "one set of maps for each of 2 materials" in words_of(tab(addon))
+    bpy.ops.mesh.primitive_cube_add(location=(3.0, 0.0, 0.0))
+    paint(bpy.context.object, "Third")
+    cube.select_set(True)
+    for map_sets, said in (("OBJECT", "for each of 2 objects"), ("ALL", "for all 2 objects")):
+        bpy.context.scene.pbrfit.map_sets = map_sets
+        assert f"one set of maps {said}" in words_of(tab(addon))
+
+
 def test_a_menu_of_one_entry_is_not_shown(addon, cube) -> None:
     drawn = draw(addon.ui.settings_panels.PBRFIT_PT_settings)
     properties = drawn.names("property")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pack the UV islands of objects side by side into one square, in a new UV map; where that fails, nothing of it is left."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..common.errors import PbrFitError
+from ..export.mesh import no_uv_map
+from ..export.mesh_reading import MeshReading, read_mesh
+from .copies import reads_only
+from .overlaps import are_twins
+from .unwrapping import (
+    MARGIN_TEXELS,
+    add_uv_map,
+    all_faces_selected,
+    alone,
+    check_unwrappable,
+    free_name,
+    remove_uv_map,
+)
+
+SMALLEST_AREA = 1e-12
+
+
+def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
+    """Pack the islands of the active UV maps of objects into a new UV map of each, which becomes the active one.
+
+    Islands keep their shape; those of different materials and objects get the same number of texels for each area. Islands
+    that lie over each other, such as mirrored halves, stay so where they look the same. Materials still read the same map by
+    default. Raises PbrFitError if a mesh has no UV map of its own or no room for another one, cannot be changed, or
+    belongs to objects of different materials; RuntimeError as Blender's operators do. The meshes are as before then.
+    """
+    owners: dict[bpy.types.Mesh, bpy.types.Object] = {}
+    for item in objects:
+        check_unwrappable(item)
+        if item.data.uv_layers.active is None:
+            raise no_uv_map(item)
+        owner = owners.setdefault(item.data, item)
+        if not are_twins(owner, item):
+            raise PbrFitError(
+                f'"{owner.name}" and "{item.name}" share a mesh, and so its UV map, but have different materials.',
+                "Give each its own mesh: Object > Relations > Make Single User > Object & Data.",
+            )
+    name = free_name(owners)
+    stacks = True
+    with alone(context, objects), ExitStack() as undo:
+        right = 0.0
+        for mesh, owner in owners.items():
+            before = mesh.uv_layers.active.name
+            reading = read_mesh(mesh, before)
+            apart, right = side_by_side(owner, reading, right)
+            stacks = stacks and stays_stacked(owner, before, reading)
+            undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
+            mesh.uv_layers[name].uv.foreach_set("vector", apart.ravel())
+        with ExitStack() as selections:
+            for mesh in owners:
+                selections.enter_context(all_faces_selected(mesh))
+            bpy.ops.object.mode_set(mode="EDIT")
+            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
+            bpy.ops.uv.select_all(action="SELECT")
+            # A turn by a right angle does not blur what images show.
+            done = bpy.ops.uv.pack_islands(
+                rotate=True,
+                rotate_method="CARDINAL",
+                scale=True,
+                merge_overlap=stacks,
+                margin_method="FRACTION",
+                margin=MARGIN_TEXELS / resolution,
+            )
+        if done != {"FINISHED"}:
+            raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
+        move_to_first_square([mesh.uv_layers[name] for mesh in owners])
+        undo.pop_all()
+
+
+def side_by_side(
+    scene_object: bpy.types.Object, reading: MeshReading, right: float
+) -> tuple[NDArray[np.float32], float]:
+    """The UVs of a mesh [C, 2] with what each of its materials has beside the others, from `right` on, at the scale of the
+    surface; and where the last one ends."""
+    assert reading.uv is not None  # its map was read by name
+    uv = reading.uv.astype(np.float64)
+    slots = scene_object.material_slots
+    of_face = reading.slots_within(len(slots))
+    linear = np.array(scene_object.matrix_world, dtype=np.float64)[:3, :3]
+    places = reading.positions[reading.corner_vertices[reading.triangles]].astype(np.float64) @ linear.T
+    surface = np.linalg.norm(np.cross(places[:, 1] - places[:, 0], places[:, 2] - places[:, 0]), axis=1)
+    corners = uv[reading.triangles]
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    flat = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+    materials = [slots[index].material if len(slots) else None for index in range(max(1, len(slots)))]
+    for material in dict.fromkeys(materials):
+        same = [index for index, other in enumerate(materials) if other == material]
+        faces = np.isin(of_face, same)
+        mine = np.repeat(faces, reading.totals)
+        if not mine.any():
+            continue
+        triangles = faces[reading.triangle_polygons]
+        area = flat[triangles].sum()
+        scale = np.sqrt(surface[triangles].sum() / area) if area > SMALLEST_AREA else 1.0
+        moved = uv[mine] * scale
+        low, high = moved.min(axis=0), moved.max(axis=0)
+        uv[mine] = moved - low + (right, 0.0)
+        right += float(high[0] - low[0]) * 1.01 + 0.01
+    return uv.astype(np.float32), right
+
+
+def stays_stacked(scene_object: bpy.types.Object, uv_map: str, reading: MeshReading) -> bool:
+    """Whether islands of an object that lie over each other look the same there."""
+    materials = {slot.material for slot in scene_object.material_slots} or {None}
+    return all(reads_only(material, uv_map, reading.default_uv_map) for material in materials)
+
+
+def move_to_first_square(layers: list[bpy.types.MeshUVLoopLayer]) -> None:
+    """Move UV maps together by whole squares, so that they lie in the first one."""
+    read = []
+    for layer in layers:
+        uv = np.empty(len(layer.uv) * 2, np.float32)
+        layer.uv.foreach_get("vector", uv)
+        read.append(uv.reshape(-1, 2))
+    square = np.floor(np.mean([(uv.min(axis=0) + uv.max(axis=0)) / 2.0 for uv in read], axis=0))
+    for layer, uv in zip(layers, read, strict=True):
+        layer.uv.foreach_set("vector", np.clip(uv - square, 0.0, 1.0).astype(np.float32).ravel())
