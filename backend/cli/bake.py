@@ -69,6 +69,7 @@ def _report(request: DriveRequest, result: dict[str, Any], total: float) -> dict
         "files": result["files"],
         "material": result["material"],
         "sets": result["sets"],
+        "layout": result["layout"],
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": {

@@ -39,7 +39,8 @@ class DriveRequest:
 
     ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
-    ``unwrap``: whether to make a new UV map first; ``button``: OPTIMIZE or BAKE.
+    ``unwrap``: whether to make a new UV map first; ``button``: OPTIMIZE or BAKE; ``layout``: of
+    `layout_arguments.layout_request`.
     """
 
     blend: Path | None
@@ -50,6 +51,7 @@ class DriveRequest:
     blender: str | None = None
     unwrap: bool = False
     button: str = OPTIMIZE
+    layout: dict[str, Any] | None = None
 
     @property
     def owner(self) -> Owner:
@@ -117,6 +119,7 @@ def drive(
         "object": request.object_name,
         "button": request.button,
         "unwrap": request.unwrap,
+        "layout": request.layout,
         "extensions": [str(path) for path in archives],
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,

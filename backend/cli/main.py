@@ -26,6 +26,7 @@ from backend.cli.arguments import (
 )
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.key_arguments import add_keys_parser
+from backend.cli.layout_arguments import add_layout_options, layout_request
 from backend.cli.serve_arguments import add_serve_parser, add_status_parser
 from backend.protocol.quality import (
     DEFAULT_MAPS,
@@ -94,6 +95,7 @@ def argument_parser() -> argparse.ArgumentParser:
         action="store_false",
         help="do not render the result beside the original: no report.png, which takes as long as a short fit",
     )
+    add_layout_options(optimize)
     add_device_option(optimize)
     add_blender_option(optimize)
     optimize.set_defaults(run=run_optimize)
@@ -101,6 +103,7 @@ def argument_parser() -> argparse.ArgumentParser:
     bake = commands.add_parser("bake", help="bake what the nodes of an object's materials say, without a backend")
     add_file_arguments(bake, "bake")
     add_map_options(bake)
+    add_layout_options(bake)
     add_blender_option(bake)
     bake.set_defaults(run=run_bake)
 
@@ -232,7 +235,8 @@ def run_bake(chosen: argparse.Namespace) -> int:
     progress = ProgressLine()
     name = file_name(chosen.object)
     request = DriveRequest(
-        chosen.blend, chosen.object, chosen.out, name, properties, chosen.blender, chosen.unwrap, BAKE
+        *(chosen.blend, chosen.object, chosen.out, name, properties, chosen.blender, chosen.unwrap, BAKE),
+        layout=layout_request(chosen),
     )
     try:
         report = bake(request, progress)
@@ -278,7 +282,7 @@ def run_keys(chosen: argparse.Namespace) -> int:
 def _optimize(
     chosen: argparse.Namespace, blend: Path | None, object_name: str, name: str, properties: dict[str, Any]
 ) -> int:
-    from backend.cli.driving import DriveRequest
+    from backend.cli.driving import OPTIMIZE, DriveRequest
     from backend.cli.optimize import optimize
     from backend.cli.report_files import summary_text
     from backend.cli.terminal import ProgressLine
@@ -286,7 +290,8 @@ def _optimize(
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
     unwrap = blend is not None and chosen.unwrap
-    request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap)
+    layout = None if blend is None else layout_request(chosen)
+    request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap, OPTIMIZE, layout)
     try:
         judged = getattr(chosen, "judged", True)  # the demo always is
         report = optimize(request, progress, judged)

@@ -53,6 +53,7 @@ blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
 blender_addon/references      common export assign
+blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures
 blender_addon/comparing       common export references
 blender_addon/preflight       common setup settings export closures
