@@ -9,7 +9,7 @@ from .preview.engine import engine
 from .preview.scene import light
 from .session import handlers
 from .session.session import end_session
-from .settings import preferences, properties
+from .settings import output, preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
 from .ui import (
@@ -17,10 +17,12 @@ from .ui import (
     manual,
     operators,
     operators_result,
+    operators_save,
     operators_setup,
     operators_unseen,
     operators_verdict,
     outcome,
+    output_panel,
     panels,
     preset_menu,
     preview_panels,
@@ -30,12 +32,14 @@ from .ui import (
 PARTS = (
     preferences,
     properties,
+    output,
     preview_settings,
     operators_setup,
     operators,
     fixes,
     verdicts,
     operators_result,
+    operators_save,
     operators_verdict,
     operators_unseen,
     overlay,
@@ -43,6 +47,7 @@ PARTS = (
     preset_menu,
     announcements,
     panels,
+    output_panel,
     settings_panels,
     light,
     engine,

@@ -192,6 +192,37 @@ def find_layout(name: str) -> Layout:
     )
 
 
+def as_toml(layout: Layout, title: str) -> str:
+    """The text of a layout file that says the same, under another title."""
+    lines = [
+        "# A layout of PBRfit: what each file holds. docs/export.md explains the words.",
+        f"title = {_quoted(title)}",
+        f"about = {_quoted(layout.about)}",
+        f"normal = {_quoted(layout.normal)}  # opengl: +Y; directx: -Y",
+        f"pattern = {_quoted(layout.pattern)}",
+    ]
+    for item in layout.files:
+        lines += ["", "[[files]]", f"map = {_quoted(item.map)}"]
+        if item.whole:
+            lines.append(f"color = {_quoted(item.whole)}")
+        names = ("gray",) if len(item.channels) == 1 else ("red", "green", "blue")
+        lines += [f"{name} = {_words(channel)}" for name, channel in zip(names, item.channels, strict=False)]
+        if item.alpha is not None:
+            lines.append(f"alpha = {_words(item.alpha)}")
+        lines += [f"format = {_quoted(item.format)}", f"bits = {item.bits}"]
+    return "\n".join(lines) + "\n"
+
+
+def _words(channel: Channel) -> str:
+    if not channel.signal:
+        return repr(channel.value)
+    return _quoted(f"1 - {channel.signal}" if channel.inverted else channel.signal)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def with_options(layout: Layout, options: OutputOptions) -> Layout:
     """A layout with the pattern, format and bits that were chosen. Raises LayoutError if they do not go together."""
     if options.format and options.format not in FORMATS:

@@ -51,7 +51,7 @@ class SavedLayout:
         """The files by name, relative to the folder of the result, and what report.json says of them. Raises DriveError."""
         materials = list(self._materials.fitted_materials(target))
         planned = self._tried(lambda: self._saving.layout_files(materials, self._layout))
-        found = self._tried(lambda: dict(self._saving.encoded_files(planned, self._options)))
+        found = self._tried(lambda: self._saving.encoded_files(planned, self._options))
         files = {f"{self._folder}/{name}": data for name, data in found.items()}
         said = {
             "layout": self._layout.key,

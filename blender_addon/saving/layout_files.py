@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import bpy
@@ -13,14 +13,16 @@ import bpy
 from ..assign.materials import record_of
 from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
-from ..protocol.map_layouts import Layout, MapFile, OutputOptions
+from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
 from ..protocol.map_names import NameParts, file_stem, same_names
 from . import encoders
-from .blender_encoders import encoded_by_blender
-from .material_signals import ImagePart, Said, signals_of
-from .pixels import Decoder, has_alpha, pixels_of
+from .blender_encoders import KINDS, encoded_by_blender
+from .material_signals import ImagePart, Said, neutral, signals_of
+from .pixels import Decoder, Part, has_alpha, parts_of, pixels_of
 
 MOST_THREADS = 8
+SAME = 1e-4
+"""How far numbers of a node may be off: they are 32-bit floats."""
 
 
 @dataclass(frozen=True)
@@ -112,33 +114,65 @@ def tiles_of(image: bpy.types.Image, sized: bool) -> dict[int, tuple[int, int]]:
     return {0: (image.size[0], image.size[1]) if sized else (0, 0)}
 
 
-def encoded_files(files: Sequence[LayoutFile], options: OutputOptions) -> Iterator[tuple[str, bytes]]:
-    """The bytes of each file by name. Each `next` makes the pixels of one file, and waits for the threads that encode it.
+def encoding_steps(
+    files: Sequence[LayoutFile], options: OutputOptions, wait: bool = True
+) -> Iterator[tuple[str, bytes] | None]:
+    """The bytes of each file by name, in their order. While threads encode one file, the next one is decoded.
 
-    Raises PbrFitError as `pixels_of`, or if an image has no file.
+    wait: whether a step waits for the threads; else it yields None while they work, so that Blender stays responsive. Raises
+    PbrFitError as `parts_of` and `pixels_of`.
     """
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), "PBRfit encode") as threads:
+    with ThreadPoolExecutor(1, "PBRfit file") as ahead, ThreadPoolExecutor(threads_to_use(), "PBRfit rows") as threads:
 
         def run(work: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
             return list(threads.map(work, numbers))
 
         decode, material = Decoder(), ""
+        waiting: list[tuple[str, Future[bytes]]] = []
         for item in files:
             if item.material != material:  # one material's pixels at a time
                 decode, material = Decoder(), item.material
-            yield item.name, encoded(item, decode, options, run)
+            parts = parts_of(item.item, item.said, item.normal, item.tile, decode)
+            if item.item.format in KINDS:  # Blender encodes in the main thread only
+                pixels = pixels_of(item.item, parts, options.dither, run)
+                done: Future[bytes] = Future()
+                done.set_result(encoded_by_blender(pixels, item.item.format, options.quality))
+                waiting.append((item.name, done))
+            else:
+                waiting.append((item.name, ahead.submit(encoded, item.item, parts, options.dither, run)))
+            while len(waiting) > 1:
+                yield from _finished(waiting, wait)
+        while waiting:
+            yield from _finished(waiting, wait)
 
 
-def encoded(item: LayoutFile, decode: Decoder, options: OutputOptions, run: encoders.Run) -> bytes:
+def _finished(waiting: list[tuple[str, Future[bytes]]], wait: bool) -> Iterator[tuple[str, bytes] | None]:
+    """The first of the files that wait; None before, until it is encoded."""
+    name, future = waiting[0]
+    while not wait and not future.done():
+        yield None
+    waiting.pop(0)
+    yield name, future.result()
+
+
+def encoded_files(files: Sequence[LayoutFile], options: OutputOptions) -> dict[str, bytes]:
+    """The bytes of all files by name. Raises PbrFitError as `encoding_steps`."""
+    return dict(found for found in encoding_steps(files, options) if found is not None)
+
+
+def threads_to_use() -> int:
+    """How many threads encode."""
+    return min(MOST_THREADS, os.cpu_count() or 1)
+
+
+def encoded(item: MapFile, parts: Sequence[Part], dither: bool, run: encoders.Run) -> bytes:
     """The bytes of one file."""
-    pixels = pixels_of(item.item, item.said, item.normal, item.tile, decode, options.dither)
-    if item.item.format == "png":
-        return encoders.png(pixels, item.item.is_color, run)
-    if item.item.format == "tiff":
-        return encoders.tiff(pixels, item.item.is_opacity, run)
-    if item.item.format == "exr":
-        return encoders.exr(pixels, run)
-    return encoded_by_blender(pixels, item.item.format, options.quality)
+    pixels = pixels_of(item, parts, dither, run)
+    if item.format == "png":
+        return encoders.png(pixels, item.is_color, run)
+    if item.format == "tiff":
+        return encoders.tiff(pixels, item.is_opacity, run)
+    return encoders.exr(pixels, run)
 
 
 def leftover_numbers(
@@ -157,6 +191,11 @@ def leftover_numbers(
             name: value for name, value in said.items() if name in wanted and not isinstance(value, ImagePart)
         }
     return found
+
+
+def is_neutral(name: str, value: tuple[float, ...]) -> bool:
+    """Whether a property has the value of a material that says nothing of it."""
+    return all(abs(part - other) < SAME for part, other in zip(value, neutral(SIGNALS[name]), strict=True))
 
 
 def images_in(item: MapFile, said: Mapping[str, Said]) -> list[bpy.types.Image]:

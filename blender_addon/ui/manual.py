@@ -45,7 +45,7 @@ OPERATORS = {
     "compare": "first-fit#then-show-original",
     "revert": "first-fit#then-revert",
     "fit_again": "first-fit#then-fit-again",
-    "save_maps": "first-fit#then-save-maps",
+    "save_maps": "export#save-maps",
     "cancel": "first-fit#while-it-runs",
     "pause": "first-fit#while-it-runs",
     "resume": "first-fit#while-it-runs",

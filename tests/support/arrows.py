@@ -64,7 +64,8 @@ blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export references session  backend: protocol protocol/client
 blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
-blender_addon/ui              common setup settings export closures assign preflight session overlay preview/engine
+blender_addon/ui              common setup settings export closures assign saving preflight session overlay preview/engine
+                              backend: protocol
 blender_addon                 setup settings preflight session overlay preview/scene preview/engine ui
 """
 

@@ -54,7 +54,9 @@ def test_another_run_replaces_its_own_files_and_no_others(baked, blend_files, tm
     shutil.copytree(baked, out)
     (out / "maps" / "mine.png").write_bytes(b"mine")
     own = tmp_path / "gloss.toml"
-    own.write_text('pattern = "{map}-{resolution}"\n[[files]]\nmap = "Shine"\ngray = "coat"\nformat = "tiff"\nbits = 16')
+    own.write_text(
+        'pattern = "{map}-{resolution}"\n[[files]]\nmap = "Shine"\ngray = "coat"\nformat = "tiff"\nbits = 16'
+    )
     assert bake(blend_files["lacquer"], out, "--layout", str(own)) == 0
     assert {path.name for path in (out / "maps").iterdir()} == {"Shine-64.tif", "mine.png"}
     shine = imageio.imread(out / "maps" / "Shine-64.tif")

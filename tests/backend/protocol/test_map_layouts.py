@@ -17,6 +17,7 @@ from backend.protocol.map_layouts import (
     LayoutError,
     MapFile,
     OutputOptions,
+    as_toml,
     find_layout,
     load_layout,
     read_layout,
@@ -60,7 +61,12 @@ def file_of(key: str, name: str) -> MapFile:
         ("unreal", "ORM", ORM, None),
         ("godot", "orm", ORM, None),
         ("unity-hdrp", "MaskMap", (Channel("metallic"), Channel("occlusion"), Channel(value=1.0)), SMOOTHNESS),
-        ("unity-urp", "MetallicOcclusionSmoothness", (Channel("metallic"), Channel("occlusion"), Channel()), SMOOTHNESS),
+        (
+            "unity-urp",
+            "MetallicOcclusionSmoothness",
+            (Channel("metallic"), Channel("occlusion"), Channel()),
+            SMOOTHNESS,
+        ),
         ("blender", "Roughness", (Channel("roughness"),), None),
         ("usd", "opacity", (Channel("alpha"),), None),
     ],
@@ -99,6 +105,19 @@ def test_json_says_the_same(tmp_path) -> None:
     files = [{"map": "Gloss", "gray": "1-roughness"}]
     (tmp_path / "own.json").write_text(json.dumps({"files": files}))
     assert load_layout(tmp_path / "own.json").files[0].channels == (SMOOTHNESS,)
+
+
+@pytest.mark.parametrize("key", LAYOUTS)
+def test_a_layout_as_a_file_says_the_same(key, tmp_path) -> None:
+    path = tmp_path / f"{key}.toml"
+    path.write_text(as_toml(LAYOUTS[key], 'My "own" Lack ä'), encoding="utf-8")
+    found = load_layout(path)
+    assert found.title == 'My "own" Lack ä'
+    assert (found.files, found.normal, found.pattern) == (
+        LAYOUTS[key].files,
+        LAYOUTS[key].normal,
+        LAYOUTS[key].pattern,
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +178,7 @@ def test_options_replace_what_the_layout_says() -> None:
     ):
         with pytest.raises(LayoutError, match=words):
             chosen("gltf", **options)
-    with pytest.raises(LayoutError, match="WEBP has no alpha.*MaskMap"):
+    with pytest.raises(LayoutError, match=r"WEBP has no alpha.*MaskMap"):
         chosen("unity-hdrp", format="webp")
     assert set(FORMATS) == {"png", "jpeg", "webp", "exr", "tiff"}
 

@@ -47,7 +47,7 @@ def encoded(addon, key: str, target, **options) -> dict[str, bytes]:
     chosen = layouts.OutputOptions(**options)
     layout = layouts.with_options(layouts.find_layout(key), chosen)
     planned = saving.layout_files(addon.assign.materials.fitted_materials(target), layout)
-    return dict(saving.encoded_files(planned, chosen))
+    return saving.encoded_files(planned, chosen)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_opaque_colors_have_no_alpha_and_then_fit_into_jpeg(addon, saved) -> Non
 
 
 def test_jpeg_is_refused_where_it_would_lose_alpha(addon, fitted) -> None:
-    with pytest.raises(addon.common.errors.PbrFitError, match="JPEG has no alpha.*not opaque"):
+    with pytest.raises(addon.common.errors.PbrFitError, match=r"JPEG has no alpha.*not opaque"):
         encoded(addon, "gltf", fitted, format="jpeg")
 
 
@@ -191,7 +191,7 @@ def test_two_files_of_one_name_are_refused_before_any_is_made(addon) -> None:
         polygon.material_index = polygon.index % 2
     assign(addon, of_sets(FILES, 2))
     assert len(encoded(addon, "gltf", cube)) == 6
-    with pytest.raises(addon.common.errors.PbrFitError, match='"Wood PBRfit" and "Steel PBRfit".*Cube_baseColor.png'):
+    with pytest.raises(addon.common.errors.PbrFitError, match=r'"Wood PBRfit" and "Steel PBRfit".*Cube_baseColor.png'):
         encoded(addon, "gltf", cube, pattern="{object}_{map}")
 
 
@@ -199,7 +199,7 @@ def test_a_material_that_somebody_changed_is_not_misread(addon, fitted) -> None:
     tree = fitted.active_material.node_tree
     noise = tree.nodes.new("ShaderNodeTexNoise")
     tree.links.new(noise.outputs[0], tree.nodes["Fitted Material"].inputs["Roughness"])
-    with pytest.raises(addon.common.errors.PbrFitError, match='no map: "Noise Texture" at Roughness.*As They Are'):
+    with pytest.raises(addon.common.errors.PbrFitError, match=r'no map: "Noise Texture" at Roughness.*As They Are'):
         encoded(addon, "gltf", fitted)
 
 
