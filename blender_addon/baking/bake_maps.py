@@ -11,6 +11,7 @@ The plan is JSON:
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
 - ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: width and height of the maps in pixels; ``supersampling``: 1, 2 or 4:
   how many points in a row each texel of a map is the mean of, where a texture can be finer than the map
+- optional ``occlusion``: whether to bake how open each texel is, too
 - optional ``start``: whether a fit begins with the bake, and wants the start of each set of maps too (see start.py)
 
 Each finished map is a file in ``output``, named as in a ``common.material_recipe.BakedMaps``. Lines on stdout, the word PBRFIT

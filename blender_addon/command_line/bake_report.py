@@ -10,7 +10,7 @@ import bpy
 
 SETTINGS = (
     *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
-    *("bake_target", "supersampling"),
+    *("bake_target", "supersampling", "use_occlusion"),
 )
 """The settings that a bake uses."""
 

@@ -190,6 +190,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "target": chosen.bake_target,
         "resolution": chosen.resolution,
         "supersampling": int(chosen.supersampling),
+        "occlusion": bool(chosen.use_occlusion),
     }
 
 

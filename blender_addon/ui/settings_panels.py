@@ -74,6 +74,7 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
             maps.prop(settings, name)
+        layout.prop(settings, "use_occlusion")
         for name in ("map_sets", "use_udim", "material_name", "image_storage"):
             layout.prop(settings, name)
         if settings.image_storage == FILES and not bpy.data.filepath:

@@ -112,6 +112,7 @@ def test_the_report_says_what_became_of_each_material(baked):
         "resolution": 64,
         "bake_target": "CORE",
         "supersampling": "1",
+        "use_occlusion": False,
     }
     seconds = report["seconds"]
     assert seconds["total"] == pytest.approx(
