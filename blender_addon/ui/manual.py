@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from ..common.package import shipped_file
+from ..settings.output import PBRFIT_OutputSettings
 from ..settings.preferences import PBRFIT_AddonPreferences
 from ..settings.preview import PBRFIT_PreviewPasses, PBRFIT_PreviewSettings
 from ..settings.properties import PBRFIT_FitSettings
@@ -21,6 +22,7 @@ FOLDER = "manual"
 
 GROUPS: dict[Any, str] = {
     PBRFIT_FitSettings: "first-fit#settings",
+    PBRFIT_OutputSettings: "export#save-maps",
     PBRFIT_PreviewSettings: "preview#turn-it-on",
     PBRFIT_PreviewPasses: "preview#f12",
     PBRFIT_AddonPreferences: "install#2-the-backend-on-this-machine",
@@ -46,6 +48,7 @@ OPERATORS = {
     "revert": "first-fit#then-revert",
     "fit_again": "first-fit#then-fit-again",
     "save_maps": "export#save-maps",
+    "*_layout": "export#a-layout-of-your-own",
     "cancel": "first-fit#while-it-runs",
     "pause": "first-fit#while-it-runs",
     "resume": "first-fit#while-it-runs",

@@ -10,7 +10,7 @@ from support.blender.scenes import paint
 
 
 def corner(wall: bool = True) -> None:
-    """A floor from -1 to 1 whose UVs are the whole map, and a wall at x = -1 with one point of the map, far larger than the floor."""
+    """A floor from -1 to 1 whose UVs are the whole map, and a far larger wall at x = -1 with one point of the map."""
     high, far = 60.0, 60.0
     vertices = [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)]
     faces = [(0, 1, 2, 3)]
