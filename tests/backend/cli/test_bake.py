@@ -241,6 +241,7 @@ def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
         "resolution": DEFAULT_RESOLUTION,
         "bake_target": "CORE",
         "supersampling": "2",
+        "use_occlusion": False,
     }
 
 
@@ -250,6 +251,7 @@ def test_every_choice_has_its_option(requests, blend):
         blend,
         *("--target", "gltf", "--resolution", "256", "--supersampling", "4", "--map-sets", "object", "--unwrap"),
         *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender"),
+        "--occlusion",
     )
     assert (request.unwrap, request.blender) == (True, "/blender")
     assert request.properties == {
@@ -260,6 +262,7 @@ def test_every_choice_has_its_option(requests, blend):
         "resolution": 256,
         "bake_target": "GLTF",
         "supersampling": "4",
+        "use_occlusion": True,
     }
 
 
