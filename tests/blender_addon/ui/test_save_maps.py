@@ -137,3 +137,13 @@ def test_formats_and_bits_are_those_of_the_layouts(addon) -> None:
     assert {item.identifier for item in properties["format"].enum_items} == {"LAYOUT", *known}
     bits = {str(bits) for found in known.values() for bits in found.bits}
     assert {item.identifier for item in properties["bits"].enum_items} == {"0", *bits}
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("webp", "webp"), ("tiff", "tif")])
+def test_other_formats_read_by_blender(addon, output, tmp_path, name, suffix) -> None:
+    output.layout, output.format, output.quality = "godot", name, 100
+    bpy.ops.pbrfit.save_maps(directory=str(tmp_path / "maps"))
+    image = bpy.data.images.load(str(tmp_path / "maps" / f"Paint_orm.{suffix}"))
+    image.colorspace_settings.name = "Non-Color"
+    pixels = np.rint(np.array(image.pixels[:]).reshape(8, 8, 4)[::-1, :, :3] * 255)
+    np.testing.assert_array_equal(pixels, ORM)
