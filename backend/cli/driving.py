@@ -148,6 +148,18 @@ def drive(
     return result
 
 
+def layout_text(result: dict[str, Any], out: Path) -> str:
+    """What was saved for another program besides, in words; empty where nothing was asked for."""
+    layout = result.get("layout")
+    if not layout:
+        return ""
+    count = len(layout["files"])
+    folder = out / Path(layout["files"][0]).parent if count else out
+    return f"{count} file{'' if count == 1 else 's'} in the layout {layout['layout']}" + (
+        f": {folder}" if count else ""
+    )
+
+
 def materials_text(result: dict[str, Any]) -> str:
     """The new materials of a result, in words."""
     names = list(dict.fromkeys(one["material"] for one in result["sets"]))

@@ -10,6 +10,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from backend.cli.driving import layout_text
 from backend.cli.main import main
 
 SMALL = ["--resolution", "64", "--supersampling", "1", "--target", "principled"]
@@ -29,6 +30,14 @@ def baked(blend_files, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("layouts") / "out"
     assert bake(blend_files["lacquer"], out, "--layout", "unreal") == 0
     return out
+
+
+def test_the_terminal_says_where_they_are() -> None:
+    files = ["maps/A.png", "maps/B.png"]
+    said = layout_text({"layout": {"layout": "unreal", "files": files}}, Path("/out"))
+    assert said == "2 files in the layout unreal: /out/maps"
+    assert layout_text({"layout": {"layout": "gltf", "files": []}}, Path("/out")) == "0 files in the layout gltf"
+    assert layout_text({"layout": None}, Path("/out")) == ""
 
 
 def test_files_beside_the_result(baked) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,6 +88,22 @@ def test_normals_point_down_in_unreal_alone() -> None:
 def test_blender_keeps_all_that_a_material_can_say() -> None:
     held = {name for item in LAYOUTS["blender"].files for name in item.signals}
     assert set(SIGNALS) - held == set()
+
+
+def test_the_document_knows_every_layout_property_and_format() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    table = text[text.index("## Layouts") : text.index("What each importer wants")]
+    assert re.findall(r"^\| `([a-z][a-z-]*)` \|", table, re.MULTILINE) == list(LAYOUTS)
+    own = text[text.index("### A layout of your own") : text.index("## Files")]
+    assert set(SIGNALS) <= set(re.findall(r"`(\w+)`", own))
+    assert f"# of all files; {', '.join(FORMATS)}" in own
+
+
+def test_the_example_in_the_document_is_a_layout(tmp_path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    example = text[text.index('    title = "Studio"') : text.index("- **color** is")]
+    (tmp_path / "own.toml").write_text(textwrap.dedent(example), encoding="utf-8")
+    assert [item.map for item in load_layout(tmp_path / "own.toml").files] == ["Albedo", "Mask", "Roughness"]
 
 
 def test_a_layout_of_ones_own(tmp_path) -> None:
