@@ -11,7 +11,7 @@ from .preview.engine import engine
 from .preview.scene import baked_looks, light
 from .session import handlers
 from .session.session import end_session
-from .settings import preferences, properties
+from .settings import output, preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .settings import wipe as wipe_settings  # and so is `wipe`
 from .setup.backend_process import stop_local_backend
@@ -22,10 +22,12 @@ from .ui import (
     operators,
     operators_backend,
     operators_result,
+    operators_save,
     operators_unseen,
     operators_verdict,
     operators_wipe,
     outcome,
+    output_panel,
     panels,
     preset_menu,
     preview_panels,
@@ -43,6 +45,7 @@ else:
 PARTS = (
     preferences,
     properties,
+    output,
     preview_settings,
     wipe_settings,
     operators_backend,
@@ -51,6 +54,7 @@ PARTS = (
     fixes,
     verdicts,
     operators_result,
+    operators_save,
     operators_verdict,
     operators_unseen,
     overlay,
@@ -59,6 +63,7 @@ PARTS = (
     preset_menu,
     announcements,
     panels,
+    output_panel,
     settings_panels,
     light,
     baked_looks,

@@ -43,7 +43,7 @@ def sources(tmp_path: Path) -> Path:
 
 def test_every_page_is_there(site: dict[str, str]) -> None:
     names = {Path(path).stem for path in site}
-    manual = {"first-fit", "install", "fitting", "baking", "texture-space", "preview"}
+    manual = {"first-fit", "install", "fitting", "baking", "texture-space", "export", "preview"}
     assert names in (manual, {path.stem for path in (ROOT / "docs").glob("*.md")})
 
 

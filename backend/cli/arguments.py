@@ -86,6 +86,11 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="how far the maps are filled beside the UV islands, with what the nearest texel of an island has (default: all)",
     )
     parser.add_argument(
+        "--occlusion",
+        action="store_true",
+        help="bake ambient occlusion too, into the red of orm.png; a fit finds it out itself",
+    )
+    parser.add_argument(
         "--images",
         choices=("packed", "files"),
         default="packed",
@@ -101,6 +106,7 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "image_storage": chosen.images.upper(),
         "bake_target": chosen.target.upper(),
         "supersampling": str(chosen.supersampling),
+        "use_occlusion": chosen.occlusion,
         **given(chosen, "material_name"),
         **margin_properties(chosen.margin),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.blender_task import find_blender
-from backend.cli.driving import DriveRequest, drive, materials_text, output_folder
+from backend.cli.driving import DriveRequest, drive, layout_text, materials_text, output_folder
 from backend.cli.machine import machine_description
 from backend.cli.result_folder import REPORT
 from backend.cli.terminal import ProgressLine, duration
@@ -35,6 +35,8 @@ def bake(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
         progress.note(f"Warning: {warning}")
     total = time.monotonic() - began
     progress.note(f"{request.result}  saved after {duration(total)}, with {materials_text(result)}")
+    if said := layout_text(result, request.result.parent):
+        progress.note(said)
     report = _report(request, result, total)
     (request.result.parent / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
@@ -69,6 +71,7 @@ def _report(request: DriveRequest, result: dict[str, Any], total: float) -> dict
         "files": result["files"],
         "material": result["material"],
         "sets": result["sets"],
+        "layout": result["layout"],
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": {

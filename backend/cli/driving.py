@@ -41,7 +41,7 @@ class DriveRequest:
     ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
     ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
-    of objects that share its maps.
+    of objects that share its maps; ``layout``: of `layout_arguments.layout_request`.
     """
 
     blend: Path | None
@@ -54,6 +54,7 @@ class DriveRequest:
     button: str = OPTIMIZE
     pack_islands: bool = False
     others: tuple[str, ...] = ()
+    layout: dict[str, Any] | None = None
 
     @property
     def owner(self) -> Owner:
@@ -123,6 +124,7 @@ def drive(
         "unwrap": request.unwrap,
         "pack_islands": request.pack_islands,
         "others": list(request.others),
+        "layout": request.layout,
         "extension": str(archive),
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,
@@ -149,6 +151,18 @@ def drive(
         else:
             take(event)
     return result
+
+
+def layout_text(result: dict[str, Any], out: Path) -> str:
+    """What was saved for another program besides, in words; empty where nothing was asked for."""
+    layout = result.get("layout")
+    if not layout:
+        return ""
+    count = len(layout["files"])
+    folder = out / Path(layout["files"][0]).parent if count else out
+    return f"{count} file{'' if count == 1 else 's'} in the layout {layout['layout']}" + (
+        f": {folder}" if count else ""
+    )
 
 
 def materials_text(result: dict[str, Any]) -> str:

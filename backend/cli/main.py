@@ -28,6 +28,7 @@ from backend.cli.arguments import (
 )
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.key_arguments import add_keys_parser
+from backend.cli.layout_arguments import add_layout_options, layout_request
 from backend.cli.serve_arguments import add_serve_parser, add_status_parser
 from backend.protocol.quality import (
     DEFAULT_MAPS,
@@ -96,6 +97,7 @@ def argument_parser() -> argparse.ArgumentParser:
         action="store_false",
         help="do not render the result beside the original: no report.png, which takes as long as a short fit",
     )
+    add_layout_options(optimize)
     add_device_option(optimize)
     add_blender_option(optimize)
     optimize.set_defaults(run=run_optimize)
@@ -103,6 +105,7 @@ def argument_parser() -> argparse.ArgumentParser:
     bake = commands.add_parser("bake", help="bake what the nodes of an object's materials say, without a backend")
     add_file_arguments(bake, "bake")
     add_map_options(bake)
+    add_layout_options(bake)
     add_blender_option(bake)
     bake.set_defaults(run=run_bake)
 
@@ -236,14 +239,8 @@ def run_bake(chosen: argparse.Namespace) -> int:
     progress = ProgressLine()
     name = file_name(chosen.object)
     request = DriveRequest(
-        chosen.blend,
-        chosen.object,
-        chosen.out,
-        name,
-        properties,
-        chosen.blender,
-        chosen.unwrap,
-        BAKE,
+        *(chosen.blend, chosen.object, chosen.out, name, properties, chosen.blender, chosen.unwrap, BAKE),
+        layout=layout_request(chosen),
         **shared_maps(chosen),
     )
     try:
@@ -298,7 +295,7 @@ def _optimize(
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
     unwrap = blend is not None and chosen.unwrap
-    shared = {} if blend is None else shared_maps(chosen)
+    shared = {} if blend is None else shared_maps(chosen) | {"layout": layout_request(chosen)}
     request = DriveRequest(blend, object_name, chosen.out, name, properties, chosen.blender, unwrap, **shared)
     try:
         judged = getattr(chosen, "judged", True)  # the demo always is

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.blender_task import find_blender
-from backend.cli.driving import DriveRequest, drive, materials_text, output_folder
+from backend.cli.driving import DriveRequest, drive, layout_text, materials_text, output_folder
 from backend.cli.judging import Renders, is_black, measure, render_for_report
 from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded, write_report
 from backend.cli.terminal import ProgressLine, duration
@@ -36,6 +36,8 @@ def optimize(request: DriveRequest, progress: ProgressLine, judged: bool = True)
         for verdict in result["verdicts"]:
             progress.note(f"{verdict}.")
         progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with {materials_text(result)}")
+        if said := layout_text(result, fitted.parent):
+            progress.note(said)
         renders: dict[str, Renders] = {}
         if judged:
             renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)

@@ -57,6 +57,7 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "files": result["files"],
         "material": result["material"],
         "sets": result["sets"],
+        "layout": result.get("layout"),
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": versions,

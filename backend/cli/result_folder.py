@@ -62,13 +62,15 @@ def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FI
 
 
 def _in_the_way(out: Path, name: str, owner: Owner, maps: Sequence[str]) -> Iterator[str]:
-    """What ``out`` has under the names that a result may have. Those in the folder textures are chosen free."""
+    """What ``out`` has under the names that a result may have. Those in the folder textures are
+    chosen free, and those in the folder maps are checked when the materials are known."""
     names = [f"{name}.blend", *maps, PICTURE, REPORT]
     if owner.file is not None and (Path(owner.file).parent / f"blendcache_{Path(owner.file).stem}").is_dir():
         names.append(f"blendcache_{name}")
     yield from (one for one in names if os.path.lexists(out / one))
-    if os.path.lexists(out / "textures") and not (out / "textures").is_dir():
-        yield "textures"
+    for folder in ("textures", "maps"):
+        if os.path.lexists(out / folder) and not (out / folder).is_dir():
+            yield folder
     for place in sorted(out.iterdir()) if out.is_dir() else []:
         if place.name.isdecimal():  # the folder of one of several sets of maps
             found = [f"{place.name}/{one}" for one in maps if os.path.lexists(place / one)]

@@ -16,11 +16,11 @@ from ..common.node_trees import images_of
 from ..export.plan import GroupPlan
 
 
-def write_new(folder: Path, name: str, suffix: str, data: bytes) -> Path:
-    """Write a file named after `name`, with a number if that file exists. Raises PbrFitError if it cannot be written."""
+def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
+    """Write a file, with a number in its name if that file exists. Raises PbrFitError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = free_path(folder, file_stem(name), suffix)
+        path = free_path(folder, stem, suffix)
         with open(path, "xb") as file:
             file.write(data)
     except OSError as error:
@@ -62,7 +62,7 @@ def save_images(owners: Iterable[bpy.types.Material | bpy.types.World], folder: 
     for image in images:
         suffix = Path(image.filepath).suffix or ".png"
         for tile, data in image_files(image).items():
-            written.append(write_new(folder, f"{image.name}.{tile}" if tile else image.name, suffix, data))
+            written.append(write_new(folder, file_stem(f"{image.name}.{tile}" if tile else image.name), suffix, data))
     return written
 
 
@@ -75,5 +75,6 @@ def save_results(plan: GroupPlan, files: dict[str, bytes], folder: Path) -> list
         map_set = plan.sets[int(number[0]) if number else 0]
         owner = map_set.name if stem in MAP_LABELS else plan.objects[0].name
         tile = f".{map_set.tile}" if map_set.tile and stem in MAP_LABELS else ""
-        written.append(write_new(folder, f"{owner} {MAP_LABELS.get(stem, stem.capitalize())}{tile}", suffix, data))
+        name = file_stem(f"{owner} {MAP_LABELS.get(stem, stem.capitalize())}{tile}")
+        written.append(write_new(folder, name, suffix, data))
     return written

@@ -14,6 +14,7 @@ The plan is JSON:
 - ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: width and height of the maps in pixels; ``supersampling``: 1, 2 or 4:
   how many points in a row each texel of a map is the mean of, where a texture can be finer than the map
 - optional ``margin``: how many texels around faces are filled with what the nearest face has; absent or null: all
+- optional ``occlusion``: whether to bake how open each texel is, too
 - optional ``start``: whether a fit begins with the bake, and wants the start of each set of maps too (see start.py)
 
 Each finished map is a file in ``output``, named as in a ``common.material_recipe.BakedMaps``. Lines on stdout, the word PBRFIT

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..closures.parameters import ALPHA, BASE_COLOR, EMISSION, KEPT, NORMALS, neutral
 from ..closures.reading import ENERGY, Reading
 from ..closures.values import Triple
+from ..common.material_recipe import OCCLUSION
 from .cycles_bake import Texels
 from .energy import one_closure, roughness_of, specular_level_of
 from .margins import Margin, is_far
@@ -45,10 +46,11 @@ BOUNDLESS = {
 @dataclass
 class Baked:
     """What was baked into one canvas. fields: by quantity, filled where no face is; covered: by tile, which texels faces
-    cover, bool [size, size]."""
+    cover, bool [size, size]; openness: by tile, [size, size], None if it was not baked or all is open."""
 
     fields: dict[str, Field] = field(default_factory=dict)
     covered: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    openness: Field | None = None
     _margins: dict[int, Margin] = field(default_factory=dict)
 
     def add(self, baked: Pass, tiles: dict[int, Texels]) -> None:
@@ -97,6 +99,8 @@ def inputs_of(target: str, baked: Baked, readings: Sequence[Reading]) -> Inputs:
                 kept[name] = fields[name]
             else:
                 constants[name] = same
+    if baked.openness is not None:
+        kept[OCCLUSION] = baked.openness
     return Inputs(constants, kept, ROTATION in KEPT[target] and any(map(turns, readings)))
 
 

@@ -30,7 +30,7 @@ from ..common.color import srgb_from_linear
 from ..common.color_spaces import to_rec709
 from ..common.errors import PbrFitError
 from ..common.material_recipe import ALPHA as ALPHA_PART
-from ..common.material_recipe import CHANNELS, COLOR, Constant, MapInput, MaterialRecipe
+from ..common.material_recipe import CHANNELS, COLOR, OCCLUSION, Constant, MapInput, MaterialRecipe
 from ..common.material_recipe import NORMAL as NORMAL_PART
 from .fields import Array, Baked, Inputs
 from .image_files import BYTES, FLOATS, SHORTS, suffix_of, write_image
@@ -38,19 +38,19 @@ from .image_files import BYTES, FLOATS, SHORTS, suffix_of, write_image
 
 @dataclass(frozen=True)
 class Layout:
-    """What a map holds: a color or vector with perhaps an alpha, or scalars in its channels (None: 1), or a normal."""
+    """What a map holds: a color or vector with perhaps an alpha, or scalars in its channels, or a normal."""
 
     key: str
     whole: str = ""
     alpha: str = ""
-    channels: tuple[str | None, ...] = ()
+    channels: tuple[str, ...] = ()
     normal: str = ""
 
 
 BRIGHTEST_IN_BYTES = 8.0
 LAYOUTS = (
     Layout("kd", whole=BASE_COLOR, alpha=ALPHA),
-    Layout("orm", channels=(None, "Roughness", "Metallic")),
+    Layout("orm", channels=(OCCLUSION, "Roughness", "Metallic")),
     Layout("normal", normal=NORMAL),
     Layout("emission", whole=EMISSION),
     Layout("specular", channels=("Specular IOR Level", "IOR", "Diffuse Roughness")),
@@ -152,10 +152,10 @@ def part_of(layout: Layout, name: str) -> MapInput:
 def values_of(layout: Layout, inputs: Inputs, tile: int, size: int) -> Array:
     """The pixels of a map, float32 [size, size, 3 or 4], with numbers where something does not vary."""
 
-    def found(name: str | None, absent: float) -> Array | Triple | float:
+    def found(name: str, absent: float) -> Array | Triple | float:
         if name in inputs.fields:
             return inputs.fields[name][tile]
-        return inputs.constants.get(name or "", absent)
+        return inputs.constants.get(name, absent)
 
     if layout.normal:
         vectors = inputs.fields[layout.normal][tile] * 2.0 - 1.0
@@ -170,7 +170,7 @@ def values_of(layout: Layout, inputs: Inputs, tile: int, size: int) -> Array:
         return values
     for place in range(3):
         name = layout.channels[place] if place < len(layout.channels) else ""
-        value = found(name, 1.0 if name is None else 0.0)
+        value = found(name, 1.0 if name == OCCLUSION else 0.0)
         # What does not vary is read from nowhere: it may not widen the range of the file.
         values[..., place] = min(1.0, max(0.0, value[0])) if isinstance(value, tuple) else value
     return values

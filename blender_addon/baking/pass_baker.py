@@ -76,6 +76,14 @@ class PassBaker:
                 return middles
         return self._bake(make, kind, self._resolution, factor)
 
+    def bake_materials(
+        self, material_for: Callable[[bpy.types.Image], bpy.types.Material], size: int, samples: int
+    ) -> list[Tiles]:
+        """The texels of what one material shows on all faces, for each of the owners by tile. size: of the bake, in pixels."""
+        return self._bake(
+            lambda _material, _reading, image, *_names: material_for(image), "EMIT", size, samples=samples
+        )
+
     @property
     def _readings(self) -> Iterator[Reading]:
         return (reading for owner in self._owners for reading in owner.readings.values())
@@ -83,7 +91,7 @@ class PassBaker:
     def _surface(self) -> list[dict[int, NDArray[np.bool_]]]:
         """Which texels have all their neighbors on the surface too, for each of the owners by tile."""
         if self._surfaces is None:
-            found = self._bake(lambda _material, _reading, image, *_names: positions(image), "EMIT", self._resolution)
+            found = self.bake_materials(positions, self._resolution, samples=1)
             self._surfaces = [{tile: joined(texels) for tile, texels in tiles.items()} for tiles in found]
         return self._surfaces
 

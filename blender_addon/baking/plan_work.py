@@ -22,6 +22,7 @@ from .cycles_bake import make_editable, prepare
 from .fields import Baked, inputs_of, without_far_texels
 from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
+from .openness import bake_openness
 from .pass_baker import PassBaker
 from .quantities import Pass, passes_for
 from .shifted_uv import with_positive_uv_maps
@@ -73,6 +74,9 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
             report({"progress": SET_UP + (1.0 - SET_UP) * fraction, "message": item.message})
             for found, texels in zip(baked, baker.bake(item), strict=True):
                 found.add(item, texels)
+        if plan.get("occlusion"):
+            report({"progress": 0.9, "message": "Baking Occlusion"})
+            bake_openness(baker, set_up, plan["resolution"], baked)
         report({"progress": 0.95, "message": "Writing the maps"})
         report({"baked": write_maps(plan, owners, baked, output)})
 

@@ -10,7 +10,7 @@ import bpy
 
 SETTINGS = (
     *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
-    *("bake_target", "supersampling", "margin_type", "margin"),
+    *("bake_target", "supersampling", "margin_type", "margin", "use_occlusion"),
 )
 """The settings that a bake uses."""
 

@@ -8,6 +8,7 @@ The request is JSON:
 
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
 - ``button``: the name of the operator: "optimize" or "bake_maps"
+- ``layout``, optional: how to save the maps for another program: see saved_layout.py
 - ``others``: names of further objects that are selected too
 - ``unwrap``, ``pack_islands``: whether to give them a new UV map first, with the add-on's operator
 - ``extension``: the zip to install
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .bake_report import SETTINGS, BakeReport, slot_of
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import PICTURE, ResultFolder
+    from .saved_layout import SavedLayout
     from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
@@ -52,6 +54,7 @@ else:  # this file runs as a script, without its package
     from bake_report import SETTINGS, BakeReport, slot_of
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import PICTURE, ResultFolder
+    from saved_layout import SavedLayout
     from script import own_stdout, run
 
 Json = dict[str, Any]
@@ -87,6 +90,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     before.keep_settings()
     for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
+    layout = SavedLayout(request["layout"], EXTENSION) if request.get("layout") else None
     images_before = {image.session_uid for image in bpy.data.images}
     session_module = importlib.import_module(EXTENSION + ".session.session")
     if request["unwrap"]:
@@ -96,10 +100,13 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     _press(getattr(bpy.ops.pbrfit, request["button"]), request)
     session = session_module.current()
     try:
+        if layout is not None:
+            layout.check_names(session.plans[0], saved.parent, set(request["replaceable"]))
         baked = _begun_bake(session, say) if request["button"] == BAKE else None
         _wait(session, say, cancelled)
-        names = folder.write(request["owner"], session.result.files, [PICTURE] if baked is None else [])
-        summary = _summary(request, target, layer, session)
+        files, laid_out = ({}, None) if layout is None else layout.files(target)
+        names = folder.write(request["owner"], session.result.files | files, [PICTURE] if baked is None else [])
+        summary = _summary(request, target, layer, session) | {"layout": laid_out}
         if baked is None:
             summary |= _of_fit(request, session) | {"foggy_world": fog}
         else:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 COLOR, ALPHA, NORMAL = "color", "alpha", "normal"
+OCCLUSION = "Occlusion"
+"""No input of the Principled BSDF, but that of the node for glTF: see gltf_output.py. It holds openness."""
 CHANNELS = ("red", "green", "blue")
 MAP_LABELS = {
     "kd": "Base Color",
@@ -79,6 +81,7 @@ def fit_recipe(keys: set[str], alpha: bool) -> MaterialRecipe:
         inputs["Alpha"] = MapInput("kd", ALPHA)
     if "orm" in keys:
         inputs |= {"Roughness": MapInput("orm", "green"), "Metallic": MapInput("orm", "blue")}
+        inputs[OCCLUSION] = MapInput("orm", "red")
     if "normal" in keys:
         inputs["Normal"] = MapInput("normal", NORMAL)
     return MaterialRecipe({"IOR": 1.5}, inputs, {"distribution": "MULTI_GGX"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import bpy
 
-from .material_recipe import ALPHA, COLOR, MAP_LABELS, NORMAL, Constant, MaterialRecipe
+from . import gltf_output
+from .material_recipe import ALPHA, CHANNELS, COLOR, MAP_LABELS, NORMAL, OCCLUSION, Constant, MapInput, MaterialRecipe
 
 MAP_X, SPLIT_X, SHADER_X, OUTPUT_X = -700.0, -360.0, 0.0, 320.0
 ROW_HEIGHT = 310.0
@@ -33,8 +34,8 @@ def build_material_nodes(
 ) -> None:
     """Build a Principled BSDF that gets what the recipe says from the maps in `images`, read through the UV map `uv_map`.
 
-    ORM is glTF's: its red is openness (ambient occlusion). No input of Principled BSDF takes it, so it stays in the
-    tree with a label and without a link.
+    ORM is glTF's: its red is openness (ambient occlusion). No input of Principled BSDF takes it, so it goes to the group that
+    Blender's glTF exporter reads, which changes no render.
     """
     tree = fresh_tree(material)
     output = add_node(tree, "ShaderNodeOutputMaterial", "Material Output", OUTPUT_X, 0.0)
@@ -46,6 +47,10 @@ def build_material_nodes(
     for name, value in recipe.properties.items():
         setattr(shader, name, value)
     inputs = {socket.identifier: socket for socket in shader.inputs}
+    if OCCLUSION in recipe.inputs:
+        further = add_node(tree, "ShaderNodeGroup", gltf_output.NAME, SHADER_X, -2.0 * ROW_HEIGHT)
+        further.node_tree = gltf_output.output_group()
+        inputs[OCCLUSION] = further.inputs[gltf_output.OCCLUSION]
     for name, value in recipe.constants.items():
         set_value(inputs[name], value)
     if recipe.uv_tangent:
@@ -73,8 +78,11 @@ def build_material_nodes(
             source = texture.outputs["Color" if item.part == COLOR else "Alpha"]
         else:
             if item.key not in between:
-                kind = normal_map if item.part == NORMAL else split_channels
-                between[item.key] = kind(tree, item.key, texture, uv_map, y)
+                if item.part == NORMAL:
+                    between[item.key] = normal_map(tree, item.key, texture, uv_map, y)
+                else:
+                    occluded = recipe.inputs.get(OCCLUSION) == MapInput(item.key, CHANNELS[0])
+                    between[item.key] = split_channels(tree, item.key, texture, occluded, y)
             source = between[item.key].outputs["Normal" if item.part == NORMAL else item.part.capitalize()]
         tree.links.new(source, inputs[name])
 
@@ -88,10 +96,10 @@ def set_value(socket: bpy.types.NodeSocket, value: Constant) -> None:
 
 
 def split_channels(
-    tree: bpy.types.NodeTree, key: str, texture: bpy.types.Node, _uv_map: str, y: float
+    tree: bpy.types.NodeTree, key: str, texture: bpy.types.Node, occluded: bool, y: float
 ) -> bpy.types.Node:
-    """A node that splits a map into its channels."""
-    label = "Red: Openness (AO)" if key == "orm" else f"{MAP_LABELS[key]} Channels"
+    """A node that splits a map into its channels. occluded: whether red is openness."""
+    label = gltf_output.OPENNESS_NODE if occluded else f"{MAP_LABELS[key]} Channels"
     node = add_node(tree, "ShaderNodeSeparateColor", label, SPLIT_X, y)
     node.mode = "RGB"
     tree.links.new(texture.outputs["Color"], node.inputs["Color"])

@@ -191,6 +191,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "resolution": chosen.resolution,
         "supersampling": int(chosen.supersampling),
         "margin": margin_of(chosen),
+        "occlusion": bool(chosen.use_occlusion),
     }
 
 

@@ -324,6 +324,12 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
         max=LARGEST_MARGIN,
         subtype="PIXEL",
     )
+    use_occlusion: BoolProperty(
+        name="Bake Occlusion",
+        description="Bake also how much of the sky each place sees past its own objects, for the red of the ORM map. A fit finds "
+        "that out itself",
+        default=False,
+    )
     seed: IntProperty(
         name="Seed",
         description="Start of the random numbers. The same seed gives the same references",

@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from ..common.package import shipped_file
+from ..settings.output import PBRFIT_OutputSettings
 from ..settings.preferences import PBRFIT_AddonPreferences
 from ..settings.preview import PBRFIT_PreviewPasses, PBRFIT_PreviewSettings
 from ..settings.properties import PBRFIT_FitSettings
@@ -22,6 +23,7 @@ FOLDER = "manual"
 
 GROUPS: dict[Any, str] = {
     PBRFIT_FitSettings: "first-fit#settings",
+    PBRFIT_OutputSettings: "export#save-maps",
     PBRFIT_PreviewSettings: "preview#turn-it-on",
     PBRFIT_PreviewPasses: "preview#f12",
     PBRFIT_WipeSettings: "preview#compare-in-place",
@@ -48,7 +50,8 @@ OPERATORS = {
     "compare_*": "preview#compare-in-place",
     "revert": "first-fit#then-revert",
     "fit_again": "first-fit#then-fit-again",
-    "save_maps": "first-fit#then-save-maps",
+    "save_maps": "export#save-maps",
+    "*_layout": "export#a-layout-of-your-own",
     "cancel": "first-fit#while-it-runs",
     "pause": "first-fit#while-it-runs",
     "resume": "first-fit#while-it-runs",

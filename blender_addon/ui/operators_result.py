@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators on a result: compare, revert, fit or bake again, save the maps."""
+"""Operators on a result: compare, revert, fit or bake again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
 
-from ..assign import materials, memory, saved_maps
-from ..common.errors import PbrFitError
+from ..assign import materials, memory
 from ..export.plan import GroupPlan, target_objects
 from ..session import session
 from ..settings.properties import use_values
@@ -152,51 +149,6 @@ def start_again(
         return {"CANCELLED"}
 
 
-class PBRFIT_OT_save_maps(bpy.types.Operator):
-    """Save the maps of the selected objects as files in a folder. It overwrites no file"""
-
-    bl_idname = "pbrfit.save_maps"
-    bl_label = "Save Maps"
-    bl_options = {"REGISTER"}
-
-    directory: StringProperty(name="Folder", description="Where to save the maps", subtype="DIR_PATH")
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There must be maps: of a fitted material, or of a fit whose maps could not be assigned."""
-        if not fitted_targets(context) and not unassigned(session.current()):
-            cls.poll_message_set("No selected object has a material by PBRfit")
-            return False
-        return True
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        """Ask for the folder."""
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Save the maps."""
-        folder = Path(bpy.path.abspath(self.directory))
-        targets = fitted_targets(context)
-        owners = [material for target in targets for material in materials.fitted_materials(target)]
-        light = memory.learned_world(context.scene, targets)
-        try:
-            files = saved_maps.save_images([*owners, *([light] if light is not None else [])], folder)
-            for plan, result_files in unassigned(session.current()):
-                files += saved_maps.save_results(plan, result_files, folder)
-        except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        said = (
-            f"Saved {len(files)} maps in {folder}"
-            if files
-            else "There is no map to save: the materials have only numbers"
-        )
-        self.report({"INFO"}, said)
-        return {"FINISHED"}
-
-
 def unassigned(current: session.AnySession | None) -> list[tuple[GroupPlan, dict[str, bytes]]]:
     """Plans and result files of the session that have maps but no material in the file, for example after undo."""
     if current is None:
@@ -235,7 +187,7 @@ class PBRFIT_MT_object(bpy.types.Menu):
         layout.operator("pbrfit.save_maps", icon="EXPORT")
 
 
-CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_OT_save_maps, PBRFIT_MT_object)
+CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_MT_object)
 
 
 def register() -> None:

@@ -75,6 +75,7 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
             maps.prop(settings, name)
+        layout.prop(settings, "use_occlusion")
         for name in ("map_sets", "use_udim"):
             layout.prop(settings, name)
         new_uv_map = layout.row(align=True)

@@ -54,6 +54,7 @@ blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
 blender_addon/references      common export assign
+blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
 blender_addon/preflight       common setup settings export closures
@@ -65,7 +66,8 @@ blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export closures references baking session  backend: protocol protocol/client
 blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
 blender_addon/wipe            common settings assign references session preview/gl preview/scene preview/engine
-blender_addon/ui              common setup settings export closures assign preflight session overlay preview/engine wipe
+blender_addon/ui              common setup settings export closures assign saving preflight session overlay preview/engine wipe
+                              backend: protocol
 blender_addon                 setup settings preflight session overlay preview/scene preview/engine wipe ui
 """
 

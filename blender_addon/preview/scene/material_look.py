@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import bpy
 
 from ...common.color_spaces import Meaning, is_rec709, meaning_of, rec709_color, scene_linear_space
+from ...common.gltf_output import OCCLUSION as OCCLUSION_INPUT
+from ...common.gltf_output import OPENNESS_NODE
 from ...common.node_trees import has_plain_mapping, linked_from, output_node, tree_of
 from ...export.uv_layout import FIRST_TILE
 from .images import SCENE_LINEAR, STILLS, encoding_of, has_file, has_pixels, image_key
 from .scene import NEUTRAL, Look, Texture
 
 OTHER_TILES = "Of images with UDIM tiles, only the backend shows other tiles than the first."
-OPENNESS_NODE = "Red: Openness (AO)"
-OCCLUSION_INPUT = "Occlusion"
 CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
 # Inputs of Principled BSDF that the preview does not show if they are not 0, and their labels.
 UNSHOWN = {

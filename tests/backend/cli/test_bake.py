@@ -128,6 +128,7 @@ def test_the_report_says_what_became_of_each_material(baked):
         "supersampling": "1",
         "margin_type": "ALL",
         "margin": DEFAULT_MARGIN,
+        "use_occlusion": False,
     }
     seconds = report["seconds"]
     assert seconds["total"] == pytest.approx(
@@ -278,6 +279,7 @@ def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
         "resolution": DEFAULT_RESOLUTION,
         "bake_target": "CORE",
         "supersampling": "2",
+        "use_occlusion": False,
     }
 
 
@@ -287,6 +289,7 @@ def test_every_choice_has_its_option(requests, blend):
         blend,
         *("--target", "gltf", "--resolution", "256", "--supersampling", "4", "--map-sets", "object", "--unwrap"),
         *("--no-udim", "--material-name", "{object}", "--images", "files", "--blender", "/blender", "--margin", "8"),
+        "--occlusion",
     )
     assert (request.unwrap, request.blender) == (True, "/blender")
     assert (request.pack_islands, request.others) == (False, ())
@@ -300,6 +303,7 @@ def test_every_choice_has_its_option(requests, blend):
         "supersampling": "4",
         "margin_type": "WIDTH",
         "margin": 8,
+        "use_occlusion": True,
     }
 
 

@@ -37,7 +37,9 @@ def test_node_tree(addon, files) -> None:
     assert (split.bl_idname, green, blue) == ("ShaderNodeSeparateColor", "Green", "Blue")
     assert split == also_split
     assert "Openness" in split.label
-    assert not split.outputs["Red"].is_linked
+    (further,) = [link.to_node for link in split.outputs["Red"].links]
+    assert further.node_tree.name == "glTF Material Output"
+    assert not further.outputs
     orm, _ = source(split.inputs["Color"])
     normal_map, _ = source(shader.inputs["Normal"])
     assert (normal_map.bl_idname, normal_map.space, normal_map.uv_map) == ("ShaderNodeNormalMap", "TANGENT", "UVMap")

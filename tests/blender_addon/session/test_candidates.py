@@ -32,7 +32,7 @@ def test_lobes_that_are_not_fitted_stay_as_baked(candidates) -> None:
     assert recipe.constants == {"Coat Weight": 1.0, "IOR": 1.4, "Emission Strength": 2.0}
     keys = {name: item.key for name, item in recipe.inputs.items()}
     assert keys.pop("Base Color") == "kd"
-    assert keys.pop("Roughness") == keys.pop("Metallic") == "orm"
+    assert keys.pop("Occlusion") == keys.pop("Roughness") == keys.pop("Metallic") == "orm"
     assert keys == {"Coat Roughness": "coat", "Emission Color": "emission", "Normal": "normal"}
     assert recipe.properties == {"distribution": "GGX"}
     assert recipe.uv_tangent
@@ -58,5 +58,5 @@ def test_the_files_are_those_that_the_recipe_reads(candidates) -> None:
 def test_a_fit_without_a_bake_has_its_own_maps_alone(candidates) -> None:
     candidates.baked = None
     recipe = candidates.recipe_of("FIT", 0)
-    assert set(recipe.inputs) == {"Base Color", "Roughness", "Metallic"}
+    assert set(recipe.inputs) == {"Base Color", "Occlusion", "Roughness", "Metallic"}
     assert candidates.files_of("FIT", 0) == candidates.fits["FIT"]

@@ -59,6 +59,8 @@ def make_scene():
     if request["scene"] == "bake":
         make_coated(cube)
         settings.resolution, settings.supersampling = request["resolution"], "4"
+        for name, value in request.get("output", {}).items():
+            setattr(scene.pbrfit_output, name, value)
     bpy.ops.ed.undo_push(message="Scene of the test")
     bpy.ops.wm.save_as_mainfile(filepath=request["file"])
 

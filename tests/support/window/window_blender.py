@@ -43,7 +43,8 @@ class WindowBlender:
     ) -> None:
         """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`; script: what runs inside.
 
-        The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`.
+        The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`; it may have settings of
+        the `output`.
         """
         self.screen = screen
         self.folder = folder

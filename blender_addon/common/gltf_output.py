@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The group node by which a material tells Blender's glTF exporter what no input of the Principled BSDF takes: occlusion.
+
+The exporter looks for a group of this name in the tree of a material, and reads its inputs. Nothing comes out of the group,
+so it changes no render.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from .names import RECORD
+
+NAME = "glTF Material Output"
+OCCLUSION, THICKNESS = "Occlusion", "Thickness"
+OPENNESS_NODE = "Red: Openness (AO)"
+"""The node that splits an ORM map with openness. Materials by earlier versions have it without a link from its red."""
+
+
+def output_group() -> bpy.types.NodeTree:
+    """The file's group, made as Blender's exporter makes it if there is none."""
+    for group in bpy.data.node_groups:
+        if group.name.startswith(NAME) and group.library is None and _input_of(group) is not None:
+            return group
+    group = bpy.data.node_groups.new(NAME, "ShaderNodeTree")
+    group[RECORD] = ""
+    group.interface.new_socket(OCCLUSION, in_out="INPUT", socket_type="NodeSocketFloat")
+    group.interface.new_socket(THICKNESS, in_out="INPUT", socket_type="NodeSocketFloat").default_value = 0.0
+    group.nodes.new("NodeGroupOutput")
+    group.nodes.new("NodeGroupInput").location = (-200.0, 0.0)
+    return group
+
+
+def is_output_group(tree: bpy.types.NodeTree) -> bool:
+    """Whether a node tree is such a group."""
+    return bool(tree.name.startswith(NAME))
+
+
+def occlusion_socket(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket | None:
+    """The input of such a group in the tree of a material; None if there is none."""
+    for node in tree.nodes:
+        if node.bl_idname == "ShaderNodeGroup" and node.node_tree is not None and is_output_group(node.node_tree):
+            socket = node.inputs.get(OCCLUSION)
+            if socket is not None:
+                return socket
+    return None
+
+
+def _input_of(group: bpy.types.NodeTree) -> bpy.types.NodeTreeInterfaceItem | None:
+    return next((item for item in group.interface.items_tree if item.name == OCCLUSION), None)

@@ -1,0 +1,64 @@
+"""Baked occlusion against what geometry says: a floor before a wall sees the part of the sky that the wall leaves."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from support.blender.bake_process import bake, only, pixels
+from support.blender.scenes import paint
+
+
+def corner(wall: bool = True) -> None:
+    """A floor from -1 to 1 whose UVs are the whole map, and a far larger wall at x = -1 with one point of the map."""
+    high, far = 60.0, 60.0
+    vertices = [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)]
+    faces = [(0, 1, 2, 3)]
+    if wall:
+        vertices += [(-1, -far, 0), (-1, far, 0), (-1, far, high), (-1, -far, high)]
+        faces.append((4, 5, 6, 7))
+    mesh = bpy.data.meshes.new("Corner")
+    mesh.from_pydata(vertices, [], faces)
+    layer = mesh.uv_layers.new(name="UVMap")
+    for loop in mesh.loops:
+        x, y, _ = mesh.vertices[loop.vertex_index].co
+        inside = loop.vertex_index < 4
+        layer.uv[loop.index].vector = ((x + 1) / 2, (y + 1) / 2) if inside else (0.0, 0.0)
+    thing = bpy.data.objects.new("Corner", mesh)
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.view_layer.objects.active = thing
+    thing.select_set(True)
+    paint(thing)
+
+
+def test_a_wall_hides_half_of_the_sky_at_its_foot(addon, tmp_path) -> None:
+    """Of the cosine-weighted sky, a long wall of height h at the distance d hides (1 - d / sqrt(d * d + h * h)) / 2."""
+    corner()
+    group, recipe = only(bake(addon, tmp_path, resolution=64, occlusion=True))
+    assert recipe.inputs["Occlusion"] == addon.common.material_recipe.MapInput("orm", "red")
+    values = pixels(group, "orm.png")
+    distance = (np.arange(64) + 0.5) / 64 * 2.0
+    expected = 1.0 - (1.0 - distance / np.hypot(distance, 60.0)) / 2.0
+    np.testing.assert_allclose(values[..., 0].mean(axis=0), expected, atol=0.02)
+    assert values[..., 0].std(axis=0).max() < 0.06
+    assert values[..., 1].ravel() == pytest.approx(0.4, abs=3e-3)  # what does not vary is there too
+
+
+def test_what_is_open_everywhere_gets_no_map(addon, tmp_path) -> None:
+    corner(wall=False)
+    group, recipe = only(bake(addon, tmp_path, resolution=64, occlusion=True))
+    assert (group.files, recipe.inputs) == ({}, {})
+
+
+def test_nothing_is_baked_unless_it_is_asked_for(addon, tmp_path) -> None:
+    corner()
+    group, recipe = only(bake(addon, tmp_path, resolution=64))
+    assert (group.files, recipe.inputs) == ({}, {})
+
+
+@pytest.mark.parametrize("size", [8, 16, 64])
+def test_enlarging_keeps_what_is_straight(addon, size) -> None:
+    ramp = np.broadcast_to((np.arange(8, dtype=np.float32) + 0.5) / 8, (8, 8))
+    found = addon.baking.openness.enlarged(ramp, size)
+    expected = np.clip((np.arange(size) + 0.5) / size, 0.5 / 8, 1 - 0.5 / 8)
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (size, size)), atol=1e-6)
