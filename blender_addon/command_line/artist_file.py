@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import gzip
 import importlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -87,6 +88,12 @@ def zstandard_head(path: str) -> bytes:
             return bytes(zstandard.ZstdDecompressor().stream_reader(file).read(32))
     except (ImportError, OSError, ValueError):
         return b""
+
+
+def linked_files() -> list[str]:
+    """The absolute paths of all files that the open one uses, those of its libraries too; not what is packed into it."""
+    paths = bpy.utils.blend_paths(absolute=True, packed=False, local=False)
+    return sorted({os.path.normpath(path) for path in paths if path})
 
 
 # Finding the object -------------------------------------------------------------------------------------------------
