@@ -104,7 +104,7 @@ class Selection:
 
     def _nothing(self, kind: str, name: str, names: Sequence[str]) -> CommandError:
         near = difflib.get_close_matches(name, names, n=3)
-        shown = ", ".join(near or sorted(names)[:10])
+        shown = ", ".join(sorted(near or sorted(names)[:10]))
         return CommandError(
             f'{self.blend} has no {kind} "{name}" with a mesh and a material.',
             f"Give one that it has: {shown}." if shown else "Open the file in Blender, and see what is in it.",

@@ -47,6 +47,10 @@ class Row:
         if self.psnr_db is not None:
             self.quality = f"{self.psnr_db:.1f} dB"
             return
+        in_the_fit = (report.get("fit") or {}).get("fit_heldout_psnr_db")
+        if in_the_fit is not None:  # where no report was wanted
+            self.quality = f"{in_the_fit:.1f} dB in the fit"
+            return
         kinds = list(dict.fromkeys(str(one.get("verdict", "")).lower() for one in report.get("materials") or ()))
         self.quality = ", ".join(kind.replace("_", " ") for kind in kinds if kind)
 

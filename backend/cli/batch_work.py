@@ -21,6 +21,7 @@ from backend.cli.batch_table import DONE, FAILED, INTERRUPTED, NOT_STARTED, REFU
 from backend.cli.blender_task import Blender, cancel_all, find_blender
 from backend.cli.driving import build_extension
 from backend.cli.errors import CommandError, Interrupted
+from backend.cli.inputs import CLOCK_NS
 from backend.cli.object_lists import note_objects
 from backend.cli.one_backend import OneBackend
 from backend.cli.open_blender import OpenBlender
@@ -52,6 +53,7 @@ class BatchWork:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._begun = 0
+        self._backend: OneBackend | None = None
         self._plans: list[list[Planned]] = []
 
     def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]:
@@ -82,7 +84,7 @@ class BatchWork:
             binary: build_extension(blender, folder / f"extension-{number}")
             for number, (binary, blender) in enumerate(blenders.items())
         }
-        backend = OneBackend(folder / "backend", self._log) if self._command.needs_backend else None
+        backend = self._backend = OneBackend(folder / "backend", self._log) if self._command.needs_backend else None
 
         waiting_groups = queue.SimpleQueue[tuple[str | None, list[int]]]()
         for (_, binary), mine in groups.items():
@@ -132,7 +134,7 @@ class BatchWork:
         """Find the objects of a file, and plan what to do about them."""
         progress = JobProgress(self._shown, self._lock, self._log, selection.blend.name, {"file": str(selection.blend)})
         progress.show("Looking for objects", 0.0)
-        began, found = time.time_ns(), dict[str, Any]()
+        began, found = time.time_ns() - CLOCK_NS, dict[str, Any]()
         try:
             for event in host.events({"list": str(selection.blend.resolve())}):
                 found = event.get("result", found)
@@ -167,6 +169,8 @@ class BatchWork:
         self._log.write("job_start", **named, why=row.why or "new")
         began = time.monotonic()
         try:
+            if self._backend is not None:
+                self._backend.setup()  # waits for it, if it was started again
             with StagedFolder(request) as staged:
                 report = self._command.carry_out(staged.request, job.chosen, progress, host)
                 staged.publish(report)

@@ -23,6 +23,8 @@ UDIM = "<UDIM>"
 MISSING = "missing"
 NO_RESULT = "new"
 """The reason where there is no result yet."""
+CLOCK_NS = 20_000_000
+"""A file system's clock may be so much late."""
 MOST_REASONS = 4
 """How many reasons a message lists."""
 
@@ -35,7 +37,7 @@ class Inputs:
 
     def __init__(self, request: DriveRequest) -> None:
         self._request = request
-        self._began = time.time_ns()
+        self._began = time.time_ns() - CLOCK_NS
         self._blend = None if request.blend is None else stamp(request.blend)
 
     def record(self, links: Iterable[str]) -> dict[str, Any] | None:

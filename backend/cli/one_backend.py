@@ -19,6 +19,8 @@ from backend.protocol.keys import kept_keys
 START_SECONDS = 60.0
 POLL_SECONDS = 0.2
 STOP_SECONDS = 5.0
+LONGEST_DELAY_SECONDS = 30.0
+"""Each restart waits twice as long as the one before, up to this."""
 
 
 class OneBackend:
@@ -43,8 +45,9 @@ class OneBackend:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, ValueError):
+                if self._process.poll() is not None:
+                    raise OSError  # its file is of no use: it will be started again
                 said = json.loads(self._address_file.read_text(encoding="utf-8"))
-                self._address = said["address"]
                 backend = {"address": said["address"], "key": said["public_key"]}
                 return {"backend": {**backend, "client_keys": str(self._client_keys)}}
             time.sleep(POLL_SECONDS)
@@ -65,6 +68,9 @@ class OneBackend:
             self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        with contextlib.suppress(OSError, ValueError):  # the one before has left it: the next listens there
+            self._address = json.loads(self._address_file.read_text(encoding="utf-8"))["address"]
+        self._address_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "backend", "serve", "--address", self._address]
         command += ["--address-file", str(self._address_file), "--parent-pid", str(os.getpid())]
         command += [f"--client-key={self._public_key}", "--key-file", str(self._folder / "backend_keys.json")]
@@ -73,11 +79,15 @@ class OneBackend:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def _keep_alive(self) -> None:
+        delay = POLL_SECONDS
         while not self._ended.wait(POLL_SECONDS):
             status = self._process.poll()
             if status is not None:
                 self._log.write("backend_restart", status=status, last_words=self._last_words().strip())
+                if self._ended.wait(delay):
+                    return
                 self._process = self._start()
+                delay = min(2.0 * delay, LONGEST_DELAY_SECONDS)
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

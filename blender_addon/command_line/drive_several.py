@@ -14,6 +14,7 @@ error the next request is carried out. When standard input ends, the work is can
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import sys
@@ -70,9 +71,9 @@ def main(_arguments: list[str]) -> int:
     while path := requests.get():
         request = json.loads(Path(path).read_text(encoding="utf-8"))
         if "list" in request:
-            answer(lambda request=request: objects_of(request["list"]), say)
+            answer(functools.partial(objects_of, request["list"]), say)
         else:
-            answer(lambda request=request: drive(request, say, cancelled), say)
+            answer(functools.partial(drive, request, say, cancelled), say)
     remove_extension()
     return 0
 
