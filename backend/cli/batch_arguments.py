@@ -36,7 +36,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         "--at-once",
         type=whole_number(1, MOST_AT_ONCE),
         metavar="N",
-        help="how many Blenders work side by side, each on another file (default: 1)",
+        help="how many Blenders work side by side (default: 1)",
     )
     batch.add_argument(
         "--log-json",

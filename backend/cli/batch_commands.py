@@ -15,7 +15,7 @@ from backend.cli.terminal import Progress
 
 
 def _optimize(request: DriveRequest, chosen: argparse.Namespace, progress: Progress, host: Host) -> dict[str, Any]:
-    return optimize(request, progress, chosen.judged, host)
+    return optimize(request, progress, not chosen.no_report, host)
 
 
 def _bake(request: DriveRequest, _chosen: argparse.Namespace, progress: Progress, host: Host) -> dict[str, Any]:

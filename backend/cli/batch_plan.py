@@ -19,6 +19,7 @@ from backend.cli.inputs import NO_RESULT, reasons_text, why_again
 from backend.cli.jobs_file import read_jobs
 from backend.cli.object_lists import known_objects
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, read_report, replaceable
+from backend.cli.staged_folder import StagedFolder
 from backend.cli.terminal import Progress
 
 TO_DO = (NEW, CHANGED, UNKNOWN)
@@ -101,6 +102,19 @@ def plan(
         names = selection.objects if selection.is_known else (selection.asked,)
         return [refused(Row(selection.blend, name, REFUSED), error) for name in names]
     return [_planned(job, command, force) for job in jobs]
+
+
+def make(
+    command: BatchCommand, request: DriveRequest, chosen: argparse.Namespace, progress: Progress, host: Host
+) -> dict[str, Any]:
+    """Make the result of one job, whole or not at all; returns the content of its report.json.
+
+    chosen: the job's options. Raises CommandError, Interrupted or OSError.
+    """
+    with StagedFolder(request) as staged:
+        report = command.carry_out(staged.request, chosen, progress, host)
+        staged.publish(report)
+    return report
 
 
 def refused(row: Row, error: CommandError) -> Planned:

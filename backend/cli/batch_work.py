@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import queue
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backend.cli.batch_jobs import FileObject, Job, Selection, check_folders
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, known_jobs, plan, refused
+from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, known_jobs, make, plan, refused
 from backend.cli.batch_progress import JobProgress
 from backend.cli.batch_table import DONE, FAILED, INTERRUPTED, NOT_STARTED, REFUSED, UNKNOWN, UP_TO_DATE, Row
 from backend.cli.blender_task import Blender, cancel_all, find_blender
@@ -25,10 +27,45 @@ from backend.cli.inputs import CLOCK_NS
 from backend.cli.object_lists import note_objects
 from backend.cli.one_backend import OneBackend
 from backend.cli.open_blender import OpenBlender
-from backend.cli.staged_folder import StagedFolder
 from backend.cli.terminal import Progress
 
 WAIT_SECONDS = 0.5
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Something to do in the Blender of this program, None for the module bpy."""
+
+    binary: str | None
+    do: Callable[[OpenBlender], None]
+
+
+class _Tasks:
+    """What is still to be done; a task may add others."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open = 0
+
+    def put(self, binary: str | None, do: Callable[[OpenBlender], None]) -> None:
+        """Add a task."""
+        with self._lock:
+            self._open += 1
+        self._waiting.put(_Task(binary, do))
+
+    def next(self, stop: threading.Event) -> _Task | None:
+        """The next task; None where all are done, or it is to stop. Waits while another task may add some."""
+        while not stop.is_set() and self._open:
+            with contextlib.suppress(queue.Empty):
+                return self._waiting.get(timeout=POLL_SECONDS)
+        return None
+
+    def done(self) -> None:
+        """One of those from `next` is done."""
+        with self._lock:
+            self._open -= 1
 
 
 class BatchWork:
@@ -59,56 +96,55 @@ class BatchWork:
     def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]:
         """Do it; ``plans``: of each selection. Returns the rows of the table. Raises CommandError where there is no Blender."""
         self._plans = plans
-        groups: dict[tuple[Path, str | None], list[int]] = {}
-        for number, (selection, planned) in enumerate(zip(selections, plans, strict=True)):
-            if any(one.row.status in TO_DO for one in planned):
-                key = selection.blend.resolve(), selection.options["blender"]
-                groups.setdefault(key, []).append(number)
-        blenders = {binary: find_blender(binary) for _, binary in groups}
-        if groups:
+        binaries = {
+            selection.options["blender"]
+            for selection, planned in zip(selections, plans, strict=True)
+            if any(one.row.status in TO_DO for one in planned)
+        }
+        blenders = {binary: find_blender(binary) for binary in binaries}
+        if blenders:
             with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
-                self._run_groups(selections, groups, blenders, Path(folder))
+                self._work_side_by_side(selections, blenders, Path(folder))
         rows = [one.row for planned in self._plans for one in planned]
         for row in rows:
             row.status = FAILED if row.status == REFUSED else NOT_STARTED if row.status in TO_DO else row.status
         return rows
 
-    def _run_groups(
-        self,
-        selections: Sequence[Selection],
-        groups: dict[tuple[Path, str | None], list[int]],
-        blenders: dict[str | None, Blender],
-        folder: Path,
+    def _work_side_by_side(
+        self, selections: Sequence[Selection], blenders: dict[str | None, Blender], folder: Path
     ) -> None:
         archives = {
             binary: build_extension(blender, folder / f"extension-{number}")
             for number, (binary, blender) in enumerate(blenders.items())
         }
-        backend = self._backend = OneBackend(folder / "backend", self._log) if self._command.needs_backend else None
-
-        waiting_groups = queue.SimpleQueue[tuple[str | None, list[int]]]()
-        for (_, binary), mine in groups.items():
-            waiting_groups.put((binary, mine))
-
-        def work(number: int) -> None:
-            """Do one file after the other; the Blender stays for the next one."""
-            with contextlib.ExitStack() as stack:
-                hosts: dict[str | None, OpenBlender] = {}
-                for number_of_blender, (binary, blender) in enumerate(blenders.items()):
-                    place = folder / f"{number}-{number_of_blender}"
-                    place.mkdir()
-                    host = hosts[binary] = OpenBlender(blender, place, archives[binary], setup)
-                    stack.callback(host.close)
-                with contextlib.suppress(queue.Empty):
-                    while not self._stop.is_set():
-                        binary, mine = waiting_groups.get_nowait()
-                        for which in mine:
-                            self._do_selection(which, selections[which], hosts[binary])
-
+        tasks = _Tasks()
+        for number, selection in enumerate(selections):
+            if self._plans[number][0].row.status == UNKNOWN:
+                tasks.put(selection.options["blender"], functools.partial(self._look_up, tasks, number, selection))
+            else:
+                self._put(tasks, selection, self._plans[number])
         pool = concurrent.futures.ThreadPoolExecutor(self._at_once)
         try:
-            setup = {} if backend is None else backend.setup()
-            waiting = {pool.submit(work, number) for number in range(min(self._at_once, len(groups)))}
+            if self._command.needs_backend:
+                self._backend = OneBackend(folder / "backend", self._log)
+            setup = {} if self._backend is None else self._backend.setup()
+
+            def work(number: int) -> None:
+                """Do one task after the other; the Blender stays for the next one."""
+                with contextlib.ExitStack() as stack:
+                    hosts: dict[str | None, OpenBlender] = {}
+                    for number_of_blender, (binary, blender) in enumerate(blenders.items()):
+                        place = folder / f"{number}-{number_of_blender}"
+                        place.mkdir()
+                        host = hosts[binary] = OpenBlender(blender, place, archives[binary], setup)
+                        stack.callback(host.close)
+                    while (task := tasks.next(self._stop)) is not None:
+                        try:
+                            task.do(hosts[task.binary])
+                        finally:
+                            tasks.done()
+
+            waiting = {pool.submit(work, number) for number in range(self._at_once)}
             while waiting:
                 done, waiting = concurrent.futures.wait(waiting, WAIT_SECONDS, concurrent.futures.FIRST_COMPLETED)
                 for one in done:
@@ -119,19 +155,18 @@ class BatchWork:
             self._stop.set()
             cancel_all()
             pool.shutdown(cancel_futures=True)
-            if backend is not None:
-                backend.close()
+            if self._backend is not None:
+                self._backend.close()
 
-    def _do_selection(self, which: int, selection: Selection, host: OpenBlender) -> None:
-        planned = self._plans[which]
-        if planned[0].row.status == UNKNOWN and not self._stop.is_set():
-            planned = self._plans[which] = self._look_up(selection, planned[0].row, host)
-        for one in planned:
-            if one.row.status in TO_DO and not self._stop.is_set():
-                self._do(one, host)
+    def _put(self, tasks: _Tasks, selection: Selection, plans: Sequence[Planned]) -> None:
+        """Add what is to be done of these."""
+        for planned in plans:
+            if planned.row.status in TO_DO:
+                tasks.put(selection.options["blender"], functools.partial(self._do, planned))
 
-    def _look_up(self, selection: Selection, row: Row, host: OpenBlender) -> list[Planned]:
-        """Find the objects of a file, and plan what to do about them."""
+    def _look_up(self, tasks: _Tasks, which: int, selection: Selection, host: OpenBlender) -> None:
+        """Find the objects of a file, plan what to do about them, and add it to the tasks."""
+        row = self._plans[which][0].row
         progress = JobProgress(self._shown, self._lock, self._log, selection.blend.name, {"file": str(selection.blend)})
         progress.show("Looking for objects", 0.0)
         began, found = time.time_ns() - CLOCK_NS, dict[str, Any]()
@@ -141,10 +176,13 @@ class BatchWork:
             objects: list[FileObject] = note_objects(selection.root, selection.blend, began, found)
         except CommandError as error:
             self._failed(row, error)
-            return [Planned(row)]
+            return
         planned = plan(selection, self._command, self._force, objects)
         jobs = known_jobs(self._plans)
-        return [self._unless_taken(one, jobs) for one in planned]
+        self._plans[which] = [self._unless_taken(one, jobs) for one in planned]
+        for one in self._plans[which]:
+            self._log.write("plan", **one.row.as_json())
+        self._put(tasks, selection, self._plans[which])
 
     def _unless_taken(self, planned: Planned, jobs: list[Job]) -> Planned:
         """The same, or refused where another job has its folder. ``jobs``: all others; it is added."""
@@ -171,10 +209,7 @@ class BatchWork:
         try:
             if self._backend is not None:
                 self._backend.setup()  # waits for it, if it was started again
-            with StagedFolder(request) as staged:
-                report = self._command.carry_out(staged.request, job.chosen, progress, host)
-                staged.publish(report)
-            row.take_report(report)
+            row.take_report(make(self._command, request, job.chosen, progress, host))
             row.status = DONE
         except Interrupted:
             row.status = INTERRUPTED

@@ -38,8 +38,7 @@ def add_optimize_arguments(parser: argparse.ArgumentParser) -> None:
     _add_fit_options(parser)
     parser.add_argument(
         "--no-report",
-        dest="judged",
-        action="store_false",
+        action="store_true",
         help="do not render the result beside the original: no report.png, which takes as long as a short fit",
     )
     add_device_option(parser)

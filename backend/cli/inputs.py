@@ -148,6 +148,8 @@ def _other_files(folder: Path, report: dict[str, Any], known: dict[str, Any]) ->
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else str(value)
 
 

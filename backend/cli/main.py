@@ -184,7 +184,7 @@ def _optimize(chosen: argparse.Namespace, request: DriveRequest) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     progress = ProgressLine()
     try:
-        judged = getattr(chosen, "judged", True)  # the demo always is
+        judged = not getattr(chosen, "no_report", False)  # the demo always is
         report = optimize(request, progress, judged)
     finally:
         progress.clear()

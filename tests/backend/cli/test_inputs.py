@@ -50,7 +50,7 @@ def test_each_change_is_named(request_, tmp_path):
     (tmp_path / "wood.png").write_bytes(b"wood")
     note(request_, (tmp_path / "wood.png", tmp_path / "missing.png"))
     other = replace(request_, options={"size": 2, "maps": ["kd", "ks"], "new": True}, blender=__file__)
-    assert why_again(other) == ["another Blender", "maps kd,ks, was kd", "new True, was not given", "size 2, was 1"]
+    assert why_again(other) == ["another Blender", "maps kd,ks, was kd", "new true, was not given", "size 2, was 1"]
     assert why_again(replace(request_, button="optimize")) == ["was made by bake_maps"]
     (tmp_path / "wood.png").write_bytes(b"cork")
     (tmp_path / "missing.png").touch()
