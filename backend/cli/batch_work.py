@@ -124,10 +124,11 @@ class BatchWork:
             else:
                 self._put(tasks, selection, self._plans[number])
         pool = concurrent.futures.ThreadPoolExecutor(self._at_once)
+        waiting: set[concurrent.futures.Future[None]] = set()
         try:
             if self._command.needs_backend:
                 self._backend = OneBackend(folder / "backend", self._log)
-            setup = {} if self._backend is None else self._backend.setup()
+            setup = {} if self._backend is None else self._backend.setup(self._stop)
 
             def work(number: int) -> None:
                 """Do one task after the other; the Blender stays for the next one."""
@@ -153,7 +154,8 @@ class BatchWork:
             self.interrupted = True
         finally:
             self._stop.set()
-            cancel_all()
+            if waiting:
+                cancel_all()
             pool.shutdown(cancel_futures=True)
             if self._backend is not None:
                 self._backend.close()
@@ -208,7 +210,7 @@ class BatchWork:
         began = time.monotonic()
         try:
             if self._backend is not None:
-                self._backend.setup()  # waits for it, if it was started again
+                self._backend.setup(self._stop)  # waits for it, if it was started again
             row.take_report(make(self._command, request, job.chosen, progress, host))
             row.status = DONE
         except Interrupted:

@@ -23,9 +23,10 @@ def known_objects(root: Path, blend: Path) -> list[FileObject] | None:
     noted = _read(root).get(str(blend.resolve()))
     if not isinstance(noted, dict) or noted.get("pbrfit") != importlib.metadata.version("pbrfit"):
         return None
-    if not all(is_same(one) for one in noted["files"]):
+    try:
+        return as_objects(noted["objects"]) if all(is_same(one) for one in noted["files"]) else None
+    except (KeyError, TypeError, AttributeError):  # somebody else wrote it
         return None
-    return as_objects(noted["objects"])
 
 
 def note_objects(root: Path, blend: Path, began: int, found: dict[str, Any]) -> list[FileObject]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.batch_log import EventLog
-from backend.cli.errors import CommandError
+from backend.cli.errors import CommandError, Interrupted
 from backend.protocol.keys import kept_keys
 
 START_SECONDS = 60.0
@@ -40,10 +40,12 @@ class OneBackend:
         self._watch = threading.Thread(target=self._keep_alive, name="PBRfit backend", daemon=True)
         self._watch.start()
 
-    def setup(self) -> dict[str, Any]:
-        """What a request of drive.py needs to use it. Waits until it listens. Raises CommandError."""
+    def setup(self, stop: threading.Event) -> dict[str, Any]:
+        """What a request of drive.py needs to use it. Waits until it listens. Raises CommandError, or Interrupted at ``stop``."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
+            if stop.is_set():
+                raise Interrupted
             with contextlib.suppress(OSError, ValueError):
                 if self._process.poll() is not None:
                     raise OSError  # its file is of no use: it will be started again

@@ -190,6 +190,16 @@ def test_what_changed_is_done_again_and_only_that(few):
 # Selections and jobs ----------------------------------------------------------------------------------------------
 
 
+LOOK_INTO = """
+import os, sys
+import bpy
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+paths = [bpy.path.abspath(image.filepath) for image in bpy.data.images if image.source == "FILE"]
+open(sys.argv[2], "w").write("\\n".join(sorted(os.path.realpath(path) for path in paths if os.path.exists(path))))
+os._exit(0)
+"""
+
+
 def test_a_file_of_jobs_with_a_collection_and_options_of_its_own(few):
     (few / "jobs.toml").write_text(
         """
@@ -208,6 +218,7 @@ def test_a_file_of_jobs_with_a_collection_and_options_of_its_own(few):
         out = "first"
         resolution = 32
         material-name = "{object} clean"
+        images = "files"
         """
     )
     run(few, "bake", "--jobs", "jobs.toml", "--table", "table.json")
@@ -216,6 +227,12 @@ def test_a_file_of_jobs_with_a_collection_and_options_of_its_own(few):
     assert [Path(row["out"]).name for row in rows] == ["Board 2", "Board 3", "first"]
     report = json.loads((few / "first" / "report.json").read_text())
     assert (report["settings"]["resolution"], report["material"]) == (32, "Board 1 clean")
+    # The .blend was made in another folder: there it finds its maps, and what it links.
+    (few / "look_into.py").write_text(LOOK_INTO)
+    run_python(few / "look_into.py", few / "first" / "Board 1.blend", few / "seen.txt")
+    maps = {path.resolve() for path in (few / "first" / "textures").iterdir()}
+    assert {Path(line) for line in (few / "seen.txt").read_text().splitlines()} == {*maps, few / "texture.png"}
+    assert len(maps) == 1
     assert "Nothing to do: all 3" in run(few, "bake", "--jobs", "jobs.toml", code=WITHOUT_BLENDER)
 
 

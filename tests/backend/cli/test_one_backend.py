@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_it_comes_back_with_its_keys_and_ends_with_the_batch(tmp_path):
     with EventLog(str(tmp_path / "log.jsonl")) as log:
         backend = OneBackend(tmp_path / "backend", log)
         try:
-            setup = backend.setup()
+            setup = backend.setup(threading.Event())
             status_of(setup)
             first = process_of(tmp_path / "backend")
             os.kill(first, signal.SIGKILL)
@@ -58,7 +59,7 @@ def test_it_comes_back_with_its_keys_and_ends_with_the_batch(tmp_path):
                 except LinkEnded:
                     assert time.monotonic() < deadline
             assert process_of(tmp_path / "backend") != first
-            assert backend.setup() == setup
+            assert backend.setup(threading.Event()) == setup
         finally:
             backend.close()
     (event,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
