@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,14 @@ class BatchWork:
     def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]:
         """Do it; ``plans``: of each selection. Returns the rows of the table. Raises CommandError where there is no Blender."""
         self._plans = plans
+        self._stop_if_refused(planned for one in plans for planned in one)
         binaries = {
             selection.options["blender"]
             for selection, planned in zip(selections, plans, strict=True)
             if any(one.row.status in TO_DO for one in planned)
         }
         blenders = {binary: find_blender(binary) for binary in binaries}
-        if blenders:
+        if blenders and not self._stop.is_set():
             with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
                 self._work_side_by_side(selections, blenders, Path(folder))
         rows = [one.row for planned in self._plans for one in planned]
@@ -184,7 +185,13 @@ class BatchWork:
         self._plans[which] = [self._unless_taken(one, jobs) for one in planned]
         for one in self._plans[which]:
             self._log.write("plan", **one.row.as_json())
+        self._stop_if_refused(self._plans[which])
         self._put(tasks, selection, self._plans[which])
+
+    def _stop_if_refused(self, plans: Iterable[Planned]) -> None:
+        """Begin nothing more if one of these is refused, and the first error is to be the last."""
+        if self._stop_at_first_error and any(one.row.status == REFUSED for one in plans):
+            self._stop.set()
 
     def _unless_taken(self, planned: Planned, jobs: list[Job]) -> Planned:
         """The same, or refused where another job has its folder. ``jobs``: all others; it is added."""

@@ -102,6 +102,19 @@ def test_files_that_are_missing_or_none_are_refused_and_the_others_not(capsys, f
     assert "is not a .blend file" in rows[2]["cause"]
 
 
+def test_what_is_refused_fails_without_a_blender(capsys, folder):
+    nothing = ("bake", "no.blend", "--object", "*", "--out", "out", "--blender", "/no/blender")
+    assert main([*nothing, "--table", "table.json"]) == 1
+    (row,) = json.loads(Path("table.json").read_text())["rows"]
+    assert (row["status"], row["object"], "does not exist" in row["cause"]) == ("failed", "*", True)
+    assert "Give the path" in capsys.readouterr().out
+    both = ("bake", "a.blend", "no.blend", "--object", "Cube", "--out", "out", "--stop-at-first-error")
+    assert main([*both, "--table", "table.json"]) == 1
+    rows = json.loads(Path("table.json").read_text())["rows"]
+    assert [row["status"] for row in rows] == ["not started", "failed"]
+    assert not (folder / "out").exists()
+
+
 def test_what_the_folder_has_already_is_refused(capsys, folder):
     (folder / "out" / "a" / "Cube").mkdir(parents=True)
     (folder / "out" / "a" / "Cube" / "kd.png").write_bytes(b"mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,18 @@ def test_a_mistake_is_named_with_its_line_and_the_nearest_key(read, text, words)
 def test_a_missing_file_of_jobs(tmp_path):
     with pytest.raises(CommandError, match="cannot be read"):
         read_jobs(tmp_path / "no.toml", CommandOptions(add_bake_arguments), {}, None)
+
+
+def add_new_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every form that a command may get some day."""
+    parser.add_argument("--layout", action="append")
+    parser.add_argument("--size", type=int, nargs=2, default=[64, 64])
+    parser.add_argument("--dither", action=argparse.BooleanOptionalAction, default=True)
+
+
+def test_an_option_that_a_command_gets_is_a_key_by_itself():
+    options = CommandOptions(add_new_arguments)
+    assert options.names == ("layout", "size", "dither", "no-dither")
+    parsed = options.parse({"layout": ["orm", "mask"], "size": [128, 64], "no-dither": True})
+    assert parsed == {"layout": ["orm", "mask"], "size": [128, 64], "dither": False}
+    assert options.defaults | options.given(["--size", "8", "9"]) == {"layout": None, "size": [8, 9], "dither": True}
