@@ -13,12 +13,12 @@ from backend.cli.batch_arguments import check_selection
 from backend.cli.batch_jobs import FileObject, Job, Selection, folder_of_each
 from backend.cli.batch_table import CHANGED, NEW, REFUSED, UNKNOWN, UP_TO_DATE, Row
 from backend.cli.command_options import CommandOptions, OptionError
-from backend.cli.driving import BAKE, DriveRequest, Host, check_file
+from backend.cli.driving import DriveRequest, Host, check_file, may_be_replaced
 from backend.cli.errors import CommandError
 from backend.cli.inputs import NO_RESULT, reasons_text, why_again
 from backend.cli.jobs_file import read_jobs
 from backend.cli.object_lists import known_objects
-from backend.cli.result_folder import BAKED_FILES, FIT_FILES, read_report, replaceable
+from backend.cli.result_folder import read_report
 from backend.cli.staged_folder import StagedFolder
 from backend.cli.terminal import Progress
 
@@ -136,7 +136,7 @@ def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
         if request.result == job.blend.resolve():
             raise CommandError(f"The result would overwrite {job.blend}.", "Give --out another folder.")
         if folder.is_dir():
-            replaceable(folder, request.name, request.owner, BAKED_FILES if request.button == BAKE else FIT_FILES)
+            may_be_replaced(request)
         elif folder.exists():
             raise CommandError(f"{folder} is a file, not a folder.", "Give --out another folder.")
     except (CommandError, OSError) as error:

@@ -124,9 +124,15 @@ def output_folder(request: DriveRequest) -> list[str]:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-        return replaceable(out, request.name, request.owner, BAKED_FILES if request.button == BAKE else FIT_FILES)
+        return may_be_replaced(request)
     except OSError as error:
         raise CommandError(f"{out} cannot be written to: {error.strerror}.", "Give --out another folder.") from error
+
+
+def may_be_replaced(request: DriveRequest) -> list[str]:
+    """The files in the folder of the result that may be overwritten. Raises CommandError where others are in the way."""
+    maps = BAKED_FILES if request.button == BAKE else FIT_FILES
+    return replaceable(request.result.parent, request.name, request.owner, maps)
 
 
 def check_file(blend: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import hashlib
 import json
 import os
 import platform
@@ -13,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backend.cli.driving import BAKE, DriveRequest, output_folder
+from backend.cli.driving import DriveRequest, may_be_replaced, output_folder
 from backend.cli.errors import CommandError
-from backend.cli.result_folder import BAKED_FILES, FIT_FILES, REPORT, replaceable
+from backend.cli.result_folder import REPORT
 
 UNFINISHED = "unfinished"
 TEXTURES = "textures"
+LONGEST_NAME = 80
+"""In bytes: a longer name stands as a hash in that of the folder beside it, which would be too long for a file system."""
 
 
 class StagedFolder:
@@ -31,10 +35,14 @@ class StagedFolder:
         """``request``: with the folder of the result. Raises CommandError where that may not be written."""
         self._request = request
         self._out = request.result.parent
-        self.folder = self._out.parent / f".{self._out.name}.{UNFINISHED}-{platform.node()}-{os.getpid()}"
+        name = self._out.name
+        if len(name.encode()) > LONGEST_NAME:
+            name = hashlib.sha256(name.encode()).hexdigest()[:16]
+        self._start = f".{name}.{UNFINISHED}-{platform.node()}-"
+        self.folder = self._out.parent / f"{self._start}{os.getpid()}"
         self._placeholders: list[Path] = []
         self._made = not self._out.exists()
-        self._replaceable = output_folder(request)
+        output_folder(request)
 
     @property
     def request(self) -> DriveRequest:
@@ -42,7 +50,7 @@ class StagedFolder:
         return replace(self._request, out=self.folder)
 
     def __enter__(self) -> StagedFolder:
-        for left in self._out.parent.glob(f".{self._out.name}.{UNFINISHED}-{platform.node()}-*"):
+        for left in self._out.parent.glob(f"{glob.escape(self._start)}*"):
             if not _lives(left.name.rpartition("-")[2]):
                 shutil.rmtree(left, ignore_errors=True)
         try:
@@ -66,8 +74,7 @@ class StagedFolder:
 
         Raises CommandError where something else has come there since, or where the .blend uses what would be replaced.
         """
-        maps = BAKED_FILES if self._request.button == BAKE else FIT_FILES
-        before = replaceable(self._out, self._request.name, self._request.owner, maps)
+        before = may_be_replaced(self._request)
         inputs = report.get("inputs") or {}
         used = {one["path"] for one in inputs.get("files", ())[1:]}
         for name in before:

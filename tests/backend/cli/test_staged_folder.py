@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_a_new_result_is_there_at_once(request_):
     make(request_, {"Cube.blend": "first", "kd.png": "1"})
     assert content(request_.out) == {"Cube.blend": "first", "kd.png": "1"}
     assert sorted(path.name for path in request_.out.parent.iterdir()) == ["a.blend", "out"]
+
+
+@pytest.mark.parametrize("name", ["[1] x", 120 * "ä"])
+def test_a_folder_of_any_name_can_have_a_result(request_, name):
+    request = replace(request_, out=request_.out.with_name(name))
+    make(request, {"Cube.blend": "first"})
+    make(request, {"Cube.blend": "second"})
+    assert content(request.out) == {"Cube.blend": "second"}
+    assert sorted(path.name for path in request.out.parent.iterdir()) == sorted(["a.blend", name])
 
 
 def test_it_replaces_the_earlier_one_and_nothing_else(request_):
