@@ -92,8 +92,21 @@ def zstandard_head(path: str) -> bytes:
 
 def linked_files() -> list[str]:
     """The absolute paths of all files that the open one uses, those of its libraries too; not what is packed into it."""
-    paths = bpy.utils.blend_paths(absolute=True, packed=False, local=False)
-    return sorted({os.path.normpath(path) for path in paths if path})
+    paths = [path for path in bpy.utils.blend_paths(absolute=True, packed=False, local=False) if path]
+    for image in bpy.data.images:
+        if image.source == "SEQUENCE" and image.filepath:
+            paths += sequence_files(bpy.path.abspath(image.filepath, library=image.library))
+    return sorted({os.path.normpath(path) for path in paths})
+
+
+def sequence_files(path: str) -> list[str]:
+    """The files of an image sequence of which one is given: those whose names differ from it only in the last number."""
+    folder, name = os.path.split(path)
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
+    if found is None or not os.path.isdir(folder):
+        return []
+    frame = re.compile(re.escape(found[1]) + r"\d+" + re.escape(found[3]))
+    return [os.path.join(folder, other) for other in os.listdir(folder) if frame.fullmatch(other)]
 
 
 # Finding the object -------------------------------------------------------------------------------------------------

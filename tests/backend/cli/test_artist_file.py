@@ -60,6 +60,9 @@ material("Shared", "wood.png")
 bpy.ops.wm.save_as_mainfile(filepath=str(folder / "library.blend"))
 bpy.ops.wm.read_factory_settings(use_empty=True)
 material("Own", "own.<UDIM>.png")
+material("Frames", "take2_03.png").node_tree.nodes["Image Texture"].image.source = "SEQUENCE"
+for name in ("take2_4.png", "take3_03.png", "take2_03.txt"):
+    (folder / name).touch()
 material("Packed", "packed.png").node_tree.nodes["Image Texture"].image.pack()
 with bpy.data.libraries.load(str(folder / "library.blend"), link=True) as (_, wanted):
     wanted.materials = ["Shared"]
@@ -77,7 +80,8 @@ def test_what_a_file_uses_is_all_that_it_links_and_its_libraries_use(tmp_path):
     script.write_text(LINKS)
     run_python(script, addon_file("command_line/artist_file.py").parent, tmp_path)
     links = json.loads((tmp_path / "answer.json").read_text())
-    assert links == sorted(str(tmp_path / name) for name in ("library.blend", "own.<UDIM>.png", "wood.png"))
+    names = ("library.blend", "own.<UDIM>.png", "take2_03.png", "take2_4.png", "wood.png")
+    assert links == sorted(str(tmp_path / name) for name in names)
 
 
 @pytest.fixture
