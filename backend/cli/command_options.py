@@ -61,30 +61,39 @@ class CommandOptions:
 
         Raises OptionError.
         """
-        parsed: dict[str, Any] = {}
+        words: list[str] = []
+        off: dict[str, Any] = {}
         for name, value in values.items():
             if name not in self._options:
                 raise OptionError(f'there is no key "{name}"{nearest(name, self.names)}', name)
+            action = self._options[name]
+            if action.nargs == 0 and value is False:
+                off[action.dest] = self._defaults[action.dest]
+                continue
+            own = _words(action, name, value)
             try:
-                parsed |= self._parsed(self._options[name], name, value)
+                self.given(own)  # by itself, so that an error has its name
             except OptionError as error:
                 raise OptionError(str(error).removeprefix("argument "), name) from error
-        return parsed
+            words += own
+        return off | self.given(words)
 
-    def _parsed(self, action: argparse.Action, name: str, value: Any) -> dict[str, Any]:
-        if action.nargs == 0:
-            if not isinstance(value, bool):
-                raise OptionError(f'"{name}" is true or false, not {value!r}', name)
-            return self.given([f"--{name}"]) if value else {action.dest: self._defaults[action.dest]}
-        if isinstance(value, (bool, dict)):
-            raise OptionError(f'"{name}" needs a value, not {str(value).lower()}', name)
-        if not isinstance(value, list):
-            return self.given([f"--{name}={value}"])
-        if action.nargs is not None:
-            return self.given([f"--{name}", *map(str, value)])
-        if isinstance(action, argparse._AppendAction):
-            return self.given([f"--{name}={one}" for one in value])
-        return self.given([f"--{name}={','.join(map(str, value))}"])
+
+def _words(action: argparse.Action, name: str, value: Any) -> list[str]:
+    """An option with its value as on the command line. Raises OptionError."""
+    if action.nargs == 0:
+        if value is not True:
+            raise OptionError(f'"{name}" is true or false, not {value!r}', name)
+        return [f"--{name}"]
+    if isinstance(value, (bool, dict)):
+        raise OptionError(f'"{name}" needs a value, not {str(value).lower()}', name)
+    if not isinstance(value, list):
+        return [f"--{name}={value}"]
+    if action.nargs is not None:
+        return [f"--{name}", *map(str, value)]
+    if isinstance(action, argparse._AppendAction):
+        return [f"--{name}={one}" for one in value]
+    return [f"--{name}={','.join(map(str, value))}"]
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def bake_request(chosen: argparse.Namespace) -> DriveRequest:
         chosen.blender,
         chosen.unwrap,
         BAKE,
-        result_options(chosen),
+        options=result_options(chosen),
     )
 
 

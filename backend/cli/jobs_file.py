@@ -50,10 +50,11 @@ class _JobsFile:
             raise self._error(f'"{DEFAULTS}" is a table, which begins with a line [{DEFAULTS}]', "", DEFAULTS)
         if not isinstance(jobs, list) or not jobs or not all(isinstance(job, dict) for job in jobs):
             raise CommandError(f'{self._path} has no "{JOBS}", each of which begins with a line [[{JOBS}]].', EXAMPLE)
-        common = self._parsed(defaults, DEFAULTS)
+        self._parsed(defaults, DEFAULTS)
         for number, job in enumerate(jobs, 1):
             place = f"job {number}"
-            values = {**self._options.defaults, **common, **self._parsed(job, place), **given}
+            self._parsed(job, place)
+            values = {**self._options.defaults, **self._parsed({**defaults, **job}, place), **given}
             for name in (*SELECTION, "run"):
                 values.pop(name, None)
             selected = {**defaults, **job}

@@ -83,6 +83,11 @@ class StagedFolder:
                     f"{self._request.blend} uses {self._out / name}, which the result would overwrite.",
                     "Give --out another folder.",
                 )
+        foreign = [name for name in report["files"] if name not in before and os.path.lexists(self._out / name)]
+        if foreign:
+            raise CommandError(
+                f"{self._out / foreign[0]} is there, and no earlier result wrote it.", "Give --out another folder."
+            )
         for placeholder in self._placeholders:
             placeholder.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

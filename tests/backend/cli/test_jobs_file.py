@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.cli.batch_jobs import Selection
-from backend.cli.command_options import CommandOptions
+from backend.cli.command_options import CommandOptions, OptionError
 from backend.cli.errors import CommandError
 from backend.cli.fit_arguments import add_bake_arguments, add_optimize_arguments
 from backend.cli.jobs_file import read_jobs
@@ -110,11 +110,18 @@ def add_new_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", action="append")
     parser.add_argument("--size", type=int, nargs=2, default=[64, 64])
     parser.add_argument("--dither", action=argparse.BooleanOptionalAction, default=True)
+    one_of = parser.add_mutually_exclusive_group()
+    one_of.add_argument("--near", action="store_true")
+    one_of.add_argument("--far", action="store_true")
 
 
 def test_an_option_that_a_command_gets_is_a_key_by_itself():
     options = CommandOptions(add_new_arguments)
-    assert options.names == ("layout", "size", "dither", "no-dither")
+    assert options.names == ("layout", "size", "dither", "no-dither", "near", "far")
     parsed = options.parse({"layout": ["orm", "mask"], "size": [128, 64], "no-dither": True})
     assert parsed == {"layout": ["orm", "mask"], "size": [128, 64], "dither": False}
-    assert options.defaults | options.given(["--size", "8", "9"]) == {"layout": None, "size": [8, 9], "dither": True}
+    given = {"layout": None, "size": [8, 9], "dither": True, "near": False, "far": False}
+    assert options.defaults | options.given(["--size", "8", "9"]) == given
+    assert options.parse({"near": False, "far": True}) == {"near": False, "far": True}
+    with pytest.raises(OptionError, match="not allowed with"):
+        options.parse({"near": True, "far": True})

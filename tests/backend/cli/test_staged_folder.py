@@ -102,6 +102,15 @@ def test_what_came_there_meanwhile_is_not_overwritten(request_):
     assert content(request_.out) == {"kd.png": "mine"}
 
 
+def test_a_file_of_any_name_that_no_earlier_result_wrote_is_not_overwritten(request_):
+    make(request_, {"Cube.blend": "first"})
+    (request_.out / "maps").mkdir()
+    (request_.out / "maps" / "wood.png").write_text("mine")
+    with pytest.raises(CommandError, match=r"wood\.png is there"):
+        make(request_, {"Cube.blend": "second", "maps/wood.png": "2"})
+    assert content(request_.out) == {"Cube.blend": "first", "maps/wood.png": "mine"}
+
+
 def test_a_file_that_the_blend_uses_is_not_overwritten(request_):
     make(request_, {"Cube.blend": "first", "kd.png": "1"})
     with pytest.raises(CommandError, match="uses"):
