@@ -11,6 +11,7 @@ from backend.cli.errors import CommandError
 from backend.job.model import JobError
 from benchmarks import (
     bake_times,
+    batch,
     devices,
     fit,
     fitted_looks,
@@ -48,6 +49,7 @@ _COMMANDS = (
     ("studio_lights", studio_lights, "how well lights tell base color, roughness, metallic and normals apart"),
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
+    ("batch", batch, "many small objects in one command, beside a command for each"),
     ("image_files", image_files, "the time to write and read the maps' files"),
     ("fuzz", fuzz, "nearly right messages by the hundred thousand, to a real backend"),
     ("soak", soak, "many clients with small jobs for many minutes: nothing is lost, and everybody is answered"),

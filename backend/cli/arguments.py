@@ -18,9 +18,21 @@ RENDER_DEVICES = ("auto", "cpu")
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the file, the object in it, and the folder for the results."""
-    parser.add_argument("blend", type=Path, metavar="FILE.blend")
-    parser.add_argument("--object", required=True, metavar="NAME", help=f"the mesh object to {verb}")
+    """Add the files, the objects in them, the folder for the results, and how to go through many."""
+    files = parser.add_argument("blend", type=Path, nargs="+", metavar="FILE.blend", help="the files; not with --jobs")
+    files.required = False
+    parser.add_argument(
+        "--object",
+        action="append",
+        metavar="NAME",
+        help=f"the mesh object to {verb}; may be repeated, and * and ? stand for any letters and any letter",
+    )
+    parser.add_argument(
+        "--collection",
+        action="append",
+        metavar="NAME",
+        help=f"{verb} every mesh object with a material in this collection; as --object",
+    )
     parser.add_argument(
         "--with",
         dest="others",
@@ -29,7 +41,12 @@ def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="NAME",
         help=f"another mesh object to {verb}, into the same maps; can be given several times, with --map-sets all",
     )
-    parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder for the results; of several objects each gets DIR/FILE/OBJECT, or what {file} and {object} in DIR say",
+    )
 
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:

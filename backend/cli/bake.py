@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import platform
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from backend.cli.blender_task import find_blender
-from backend.cli.driving import DriveRequest, drive, layout_text, materials_text, output_folder
+from backend.cli.driving import DriveRequest, Host, drive, layout_text, materials_text, output_folder, own_blender
+from backend.cli.inputs import Inputs
 from backend.cli.machine import machine_description
 from backend.cli.result_folder import REPORT
-from backend.cli.terminal import ProgressLine, duration
+from backend.cli.terminal import Progress, duration
 
 
-def bake(request: DriveRequest, progress: ProgressLine) -> dict[str, Any]:
+def bake(request: DriveRequest, progress: Progress, host: Host | None = None) -> dict[str, Any]:
     """Bake, save and report. Returns the content of report.json. Raises CommandError; Interrupted after Ctrl-C.
 
+    host: whose Blender to use; None: one of its own.
     After Ctrl-C and any error no process is left running; a file appears in ``request.out`` only when it is finished.
     """
     began = time.monotonic()
-    blender = find_blender(request.blender)
-    may_replace = output_folder(request)
-    with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
+    with own_blender(request.blender) if host is None else contextlib.nullcontext(host) as used:
+        may_replace = output_folder(request)
+        inputs = Inputs(request)
         progress.show("Starting Blender", 0.0)
-        result = drive(
-            request, blender, Path(folder), may_replace, progress, lambda event: _note_verdicts(event, progress)
-        )
+        result = drive(request, used, may_replace, progress, lambda event: _note_verdicts(event, progress))
     for warning in result["warnings"]:
         progress.note(f"Warning: {warning}")
     total = time.monotonic() - began
-    progress.note(f"{request.result}  saved after {duration(total)}, with {materials_text(result)}")
+    progress.note(f"{request.result.name}  saved after {duration(total)}, with {materials_text(result)}")
     if said := layout_text(result, request.result.parent):
         progress.note(said)
-    report = _report(request, result, total)
+    report = _report(request, result, total) | {"inputs": inputs.record(result["links"])}
     (request.result.parent / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -50,7 +48,7 @@ def maps_text(report: dict[str, Any]) -> str:
     return f"{len(files)} map{'s' if len(files) > 1 else ''}: {', '.join(files)}"
 
 
-def _note_verdicts(event: dict[str, Any], progress: ProgressLine) -> None:
+def _note_verdicts(event: dict[str, Any], progress: Progress) -> None:
     for material in event.get("verdicts", []):
         progress.note(material["text"])
         for sentence in material["lost"]:

@@ -25,6 +25,10 @@ LINE_PREFIX = "PBRFIT "
 GRACE_SECONDS = 20.0
 
 
+class BlenderEnded(CommandError):
+    """Blender ended before its script was done: it crashed, or something killed it."""
+
+
 @dataclass(frozen=True)
 class Blender:
     """A Blender to start. ``binary``: path of a Blender program; None: the bpy module of this Python."""
@@ -100,6 +104,7 @@ class BlenderTask:
         assert stdin is not None  # both are pipes
         assert stdout is not None
         self._stdin, self._stdout = stdin, stdout
+        _running.add(self)
 
     def __enter__(self) -> BlenderTask:
         return self
@@ -108,7 +113,8 @@ class BlenderTask:
         self.end()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events of the script, until it is done. Raises CommandError on its errors or when it stops early."""
+        """The events of the script, until it is done, or done with what `send` said. Raises CommandError on its errors, and
+        BlenderEnded when it stops early."""
         for raw in self._stdout:
             line = raw.decode("utf-8", errors="replace")
             if not line.startswith(LINE_PREFIX):
@@ -120,10 +126,26 @@ class BlenderTask:
                 return
             yield event
         status = self._process.wait()
-        raise CommandError(
+        raise BlenderEnded(
             f"Blender ended with status {status} in {self._script.name}.{_log_tail(self._log)}",
             "Run `pbrfit doctor` to see what is missing.",
         )
+
+    def send(self, line: str) -> None:
+        """Give a line to the script. Raises BlenderEnded if it has ended."""
+        try:
+            self._stdin.write(line.encode() + b"\n")
+            self._stdin.flush()
+        except OSError:
+            for _ in self.events():  # says with which status, and its last words
+                pass
+
+    def cancel(self) -> None:
+        """Ask the script to cancel, or kill it where it has no time for that; from any thread."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.close()
+        if not self._grace_seconds and self._process.poll() is None:
+            self._signal()
 
     def end(self) -> None:
         """Ask the script to cancel, give it time to clean up, then end the rest of its process group."""
@@ -137,13 +159,26 @@ class BlenderTask:
             self._kill()
 
     def _kill(self) -> None:
+        self._signal()
+        self._process.wait()
+        self._stdout.close()
+        _running.discard(self)
+
+    def _signal(self) -> None:
         if sys.platform == "win32":
             self._process.kill()
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._stdout.close()
+
+
+_running: set[BlenderTask] = set()
+
+
+def cancel_all() -> None:
+    """Ask all scripts to cancel that run in this process, from any thread."""
+    for task in list(_running):
+        task.cancel()
 
 
 def run_script(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import build_addon
-from backend.cli.blender_task import Blender, run_script
+from backend.cli.blender_task import Blender, find_blender, run_script
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
-from backend.cli.terminal import ProgressLine
+from backend.cli.terminal import Progress
 from backend.extension.archives import BuildError
 
 OPTIMIZE, BAKE = "optimize", "bake_maps"
@@ -41,7 +42,8 @@ class DriveRequest:
     ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
     ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
-    of objects that share its maps; ``layout``: of `layout_arguments.layout_request`.
+    of objects that share its maps; ``layout``: of `layout_arguments.layout_request`; ``options``: of the command, as JSON
+    values, as far as the result depends on them: for the record of its inputs.
     """
 
     blend: Path | None
@@ -55,6 +57,7 @@ class DriveRequest:
     pack_islands: bool = False
     others: tuple[str, ...] = ()
     layout: dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def owner(self) -> Owner:
@@ -65,6 +68,52 @@ class DriveRequest:
     def result(self) -> Path:
         """The .blend that will be saved."""
         return self.out.resolve() / f"{self.name}.blend"
+
+
+class Host(Protocol):
+    """Where the button is pressed. blender: which one; work: a folder for temporary files that somebody else removes."""
+
+    @property
+    def blender(self) -> Blender: ...
+
+    @property
+    def work(self) -> Path: ...
+
+    def events(self, instructions: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Carry out a request of drive.py. Yields its events; raises CommandError as they do."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnBlender:
+    """A Blender for one request."""
+
+    blender: Blender
+    work: Path
+
+    def events(self, instructions: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Start it for the request, and end it."""
+        extension = str(build_extension(self.blender, self.work))
+        yield from run_script(
+            self.blender, "command_line/drive.py", {**instructions, "extension": extension}, self.work
+        )
+
+
+@contextlib.contextmanager
+def own_blender(binary: str | None) -> Iterator[Host]:
+    """A Blender for one request, with a temporary folder. Raises CommandError where there is none."""
+    blender = find_blender(binary)
+    with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
+        yield OwnBlender(blender, Path(folder))
+
+
+def build_extension(blender: Blender, work: Path) -> Path:
+    """The zip of the extension. Raises CommandError."""
+    try:
+        wheels = "none" if blender.binary is None else "bundled"
+        return build_addon.build(work / "extension", wheels, with_manual=False)
+    except BuildError as error:
+        raise CommandError(f"The Blender extension cannot be built: {error}", "") from error
 
 
 def output_folder(request: DriveRequest) -> list[str]:
@@ -80,9 +129,15 @@ def output_folder(request: DriveRequest) -> list[str]:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-        return replaceable(out, request.name, request.owner, BAKED_FILES if request.button == BAKE else FIT_FILES)
+        return may_be_replaced(request)
     except OSError as error:
         raise CommandError(f"{out} cannot be written to: {error.strerror}.", "Give --out another folder.") from error
+
+
+def may_be_replaced(request: DriveRequest) -> list[str]:
+    """The files in the folder of the result that may be overwritten. Raises CommandError where others are in the way."""
+    maps = BAKED_FILES if request.button == BAKE else FIT_FILES
+    return replaceable(request.result.parent, request.name, request.owner, maps)
 
 
 def check_file(blend: Path) -> None:
@@ -100,23 +155,17 @@ def check_file(blend: Path) -> None:
 
 def drive(
     request: DriveRequest,
-    blender: Blender,
-    work: Path,
+    host: Host,
     may_replace: list[str],
-    progress: ProgressLine,
+    progress: Progress,
     take: Callable[[dict[str, Any]], None] = lambda _event: None,
     **further: Any,
 ) -> dict[str, Any]:
-    """Press the button in ``blender``, wait, and save. Returns drive.py's result. Raises CommandError, or Interrupted.
+    """Press the button in the host's Blender, wait, and save. Returns drive.py's result. Raises CommandError, or Interrupted.
 
-    ``work``: a folder that the caller removes; ``may_replace``: of `output_folder`; ``take``: called with events that are
+    ``may_replace``: of `output_folder`; ``take``: called with events that are
     neither progress nor the result; ``further``: values of drive.py's request.
     """
-    try:
-        wheels = "none" if blender.binary is None else "bundled"
-        archive = build_addon.build(work / "extension", wheels, with_manual=False)
-    except BuildError as error:
-        raise CommandError(f"The Blender extension cannot be built: {error}", "") from error
     instructions = {
         "blend": None if request.blend is None else str(request.blend.resolve()),
         "object": request.object_name,
@@ -125,7 +174,6 @@ def drive(
         "pack_islands": request.pack_islands,
         "others": list(request.others),
         "layout": request.layout,
-        "extension": str(archive),
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,
         "original": None,
@@ -137,7 +185,7 @@ def drive(
     result: dict[str, Any]
     psnr_db = None
     phases = {**PHASES, "done": DONE[request.button]}
-    for event in run_script(blender, "command_line/drive.py", instructions, work):
+    for event in host.events(instructions):
         if "progress" in event:
             state = event["progress"]
             psnr_db = state["psnr_db"] or psnr_db  # it is measured only now and then

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backend.cli.blender_task import Blender, run_script
 from backend.cli.report import ViewError, measure_view
-from backend.cli.terminal import ProgressLine
+from backend.cli.terminal import Progress
 
 REPORT_SAMPLES = {"draft": 16, "standard": 32, "high": 128}
 LARGEST_REPORT_SIZE = 256
@@ -27,7 +27,7 @@ Renders = dict[str, list[list[NDArray[np.float32]]]]
 
 
 def render_for_report(
-    blender: Blender, work: Path, files: dict[str, Path], result: dict[str, Any], progress: ProgressLine
+    blender: Blender, work: Path, files: dict[str, Path], result: dict[str, Any], progress: Progress
 ) -> dict[str, Renders]:
     """Render the held-out views of both files, in their own world ("heldout") and under an HDRI ("relit").
 

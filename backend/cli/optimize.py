@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 import time
-from pathlib import Path
 from typing import Any
 
-from backend.cli.blender_task import find_blender
-from backend.cli.driving import DriveRequest, drive, layout_text, materials_text, output_folder
+from backend.cli.driving import DriveRequest, Host, drive, layout_text, materials_text, output_folder, own_blender
+from backend.cli.inputs import Inputs
 from backend.cli.judging import Renders, is_black, measure, render_for_report
 from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded, write_report
-from backend.cli.terminal import ProgressLine, duration
+from backend.cli.terminal import Progress, duration
 
 
-def optimize(request: DriveRequest, progress: ProgressLine, judged: bool = True) -> dict[str, Any]:
+def optimize(
+    request: DriveRequest, progress: Progress, judged: bool = True, host: Host | None = None
+) -> dict[str, Any]:
     """Fit, save and report. Returns the content of report.json. Raises CommandError; Interrupted after Ctrl-C.
 
     judged: whether the result is rendered beside the original; without that there is no report.png and no PSNR of it.
+    host: whose Blender to use; None: one of its own.
     After Ctrl-C and any error no process is left running; a file appears in ``request.out`` only when it is finished.
     """
     began = time.monotonic()
-    blender = find_blender(request.blender)
-    may_replace = output_folder(request)
     fitted = request.result
-    with tempfile.TemporaryDirectory(prefix="pbrfit-", ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
+    with own_blender(request.blender) if host is None else contextlib.nullcontext(host) as used:
+        may_replace = output_folder(request)
+        inputs = Inputs(request)
         progress.show("Starting Blender", 0.0)
-        original = request.blend if request.blend is not None else work / "original.blend"
+        original = request.blend if request.blend is not None else used.work / "original.blend"
         kept = None if request.blend is not None else str(original)
-        result = drive(request, blender, work, may_replace, progress, original=kept, relit_hdri=RELIT_HDRI)
+        result = drive(request, used, may_replace, progress, original=kept, relit_hdri=RELIT_HDRI)
         fitted_seconds = time.monotonic() - began
         for warning in result["warnings"]:
             progress.note(f"Warning: {warning}")
         for verdict in result["verdicts"]:
             progress.note(f"{verdict}.")
-        progress.note(f"{fitted}  saved after {duration(fitted_seconds)}, with {materials_text(result)}")
+        progress.note(f"{fitted.name}  saved after {duration(fitted_seconds)}, with {materials_text(result)}")
         if said := layout_text(result, fitted.parent):
             progress.note(said)
         renders: dict[str, Renders] = {}
         if judged:
-            renders = render_for_report(blender, work, {"original": original, "fitted": fitted}, result, progress)
+            renders = render_for_report(
+                used.blender, used.work, {"original": original, "fitted": fitted}, result, progress
+            )
     if judged and is_black(renders["heldout"]):
         result["warnings"].append(black_text(request.object_name, result["foggy_world"]))
         progress.note(f"Warning: {result['warnings'][-1]}")
     errors = {light: measure(views) for light, views in renders.items()}
-    report = report_contents(request.owner, result, errors)
+    report = report_contents(request.owner, result, errors) | {"inputs": inputs.record(result["links"])}
     report["seconds"].update(
         blender=rounded(fitted_seconds - result["seconds"]["total"]),
         report=rounded(time.monotonic() - began - fitted_seconds),

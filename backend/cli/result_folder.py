@@ -43,7 +43,7 @@ def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FI
     ``name``: of the result's .blend, without its ending; ``maps``: the files that it may have for each set. Raises
     CommandError if the run would overwrite anything else.
     """
-    report = _report(out)
+    report = read_report(out)
     listed = report.get("files")
     files = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
     mine = files if {key: report.get(key) for key in ("file", "object")} == owner.as_json() else []
@@ -77,7 +77,7 @@ def _in_the_way(out: Path, name: str, owner: Owner, maps: Sequence[str]) -> Iter
             yield from found if place.is_dir() else [place.name]
 
 
-def _report(out: Path) -> dict[str, Any]:
+def read_report(out: Path) -> dict[str, Any]:
     """The report in a folder; empty where there is none, or another program's."""
     try:
         content = json.loads((out / REPORT).read_text(encoding="utf-8"))

@@ -5,10 +5,27 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from typing import TextIO
+from typing import Protocol, TextIO
 
 BAR = 20
 PLAIN_SECONDS = 5.0
+
+
+class Progress(Protocol):
+    """Where a command says what it does; `ProgressLine` has the meanings."""
+
+    def show(
+        self,
+        phase: str,
+        fraction: float,
+        seconds_left: float | None = None,
+        psnr_db: float | None = None,
+        message: str = "",
+    ) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 class ProgressLine:

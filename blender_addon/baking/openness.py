@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..common.reached_nodes import MATERIAL_OUTPUT, known_input
 from ..references.stage import Stage
 from .fields import Baked
-from .margins import fill
+from .margins import Margin
 from .pass_baker import PassBaker
 from .stand_ins import placeholder
 
@@ -36,7 +36,7 @@ def bake_openness(baker: PassBaker, set_up: Stage, resolution: int, baked: list[
             continue
         found.openness = {}
         for tile, texels in tiles.items():
-            filled = fill(texels.values[..., :1], texels.covered)[..., 0]
+            filled = Margin().fill(texels.values[..., :1], texels.covered)[..., 0]
             found.openness[tile] = enlarged(filled, resolution).clip(0.0, 1.0)
             # Where nothing else was baked.
             found.covered.setdefault(tile, np.kron(texels.covered, np.ones((resolution // size,) * 2, np.bool_)))

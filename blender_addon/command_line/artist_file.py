@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import gzip
 import importlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,25 @@ def zstandard_head(path: str) -> bytes:
             return bytes(zstandard.ZstdDecompressor().stream_reader(file).read(32))
     except (ImportError, OSError, ValueError):
         return b""
+
+
+def linked_files() -> list[str]:
+    """The absolute paths of all files that the open one uses, those of its libraries too; not what is packed into it."""
+    paths = [path for path in bpy.utils.blend_paths(absolute=True, packed=False, local=False) if path]
+    for image in bpy.data.images:
+        if image.source == "SEQUENCE" and image.filepath:
+            paths += sequence_files(bpy.path.abspath(image.filepath, library=image.library))
+    return sorted({os.path.normpath(path) for path in paths})
+
+
+def sequence_files(path: str) -> list[str]:
+    """The files of an image sequence of which one is given: those whose names differ from it only in the last number."""
+    folder, name = os.path.split(path)
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
+    if found is None or not os.path.isdir(folder):
+        return []
+    frame = re.compile(re.escape(found[1]) + r"\d+" + re.escape(found[3]))
+    return [os.path.join(folder, other) for other in os.listdir(folder) if frame.fullmatch(other)]
 
 
 # Finding the object -------------------------------------------------------------------------------------------------

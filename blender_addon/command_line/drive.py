@@ -12,7 +12,9 @@ The request is JSON:
 - ``others``: names of further objects that are selected too
 - ``unwrap``, ``pack_islands``: whether to give them a new UV map first, with the add-on's operator
 - ``extension``: the zip to install
-- ``backend_python``: for the add-on's preferences; ``properties``: for ``scene.pbrfit``, in order
+- ``backend_python``: for the add-on's preferences; ``backend``, which may be missing: ``address`` and public ``key`` of one
+  that runs, and ``client_keys``, the file of the keys that it knows
+- ``properties``: for ``scene.pbrfit``, in order
 - ``original``: where to save a copy of the file before, or null; ``result``: where to save the file after it
 - ``owner``: what report.json says first: whose result it is; ``replaceable``: names of files beside ``result`` that may be
   overwritten
@@ -31,18 +33,19 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import bpy
 
 if TYPE_CHECKING:
-    from .artist_file import DriveError, find_others, find_target, foggy_world, open_file, select_alone
+    from .artist_file import DriveError, find_others, find_target, foggy_world, linked_files, open_file, select_alone
     from .bake_report import SETTINGS, BakeReport, slot_of
     from .demo_scene import build_demo_scene, shipped_hdri
     from .result_files import PICTURE, ResultFolder
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from .script import own_stdout, run
 else:  # this file runs as a script, without its package
     sys.path.insert(0, str(Path(__file__).parent))
-    from artist_file import DriveError, find_others, find_target, foggy_world, open_file, select_alone
+    from artist_file import DriveError, find_others, find_target, foggy_world, linked_files, open_file, select_alone
     from bake_report import SETTINGS, BakeReport, slot_of
     from demo_scene import build_demo_scene, shipped_hdri
     from result_files import PICTURE, ResultFolder
@@ -81,12 +84,13 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     folder = ResultFolder(saved.parent, saved, request["replaceable"])
     folder.check_unused(request["blend"])
     scene, layer, target = find_target(request["blend"] or "the demo", request["object"])
+    links = linked_files()
     fog = foggy_world(scene, layer)  # before the fit, which may give the scene another world
     if request["original"]:
         bpy.ops.wm.save_as_mainfile(filepath=request["original"], copy=True, check_existing=False)
     others = find_others(request["blend"] or "the demo", scene, layer, request["others"])
     before = select_alone(scene, layer, target, others)
-    install_extension(request["extension"], request["backend_python"])
+    install_extension(request)
     before.keep_settings()
     for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
@@ -114,10 +118,9 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         before.restore()
         as_files = request["properties"].get("image_storage") == "FILES"
         names += folder.save(_new_maps(images_before) if as_files else None)
-        return summary | {"files": names}
+        return summary | {"files": names, "links": links}
     finally:
         session.close()
-        bpy.ops.preferences.addon_disable(module=EXTENSION)
 
 
 def _begun_bake(session: Any, say: Callable[[Json], None]) -> BakeReport:
@@ -153,9 +156,12 @@ def _press(button: Callable[[], object], request: Json) -> None:
         raise DriveError(cause, cure) from error
 
 
-def install_extension(archive: str, backend_python: str) -> None:
-    """Install and enable the extension, and tell it which Python runs the backend. Raises DriveError if Blender refuses it."""
-    bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
+def install_extension(request: Json) -> None:
+    """Install and enable the extension if it is not, and tell it which Python runs the backend. Raises DriveError if Blender
+    refuses it."""
+    archive = request["extension"]
+    if EXTENSION not in bpy.context.preferences.addons:
+        bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
     # The operator returns FINISHED even if it refuses the zip.
     addon = bpy.context.preferences.addons.get(EXTENSION)
     if addon is None or addon.preferences is None:
@@ -163,7 +169,20 @@ def install_extension(archive: str, backend_python: str) -> None:
             f"Blender {bpy.app.version_string} cannot use the extension {archive}.",
             "Use Blender 4.2.23 or newer on the platform that this Python is for.",
         )
-    addon.preferences.backend_python = backend_python
+    addon.preferences.backend_python = request["backend_python"]
+    backend = request.get("backend")
+    if backend is not None:
+        client_keys = Path(bpy.utils.extension_path_user(EXTENSION, create=True)) / "client_keys.json"
+        if not client_keys.exists():
+            client_keys.parent.chmod(0o700)
+            shutil.copy2(backend["client_keys"], client_keys)
+        addon.preferences.backend_address, addon.preferences.backend_key = backend["address"], backend["key"]
+
+
+def remove_extension() -> None:
+    """Disable the extension if it is enabled: this ends its backend."""
+    if EXTENSION in bpy.context.preferences.addons:
+        bpy.ops.preferences.addon_disable(module=EXTENSION)
 
 
 def _wait(session: Any, say: Callable[[Json], None], cancelled: threading.Event) -> None:
@@ -262,6 +281,36 @@ def _settings(scene: bpy.types.Scene, is_bake: bool) -> Json:
     return {name: getattr(scene.pbrfit, name) for name in names if name in used}
 
 
+def answer(work: Callable[[], Json], say: Callable[[Json], None]) -> int:
+    """Say what work comes to: its result and that it is done, its error, or that it is cancelled; 0, 1 or 130."""
+    try:
+        say({"result": work()})
+        say({"done": True})
+        return 0
+    except Cancelled:
+        say({"cancelled": True})
+        return 130
+    except DriveError as error:
+        say({"error": {"cause": error.cause, "cure": error.cure}})
+    except Exception as error:
+        traceback.print_exc()
+        cause = f"Blender could not do it: {type(error).__name__}: {error}"
+        say({"error": {"cause": cause, "cure": "The log names the place; please report it."}})
+    return 1
+
+
+def speaker(stdout: TextIO, cancelled: threading.Event) -> Callable[[Json], None]:
+    """What says events on ``stdout``; where nobody listens any more, the work is cancelled."""
+
+    def say(line: Json) -> None:
+        try:
+            print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
+        except BrokenPipeError:
+            cancelled.set()
+
+    return say
+
+
 def _cancel_at_end_of_input(cancelled: threading.Event) -> None:
     def wait() -> None:
         while os.read(0, 4096):
@@ -280,27 +329,14 @@ def main(arguments: list[str]) -> int:
     cancelled = threading.Event()
     _cancel_at_end_of_input(cancelled)
 
-    def say(line: Json) -> None:
+    def work() -> Json:
         try:
-            print("PBRFIT " + json.dumps(line), file=stdout, flush=True)
-        except BrokenPipeError:
-            cancelled.set()
+            return drive(json.loads(Path(arguments[0]).read_text(encoding="utf-8")), say, cancelled)
+        finally:
+            remove_extension()
 
-    try:
-        request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        say({"result": drive(request, say, cancelled)})
-        say({"done": True})
-        return 0
-    except Cancelled:
-        say({"cancelled": True})
-        return 130
-    except DriveError as error:
-        say({"error": {"cause": error.cause, "cure": error.cure}})
-    except Exception as error:
-        traceback.print_exc()
-        cause = f"Blender could not do it: {type(error).__name__}: {error}"
-        say({"error": {"cause": cause, "cure": "The log names the place; please report it."}})
-    return 1
+    say = speaker(stdout, cancelled)
+    return answer(work, say)
 
 
 if __name__ == "__main__":

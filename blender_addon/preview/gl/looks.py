@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -98,7 +98,7 @@ class Looks:
             key = ("image", value.image_uid) if pixels is None else strip_key
             if key not in numbers:
                 try:
-                    found = self._texture(replace(value, pixels=pixels), image, key, frame, patience)
+                    found = self._texture(value, pixels, image, key, frame, patience)
                 except (RuntimeError, ValueError):
                     continue
                 if not found:
@@ -120,11 +120,17 @@ class Looks:
         return (shown,)
 
     def _texture(
-        self, value: DrawnTexture, image: bpy.types.Image | None, key: Hashable, frame: int, patience: Patience
+        self,
+        value: DrawnTexture,
+        pixels: NDArray[Any] | None,
+        image: bpy.types.Image | None,
+        key: Hashable,
+        frame: int,
+        patience: Patience,
     ) -> tuple[Strip, ...]:
-        """A texture of a look; nothing where it has to wait."""
-        if value.pixels is not None:
-            return self._strips.get_soon(key, frame, partial(strip_texture, value.pixels, value.encoding), patience)
+        """A texture of a look, of pixels or else of an image; nothing where it has to wait."""
+        if pixels is not None:
+            return self._strips.get_soon(key, frame, partial(strip_texture, pixels, value.encoding), patience)
         # Blender decodes an image and makes its levels here, the first time.
         if not self._uploaded.get_soon(value.key, frame, lambda: bool(gpu.texture.from_image(image)), patience):
             return ()

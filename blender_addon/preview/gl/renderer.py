@@ -64,13 +64,14 @@ class GlPreview:
     def __init__(self, pixels_of: PixelsOf | None = None) -> None:
         """pixels_of: the pixels of an image of the file, uint8 or float32 [h, w, 4], row 0 at the top, to use in place of the
         texture that Blender makes of it; None for an image: Blender's."""
+        self._pixels_of = pixels_of
         self.free()
 
     def free(self) -> None:
         """Free everything on the GPU; the next frame creates it again."""
         self._frame = 0
         self._meshes: Kept[gpu.types.GPUBatch | None] = Kept()
-        self._looks = Looks(pixels_of)
+        self._looks = Looks(self._pixels_of)
         self._lights: Kept[GlLight] = Kept()
         self._shaders: dict[Hashable, gpu.types.GPUShader] = {}
         self._images: OrderedDict[tuple[str, tuple[int, int], str], GlImage] = OrderedDict()

@@ -30,6 +30,59 @@ open(sys.argv[4], "w").write(json.dumps(answer))
 os._exit(0)
 """
 
+LINKS = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bpy
+from artist_file import linked_files, open_file
+
+folder = Path(sys.argv[2])
+
+
+def material(name, source):
+    made = bpy.data.materials.new(name)
+    if made.node_tree is None:
+        made.use_nodes = True
+    made.use_fake_user = True
+    image = bpy.data.images.new("Image", 8, 8)
+    image.filepath_raw, image.file_format = str(folder / source.replace("<UDIM>", "1001")), "PNG"
+    image.save()
+    texture = made.node_tree.nodes.new("ShaderNodeTexImage")
+    texture.image = bpy.data.images.load(image.filepath_raw)
+    if "<UDIM>" in source:
+        texture.image.source, texture.image.filepath = "TILED", str(folder / source)
+    return made
+
+
+bpy.ops.wm.read_factory_settings(use_empty=True)
+material("Shared", "wood.png")
+bpy.ops.wm.save_as_mainfile(filepath=str(folder / "library.blend"))
+bpy.ops.wm.read_factory_settings(use_empty=True)
+material("Own", "own.<UDIM>.png")
+material("Frames", "take2_03.png").node_tree.nodes["Image Texture"].image.source = "SEQUENCE"
+for name in ("take2_4.png", "take3_03.png", "take2_03.txt"):
+    (folder / name).touch()
+material("Packed", "packed.png").node_tree.nodes["Image Texture"].image.pack()
+with bpy.data.libraries.load(str(folder / "library.blend"), link=True) as (_, wanted):
+    wanted.materials = ["Shared"]
+bpy.context.scene["shared"] = bpy.data.materials["Shared"]
+bpy.ops.wm.save_as_mainfile(filepath=str(folder / "file.blend"))
+open_file(str(folder / "file.blend"))
+(folder / "answer.json").write_text(json.dumps(linked_files()))
+os._exit(0)
+"""
+
+
+@pytest.mark.usefixtures("blend_files")
+def test_what_a_file_uses_is_all_that_it_links_and_its_libraries_use(tmp_path):
+    script = tmp_path / "links.py"
+    script.write_text(LINKS)
+    run_python(script, addon_file("command_line/artist_file.py").parent, tmp_path)
+    links = json.loads((tmp_path / "answer.json").read_text())
+    names = ("library.blend", "own.<UDIM>.png", "take2_03.png", "take2_4.png", "wood.png")
+    assert links == sorted(str(tmp_path / name) for name in names)
+
 
 @pytest.fixture
 def find(tmp_path):

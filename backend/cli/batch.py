@@ -1,0 +1,49 @@
+"""Many objects of many files: what is up to date is left, what fails costs only itself, and a table says what became of each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from backend.cli.batch_arguments import STDOUT
+from backend.cli.batch_jobs import check_folders
+from backend.cli.batch_log import EventLog
+from backend.cli.batch_plan import BatchCommand, known_jobs, plan, selections_of
+from backend.cli.batch_table import BAD, sum_text, table_text, write_table
+from backend.cli.batch_work import BatchWork
+from backend.cli.terminal import ProgressLine
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+
+def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
+    """Go through all jobs; the exit status. Raises CommandError for what is wrong before anything starts."""
+    began = time.monotonic()
+    selections = selections_of(chosen, command)
+    plans = [plan(selection, command, chosen.force) for selection in selections]
+    check_folders(known_jobs(plans))
+    stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
+    with EventLog(chosen.log_json) as log:
+        log.write("start", command=command.name, dry_run=chosen.dry_run)
+        for row in (one.row for planned in plans for one in planned):
+            log.write("plan", **row.as_json())
+        status = EXIT_DONE
+        if chosen.dry_run:
+            rows = [one.row for planned in plans for one in planned]
+        else:
+            shown = ProgressLine(stream)
+            work = BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
+            try:
+                rows = work.run(selections, plans)
+            finally:
+                shown.clear()
+            status = EXIT_INTERRUPTED if work.interrupted else EXIT_DONE
+        if any(row.status in BAD for row in rows):
+            status = status or EXIT_FAILED
+        seconds = time.monotonic() - began
+        log.write("end", exit=status, seconds=round(seconds, 2), text=sum_text(rows, seconds))
+    print(table_text(rows, seconds), file=stream)
+    if chosen.table is not None:
+        write_table(chosen.table, command.name, rows, status, seconds)
+    return status

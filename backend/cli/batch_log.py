@@ -1,0 +1,53 @@
+"""A batch's events as lines of JSON; docs/batch.md lists them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from backend.cli.batch_arguments import STDOUT
+from backend.cli.errors import CommandError
+
+
+class EventLog:
+    """Writes events, each at once and whole; from any thread. Use it with ``with``."""
+
+    def __init__(self, target: str | None) -> None:
+        """``target``: a file that is begun anew, STDOUT, or None for nowhere. Raises CommandError."""
+        self._lock = threading.Lock()
+        self._stream: TextIO | None = None
+        self._closes = target not in (None, STDOUT)
+        if target == STDOUT:
+            self._stream = sys.stdout
+        elif target is not None:
+            try:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                self._stream = open(target, "w", encoding="utf-8")  # noqa: SIM115  `__exit__` closes it
+            except OSError as error:
+                cause = f"The log {target} cannot be written: {error.strerror}."
+                raise CommandError(cause, "Give --log-json another file.") from error
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        if self._closes and self._stream is not None:
+            self._stream.close()
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write an event with the time; paths become text, and values that are None are left out."""
+        if self._stream is None:
+            return
+        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        known = {name: value for name, value in values.items() if value is not None}
+        line = json.dumps({"time": time, "event": event, **known}, default=str, ensure_ascii=False)
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()

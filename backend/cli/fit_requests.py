@@ -1,0 +1,92 @@
+"""What ``pbrfit optimize`` and ``pbrfit bake`` are to do for one object, from their options."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from backend.cli.arguments import check_others, file_name, given, map_properties, shared_maps
+from backend.cli.batch_arguments import result_options
+from backend.cli.driving import BAKE, OPTIMIZE, DriveRequest
+from backend.cli.errors import CommandError
+from backend.cli.layout_arguments import layout_request
+from backend.protocol.quality import (
+    DEFAULT_QUALITY,
+    DEFAULT_REFERENCES,
+    DEFAULT_RESOLUTION,
+    DEFAULT_ROUNDS,
+    MAP_NAMES,
+)
+from backend.protocol.settings import FitSettings, SettingsError
+
+
+def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
+    """What to do for one object. Raises CommandError for settings that cannot be."""
+    if chosen.apply_world and not chosen.learn_light:
+        raise CommandError("--apply-world has no learned light to apply.", "Give --learn-light too, or leave it out.")
+    if chosen.learn_light and chosen.reference_light == "studio":
+        raise CommandError(
+            "Studio light is known, so there is nothing to learn.",
+            "Leave out --learn-light, or choose automatic or scene.",
+        )
+    defaults = {} if chosen.preset else {"resolution": DEFAULT_RESOLUTION, "quality": DEFAULT_QUALITY}
+    settings = checked_settings(
+        maps=chosen.maps,
+        learn_light=chosen.learn_light,
+        device=chosen.device,
+        seed=chosen.seed,
+        **defaults | given(chosen, "resolution", "quality"),
+    )
+    preset: dict[str, Any] = {"preset": chosen.preset.upper()} if chosen.preset else defaults
+    views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
+    rounds = {} if chosen.preset else {"rounds": DEFAULT_ROUNDS}
+    properties = {
+        "reference": chosen.reference.upper(),
+        "start": chosen.start.upper(),
+        **map_properties(chosen),
+        "held_out_views": DEFAULT_REFERENCES.held_out_views,
+        **preset,
+        **views,
+        **rounds,
+        **given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples", "rounds"),
+        **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
+        "reference_light": chosen.reference_light.upper(),
+        "learn_light": settings.learn_light,
+        "apply_world": chosen.apply_world,
+        "device": settings.device,
+        "render_device": chosen.render_device.upper(),
+        "seed": settings.seed,
+    }
+    return _request(chosen, properties, OPTIMIZE)
+
+
+def bake_request(chosen: argparse.Namespace) -> DriveRequest:
+    """What to do for one object. Raises CommandError for settings that cannot be."""
+    settings = checked_settings(resolution=DEFAULT_RESOLUTION if chosen.resolution is None else chosen.resolution)
+    return _request(chosen, {**map_properties(chosen), "resolution": settings.resolution}, BAKE)
+
+
+def _request(chosen: argparse.Namespace, properties: dict[str, Any], button: str) -> DriveRequest:
+    check_others(chosen)
+    return DriveRequest(
+        *(chosen.blend, chosen.object, chosen.out, file_name(chosen.object), properties, chosen.blender),
+        unwrap=chosen.unwrap,
+        button=button,
+        layout=layout_request(chosen),
+        options=result_options(chosen),
+        **shared_maps(chosen),
+    )
+
+
+def checked_settings(**values: Any) -> FitSettings:
+    """Settings of a fit. Raises CommandError that names the option and what is allowed."""
+    try:
+        return FitSettings(**values)
+    except SettingsError as error:
+        option = "--" + error.field.replace("_", "-")
+        raise CommandError(f"{option} cannot be {_shown(error.value)}.", f"Allowed: {error.allowed}.") from error
+
+
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
