@@ -186,7 +186,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 @needs_mkdocs
 def test_the_manual_has_the_artists_pages_and_all_that_they_show(capfd: pytest.CaptureFixture[str]) -> None:
     files = build_addon.manual_files(ROOT)
-    pages = {f"manual/{name}.html" for name in ("first-fit", "fitting", "baking", "preview", "install")}
+    pages = {f"manual/{name}.html" for name in ("first-fit", "fitting", "baking", "export", "preview", "install")}
     assert {name for name in files if name.count("/") == 1} == {*pages, "manual/style.css"}
     pictures = {name for name in files if name.startswith("manual/images/")}
     shown = {f"manual/{name}" for page in pages for name in re.findall('src="([^"]+)"', files[page].decode())}

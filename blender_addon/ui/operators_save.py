@@ -63,7 +63,7 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
                 for said in self._steps:
                     self._say(said)
                 return {"FINISHED"}
-            next(self._steps)  # what is refused is refused before anything runs
+            self._say(next(self._steps))  # what is refused is refused before anything runs
         except StopIteration:
             return {"FINISHED"}
         except PbrFitError as error:
