@@ -48,6 +48,7 @@ class ComparisonDrawing:
         self._pictures = {ORIGINAL: Picture(), NEW: Picture()}
         self._display: tuple[Table, GlDisplay] | None = None
         self._sides: list[tuple[Hashable, GlImage] | None] = [None, None]
+        self._has_drawn = False
         self._reference_texture: tuple[Path, Texture] | None = None
         self._rendered: tuple[NDArray[np.float32], Texture] | None = None
 
@@ -118,7 +119,9 @@ class ComparisonDrawing:
         for name in wanted:
             self._pictures[name].aim(comparison.scenes[name], comparison.light, sight)
         unfinished = [picture for picture in pictures if picture.more]
-        if unfinished:
+        # No redraw compiles two shaders: that of the display has one to itself, once there is something to show.
+        self._has_drawn = bool(unfinished) and (self._display is not None or not all(one.texture for one in pictures))
+        if self._has_drawn:
             min(unfinished, key=lambda picture: picture.progress).draw_more()
         comparison.more = any(picture.more for picture in pictures)
 
@@ -158,6 +161,9 @@ class ComparisonDrawing:
         if kept is None or kept[0] != key:
             image = kept[1] if kept is not None and (kept[1].width, kept[1].height) == size else None
             image = image or GlImage(*size, "RGBA16F")
+            if self._display is None and self._has_drawn:
+                comparison.more = True
+                return None
             if self._display is None or self._display[0] is not comparison.table:
                 self._display = (comparison.table, GlDisplay(comparison.table))
             self._display[1].show(image, place, BACKGROUND, first, second, gain, over_view=True)
