@@ -26,6 +26,8 @@ WITHOUT_BLENDER = (
     "import sys, subprocess; subprocess.Popen = None; from backend.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
 
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it signals processes, and looks for them in /proc")
+
 pytestmark = pytest.mark.usefixtures("blend_files")  # marks them as tests that need a Blender
 
 
@@ -261,6 +263,7 @@ def wait_for(path: Path, condition) -> None:
     raise AssertionError(path.read_text() if path.exists() else "no log")
 
 
+@ON_LINUX
 def test_stopping_it_leaves_what_is_finished_and_no_half_result(few):
     command = ["bake", "few.blend", "--object", "Board ?", "--out", "out", *SMALL]
     process = start(few, *command, "--log-json", "log.jsonl", "--table", "table.json")
@@ -290,6 +293,7 @@ def kill(word: str, folder: Path) -> None:
     assert killed == 1
 
 
+@ON_LINUX
 def test_a_blender_that_crashes_costs_only_its_job(few):
     command = ["bake", "few.blend", "--object", "Board ?", "--out", "out", *SMALL]
     process = start(few, *command, "--log-json", "log.jsonl", "--table", "table.json")
@@ -306,6 +310,7 @@ def test_a_blender_that_crashes_costs_only_its_job(few):
 # Fits -------------------------------------------------------------------------------------------------------------
 
 
+@ON_LINUX
 def test_two_fits_share_a_backend_that_comes_back(few):
     """It is killed between them, perhaps when the second has begun."""
     process = start(
