@@ -12,6 +12,7 @@ from .session.session import end_session
 from .settings import preferences, properties
 from .settings import preview as preview_settings  # `preview` is a folder here
 from .setup.backend_process import stop_local_backend
+from .translations import translate
 from .ui import (
     announcements,
     manual,
@@ -28,6 +29,7 @@ from .ui import (
 )
 
 PARTS = (
+    translate,
     preferences,
     properties,
     preview_settings,

@@ -13,6 +13,7 @@ from ..common.package import ADDON
 from ..setup import state as setup_state
 from ..setup.backend_check import BAD, GOOD, NOTE, CheckReport
 from ..setup.torch_builds import AUTO, CONFIGURED, CPU, CUDA, torch_build
+from ..translations.translate import tr
 
 ICONS = {GOOD: "CHECKMARK", NOTE: "INFO", BAD: "CANCEL"}
 POINTS_FOR_EACH_CHARACTER = 6.5
@@ -123,7 +124,7 @@ class PBRFIT_AddonPreferences(bpy.types.AddonPreferences):
             draw_text(context, box, f"{error.cause} {error.cure}", "CANCEL")
             return
         row = box.row()
-        row.label(text=f"This Blender's public key: {key}")
+        row.label(text=tr(f"This Blender's public key: {key}"))
         row.operator("pbrfit.copy_public_key", icon="COPYDOWN", text="")
 
 
@@ -135,7 +136,7 @@ def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: 
             if line.level == level:
                 draw_text(context, layout, line.text, ICONS[level])
                 draw_text(context, layout, line.cure)
-    draw_text(context, layout, "; ".join(line.text for line in report.lines if line.level == GOOD))
+    draw_text(context, layout, "; ".join(tr(line.text) for line in report.lines if line.level == GOOD))
 
 
 def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
@@ -146,9 +147,9 @@ def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str,
     characters = max(40, int(width / POINTS_FOR_EACH_CHARACTER))
     column = layout.column(align=True)
     column.scale_y = 0.8
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, characters)]
+    lines = [line for part in tr(text).splitlines() for line in textwrap.wrap(part, characters)]
     for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 and icon != "NONE" else "BLANK1")
+        column.label(text=line, icon=icon if number == 0 and icon != "NONE" else "BLANK1", translate=False)
 
 
 def addon_preferences(context: bpy.types.Context) -> PBRFIT_AddonPreferences:

@@ -15,6 +15,7 @@ from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan, target_objects
 from ..session import session
 from ..settings.properties import use_values
+from ..translations.translate import tr, tr_report, without_level
 
 MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEIGHT"}
 
@@ -43,7 +44,7 @@ class ResultOperator:
     def poll_idle(cls) -> bool:
         """Whether another fit or bake can start."""
         if session.running():
-            cls.poll_message_set(session.busy_text())
+            cls.poll_message_set(tr(session.busy_text()))
             return False
         return True
 
@@ -85,7 +86,7 @@ class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the original materials back."""
         names = memory.revert(context.scene, fitted_targets(context))
-        self.report({"INFO"}, "Removed: " + ", ".join(f'"{name}"' for name in names))
+        self.report({"INFO"}, tr_report("Removed: " + ", ".join(f'"{name}"' for name in names)))
         return {"FINISHED"}
 
 
@@ -124,7 +125,7 @@ def last_settings(
         if material is None
         else "no longer says which settings it was made with"
     )
-    operator.report({"ERROR"}, f"The new material {lost}. Revert, and start with settings of your own")
+    operator.report({"ERROR"}, tr_report(f"The new material {lost}. Revert, and start with settings of your own"))
     return None, {}
 
 
@@ -148,7 +149,7 @@ def start_again(
         return started
     except RuntimeError as error:
         memory.show(context.scene, targets, fitted=shown == "FITTED")
-        operator.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+        operator.report({"ERROR"}, without_level(error))
         return {"CANCELLED"}
 
 
@@ -186,14 +187,14 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
             for plan, result_files in unassigned(session.current()):
                 files += saved_maps.save_results(plan, result_files, folder)
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         said = (
             f"Saved {len(files)} maps in {folder}"
             if files
             else "There is no map to save: the materials have only numbers"
         )
-        self.report({"INFO"}, said)
+        self.report({"INFO"}, tr_report(said))
         return {"FINISHED"}
 
 

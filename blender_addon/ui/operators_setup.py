@@ -15,6 +15,7 @@ from ..setup import state
 from ..setup.backend_environment import environments_folder, forget
 from ..setup.backend_process import stop_local_backend
 from ..setup.torch_builds import torch_build
+from ..translations.translate import tr, tr_report
 
 POLL_SECONDS = 0.2
 OFFLINE = "Allow Online Access is off: turn it on in Preferences > System > Network"
@@ -75,7 +76,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
             cls.poll_message_set("The backend is being set up")
             return False
         if session.running():
-            cls.poll_message_set(session.busy_text())
+            cls.poll_message_set(tr(session.busy_text()))
             return False
         if not bpy.app.online_access:
             cls.poll_message_set(OFFLINE)
@@ -91,7 +92,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
             build = torch_build(preferences.torch_choice)
             state.start_setup(build, bpy.path.abspath(preferences.base_python.strip()))
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         start_timer()
         return {"FINISHED"}
@@ -149,7 +150,7 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
         forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         if folder.is_dir():
-            self.report({"WARNING"}, f"Some files are in use and stay: {folder}")
+            self.report({"WARNING"}, tr_report(f"Some files are in use and stay: {folder}"))
         return {"FINISHED"}
 
 
@@ -165,7 +166,7 @@ class PBRFIT_OT_copy_public_key(bpy.types.Operator):
         try:
             context.window_manager.clipboard = state.public_key()
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         self.report({"INFO"}, "The public key was copied")
         return {"FINISHED"}
