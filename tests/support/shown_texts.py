@@ -89,6 +89,8 @@ def _texts_of(path: Path, root: Path, is_addon: bool) -> Iterator[ShownText]:
 
 NOT_SHOWN = frozenset(
     """
+    {name} PBRfit Environment
+    Share {number}
     PBRfit bake
     PBRfit camera
     PBRfit depth

@@ -16,9 +16,9 @@ MOST_ALTERNATIVES = 16
 MOST_VALUES = 4  # of a table that is put into sentences
 
 
-LABEL_ARGUMENTS = {"name", "description", "text", "heading", "title", "confirm_text", "message"}
+LABEL_ARGUMENTS = {"name", "description", "text", "heading", "title", "confirm_text"}
 LABELLED = re.compile(r"(.*Property|label|operator|prop|menu|column|row|progress|invoke_\w+|popup_menu|panel)$")
-TEXT_CALLS = {"tr", "tr_report", "poll_message_set", "draw_text", "draw_line"}
+TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "_say", "_show"}
 SHOWN_TABLES = {"LABELS", "LOBES", "MAP_LABELS", "REMEDIES"}
 """Names of tables whose values are shown, each for itself."""
 IDENTIFIER = re.compile(r"[A-Z][A-Z0-9_]{3,}")  # of icons and the like
@@ -97,7 +97,7 @@ class TextReader:
         if isinstance(parent, ast.keyword):
             name = _called(self.parents[parent])
             is_title = name == "Finding" and parent.arg == "title"
-            return is_title or bool(parent.arg in LABEL_ARGUMENTS and LABELLED.match(name))
+            return is_title or parent.arg == "message" or bool(parent.arg in LABEL_ARGUMENTS and LABELLED.match(name))
         if isinstance(parent, ast.Call) and node in parent.args and _called(parent) in TEXT_CALLS:
             return True
         if isinstance(parent, ast.Dict) and node in parent.values:
@@ -203,6 +203,8 @@ def is_prose(text: str) -> bool:
     """Whether a text is a sentence or a phrase, and not an identifier: words in lower case, with a space between."""
     if re.search(r"[\\|]|\bimport |%[sd]", text):
         return False  # a pattern, a program, or a line of a log
+    if PLACEHOLDER.search(text) and re.search(r"(^|\s)[A-Z][a-z]{2,}\s|\s[A-Z][a-z]{2,}($|\s)", text):
+        return True  # a label with a value in it
     words = PLACEHOLDER.sub("X", text).split()
     return len(words) > 1 and any(re.fullmatch(r"[\"'(]*[a-z][a-z'-]*[\"').,:;]*", word) for word in words)
 

@@ -24,6 +24,31 @@ def install():
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
 
 
+def choose_language():
+    """Translate all that Blender translates into the language of the request."""
+    view = bpy.context.preferences.view
+    view.language = request["language"]
+    for name in ("interface", "tooltips", "reports", "new_dataname"):
+        setattr(view, f"use_translate_{name}", True)
+
+
+def said():
+    """What Blender and the add-on make of the phrases of the request: in labels, on buttons, in tooltips and in reports."""
+    from bl_ext.user_default.pbrfit.translations import translate
+
+    own = bpy.app.translations
+    return {
+        phrase: [
+            own.pgettext_iface(phrase),
+            own.pgettext_iface(phrase, "Operator"),
+            translate.tr(phrase),
+            translate.tr_tip(phrase),
+            translate.tr_report(phrase),
+        ]
+        for phrase in request["phrases"]
+    }
+
+
 def make_scene():
     """Blender's default cube in orange paint, in the light of a forest, with settings for a small fit."""
     scene = bpy.context.scene
@@ -300,6 +325,7 @@ def report():
         unseen=[one.name for one in overlay.shown()],
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
+        said=said(),
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
         preview=preview_state(),
@@ -315,6 +341,8 @@ def start():
     """Install once the window is there."""
     install()
     make_scene()
+    if request["language"]:
+        choose_language()
     bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)
 
 

@@ -36,7 +36,8 @@ class WindowBlender:
     ) -> None:
         """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`.
 
-        The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`.
+        The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`. With a `language`, everything
+        is translated into that; what becomes of the `phrases` is in the state.
         """
         self.screen = screen
         self.folder = folder
@@ -54,6 +55,8 @@ class WindowBlender:
         request = {
             "zips": [str(path) for path in zips],
             "scene": "",
+            "language": "",
+            "phrases": [],
             "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
             "state": str(self.state_file),
             "file": str(self.file),
