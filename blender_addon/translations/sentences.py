@@ -49,7 +49,7 @@ WORDS_OF_OUR_OWN = frozenset(
             "target",
             "text",
         ),
-        *("use_studio", "user", "value", "verdicts", "what", "where", "why", "word", "words"),
+        *("use", "use_studio", "user", "value", "verdicts", "what", "where", "why", "word", "words"),
     }
 )
 """Placeholders whose values are words by PBRfit, which are translated too. Values of all others are names and numbers. The number

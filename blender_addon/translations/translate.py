@@ -14,8 +14,9 @@ import bpy
 from .po import Entry, read
 from .sentences import Sentences
 
-CONTEXTS = ("*", "Operator")
-"""Where Blender looks for the texts: most of them, and those of buttons."""
+CONTEXTS = ("*", "Operator", "PBRfit")
+"""Where Blender looks for the texts: most of them, those of buttons, and those of classes that name the last one as their
+`bl_translation_context`, because Blender itself translates their word in another sense."""
 
 _sentences = Sentences(())
 

@@ -81,6 +81,7 @@ class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
 
     bl_idname = "pbrfit.revert"
     bl_label = "Revert"
+    bl_translation_context = "PBRfit"  # Blender's own word for it in German is that for Undo
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -58,7 +58,7 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
     if len(found) > MOST_MATERIALS:
         column.label(text=tr(f"and {len(found) - MOST_MATERIALS} more materials"), icon="BLANK1")
     _, worst = found[0]
-    draw_text(context, column, f"{worst.cause}.", "BLANK1")
+    draw_text(context, column, f"{tr(worst.cause)}.", "BLANK1")
     if worst.remedy:
         column.operator("pbrfit.remedy", text=REMEDIES[worst.remedy], icon="TOOL_SETTINGS").remedy = worst.remedy
 
@@ -66,7 +66,7 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
 def lines_of(material: bpy.types.Material) -> list[str]:
     """All that is known of how good a material is, one line each, the numbers included."""
     verdict = verdict_of(material)
-    return [tr(f"{verdict.label}: {verdict.cause}."), *map(tr, verdict.details)]
+    return [f"{tr(verdict.label)}: {tr(verdict.cause)}.", *map(tr, verdict.details)]
 
 
 def material_named(name: str) -> bpy.types.Material | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from support.text_reader import TextReader
 
 BACKEND_FILES = (
+    "cli/doctor",
     *("fit/memory", "job/checkpoints", "job/device", "job/failures", "job/map_sets", "job/run", "job/set_fit"),
     *("job/set_fits", "job/starts", "job/tables", "preview/look", "preview/scene", "preview/worker"),
     *("protocol/client/connection", "protocol/client/link", "protocol/client/link_loop", "protocol/keys"),
@@ -67,7 +68,12 @@ class ShownText:
 
 
 def shown_texts(root: Path) -> list[ShownText]:
-    """All texts of a checkout, each once for each file, in the order of the files and of their lines."""
+    """All texts of a checkout that are shown, each once for each file, in the order of the files and of their lines."""
+    return [item for item in written_texts(root) if item.text not in NOT_SHOWN]
+
+
+def written_texts(root: Path) -> list[ShownText]:
+    """The same with those that are not shown."""
     found: dict[ShownText, None] = {}
     for path in sorted((root / "blender_addon").rglob("*.py")):
         place = path.relative_to(root / "blender_addon").with_suffix("").as_posix()
@@ -77,7 +83,7 @@ def shown_texts(root: Path) -> list[ShownText]:
         found |= dict.fromkeys(_texts_of(root / "backend" / f"{name}.py", root, is_addon=False))
     for source, words in (*WORDS_AS_VALUES.items(), *MADE_FROM_NUMBERS.items()):
         found |= dict.fromkeys(ShownText(word, source) for word in words)
-    return [item for item in found if item.text not in NOT_SHOWN]
+    return list(found)
 
 
 def _texts_of(path: Path, root: Path, is_addon: bool) -> Iterator[ShownText]:
@@ -110,6 +116,27 @@ NOT_SHOWN = frozenset(
     viewport {names}
     there is no channel {channel} or no background {background}: {channels}
     No module named '?backend
+    pip install {name}
+    pip install --force-reinstall {name}
+    pip install --force-reinstall bpy
+    pip install triton
+    pip install triton-windows
+    pip install ".[blender]", for `pbrfit demo` and `pbrfit optimize`; or give them --blender PATH.
+    not installed; an installed Blender with the add-on does not need it
+    apt-get install {packages}
+    DLL load failed
+    Blender (module bpy)
+    Blender (program)
+    Blender ended when it looked for them
+    Cycles devices
+    Give --blender another path.
+    Give --blender the path of a Blender program.
+    Give --blender the path of a Blender.
+    Give `pbrfit optimize` the option --render-device cpu, or update the graphics driver.
+    Use Blender {oldest} or newer.
+    there is no program {program}
+    {found} cannot be run: {strerror}
+    {found} is not a Blender, or does not start: {stderr}
     No matching distribution found
     Installing collected packages:
     pip install
@@ -130,11 +157,6 @@ NOT_SHOWN = frozenset(
     its light does not belong to this job
     set {number} does not belong to this job
     its maps do not belong to this job's plan
-    the connection to the backend failed
-    the packet %s failed
-    a preview failed
-    the fit cannot be imported
-    nobody takes the worker's packet %s
     A later request has taken this frame's place.
     Submit it again.
     Wait for its final event.
