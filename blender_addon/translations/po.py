@@ -7,6 +7,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+LICENSE = "# SPDX-License-Identifier: GPL-3.0-or-later"
 FUZZY, HAS_PLACEHOLDERS = "fuzzy", "python-brace-format"
 
 
@@ -53,9 +54,8 @@ def _entries(catalogue: str) -> Iterator[Entry]:
 
 def write(entries: list[Entry], header: str) -> str:
     """A catalogue of the entries, in their order. header: what a catalogue says of itself, a line for each field."""
-    return "\n".join(
-        [_field("msgid", ""), _field("msgstr", header), *(f"\n{_written(entry)}" for entry in entries), ""]
-    )
+    first = "\n".join([LICENSE, _field("msgid", ""), _field("msgstr", header)])
+    return "\n\n".join([first, *map(_written, entries)]) + "\n"
 
 
 def _written(entry: Entry) -> str:

@@ -87,11 +87,6 @@ class Sentences:
             return sentence
         return f"{sentence[: ends[0].start()]} {self.translated(sentence[ends[0].end() :], lookup)}"
 
-    def known_as(self, sentence: str) -> str | None:
-        """The text of the catalogue that a sentence is, or None."""
-        found = self._match(sentence, False)
-        return found[0] if found is not None else None
-
     def _known(self, sentence: str, lookup: Lookup, is_part: bool = False) -> str | None:
         found = self._match(sentence, is_part)
         if found is None:

@@ -211,7 +211,7 @@ def unassigned(current: session.AnySession | None) -> list[tuple[GroupPlan, dict
 
 
 def draw_object_menu(self: Any, _context: bpy.types.Context) -> None:
-    """Add an entry to the Object menu; it also makes Blender's search find the operators."""
+    """Add an entry to the Object menu, in which Blender's search (F3) finds the operators by the words of their entries."""
     self.layout.separator()
     self.layout.menu(PBRFIT_MT_object.bl_idname)
 
@@ -225,15 +225,15 @@ class PBRFIT_MT_object(bpy.types.Menu):
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the menu."""
         layout = self.layout
-        layout.operator("pbrfit.check", icon="VIEWZOOM")
+        layout.operator("pbrfit.check", text="Check Before Fitting", icon="VIEWZOOM")
         layout.operator("pbrfit.optimize", icon="MATERIAL")
-        layout.operator("pbrfit.bake_maps", icon="TEXTURE")
+        layout.operator("pbrfit.bake_maps", text="Bake Texture Maps", icon="TEXTURE")
         layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
         layout.separator()
-        layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")
-        layout.operator("pbrfit.revert", icon="LOOP_BACK")
+        layout.operator("pbrfit.compare", text="Compare with Original", icon="UV_SYNC_SELECT")
+        layout.operator("pbrfit.revert", text="Revert to Original Materials", icon="LOOP_BACK")
         layout.operator("pbrfit.show_unseen", icon="OVERLAY")
-        layout.operator("pbrfit.save_maps", icon="EXPORT")
+        layout.operator("pbrfit.save_maps", text="Save Maps as Files", icon="EXPORT")
 
 
 CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_OT_save_maps, PBRFIT_MT_object)

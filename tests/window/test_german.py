@@ -10,7 +10,6 @@ from support.window.window_blender import WindowBlender
 BAKE_SECONDS = 120.0
 SENTENCE = '"Cube" has no UV map. Unwrap it: UV > Smart UV Project.'
 GERMAN_SENTENCE = '"Cube" hat keine UV-Map. Abwickeln: UV > Smart UV Projekt.'
-SEARCHED = "maps backen"
 IN_THE_VIEW = (300, 400)
 GERMAN = {
     "scene": "bake",
@@ -30,14 +29,7 @@ def test_the_tab_is_german_and_what_it_makes_is_not(blender: WindowBlender, scre
     assert said[SENTENCE] == [SENTENCE, SENTENCE, *[GERMAN_SENTENCE] * 3]
     blender.screenshot(screenshots / "german_1_tab.png")
     # F3 finds the bake by its German words.
-    blender.xdotool("mousemove", *IN_THE_VIEW)
-    blender.next_state()
-    blender.xdotool("key", "F3")
-    blender.next_state()
-    blender.xdotool("type", "--delay", "60", SEARCHED)
-    blender.next_state()
-    blender.screenshot(screenshots / "german_2_search.png")
-    blender.xdotool("key", "Return")
+    blender.search("maps backen", IN_THE_VIEW, screenshots / "german_2_search.png")
     baked = blender.wait_for(lambda state: state["session"] in {"done", "failed"}, BAKE_SECONDS)
     assert baked["session"] == "done", baked["message"]
     assert baked["material"] == "Material PBRfit"

@@ -145,6 +145,19 @@ class WindowBlender:
             self.next_state()
         self.xdotool("mouseup", button)
 
+    def search(self, words: str, place: tuple[int, int], picture: Path | None = None) -> None:
+        """Run the first operator that Blender's search (F3) finds for some words, with the mouse at a place; its list as a
+        picture."""
+        self.xdotool("mousemove", *place)
+        self.next_state()
+        self.xdotool("key", "F3")
+        self.next_state()
+        self.xdotool("type", "--delay", "60", words)
+        self.next_state()
+        if picture is not None:
+            self.screenshot(picture)
+        self.xdotool("key", "Return")
+
     def open_file(self) -> None:
         """Make Blender open the test's file again, without the file browser."""
         Path(f"{self.state_file}.open").touch()
