@@ -107,6 +107,9 @@ GERMAN = {
     "a thin film": "einen dünnen Film",
     "{words} and {words2}": "{words} und {words2}",
     "{words} more": "{words} weitere",
+    "Cannot write to {folder}: {strerror}.": "Kann nicht nach {folder} schreiben: {strerror}.",
+    "Fitting {count} maps{label}": "{count} Maps werden angepasst{label}",
+    " of set {place}": ", Satz {place}",
     "not yet": "",
 }
 
@@ -140,6 +143,17 @@ class TestSentences:
         assert self.translated('"Cube" has no UV map. Unwrap it: UV > Smart UV Project.') == (
             '"Cube" hat keine UV-Map. Abwickeln: UV > Smart UV Projekt.'
         )
+
+    def test_a_value_at_the_end_does_not_take_the_next_sentence(self):
+        cure = "Unwrap it: UV > Smart UV Project."
+        assert self.translated(f"Cannot write to /a: no room. {cure}") == (
+            "Kann nicht nach /a schreiben: no room. Abwickeln: UV > Smart UV Projekt."
+        )
+        assert self.translated("Cannot write to /a: it is b. c.") == "Kann nicht nach /a schreiben: it is b. c."
+
+    def test_words_may_be_left_out(self):
+        assert self.translated("Fitting 32 maps") == "32 Maps werden angepasst"
+        assert self.translated("Fitting 32 maps of set 2") == "32 Maps werden angepasst, Satz 2"
 
     def test_what_is_not_known_stays(self):
         assert self.translated("What nobody has translated.") == "What nobody has translated."

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import ast
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,8 +47,8 @@ def _entries(catalogue: str) -> Iterator[Entry]:
         elif not line.startswith("#"):
             field, rest = (word, rest) if word in fields else (field, line)
             try:
-                fields[field] += ast.literal_eval(rest.strip())
-            except (KeyError, SyntaxError, TypeError, ValueError) as error:
+                fields[field] += json.loads(rest)  # the same quotes and escapes
+            except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"line {number} is no part of an entry: {line}") from error
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SENTENCE_END = re.compile(r"(?<=[.!?:]) (?=\S)")
 NUMBER_AT_END = re.compile(r"(.*\D) (\d[\d.]*)")
 FEWEST_LETTERS = 4
-LONGEST, MOST_SENTENCES = 4000, 12  # what is longer ends in the log of a process
+LONGEST, MOST_SENTENCES = 4000, 8  # what is longer ends in the log of a process
 
 WORDS_OF_OUR_OWN = frozenset(
     {
@@ -34,7 +34,21 @@ WORDS_OF_OUR_OWN = frozenset(
             "gives",
             "holds",
         ),
-        *("inside", "kind", "kinds", "label", "lack", "last_loss", "lobes", "lost", "made", "message", "mode", "names"),
+        *(
+            "inside",
+            "kind",
+            "kinds",
+            "label",
+            "lack",
+            "last_words",
+            "last_loss",
+            "lobes",
+            "lost",
+            "made",
+            "message",
+            "mode",
+            "names",
+        ),
         *(
             "near",
             "note",
@@ -58,6 +72,11 @@ of a placeholder, as in `word2`, does not count."""
 Lookup = Callable[[str], str]
 
 
+def is_of_our_own(name: str) -> bool:
+    """Whether a placeholder is for words by PBRfit."""
+    return name.rstrip("0123456789") in WORDS_OF_OUR_OWN
+
+
 class Sentences:
     """The texts of a catalogue. texts: English, with named placeholders in curly brackets."""
 
@@ -75,17 +94,33 @@ class Sentences:
         """
         if len(sentence) > LONGEST:
             return sentence
-        known = self._known(sentence, lookup)
-        if known is not None:
-            return known
+        if sentence in self._texts:
+            return lookup(sentence)
         ends = list(SENTENCE_END.finditer(sentence))[:MOST_SENTENCES]
-        for end in ends:
-            head = self._known(sentence[: end.start()], lookup)
-            if head is not None:
-                return f"{head} {self.translated(sentence[end.end() :], lookup)}"
-        if not ends:
-            return sentence
-        return f"{sentence[: ends[0].start()]} {self.translated(sentence[ends[0].end() :], lookup)}"
+        places = [(0, 0), *((end.start(), end.end()) for end in ends), (len(sentence), len(sentence))]
+        found = self._all_known(sentence, places, lookup) or self._known(sentence, lookup)
+        if found is not None or not ends:
+            return found or sentence
+        heads = [(self._known(sentence[: end.start()], lookup), end) for end in ends]
+        head, end = next((pair for pair in heads if pair[0] is not None), (sentence[: ends[0].start()], ends[0]))
+        return f"{head} {self.translated(sentence[end.end() :], lookup)}"
+
+    def _all_known(self, sentence: str, places: list[tuple[int, int]], lookup: Lookup) -> str | None:
+        """At least two sentences that the catalogue knows each; None for others. This comes before a text that fits the whole:
+        a value at its end would take in all sentences that follow.
+
+        places: where a sentence may end, and where the next one begins.
+        """
+        rests: dict[int, str] = {len(places) - 1: ""}
+        for first in range(len(places) - 2, -1, -1):
+            for last in range(first + 1, len(places) - (first == 0)):
+                known = None
+                if last in rests:
+                    known = self._known(sentence[places[first][1] : places[last][0]], lookup)
+                if known is not None:
+                    rests[first] = f"{known} {rests[last]}".rstrip()
+                    break
+        return rests.get(0)
 
     def _known(self, sentence: str, lookup: Lookup, is_part: bool = False) -> str | None:
         found = self._match(sentence, is_part)
@@ -96,7 +131,7 @@ class Sentences:
         return PLACEHOLDER.sub(lambda place: shown.get(place[1], place[0]), lookup(text))
 
     def _value(self, name: str, value: str, lookup: Lookup) -> str:
-        if name.rstrip("0123456789") not in WORDS_OF_OUR_OWN:
+        if not value or not is_of_our_own(name):
             return value
         known = self._known(value, lookup, is_part=True)
         if known is not None:
@@ -133,8 +168,15 @@ class _Pattern:
         self.fits_anything = self.letters < FEWEST_LETTERS and not literals[0]
         self._names = names
         self._longest = max(literals, key=len)
-        between = [f"(.+?){re.escape(literal)}" for literal in literals[1:]]
-        self._form = re.compile(re.escape(literals[0]) + "".join(between), re.DOTALL)
+        self._literals = literals
+
+    @cached_property
+    def _form(self) -> re.Pattern[str]:
+        # Words of PBRfit's own may be left out of a sentence.
+        values = [".*?" if is_of_our_own(name) else ".+?" for name in self._names]
+        after = [re.escape(literal) for literal in self._literals[1:]]
+        between = [f"({value}){literal}" for value, literal in zip(values, after, strict=True)]
+        return re.compile(re.escape(self._literals[0]) + "".join(between), re.DOTALL)
 
     def values_in(self, sentence: str) -> dict[str, str] | None:
         if self._longest not in sentence:

@@ -12,28 +12,34 @@ import importlib.resources
 import bpy
 
 from .po import Entry, read
-from .sentences import Sentences
+from .sentences import Lookup, Sentences
 
 CONTEXTS = ("*", "Operator", "PBRfit")
 """Where Blender looks for the texts: most of them, those of buttons, and those of classes that name the last one as their
 `bl_translation_context`, because Blender itself translates their word in another sense."""
+
+ENGLISH = ("", "en_US")  # the first where Blender has no languages
 
 _sentences = Sentences(())
 
 
 def tr(sentence: str) -> str:
     """A sentence for the interface, in its language."""
-    return _sentences.translated(sentence, bpy.app.translations.pgettext_iface)
+    return _translated(sentence, bpy.app.translations.pgettext_iface)
 
 
 def tr_tip(sentence: str) -> str:
     """A sentence for a tooltip, in the language of the interface if tooltips are translated."""
-    return _sentences.translated(sentence, bpy.app.translations.pgettext_tip)
+    return _translated(sentence, bpy.app.translations.pgettext_tip)
 
 
 def tr_report(sentence: str) -> str:
     """A sentence that an operator reports, in the language of the interface if reports are translated."""
-    return _sentences.translated(sentence, bpy.app.translations.pgettext_rpt)
+    return _translated(sentence, bpy.app.translations.pgettext_rpt)
+
+
+def _translated(sentence: str, lookup: Lookup) -> str:
+    return sentence if bpy.app.translations.locale in ENGLISH else _sentences.translated(sentence, lookup)
 
 
 def without_level(error: RuntimeError) -> str:

@@ -33,20 +33,20 @@ def choose_language():
 
 
 def said():
-    """What Blender and the add-on make of the phrases of the request: in labels, on buttons, in tooltips and in reports."""
+    """What Blender makes of the phrases of the request, in labels and on buttons, and the add-on in labels, tooltips and reports;
+    then the add-on's again, where the preferences translate labels alone."""
     from bl_ext.user_default.pbrfit.translations import translate
 
-    own = bpy.app.translations
-    return {
-        phrase: [
-            own.pgettext_iface(phrase),
-            own.pgettext_iface(phrase, "Operator"),
-            translate.tr(phrase),
-            translate.tr_tip(phrase),
-            translate.tr_report(phrase),
-        ]
-        for phrase in request["phrases"]
-    }
+    view, own = bpy.context.preferences.view, bpy.app.translations
+    translated = (translate.tr, translate.tr_tip, translate.tr_report)
+    found = {}
+    for phrase in request["phrases"]:
+        found[phrase] = [own.pgettext_iface(phrase), own.pgettext_iface(phrase, "Operator")]
+        found[phrase] += [each(phrase) for each in translated]
+        view.use_translate_tooltips = view.use_translate_reports = False
+        found[phrase] += [each(phrase) for each in translated]
+        view.use_translate_tooltips = view.use_translate_reports = True
+    return found
 
 
 def make_scene():
@@ -325,7 +325,6 @@ def report():
         unseen=[one.name for one in overlay.shown()],
         paused=current is not None and current.status.paused,
         processes=[process.pid for process in processes],
-        said=said(),
         temporary=[bpy.app.tempdir, str(backend_process._home or "")],
         findings=[str(finding) for finding in checks.quick_findings(bpy.context)],
         preview=preview_state(),
@@ -343,6 +342,7 @@ def start():
     make_scene()
     if request["language"]:
         choose_language()
+        state["said"] = said()
     bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)
 
 
