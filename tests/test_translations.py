@@ -211,6 +211,15 @@ class TestUpdating:
         assert changes.missing == []
 
 
+def test_labels_and_reports_with_values_are_translated_here():
+    """Blender translates only texts without values. Paragraphs and lines (`draw_text`, `draw_line`) do it themselves."""
+    found = {}
+    for path in sorted((ROOT / "blender_addon").rglob("*.py")):
+        lines = TextReader(path.read_text(encoding="utf-8"), is_addon=True).untranslated()
+        found |= {f"{path.relative_to(ROOT)}:{line}": "needs tr or tr_report" for line in lines}
+    assert found == {}
+
+
 class TestFindingTexts:
     """In made-up source."""
 
@@ -256,6 +265,13 @@ class TestFindingTexts:
         assert texts_in('f"{a.name} and {b.name}: {len(files):,} of the {count + 1} files"') == [
             "{name} and {name2}: {files} of the {count} files"
         ]
+
+    def test_labels_that_blender_cannot_translate_are_found(self):
+        source = (
+            'row.label(text=f"{count} maps")\nrow.label(text=tr(f"{count} maps"))\nrow.label(text=f"{count}: {name}")\n'
+        )
+        source += 'self.report({"INFO"}, f"Saved {count} maps")\nrow.label(text="Show " + ("one" if one else "all"))'
+        assert TextReader(source, is_addon=True).untranslated() == [1, 4]
 
     def test_what_is_left_out_is_there(self):
         """Nothing in the lists of what is not shown has gone."""

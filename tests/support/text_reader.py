@@ -19,6 +19,7 @@ MOST_VALUES = 4  # of a table that is put into sentences
 LABEL_ARGUMENTS = {"name", "description", "text", "heading", "title", "confirm_text"}
 LABELLED = re.compile(r"(.*Property|label|operator|prop|menu|column|row|progress|invoke_\w+|popup_menu|panel)$")
 TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "_say", "_show"}
+SAYING_CALLS = {"report", "poll_message_set"}
 SHOWN_TABLES = {"LABELS", "LOBES", "MAP_LABELS", "REMEDIES"}
 """Names of tables whose values are shown, each for itself."""
 IDENTIFIER = re.compile(r"[A-Z][A-Z0-9_]{3,}")  # of icons and the like
@@ -49,6 +50,24 @@ class TextReader:
                 is_shown = (is_label or is_prose(text)) and not is_logged and not IDENTIFIER.fullmatch(text)
                 if is_shown and has_words(text):
                     yield text
+
+    def untranslated(self) -> list[int]:
+        """The lines of labels and reports with values in them that go to Blender as they are: it knows only texts without."""
+        found = []
+        for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
+            name = _called(call)
+            given = [
+                item.value
+                for item in call.keywords
+                if item.arg in ("text", "heading", "title") and LABELLED.match(name)
+            ]
+            given += call.args if name in SAYING_CALLS else []
+            for value in given:
+                is_composed = isinstance(value, ast.JoinedStr) or self._is_sum(value)
+                texts = self.alternatives(value) if is_composed else []
+                if any(PLACEHOLDER.search(text) and has_words(text) for text in texts):
+                    found.append(value.lineno)
+        return found
 
     def _is_text(self, node: ast.AST) -> bool:
         parent = self.parents.get(node)
