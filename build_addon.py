@@ -83,7 +83,7 @@ def core_metadata(root: Path) -> tuple[str, str]:
 
 def room_files(root: Path, room: str) -> dict[str, bytes]:
     """The files of a room by their path from `root`, except those that Python or an editor created."""
-    wanted = {".py", ".toml", ".cu", ".cpp", ".h", ".glsl", ".npy"}
+    wanted = {".py", ".toml", ".cu", ".cpp", ".h", ".glsl", ".npy", ".po"}
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted((root / room).rglob("*"))

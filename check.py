@@ -1,9 +1,11 @@
 """Lint, types and tests by one command, as continuous integration runs them.
 
-    python check.py [lint] [types] [tests]        (default: all three)
+    python check.py [lint] [types] [words] [tests]        (default: all of them)
 
 `lint`: ruff's rules and its format. `types`: mypy over the three rooms; the add-on is checked with the wire protocol beside
-it, as build_addon.py puts it into the extension. `tests`: pytest. Stops at the first that fails, with its status.
+it, as build_addon.py puts it into the extension. `words`: each catalogue of translations has all texts that the add-on
+shows (`python update_translations.py` adds those that are missing). `tests`: pytest. Stops at the first that fails, with its
+status.
 """
 
 from __future__ import annotations
@@ -37,12 +39,17 @@ def types() -> int:
         return _run("mypy", "-p", "blender_addon", *config, folder=Path(folder))
 
 
+def words() -> int:
+    """Status of the check of the translations."""
+    return subprocess.run([sys.executable, "update_translations.py", "--check"], cwd=ROOT, check=False).returncode
+
+
 def tests() -> int:
     """Status of pytest."""
     return _run("pytest")
 
 
-CHECKS: dict[str, Callable[[], int]] = {"lint": lint, "types": types, "tests": tests}
+CHECKS: dict[str, Callable[[], int]] = {"lint": lint, "types": types, "words": words, "tests": tests}
 
 
 def _run(module: str, *arguments: str, folder: Path = ROOT) -> int:

@@ -16,6 +16,7 @@ from .settings import preview as preview_settings  # `preview` is a folder here
 from .settings import wipe as wipe_settings  # and so is `wipe`
 from .setup.backend_process import stop_local_backend
 from .setup.offer import SETS_UP
+from .translations import translate
 from .ui import (
     announcements,
     manual,
@@ -43,6 +44,7 @@ else:
     SETUP = ()
 
 PARTS = (
+    translate,
     preferences,
     properties,
     output,

@@ -319,7 +319,7 @@ class JobService:
         job.state = jobs.QUEUED
         self._turns.add(job)
         ahead = self._turns.ahead_of(job) + max(0, len(self.running) + 1 - self._runner.count)
-        message = f"Waiting for {ahead} earlier job{'s' * (ahead > 1)}" if ahead else "Waiting for the worker"
+        message = f"Waiting for {ahead} earlier job{'s' if ahead > 1 else ''}" if ahead else "Waiting for the worker"
         self._events.progress(job, FitProgress("queue", 0.0, 0, None, None, message))
         self.start_waiting()
 

@@ -221,12 +221,9 @@ class PreviewService:
             cause = f"The scene's description has {description.nbytes} bytes; allowed are {LARGEST_DESCRIPTION}."
             raise ProtocolError("oversized", cause, "Hide some of the scene's instances.")
         if len(described) > MOST_ARRAYS_OF_SCENE or len(names) > MOST_JOBS_OF_SCENE:
-            cause = (
-                f"The scene has {len(described)} arrays and {len(names)} jobs; allowed are {MOST_ARRAYS_OF_SCENE} and "
-            )
-            raise ProtocolError(
-                "oversized", f"{cause}{MOST_JOBS_OF_SCENE}.", "Hide some objects, or join their meshes."
-            )
+            has = f"The scene has {len(described)} arrays and {len(names)} jobs"
+            cause = f"{has}; allowed are {MOST_ARRAYS_OF_SCENE} and {MOST_JOBS_OF_SCENE}."
+            raise ProtocolError("oversized", cause, "Hide some objects, or join their meshes.")
         arrays = read_arrays(described, self._limits, _REDUCE)
         viewer = self._viewer(Caller(owner, message.session))
         lives = {name: self._live_of(name, owner) for name in names}

@@ -8,6 +8,7 @@ from pathlib import Path
 from bpy.types import Operator
 
 from ..protocol.errors import CauseAndCure
+from ..translations.translate import tr_report
 
 
 class PbrFitError(CauseAndCure):
@@ -24,7 +25,7 @@ _reported: list[PbrFitError] = []
 def report(operator: Operator, error: PbrFitError) -> None:
     """Let an operator report an error. What Blender hands on to scripts is one text: they get the parts by `reported`."""
     _reported[:] = [error]
-    operator.report({"ERROR"}, str(error))
+    operator.report({"ERROR"}, tr_report(str(error)))
 
 
 def reported() -> PbrFitError | None:

@@ -12,6 +12,7 @@ from ..common.package import ADDON
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
 from ..settings.properties import BAKE
+from ..translations.translate import tr_report, without_level
 from . import checks
 from .images import image_uses
 from .losses import keeper_for
@@ -43,15 +44,15 @@ class Fix:
         """Fix it, or report why not."""
         objects = [item for item in target_objects(context) if self.target in {"", item.name_full}]
         if not objects:
-            self.report({"ERROR"}, f'"{self.target}" is not selected any more')
+            self.report({"ERROR"}, tr_report(f'"{self.target}" is not selected any more'))
             return {"CANCELLED"}
         try:
-            self.report({"INFO"}, self.fix(context, objects))
+            self.report({"INFO"}, tr_report(self.fix(context, objects)))
         except PbrFitError as error:
             report(self, error)
             return {"CANCELLED"}
         except RuntimeError as error:  # what an operator of Blender reports
-            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            self.report({"ERROR"}, without_level(error))
             return {"CANCELLED"}
         finally:
             checks.forget_check()
@@ -92,7 +93,7 @@ class PBRFIT_OT_check(bpy.types.Operator):
         found = checks.all_findings(context, context.evaluated_depsgraph_get())
         errors = len(checks.errors_of(found))
         text = f"{errors} errors, {len(found) - errors} warnings" if found else "No problems found"
-        self.report({"INFO"}, f"PBRfit: {text}")
+        self.report({"INFO"}, tr_report(f"PBRfit: {text}"))
         return {"FINISHED"}
 
 

@@ -128,13 +128,13 @@ def surface_findings(material: bpy.types.Material, tree: bpy.types.NodeTree, tar
             cure = "The maps cannot show that: the fit paints what is behind onto the surface."
             yield Finding(WARNING, cause, cure, KEEP if verdict(material, target).keeper else "")
         return
-    cause = f'The material "{name}" has no surface in Cycles: '
     if surface:
-        cause += f'the node "{label_of(surface[0].node)}" shows nothing of it.'
+        why = f'the node "{label_of(surface[0].node)}" shows nothing of it'
     elif volume:
-        cause += f'it is only the volume of the node "{label_of(volume[0].node)}".'
+        why = f'it is only the volume of the node "{label_of(volume[0].node)}"'
     else:
-        cause += "no shader reaches the Surface of its output node."
+        why = "no shader reaches the Surface of its output node"
+    cause = f'The material "{name}" has no surface in Cycles: {why}.'
     cure = "Link a shader with a color to that Surface, or give the faces another material."
     yield Finding(ERROR, cause, cure)
 

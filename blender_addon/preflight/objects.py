@@ -60,8 +60,8 @@ def type_finding(scene_object: bpy.types.Object) -> Finding:
     collection = scene_object.instance_collection if scene_object.instance_type == "COLLECTION" else None
     if collection is not None:
         inside = listed([f'"{item.name}"' for item in collection.all_objects if item.type == "MESH"])
-        cause = f'"{name}" only shows instances of the collection "{collection.name}"'
-        cause += f", which holds the mesh {inside}." if inside else ", which holds no mesh."
+        holds = f"the mesh {inside}" if inside else "no mesh"
+        cause = f'"{name}" only shows instances of the collection "{collection.name}", which holds {holds}.'
         cure = "Make real objects of them (Object > Apply > Make Instances Real), or put the object into a scene of its own."
         return Finding(ERROR, cause, cure)
     kind = scene_object.type.replace("_", " ").lower()

@@ -87,8 +87,8 @@ class SessionStatus:
         """The status after `done` of `count` views of the current fit or round, rendered in these seconds; device: with
         what, or empty while that is not known."""
         left = seconds / done * (count - done) if done else None
-        message = f"Rendering {'the fit and references' if self.round else 'references'} {done}/{count}"
-        message += f" with {device}" if device else ""
+        by = f" with {device}" if device else ""
+        message = f"Rendering {'the fit and references' if self.round else 'references'} {done}/{count}{by}"
         share = (FITTING_FROM - RENDERING_FROM) * done / count
         return self.moved(RENDERING, message, self.in_round(RENDERING_FROM + share), seconds_left=left)
 

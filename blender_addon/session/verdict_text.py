@@ -20,7 +20,8 @@ def compared_text(choice: dict[str, Any]) -> str:
         return f"Bake {near}: so near that nothing was fitted"
     scores = [f"{scores_text(score)} dB in {LIGHTS[light]}" for light, score in found.items()]
     text = "; ".join(scores)
-    return f"{text[:1].upper()}{text[1:]}: the {kept_text(choice['kept'])} is kept" if scores else ""
+    text = text[:1].upper() + text[1:]
+    return f"{text}: the {kept_text(choice['kept'])} is kept" if scores else ""
 
 
 def scores_text(score: dict[str, float]) -> str:

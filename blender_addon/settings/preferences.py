@@ -12,6 +12,7 @@ from ..protocol.zeromq import HAS_ZEROMQ
 from ..setup import state as setup_state
 from ..setup.backend_check import BAD, GOOD, NOTE, CheckReport
 from ..setup.offer import SETS_UP
+from ..translations.translate import tr
 from .paragraphs import draw_text
 
 if SETS_UP:
@@ -92,7 +93,7 @@ class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
             draw_text(context, box, f"{error.cause} {error.cure}", "CANCEL")
             return
         row = box.row()
-        row.label(text=f"This Blender's public key: {key}")
+        row.label(text=tr(f"This Blender's public key: {key}"))
         row.operator("pbrfit.copy_public_key", icon="COPYDOWN", text="")
 
 
@@ -104,7 +105,7 @@ def draw_report(context: bpy.types.Context, layout: bpy.types.UILayout, report: 
             if line.level == level:
                 draw_text(context, layout, line.text, ICONS[level])
                 draw_text(context, layout, line.cure)
-    draw_text(context, layout, "; ".join(line.text for line in report.lines if line.level == GOOD))
+    draw_text(context, layout, "; ".join(tr(line.text) for line in report.lines if line.level == GOOD))
 
 
 def addon_preferences(context: bpy.types.Context) -> PBRFIT_AddonPreferences:

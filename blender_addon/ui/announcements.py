@@ -14,6 +14,7 @@ from ..common.errors import first_line
 from ..common.window_focus import has_focus
 from ..session import session
 from ..settings.preferences import addon_preferences
+from ..translations.translate import tr_report
 from .operators_verdict import verdict_of
 from .running import duration, progress_text
 
@@ -43,10 +44,10 @@ def end_of(current: session.AnySession) -> tuple[str, str]:
     if status.state != session.DONE:
         return INFO, ""
     made = [bpy.data.materials.get(name) for result in current.results for name in result.materials]
-    judged = ", ".join(f'"{item.name}": {verdict_of(item).label}' for item in made if item is not None)
+    judged = ", ".join(f'"{item.name}": {tr_report(verdict_of(item).label)}' for item in made if item is not None)
     total = max((result.seconds.get("total", 0.0) for result in current.results), default=0.0)
     line = f"{PREFIX}{judged} ({duration(total)})"
-    return (WARNING, f"{line}. {first_line(current.failures[0])}") if current.failures else (INFO, line)
+    return (WARNING, f"{line}. {tr_report(first_line(current.failures[0]))}") if current.failures else (INFO, line)
 
 
 def announce(current: session.AnySession) -> None:
@@ -103,7 +104,7 @@ class PBRFIT_OT_announce(bpy.types.Operator):
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Say it."""
-        self.report({self.kind}, self.text)
+        self.report({self.kind}, tr_report(self.text))
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
 from ..settings.properties import BAKE, learns_light
+from ..translations.translate import tr
 from .paragraphs import draw_line
 
 ICONS = {EXACT: "CHECKMARK", COMPOSITE: "INFO", VIEW: "INFO", UNREADABLE: "ERROR"}
@@ -39,7 +40,7 @@ def draw_verdicts(context: bpy.types.Context, layout: bpy.types.UILayout) -> Non
         known = verdict(material, context.scene.pbrfit.bake_target)
         draw_line(context, layout, line_of(material, known), icon_of(known), [known.text, *known.lost])
     if len(materials) > MOST_MATERIALS:
-        layout.label(text=f"and {len(materials) - MOST_MATERIALS} more materials", icon="BLANK1")
+        layout.label(text=tr(f"and {len(materials) - MOST_MATERIALS} more materials"), icon="BLANK1")
 
 
 def line_of(material: bpy.types.Material, known: Verdict) -> str:

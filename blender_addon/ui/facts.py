@@ -17,6 +17,7 @@ from ..session import past_fits, session
 from ..session.estimates import Estimate, estimate, seconds_of_parts
 from ..session.expected import fit_kind
 from ..session.prepare import node_facts
+from ..translations.translate import tr
 from .bake_verdicts import needs_no_fit
 
 MOST_OBJECTS = 2
@@ -30,15 +31,15 @@ def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     column = layout.column(align=True)
     column.scale_y = 0.9
     for item in targets[:MOST_OBJECTS]:
-        column.label(text=f"{item.name}: {triangle_count(item, layer):,} triangles", icon="OBJECT_DATA")
+        column.label(text=tr(f"{item.name}: {triangle_count(item, layer):,} triangles"), icon="OBJECT_DATA")
         if parts := slots_text(item):
-            column.label(text=parts, icon="MATERIAL")
+            column.label(text=parts, icon="MATERIAL", translate=False)
     if len(targets) > MOST_OBJECTS:
-        column.label(text=f"and {len(targets) - MOST_OBJECTS} more objects", icon="BLANK1")
+        column.label(text=tr(f"and {len(targets) - MOST_OBJECTS} more objects"), icon="BLANK1")
     if targets:
         if shared := sets_text(context.scene.pbrfit.map_sets, targets):
-            column.label(text=shared, icon="TEXTURE")
-        column.label(text=light_text(context), icon="WORLD")
+            column.label(text=tr(shared), icon="TEXTURE")
+        column.label(text=light_text(context), icon="WORLD", translate=False)
         if machine := machine_text(context):
             column.label(text=machine, icon="MEMORY")
 
@@ -48,15 +49,15 @@ def machine_text(context: bpy.types.Context) -> str:
     found = estimate_for(context)
     if found is None or needs_no_fit(context):
         return ""
-    return found.memory_text() + {True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)]
+    return tr(found.memory_text()) + tr({True: ", on the GPU", False: ", without a GPU", None: ""}[gpu_known(context)])
 
 
 def slots_text(scene_object: bpy.types.Object) -> str:
     """The materials of an object and its UV map, in one line."""
-    names = [slot.material.name if slot.material is not None else "none" for slot in scene_object.material_slots]
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    names = [slot.material.name if slot.material is not None else tr("none") for slot in scene_object.material_slots]
+    more = tr(f" and {len(names) - MOST_NAMES} more") if len(names) > MOST_NAMES else ""
     uv_map = scene_object.data.uv_layers.active
-    on = f" on {uv_map.name}" if uv_map is not None and names else ""
+    on = tr(f" on {uv_map.name}") if uv_map is not None and names else ""
     return ", ".join(names[:MOST_NAMES]) + more + on
 
 
@@ -146,8 +147,8 @@ def light_text(context: bpy.types.Context) -> str:
     """What will light the references, and why not the scene's world."""
     chosen, world = context.scene.pbrfit, world_of(context.scene, context.view_layer)
     light = reference_light(chosen.reference_light, chosen.learn_light, world)
-    name = world.name if world is not None else "No world"
+    name = world.name if world is not None else tr("No world")
     if light != STUDIO:
-        return f"{name} and Studio light" if light == BOTH else name
+        return tr(f"{name} and Studio light") if light == BOTH else name
     lack = what_a_world_lacks(world) if chosen.reference_light == AUTOMATIC else ""
-    return f"Studio light: {lack}" if lack else "Studio light"
+    return tr(f"Studio light: {lack}") if lack else tr("Studio light")

@@ -14,6 +14,7 @@ from ..common.errors import PbrFitError, report
 from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
+from ..translations.translate import tr, tr_report
 from .announcements import announce, ask
 from .running import progress_text
 
@@ -103,7 +104,7 @@ class StartOperator:
     def poll(cls, _context: bpy.types.Context) -> bool:
         """One session at a time."""
         if session.running():
-            cls.poll_message_set(session.busy_text())
+            cls.poll_message_set(tr(session.busy_text()))
             return False
         return True
 
@@ -120,7 +121,7 @@ class StartOperator:
     def draw(self: Any, context: bpy.types.Context) -> None:
         """Draw the question."""
         names = ", ".join(f'"{item.name}"' for item in showing_fitted(context)[:MOST_NAMES])
-        self.layout.label(text=f"{names}: a material by PBRfit is shown", icon="INFO")
+        self.layout.label(text=tr(f"{names}: a material by PBRfit is shown"), icon="INFO")
         self.layout.row().prop(self, "source", expand=True)
 
     def execute(self: Any, context: bpy.types.Context) -> set[str]:
@@ -137,7 +138,7 @@ class StartOperator:
             if not bpy.app.background:
                 context.window_manager.progress_end()
         for warning in started.results[0].warnings:
-            self.report({"WARNING"}, warning)
+            self.report({"WARNING"}, tr_report(warning))
         if not bpy.app.background:
             start_timer()
         return {"FINISHED"}
@@ -193,7 +194,7 @@ class PBRFIT_OT_cancel(bpy.types.Operator):
         if running is not None:
             running.cancel()
         redraw_sidebars()
-        self.report({"INFO"}, f"The {session.noun()} was cancelled")
+        self.report({"INFO"}, tr_report(f"The {session.noun()} was cancelled"))
         return {"FINISHED"}
 
 
@@ -274,7 +275,7 @@ class PBRFIT_OT_resume(bpy.types.Operator):
         try:
             last.resume(context)
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         if not bpy.app.background:
             start_timer()

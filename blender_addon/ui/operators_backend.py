@@ -9,6 +9,7 @@ from ..common.errors import PbrFitError
 from ..common.redraw import redraw_preferences
 from ..settings.preferences import addon_preferences
 from ..setup import state
+from ..translations.translate import tr_report
 
 POLL_SECONDS = 0.2
 
@@ -66,7 +67,7 @@ class PBRFIT_OT_copy_public_key(bpy.types.Operator):
         try:
             context.window_manager.clipboard = state.public_key()
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         self.report({"INFO"}, "The public key was copied")
         return {"FINISHED"}

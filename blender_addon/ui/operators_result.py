@@ -12,6 +12,7 @@ from ..assign import materials, memory
 from ..export.plan import GroupPlan, target_objects
 from ..session import session
 from ..settings.properties import use_values
+from ..translations.translate import tr, tr_report, without_level
 
 MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEIGHT"}
 
@@ -40,7 +41,7 @@ class ResultOperator:
     def poll_idle(cls) -> bool:
         """Whether another fit or bake can start."""
         if session.running():
-            cls.poll_message_set(session.busy_text())
+            cls.poll_message_set(tr(session.busy_text()))
             return False
         return True
 
@@ -77,12 +78,13 @@ class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
 
     bl_idname = "pbrfit.revert"
     bl_label = "Revert"
+    bl_translation_context = "PBRfit"  # Blender's own word for it in German is that for Undo
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the original materials back."""
         names = memory.revert(context.scene, fitted_targets(context))
-        self.report({"INFO"}, "Removed: " + ", ".join(f'"{name}"' for name in names))
+        self.report({"INFO"}, tr_report("Removed: " + ", ".join(f'"{name}"' for name in names)))
         return {"FINISHED"}
 
 
@@ -121,7 +123,7 @@ def last_settings(
         if material is None
         else "no longer says which settings it was made with"
     )
-    operator.report({"ERROR"}, f"The new material {lost}. Revert, and start with settings of your own")
+    operator.report({"ERROR"}, tr_report(f"The new material {lost}. Revert, and start with settings of your own"))
     return None, {}
 
 
@@ -145,7 +147,7 @@ def start_again(
         return started
     except RuntimeError as error:
         memory.show(context.scene, targets, fitted=shown == "FITTED")
-        operator.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+        operator.report({"ERROR"}, without_level(error))
         return {"CANCELLED"}
 
 
@@ -161,7 +163,7 @@ def unassigned(current: session.AnySession | None) -> list[tuple[GroupPlan, dict
 
 
 def draw_object_menu(self: Any, _context: bpy.types.Context) -> None:
-    """Add an entry to the Object menu; it also makes Blender's search find the operators."""
+    """Add an entry to the Object menu, in which Blender's search (F3) finds the operators by the words of their entries."""
     self.layout.separator()
     self.layout.menu(PBRFIT_MT_object.bl_idname)
 
@@ -175,16 +177,16 @@ class PBRFIT_MT_object(bpy.types.Menu):
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the menu."""
         layout = self.layout
-        layout.operator("pbrfit.check", icon="VIEWZOOM")
+        layout.operator("pbrfit.check", text="Check Before Fitting", icon="VIEWZOOM")
         layout.operator("pbrfit.optimize", icon="MATERIAL")
-        layout.operator("pbrfit.bake_maps", icon="TEXTURE")
+        layout.operator("pbrfit.bake_maps", text="Bake Texture Maps", icon="TEXTURE")
         layout.operator("pbrfit.fit_again", icon="FILE_REFRESH")
         layout.separator()
         layout.operator("pbrfit.compare_in_view", icon="MOD_MIRROR")
-        layout.operator("pbrfit.compare", icon="UV_SYNC_SELECT")
-        layout.operator("pbrfit.revert", icon="LOOP_BACK")
+        layout.operator("pbrfit.compare", text="Compare with Original", icon="UV_SYNC_SELECT")
+        layout.operator("pbrfit.revert", text="Revert to Original Materials", icon="LOOP_BACK")
         layout.operator("pbrfit.show_unseen", icon="OVERLAY")
-        layout.operator("pbrfit.save_maps", icon="EXPORT")
+        layout.operator("pbrfit.save_maps", text="Save Maps as Files", icon="EXPORT")
 
 
 CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_MT_object)

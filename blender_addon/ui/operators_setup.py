@@ -16,6 +16,7 @@ from ..setup.backend_environment import environments_folder, forget
 from ..setup.backend_process import stop_local_backend
 from ..setup.install import start_setup
 from ..setup.torch_builds import torch_build
+from ..translations.translate import tr, tr_report
 from .operators_backend import start_timer
 
 OFFLINE = 'Press "Allow Online Access" first: the setup downloads packages'
@@ -42,7 +43,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
             cls.poll_message_set("The backend is being set up")
             return False
         if session.running():
-            cls.poll_message_set(session.busy_text())
+            cls.poll_message_set(tr(session.busy_text()))
             return False
         if not bpy.app.online_access:
             cls.poll_message_set(OFFLINE)
@@ -60,7 +61,7 @@ class PBRFIT_OT_setup_backend(bpy.types.Operator):
             python = bpy.path.abspath(preferences.base_python.strip())
             state.begin_setup(start_setup(torch_build(preferences.torch_choice), python))
         except PbrFitError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr_report(str(error)))
             return {"CANCELLED"}
         start_timer()
         return {"FINISHED"}
@@ -118,7 +119,7 @@ class PBRFIT_OT_remove_backend(bpy.types.Operator):
         forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         if folder.is_dir():
-            self.report({"WARNING"}, f"Some files are in use and stay: {folder}")
+            self.report({"WARNING"}, tr_report(f"Some files are in use and stay: {folder}"))
         return {"FINISHED"}
 
 

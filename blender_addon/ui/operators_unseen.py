@@ -9,6 +9,7 @@ import bpy
 
 from ..export.plan import target_objects
 from ..overlay import overlay
+from ..translations.translate import tr_report
 
 
 def unseen_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -17,11 +18,14 @@ def unseen_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
 
 
 class PBRFIT_OT_show_unseen(bpy.types.Operator):
-    """Show in all 3D views which parts of the selected objects no view of the fit saw, or stop showing them. There the maps
-    are as baked, or filled from what is around them"""
+    """Show what no view of the fit saw."""
 
     bl_idname = "pbrfit.show_unseen"
     bl_label = "Show Unseen Parts"
+    bl_description = (
+        "Show in all 3D views which parts of the selected objects no view of the fit saw, or stop showing them. "
+        "There the maps are as baked, or filled from what is around them"
+    )
     bl_options = {"REGISTER"}
 
     poll_message_set: Callable[[str], None]  # from `bpy.types.Operator`
@@ -44,8 +48,8 @@ class PBRFIT_OT_show_unseen(bpy.types.Operator):
         if not shown:
             self.report({"WARNING"}, "The mesh has changed since the fit: none of its faces has the unseen parts")
             return {"CANCELLED"}
-        shares = ", ".join(f'{one.share:.1%} of the surface of "{one.name}"' for one in shown)
-        self.report({"INFO"}, f"No view saw {shares}")
+        shares = ", ".join(tr_report(f'{one.share:.1%} of the surface of "{one.name}"') for one in shown)
+        self.report({"INFO"}, tr_report(f"No view saw {shares}"))
         return {"FINISHED"}
 
 

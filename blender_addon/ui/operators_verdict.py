@@ -23,6 +23,7 @@ from ..session.result_verdict import (
     changed_settings,
     verdict_of_record,
 )
+from ..translations.translate import tr
 from .operators_result import ResultOperator, fitted_targets, is_baked, last_settings, start_again
 from .paragraphs import draw_text
 
@@ -53,11 +54,11 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
         row.alert = verdict.grade == POOR
         button = row.operator("pbrfit.show_verdict", text=verdict.label, icon=ICONS[verdict.grade])
         button.material = material.name_full
-        row.label(text=material.name)
+        row.label(text=material.name, translate=False)
     if len(found) > MOST_MATERIALS:
-        column.label(text=f"and {len(found) - MOST_MATERIALS} more materials", icon="BLANK1")
+        column.label(text=tr(f"and {len(found) - MOST_MATERIALS} more materials"), icon="BLANK1")
     _, worst = found[0]
-    draw_text(context, column, f"{worst.cause}.", "BLANK1")
+    draw_text(context, column, f"{tr(worst.cause)}.", "BLANK1")
     if worst.remedy:
         column.operator("pbrfit.remedy", text=REMEDIES[worst.remedy], icon="TOOL_SETTINGS").remedy = worst.remedy
 
@@ -65,7 +66,7 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
 def lines_of(material: bpy.types.Material) -> list[str]:
     """All that is known of how good a material is, one line each, the numbers included."""
     verdict = verdict_of(material)
-    return [f"{verdict.label}: {verdict.cause}.", *verdict.details]
+    return [f"{tr(verdict.label)}: {tr(verdict.cause)}.", *map(tr, verdict.details)]
 
 
 def material_named(name: str) -> bpy.types.Material | None:
@@ -97,7 +98,7 @@ class PBRFIT_OT_show_verdict(bpy.types.Operator):
     def _draw(self, menu: bpy.types.Menu, _context: bpy.types.Context) -> None:
         material = material_named(self.material)
         for line in lines_of(material) if material is not None else ():
-            menu.layout.label(text=line)
+            menu.layout.label(text=line, translate=False)
 
 
 def remedy_items() -> Iterator[tuple[str, str, str]]:

@@ -70,7 +70,7 @@ class PBRFIT_OT_show_log(bpy.types.Operator):
         column = self.layout.column(align=True)
         column.scale_y = 0.8
         for line in last_log(session.current()).splitlines():
-            column.label(text=line)
+            column.label(text=line, translate=False)
         self.layout.operator("pbrfit.copy_log", icon="COPYDOWN")
 
     def execute(self, _context: bpy.types.Context) -> set[str]:

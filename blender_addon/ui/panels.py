@@ -9,6 +9,7 @@ from ..assign import memory
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
+from ..translations.translate import tr
 from ..wipe import wipe
 from . import thumbnails
 from .announcements import hides_materials
@@ -63,7 +64,7 @@ def draw_start(context: bpy.types.Context, layout: bpy.types.UILayout, hindered:
     row.scale_y = BAR_HEIGHT
     row.enabled = not hindered
     row.operator("pbrfit.optimize", icon="MATERIAL")
-    layout.label(text=time_text(context), icon="TIME")
+    layout.label(text=tr(time_text(context)), icon="TIME")
     draw_presets(context, layout)
     draw_bake(context, layout)
 

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 
 import bpy
 
+from ..translations.translate import tr
+
 POINTS_FOR_EACH_CHARACTER = 6.5
 
 
 def draw_text(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """Draw a paragraph, wrapped to the sidebar's width."""
+    """Draw a paragraph in the language of the interface, wrapped to the sidebar's width."""
     characters = characters_in_a_line(context)
     column = layout.column(align=True)
     column.scale_y = 0.8
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, characters)]
+    lines = [line for part in tr(text).splitlines() for line in textwrap.wrap(part, characters)]
     for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+        shown = icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE"
+        column.label(text=line, icon=shown, translate=False)
 
 
 def characters_in_a_line(context: bpy.types.Context) -> int:
@@ -42,7 +45,8 @@ def draw_line(
     whether it is open.
     """
     header, body = layout.panel(f"pbrfit_{zlib.crc32(text.encode()):08x}", default_closed=closed)
-    header.label(text=text, icon=icon)
+    text = tr(text)
+    header.label(text=text, icon=icon, translate=False)
     if body is None:
         return None
     column = body.column(align=True)

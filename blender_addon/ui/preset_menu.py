@@ -15,6 +15,7 @@ from bpy.props import EnumProperty
 from ..session import session
 from ..settings import presets
 from ..settings.properties import DERIVED, PBRFIT_FitSettings, scene_values
+from ..translations.translate import tr_tip
 
 FOLDER = "pbrfit"
 SETTINGS = "settings"
@@ -103,7 +104,7 @@ class PBRFIT_OT_use_preset(bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """What the preset is for."""
-        return next(item.description for item in presets.PRESETS if item.identifier == properties.preset)
+        return tr_tip(next(item.description for item in presets.PRESETS if item.identifier == properties.preset))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Set them."""
@@ -124,7 +125,7 @@ class PBRFIT_OT_add_preset(AddPresetBase, bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """What it does: it adds, or removes."""
-        return f'Remove your preset "{properties.name}"' if properties.remove_name else str(cls.__doc__)
+        return tr_tip(f'Remove your preset "{properties.name}"' if properties.remove_name else str(cls.__doc__))
 
 
 CLASSES = (PBRFIT_MT_presets, PBRFIT_OT_use_preset, PBRFIT_OT_add_preset)

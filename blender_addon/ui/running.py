@@ -7,6 +7,7 @@ import bpy
 
 from ..session import session
 from ..session.session import SessionStatus
+from ..translations.translate import tr
 from . import thumbnails
 from .operators_unseen import draw_unseen
 from .paragraphs import draw_text
@@ -26,9 +27,9 @@ def progress_text(status: SessionStatus) -> str:
     """The part done and the time left, as far as they are known."""
     parts = [f"{status.fraction:.0%}"]
     if status.paused:
-        parts.append("paused")
+        parts.append(tr("paused"))
     elif status.time_left is not None:
-        parts.append(f"{duration(status.time_left)} left")
+        parts.append(tr(f"{duration(status.time_left)} left"))
     return ", ".join(parts)
 
 
@@ -51,7 +52,7 @@ def draw_running(context: bpy.types.Context, layout: bpy.types.UILayout, current
     draw_unseen(context, column)
     if status.fits > 1:
         name = current.plans[status.fit - 1].objects[0].name
-        layout.label(text=f"{current.noun.capitalize()} {status.fit} of {status.fits}: {name}")
+        layout.label(text=tr(f"{tr(current.noun).capitalize()} {status.fit} of {status.fits}: {name}"))
     draw_text(context, layout, status.message)
     if len(status.curve) > 1:
         row = layout.row()
@@ -59,8 +60,8 @@ def draw_running(context: bpy.types.Context, layout: bpy.types.UILayout, current
         row.template_icon(thumbnails.icon("curve", key, thumbnails.curve_picture(status.curve)), scale=5.0)
         column = row.column(align=True)
         column.label(text="How near it is:")
-        column.label(text=f"{status.curve[0][1]:.1f} dB at first")
-        column.label(text=f"{status.psnr_db:.1f} dB now" if status.psnr_db is not None else "")
+        column.label(text=tr(f"{status.curve[0][1]:.1f} dB at first"))
+        column.label(text=tr(f"{status.psnr_db:.1f} dB now") if status.psnr_db is not None else "")
     draw_thumbnails(layout, current)
 
 
@@ -69,8 +70,8 @@ def draw_thumbnails(layout: bpy.types.UILayout, current: session.AnySession) -> 
     sets = current.plans[current.status.fit - 1].sets
     for number in sorted({number for number, _ in current.maps.images})[:MOST_THUMBNAIL_SETS]:
         if len(sets) > 1:
-            tile = f", tile {sets[number].tile}" if sets[number].tile else ""
-            layout.label(text=f"{sets[number].name}{tile}", icon="MATERIAL")
+            tile = tr(f", tile {sets[number].tile}") if sets[number].tile else ""
+            layout.label(text=f"{sets[number].name}{tile}", icon="MATERIAL", translate=False)
         row = layout.row(align=True)
         for name, label in MAP_LABELS.items():
             pixels = current.maps.images.get((number, name))

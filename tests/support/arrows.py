@@ -46,10 +46,11 @@ backend/server           job preview protocol worker
 backend/cli              . extension job protocol protocol/client server  render: core
 backend/__main__         cli
 
-blender_addon/common          backend: protocol
+blender_addon/translations
+blender_addon/common          translations  backend: protocol
 blender_addon/command_line
 blender_addon/setup           common  backend: protocol protocol/client
-blender_addon/settings        common setup  backend: protocol
+blender_addon/settings        common translations setup  backend: protocol
 blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
@@ -57,18 +58,19 @@ blender_addon/references      common export assign
 blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
-blender_addon/preflight       common setup settings export closures
+blender_addon/preflight       common translations setup settings export closures
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
 blender_addon/overlay         common export assign session  backend: protocol
 blender_addon/preview
 blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export closures references baking session  backend: protocol protocol/client
-blender_addon/preview/engine  common setup settings references session preview/gl preview/scene  backend: protocol protocol/client
+blender_addon/preview/engine  common translations setup settings references session preview/gl preview/scene
+                              backend: protocol protocol/client
 blender_addon/wipe            common settings assign references session preview/gl preview/scene preview/engine
-blender_addon/ui              common setup settings export closures assign saving preflight session overlay preview/engine wipe
-                              backend: protocol
-blender_addon                 setup settings preflight session overlay preview/scene preview/engine wipe ui
+blender_addon/ui              common translations setup settings export closures assign saving preflight session overlay
+                              preview/engine wipe  backend: protocol
+blender_addon                 translations setup settings preflight session overlay preview/scene preview/engine wipe ui
 """
 
 

@@ -8,6 +8,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...settings.preview import ENGINE
+from ...translations.translate import tr
 from . import hub
 from .final import close_final, render_final, update_passes
 from .icon import render_icon
@@ -74,7 +75,7 @@ def draw_text() -> None:
     blf.color(0, 1.0, 1.0, 1.0, 1.0)
     for number, text in enumerate(reversed(said)):
         blf.position(0, TEXT_PLACE[0] * scale, (TEXT_PLACE[1] + 1.5 * TEXT_SIZE * number) * scale, 0.0)
-        blf.draw(0, text)
+        blf.draw(0, tr(text))
     blf.disable(0, blf.SHADOW)
 
 

@@ -18,6 +18,7 @@ from ...common.color_spaces import to_scene_linear
 from ...common.errors import PbrFitError
 from ...common.node_trees import world_of
 from ...settings.preview import AUTOMATIC, GPU, SAMPLES
+from ...translations.translate import tr, tr_report
 from ..scene.baked_looks import baked_looks
 from ..scene.cameras import ImageCamera, render_camera
 from ..scene.collector import PreviewCollector
@@ -72,7 +73,7 @@ def render_final(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
     except Stopped:
         return
     except PbrFitError as error:
-        engine.report({"ERROR"}, str(error))
+        engine.report({"ERROR"}, tr_report(str(error)))
         engine.error_set(str(error))
 
 
@@ -82,7 +83,7 @@ def render_layer(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph)
     if camera is None:
         raise PbrFitError("The scene has no camera.", "Add one, or choose one in the properties of the scene.")
     layer, settings = depsgraph.view_layer, depsgraph.scene.pbrfit_preview
-    engine.update_stats("", "Reading the scene")
+    engine.update_stats("", tr("Reading the scene"))
     collector = PreviewCollector()
     scene = collector.collect(depsgraph)
     if baked_looks().finish(engine.test_break):
@@ -114,7 +115,7 @@ def drawn_passes(
     images: list[NDArray[Any]] = []
     count = sum(len(item.frames) for item in passes)
     for item in passes:
-        engine.update_stats("", f"{item.name}, drawn by {source.name}")
+        engine.update_stats("", tr(f"{item.name}, drawn by {source.name}"))
         frames: list[NDArray[Any]] = []
         for channel in item.frames:
             behind = background if channel == "shaded" else "none"
@@ -134,7 +135,7 @@ def chosen_source(engine: bpy.types.RenderEngine, draw_with: str, scene: Preview
         except PbrFitError as error:
             close_final()
             if draw_with != AUTOMATIC:
-                engine.report({"WARNING"}, f"{error.cause} Blender's GPU draws instead.")
+                engine.report({"WARNING"}, tr_report(f"{error.cause} Blender's GPU draws instead."))
     return GpuSource(scene, progress)
 
 

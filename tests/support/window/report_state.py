@@ -22,6 +22,31 @@ def install():
     bpy.context.preferences.addons[EXTENSION].preferences.backend_python = request["python"]
 
 
+def choose_language():
+    """Translate all that Blender translates into the language of the request."""
+    view = bpy.context.preferences.view
+    view.language = request["language"]
+    for name in ("interface", "tooltips", "reports", "new_dataname"):
+        setattr(view, f"use_translate_{name}", True)
+
+
+def said():
+    """What Blender makes of the phrases of the request, in labels and on buttons, and the add-on in labels, tooltips and reports;
+    then the add-on's again, where the preferences translate labels alone."""
+    from bl_ext.user_default.pbrfit.translations import translate
+
+    view, own = bpy.context.preferences.view, bpy.app.translations
+    translated = (translate.tr, translate.tr_tip, translate.tr_report)
+    found = {}
+    for phrase in request["phrases"]:
+        found[phrase] = [own.pgettext_iface(phrase), own.pgettext_iface(phrase, "Operator")]
+        found[phrase] += [each(phrase) for each in translated]
+        view.use_translate_tooltips = view.use_translate_reports = False
+        found[phrase] += [each(phrase) for each in translated]
+        view.use_translate_tooltips = view.use_translate_reports = True
+    return found
+
+
 def make_scene():
     """Blender's default cube in orange paint, in the light of a forest, with settings for a small fit."""
     scene = bpy.context.scene
@@ -333,6 +358,9 @@ def start():
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(request["state"]) + "/programs", os.environ["PATH"]])
     install()
     make_scene()
+    if request["language"]:
+        choose_language()
+        state["said"] = said()
     bpy.app.timers.register(report, first_interval=REPORT_SECONDS, persistent=True)
 
 

@@ -44,7 +44,7 @@ class WindowBlender:
         """Start it; request: how many `views`, and optionally the `scene` and the backend's `python`; script: what runs inside.
 
         The scene "bake" needs its `resolution`, and whether it has a material that is `unreadable`; it may have settings of
-        the `output`.
+        the `output`. With a `language`, everything is translated into that; what becomes of the `phrases` is in the state.
         """
         self.screen = screen
         self.folder = folder
@@ -62,6 +62,8 @@ class WindowBlender:
         request = {
             "extension": str(archive),
             "scene": "",
+            "language": "",
+            "phrases": [],
             "python": os.environ.get("PBRFIT_BACKEND_PYTHON") or sys.executable,
             "state": str(self.state_file),
             "file": str(self.file),
@@ -158,6 +160,19 @@ class WindowBlender:
             self.xdotool("mousemove_relative", "--", x, y)
             self.next_state()
         self.xdotool("mouseup", button)
+
+    def search(self, words: str, place: tuple[int, int], picture: Path | None = None) -> None:
+        """Run the first operator that Blender's search (F3) finds for some words, with the mouse at a place; its list as a
+        picture."""
+        self.xdotool("mousemove", *place)
+        self.next_state()
+        self.xdotool("key", "F3")
+        self.next_state()
+        self.xdotool("type", "--delay", "60", words)
+        self.next_state()
+        if picture is not None:
+            self.screenshot(picture)
+        self.xdotool("key", "Return")
 
     def open_file(self) -> None:
         """Make Blender open the test's file again, without the file browser."""
