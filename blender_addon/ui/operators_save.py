@@ -16,6 +16,7 @@ from ..protocol.map_names import safe_name
 from ..saving import layout_files
 from ..session import session
 from ..settings.output import AS_THEY_ARE, output_layout, output_options, own_folder, own_layouts
+from ..translations.translate import tr_report
 from .operators_result import fitted_targets, unassigned
 
 SECONDS_BETWEEN_STEPS = 0.02
@@ -177,7 +178,7 @@ class PBRFIT_OT_new_layout(bpy.types.Operator):
         name = safe_name(self.name)
         path = own_folder() / f"{name}.toml"
         if name in LAYOUTS or path.exists():
-            self.report({"ERROR"}, f'There is a layout "{name}" already. Choose another name')
+            self.report({"ERROR"}, tr_report(f'There is a layout "{name}" already. Choose another name'))
             return {"CANCELLED"}
         try:
             layout = output_layout(settings) or LAYOUTS["gltf"]
@@ -188,12 +189,12 @@ class PBRFIT_OT_new_layout(bpy.types.Operator):
             report(self, error)
             return {"CANCELLED"}
         except OSError as error:
-            self.report({"ERROR"}, f"{path} cannot be written: {error.strerror}")
+            self.report({"ERROR"}, tr_report(f"{path} cannot be written: {error.strerror}"))
             return {"CANCELLED"}
         bpy.data.texts.load(str(path))
         settings.layout = name
         settings.pattern, settings.format, settings.bits = "", "LAYOUT", "0"  # they are in the layout now
-        self.report({"INFO"}, f'Change the layout in the Text Editor, "{path.name}", and save it there')
+        self.report({"INFO"}, tr_report(f'Change the layout in the Text Editor, "{path.name}", and save it there'))
         return {"FINISHED"}
 
 
