@@ -68,6 +68,12 @@ class TestCatalogues:
         ]
         assert wrong == []
 
+    def test_lists_of_what_is_lost_are_german(self):
+        translations = {entry.text: entry.translation for entry in entries_of(FOLDER / "de.po")}
+        known = sentences.Sentences(translations)
+        said = known.translated("Loses a coat, sheen and a thin film", lambda text: translations.get(text, text))
+        assert said == "Verliert Lack, Glanzflor (Sheen) und dünner Film"
+
     @LANGUAGES
     def test_each_text_with_values_finds_its_own_translation(self, path):
         """Whatever is put in: no other text takes its place."""

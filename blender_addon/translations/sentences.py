@@ -63,6 +63,7 @@ WORDS_OF_OUR_OWN = frozenset(
             "target",
             "text",
         ),
+        *("allowed", "last", "others"),
         *("use", "use_studio", "user", "value", "verdicts", "what", "where", "why", "word", "words"),
     }
 )

@@ -46,9 +46,12 @@ WORDS_AS_VALUES = {
     "blender_addon/session/state_machine.py": ("fit",),
     "blender_addon/preflight/libraries.py": ("image", "node group"),
     "blender_addon/preflight/checks.py": ("material", "world"),
+    "blender_addon/preflight/mesh.py": (
+        "Convert the object to a mesh, which moves them into its slots (Object > Convert > Mesh).",
+    ),
     "blender_addon/preflight/objects.py": ("curves", "instances", "points"),
 }
-"""Words that are put into sentences, by the file that says them."""
+"""Words that are put into sentences, and a sentence that is also put into another, by the file that says them."""
 MADE_FROM_NUMBERS = {
     "blender_addon/settings/presets.py": ("Good maps in reasonable time: 120 views and maps of 1024 pixels",),
     "blender_addon/settings/preview.py": tuple(f"{count} samples a pixel" for count in (1, 4, 16, 64)),
@@ -185,14 +188,8 @@ NOT_SHOWN = frozenset(
     Job {id} has no such piece of a file.
     The environment is {dtype} {shape}.
     The client fell silent, and the job waits for it.
-    Setting {field} is {shown}; allowed: {allowed}.
-    auto, cpu, cuda, or cuda:N with the number N of a GPU
-    a whole number from 0 to {largest_seed}
-    a whole number from 0 to {most_rounds}
     a JSON object of settings
     one of the settings {names}
-    a power of two from {smallest_resolution} to {largest_resolution}
-    kd, and any of ks, normal, alpha, each once
     true or false
     A view is in a light that the job has not.
     Send an environment for each light of the views.

@@ -171,7 +171,9 @@ class TextReader:
         if value is not None and value is not node:
             found = self._parts(value)
             if all(has_words(text) or not text.strip() for text in found):
-                return found if isinstance(value, ast.Dict) else self._used(value, found)
+                # What the whole file can use may be shown alone too.
+                is_everywhere = isinstance(node, ast.Name) and value in self._values_of_file()
+                return found if isinstance(value, ast.Dict) or is_everywhere else self._used(value, found)
         self.put_in = before
         return ["{" + _placeholder(node) + "}"]
 
@@ -205,6 +207,9 @@ class TextReader:
                 return found if isinstance(found, (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Dict)) else None
             scope = self._scope(scope)
         return None
+
+    def _values_of_file(self) -> list[ast.expr | None]:
+        return list(self.scopes.get(self.tree, {}).values())
 
     def _scope(self, node: ast.AST) -> ast.AST | None:
         parent = self.parents.get(node)
