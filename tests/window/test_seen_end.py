@@ -11,7 +11,6 @@ from support.window.window_blender import WindowBlender
 FIT_SECONDS = 900.0
 LOG_LINES = 40
 LONG_ENOUGH = {"views": 60}
-SETTLED = 25  # states, after which the shading's first frames are drawn
 
 
 def failing_python() -> str:
@@ -52,16 +51,8 @@ def test_who_is_elsewhere_is_notified_and_sees_the_result_by_one_click(
     blender.next_state()
     blender.screenshot(screenshots / "seen-2-done.png")
 
-    assert done["shading"] == "SOLID"
-    blender.click("pbrfit.show_result")
-    blender.wait_for(lambda state: state["shading"] == "MATERIAL")
-    blender.next_state()
-    blender.screenshot(screenshots / "seen-3-shown.png")
-
     written.unlink()
     blender.focus(is_own=True)
-    for _ in range(SETTLED):
-        blender.next_state()
     blender.click("pbrfit.fit_again")
     blender.wait_for(lambda state: state["session"] not in {"done", "failed"}, 120.0)
     again = blender.wait_for(lambda state: state["session"] in {"done", "failed"}, FIT_SECONDS)
@@ -70,6 +61,12 @@ def test_who_is_elsewhere_is_notified_and_sees_the_result_by_one_click(
     for _ in range(20):
         blender.next_state()
     assert not written.exists()
+
+    assert again["shading"] == "SOLID"
+    blender.click("pbrfit.show_result")
+    # Software OpenGL compiles EEVEE's shaders for minutes where the machine is busy.
+    blender.wait_for(lambda state: state["shading"] == "MATERIAL", 300.0)
+    blender.screenshot(screenshots / "seen-3-shown.png")
 
 
 @pytest.mark.parametrize("blender", [{"scene": "black world"}, {"scene": "flat world"}], indirect=True)
