@@ -33,7 +33,7 @@ def comparison_state(area):
 
     area: with the 3D view, or None.
     """
-    from bl_ext.user_default.pbrfit.preview.gl import display, renderer
+    from bl_ext.user_default.pbrfit.preview.gl import display, looks, renderer
     from bl_ext.user_default.pbrfit.preview.scene.baked_looks import baked_looks
     from bl_ext.user_default.pbrfit.wipe import comparison as comparison_module
     from bl_ext.user_default.pbrfit.wipe import pictures, wipe
@@ -47,7 +47,7 @@ def comparison_state(area):
         (comparison_module, "display_table"),
         (pictures.Picture, "draw_more"),
         (renderer, "compiled"),
-        (renderer, "strip_texture"),
+        (looks, "strip_texture"),
         (renderer, "light_texture"),
         (renderer, "mesh_batch"),
         (display.GlDisplay, "__init__"),
