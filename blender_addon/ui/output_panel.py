@@ -32,7 +32,7 @@ class PBRFIT_PT_output(OutputPanel, bpy.types.Panel):
     """For which program Save Maps saves, where, and under which names."""
 
     bl_idname = "PBRFIT_PT_output"
-    bl_label = "Save Maps"
+    bl_label = "Output"
     bl_parent_id = "PBRFIT_PT_fit"
     bl_options = {"DEFAULT_CLOSED"}
 
