@@ -136,7 +136,7 @@ def output_layout(settings: PBRFIT_OutputSettings) -> Layout | None:
         if found is None:
             path = own_layouts().get(settings.layout)
             if path is None:
-                raise LayoutError(f'There is no layout "{settings.layout}".', "Choose another in the panel Save Maps.")
+                raise LayoutError(f'There is no layout "{settings.layout}".', "Choose another in the panel Output.")
             found = _loaded(path, path.stat().st_mtime_ns)
         return with_options(found, output_options(settings))
     except LayoutError as error:

@@ -105,7 +105,7 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
 def folder_at(directory: str) -> Path:
     """The folder that a setting names. Raises PbrFitError if it names none, or one beside a file that is not saved yet."""
     if not directory:
-        raise PbrFitError("No folder was chosen.", "Set one in the panel Save Maps.")
+        raise PbrFitError("No folder was chosen.", "Set one in the panel Output.")
     if directory.startswith("//") and not bpy.data.filepath:
         raise PbrFitError("The .blend is not saved yet, so it has no folder.", "Save it, or choose another folder.")
     return Path(bpy.path.abspath(directory))
@@ -137,9 +137,10 @@ def saving_steps(context: bpy.types.Context, folder: Path, layout: Layout | None
         written += saved_maps.save_results(plan, result_files, folder)
     if written:
         count = f"{len(written)} map{'s' if len(written) > 1 else ''}"
-        yield f"Saved {count} in {folder}{numbers}"
+        said = f"Saved {count} in {folder}"
     else:
-        yield f"There is no map to save: the materials have only numbers{numbers}"
+        said = "There is no map to save: the materials have only numbers"
+    yield f"{said}. {numbers}" if numbers else said
 
 
 def numbers_text(numbers: dict[str, dict[str, tuple[float, ...]]]) -> str:
@@ -155,7 +156,7 @@ def numbers_text(numbers: dict[str, dict[str, tuple[float, ...]]]) -> str:
     texts = [
         f"{name.replace('_', ' ')} {', '.join(f'{part:.3g}' for part in value)}" for name, value in list(told.items())
     ]
-    return f". Without a map: {'; '.join(texts[:MOST_NUMBERS])}"
+    return f"Without a map: {'; '.join(texts[:MOST_NUMBERS])}"
 
 
 class PBRFIT_OT_new_layout(bpy.types.Operator):

@@ -100,6 +100,13 @@ NOT_SHOWN = frozenset(
     """
     {name} PBRfit Environment
     Share {number}
+    PBRfit display
+    PBRfit file
+    PBRfit objects
+    PBRfit rows
+    display notification (item 2 of argv) with title (item 1 of argv)
+    end run
+    on run argv
     PBRfit bake
     PBRfit camera
     PBRfit depth
