@@ -55,7 +55,7 @@ def test_the_preview_follows_a_fit(blender: WindowBlender, screenshots: Path) ->
     going = blender.wait_for(lambda state: state["preview"]["collected"] > collected + 2)
     blender.next_state()
     half = picture(blender, screenshots / "preview-2-fitting.png")
-    assert apart(original, half) > 0.01
+    assert apart(original, half) > 0.003  # the fit begins with the bake, which the original is shown as
     orbit(blender)
     turned = blender.next_state()
     assert turned["session"] == "fitting"
