@@ -39,7 +39,7 @@ def stub(folder: Path, name: str) -> Path:
     path, written = folder / name, folder / "written"
     path.write_text(
         f"#!{sys.executable} -I\nimport json, os, sys\n"
-        "told = {k: v for k, v in os.environ.items() if k.startswith('PBRFIT_T')}\n"
+        "told = {k: v for k, v in os.environ.items() if k in ('PBRFIT_TITLE', 'PBRFIT_TEXT')}\n"
         f"open({str(written) + '.part'!r}, 'w').write(json.dumps([sys.argv[1:], told]))\n"
         f"os.replace({str(written) + '.part'!r}, {str(written)!r})\n"
     )
