@@ -110,8 +110,7 @@ class PBRFIT_OT_unwrap(Fix, bpy.types.Operator):
 
 
 class PBRFIT_OT_pack_islands(Fix, bpy.types.Operator):
-    """Pack the UV islands of all selected objects side by side into a new UV map, for one set of maps. UDIM tiles become one.
-    The old UV maps and the looks stay"""
+    """Pack the UV islands of all selected objects side by side into a new UV map. The old UV maps and the looks stay"""
 
     bl_idname = "pbrfit.pack_islands"
     bl_label = "Pack Islands"

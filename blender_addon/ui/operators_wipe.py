@@ -25,8 +25,7 @@ STATUS = (
 
 
 class PBRFIT_OT_compare_in_view(bpy.types.Operator):
-    """Show original and new materials of the selected objects side by side in this 3D view, from the same camera. Press it
-    again, or Escape, to end"""
+    """Show original and new materials side by side in this 3D view. Press it again, or Escape, to end"""
 
     bl_idname = "pbrfit.compare_in_view"
     bl_label = "Compare"
@@ -204,8 +203,7 @@ class PBRFIT_OT_compare_step(ComparingOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_compare_render(ComparingOperator, bpy.types.Operator):
-    """Render the original materials with Cycles from where the view is, in a second Blender. Turn the view to go back to the
-    baked maps"""
+    """Render the originals with Cycles from this view, in a second Blender. Turn the view to go back to the baked maps"""
 
     bl_idname = "pbrfit.compare_render"
     bl_label = "Render Original"

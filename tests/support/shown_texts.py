@@ -42,6 +42,7 @@ SILENT = {
 """Files and folders of the add-on that show nothing, and why."""
 
 WORDS_AS_VALUES = {
+    "blender_addon/settings/output.py": ("JPEG", "TIFF", "Floats: OpenEXR"),
     "blender_addon/session/bake_session.py": ("bake",),
     "blender_addon/session/state_machine.py": ("fit",),
     "blender_addon/preflight/libraries.py": ("image", "node group"),
