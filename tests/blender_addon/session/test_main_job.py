@@ -63,13 +63,14 @@ def test_button_to_material(addon) -> None:
     linear = ((encoded + 0.055) / 1.055) ** 2.4
     np.testing.assert_allclose(linear, [0.8, 0.3, 0.1], atol=0.12)
 
-    # Except for the new material and its images, only the original's fake user has changed.
+    # Except for the new material, its images and the group that a glTF export reads, only the original's fake user has changed.
     added = set(datablocks()) - set(before["datablocks"])
     assert added == {
         "materials/Paint PBRfit",
         "images/Paint PBRfit Base Color",
         "images/Paint PBRfit ORM",
         "images/Paint PBRfit Normal",
+        "node_groups/glTF Material Output",
     }
     assert all(datablocks()[name][0] > 0 for name in added)
 
