@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ from backend.protocol.client import events
 from backend.protocol.client.client import BackendClient
 from backend.protocol.keys import KeyPair, new_keys
 from backend.protocol.settings import FitSettings
-from benchmarks.cases import DATA, load_case, training_cameras
+from benchmarks.cases import DATA, FAR, FOVY, Case, load_case, training_cameras
 from benchmarks.measure import check_output, circumstances, print_table, write_json
 from benchmarks.preview import spot_scene
+from render.geometry.camera import Camera, look_at, perspective
 
 _START_S, _PATIENCE_S, _PAUSE_S = 180.0, 900.0, 0.005
+_PHASES = ("references", "table", "fit", "bake", "total")
 _MESH = ("vertex_position", "vertex_normal", "vertex_tangent", "vertex_uv", "triangles")
 
 Views = list[tuple[dict[str, Any], np.ndarray]]
@@ -52,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", default="standard", help="draft, standard or high")
     parser.add_argument("--views", type=int, default=32)
     parser.add_argument("--view-size", type=int, default=256, help="edge of a view in pixels")
+    parser.add_argument(
+        "--distance",
+        type=float,
+        help="cameras so far from points of the surface, to show fine maps; default: all of it",
+    )
     parser.add_argument("--learn-light", action="store_true", help="learn the light too")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of spot/ and forest_1k.hdr")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
@@ -82,14 +90,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "devices": devices,
                 "seconds": seconds,
                 "times_sooner": rows[0]["seconds"] / seconds if rows else 1.0,
-                "median_fit_s": float(np.median([one["seconds"]["fit"] for one in metrics])),
+                **{f"median_{name}_s": float(np.median([one["seconds"][name] for one in metrics])) for name in _PHASES},
+                "fitted_resolution": max(one["fitted_resolution"] for one in metrics),
                 "lowest_psnr_db": min(one["fit_heldout_psnr_db"] for one in metrics),
                 "names": sorted({str(one["device"]) for one in metrics}),
             }
         )
     shown = [name for name in rows[0] if name != "names"]
     print_table(f"{options.jobs} fits at once", [shown, *([row[name] for name in shown] for row in rows)])
-    chosen = ("jobs", "resolution", "quality", "views", "view_size", "learn_light")
+    chosen = ("jobs", "resolution", "quality", "views", "view_size", "distance", "learn_light")
     settings = {name: getattr(options, name) for name in chosen}
     result = circumstances(resolve_device("auto")) | {"settings": settings, "lists": rows}
     if options.json is not None:
@@ -110,38 +119,56 @@ def _views(options: argparse.Namespace) -> Views:
     case = load_case("spot", options.data, 512, 256, "principled", torch.device("cpu"))
     light = case.light.build_mips()
     found = []
-    for index, camera in enumerate(training_cameras(options.views)):
+    cameras = training_cameras(options.views)
+    if options.distance is not None:
+        cameras = _near_cameras(case, options.views, options.distance)
+    for index, camera in enumerate(cameras):
         view = {"index": index, "held_out": index % 8 == 7}
         view |= {"view": camera.view.tolist(), "projection": camera.projection.tolist()}
         found.append((view, case.images([camera], options.view_size, light)[0].numpy()))
     return found
 
 
+def _near_cameras(case: Case, count: int, distance: float) -> list[Camera]:
+    """Cameras that look straight at points of the surface, evenly spread over its vertices."""
+    mesh = case.mesh
+    chosen = torch.linspace(0, len(mesh.position) - 1, count).long()
+    projection = perspective(FOVY, 1.0, distance / 10, FAR)
+    places = mesh.position[chosen]
+    eyes = places + distance * torch.nn.functional.normalize(mesh.normal[chosen], dim=-1)
+    return [Camera(look_at(eye, place), projection) for eye, place in zip(eyes, places, strict=True)]
+
+
 def _fit_all(
     clients: list[BackendClient], options: argparse.Namespace, inputs: dict[str, np.ndarray], views: Views
 ) -> list[dict[str, Any]]:
-    """One fit of each client, all at once; their metrics. Raises CommandError where one fails."""
-    for seed, client in enumerate(clients):
+    """One fit of each client, all at once, each client in a thread of its own; their metrics. Raises CommandError where one
+    fails."""
+
+    def fit(seed: int) -> dict[str, Any]:
         settings = FitSettings(
             resolution=options.resolution, quality=options.quality, seed=seed, learn_light=options.learn_light
         )
-        client.submit(settings, inputs, len(views))
-        for view, image in views:
-            client.add_view(view, image)
-        client.end_views()
-    done: dict[int, dict[str, Any]] = {}
+        return _fit(clients[seed], settings, inputs, views)
+
+    with ThreadPoolExecutor(len(clients)) as threads:
+        return list(threads.map(fit, range(len(clients))))
+
+
+def _fit(client: BackendClient, settings: FitSettings, inputs: dict[str, np.ndarray], views: Views) -> dict[str, Any]:
+    client.submit(settings, inputs, len(views))
+    for view, image in views:
+        client.add_view(view, image)
+    client.end_views()
     until = time.monotonic() + _PATIENCE_S
-    while len(done) < len(clients):
-        for number, client in enumerate(clients):
-            for event in client.poll():
-                if isinstance(event, events.Result):
-                    done[number] = event.metrics
-                elif isinstance(event, (events.Failed, events.Disconnected)):
-                    raise CommandError(f"A fit failed: {event}.", "Look at `pbrfit doctor`.")
-        if time.monotonic() > until:
-            raise CommandError(f"The fits took more than {_PATIENCE_S:.0f} s.", "Choose a smaller --resolution.")
+    while time.monotonic() < until:
+        for event in client.poll():
+            if isinstance(event, events.Result):
+                return event.metrics
+            if isinstance(event, (events.Failed, events.Disconnected)):
+                raise CommandError(f"A fit failed: {event}.", "Look at `pbrfit doctor`.")
         time.sleep(_PAUSE_S)
-    return list(done.values())
+    raise CommandError(f"The fits took more than {_PATIENCE_S:.0f} s.", "Choose a smaller --resolution.")
 
 
 @contextlib.contextmanager

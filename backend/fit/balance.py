@@ -11,14 +11,12 @@ see what the others see.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from backend.fit.baked_start import BakedStart
 from backend.fit.sample_table import SampleTable, StepRows
 from render.material.material import METALLIC, NORMAL, ROUGHNESS
-from render.material.priors import Priors, prior_terms
+from render.material.priors import KINDS, Priors, weight_groups
 
 # Where the weights begin: even surfaces, as most are. The views are asked long before the fit is fine.
 SMOOTH_KD, SMOOTH_KS, SMOOTH_NORMAL, TWO_VALUED, PULL = 0.03, 0.03, 0.1, 3e-4, 0.1
@@ -72,42 +70,27 @@ def split_views(
 
 
 @torch.no_grad()
-def rebalance_(
-    priors: Priors,
-    first: Priors,
-    texels: torch.Tensor,
-    gradient: torch.Tensor,
-    squared: torch.Tensor,
-    times: int = 50,
-    own: tuple[int, int] | None = None,
-    add_up: Callable[[torch.Tensor], None] = lambda _tensor: None,
-) -> None:
+def rebalance_(priors: Priors, first: Priors, gains: torch.Tensor, times: int = 50) -> None:
     """Change the weights of the priors in place.
 
-    first     the weights with which the fit began; what says nothing goes back there
-    texels    float [R, R, C], the maps
-    gradient  [R, R, C], of the loss of the views that were kept back
-    squared   [R, R, C], Adam's mean of the squared gradients
-    times     how often the views are asked in the whole fit
-    own       the first row that this process answers for, and the first that it does not; None: it answers for all
-    add_up    makes a tensor the sum of those of all processes, in place, where each answers for rows of its own
+    first  the weights with which the fit began; what says nothing goes back there
+    gains  [3, C, 2], what the views that were kept back say (`render.material.priors.prior_gains`)
+    times  how often the views are asked in the whole fit
     """
     longest = min(LONGEST_STEP, max(SHORTEST_STEP, REACH / max(times, 1)))
-    first_row, end = (0, len(texels)) if own is None else own
-    known = slice(max(0, first_row - 1), end + 1)  # smoothness looks at the rows beside its own
-    inner = slice(first_row - known.start, end - known.start)
-    start, stiffness = (None if part is None else part[known] for part in (priors.start, priors.stiffness))
-    terms = prior_terms(texels[known], priors.at_start(start, stiffness))
-    terms = [term for term in terms if term.name != "two_valued" or priors.start is None]  # see `two_valued_of`
-    stepped = gradient[first_row:end] / (squared[first_row:end].sqrt() + 1e-12)
-    sums = torch.empty(len(terms), 2, device=texels.device)
-    for place, term in enumerate(terms):
-        gain = stepped[..., term.channels] * term.gradient[inner]
-        sums[place, 0], sums[place, 1] = gain.sum(), gain.square().sum()
-    if own is not None:
-        add_up(sums)
-    for term, (total, squares) in zip(terms, sums.unbind(), strict=True):
-        surety = total / squares.sqrt().clamp(min=1e-30)
-        home = getattr(first, term.name)[term.channels] if term.name != "two_valued" else first.two_valued
-        step = longest * torch.tanh(surety / 2) + HOMESICK * (home / term.weight).log()
-        term.weight.mul_(step.exp()).clamp_(LEAST, MOST[term.name])
+    smooth, pull = KINDS.index("smooth"), KINDS.index("pull")
+    for channels in weight_groups(gains.shape[1]):
+        _weigh(priors.smooth[channels], first.smooth[channels], gains[smooth, channels], longest, MOST["smooth"])
+        if priors.stiffness is not None:
+            _weigh(priors.pull[channels], first.pull[channels], gains[pull, channels], longest, MOST["pull"])
+    if priors.start is None:  # see `two_valued_of`
+        two_valued = gains[KINDS.index("two_valued"), METALLIC]
+        _weigh(priors.two_valued, first.two_valued, two_valued, longest, MOST["two_valued"])
+
+
+def _weigh(weight: torch.Tensor, home: torch.Tensor, gains: torch.Tensor, longest: float, most: float) -> None:
+    """Change a weight, in place, by what its channels' gains [n, 2] say together."""
+    total, squares = gains.sum(0)
+    surety = total / squares.sqrt().clamp(min=1e-30)
+    step = longest * torch.tanh(surety / 2) + HOMESICK * (home / weight).log()
+    weight.mul_(step.exp()).clamp_(LEAST, most)

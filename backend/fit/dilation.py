@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from render.geometry.mesh import Mesh
 from render.material.material import MaterialMaps, project_
 from render.raster.portable import visible_fragments
+from render.texture.kernels.gap_sweep import smooth_gaps
 
 GAP_SWEEPS = 60
 
@@ -95,12 +96,7 @@ def fill_gaps(texture: torch.Tensor, known: torch.Tensor, sweeps: int = GAP_SWEE
     """
     if bool(known.all()) or not bool(known.any()):
         return texture
-    unknown = ~known[..., None]
-    texture = fill_unknown(texture, known)
-    for _ in range(sweeps):
-        around = (texture.roll(1, 0) + texture.roll(-1, 0) + texture.roll(1, 1) + texture.roll(-1, 1)) / 4
-        texture = torch.where(unknown, around, texture)
-    return texture
+    return smooth_gaps(fill_unknown(texture, known), known, sweeps)
 
 
 def finish_maps(maps: MaterialMaps, seen: torch.Tensor) -> MaterialMaps:

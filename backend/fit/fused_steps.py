@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -25,6 +26,12 @@ class BatchPart:
     light: int
     start: int
     count: int
+
+
+@lru_cache(maxsize=8)
+def _second_stream(device: str) -> torch.cuda.Stream:
+    """The stream of what runs beside the maps' kernels."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
 
 
 class FusedIteration:
@@ -47,6 +54,10 @@ class FusedIteration:
             state.band,
             state.team.add_up,
         )
+        # The learned light as the samples of the next iteration read it, at one place, since a graph remembers places.
+        self._lit = None if self._light is None else self._light.prefiltered()
+        device = state.texels.device
+        self._beside = _second_stream(str(device)) if device.type == "cuda" else None
 
     @property
     def squared_gradients(self) -> torch.Tensor:
@@ -58,6 +69,17 @@ class FusedIteration:
         """The rows of the maps' pyramid [T, C]; in a team, those that this process reads."""
         return self._texels.rows
 
+    def no_gradient(self) -> torch.Tensor:
+        """A gradient of zeros for `gains`, [T, C]."""
+        return self._texels.no_gradient()
+
+    @torch.no_grad()
+    def gains(self, gradient: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        """`render.material.priors.prior_gains` of a gradient [T, C], over all processes, whose losses become their sum."""
+        told = self._texels.told(gradient)
+        self._state.team.add_up(loss, *told)
+        return self._texels.gains(gradient, told)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """What the optimizer of the maps keeps."""
         return self._texels.tensors()
@@ -68,6 +90,7 @@ class FusedIteration:
         self._texels.refresh()
         if self._light is not None:
             self._light.refresh()
+            self._relight()
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next iteration: for the maps, and in proportion for the light."""
@@ -80,27 +103,46 @@ class FusedIteration:
     def run(self) -> torch.Tensor:
         """Run one iteration. Returns the loss of its samples, without priors, a scalar on the device."""
         total = round(sum(part.count for part in self._parts) / self._state.share)
-        gradient: torch.Tensor | None = None
+        gradient = self._texels.no_gradient()
         loss: torch.Tensor | None = None
         of_light: tuple[torch.Tensor, torch.Tensor] | None = None
         for part in self._parts:
             known = self._state.lights.known[part.light]
-            light = self._light.prefiltered() if known is None and self._light is not None else known
+            light = self._lit if known is None else known
             assert light is not None  # the one that is learned here is a `FusedLight`
             found = self._gradients(part, light, known is None, total, gradient)
-            gradient, loss = found.texels, found.loss if loss is None else loss + found.loss
+            loss = found.loss if loss is None else loss + found.loss
             if found.atlas is not None and found.irradiance is not None:
                 of_light = found.atlas, found.irradiance
-        assert gradient is not None  # a batch has rows
-        assert loss is not None
-        self._state.team.add_up(loss, *(of_light or ()))
-        if self._light is not None and of_light is not None:
-            self._light.step(*of_light)
-        self._texels.step(gradient)
+        assert loss is not None  # a batch has rows
+        told = self._texels.told(gradient)
+        self._state.team.add_up(loss, *(of_light or ()), *told)
+        if self._beside is None or of_light is None:
+            self._step_light(of_light)
+            self._texels.step(gradient, told)
+        else:
+            # The light's kernels are small, one after another, and the maps' wait for memory: each leaves room for the other.
+            now = torch.cuda.current_stream(gradient.device)
+            self._beside.wait_stream(now)
+            with torch.cuda.stream(self._beside):
+                self._step_light(of_light)
+            self._texels.step(gradient, told)
+            now.wait_stream(self._beside)
         return loss
 
+    def _step_light(self, gradients: tuple[torch.Tensor, torch.Tensor] | None) -> None:
+        if self._light is not None and gradients is not None:
+            self._light.step(*gradients)
+            self._relight()
+
+    def _relight(self) -> None:
+        if self._light is not None and self._lit is not None:
+            new = self._light.prefiltered()
+            self._lit.atlas.copy_(new.atlas)
+            self._lit.irradiance.copy_(new.irradiance)
+
     def _gradients(
-        self, part: BatchPart, light: PrefilteredLight, learn_light: bool, total: int, onto: torch.Tensor | None
+        self, part: BatchPart, light: PrefilteredLight, learn_light: bool, total: int, onto: torch.Tensor
     ) -> SampleGradients:
         state, table = self._state, self._table
         return fused_sample_gradients(

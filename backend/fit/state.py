@@ -15,7 +15,6 @@ from backend.fit.team import ALONE, Team
 from backend.fit.view_lights import ViewLights
 from render.bsdf.ggx import GgxTable
 from render.light.environment import EnvironmentLight, PrefilteredLight
-from render.material.kernels.texel_steps import add_up_told
 from render.material.material import METALLIC, NORMAL, ROUGHNESS, project_
 from render.material.priors import Priors, add_prior_gradient_
 from render.shading.models import ShadingModel
@@ -89,20 +88,6 @@ class FitState:
     def band(self) -> Band | None:
         """The rows that this process steps; None: all."""
         return self.team.band(self.resolution, self.levels) if self.fuses and self.team.size > 1 else None
-
-    @property
-    def own(self) -> tuple[int, int] | None:
-        """The first row of the maps that this process alone steps, and the first that it does not; None: all step all."""
-        band = self.band
-        return None if band is None or not band.whole else band.own_rows(0)
-
-    def add_up_gradient(self, rows: torch.Tensor) -> None:
-        """Add the gradients of all processes to the pyramid's rows [T, C] that this one steps, in place."""
-        band = self.band
-        if band is None:
-            self.team.add_up(rows)
-        else:
-            add_up_told(rows, band.told_gradients(rows.device), self.team.add_up)
 
     def read(self, rows: torch.Tensor, samples: SampleTable | StepRows, taps: Taps | None = None) -> torch.Tensor:
         """What samples read of the rows of the maps' pyramid, [P * K, C]; `taps` of theirs where there are any."""

@@ -18,6 +18,7 @@ from backend.fit.fused_steps import BatchPart, FusedIteration
 from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import FitState, level_of_detail, set_learning_rates
 from backend.fit.view_lights import mixed_batches
+from render.material.priors import prior_gains
 from render.texture.fixed_lookup import Taps, lookup, pyramid, trilinear_taps
 from render.texture.kernels.texture_lookup import lookup_at
 
@@ -50,6 +51,15 @@ class Steps(Protocol):
 
     def moments(self) -> dict[str, torch.Tensor]:
         """What an optimizer of the maps that is not PyTorch's keeps."""
+        ...
+
+    def no_gradient(self) -> torch.Tensor:
+        """A gradient of zeros to the rows of the pyramid [T, C], for `gains`."""
+        ...
+
+    def gains(self, gradient: torch.Tensor, loss: torch.Tensor) -> torch.Tensor | None:
+        """What a gradient [T, C], which is overwritten, says of the priors (`render.material.priors.prior_gains`), over all
+        processes of the team; their losses become their sum. None before the first iteration."""
         ...
 
     def squared_gradients(self) -> torch.Tensor | None:
@@ -128,6 +138,12 @@ class TapSteps:
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state)
 
+    def no_gradient(self) -> torch.Tensor:
+        return _no_gradient(self.state)
+
+    def gains(self, gradient: torch.Tensor, loss: torch.Tensor) -> torch.Tensor | None:
+        return _gains(self.state, gradient, loss)
+
     def read_texels(self) -> torch.Tensor:
         every = [part.taps for batch in self.batches for part in batch]
         read = torch.zeros(every[0].rows, dtype=torch.bool, device=self.state.texels.device)
@@ -147,6 +163,22 @@ def _squared_gradients(state: FitState) -> torch.Tensor | None:
     moments = state.optimizer.state.get(state.texels, {})
     squared: torch.Tensor | None = moments.get("exp_avg_sq")
     return squared
+
+
+def _no_gradient(state: FitState) -> torch.Tensor:
+    rows = sum((state.resolution >> level) ** 2 for level in range(state.levels))
+    return state.texels.new_zeros(rows, state.texels.shape[2])
+
+
+def _gains(state: FitState, gradient: torch.Tensor, loss: torch.Tensor) -> torch.Tensor | None:
+    """In plain PyTorch, where each process of a team steps all texels."""
+    state.team.add_up(gradient, loss)
+    squared = _squared_gradients(state)
+    if squared is None:
+        return None
+    texels = state.texels.detach().requires_grad_(True)
+    (folded,) = torch.autograd.grad(pyramid(texels, state.levels), texels, gradient)
+    return prior_gains(texels.detach(), state.priors, folded, squared)
 
 
 @lru_cache(maxsize=8)
@@ -250,6 +282,12 @@ class CapturedSteps:
 
     def squared_gradients(self) -> torch.Tensor | None:
         return _squared_gradients(self.state) if self._fused is None else self._fused.squared_gradients
+
+    def no_gradient(self) -> torch.Tensor:
+        return _no_gradient(self.state) if self._fused is None else self._fused.no_gradient()
+
+    def gains(self, gradient: torch.Tensor, loss: torch.Tensor) -> torch.Tensor | None:
+        return _gains(self.state, gradient, loss) if self._fused is None else self._fused.gains(gradient, loss)
 
     def read_texels(self) -> torch.Tensor:
         state = self.state

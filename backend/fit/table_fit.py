@@ -43,6 +43,8 @@ from render.texture.fixed_lookup import Taps, mip_count, pyramid
 _MEASURE_EVERY = 20
 # The host launches a measurement kernel by kernel; it takes longer than a few iterations.
 _MEASURE_EVERY_ON_GPU = 50
+# Smaller maps one GPU fits as fast as two, which tell each other something in each iteration (H100: 0.55 and 0.59 ms at 1024).
+_LEAST_SHARED_ON_GPU = 2048
 # The views that are kept back are asked for the priors' weights as often as this.
 _ASK_EVERY = 25
 # Iterations between two marks at which the host waits for a GPU.
@@ -79,8 +81,11 @@ class TableFit:
         self.plan, self.light, self.start, self._differs = plan, light, start, differs
         device = light.base.device
         generator = torch.Generator(device).manual_seed(seed)
+        # To compute the taps as they are read needs a kernel.
+        self._captures = device.type == "cuda" and has_triton(device)
         rows = table if isinstance(table, FitRows) else fit_rows(table, plan.batch, generator)
-        shares = shares_of(rows, bands_of(team, plan.resolution), plan.batch) if team.leads_others else None
+        pays = team.leads_others and (plan.resolution >= _LEAST_SHARED_ON_GPU or not self._captures)
+        shares = shares_of(rows, bands_of(team, plan.resolution), plan.batch) if pays else None
         if shares is not None:
             told = {"light": light, "plan": plan, "seed": seed, "start": start, "others": list(others)}
             told |= {"light_of_view": dict(light_of_view or {}), "differs": differs}
@@ -88,8 +93,6 @@ class TableFit:
             rows = shares[0]
         self._team = team if shares is not None or isinstance(table, FitRows) else ALONE
         self._rows, self.table = rows, rows.fitted
-        # To compute the taps as they are read needs a kernel.
-        self._captures = device.type == "cuda" and has_triton(device)
         self.ggx = ggx_table(device)
         with torch.no_grad():
             start_light = light.build_mips()
@@ -288,8 +291,7 @@ class TableFit:
         """Ask the views that are kept back how much the priors should weigh."""
         self._team.tell("rebalance")
         if self._asked is not None:
-            times = self.plan.iterations // _ASK_EVERY
-            self._asked.ask(self.steps.pyramid_rows(), self.steps.squared_gradients(), times)
+            self._asked.ask(self.steps, self.plan.iterations // _ASK_EVERY)
 
     def collect(self, with_moments: bool = False) -> None:
         """Have the maps whole, of which each process of a team steps its own rows; with_moments: and what Adam keeps."""

@@ -48,10 +48,17 @@ class Team:
     # What all of them call
 
     def add_up(self, *tensors: torch.Tensor) -> None:
-        """Make each tensor the sum of those of all processes, in place."""
-        if self.size > 1:
-            for tensor in tensors:
-                dist.all_reduce(tensor)
+        """Make each tensor, all of one type, the sum of those of all processes, in place and in one message."""
+        if self.size == 1:
+            return
+        if len(tensors) == 1 and tensors[0].is_contiguous():
+            dist.all_reduce(tensors[0])
+            return
+        together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(together)
+        sums = torch.split(together, [tensor.numel() for tensor in tensors])
+        for tensor, own in zip(tensors, sums, strict=True):
+            tensor.copy_(own.view(tensor.shape))
 
     def copy_leaders(self, *tensors: torch.Tensor) -> None:
         """Make each tensor what the leader has, in place."""

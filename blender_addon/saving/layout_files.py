@@ -15,6 +15,7 @@ from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
 from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
 from ..protocol.map_names import NameParts, file_stem, same_names
+from ..protocol.png import Run, png
 from . import encoders
 from .blender_encoders import KINDS, encoded_by_blender
 from .material_signals import ImagePart, Said, neutral, signals_of
@@ -165,11 +166,11 @@ def threads_to_use() -> int:
     return min(MOST_THREADS, os.cpu_count() or 1)
 
 
-def encoded(item: MapFile, parts: Sequence[Part], dither: bool, run: encoders.Run) -> bytes:
+def encoded(item: MapFile, parts: Sequence[Part], dither: bool, run: Run) -> bytes:
     """The bytes of one file."""
     pixels = pixels_of(item, parts, dither, run)
     if item.format == "png":
-        return encoders.png(pixels, item.is_color, run)
+        return png(pixels, item.is_color, run)
     if item.format == "tiff":
         return encoders.tiff(pixels, item.is_opacity, run)
     return encoders.exr(pixels, run)

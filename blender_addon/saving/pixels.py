@@ -16,7 +16,7 @@ from ..common.color import linear_from_srgb, srgb_from_linear
 from ..common.color_spaces import Meaning, data_space, meaning_of, to_rec709
 from ..common.errors import PbrFitError
 from ..protocol.map_layouts import DIRECTX, FLOATS, NORMAL, SIGNALS, Channel, MapFile
-from .encoders import Run
+from ..protocol.png import Run
 from .material_signals import CHANNELS, ImagePart, Said
 
 Array = NDArray[np.float32]

@@ -10,6 +10,9 @@ from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 
 # A step between neighboring texels that counts as an edge; smaller steps are smoothed.
 EDGE = 0.03
+GAIN_EPSILON = 1e-12
+KINDS = ("two_valued", "smooth", "pull")
+"""The fields of `Priors` that have weights, in the order of what `prior_gains` returns."""
 # Channels that share a weight; alpha is one more where there is one.
 _GROUPS = (KD, ROUGHNESS, METALLIC, NORMAL)
 # The sum over texels of a smooth surface's squared steps does not depend on the map size. Maps of fewer
@@ -85,8 +88,7 @@ class Term:
 def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
     """The terms of all priors of texels [R, R, C]: smoothness and pull of each group of channels, and metallic at 0 or 1.
 
-    The mean over the texels weighs them, but smoothness that over at most 512 x 512. Of some rows of maps, [n, R, C], with the
-    priors of these rows, the terms are the same but for the smoothness of the first row and the last.
+    The mean over the texels weighs them, but smoothness that over at most 512 x 512.
     """
     count = texels.shape[1] ** 2
     metallic = texels[..., METALLIC]
@@ -94,12 +96,40 @@ def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
     change = texels if priors.start is None else texels - priors.start
     uneven = unevenness(change) * smooth_share(count)
     pulled = None if priors.stiffness is None else change * priors.stiffness / count
-    for channels in (*_GROUPS, slice(NORMAL.stop, texels.shape[2])):
-        if channels.start < texels.shape[2]:
-            terms.append(Term("smooth", priors.smooth[channels], channels, uneven[..., channels]))
-            if pulled is not None:
-                terms.append(Term("pull", priors.pull[channels], channels, pulled[..., channels]))
+    for channels in weight_groups(texels.shape[2]):
+        terms.append(Term("smooth", priors.smooth[channels], channels, uneven[..., channels]))
+        if pulled is not None:
+            terms.append(Term("pull", priors.pull[channels], channels, pulled[..., channels]))
     return terms
+
+
+def weight_groups(channels: int) -> list[slice]:
+    """The groups of channels that share a weight, of maps with so many channels."""
+    return [group for group in (*_GROUPS, slice(NORMAL.stop, channels)) if group.start < channels]
+
+
+@torch.no_grad()
+def prior_gains(
+    texels: torch.Tensor,
+    priors: Priors,
+    gradient: torch.Tensor,
+    squared: torch.Tensor,
+) -> torch.Tensor:
+    """How much a loss falls where maps take a step of Adam's along each prior's gradient (for weight 1) instead of its own:
+    sums over texels of the products of the two gradients and of their squares, [3, C, 2].
+
+    The first axis has `KINDS`, the second the channels; those that a kind does not have are 0.
+
+    texels, gradient, squared  [R, R, C]: the maps, the loss's gradient, and Adam's mean of the squared gradients, by whose root
+                               the products are divided
+    """
+    stepped = gradient / (squared.sqrt() + GAIN_EPSILON)
+    gains = torch.zeros(len(KINDS), texels.shape[2], 2, device=texels.device)
+    for term in prior_terms(texels, priors):
+        gain = stepped[..., term.channels] * term.gradient
+        gains[KINDS.index(term.name), term.channels, 0] = gain.sum((0, 1))
+        gains[KINDS.index(term.name), term.channels, 1] = gain.square().sum((0, 1))
+    return gains
 
 
 @torch.no_grad()

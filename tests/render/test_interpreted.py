@@ -15,6 +15,7 @@ KERNEL_TESTS = (
     "render/raster/test_triton_rasterizer.py",
     "render/shading/test_fused_samples.py",
     "render/preview/test_renderer.py",
+    "render/texture/test_gap_sweep.py",
     "backend/fit/test_fused_steps.py",
     "backend/fit/test_bands_in_kernels.py",
 )

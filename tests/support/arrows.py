@@ -38,7 +38,7 @@ backend
 backend/extension
 backend/protocol
 backend/protocol/client  protocol
-backend/fit              render: core geometry bsdf texture light material raster shading
+backend/fit              protocol  render: core geometry bsdf texture light material raster shading
 backend/job              fit protocol  render: core geometry bsdf light material raster shading images
 backend/preview          job protocol  render: core geometry texture light material preview
 backend/worker           job preview protocol

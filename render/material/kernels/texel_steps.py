@@ -6,24 +6,19 @@ The plain way is `render.texture.fixed_lookup.pyramid`, `render.material.priors`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from render.core.kernels.launch import grid
 from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
-from render.material.priors import EDGE, Priors, smooth_share
-from render.texture.bands import Band
+from render.material.priors import EDGE, GAIN_EPSILON, KINDS, Priors, smooth_share
+from render.texture.bands import Band, row_numbers, rows_of
 
 _BLOCK = 256
 _TEXELS = 64
-
-
-def add_up_told(gradient: torch.Tensor, told: torch.Tensor, add_up: Callable[[torch.Tensor], None]) -> None:
-    """Add up the rows `told`, int64 [N], of the gradients [T, C] of several processes, in place."""
-    rows = gradient.index_select(0, told)
-    add_up(rows)
-    gradient.index_copy_(0, told, rows)
+# Blocks of texels that a program of `gains` sums: 16 of them write 3 MB of sums for maps of 4096 x 4096.
+_TURNS = 16
 
 
 class TexelSteps:
@@ -59,24 +54,33 @@ class TexelSteps:
         self._band = band or Band(texels.shape[0], levels)
         self._add_up = add_up
         self._shares = self._band.count > 1
-        self._told_gradients = self._band.told_gradients(texels.device) if self._shares else None
+        self._told_gradients = self._band.told_gradients() if self._shares else []
         self._told_values, self._mine = self._band.told_values(texels.device)
+        self._places = [row_numbers(told, texels.device) for told in (self._told_gradients, self._told_values)]
+        self._gradient = torch.zeros_like(self.rows)
+        self._added_to = self._band.added_to()
         self._fill()
 
-    def step(self, gradient: torch.Tensor) -> None:
-        """Take a step with the gradient [T, C] of the rows, which is overwritten; then the rows are those of the new maps."""
+    def no_gradient(self) -> torch.Tensor:
+        """A gradient [T, C] of zeros, always at the same place; in a team, where samples of this process may add to it."""
+        for first, end in self._added_to:
+            self._gradient[first:end].zero_()
+        return self._gradient
+
+    def told(self, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What other processes add to of a gradient [T, C]: the sums of all of them go to `step`. Of one process, nothing."""
+        return (rows_of(gradient, self._told_gradients),) if self._shares else ()
+
+    def step(self, gradient: torch.Tensor, told: Sequence[torch.Tensor] = ()) -> None:
+        """Take a step with the gradient [T, C] of the rows, which is overwritten; then the rows are those of the new maps.
+
+        told: what `told` has given, as the sum over all processes.
+        """
         # Late: Triton is not there on every machine.
-        from render.material.kernels.texel_steps_triton import fold_level, step_texels
+        from render.material.kernels.texel_steps_triton import step_texels
 
         channels, size = self._texels.shape[2], self._sizes[0]
-        if self._told_gradients is not None:
-            add_up_told(gradient, self._told_gradients, self._add_up)
-        parts = self._levels_of(gradient)
-        for level in range(len(parts) - 1, 1, -1):
-            first, end = (row * self._sizes[level - 1] * channels for row in self._band.rows_and_edges(level - 1))
-            fold_level[grid(end - first, _BLOCK)](
-                parts[level - 1], parts[level], self._sizes[level], first, end, CHANNELS=channels, BLOCK=_BLOCK
-            )
+        parts = self._folded(gradient, told)
         self._count += 1
         texels, priors = size * size, self._priors
         has_start = priors.start is not None and priors.stiffness is not None
@@ -92,6 +96,49 @@ class TexelSteps:
             MIN_ROUGHNESS=MIN_ROUGHNESS, MIN_UP=MIN_NORMAL_Z, BLOCK=_TEXELS,
         )  # fmt: skip
         self._fill()
+
+    def gains(self, gradient: torch.Tensor, told: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """What `render.material.priors.prior_gains` says of a gradient [T, C] of the rows, which is overwritten, [3, C, 2].
+
+        Summed over all processes. told: as for `step`.
+        """
+        # Late: Triton is not there on every machine.
+        from render.material.kernels.prior_gains_triton import sum_gains
+
+        channels, size = self._texels.shape[2], self._sizes[0]
+        parts = self._folded(gradient, told)
+        priors, texels = self._priors, size * size
+        has_start = priors.start is not None and priors.stiffness is not None
+        first, end = (row * size for row in self._band.rows(0))
+        lanes, (programs,) = 1 << (channels - 1).bit_length(), grid(end - first, _TEXELS * _TURNS)
+        sums = gradient.new_empty(programs, len(KINDS), 2, lanes)
+        sum_gains[(programs,)](
+            self.rows, gradient, parts[min(1, len(parts) - 1)], self.second,
+            priors.start if has_start else self.rows, priors.stiffness if has_start else self.rows, sums,
+            smooth_share(texels), 1.0 / texels, GAIN_EPSILON, size, first, end,
+            HAS_COARSE=len(parts) > 1, HAS_START=has_start, CHANNELS=channels, LANES=lanes,
+            INVERSE_EDGE=1 / EDGE, METALLIC=METALLIC.start, TURNS=_TURNS, BLOCK=_TEXELS,
+        )  # fmt: skip
+        gains = sums.sum(0)[..., :channels].permute(0, 2, 1).contiguous()
+        if self._band.whole:
+            self._add_up(gains)
+        return gains
+
+    def _folded(self, gradient: torch.Tensor, told: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The levels of the gradient, with what coarser levels add to all but the finest."""
+        # Late: Triton is not there on every machine.
+        from render.material.kernels.texel_steps_triton import fold_level
+
+        channels = self._texels.shape[2]
+        for sums in told:
+            gradient.index_copy_(0, self._places[0], sums)
+        parts = self._levels_of(gradient)
+        for level in range(len(parts) - 1, 1, -1):
+            first, end = (row * self._sizes[level - 1] * channels for row in self._band.rows_and_edges(level - 1))
+            fold_level[grid(end - first, _BLOCK)](
+                parts[level - 1], parts[level], self._sizes[level], first, end, CHANNELS=channels, BLOCK=_BLOCK
+            )
+        return parts
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What Adam keeps, besides the maps. Whoever changes these or the maps calls `refresh`."""
@@ -110,10 +157,10 @@ class TexelSteps:
             self.rows.copy_(self._texels.detach().reshape(self.rows.shape))
         if whole:
             self._halve(0, whole, self._band)
-            told = self.rows.index_select(0, self._told_values)
+            told = rows_of(self.rows, self._told_values)
             told = torch.where(self._mine[:, None], told, 0.0)  # those of others may be anything yet, also no numbers
             self._add_up(told)
-            self.rows.index_copy_(0, self._told_values, told)
+            self.rows.index_copy_(0, self._places[1], told)
         self._halve(whole, len(self._sizes) - 1)
 
     def _halve(self, finest: int, coarsest: int, band: Band | None = None) -> None:

@@ -24,7 +24,7 @@ from backend.fit.fit_plan import FitPlan
 from backend.fit.sample_table import SampleTable
 from backend.fit.table_fit import TableFit
 from render.material.material import KD
-from render.material.priors import prior_terms
+from render.material.priors import prior_gains, prior_terms
 
 SIZE = 16
 
@@ -65,7 +65,7 @@ def test_the_views_are_not_asked_about_it_in_a_correction() -> None:
     first = first_priors(8, torch.device("cpu"), two_valued_of(start))
     priors = first_priors(8, torch.device("cpu"), two_valued_of(start)).at_start(start.texels, start.stiffness)
     # The same gradient as the prior's: asked, the views would want more of it.
-    rebalance_(priors, first, 1 - texels, 2 * texels - 1, torch.ones_like(texels))
+    rebalance_(priors, first, prior_gains(1 - texels, priors, 2 * texels - 1, torch.ones_like(texels)))
     assert float(priors.two_valued) == pytest.approx(TWO_VALUED_WHEN_CORRECTED)
     assert not torch.equal(priors.smooth, first.smooth)
 
@@ -78,7 +78,7 @@ def test_a_prior_that_helps_the_kept_back_views_grows(along: float, grows: bool)
     gradient = torch.zeros_like(texels)
     gradient[..., KD] = along * smooth.gradient
     before = priors.smooth.clone()
-    rebalance_(priors, first_priors(8, texels.device), texels, gradient, torch.ones_like(texels))
+    rebalance_(priors, first_priors(8, texels.device), prior_gains(texels, priors, gradient, torch.ones_like(texels)))
     assert bool((priors.smooth[KD] > before[KD]).all()) == grows
     assert priors.smooth[3:].tolist() == pytest.approx(before[3:].tolist())
 
@@ -88,7 +88,7 @@ def test_a_weight_of_which_the_views_say_nothing_goes_back() -> None:
     priors.smooth.mul_(100)
     texels = torch.rand(SIZE, SIZE, 8, generator=torch.Generator().manual_seed(0))
     for _ in range(200):
-        rebalance_(priors, first, texels, torch.zeros_like(texels), torch.ones_like(texels))
+        rebalance_(priors, first, prior_gains(texels, priors, torch.zeros_like(texels), torch.ones_like(texels)))
     torch.testing.assert_close(priors.smooth, first.smooth, rtol=0.05, atol=0)
 
 
@@ -100,7 +100,7 @@ def test_weights_stay_in_their_range() -> None:
         gradient = torch.zeros_like(texels)
         gradient[..., KD] = sign * smooth.gradient
         for _ in range(60):
-            rebalance_(priors, first, texels, gradient, torch.ones_like(texels), times=1)
+            rebalance_(priors, first, prior_gains(texels, priors, gradient, torch.ones_like(texels)), times=1)
         assert priors.smooth[0].item() == pytest.approx(bound)
 
 

@@ -19,6 +19,8 @@ from backend.fit.table_fit import TableFit
 from render.core.kernels import has_triton
 from render.light.environment import create_trainable_env_rnd
 from render.material.material import project_
+from render.material.priors import KINDS, prior_gains
+from render.texture.fixed_lookup import pyramid
 
 PLAN = FitPlan(resolution=8, stages=1, white_balance=0.01)
 STEPS = 3
@@ -176,3 +178,19 @@ def test_the_light_is_always_the_light_as_it_is(device):
     fused.rate.fill_(0.1)
     fused.step(torch.ones(*filtered.atlas.shape[2:], 4, device=device), torch.zeros(9, 3, device=device))
     assert float(light.base.detach().sub(before).max()) < 0
+
+
+@pytest.mark.parametrize("from_bake", [False, True])
+def test_what_is_asked_of_views_is_summed_as_in_plain_pytorch(device, table, from_bake):
+    start = baked(PLAN.resolution, device) if from_bake else None
+    fit = fit_of(table, PLAN, device, fuse=True, start=start)
+    for i in range(STEPS):
+        fit.step(0.02 / (1 + i))
+    rows = fit.steps.pyramid_rows()
+    gradient = torch.randn(rows.shape, generator=torch.Generator().manual_seed(2)).to(device)
+    texels = fit.state.texels.detach().requires_grad_(True)
+    (folded,) = torch.autograd.grad(pyramid(texels, fit.state.levels), texels, gradient)
+    plain = prior_gains(texels.detach(), fit.state.priors, folded, fit.steps.squared_gradients())
+    gains = fit.steps.gains(gradient.clone(), torch.zeros((), device=device))
+    torch.testing.assert_close(gains, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()) * 1e-3)
+    assert (gains[KINDS.index("pull")].abs().max() > 0) == from_bake

@@ -19,6 +19,11 @@ def encoders(addon):
     return addon.saving.encoders
 
 
+@pytest.fixture
+def png(addon):
+    return addon.protocol.png.png
+
+
 def read(path: Path, data: bytes):
     """The values [H, W, C] and the spec of a file, by OpenImageIO."""
     path.write_bytes(data)
@@ -40,9 +45,9 @@ def random_pixels(shape, channels, dtype) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_png_and_tiff(encoders, tmp_path, shape, channels, dtype) -> None:
+def test_png_and_tiff(encoders, png, tmp_path, shape, channels, dtype) -> None:
     pixels = random_pixels(shape, channels, dtype)
-    for suffix, data in ((".png", encoders.png(pixels, False)), (".tif", encoders.tiff(pixels, channels == 4))):
+    for suffix, data in ((".png", png(pixels, False)), (".tif", encoders.tiff(pixels, channels == 4))):
         values, spec = read(tmp_path / f"map{suffix}", data)
         assert values.dtype == dtype
         np.testing.assert_array_equal(values, pixels)
@@ -62,13 +67,13 @@ def test_exr(encoders, tmp_path, shape, channels, dtype) -> None:
     assert len(encoders.exr(smooth)) < smooth.nbytes
 
 
-def test_other_readers_agree(encoders, tmp_path) -> None:
+def test_other_readers_agree(encoders, png, tmp_path) -> None:
     imageio = pytest.importorskip("imageio.v3")
     pixels = random_pixels((9, 8), 4, np.uint8)
-    for suffix, data in ((".png", encoders.png(pixels, True)), (".tif", encoders.tiff(pixels, True))):
+    for suffix, data in ((".png", png(pixels, True)), (".tif", encoders.tiff(pixels, True))):
         np.testing.assert_array_equal(imageio.imread(data, extension=suffix, plugin="pillow"), pixels)
     gray = random_pixels((9, 8), 1, np.uint16)
-    np.testing.assert_array_equal(imageio.imread(encoders.png(gray, False), plugin="pillow"), gray[..., 0])
+    np.testing.assert_array_equal(imageio.imread(png(gray, False), plugin="pillow"), gray[..., 0])
 
 
 def chunks(data: bytes) -> dict[bytes, bytes]:
@@ -84,13 +89,13 @@ def chunks(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def test_a_png_says_srgb_only_of_colors(encoders) -> None:
+def test_a_png_says_srgb_only_of_colors(png) -> None:
     pixels = random_pixels((4, 4), 3, np.uint8)
-    assert list(chunks(encoders.png(pixels, True))) == [b"IHDR", b"sRGB", b"IDAT", b"IEND"]
-    assert list(chunks(encoders.png(pixels, False))) == [b"IHDR", b"IDAT", b"IEND"]
+    assert list(chunks(png(pixels, True))) == [b"IHDR", b"sRGB", b"IDAT", b"IEND"]
+    assert list(chunks(png(pixels, False))) == [b"IHDR", b"IDAT", b"IEND"]
 
 
-def test_threads_change_no_byte(encoders) -> None:
+def test_threads_change_no_byte(encoders, png) -> None:
     pixels = random_pixels((700, 64), 3, np.uint8)
     floats = pixels.astype(np.float32)
     with ThreadPoolExecutor(4) as threads:
@@ -98,11 +103,11 @@ def test_threads_change_no_byte(encoders) -> None:
         def run(work, numbers) -> list[bytes]:
             return list(threads.map(work, numbers))
 
-        assert encoders.png(pixels, True, run) == encoders.png(pixels, True)
+        assert png(pixels, True, run) == png(pixels, True)
         assert encoders.tiff(pixels, False, run) == encoders.tiff(pixels, False)
         assert encoders.exr(floats, run) == encoders.exr(floats)
     # The parts make one stream, whose sum is right too.
-    assert len(zlib.decompress(chunks(encoders.png(pixels, True))[b"IDAT"])) == 700 * (64 * 3 + 1)
+    assert len(zlib.decompress(chunks(png(pixels, True))[b"IDAT"])) == 700 * (64 * 3 + 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

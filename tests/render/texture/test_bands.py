@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from render.texture.bands import Band
+from render.texture.bands import Band, joined, row_numbers, rows_of
 from render.texture.fixed_lookup import mip_count, trilinear_taps
 
 
@@ -34,7 +34,9 @@ def test_a_small_texture_has_no_bands():
     assert band.whole == 0
     assert band.rows(0) == (0, 256)
     assert len(band.told_values(torch.device("cpu"))[0]) == 0
-    assert len(band.told_gradients(torch.device("cpu"))) == sum((256 >> level) ** 2 for level in range(band.levels))
+    assert sum(end - first for first, end in band.told_gradients()) == sum(
+        (256 >> level) ** 2 for level in range(band.levels)
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -56,9 +58,13 @@ def test_what_a_sample_reads_is_its_owners_or_told(count):
             own[start + first * size : start + end * size] = True
             start += size * size
         known = own.clone()
-        known[band.told_values(own.device)[0]] = True
+        known[row_numbers(band.told_values(own.device)[0], own.device)] = True
         added = own.clone()
-        added[band.told_gradients(own.device)] = True
+        added[row_numbers(band.told_gradients(), own.device)] = True
+        cleared = torch.zeros_like(own)
+        cleared[row_numbers(band.added_to(), own.device)] = True
+        assert cleared[added].all()
+        assert int(cleared.sum()) < 0.8 * len(cleared)
         read = taps.index.reshape(20000, -1)[owner == band.number]
         used = taps.weight.reshape(20000, -1)[owner == band.number] > 0
         assert known[read[used]].all()
@@ -66,8 +72,18 @@ def test_what_a_sample_reads_is_its_owners_or_told(count):
         assert not own[read[used]].all()  # the edges matter
 
 
-def test_every_told_value_has_one_owner():
-    told = [band.told_values(torch.device("cpu")) for band in bands(64, 3)]
-    assert all(torch.equal(numbers, told[0][0]) for numbers, _ in told)
+@pytest.mark.parametrize(("resolution", "count"), [(64, 3), (16, 8)])
+def test_every_told_value_has_one_owner(resolution, count):
+    """Also where bands are as low as a row."""
+    told = [band.told_values(torch.device("cpu")) for band in bands(resolution, count)]
+    assert all(parts == told[0][0] for parts, _ in told)
     assert torch.stack([mine for _, mine in told]).sum(0).unique().tolist() == [1]
-    assert len(told[0][0]) == len(told[0][0].unique())
+    numbers = row_numbers(told[0][0], torch.device("cpu"))
+    assert len(numbers) == len(numbers.unique()) == len(told[0][1])
+
+
+def test_rows_in_parts_are_the_rows_of_their_numbers():
+    parts = joined([(7, 9), (0, 2), (1, 3), (9, 10)])
+    assert parts == [(0, 3), (7, 10)]
+    tensor = torch.arange(24).view(12, 2)
+    assert torch.equal(rows_of(tensor, parts), tensor[row_numbers(parts, tensor.device)])
