@@ -39,12 +39,14 @@ class Inputs:
         self._request = request
         self._began = time.time_ns() - CLOCK_NS
         self._blend = None if request.blend is None else stamp(request.blend)
+        self._layout = [] if request.layout_file is None else [stamp(request.layout_file)]
 
     def record(self, links: Iterable[str]) -> dict[str, Any] | None:
         """The entry ``inputs`` of report.json; None for the demo's scene, which is no file. links: what the file uses."""
         if self._request.blend is None or self._blend is None:
             return None
-        files = [self._blend, *(stamp(path, self._began) for path in used_files(self._request.blend, links))]
+        used = (stamp(path, self._began) for path in used_files(self._request.blend, links))
+        files = [self._blend, *self._layout, *used]
         return {**_chosen(self._request), "files": files}
 
 

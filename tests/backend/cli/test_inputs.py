@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from backend.cli.batch_arguments import one_object
 from backend.cli.driving import BAKE, DriveRequest
+from backend.cli.fit_requests import bake_request
 from backend.cli.inputs import Inputs, is_same, stamp, used_files, why_again
+from backend.cli.main import argument_parser
 
 
 @pytest.fixture
@@ -96,3 +100,26 @@ def test_tiles_and_caches_are_files_too(tmp_path):
     assert is_same(known)
     (tmp_path / "blendcache_a" / "two.bphys").write_bytes(b"2")
     assert not is_same(known)
+
+
+def test_another_content_or_place_of_the_layout_is_a_change(request_, tmp_path):
+    studio = tmp_path / "studio.toml"
+    studio.write_text('[[files]]\nmap = "A"\ngray = "roughness"\n')
+
+    def bake(layout: str) -> DriveRequest:
+        arguments = ["bake", str(request_.blend), "--object", "Cube", "--out", str(request_.out), "--layout", layout]
+        return bake_request(one_object(argument_parser().parse_args(arguments)))
+
+    note(bake(str(studio)), ())
+    assert why_again(bake(str(studio))) == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "studio.toml").write_bytes(studio.read_bytes())
+    with contextlib.chdir(tmp_path):
+        assert why_again(bake("studio.toml")) == []
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        (reason,) = why_again(bake("studio.toml"))
+    assert reason.startswith("layout ")
+    studio.write_text('[[files]]\nmap = "A"\ngray = "metallic"\n')
+    assert why_again(bake(str(studio))) == [f"{studio} changed"]
+    note(bake("unreal"), ())
+    assert why_again(bake("unreal")) == []
