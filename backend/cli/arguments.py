@@ -181,8 +181,9 @@ def check_path(blend: Path) -> None:
 
 
 def file_name(object_name: str) -> str:
-    """An object's name as part of a file's name."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", object_name)
+    """An object's name as part of a file's name. One of dots alone would be the folder itself, or the one above."""
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", object_name)
+    return name.replace(".", "_") if not name.strip(".") else name
 
 
 # Parsers ------------------------------------------------------------------------------------------------------------

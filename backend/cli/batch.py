@@ -7,7 +7,7 @@ import sys
 import time
 
 from backend.cli.batch_arguments import STDOUT
-from backend.cli.batch_jobs import check_folders
+from backend.cli.batch_jobs import TakenFolders
 from backend.cli.batch_log import EventLog
 from backend.cli.batch_plan import BatchCommand, known_jobs, plan, selections_of
 from backend.cli.batch_table import BAD, sum_text, table_text, write_table
@@ -22,7 +22,8 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
     began = time.monotonic()
     selections = selections_of(chosen, command)
     plans = [plan(selection, command, chosen.force) for selection in selections]
-    check_folders(known_jobs(plans))
+    taken = TakenFolders()
+    taken.take(known_jobs(plans))
     stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
     with EventLog(chosen.log_json) as log:
         log.write("start", command=command.name, dry_run=chosen.dry_run)
@@ -35,7 +36,7 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
             shown = ProgressLine(stream)
             work = BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
             try:
-                rows = work.run(selections, plans)
+                rows = work.run(selections, plans, taken)
             finally:
                 shown.clear()
             status = EXIT_INTERRUPTED if work.interrupted else EXIT_DONE
