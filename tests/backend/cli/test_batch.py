@@ -187,6 +187,15 @@ def test_what_changed_is_done_again_and_only_that(few):
     assert {path.name for path in (few / "out").iterdir()} == {"Board 1.blend", "kd.png", "mine.txt", "report.json"}
     assert "Nothing to do" in run(few, *again, code=WITHOUT_BLENDER)
     assert "changed: --force" in run(few, *again, "--force", "--dry-run", code=WITHOUT_BLENDER)
+    # What an artist does to a result is theirs: it stays up to date, and is never replaced.
+    painted = (few / "out" / "kd.png").read_bytes() + b"painted"
+    (few / "out" / "kd.png").write_bytes(painted)
+    assert "Nothing to do" in run(few, *again, code=WITHOUT_BLENDER)
+    for further in (["--force"], ["--target", "gltf"]):
+        said = run(few, *again, *further, status=1, code=WITHOUT_BLENDER)
+        assert f"{few / 'out' / 'kd.png'} was changed after PBRfit made it" in said
+    assert "was changed after" in run(few, *command, status=2, code=WITHOUT_BLENDER)
+    assert (few / "out" / "kd.png").read_bytes() == painted
 
 
 # Selections and jobs ----------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ import pytest
 
 from backend.cli.batch_arguments import one_object
 from backend.cli.driving import BAKE, DriveRequest
+from backend.cli.file_stamps import is_same, stamp
 from backend.cli.fit_requests import bake_request
-from backend.cli.inputs import Inputs, is_same, stamp, used_files, why_again
+from backend.cli.inputs import Inputs, used_files, why_again
 from backend.cli.main import argument_parser
 
 
@@ -90,12 +91,15 @@ def test_what_changes_while_it_is_read_counts_as_changed(request_, tmp_path):
 
 def test_tiles_and_caches_are_files_too(tmp_path):
     blend = tmp_path / "a.blend"
-    for name in ("wood.1001.png", "wood.1002.png", "wood.x.png"):
+    for name in ("wood.1001.png", "wood.1002.png", "wood.x.png", "oak.u1_v1.png", "oak.u12_v1.png"):
         (tmp_path / name).touch()
     (tmp_path / "blendcache_a").mkdir()
     (tmp_path / "blendcache_a" / "one.bphys").write_bytes(b"1")
-    found = used_files(blend, [str(tmp_path / "wood.<UDIM>.png"), str(tmp_path / "no.<UDIM>.png")])
-    assert [path.name for path in found] == ["blendcache_a", "no.<UDIM>.png", "wood.1001.png", "wood.1002.png"]
+    links = [str(tmp_path / name) for name in ("wood.<UDIM>.png", "oak.<UVTILE>.png", "no.<UDIM>.png")]
+    assert [path.name for path in used_files(blend, links)] == [
+        *("blendcache_a", "no.<UDIM>.png", "oak.u12_v1.png", "oak.u1_v1.png"),
+        *("wood.1001.png", "wood.1002.png"),
+    ]
     known = stamp(tmp_path / "blendcache_a")
     assert is_same(known)
     (tmp_path / "blendcache_a" / "two.bphys").write_bytes(b"2")
