@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..assign.materials import record_of
+from ..assign.saved_maps import NewFiles
 from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
 from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
@@ -27,15 +29,29 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class LayoutFile:
-    """A file to write. name: with its ending; material: whose map it is; said: what the material says of each property;
-    tile: of UDIM, 0 without tiles; normal: the convention of normals."""
+    """A file to write. item: of the layout; material: whose map it is; said: what the material says of each property;
+    parts: of its name, by the layout's pattern; normal: the convention of normals."""
 
-    name: str
     item: MapFile
     material: str
     said: Mapping[str, Said]
-    tile: int
+    parts: NameParts
+    pattern: str
     normal: str
+
+    @property
+    def name(self) -> str:
+        """With its ending."""
+        return self.numbered(0)
+
+    @property
+    def tile(self) -> int:
+        """Of UDIM, 0 without tiles."""
+        return self.parts.tile
+
+    def numbered(self, number: int) -> str:
+        """The name, with a number that tells it from another file's; 0: none."""
+        return file_stem(self.pattern, self.parts, number) + self.item.suffix
 
 
 def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> list[LayoutFile]:
@@ -57,15 +73,17 @@ def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> lis
         if key in known:
             continue
         known.add(key)
-        owner, part = str((record.get("objects") or [material.name])[0]), str(record.get("set", material.name))
+        objects = record.get("objects")
+        owner = str(objects[0]) if isinstance(objects, list) and objects else material.name
+        part = str(record.get("set", material.name))
         for item in layout.files:
             images = images_in(item, said)
             if not images:
                 continue
             check_alpha(item, said, material.name)
             for tile, size in tiles_of(images[0], "{resolution}" in layout.pattern).items():
-                name = file_stem(layout.pattern, NameParts(owner, part, item.map, tile, size)) + item.suffix
-                found.append(LayoutFile(name, item, material.name, said, tile, layout.normal))
+                parts = NameParts(owner, part, item.map, tile, size)
+                found.append(LayoutFile(item, material.name, said, parts, layout.pattern, layout.normal))
     check_names([(item.material, item.name) for item in found], layout.pattern)
     return found
 
@@ -112,6 +130,22 @@ def tiles_of(image: bpy.types.Image, sized: bool) -> dict[int, tuple[int, int]]:
     if image.source == "TILED":
         return {tile.number: (tile.size[0], tile.size[1]) if sized else (0, 0) for tile in image.tiles}
     return {0: (image.size[0], image.size[1]) if sized else (0, 0)}
+
+
+def write_laid_out(files: Sequence[LayoutFile], data: Mapping[str, bytes], folder: NewFiles) -> None:
+    """Write files, whose bytes `data` has by name, under names that are free; all tiles of a map get the same number.
+
+    Raises PbrFitError.
+    """
+    maps: dict[tuple[str, str], list[LayoutFile]] = {}
+    for file in files:
+        maps.setdefault((file.material, file.item.map), []).append(file)
+    for tiles in maps.values():
+        folder.write(functools.partial(_numbered, tiles, data))
+
+
+def _numbered(files: Sequence[LayoutFile], data: Mapping[str, bytes], number: int) -> dict[str, bytes]:
+    return {file.numbered(number): data[file.name] for file in files}
 
 
 def encoding_steps(
