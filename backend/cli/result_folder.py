@@ -71,6 +71,16 @@ def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FI
     )
 
 
+def write_report(out: Path, report: Mapping[str, Any]) -> None:
+    """Write the report of a folder, whole or not at all. Raises OSError."""
+    part = out / f"{REPORT}.pbrfit-part"
+    try:
+        part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, out / REPORT)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def as_made(out: Path, names: Sequence[str]) -> dict[str, Stamp]:
     """How the files of a result are now, for the entry MADE of its report: those that another run would overwrite, except
     the report, which is written last, and its picture."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -17,7 +16,7 @@ from typing import Any
 
 from backend.cli.driving import DriveRequest, may_be_replaced, output_folder
 from backend.cli.errors import CommandError
-from backend.cli.result_folder import REPORT, TEXTURES
+from backend.cli.result_folder import REPORT, TEXTURES, write_report
 
 UNFINISHED = "unfinished"
 LONGEST_NAME = 80
@@ -106,9 +105,7 @@ class StagedFolder:
         """Move the result's files over those of the earlier one. The report comes last: until then there is one that only
         says whose all these files are, so that the result counts as unfinished and may be replaced."""
         claim = {**self._request.owner.as_json(), "files": sorted({*before, *files})}
-        written = self.folder / f"{REPORT}.claim"  # a full disk leaves the earlier report as it is
-        written.write_text(json.dumps(claim, indent=2) + "\n", encoding="utf-8")
-        os.replace(written, self._out / REPORT)
+        write_report(self._out, claim)
         for name in set(before) - set(files):
             if not name.startswith(f"{TEXTURES}/"):  # which an artist may use
                 _remove(self._out / name)
