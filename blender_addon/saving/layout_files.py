@@ -120,8 +120,14 @@ def check_names(names: Sequence[tuple[str, str]], pattern: str) -> None:
         return
     owners = list(dict.fromkeys(owner for owner, name in names if name.casefold() == same[0].casefold()))
     whose = " and ".join(f'"{name}"' for name in owners)
-    cure = "Put {object} into the pattern of the names" if "{object}" not in pattern else "Rename one of them"
-    raise PbrFitError(f"The maps of {whose} would have the same name, {same[0]}.", f"{cure}, or save them one by one.")
+    fields = "_".join(field for field in ("{object}", "{material}") if field not in pattern)
+    # Files are named after what the object and the material were called when the maps were made.
+    cure = (
+        f"Put {fields} into the pattern of the names, or save them one by one."
+        if fields
+        else "Save them one by one, or rename one of them and make its maps again."
+    )
+    raise PbrFitError(f"The maps of {whose} would have the same name, {same[0]}.", cure)
 
 
 def tiles_of(image: bpy.types.Image, sized: bool) -> dict[int, tuple[int, int]]:
