@@ -45,6 +45,8 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
         seconds = time.monotonic() - began
         log.write("end", exit=status, seconds=round(seconds, 2), text=sum_text(rows, seconds))
     print(table_text(rows, seconds), file=stream)
+    if log.failure:
+        print(f"pbrfit: {log.failure}", file=sys.stderr)
     if chosen.table is not None:
         write_table(chosen.table, command.name, rows, status, seconds)
     return status

@@ -335,3 +335,20 @@ def test_two_fits_share_a_backend_that_comes_back(few):
     assert all(row["maps"] == 3 and row["quality"].endswith("dB in the fit") for row in rows)
     assert [event["event"] for event in events_of(few / "log.jsonl")].count("backend_restart") == 1
     assert not processes_that_mention(few)
+
+
+# What reads along ---------------------------------------------------------------------------------------------------
+
+
+@ON_LINUX
+def test_where_nobody_reads_the_output_it_ends_without_a_traceback(few):
+    process = start(few, "bake", "few.blend", "--object", "Board*", "--out", "out", *SMALL, "--log-json", "-")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert '"start"' in process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(120) == 2
+    assert "nobody reads its output any more" in errors
+    assert "Traceback" not in errors
+    assert not processes_that_mention(few / "temporary")
