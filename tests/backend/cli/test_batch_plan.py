@@ -179,3 +179,16 @@ def test_ten_thousand_folders_are_compared_in_a_moment():
     assert time.process_time() - began < 10.0  # one by one with all before: a quarter of an hour
     with pytest.raises(CommandError, match="two results"):
         taken.take(Selection(Path("b.blend"), ("Rock 7",), (), "out/{object}", {}).jobs())
+
+
+@pytest.mark.parametrize("option", ["--table", "--log-json"])
+def test_what_the_batch_reads_is_not_overwritten_by_what_it_says(capsys, folder, option):
+    (folder / "jobs.toml").write_text('[[jobs]]\nblend = "a.blend"\nobject = "Cube"\nout = "out"\n')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for target, arguments in {
+        "a.blend": ("b.blend", "a.blend", "--object", "Cube", "--out", "out"),
+        str(folder / "jobs.toml"): ("--jobs", "jobs.toml"),
+    }.items():
+        assert main(["bake", *arguments, "--dry-run", option, target]) == 2
+        assert f"{option} would overwrite {target}" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
