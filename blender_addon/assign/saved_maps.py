@@ -86,7 +86,7 @@ def image_files(image: bpy.types.Image) -> dict[int, bytes]:
             return {0: image.packed_file.data}
         return {entry.tile_number: entry.packed_file.data for entry in image.packed_files}
     with tempfile.TemporaryDirectory(prefix="pbrfit_maps_", dir=bpy.app.tempdir or None) as folder:
-        place = bpy.path.abspath(image.filepath)
+        place = bpy.path.abspath(image.filepath, library=image.library)
         if unsaved:
             place = str(Path(folder, os.path.basename(place) or "map.png"))
             if "save_copy" not in image.bl_rna.functions["save"].parameters:  # not in Blender 4.2

@@ -262,3 +262,31 @@ def test_names_of_layouts_that_cannot_be(addon, output) -> None:
     (own / "a folder.toml").mkdir()
     assert list(addon.settings.output.own_layouts()) == [output.layout]
     (own / "a folder.toml").rmdir()
+
+
+def test_the_maps_of_a_linked_object_are_those_of_its_own_file(addon, tmp_path) -> None:
+    """Their paths are relative to that file, and this one has other files of the same names beside it."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        bpy.ops.wm.read_homefile(use_empty=True)
+        ready_cube()
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "cube.blend"))
+        level = 40 if folder == here else 200
+        assign(addon, {"kd.png": png(np.full((4, 4, 3), level, np.uint8))}, image_storage="FILES")
+        bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(here / "scene.blend"))
+    with bpy.data.libraries.load(str(there / "cube.blend"), link=True, relative=True) as (_, wanted):
+        wanted.objects = ["Cube"]
+    linked = wanted.objects[0]
+    bpy.context.scene.collection.objects.link(linked)
+    bpy.context.view_layer.update()
+    linked.select_set(True)
+    bpy.context.view_layer.objects.active = linked
+    for layout in ("gltf", "AS_THEY_ARE"):
+        bpy.context.scene.pbrfit_output.layout = layout
+        bpy.ops.pbrfit.save_maps(directory=str(tmp_path / layout))
+        (path,) = (tmp_path / layout).iterdir()
+        found = bpy.data.images.load(str(path))
+        assert round(found.pixels[0] * 255) == 200
