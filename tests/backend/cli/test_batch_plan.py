@@ -167,9 +167,11 @@ def test_wrong_settings_in_a_file_of_jobs_name_the_job(capsys, folder):
     assert "power of two" in message
 
 
-def test_names_of_dots_stay_in_the_folder():
-    jobs = Selection(Path("a.blend"), (".", "..", "a.b"), (), "out/{object}", {}).jobs()
-    assert [job.out for job in jobs] == [Path("out/_"), Path("out/__"), Path("out/a.b")]
+def test_names_that_a_folder_cannot_have():
+    """Those of dots would be another folder, and Windows has more of them; others stay as they are."""
+    names = (".", "..", "a.b", "Chair. ", "con", "Aux.001", "Stuhl ä/2")
+    jobs = Selection(Path("a.blend"), names, (), "{object}", {}).jobs()
+    assert [str(job.out) for job in jobs] == ["_", "__", "a.b", "Chair__", "_con", "_Aux.001", "Stuhl ä_2"]
 
 
 def test_ten_thousand_folders_are_compared_in_a_moment():
