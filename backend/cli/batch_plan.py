@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,8 @@ def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
         return refused(row, error if isinstance(error, CommandError) else unreadable)
     if not reasons:
         row.status = UP_TO_DATE
-        row.take_report(read_report(folder))
+        with contextlib.suppress(AttributeError, KeyError, TypeError):  # somebody has changed it
+            row.take_report(read_report(folder))
         if force:
             row.status, row.why = CHANGED, "--force"
     elif reasons != [NO_RESULT]:

@@ -18,6 +18,7 @@ TILES = {"<UDIM>": "[0-9][0-9][0-9][0-9]", "<UVTILE>": "u*_v*"}
 """What stands for a tile in an image's path, and the patterns of what may be there."""
 NO_RESULT = "new"
 """The reason where there is no result yet."""
+CHANGED_REPORT = "somebody has changed its report"
 CLOCK_NS = 20_000_000
 """A file system's clock may be so much late."""
 MOST_REASONS = 4
@@ -53,7 +54,10 @@ def why_again(request: DriveRequest) -> list[str]:
     known = report.get("inputs")
     if not isinstance(known, dict):
         return ["an earlier run did not finish it, or did not note its inputs"]
-    return [*_other_choices(known, _chosen(request)), *_other_files(request.result.parent, report, known)]
+    try:
+        return [*_other_choices(known, _chosen(request)), *_other_files(request.result.parent, report, known)]
+    except (AttributeError, TypeError):
+        return [CHANGED_REPORT]
 
 
 def reasons_text(reasons: list[str]) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from backend.cli.errors import CommandError
@@ -50,7 +50,7 @@ def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FI
     """
     report = read_report(out)
     listed = report.get("files")
-    files = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    files = [one for one in listed if is_inside(one)] if isinstance(listed, list) else []
     mine = files if {key: report.get(key) for key in ("file", "object")} == owner.as_json() else []
     taken = [one for one in _in_the_way(out, name, owner, maps) if one not in mine or (out / one).is_symlink()]
     if not taken:
@@ -69,6 +69,14 @@ def replaceable(out: Path, name: str, owner: Owner, maps: Sequence[str] = FIT_FI
         f'The result would overwrite what {out} has: {shown}. No earlier result for "{owner.object_name}" wrote that.',
         cure,
     )
+
+
+def is_inside(name: Any) -> bool:
+    """Whether a name in a report is that of something in its folder: anybody may have written the report."""
+    if not isinstance(name, str) or not name:
+        return False
+    path = PureWindowsPath(name)  # which takes both kinds of slashes
+    return not path.anchor and ".." not in path.parts
 
 
 def write_report(out: Path, report: Mapping[str, Any]) -> None:

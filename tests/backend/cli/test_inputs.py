@@ -127,3 +127,19 @@ def test_another_content_or_place_of_the_layout_is_a_change(request_, tmp_path):
     assert why_again(bake(str(studio))) == [f"{studio} changed"]
     note(bake("unreal"), ())
     assert why_again(bake("unreal")) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"files": 5},
+        {"files": [1, None], "inputs": {"files": [5]}},
+        {"inputs": {"files": 5}},
+        {"inputs": {"options": 5}},
+    ],
+)
+def test_a_report_that_somebody_has_changed_is_a_reason(request_, changed):
+    note(request_, ())
+    report = json.loads((request_.out / "report.json").read_text())
+    (request_.out / "report.json").write_text(json.dumps(report | changed))
+    assert why_again(request_)

@@ -197,3 +197,17 @@ def test_a_full_disk_leaves_the_earlier_result_and_its_report(request_):
     assert (request_.out / "report.json").read_bytes() == report
     make(request_, {"Cube.blend": "second"})  # it may still be replaced
     assert content(request_.out) == {"Cube.blend": "second"}
+
+
+def test_a_report_cannot_name_files_beyond_its_folder(request_, tmp_path):
+    """It may come from somebody else, with the folder."""
+    make(request_, {"Cube.blend": "first", "kd.png": "1"})
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "work.blend").write_text("mine")
+    report = json.loads((request_.out / "report.json").read_text())
+    report["files"] += ["../mine/work.blend", str(mine), "..\\mine", "0/../../mine", "", 5]
+    (request_.out / "report.json").write_text(json.dumps(report))
+    make(request_, {"Cube.blend": "second"})
+    assert content(request_.out) == {"Cube.blend": "second"}
+    assert (mine / "work.blend").read_text() == "mine"
