@@ -100,8 +100,10 @@ class ResultFolder:
         except RuntimeError as error:
             Path(f"{self._result}@").unlink(missing_ok=True)  # Blender's own half of it
             reason = " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
+            free = shutil.disk_usage(self._folder).free / 2**20  # Blender's reason may be any, on a full disk
             raise DriveError(
-                f"Blender cannot save {self._result}: {reason}.", "Make room, or give --out another folder."
+                f"Blender cannot save {self._result}: {reason}. There are {free:.1f} MiB free.",
+                "Make room, or give --out another folder.",
             ) from error
 
     def save(self, maps: Iterable[bpy.types.Image] | None) -> list[str]:

@@ -261,4 +261,5 @@ def test_a_full_disk_leaves_the_earlier_files_whole(run, tmp_path):
     maps, blend = run(FULL_DISK, json.dumps(earlier))
     assert f"{out / 'orm.png'} cannot be written: File too large" in maps
     assert f"Blender cannot save {out / 'Chair.blend'}: " in blend
+    assert blend.endswith(" MiB free.")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == dict.fromkeys(earlier, b"earlier")
