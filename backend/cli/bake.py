@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
-import json
 import platform
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from backend.cli.driving import DriveRequest, Host, drive, layout_text, materials_text, output_folder, own_blender
 from backend.cli.inputs import Inputs
 from backend.cli.machine import machine_description
-from backend.cli.result_folder import REPORT
+from backend.cli.result_folder import MADE, as_made, write_report
 from backend.cli.terminal import Progress, duration
 
 
@@ -36,7 +35,8 @@ def bake(request: DriveRequest, progress: Progress, host: Host | None = None) ->
     if said := layout_text(result, request.result.parent):
         progress.note(said)
     report = _report(request, result, total) | {"inputs": inputs.record(result["links"])}
-    (request.result.parent / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    report[MADE] = as_made(request.result.parent, result["files"])
+    write_report(request.result.parent, report)
     return report
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from backend.cli.batch_arguments import STDOUT
-from backend.cli.batch_jobs import check_folders
+from backend.cli.batch_jobs import Selection, TakenFolders
 from backend.cli.batch_log import EventLog
 from backend.cli.batch_plan import BatchCommand, known_jobs, plan, selections_of
 from backend.cli.batch_table import BAD, sum_text, table_text, write_table
 from backend.cli.batch_work import BatchWork
+from backend.cli.errors import CommandError
 from backend.cli.terminal import ProgressLine
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -21,8 +24,10 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
     """Go through all jobs; the exit status. Raises CommandError for what is wrong before anything starts."""
     began = time.monotonic()
     selections = selections_of(chosen, command)
+    _check_outputs(chosen, selections)
     plans = [plan(selection, command, chosen.force) for selection in selections]
-    check_folders(known_jobs(plans))
+    taken = TakenFolders()
+    taken.take(known_jobs(plans))
     stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
     with EventLog(chosen.log_json) as log:
         log.write("start", command=command.name, dry_run=chosen.dry_run)
@@ -35,7 +40,7 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
             shown = ProgressLine(stream)
             work = BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
             try:
-                rows = work.run(selections, plans)
+                rows = work.run(selections, plans, taken)
             finally:
                 shown.clear()
             status = EXIT_INTERRUPTED if work.interrupted else EXIT_DONE
@@ -44,6 +49,19 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
         seconds = time.monotonic() - began
         log.write("end", exit=status, seconds=round(seconds, 2), text=sum_text(rows, seconds))
     print(table_text(rows, seconds), file=stream)
+    if log.failure:
+        print(f"pbrfit: {log.failure}", file=sys.stderr)
     if chosen.table is not None:
         write_table(chosen.table, command.name, rows, status, seconds)
     return status
+
+
+def _check_outputs(chosen: argparse.Namespace, selections: Sequence[Selection]) -> None:
+    """Raise CommandError where the log or the table would overwrite what the batch reads."""
+    layouts = [selection.options.get("layout") for selection in selections]
+    read = {selection.blend for selection in selections} | {Path(layout) for layout in layouts if layout}
+    read |= {chosen.jobs} if chosen.jobs is not None else set()
+    known = {path.resolve() for path in read}
+    for option, target in (("--log-json", chosen.log_json), ("--table", chosen.table)):
+        if target not in (None, STDOUT) and Path(target).resolve() in known:
+            raise CommandError(f"{option} would overwrite {target}, which the batch reads.", "Give it another file.")

@@ -126,14 +126,19 @@ def folder_of_each(out: str, one: bool) -> str:
     return f"{out}/{OBJECT}" if FILE in out else f"{out}/{FILE}/{OBJECT}"
 
 
-def check_folders(jobs: Iterable[Job]) -> None:
-    """Raise CommandError where two jobs would have the same folder."""
-    taken: dict[Path, Job] = {}
-    for job in jobs:
-        other = taken.setdefault(job.where, job)
-        if other is not job:
-            raise CommandError(
-                f'{job.out} would have two results: of "{other.object_name}" of {other.blend} and of "{job.object_name}" '
-                f"of {job.blend}.",
-                f"Give one of them another folder; {FILE} and {OBJECT} in a folder's name stand for the names.",
-            )
+class TakenFolders:
+    """Which job has which folder."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Path, Job] = {}
+
+    def take(self, jobs: Iterable[Job]) -> None:
+        """Note the folders of jobs. Raises CommandError where one is another job's already."""
+        for job in jobs:
+            other = self._jobs.setdefault(job.where, job)
+            if other is not job:
+                raise CommandError(
+                    f'{job.out} would have two results: of "{other.object_name}" of {other.blend} and of '
+                    f'"{job.object_name}" of {job.blend}.',
+                    f"Give one of them another folder; {FILE} and {OBJECT} in a folder's name stand for the names.",
+                )

@@ -15,10 +15,15 @@ from backend.cli.errors import CommandError
 
 
 class EventLog:
-    """Writes events, each at once and whole; from any thread. Use it with ``with``."""
+    """Writes events, each at once and whole; from any thread. Use it with ``with``.
+
+    failure: why a file could not be written any further, empty if it could; the batch goes on without it.
+    """
 
     def __init__(self, target: str | None) -> None:
         """``target``: a file that is begun anew, STDOUT, or None for nowhere. Raises CommandError."""
+        self.failure = ""
+        self._target = target
         self._lock = threading.Lock()
         self._stream: TextIO | None = None
         self._closes = target not in (None, STDOUT)
@@ -39,15 +44,31 @@ class EventLog:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
         if self._closes and self._stream is not None:
-            self._stream.close()
+            self._close(self._stream)
 
     def write(self, event: str, **values: Any) -> None:
-        """Write an event with the time; paths become text, and values that are None are left out."""
+        """Write an event with the time; paths become text, and values that are None are left out. Raises OSError only where
+        stdout is closed."""
         if self._stream is None:
             return
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         known = {name: value for name, value in values.items() if value is not None}
         line = json.dumps({"time": time, "event": event, **known}, default=str, ensure_ascii=False)
         with self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            if self._stream is None:
+                return
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except OSError as error:
+                if not self._closes:
+                    raise
+                self.failure = f"The log {self._target} could not be written any further: {error.strerror}."
+                self._close(self._stream)
+                self._stream = None
+
+    def _close(self, stream: TextIO) -> None:
+        try:
+            stream.close()
+        except OSError as error:  # of what is still in its buffer
+            self.failure = self.failure or f"The log {self._target} could not be written: {error.strerror}."

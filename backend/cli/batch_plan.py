@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,20 +133,22 @@ def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
     row = Row(job.blend, job.object_name, NEW, job.out)
     request = command.request(job.chosen)
     folder = request.result.parent
+    reasons = why_again(request)
     try:
         if request.result == job.blend.resolve():
             raise CommandError(f"The result would overwrite {job.blend}.", "Give --out another folder.")
         if folder.is_dir():
-            may_be_replaced(request)
+            if reasons or force:
+                may_be_replaced(request)
         elif folder.exists():
             raise CommandError(f"{folder} is a file, not a folder.", "Give --out another folder.")
     except (CommandError, OSError) as error:
         unreadable = CommandError(f"{folder} cannot be read: {error}.", "Give --out another folder.")
         return refused(row, error if isinstance(error, CommandError) else unreadable)
-    reasons = why_again(request)
     if not reasons:
         row.status = UP_TO_DATE
-        row.take_report(read_report(folder))
+        with contextlib.suppress(AttributeError, KeyError, TypeError):  # somebody has changed it
+            row.take_report(read_report(folder))
         if force:
             row.status, row.why = CHANGED, "--force"
     elif reasons != [NO_RESULT]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.cli.batch_jobs import FileObject, Job, Selection, check_folders
+from backend.cli.batch_jobs import FileObject, Selection, TakenFolders
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, known_jobs, make, plan, refused
+from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, make, plan, refused
 from backend.cli.batch_progress import JobProgress
 from backend.cli.batch_table import DONE, FAILED, INTERRUPTED, NOT_STARTED, REFUSED, UNKNOWN, UP_TO_DATE, Row
 from backend.cli.blender_task import Blender, cancel_all, find_blender
@@ -92,10 +92,12 @@ class BatchWork:
         self._begun = 0
         self._backend: OneBackend | None = None
         self._plans: list[list[Planned]] = []
+        self._taken = TakenFolders()
 
-    def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]:
-        """Do it; ``plans``: of each selection. Returns the rows of the table. Raises CommandError where there is no Blender."""
-        self._plans = plans
+    def run(self, selections: Sequence[Selection], plans: list[list[Planned]], taken: TakenFolders) -> list[Row]:
+        """Do it; ``plans``: of each selection; ``taken``: the folders of their jobs. Returns the rows of the table. Raises
+        CommandError where there is no Blender."""
+        self._plans, self._taken = plans, taken
         self._stop_if_refused(planned for one in plans for planned in one)
         binaries = {
             selection.options["blender"]
@@ -181,8 +183,8 @@ class BatchWork:
             self._failed(row, error)
             return
         planned = plan(selection, self._command, self._force, objects)
-        jobs = known_jobs(self._plans)
-        self._plans[which] = [self._unless_taken(one, jobs) for one in planned]
+        with self._lock:
+            self._plans[which] = [self._unless_taken(one) for one in planned]
         for one in self._plans[which]:
             self._log.write("plan", **one.row.as_json())
         self._stop_if_refused(self._plans[which])
@@ -193,14 +195,13 @@ class BatchWork:
         if self._stop_at_first_error and any(one.row.status == REFUSED for one in plans):
             self._stop.set()
 
-    def _unless_taken(self, planned: Planned, jobs: list[Job]) -> Planned:
-        """The same, or refused where another job has its folder. ``jobs``: all others; it is added."""
+    def _unless_taken(self, planned: Planned) -> Planned:
+        """The same, or refused where another job has its folder."""
         if planned.job is not None:
             try:
-                check_folders([*jobs, planned.job])
+                self._taken.take([planned.job])
             except CommandError as error:
                 return refused(planned.row, error)
-            jobs.append(planned.job)
         return planned
 
     def _do(self, planned: Planned, host: OpenBlender) -> None:

@@ -16,6 +16,7 @@ from backend.cli.errors import CommandError, Interrupted
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
 from backend.cli.terminal import Progress
 from backend.extension.archives import BuildError
+from backend.protocol.map_layouts import LAYOUTS
 
 OPTIMIZE, BAKE = "optimize", "bake_maps"
 """The buttons: names of the add-on's operators."""
@@ -58,6 +59,13 @@ class DriveRequest:
     others: tuple[str, ...] = ()
     layout: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def layout_file(self) -> Path | None:
+        """The file of the layout; None without one, and for PBRfit's own layouts."""
+        if self.layout is None or self.layout["name"] in LAYOUTS:
+            return None
+        return Path(self.layout["name"])
 
     @property
     def owner(self) -> Owner:

@@ -69,12 +69,15 @@ def bake_request(chosen: argparse.Namespace) -> DriveRequest:
 
 def _request(chosen: argparse.Namespace, properties: dict[str, Any], button: str) -> DriveRequest:
     check_others(chosen)
+    layout = layout_request(chosen)
+    # By its whole path: the same words mean another file in another folder.
+    options = result_options(chosen) | {"layout": layout["name"] if layout is not None else None}
     return DriveRequest(
         *(chosen.blend, chosen.object, chosen.out, file_name(chosen.object), properties, chosen.blender),
         unwrap=chosen.unwrap,
         button=button,
-        layout=layout_request(chosen),
-        options=result_options(chosen),
+        layout=layout,
+        options=options,
         **shared_maps(chosen),
     )
 

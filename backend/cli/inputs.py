@@ -1,15 +1,9 @@
-"""What a result was made of: the record in its report.json, and whether the same would be made again.
-
-A file counts as the same where its size and its time of change are, or, after another time, where its bytes are.
-"""
+"""What a result was made of: the record in its report.json, and whether the same would be made again."""
 
 from __future__ import annotations
 
-import functools
 import glob
-import hashlib
 import importlib.metadata
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -17,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.driving import DriveRequest
+from backend.cli.file_stamps import is_same, stamp
 from backend.cli.result_folder import read_report
 
-UDIM = "<UDIM>"
-MISSING = "missing"
+TILES = {"<UDIM>": "[0-9][0-9][0-9][0-9]", "<UVTILE>": "u*_v*"}
+"""What stands for a tile in an image's path, and the patterns of what may be there."""
 NO_RESULT = "new"
 """The reason where there is no result yet."""
+CHANGED_REPORT = "somebody has changed its report"
 CLOCK_NS = 20_000_000
 """A file system's clock may be so much late."""
 MOST_REASONS = 4
 """How many reasons a message lists."""
-
-Stamp = dict[str, Any]
-"""A file or folder as it was: ``path``, ``size`` in bytes, ``modified`` in ns, ``sha256``; or ``missing``."""
 
 
 class Inputs:
@@ -39,12 +32,14 @@ class Inputs:
         self._request = request
         self._began = time.time_ns() - CLOCK_NS
         self._blend = None if request.blend is None else stamp(request.blend)
+        self._layout = [] if request.layout_file is None else [stamp(request.layout_file)]
 
     def record(self, links: Iterable[str]) -> dict[str, Any] | None:
         """The entry ``inputs`` of report.json; None for the demo's scene, which is no file. links: what the file uses."""
         if self._request.blend is None or self._blend is None:
             return None
-        files = [self._blend, *(stamp(path, self._began) for path in used_files(self._request.blend, links))]
+        used = (stamp(path, self._began) for path in used_files(self._request.blend, links))
+        files = [self._blend, *self._layout, *used]
         return {**_chosen(self._request), "files": files}
 
 
@@ -59,7 +54,10 @@ def why_again(request: DriveRequest) -> list[str]:
     known = report.get("inputs")
     if not isinstance(known, dict):
         return ["an earlier run did not finish it, or did not note its inputs"]
-    return [*_other_choices(known, _chosen(request)), *_other_files(request.result.parent, report, known)]
+    try:
+        return [*_other_choices(known, _chosen(request)), *_other_files(request.result.parent, report, known)]
+    except (AttributeError, TypeError):
+        return [CHANGED_REPORT]
 
 
 def reasons_text(reasons: list[str]) -> str:
@@ -72,36 +70,14 @@ def used_files(blend: Path, links: Iterable[str]) -> list[Path]:
     """The files that a .blend uses and the folder of its disk caches, in order; each tile of an image with UDIM tiles."""
     found: set[str] = set()
     for link in links:
-        tiles = glob.glob(glob.escape(link).replace(glob.escape(UDIM), "[0-9][0-9][0-9][0-9]")) if UDIM in link else []
-        found.update(tiles or [link])
+        pattern = glob.escape(link)
+        for token, tile in TILES.items():
+            pattern = pattern.replace(glob.escape(token), tile)
+        found.update((glob.glob(pattern) if pattern != glob.escape(link) else []) or [link])
     caches = blend.resolve().parent / f"blendcache_{blend.stem}"
     if caches.is_dir():
         found.add(str(caches))
     return [Path(path) for path in sorted(found)]
-
-
-def stamp(path: Path, before: int | None = None) -> Stamp:
-    """A file as it is now. before: a time in ns; a file that changed since then has no hash, so it is never the same."""
-    path = path.resolve()
-    try:
-        size, modified = _size_and_time(path)
-        if before is not None and modified >= before:
-            return {"path": str(path), "size": size, "modified": 0, "sha256": ""}
-        return {"path": str(path), "size": size, "modified": modified, "sha256": _content(path, size, modified)}
-    except OSError:
-        return {"path": str(path), MISSING: True}
-
-
-def is_same(known: Stamp) -> bool:
-    """Whether a file is as its stamp says."""
-    path = Path(str(known.get("path")))
-    try:
-        size, modified = _size_and_time(path)
-        if known.get(MISSING) or size != known.get("size"):
-            return False
-        return modified == known.get("modified") or _content(path, size, modified) == known.get("sha256")
-    except OSError:
-        return bool(known.get(MISSING))
 
 
 def blender_stamp(binary: str | None) -> dict[str, Any]:
@@ -151,26 +127,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else str(value)
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    """Bytes, and ns of the last change; of a folder those of all files in it, and of the newest. Raises OSError."""
-    found = path.stat()
-    if not path.is_dir():
-        return found.st_size, found.st_mtime_ns
-    inside = [one.stat() for one in _files_in(path)]
-    return sum(one.st_size for one in inside), max((one.st_mtime_ns for one in inside), default=0)
-
-
-@functools.lru_cache(maxsize=4096)
-def _content(path: Path, _size: int, _modified: int) -> str:
-    """The SHA-256 of a file's bytes; of a folder that of the names, sizes and times in it. Raises OSError."""
-    if path.is_dir():
-        lines = [f"{one.relative_to(path)} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in _files_in(path)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(Path(place) / name for place, _folders, names in os.walk(folder) for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from backend.cli.batch_arguments import SELECTION
 from backend.cli.batch_jobs import Selection, folder_of_each
 from backend.cli.command_options import CommandOptions, OptionError, nearest
 from backend.cli.errors import CommandError
+from backend.protocol.map_layouts import LAYOUTS
 
 DEFAULTS, JOBS = "defaults", "jobs"
 EXAMPLE = 'It has lines such as [[jobs]], blend = "chair.blend", object = "Chair" and out = "fitted/chair".'
@@ -24,7 +26,7 @@ def read_jobs(path: Path, options: CommandOptions, given: Mapping[str, Any], out
     for the results, likewise. Raises CommandError, which names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors may begin a file with a mark
         content = tomllib.loads(text)
     except OSError as error:
         raise CommandError(
@@ -54,7 +56,8 @@ class _JobsFile:
         for number, job in enumerate(jobs, 1):
             place = f"job {number}"
             self._parsed(job, place)
-            values = {**self._options.defaults, **self._parsed({**defaults, **job}, place), **given}
+            stated = self._placed(self._parsed({**defaults, **job}, place))
+            values = {**self._options.defaults, **stated, **given}
             for name in (*SELECTION, "run"):
                 values.pop(name, None)
             selected = {**defaults, **job}
@@ -65,7 +68,7 @@ class _JobsFile:
                 raise self._error('"blend" is missing, the path of a .blend file', place)
             if not objects and not collections:
                 raise self._error('"object" or "collection" is missing', place)
-            files = self._files(blends)
+            files = self._files(blends, place)
             folder = self._folder(selected, "out" in job and len(files) == len(objects) == 1, place, out)
             for blend in files:
                 yield Selection(blend, objects, collections, folder, values, f"{self._path}, {place}")
@@ -81,6 +84,15 @@ class _JobsFile:
         except OptionError as error:
             raise self._error(str(error), place, error.name) from error
 
+    def _placed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The same, with paths as seen from the folder of the file of jobs."""
+        layout, blender = values.get("layout"), values.get("blender")
+        if layout is not None and layout not in LAYOUTS:
+            values["layout"] = str(self._path.parent / layout)
+        if blender is not None and os.path.dirname(blender):  # else it is a program that the system finds
+            values["blender"] = str(self._path.parent / blender)
+        return values
+
     def _names(self, table: dict[str, Any], key: str, place: str) -> tuple[str, ...]:
         value = table.get(key, [])
         names = [value] if isinstance(value, str) else value
@@ -88,14 +100,17 @@ class _JobsFile:
             raise self._error(f'"{key}" is a text or a list of texts', place, key)
         return tuple(names)
 
-    def _files(self, blends: tuple[str, ...]) -> list[Path]:
+    def _files(self, blends: tuple[str, ...], where: str) -> list[Path]:
         """The files, in order; a pattern stands for those that there are. One that is missing is a job that fails."""
         folder, found = self._path.parent, list[Path]()
         for blend in blends:
             place, matches = Path(blend), list[Path]()
             if re.search(r"[*?]", blend) and not (folder / blend).exists():
                 start = Path(place.anchor) if place.is_absolute() else folder
-                matches = sorted(start.glob(str(place.relative_to(place.anchor))))
+                try:
+                    matches = sorted(start.glob(str(place.relative_to(place.anchor))))
+                except ValueError as error:  # "**" beside letters
+                    raise self._error(f'"{blend}" is no pattern: {error}', where, "blend") from error
             found += matches or [folder / blend]
         return list(dict.fromkeys(found))
 

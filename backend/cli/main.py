@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -42,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         return run(chosen)
     except CommandError as error:
         print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # What is still to be written at the end of the program must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("pbrfit: nobody reads its output any more, so it ended; nothing is left running.", file=sys.stderr)
         return EXIT_ERROR
     except OSError as error:
         if error.errno not in FULL_DISK:

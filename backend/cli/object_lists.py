@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.batch_jobs import FileObject
-from backend.cli.inputs import is_same, stamp, used_files
+from backend.cli.file_stamps import is_same, stamp
+from backend.cli.inputs import used_files
 
 FILE = "pbrfit-objects.json"
 _lock = threading.Lock()

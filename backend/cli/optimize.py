@@ -9,7 +9,8 @@ from typing import Any
 from backend.cli.driving import DriveRequest, Host, drive, layout_text, materials_text, output_folder, own_blender
 from backend.cli.inputs import Inputs
 from backend.cli.judging import Renders, is_black, measure, render_for_report
-from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded, write_report
+from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded
+from backend.cli.result_folder import MADE, as_made, write_report
 from backend.cli.terminal import Progress, duration
 
 
@@ -54,6 +55,7 @@ def optimize(
         report=rounded(time.monotonic() - began - fitted_seconds),
         total=rounded(time.monotonic() - began),
     )
+    report[MADE] = as_made(fitted.parent, result["files"])
     write_report(fitted.parent, report)
     if judged:
         draw_report(fitted.parent, result, renders, errors, report)

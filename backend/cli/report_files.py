@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from backend.cli.judging import REPORT_SAMPLES, Renders, is_black
 from backend.cli.machine import machine_description
 from backend.cli.report import ViewError, summarise
-from backend.cli.result_folder import PICTURE, REPORT, Owner
+from backend.cli.result_folder import PICTURE, Owner
 
 RELIT_HDRI = "sunset"
 MOST_SETS = 8
@@ -64,11 +63,6 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "machine": machine_description(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-
-
-def write_report(out: Path, report: dict[str, Any]) -> None:
-    """Write report.json into a folder. ``report``: of `report_contents`."""
-    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def draw_report(

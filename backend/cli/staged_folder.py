@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -17,10 +16,9 @@ from typing import Any
 
 from backend.cli.driving import DriveRequest, may_be_replaced, output_folder
 from backend.cli.errors import CommandError
-from backend.cli.result_folder import REPORT
+from backend.cli.result_folder import REPORT, TEXTURES, write_report
 
 UNFINISHED = "unfinished"
-TEXTURES = "textures"
 LONGEST_NAME = 80
 """In bytes: a longer name stands as a hash in that of the folder beside it, which would be too long for a file system."""
 
@@ -107,7 +105,7 @@ class StagedFolder:
         """Move the result's files over those of the earlier one. The report comes last: until then there is one that only
         says whose all these files are, so that the result counts as unfinished and may be replaced."""
         claim = {**self._request.owner.as_json(), "files": sorted({*before, *files})}
-        (self._out / REPORT).write_text(json.dumps(claim, indent=2) + "\n", encoding="utf-8")
+        write_report(self._out, claim)
         for name in set(before) - set(files):
             if not name.startswith(f"{TEXTURES}/"):  # which an artist may use
                 _remove(self._out / name)

@@ -169,7 +169,7 @@ def read_layout(values: Mapping[str, Any], key: str) -> Layout:
 def load_layout(path: Path) -> Layout:
     """The layout in a TOML or JSON file. Raises LayoutError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors may begin a file with a mark
         values = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise LayoutError(f"The layout {path} cannot be read: {error.strerror}.", "Check its path.") from error

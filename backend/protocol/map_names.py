@@ -6,7 +6,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import CauseAndCure
 
@@ -46,9 +46,12 @@ def check_pattern(pattern: str) -> None:
         raise PatternError(f'By the pattern "{pattern}" all maps have the same name.', "Put {map} into it.")
 
 
-def file_stem(pattern: str, parts: NameParts) -> str:
+def file_stem(pattern: str, parts: NameParts, number: int = 0) -> str:
     """The name, without its ending, that a pattern gives. A tile that the pattern does not name is added at the end, as UDIM
-    textures are named."""
+    textures are named. number: tells it from a file that has its name; before a tile, which must stay where it is."""
+    if number and parts.tile:
+        return file_stem(pattern, replace(parts, map=f"{parts.map}_{number:03d}"))
+    end = f"_{number:03d}" if number else ""
     width, height = parts.resolution
     fields = {
         "object": parts.object,
@@ -58,8 +61,8 @@ def file_stem(pattern: str, parts: NameParts) -> str:
         "resolution": str(width) if width == height else f"{width}x{height}",
     }
     stem = safe_name(pattern.format(**fields))
-    tile = f".{parts.tile}" if parts.tile and "{tile}" not in pattern else ""
-    return shortened(stem, LONGEST_NAME - len(tile)) + tile
+    end += f".{parts.tile}" if parts.tile and "{tile}" not in pattern else ""
+    return shortened(stem, LONGEST_NAME - len(end)) + end
 
 
 def safe_name(name: str) -> str:

@@ -268,7 +268,7 @@ class FileState:
 def find_others(
     path: str, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, names: list[str]
 ) -> list[bpy.types.Object]:
-    """The objects of these names in a view layer. Raises DriveError where one is missing there."""
+    """The mesh objects of these names in a view layer. Raises DriveError where one is missing there, or is no mesh."""
     found = []
     for name in names:
         named = [thing for thing in layer.objects if thing.name == name]
@@ -277,7 +277,13 @@ def find_others(
                 f'There is no object {name!r} in the view layer "{layer.name}" of the scene "{scene.name}" of {path}.',
                 "Give --with the name of an object that is shown beside the other one.",
             )
-        found.append(min(named, key=lambda thing: thing.library is not None))
+        other = min(named, key=lambda thing: thing.library is not None)
+        if other.type != "MESH":
+            raise DriveError(
+                f'"{name}" is not a mesh but of the type {other.type.lower()}, so it cannot share maps.',
+                "Leave it out of --with, or convert it with Object > Convert > Mesh, and save the file.",
+            )
+        found.append(other)
     return found
 
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ else:  # this file is imported by a script, without its package
 REPORT, PICTURE = "report.json", "report.png"
 TEXTURES = "textures"
 UDIM = "<UDIM>"
+PART = ".pbrfit-part"
+"""The end of a file's name until it is written."""
 MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)|maps/[^/\\]+")
 """What a result has beside its .blend and report.json, and not in a folder whose names are chosen free."""
 
@@ -60,22 +63,48 @@ class ResultFolder:
         if os.path.lexists(self._result) and self._result.name not in self._replaceable:
             raise self._taken(self._result.name)
         claim = json.dumps({**owner, "files": names}, indent=2) + "\n"
-        for name, data in {REPORT: claim.encode(), **files}.items():
-            path = self._folder / name
-            try:
-                path.parent.mkdir(exist_ok=True)
-                with open(path, "wb" if name in self._replaceable else "xb") as file:
-                    file.write(data)
-            except FileExistsError as error:
-                raise self._taken(name) from error
-            except OSError as error:
-                raise DriveError(
-                    f"{path} cannot be written: {error.strerror}.", "Make room, or give --out another folder."
-                ) from error
+        written = {REPORT: claim.encode(), **files}
+        for name in written:
+            if name not in self._replaceable and os.path.lexists(self._folder / name):
+                raise self._taken(name)
+        self._write_all(written)
         for name in self._replaceable.difference(names):
             if MAP_OR_PICTURE.fullmatch(name):
                 (self._folder / name).unlink(missing_ok=True)
         return names
+
+    def _write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write files, all of them before the first takes the place of an earlier one: a full disk leaves those as they are."""
+        parts = {name: self._folder / f"{name}{PART}" for name in files}
+        name = next(iter(files))
+        try:
+            for name, data in files.items():
+                parts[name].parent.mkdir(exist_ok=True)
+                parts[name].write_bytes(data)
+            for name, part in parts.items():
+                os.replace(part, self._folder / name)
+        except OSError as error:
+            raise DriveError(
+                f"{self._folder / name} cannot be written: {error.strerror}.",
+                "Make room, or give --out another folder.",
+            ) from error
+        finally:
+            for part in parts.values():
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+
+    def _save_blend(self) -> None:
+        """Save the open file as the result. Raises DriveError."""
+        try:
+            bpy.ops.wm.save_as_mainfile(filepath=str(self._result), check_existing=False)
+        except RuntimeError as error:
+            Path(f"{self._result}@").unlink(missing_ok=True)  # Blender's own half of it
+            reason = " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
+            free = shutil.disk_usage(self._folder).free / 2**20  # Blender's reason may be any, on a full disk
+            raise DriveError(
+                f"Blender cannot save {self._result}: {reason}. There are {free:.1f} MiB free.",
+                "Make room, or give --out another folder.",
+            ) from error
 
     def save(self, maps: Iterable[bpy.types.Image] | None) -> list[str]:
         """Save the open file as the result; what Blender finds beside a file by its name, disk caches, is copied along.
@@ -86,7 +115,7 @@ class ResultFolder:
         original = Path(bpy.data.filepath) if bpy.data.filepath else None
         named = [(part, name, bpy.path.abspath(getattr(part, name))) for part, name in named_caches()]
         bpy.context.preferences.filepaths.save_version = 0  # no NAME.blend1 beside the result
-        bpy.ops.wm.save_as_mainfile(filepath=str(self._result), check_existing=False)
+        self._save_blend()
         written: list[str] = []
         for image in maps or ():
             written += self._unpack(image)
@@ -95,7 +124,7 @@ class ResultFolder:
         for part, name, path in named:
             setattr(part, name, self._from_result(Path(path), caches))
         if maps is not None or named:
-            bpy.ops.wm.save_mainfile()
+            self._save_blend()
         if caches is not None:
             try:
                 shutil.copytree(caches, self._folder / f"blendcache_{self._result.stem}", dirs_exist_ok=True)

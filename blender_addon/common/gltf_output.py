@@ -20,7 +20,7 @@ OPENNESS_NODE = "Red: Openness (AO)"
 def output_group() -> bpy.types.NodeTree:
     """The file's group, made as Blender's exporter makes it if there is none."""
     for group in bpy.data.node_groups:
-        if group.name.startswith(NAME) and group.library is None and _input_of(group) is not None:
+        if is_output_group(group) and group.library is None and _has_input(group):
             return group
     group = bpy.data.node_groups.new(NAME, "ShaderNodeTree")
     group[RECORD] = ""
@@ -32,8 +32,8 @@ def output_group() -> bpy.types.NodeTree:
 
 
 def is_output_group(tree: bpy.types.NodeTree) -> bool:
-    """Whether a node tree is such a group."""
-    return bool(tree.name.startswith(NAME))
+    """Whether a node tree is such a group: one of shaders, since geometry's may have the name too."""
+    return bool(tree.name.startswith(NAME) and tree.bl_idname == "ShaderNodeTree")
 
 
 def occlusion_socket(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket | None:
@@ -46,5 +46,12 @@ def occlusion_socket(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket | None:
     return None
 
 
-def _input_of(group: bpy.types.NodeTree) -> bpy.types.NodeTreeInterfaceItem | None:
-    return next((item for item in group.interface.items_tree if item.name == OCCLUSION), None)
+def _has_input(group: bpy.types.NodeTree) -> bool:
+    """Whether a group has an input for occlusion: a number, and not an output or a panel of that name."""
+    return any(
+        item.name == OCCLUSION
+        and item.item_type == "SOCKET"
+        and item.in_out == "INPUT"
+        and item.socket_type == "NodeSocketFloat"
+        for item in group.interface.items_tree
+    )

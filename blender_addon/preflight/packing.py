@@ -13,6 +13,7 @@ from ..common.errors import PbrFitError
 from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
 from .copies import reads_only
+from .mesh import FARTHEST
 from .overlaps import are_twins
 from .unwrapping import (
     MARGIN_TEXELS,
@@ -53,6 +54,7 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution
         for mesh, owner in owners.items():
             before = mesh.uv_layers.active.name
             reading = read_mesh(mesh, before)
+            check_numbers(owner, before, reading)
             apart, right = side_by_side(owner, reading, right)
             stacks = stacks and stays_stacked(owner, before, reading)
             undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
@@ -76,6 +78,21 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution
             raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
         move_to_first_square([mesh.uv_layers[name] for mesh in owners])
         undo.pop_all()
+
+
+def check_numbers(scene_object: bpy.types.Object, uv_map: str, reading: MeshReading) -> None:
+    """Raise PbrFitError where a mesh has UVs or positions on which Blender's own packing crashes."""
+    assert reading.uv is not None  # its map was read by name
+    name = scene_object.name
+    if not np.isfinite(reading.uv).all():
+        cause = f'The UV map "{uv_map}" of "{name}" holds values that are not numbers.'
+        raise PbrFitError(cause, "Unwrap again.")
+    broken = int((~(np.abs(reading.positions) < FARTHEST)).any(axis=1).sum())
+    if broken:
+        cause = f'"{name}" has {broken} vertices at invalid positions (NaN, infinite or extremely far).'
+        raise PbrFitError(cause, "Delete them, or run Mesh > Clean Up > Delete Loose and check the modifiers.")
+    if not np.isfinite(scene_object.matrix_world).all():
+        raise PbrFitError(f'The transform of "{name}" is not finite.', "Reset it with Object > Clear.")
 
 
 def side_by_side(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..assign.materials import record_of
+from ..assign.saved_maps import NewFiles
 from ..common.errors import PbrFitError
 from ..export.plan import GroupPlan
 from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
@@ -28,15 +30,29 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class LayoutFile:
-    """A file to write. name: with its ending; material: whose map it is; said: what the material says of each property;
-    tile: of UDIM, 0 without tiles; normal: the convention of normals."""
+    """A file to write. item: of the layout; material: whose map it is; said: what the material says of each property;
+    parts: of its name, by the layout's pattern; normal: the convention of normals."""
 
-    name: str
     item: MapFile
     material: str
     said: Mapping[str, Said]
-    tile: int
+    parts: NameParts
+    pattern: str
     normal: str
+
+    @property
+    def name(self) -> str:
+        """With its ending."""
+        return self.numbered(0)
+
+    @property
+    def tile(self) -> int:
+        """Of UDIM, 0 without tiles."""
+        return self.parts.tile
+
+    def numbered(self, number: int) -> str:
+        """The name, with a number that tells it from another file's; 0: none."""
+        return file_stem(self.pattern, self.parts, number) + self.item.suffix
 
 
 def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> list[LayoutFile]:
@@ -58,15 +74,17 @@ def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> lis
         if key in known:
             continue
         known.add(key)
-        owner, part = str((record.get("objects") or [material.name])[0]), str(record.get("set", material.name))
+        objects = record.get("objects")
+        owner = str(objects[0]) if isinstance(objects, list) and objects else material.name
+        part = str(record.get("set", material.name))
         for item in layout.files:
             images = images_in(item, said)
             if not images:
                 continue
             check_alpha(item, said, material.name)
             for tile, size in tiles_of(images[0], "{resolution}" in layout.pattern).items():
-                name = file_stem(layout.pattern, NameParts(owner, part, item.map, tile, size)) + item.suffix
-                found.append(LayoutFile(name, item, material.name, said, tile, layout.normal))
+                parts = NameParts(owner, part, item.map, tile, size)
+                found.append(LayoutFile(item, material.name, said, parts, layout.pattern, layout.normal))
     check_names([(item.material, item.name) for item in found], layout.pattern)
     return found
 
@@ -103,8 +121,14 @@ def check_names(names: Sequence[tuple[str, str]], pattern: str) -> None:
         return
     owners = list(dict.fromkeys(owner for owner, name in names if name.casefold() == same[0].casefold()))
     whose = " and ".join(f'"{name}"' for name in owners)
-    cure = "Put {object} into the pattern of the names" if "{object}" not in pattern else "Rename one of them"
-    raise PbrFitError(f"The maps of {whose} would have the same name, {same[0]}.", f"{cure}, or save them one by one.")
+    fields = "_".join(field for field in ("{object}", "{material}") if field not in pattern)
+    # Files are named after what the object and the material were called when the maps were made.
+    cure = (
+        f"Put {fields} into the pattern of the names, or save them one by one."
+        if fields
+        else "Save them one by one, or rename one of them and make its maps again."
+    )
+    raise PbrFitError(f"The maps of {whose} would have the same name, {same[0]}.", cure)
 
 
 def tiles_of(image: bpy.types.Image, sized: bool) -> dict[int, tuple[int, int]]:
@@ -113,6 +137,22 @@ def tiles_of(image: bpy.types.Image, sized: bool) -> dict[int, tuple[int, int]]:
     if image.source == "TILED":
         return {tile.number: (tile.size[0], tile.size[1]) if sized else (0, 0) for tile in image.tiles}
     return {0: (image.size[0], image.size[1]) if sized else (0, 0)}
+
+
+def write_laid_out(files: Sequence[LayoutFile], data: Mapping[str, bytes], folder: NewFiles) -> None:
+    """Write files, whose bytes `data` has by name, under names that are free; all tiles of a map get the same number.
+
+    Raises PbrFitError.
+    """
+    maps: dict[tuple[str, str], list[LayoutFile]] = {}
+    for file in files:
+        maps.setdefault((file.material, file.item.map), []).append(file)
+    for tiles in maps.values():
+        folder.write(functools.partial(_numbered, tiles, data))
+
+
+def _numbered(files: Sequence[LayoutFile], data: Mapping[str, bytes], number: int) -> dict[str, bytes]:
+    return {file.numbered(number): data[file.name] for file in files}
 
 
 def encoding_steps(

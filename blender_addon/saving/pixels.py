@@ -186,6 +186,11 @@ def pixels_of(item: MapFile, parts: Sequence[Part], dither: bool, run: Run) -> N
             count = part.values.shape[-1]
             values[..., place : place + count] = part.rows(first)
             place += count
+        if np.isnan(values).any():
+            raise PbrFitError(
+                f"The map {item.map} has pixels that are no numbers (NaN).",
+                "Paint over them in its image, or make the map again.",
+            )
         if not floats:
             pixels[first : first + BAND_ROWS] = whole_numbers(values, item, dither and item.bits == 8, first)
             return b""

@@ -67,6 +67,8 @@ class Assigning:
             assignment: Assignment = end.value
             result = group.result
             result.material, result.world = assignment.material, assignment.world
+            made = bpy.data.materials.get(assignment.material)
+            result.material_uid = made.session_uid if made is not None else 0
             result.materials, result.notes = assignment.materials, group.notes + assignment.notes
             result.original_materials = assignment.originals
             if not assignment.material:

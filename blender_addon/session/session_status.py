@@ -130,12 +130,12 @@ class SessionStatus:
 class SessionResult:
     """What a fit or bake of one group leaves.
 
-    object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made;
-    material, original_materials (by slot, "": none) and world: the first object's; notes: what differs from what was
-    chosen; files: result files by name; metrics: of the fit; compared: what is kept of each set, and how near bake and fit
-    are; render_device: what Cycles rendered with last, empty if it did not; seconds: by phase (export, start, bake, render,
-    fit, compare, apply, total), those that there were; plan: of the second Blender; views: of the references, held-out ones
-    included; warnings: of the preflight.
+    object_name, uv_map: what was fitted (the first of several objects); materials: names of all that were made; material
+    (material_uid: its session_uid), original_materials (by slot, "": none) and world: the first object's; notes: what
+    differs from what was chosen; files: result files by name; metrics: of the fit; compared: what is kept of each set, and
+    how near bake and fit are; render_device: what Cycles rendered with last, empty if it did not; seconds: by phase
+    (export, start, bake, render, fit, compare, apply, total), those that there were; plan: of the second Blender; views: of
+    the references, held-out ones included; warnings: of the preflight.
     """
 
     object_name: str
@@ -144,6 +144,7 @@ class SessionResult:
     views: list[View]
     warnings: list[str]
     material: str = ""
+    material_uid: int = 0
     materials: tuple[str, ...] = ()
     original_materials: dict[int, str] = field(default_factory=dict)
     world: str = ""

@@ -32,7 +32,7 @@ def own_layouts() -> dict[str, Path]:
     """The files of the artist's own layouts by name."""
     folder = own_folder()
     files = [path for suffix in ("*.toml", "*.json") for path in folder.glob(suffix)] if folder.is_dir() else []
-    return {path.stem: path for path in sorted(files) if path.stem not in LAYOUTS}
+    return {path.stem: path for path in sorted(files) if path.stem not in (*LAYOUTS, AS_THEY_ARE) and path.is_file()}
 
 
 def layout_items(

@@ -152,13 +152,17 @@ def start_again(
 
 
 def unassigned(current: session.AnySession | None) -> list[tuple[GroupPlan, dict[str, bytes]]]:
-    """Plans and result files of the session that have maps but no material in the file, for example after undo."""
+    """Plans and result files of the session that have maps but no material in the file, for example after undo.
+
+    Numbers find a material that was renamed, names one that was loaded again.
+    """
     if current is None:
         return []
+    there = {item.session_uid for item in bpy.data.materials}
     return [
         (plan, result.files)
         for plan, result in zip(current.plans, current.results, strict=False)
-        if result.files and result.material not in bpy.data.materials
+        if result.files and result.material_uid not in there and result.material not in bpy.data.materials
     ]
 
 

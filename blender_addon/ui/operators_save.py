@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, StringProperty
 from ..assign import materials, memory, saved_maps
 from ..common.errors import PbrFitError, report
 from ..protocol.map_layouts import LAYOUTS, Layout, as_toml
-from ..protocol.map_names import safe_name
+from ..protocol.map_names import LONGEST_NAME, safe_name, shortened
 from ..saving import layout_files
 from ..session import session
 from ..settings.output import AS_THEY_ARE, output_layout, output_options, own_folder, own_layouts
@@ -120,23 +120,22 @@ def saving_steps(context: bpy.types.Context, folder: Path, layout: Layout | None
     owners = list(dict.fromkeys(item for target in targets for item in materials.fitted_materials(target)))
     light = memory.learned_world(context.scene, targets)
     numbers = ""
-    if layout is None:
-        written = saved_maps.save_images([*owners, *([light] if light is not None else [])], folder)
-    else:
-        found: dict[str, bytes] = {}
-        options = output_options(context.scene.pbrfit_output)
-        for done in layout_files.encoding_steps(layout_files.layout_files(owners, layout), options, wait):
+    planned: list[layout_files.LayoutFile] = []
+    found: dict[str, bytes] = {}
+    if layout is not None:
+        planned = layout_files.layout_files(owners, layout)
+        for done in layout_files.encoding_steps(planned, output_options(context.scene.pbrfit_output), wait):
             if done is not None:
                 found[done[0]] = done[1]
             yield ""
         numbers = numbers_text(layout_files.leftover_numbers(owners, layout))
-        written = [saved_maps.write_new(folder, Path(name).stem, Path(name).suffix, found[name]) for name in found]
-        if light is not None:
-            written += saved_maps.save_images([light], folder)
-    for plan, result_files in unassigned(session.current()):
-        written += saved_maps.save_results(plan, result_files, folder)
-    if written:
-        count = f"{len(written)} map{'s' if len(written) > 1 else ''}"
+    with saved_maps.NewFiles(folder) as new:
+        layout_files.write_laid_out(planned, found, new)
+        saved_maps.save_images([*(owners if layout is None else []), *([light] if light is not None else [])], new)
+        for plan, result_files in unassigned(session.current()):
+            saved_maps.save_results(plan, result_files, new)
+    if new.written:
+        count = f"{len(new.written)} map{'s' if len(new.written) > 1 else ''}"
         said = f"Saved {count} in {folder}"
     else:
         said = "There is no map to save: the materials have only numbers"
@@ -176,9 +175,10 @@ class PBRFIT_OT_new_layout(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write the file, open it, and choose it."""
         settings = context.scene.pbrfit_output
-        name = safe_name(self.name)
+        name = shortened(safe_name(self.name), LONGEST_NAME)
         path = own_folder() / f"{name}.toml"
-        if name in LAYOUTS or path.exists():
+        taken = {*LAYOUTS, AS_THEY_ARE, *own_layouts()}
+        if path.exists() or name.casefold() in {item.casefold() for item in taken}:
             self.report({"ERROR"}, tr_report(f'There is a layout "{name}" already. Choose another name'))
             return {"CANCELLED"}
         try:
@@ -222,7 +222,12 @@ class PBRFIT_OT_remove_layout(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Remove the file; a text that shows it stays."""
         settings = context.scene.pbrfit_output
-        own_layouts()[settings.layout].unlink(missing_ok=True)
+        path = own_layouts()[settings.layout]
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.report({"ERROR"}, tr_report(f"{path} cannot be removed: {error.strerror}"))
+            return {"CANCELLED"}
         settings.layout = AS_THEY_ARE
         return {"FINISHED"}
 

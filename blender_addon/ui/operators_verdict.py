@@ -33,7 +33,7 @@ MOST_MATERIALS = 4
 
 def verdict_of(material: bpy.types.Material) -> ResultVerdict:
     """The verdict on a fitted or baked material, from the record that it keeps."""
-    return verdict_of_record(str(material[RECORD]))
+    return verdict_of_record(str(material.get(RECORD, "")))
 
 
 def judged(targets: list[bpy.types.Object]) -> list[tuple[bpy.types.Material, ResultVerdict]]:

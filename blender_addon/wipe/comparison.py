@@ -154,6 +154,12 @@ class Comparison:
             self.light, self.more = light, True
             self.steps.errors.clear()
 
+    @property
+    def awaits_light(self) -> bool:
+        """Whether there is a light, and a backend that may prepare it still."""
+        environment = self.environment
+        return environment is not None and self._gives_light(environment) and hub().can_stream
+
     def _gives_light(self, environment: Environment) -> bool:
         if self._bright[0] != environment.key:
             self._bright = (environment.key, bool(environment.radiance.max() > 0.0))
@@ -190,7 +196,13 @@ class Comparison:
     def step_to_worst(self) -> None:
         """Measure the errors in all references, and then go to the one with the largest. Raises PbrFitError if there is none."""
         self._find_references()
+        self.error = ""
         self.steps.to_worst = self.more = True
+
+    def stop_measuring(self, why: str) -> None:
+        """Stay where the view is, and say why the errors are not measured."""
+        self.steps.to_worst = False
+        self.error, self.more = why, True
 
     def step_to(self, view: FoundView, number: int) -> None:
         """Put the view's camera where that of a reference was."""

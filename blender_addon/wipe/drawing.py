@@ -102,12 +102,20 @@ class ComparisonDrawing:
         return steps.shown
 
     def _measure(self, comparison: Comparison) -> None:
-        """Measure the error in one reference, if that is wanted."""
+        """Measure the error in one reference, if that is wanted; no more of them if that is not possible."""
         number = comparison.steps.unmeasured
-        if number is None or comparison.lacks_light:
+        if number is None:
+            return
+        if comparison.lacks_light:
+            if not comparison.awaits_light:
+                comparison.stop_measuring("Errors cannot be measured without the light of the references")
             return
         reference = comparison.steps.references[number]
-        image = smaller(reference.image(), MEASURED_SIZE)
+        try:
+            image = smaller(reference.image(), MEASURED_SIZE)
+        except PbrFitError as error:  # the fit was dismissed meanwhile, and its references with it
+            comparison.stop_measuring(error.cause.splitlines()[0])
+            return
         sight, drawing = sight_of(reference.view, len(image)), hub().drawing
         drawn = drawing.draw(comparison.scenes[NEW], comparison.light, sight.view, sight.projection, sight.size, spp=2)
         comparison.steps.errors[number] = error_between(drawing.read(drawn), image)

@@ -342,7 +342,8 @@ def lacquer(_folder: Path) -> None:
 
 
 def three_boards(_folder: Path) -> None:
-    """The boards "Left", "Middle" and "Right", each with the whole UV map and another gray: 0.2, 0.5 and 0.8."""
+    """The boards "Left", "Middle" and "Right", each with the whole UV map and another gray, 0.2, 0.5 and 0.8; and a lamp."""
+    bpy.context.scene.collection.objects.link(bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT")))
     for number, name in enumerate(("Left", "Middle", "Right")):
         thing = plain_board(name, diffuse(0.2 + 0.3 * number))
         thing.location.x = 3.0 * number

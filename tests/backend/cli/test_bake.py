@@ -52,7 +52,7 @@ import json, os, sys
 import bpy
 bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
 seen = {}
-for thing in bpy.data.objects:
+for thing in (one for one in bpy.data.objects if one.type == "MESH"):
     layers = thing.data.uv_layers
     shown = next(layer.name for layer in layers if layer.active_render)
     seen[thing.name] = [thing.material_slots[0].material.name, layers.active.name, shown]
@@ -184,6 +184,8 @@ def test_an_atlas_of_three_objects(blend_files, tmp_path):
     shared = "--with", "Middle", "--with", "Right"
     assert "Give --map-sets all too." in run(blend, tmp_path, *shared, name="Left", status=2)
     assert "no object 'Top'" in run(blend, tmp_path, "--with", "Top", "--map-sets", "all", name="Left", status=2)
+    lamp = run(blend, tmp_path, "--with", "Lamp", "--map-sets", "all", name="Left", status=2)
+    assert '"Lamp" is not a mesh but of the type light' in lamp
     run(blend, tmp_path, *shared, "--map-sets", "all", "--pack-islands", name="Left")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     (made,) = report["sets"]

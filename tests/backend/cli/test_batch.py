@@ -187,6 +187,15 @@ def test_what_changed_is_done_again_and_only_that(few):
     assert {path.name for path in (few / "out").iterdir()} == {"Board 1.blend", "kd.png", "mine.txt", "report.json"}
     assert "Nothing to do" in run(few, *again, code=WITHOUT_BLENDER)
     assert "changed: --force" in run(few, *again, "--force", "--dry-run", code=WITHOUT_BLENDER)
+    # What an artist does to a result is theirs: it stays up to date, and is never replaced.
+    painted = (few / "out" / "kd.png").read_bytes() + b"painted"
+    (few / "out" / "kd.png").write_bytes(painted)
+    assert "Nothing to do" in run(few, *again, code=WITHOUT_BLENDER)
+    for further in (["--force"], ["--target", "gltf"]):
+        said = run(few, *again, *further, status=1, code=WITHOUT_BLENDER)
+        assert f"{few / 'out' / 'kd.png'} was changed after PBRfit made it" in said
+    assert "was changed after" in run(few, *command, status=2, code=WITHOUT_BLENDER)
+    assert (few / "out" / "kd.png").read_bytes() == painted
 
 
 # Selections and jobs ----------------------------------------------------------------------------------------------
@@ -326,3 +335,20 @@ def test_two_fits_share_a_backend_that_comes_back(few):
     assert all(row["maps"] == 3 and row["quality"].endswith("dB in the fit") for row in rows)
     assert [event["event"] for event in events_of(few / "log.jsonl")].count("backend_restart") == 1
     assert not processes_that_mention(few)
+
+
+# What reads along ---------------------------------------------------------------------------------------------------
+
+
+@ON_LINUX
+def test_where_nobody_reads_the_output_it_ends_without_a_traceback(few):
+    process = start(few, "bake", "few.blend", "--object", "Board*", "--out", "out", *SMALL, "--log-json", "-")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert '"start"' in process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(120) == 2
+    assert "nobody reads its output any more" in errors
+    assert "Traceback" not in errors
+    assert not processes_that_mention(few / "temporary")

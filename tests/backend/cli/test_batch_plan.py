@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from backend.cli.batch_jobs import FileObject, Selection, check_folders, folder_of_each
+from backend.cli.batch_jobs import FileObject, Selection, TakenFolders, folder_of_each
 from backend.cli.errors import CommandError
 from backend.cli.main import main
 
@@ -62,7 +63,7 @@ def test_each_object_has_a_folder(out, one, folder):
 def test_two_results_for_one_folder_are_refused():
     first, second = (Selection(Path(f"{name}/a.blend"), ("Cube",), (), "out/{file}", {}).jobs()[0] for name in "xy")
     with pytest.raises(CommandError) as error:
-        check_folders([first, second])
+        TakenFolders().take([first, second])
     assert "x/a.blend" in error.value.cause
     assert "y/a.blend" in error.value.cause
 
@@ -164,3 +165,32 @@ def test_wrong_settings_in_a_file_of_jobs_name_the_job(capsys, folder):
     message = capsys.readouterr().err
     assert "jobs.toml, job 1" in message
     assert "power of two" in message
+
+
+def test_names_that_a_folder_cannot_have():
+    """Those of dots would be another folder, and Windows has more of them; others stay as they are."""
+    names = (".", "..", "a.b", "Chair. ", "con", "Aux.001", "Stuhl ä/2")
+    jobs = Selection(Path("a.blend"), names, (), "{object}", {}).jobs()
+    assert [str(job.out) for job in jobs] == ["_", "__", "a.b", "Chair__", "_con", "_Aux.001", "Stuhl ä_2"]
+
+
+def test_ten_thousand_folders_are_compared_in_a_moment():
+    taken, began = TakenFolders(), time.process_time()
+    for number in range(10_000):
+        taken.take(Selection(Path("a.blend"), (f"Rock {number}",), (), "out/{object}", {}).jobs())
+    assert time.process_time() - began < 10.0  # one by one with all before: a quarter of an hour
+    with pytest.raises(CommandError, match="two results"):
+        taken.take(Selection(Path("b.blend"), ("Rock 7",), (), "out/{object}", {}).jobs())
+
+
+@pytest.mark.parametrize("option", ["--table", "--log-json"])
+def test_what_the_batch_reads_is_not_overwritten_by_what_it_says(capsys, folder, option):
+    (folder / "jobs.toml").write_text('[[jobs]]\nblend = "a.blend"\nobject = "Cube"\nout = "out"\n')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for target, arguments in {
+        "a.blend": ("b.blend", "a.blend", "--object", "Cube", "--out", "out"),
+        str(folder / "jobs.toml"): ("--jobs", "jobs.toml"),
+    }.items():
+        assert main(["bake", *arguments, "--dry-run", option, target]) == 2
+        assert f"{option} would overwrite {target}" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

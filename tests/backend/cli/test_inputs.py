@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from backend.cli.batch_arguments import one_object
 from backend.cli.driving import BAKE, DriveRequest
-from backend.cli.inputs import Inputs, is_same, stamp, used_files, why_again
+from backend.cli.file_stamps import is_same, stamp
+from backend.cli.fit_requests import bake_request
+from backend.cli.inputs import Inputs, used_files, why_again
+from backend.cli.main import argument_parser
 
 
 @pytest.fixture
@@ -86,13 +91,55 @@ def test_what_changes_while_it_is_read_counts_as_changed(request_, tmp_path):
 
 def test_tiles_and_caches_are_files_too(tmp_path):
     blend = tmp_path / "a.blend"
-    for name in ("wood.1001.png", "wood.1002.png", "wood.x.png"):
+    for name in ("wood.1001.png", "wood.1002.png", "wood.x.png", "oak.u1_v1.png", "oak.u12_v1.png"):
         (tmp_path / name).touch()
     (tmp_path / "blendcache_a").mkdir()
     (tmp_path / "blendcache_a" / "one.bphys").write_bytes(b"1")
-    found = used_files(blend, [str(tmp_path / "wood.<UDIM>.png"), str(tmp_path / "no.<UDIM>.png")])
-    assert [path.name for path in found] == ["blendcache_a", "no.<UDIM>.png", "wood.1001.png", "wood.1002.png"]
+    links = [str(tmp_path / name) for name in ("wood.<UDIM>.png", "oak.<UVTILE>.png", "no.<UDIM>.png")]
+    assert [path.name for path in used_files(blend, links)] == [
+        *("blendcache_a", "no.<UDIM>.png", "oak.u12_v1.png", "oak.u1_v1.png"),
+        *("wood.1001.png", "wood.1002.png"),
+    ]
     known = stamp(tmp_path / "blendcache_a")
     assert is_same(known)
     (tmp_path / "blendcache_a" / "two.bphys").write_bytes(b"2")
     assert not is_same(known)
+
+
+def test_another_content_or_place_of_the_layout_is_a_change(request_, tmp_path):
+    studio = tmp_path / "studio.toml"
+    studio.write_text('[[files]]\nmap = "A"\ngray = "roughness"\n')
+
+    def bake(layout: str) -> DriveRequest:
+        arguments = ["bake", str(request_.blend), "--object", "Cube", "--out", str(request_.out), "--layout", layout]
+        return bake_request(one_object(argument_parser().parse_args(arguments)))
+
+    note(bake(str(studio)), ())
+    assert why_again(bake(str(studio))) == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "studio.toml").write_bytes(studio.read_bytes())
+    with contextlib.chdir(tmp_path):
+        assert why_again(bake("studio.toml")) == []
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        (reason,) = why_again(bake("studio.toml"))
+    assert reason.startswith("layout ")
+    studio.write_text('[[files]]\nmap = "A"\ngray = "metallic"\n')
+    assert why_again(bake(str(studio))) == [f"{studio} changed"]
+    note(bake("unreal"), ())
+    assert why_again(bake("unreal")) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"files": 5},
+        {"files": [1, None], "inputs": {"files": [5]}},
+        {"inputs": {"files": 5}},
+        {"inputs": {"options": 5}},
+    ],
+)
+def test_a_report_that_somebody_has_changed_is_a_reason(request_, changed):
+    note(request_, ())
+    report = json.loads((request_.out / "report.json").read_text())
+    (request_.out / "report.json").write_text(json.dumps(report | changed))
+    assert why_again(request_)

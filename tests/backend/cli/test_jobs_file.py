@@ -125,3 +125,26 @@ def test_an_option_that_a_command_gets_is_a_key_by_itself():
     assert options.parse({"near": False, "far": True}) == {"near": False, "far": True}
     with pytest.raises(OptionError, match="not allowed with"):
         options.parse({"near": True, "far": True})
+
+
+def test_a_file_by_an_editor_of_windows_is_read(read, tmp_path):
+    path = tmp_path / "jobs.toml"
+    path.write_bytes(ONE.replace("\n", "\r\n").encode("utf-8-sig"))
+    options = CommandOptions(add_optimize_arguments)
+    assert len(read_jobs(path, options, {}, None)) == 1
+
+
+def test_layout_and_blender_are_seen_from_the_folder_of_the_file(read, tmp_path):
+    def options(text: str, given: tuple[str, ...] = ()) -> tuple[str, str]:
+        (selection,) = read(ONE + text, given)
+        return selection.options["layout"], selection.options["blender"]
+
+    theirs = 'layout = "studio.toml"\nblender = "blender-4.5/blender"\n'
+    assert options(theirs) == (str(tmp_path / "studio.toml"), str(tmp_path / "blender-4.5" / "blender"))
+    assert options('layout = "unreal"\nblender = "blender"\n') == ("unreal", "blender")
+    # What the command line says is seen from where it is said.
+    assert options(theirs, ("--layout", "mine.toml"))[0] == "mine.toml"
+
+
+def test_a_pattern_that_cannot_be_is_named_with_its_line(read):
+    assert "jobs.toml, line 2, job 1" in refusal(read, ONE.replace("a.blend", "x**/*.blend"))

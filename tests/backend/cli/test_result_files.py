@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,44 @@ def test_caches_that_the_file_names_are_found_from_the_result(run, tmp_path):
         "Elsewhere": str(tmp_path / "artist" / "bakes"),
         "copied": "bake",
     }
+
+
+FULL_DISK = """
+import json, os, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bpy
+from artist_file import DriveError
+from result_files import ResultFolder
+out, may_replace = Path(sys.argv[2]), json.loads(sys.argv[4])
+bpy.ops.wm.read_factory_settings(use_empty=True)
+folder = ResultFolder(out, out / "Chair.blend", may_replace)
+causes = []
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may become larger: a disk with hardly any room
+for work in (
+    lambda: folder.write({"file": "room.blend", "object": "Chair"}, {"kd.png": b"new", "orm.png": bytes(2000)}, []),
+    lambda: folder.save(None),
+):
+    try:
+        work()
+    except DriveError as error:
+        causes.append(error.cause)
+resource.setrlimit(resource.RLIMIT_FSIZE, before)
+Path(sys.argv[3]).write_text(json.dumps(causes))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of the size of files is POSIX's")
+def test_a_full_disk_leaves_the_earlier_files_whole(run, tmp_path):
+    out = tmp_path / "out"
+    earlier = ["Chair.blend", "kd.png", "orm.png", "report.json"]
+    for name in earlier:
+        (out / name).write_bytes(b"earlier")
+    maps, blend = run(FULL_DISK, json.dumps(earlier))
+    assert f"{out / 'orm.png'} cannot be written: File too large" in maps
+    assert f"Blender cannot save {out / 'Chair.blend'}: " in blend
+    assert blend.endswith(" MiB free.")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == dict.fromkeys(earlier, b"earlier")

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from backend.cli.driving import BAKE, DriveRequest
 from backend.cli.errors import CommandError
+from backend.cli.result_folder import MADE, as_made
 from backend.cli.staged_folder import StagedFolder
 
 
@@ -31,10 +33,12 @@ def make(request: DriveRequest, files: dict[str, str], links: tuple[Path, ...] =
         names = [*files, "report.json"]
         inputs = {"files": [{"path": str(path)} for path in (request.blend, *links)]}
         report = {**request.owner.as_json(), "files": names, "inputs": inputs}
-        for name, content in {**files, "report.json": json.dumps(report)}.items():
+        for name, content in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             with open(folder / name, "x") as file:
                 file.write(content)
+        report[MADE] = as_made(folder, names)
+        (folder / "report.json").write_text(json.dumps(report))
         assert not (request.out / "report.json").exists() or files["Cube.blend"] == "second"
         staged.publish(report)
 
@@ -141,3 +145,69 @@ def test_a_folder_that_may_not_be_written(request_):
             pass
     finally:
         request_.out.parent.chmod(0o700)
+
+
+def test_what_an_artist_has_done_to_a_result_is_not_overwritten(request_):
+    make(request_, {"Cube.blend": "first", "kd.png": "1", "textures/map.png": "1"})
+    (request_.out / "kd.png").write_text("painted")
+    with pytest.raises(CommandError, match=r"kd\.png was changed after PBRfit made it"):
+        make(request_, {"Cube.blend": "second", "kd.png": "2"})
+    # Maps that the new result has not are removed: painted ones too would be.
+    with pytest.raises(CommandError, match=r"kd\.png was changed"):
+        make(request_, {"Cube.blend": "second"})
+    assert content(request_.out) == {"Cube.blend": "first", "kd.png": "painted", "textures/map.png": "1"}
+    (request_.out / "kd.png").rename(request_.out / "mine.png")
+    make(request_, {"Cube.blend": "second", "kd.png": "2"})
+    assert content(request_.out)["mine.png"] == "painted"
+
+
+def test_the_same_files_copied_elsewhere_are_not_changed(request_):
+    make(request_, {"Cube.blend": "first"})
+    later = time.time_ns() + 10**9
+    os.utime(request_.out / "Cube.blend", ns=(later, later))
+    make(request_, {"Cube.blend": "second"})
+    assert content(request_.out) == {"Cube.blend": "second"}
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from backend.cli.driving import BAKE, DriveRequest
+from backend.cli.errors import CommandError
+from backend.cli.staged_folder import StagedFolder
+folder = Path(sys.argv[1])
+request = DriveRequest(folder / "a.blend", "Cube", folder / "out", "Cube", button=BAKE)
+with StagedFolder(request) as staged:
+    (staged.request.out / "Cube.blend").write_text("second")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # no file may become larger: a disk with hardly any room
+    try:
+        staged.publish({"files": ["Cube.blend", "report.json"]})
+    except CommandError as error:
+        print(error.cause)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of the size of files is POSIX's")
+def test_a_full_disk_leaves_the_earlier_result_and_its_report(request_):
+    make(request_, {"Cube.blend": "first"})
+    report = (request_.out / "report.json").read_bytes()
+    command = [sys.executable, "-c", FULL_DISK, str(request_.out.parent)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written to" in said
+    assert (request_.out / "report.json").read_bytes() == report
+    make(request_, {"Cube.blend": "second"})  # it may still be replaced
+    assert content(request_.out) == {"Cube.blend": "second"}
+
+
+def test_a_report_cannot_name_files_beyond_its_folder(request_, tmp_path):
+    """It may come from somebody else, with the folder."""
+    make(request_, {"Cube.blend": "first", "kd.png": "1"})
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "work.blend").write_text("mine")
+    report = json.loads((request_.out / "report.json").read_text())
+    report["files"] += ["../mine/work.blend", str(mine), "..\\mine", "0/../../mine", "", 5]
+    (request_.out / "report.json").write_text(json.dumps(report))
+    make(request_, {"Cube.blend": "second"})
+    assert content(request_.out) == {"Cube.blend": "second"}
+    assert (mine / "work.blend").read_text() == "mine"

@@ -126,6 +126,14 @@ def test_json_says_the_same(tmp_path) -> None:
     assert load_layout(tmp_path / "own.json").files[0].channels == (SMOOTHNESS,)
 
 
+@pytest.mark.parametrize("name", ["own.toml", "own.json"])
+def test_a_layout_by_an_editor_of_windows_is_read(name, tmp_path) -> None:
+    text = '{"files": [{"map": "Gloss", "gray": "roughness"}]}\r\n'
+    text = text if name.endswith("json") else '[[files]]\r\nmap = "Gloss"\r\ngray = "roughness"\r\n'
+    (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+    assert load_layout(tmp_path / name).files[0].map == "Gloss"
+
+
 @pytest.mark.parametrize("key", LAYOUTS)
 def test_a_layout_as_a_file_says_the_same(key, tmp_path) -> None:
     path = tmp_path / f"{key}.toml"

@@ -104,3 +104,25 @@ def test_another_group_of_that_name_is_left_alone(addon, tmp_path) -> None:
     content, _ = exported(tmp_path / "cube.glb")
     assert "occlusionTexture" in content["materials"][0]
     assert sorted(group.name for group in bpy.data.node_groups) == [GROUP, f"{GROUP}.001"]
+
+
+@pytest.mark.parametrize("kind", ["output", "panel", "vector", "geometry"])
+def test_a_group_of_that_name_without_that_input_is_no_trap(addon, tmp_path, kind) -> None:
+    tree = "GeometryNodeTree" if kind == "geometry" else "ShaderNodeTree"
+    theirs = bpy.data.node_groups.new(GROUP, tree)
+    theirs.use_fake_user = True
+    if kind == "panel":
+        theirs.interface.new_panel("Occlusion")
+    else:
+        socket_type = "NodeSocketVector" if kind == "vector" else "NodeSocketFloat"
+        theirs.interface.new_socket(
+            "Occlusion", in_out="OUTPUT" if kind == "output" else "INPUT", socket_type=socket_type
+        )
+    cube = ready_cube()
+    assign(addon, FILES)
+    assert cube.active_material.node_tree.nodes[GROUP].node_tree != theirs
+    content, _ = exported(tmp_path / "cube.glb")
+    assert "occlusionTexture" in content["materials"][0]
+    bpy.ops.pbrfit.revert()
+    assert list(bpy.data.node_groups) == [theirs]
+    assert len(theirs.interface.items_tree) == 1

@@ -252,3 +252,26 @@ def test_every_mend_is_an_operator(addon) -> None:
         group, name = word.split(".")
         properties = getattr(getattr(bpy.ops, group), name).get_rna_type().properties
         assert group != "pbrfit" or "target" in properties, word
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("uv", math.nan), ("uv", math.inf), ("vertex", math.nan), ("vertex", math.inf), ("object", math.inf)],
+)
+def test_islands_on_which_blender_crashes_are_not_packed(addon, where, value) -> None:
+    """Infinite places, and NaN in meshes of several islands: the process ended, and unsaved work with it."""
+    first = ready_cube()
+    second = add_cube()
+    paint(second, "Varnish")
+    first.select_set(True)
+    bpy.context.scene.pbrfit.map_sets = "ALL"
+    if where == "uv":
+        second.data.uv_layers[0].uv.foreach_set("vector", [value] * 48)  # one value alone is cut to what is finite
+    elif where == "vertex":
+        second.data.vertices[0].co.x = value
+    else:
+        second.matrix_world[0][0] = value
+    before = [[layer.name for layer in thing.data.uv_layers] for thing in (first, second)]
+    with pytest.raises(RuntimeError, match=r"not numbers|invalid positions|not finite"):
+        bpy.ops.pbrfit.pack_islands()
+    assert [[layer.name for layer in thing.data.uv_layers] for thing in (first, second)] == before

@@ -207,3 +207,17 @@ def test_openness_of_materials_by_earlier_versions(addon, fitted, saved) -> None
     tree = fitted.active_material.node_tree
     tree.nodes.remove(tree.nodes["glTF Material Output"])
     np.testing.assert_array_equal(saved("blender")["Paint_Occlusion.png"][0][..., 0], ORM[..., 0])
+
+
+def test_two_maps_of_one_name_are_refused_with_a_pattern_that_tells_them_apart(addon) -> None:
+    """Two materials of one object: {object} alone would not help."""
+    cube = ready_cube()
+    paint(cube, "Varnish")
+    for polygon in cube.data.polygons:
+        polygon.material_index = polygon.index % 2
+    assign(addon, of_sets(FILES, 2))
+    with pytest.raises(addon.common.errors.PbrFitError, match=r"Put \{object\}_\{material\} into the pattern"):
+        encoded(addon, "gltf", cube, pattern="{map}")
+    with pytest.raises(addon.common.errors.PbrFitError, match=r"Put \{material\} into the pattern"):
+        encoded(addon, "gltf", cube, pattern="{object}_{map}")
+    assert len(encoded(addon, "gltf", cube, pattern="{object}_{material}_{map}")) == 6

@@ -220,7 +220,8 @@ def test_save_maps_that_could_not_be_assigned(addon, tmp_path) -> None:
         polygon.material_index = polygon.index % 2
     (plan,) = addon.export.plan.plan_groups(bpy.context)
     data = {"0/kd.png": b"a", "1/kd.png": b"b", "1/orm.png": b"c", "environment.exr": b"d"}
-    addon.assign.saved_maps.save_results(plan, data, tmp_path)
+    with addon.assign.saved_maps.NewFiles(tmp_path) as new:
+        addon.assign.saved_maps.save_results(plan, data, new)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         "Wood_Base_Color.png": b"a",
         "Steel_Base_Color.png": b"b",
@@ -231,12 +232,15 @@ def test_save_maps_that_could_not_be_assigned(addon, tmp_path) -> None:
 
 def test_unassigned_results_of_a_session(addon) -> None:
     results = [
-        types.SimpleNamespace(files={"kd.png": b""}, material="Gone"),
-        types.SimpleNamespace(files={"kd.png": b""}, material="Here"),
-        types.SimpleNamespace(files={}, material=""),
+        types.SimpleNamespace(files={"kd.png": b""}, material="Gone", material_uid=1),
+        types.SimpleNamespace(files={"kd.png": b""}, material="Here", material_uid=1),
+        types.SimpleNamespace(files={}, material="", material_uid=0),
+        types.SimpleNamespace(
+            files={"kd.png": b""}, material="Before", material_uid=bpy.data.materials.new("Renamed").session_uid
+        ),
     ]
     bpy.data.materials.new("Here")
-    session = types.SimpleNamespace(plans=["a", "b", "c"], results=results)
+    session = types.SimpleNamespace(plans=["a", "b", "c", "d"], results=results)
     assert addon.ui.operators_result.unassigned(session) == [("a", {"kd.png": b""})]
     assert addon.ui.operators_result.unassigned(None) == []
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.blender.assigning import assign, learned_light, png
+from support.blender.assigning import assign, learned_light, of_sets, png
 from support.blender.drawn_panel import draw
 from support.blender.scenes import ready_cube
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 bpy = pytest.importorskip("bpy")
 ORM = np.random.default_rng(3).integers(0, 256, (8, 8, 3)).astype(np.uint8)
@@ -147,3 +152,141 @@ def test_other_formats_read_by_blender(addon, output, tmp_path, name, suffix) ->
     image.colorspace_settings.name = "Non-Color"
     pixels = np.rint(np.array(image.pixels[:]).reshape(8, 8, 4)[::-1, :, :3] * 255)
     np.testing.assert_array_equal(pixels, ORM)
+
+
+# What goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(resource is None, reason="a limit of the size of files is POSIX's")
+@pytest.mark.parametrize("layout", ["gltf", "AS_THEY_ARE"])
+def test_a_full_disk_leaves_no_half_of_a_set(addon, tmp_path, layout) -> None:
+    ready_cube()
+    noise = png(np.random.default_rng(4).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    assign(addon, FILES | {"orm.png": noise})  # the second file, and the only one that is large
+    bpy.context.scene.pbrfit_output.layout = layout
+    (tmp_path / "mine.txt").write_text("mine")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        for folder in (tmp_path, tmp_path / "new" / "maps"):
+            with pytest.raises(RuntimeError, match=r"PBRfit cannot write to .*: File too large"):
+                bpy.ops.pbrfit.save_maps(directory=str(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "pattern", "again"),
+    [
+        ("godot", "", "Paint_albedo_001.{tile}.png"),
+        ("godot", "{map}_{tile}_x", "albedo_001_{tile}_x.png"),
+        ("AS_THEY_ARE", "", "Paint_PBRfit_Base_Color_001.{tile}.png"),
+    ],
+)
+def test_tiles_that_are_saved_again_stay_tiles(addon, tmp_path, layout, pattern, again) -> None:
+    cube = ready_cube()
+    for polygon in cube.data.polygons:
+        for loop in polygon.loop_indices:
+            cube.data.uv_layers[0].data[loop].uv = (0.5 + polygon.index % 2, 0.5)
+    assign(addon, of_sets(FILES, 2))
+    output = bpy.context.scene.pbrfit_output
+    output.layout, output.pattern = layout, pattern
+    bpy.ops.pbrfit.save_maps(directory=str(tmp_path))
+    first = set(names(tmp_path))
+    assert len(first) == 4
+    next(tmp_path.glob("*1002*")).unlink()  # one tile of a map is gone: no other set's may take its place
+    first = set(names(tmp_path))
+    bpy.ops.pbrfit.save_maps(directory=str(tmp_path))
+    assert {again.format(tile=tile) for tile in (1001, 1002)} <= set(names(tmp_path)) - first
+    assert len(names(tmp_path)) == 7
+
+
+def test_a_map_that_is_only_painted_is_saved(addon, output, tmp_path) -> None:
+    """An image of the artist's own in place of a map: made in Blender, never saved, with and without strokes."""
+    output.layout = "gltf"
+    nodes = bpy.context.object.active_material.node_tree.nodes
+    node = next(node for node in nodes if node.type == "TEX_IMAGE")
+    node.image = image = bpy.data.images.new("Painted", 4, 4)
+    if "save_copy" not in image.bl_rna.functions["save"].parameters:  # in Blender 4.2
+        with pytest.raises(RuntimeError, match=r"changes that are not saved\. Pack it"):
+            bpy.ops.pbrfit.save_maps(directory=str(tmp_path))
+        return
+    for value in (0.0, 1.0):
+        if value:
+            image.pixels.foreach_set(np.full(64, value, np.float32))
+        bpy.ops.pbrfit.save_maps(directory=str(tmp_path / str(value)))
+        found = bpy.data.images.load(str(tmp_path / str(value) / "Paint_baseColor.png"))
+        assert set(found.pixels[:4]) == {value, 1.0}
+        assert (image.source, image.filepath) == ("GENERATED", "")
+
+
+def test_pixels_that_are_no_numbers_are_refused(addon, output, tmp_path) -> None:
+    output.layout = "gltf"
+    image = bpy.data.images.new("Broken", 4, 4, float_buffer=True, is_data=True)
+    pixels = np.full(64, 0.5, np.float32)
+    pixels[0] = np.nan
+    image.pixels.foreach_set(pixels)
+    image.filepath_raw, image.file_format = str(tmp_path / "broken.exr"), "OPEN_EXR"
+    image.save()
+    nodes = bpy.context.object.active_material.node_tree.nodes
+    next(node for node in nodes if node.type == "TEX_IMAGE").image = image
+    for format_name in ("png", "exr", "jpeg"):
+        output.format = format_name
+        with pytest.raises(RuntimeError, match=r"map baseColor has pixels that are no numbers \(NaN\)"):
+            bpy.ops.pbrfit.save_maps(directory=str(tmp_path / "maps"))
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize("record", [None, "5", '{"objects": 5, "set": []}'])
+def test_a_material_whose_record_was_removed_or_changed_is_saved(addon, output, tmp_path, record) -> None:
+    material = bpy.context.object.active_material
+    if record is None:
+        del material["pbrfit"]
+    else:
+        material["pbrfit"] = record
+    output.layout = "gltf"
+    bpy.ops.pbrfit.save_maps(directory=str(tmp_path))
+    assert len(names(tmp_path)) == 2
+    assert addon.ui.operators_verdict.lines_of(material)[0].startswith("Not Measured: ")
+
+
+def test_names_of_layouts_that_cannot_be(addon, output) -> None:
+    output.layout = "gltf"
+    for name in ("AS_THEY_ARE", "GLTF", "Unreal"):
+        with pytest.raises(RuntimeError, match="There is a layout"):
+            bpy.ops.pbrfit.new_layout(name=name)
+    assert bpy.ops.pbrfit.new_layout(name=300 * "ä") == {"FINISHED"}
+    assert len(output.layout.encode()) <= 120
+    own = addon.settings.output.own_folder()
+    (own / "a folder.toml").mkdir()
+    assert list(addon.settings.output.own_layouts()) == [output.layout]
+    (own / "a folder.toml").rmdir()
+
+
+def test_the_maps_of_a_linked_object_are_those_of_its_own_file(addon, tmp_path) -> None:
+    """Their paths are relative to that file, and this one has other files of the same names beside it."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        bpy.ops.wm.read_homefile(use_empty=True)
+        ready_cube()
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "cube.blend"))
+        level = 40 if folder == here else 200
+        assign(addon, {"kd.png": png(np.full((4, 4, 3), level, np.uint8))}, image_storage="FILES")
+        bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(here / "scene.blend"))
+    with bpy.data.libraries.load(str(there / "cube.blend"), link=True, relative=True) as (_, wanted):
+        wanted.objects = ["Cube"]
+    linked = wanted.objects[0]
+    bpy.context.scene.collection.objects.link(linked)
+    bpy.context.view_layer.update()
+    linked.select_set(True)
+    bpy.context.view_layer.objects.active = linked
+    for layout in ("gltf", "AS_THEY_ARE"):
+        bpy.context.scene.pbrfit_output.layout = layout
+        bpy.ops.pbrfit.save_maps(directory=str(tmp_path / layout))
+        (path,) = (tmp_path / layout).iterdir()
+        found = bpy.data.images.load(str(path))
+        assert round(found.pixels[0] * 255) == 200

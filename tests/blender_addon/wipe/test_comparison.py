@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from support.blender.assigning import assign, png
@@ -144,3 +146,35 @@ def test_it_needs_a_fitted_object(addon) -> None:
     use_nodes(cube.data.materials[0])
     assert not bpy.ops.pbrfit.compare_in_view.poll()
     assert not bpy.ops.pbrfit.compare_step.poll()
+
+
+@pytest.fixture
+def measuring(addon, fitted, tmp_path):
+    """A comparison that measures the errors in one reference, and whether its light is there, with its drawing."""
+
+    def begin_measuring(has_light: bool):
+        begin(addon, fitted)
+        comparison = addon.wipe.wipe.current()
+        assert comparison.tick()
+        session = importlib.import_module(f"{addon.name}.session.fit_queue")
+        gone = session.RenderedReference(None, tmp_path / "dismissed.npy")
+        comparison.steps = addon.wipe.comparison.Steps([gone], to_worst=True)
+        comparison.lacks_light = not has_light
+        return comparison, addon.wipe.wipe.drawing()
+
+    return begin_measuring
+
+
+def test_references_that_are_gone_end_their_measuring(measuring) -> None:
+    """Else each redraw, 25 times a second, would raise."""
+    comparison, drawing = measuring(has_light=True)
+    drawing._measure(comparison)
+    assert not comparison.steps.to_worst
+    assert "cannot read the rendered view" in comparison.error
+
+
+def test_nothing_waits_to_be_measured_in_the_dark(measuring) -> None:
+    comparison, drawing = measuring(has_light=False)
+    drawing._measure(comparison)
+    assert not comparison.steps.to_worst
+    assert "without the light" in comparison.error
