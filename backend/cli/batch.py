@@ -5,24 +5,47 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from backend.cli.batch_arguments import STDOUT
-from backend.cli.batch_jobs import check_folders
+from backend.cli.batch_jobs import Folders, Selection
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import BatchCommand, known_jobs, plan, selections_of
-from backend.cli.batch_table import BAD, sum_text, table_text, write_table
+from backend.cli.batch_plan import BatchCommand, Planned, known_jobs, plan
+from backend.cli.batch_table import BAD, Row, sum_text, table_text, write_table
 from backend.cli.batch_work import BatchWork
-from backend.cli.terminal import ProgressLine
+from backend.cli.terminal import Progress, ProgressLine
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
-def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
-    """Go through all jobs; the exit status. Raises CommandError for what is wrong before anything starts."""
+class Work(Protocol):
+    """Who does the jobs; `BatchWork` is one."""
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]: ...
+
+
+def here(chosen: argparse.Namespace, command: BatchCommand, log: EventLog, shown: Progress) -> Work:
+    """The work in Blenders of this process."""
+    return BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
+
+
+def run_batch(
+    chosen: argparse.Namespace,
+    command: BatchCommand,
+    selections: Sequence[Selection],
+    work_of: Callable[[argparse.Namespace, BatchCommand, EventLog, Progress], Work] = here,
+) -> int:
+    """Go through all jobs of the selections; the exit status. Raises CommandError for what is wrong before anything starts.
+
+    work_of: who does what is to be done.
+    """
     began = time.monotonic()
-    selections = selections_of(chosen, command)
     plans = [plan(selection, command, chosen.force) for selection in selections]
-    check_folders(known_jobs(plans))
+    Folders(known_jobs(plans))
     stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
     with EventLog(chosen.log_json) as log:
         log.write("start", command=command.name, dry_run=chosen.dry_run)
@@ -33,7 +56,7 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
             rows = [one.row for planned in plans for one in planned]
         else:
             shown = ProgressLine(stream)
-            work = BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
+            work = work_of(chosen, command, log, shown)
             try:
                 rows = work.run(selections, plans)
             finally:

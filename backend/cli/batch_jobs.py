@@ -126,11 +126,18 @@ def folder_of_each(out: str, one: bool) -> str:
     return f"{out}/{OBJECT}" if FILE in out else f"{out}/{FILE}/{OBJECT}"
 
 
-def check_folders(jobs: Iterable[Job]) -> None:
-    """Raise CommandError where two jobs would have the same folder."""
-    taken: dict[Path, Job] = {}
-    for job in jobs:
-        other = taken.setdefault(job.where, job)
+class Folders:
+    """The folders that jobs have; no two have the same."""
+
+    def __init__(self, jobs: Iterable[Job] = ()) -> None:
+        """With those of ``jobs``. Raises CommandError, as `take` does."""
+        self._taken: dict[Path, Job] = {}
+        for job in jobs:
+            self.take(job)
+
+    def take(self, job: Job) -> None:
+        """Take the folder of a job. Raises CommandError where another job has it."""
+        other = self._taken.setdefault(job.where, job)
         if other is not job:
             raise CommandError(
                 f'{job.out} would have two results: of "{other.object_name}" of {other.blend} and of "{job.object_name}" '

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.cli.batch_jobs import FileObject, Selection, check_folders, folder_of_each
+from backend.cli.batch_jobs import FileObject, Folders, Selection, folder_of_each
 from backend.cli.errors import CommandError
 from backend.cli.main import main
 
@@ -62,7 +62,7 @@ def test_each_object_has_a_folder(out, one, folder):
 def test_two_results_for_one_folder_are_refused():
     first, second = (Selection(Path(f"{name}/a.blend"), ("Cube",), (), "out/{file}", {}).jobs()[0] for name in "xy")
     with pytest.raises(CommandError) as error:
-        check_folders([first, second])
+        Folders([first, second])
     assert "x/a.blend" in error.value.cause
     assert "y/a.blend" in error.value.cause
 
