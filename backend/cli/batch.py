@@ -14,6 +14,8 @@ from backend.cli.batch_log import EventLog
 from backend.cli.batch_plan import BatchCommand, Planned, known_jobs, plan
 from backend.cli.batch_table import BAD, Row, sum_text, table_text, write_table
 from backend.cli.batch_work import BatchWork
+from backend.cli.errors import CommandError
+from backend.cli.openjd import OpenJobLines
 from backend.cli.terminal import Progress, ProgressLine
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -43,11 +45,13 @@ def run_batch(
 
     work_of: who does what is to be done.
     """
+    if chosen.openjd and chosen.log_json == STDOUT:
+        raise CommandError("--openjd and --log-json - would mix their lines.", "Give --log-json a file.")
     began = time.monotonic()
     plans = [plan(selection, command, chosen.force) for selection in selections]
     Folders(known_jobs(plans))
     stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
-    with EventLog(chosen.log_json) as log:
+    with EventLog(chosen.log_json, OpenJobLines().take if chosen.openjd else None) as log:
         log.write("start", command=command.name, dry_run=chosen.dry_run)
         for row in (one.row for planned in plans for one in planned):
             log.write("plan", **row.as_json())

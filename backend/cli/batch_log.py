@@ -6,6 +6,7 @@ import datetime
 import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -17,8 +18,10 @@ from backend.cli.errors import CommandError
 class EventLog:
     """Writes events, each at once and whole; from any thread. Use it with ``with``."""
 
-    def __init__(self, target: str | None) -> None:
-        """``target``: a file that is begun anew, STDOUT, or None for nowhere. Raises CommandError."""
+    def __init__(self, target: str | None, listener: Callable[[str, dict[str, Any]], None] | None = None) -> None:
+        """``target``: a file that is begun anew, STDOUT, or None for nowhere; ``listener``: gets each event and its values
+        too. Raises CommandError."""
+        self._listener = listener
         self._lock = threading.Lock()
         self._stream: TextIO | None = None
         self._closes = target not in (None, STDOUT)
@@ -43,10 +46,13 @@ class EventLog:
 
     def write(self, event: str, **values: Any) -> None:
         """Write an event with the time; paths become text, and values that are None are left out."""
+        known = {name: value for name, value in values.items() if value is not None}
+        if self._listener is not None:
+            with self._lock:
+                self._listener(event, known)
         if self._stream is None:
             return
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        known = {name: value for name, value in values.items() if value is not None}
         line = json.dumps({"time": time, "event": event, **known}, default=str, ensure_ascii=False)
         with self._lock:
             self._stream.write(line + "\n")

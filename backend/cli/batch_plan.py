@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,20 @@ def selections_of(chosen: argparse.Namespace, command: BatchCommand) -> list[Sel
         except OptionError as error:
             raise CommandError(f"{error}.", f"See `pbrfit {command.name} --help`.") from error
         selections = read_jobs(chosen.jobs, options, given, chosen.out)
+    selections = checked(selections, command)
+    return [replace(selection, number=number, part=chosen.part) for number, selection in enumerate(selections)]
+
+
+def checked(selections: Sequence[Selection], command: BatchCommand) -> list[Selection]:
+    """The same. Raises CommandError for settings that the command refuses, whatever the file."""
     for selection in selections:
-        _check_options(selection, command)
-    return selections
+        try:
+            command.request(argparse.Namespace(**selection.options, blend=selection.blend, object="", out=Path()))
+        except CommandError as error:
+            raise CommandError(
+                f"{selection.source}: {error.cause}" if selection.source else error.cause, error.cure
+            ) from error
+    return list(selections)
 
 
 def plan(
@@ -179,13 +190,3 @@ def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
     elif reasons != [NO_RESULT]:
         row.status, row.why = CHANGED, reasons_text(reasons)
     return Planned(row, job, request)
-
-
-def _check_options(selection: Selection, command: BatchCommand) -> None:
-    """Raise CommandError for settings that the command refuses, whatever the file."""
-    try:
-        command.request(argparse.Namespace(**selection.options, blend=selection.blend, object="", out=Path()))
-    except CommandError as error:
-        raise CommandError(
-            f"{selection.source}: {error.cause}" if selection.source else error.cause, error.cure
-        ) from error

@@ -8,7 +8,7 @@ import importlib.util
 from backend.cli.batch import Work, run_batch
 from backend.cli.batch_commands import COMMANDS
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import BatchCommand
+from backend.cli.batch_plan import BatchCommand, checked
 from backend.cli.command_options import CommandOptions
 from backend.cli.errors import CommandError
 from backend.cli.farm_ray import Room
@@ -33,7 +33,8 @@ def farm(chosen: argparse.Namespace) -> int:
             "Leave out --workers, or --address.",
         )
     command = COMMANDS[chosen.command]
-    selections = read_jobs(chosen.jobs, CommandOptions(command.add_arguments), {}, None)
+    options = CommandOptions(command.add_arguments)
+    selections = checked(read_jobs(chosen.jobs, options, {}, None), command)
     return run_batch(chosen, command, selections, _on_ray)
 
 

@@ -72,7 +72,7 @@ def add_farm_parser(commands: Commands, run: Callable[[argparse.Namespace], int]
         help=f"write each event as JSON in a line; to stdout if FILE is {STDOUT}: the rest then goes to stderr",
     )
     farm.add_argument("--table", type=Path, metavar="FILE.json", help="write the table at the end as JSON too")
-    farm.set_defaults(run=run)
+    farm.set_defaults(run=run, openjd=False)
 
 
 def _amount(text: str) -> float:

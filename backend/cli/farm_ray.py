@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections import deque
@@ -83,6 +84,7 @@ class Ray:
         self._room = room
         self._session: str | None = None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody outside
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "pbrfit"}
         try:
             if room.address is None:
@@ -90,10 +92,14 @@ class Ray:
                 self._session = context.address_info.get("session_dir")
             else:
                 context = ray.init(**quiet, address=room.address)
+        except (KeyboardInterrupt, SystemExit) as error:
+            ray.shutdown()
+            raise KeyboardInterrupt from error
         except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "on this machine" if room.address is None else f"at {room.address}"
             cure = "See Ray's own words above." if room.address is None else "See whether `ray status` finds it."
             raise CommandError(f"Ray cannot be used {where}: {error}.", cure) from error
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends this process at once
         self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
         self._places, self._counted = 0, 0.0
         self._asked: Any = None

@@ -21,6 +21,7 @@ from backend.cli.errors import CommandError, Interrupted
 from backend.cli.farm_arguments import add_farm_parser
 from backend.cli.fit_arguments import add_bake_arguments, add_optimize_arguments
 from backend.cli.key_arguments import add_keys_parser
+from backend.cli.openjd import print_failure
 from backend.cli.serve_arguments import add_serve_parser, add_status_parser
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(chosen)
     except CommandError as error:
+        if getattr(chosen, "openjd", False):
+            print_failure(error)
         print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
         return EXIT_ERROR
     except OSError as error:
