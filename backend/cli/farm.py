@@ -39,8 +39,8 @@ def farm(chosen: argparse.Namespace) -> int:
 
 
 def _on_ray(chosen: argparse.Namespace, command: BatchCommand, log: EventLog, shown: Progress) -> Work:
-    cpus = chosen.cpus
-    if cpus is None:
-        cpus = FIT_CPUS if command.needs_backend else BAKE_CPUS
-    room = Room(cpus, chosen.gpus, int(chosen.memory * GIB), chosen.address, chosen.workers)
+    fits = command.needs_backend
+    cpus = chosen.cpus or (FIT_CPUS if fits else BAKE_CPUS)
+    gpus = chosen.gpus if chosen.gpus is not None or fits else 0.0
+    room = Room(cpus, gpus, int(chosen.memory * GIB), chosen.address, chosen.workers)
     return FarmWork(command, log, shown, room, chosen.retries, chosen.waiting, chosen.stop_at_first_error, chosen.force)

@@ -38,16 +38,15 @@ def add_farm_parser(commands: Commands, run: Callable[[argparse.Namespace], int]
     )
     farm.add_argument(
         "--cpus",
-        type=_amount,
+        type=_some,
         metavar="N",
         help="processor cores that an object takes; may be a fraction (default: 1 for a bake, 4 for a fit)",
     )
     farm.add_argument(
         "--gpus",
         type=_amount,
-        default=0.0,
         metavar="N",
-        help="GPUs that an object takes; 0.25: four share one (default: 0)",
+        help="GPUs that an object takes; 0.25: four share one (default: that of a fit where there is one, else 0)",
     )
     farm.add_argument("--memory", type=_amount, default=0.0, metavar="GIB", help="memory that an object takes")
     farm.add_argument(
@@ -73,6 +72,12 @@ def add_farm_parser(commands: Commands, run: Callable[[argparse.Namespace], int]
     )
     farm.add_argument("--table", type=Path, metavar="FILE.json", help="write the table at the end as JSON too")
     farm.set_defaults(run=run, openjd=False)
+
+
+def _some(text: str) -> float:
+    if (value := _amount(text)) == 0.0:
+        raise argparse.ArgumentTypeError("an object takes at least a part of a core")
+    return value
 
 
 def _amount(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,7 @@ OBJECT_STORE_BYTES = 100 << 20
 SHORT_FOLDER, LONGEST_FOLDER = "/tmp/ray", 35
 """Where Ray has its sockets where the path of the temporary folder is too long for a socket."""
 MOST_TOLD = 2000
+SHARE = 0.25
 CANCEL_SECONDS = 25.0
 TOLD_SECONDS = 2.0
 PLACES_SECONDS = 5.0
@@ -32,11 +34,12 @@ PLACES_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Room:
-    """What an object takes: ``cpus`` and ``gpus``, which may be fractions, and ``memory`` in bytes, 0 for any; and where:
-    ``address`` of a cluster, None for this machine with ``workers`` objects at once, None for what has room."""
+    """What an object takes: ``cpus`` and ``gpus``, which may be fractions (None: SHARE of a GPU where there is one), and
+    ``memory`` in bytes, 0 for any; and where: ``address`` of a cluster, None for this machine with ``workers`` objects at
+    once, None for what has room."""
 
     cpus: float
-    gpus: float
+    gpus: float | None
     memory: int
     address: str | None
     workers: int | None
@@ -44,6 +47,7 @@ class Room:
     @property
     def text(self) -> str:
         """What an object takes, for a person."""
+        assert self.gpus is not None  # it is known when Ray runs
         parts = (f"{self.cpus:g} CPU", f"{self.gpus:g} GPUs", f"{self.memory / (1 << 30):g} GiB of memory")
         return ", ".join(part for part in parts if not part.startswith("0 "))
 
@@ -102,6 +106,9 @@ class Ray:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends this process at once
         self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
         self._places, self._counted = 0, 0.0
+        if room.gpus is None:
+            has_gpu = any(node["Resources"].get("GPU") for node in ray.nodes())
+            self._room = room = replace(room, gpus=SHARE if has_gpu else 0.0)
         self._asked: Any = None
         wanted = {"num_cpus": room.cpus, "num_gpus": room.gpus, "memory": room.memory or None, "max_retries": 0}
         self._object = self._ray.remote(_object).options(**wanted, name="pbrfit object")
@@ -127,9 +134,9 @@ class Ray:
     def _local(self) -> dict[str, Any]:
         """How to start it on this machine: with room for so many objects, whatever cores there are."""
         room, cores = self._room, os.cpu_count() or 1
-        workers = room.workers or max(int(cores / room.cpus), 1) if room.cpus else room.workers or cores
+        workers = room.workers or max(int(cores / room.cpus), 1)
         return {
-            "num_cpus": max(round(workers * room.cpus + 0.499), 1),
+            "num_cpus": math.ceil(workers * room.cpus),
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": SHORT_FOLDER if len(tempfile.gettempdir()) > LONGEST_FOLDER else None,
         }
@@ -138,7 +145,7 @@ class Ray:
         """How many objects there is room for at once; a cluster may grow."""
         if time.monotonic() - self._counted > PLACES_SECONDS or not self._counted:
             room = self._room
-            wanted = {"CPU": room.cpus, "GPU": room.gpus, "memory": float(room.memory)}
+            wanted = {"CPU": room.cpus, "GPU": room.gpus or 0.0, "memory": float(room.memory)}
             self._places = sum(
                 int(min((node["Resources"].get(name, 0.0) / one for name, one in wanted.items() if one), default=1.0))
                 for node in self._ray.nodes()

@@ -21,6 +21,7 @@ from backend.cli.batch_plan import make
 from backend.cli.batch_progress import LOG_SECONDS
 from backend.cli.batch_table import DONE, FAILED, INTERRUPTED, Row
 from backend.cli.blender_task import BlenderEnded
+from backend.cli.driving import DriveRequest
 from backend.cli.errors import CommandError, Interrupted
 from backend.cli.farm_host import worker_host
 from backend.cli.inputs import CLOCK_NS, why_again
@@ -32,17 +33,17 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class FarmTask:
-    """An object to do. ``options``: of the command; ``report``: of `report_stamp` when it was planned; ``pbrfit``: the
-    version that planned it; ``why`` it is to be done; ``attempt``: 1 for the first."""
+    """An object to do. ``request``: with whole paths; ``options``: of the command, ``command``; ``report``: of `report_stamp`
+    when it was planned; ``pbrfit``: the version that planned it; ``why`` it is to be done; ``names``: what the log
+    calls it by; ``attempt``: 1 for the first."""
 
     command: str
-    blend: str
-    object_name: str
-    out: str
+    request: DriveRequest
     options: dict[str, Any]
     report: tuple[int, int] | None
     pbrfit: str
     why: str
+    names: dict[str, str]
     attempt: int = 1
 
 
@@ -81,21 +82,18 @@ def do_object(task: FarmTask, tell: Tell) -> FarmResult:
 
 
 def _object(task: FarmTask, tell: Tell) -> FarmResult:
-    job = {"file": task.blend, "object": task.object_name, "out": task.out}
     attempt = task.attempt if task.attempt > 1 else None
-    tell("job_start", {**job, "why": task.why, "host": platform.node(), "attempt": attempt})
-    blend, out = Path(task.blend), Path(task.out)
-    chosen = argparse.Namespace(**task.options, blend=blend, object=task.object_name, out=out, collection=None)
-    command = COMMANDS[task.command]
-    row = Row(blend, task.object_name, DONE, out)
+    tell("job_start", {**task.names, "why": task.why, "host": platform.node(), "attempt": attempt})
+    command, request = COMMANDS[task.command], task.request
+    row = Row(Path(task.names["file"]), request.object_name, DONE, request.out)
     try:
         _check_version(task.pbrfit)
-        request = command.request(chosen)
-        if report_stamp(out) != task.report and not why_again(request):
-            row.take_report(read_report(out))
+        if report_stamp(request.out) != task.report and not why_again(request):
+            row.take_report(read_report(request.out))
         else:
-            host = worker_host(chosen.blender, command.needs_backend)
-            row.take_report(make(command, request, chosen, _Told(job, tell), host))
+            host = worker_host(request.blender, command.needs_backend)
+            chosen = argparse.Namespace(**task.options)
+            row.take_report(make(command, request, chosen, _Told(task.names, tell), host))
     except (CommandError, Interrupted, KeyboardInterrupt) as error:
         return _failure(error)
     return FarmResult(row.status, row.maps, row.quality, row.psnr_db, tuple(row.materials))

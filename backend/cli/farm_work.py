@@ -100,11 +100,17 @@ class FarmWork:
             if one.row.status == UNKNOWN:
                 self._to_do.append(_Item(one.row, number))
             elif one.row.status in TO_DO and one.job is not None and one.request is not None:
-                options = dict(self._selections[number].options)
-                blend, out = one.job.blend.resolve(), one.request.result.parent
-                before, name = report_stamp(out), one.job.object_name
-                why = one.row.why or "new"
-                task = FarmTask(self._command.name, str(blend), name, str(out), options, before, self._version, why)
+                out = one.request.result.parent
+                request = dataclasses.replace(one.request, blend=one.job.blend.resolve(), out=out)
+                task = FarmTask(
+                    self._command.name,
+                    request,
+                    dict(self._selections[number].options),
+                    report_stamp(out),
+                    self._version,
+                    one.row.why or "new",
+                    {name: str(value) for name, value in _named(one.row).items()},
+                )
                 self._to_do.append(_Item(one.row, number, task))
                 self._count += 1
             elif one.row.status == REFUSED and self._stop_at_first_error:
@@ -136,7 +142,7 @@ class FarmWork:
         row = item.row
         if result.again and item.attempt <= self._retries and not self._stop:
             item.attempt += 1
-            self._log.write("retry", **_named(item), attempt=item.attempt, cause=result.cause)
+            self._log.write("retry", **_named(row), attempt=item.attempt, cause=result.cause)
             self._shown.note(f'"{row.object_name}" of {row.file} is tried again: {result.cause.splitlines()[0]}')
             self._to_do.appendleft(item)
             return
@@ -176,5 +182,5 @@ class FarmWork:
         self._shown.show(f"{self._ended} of {self._count}", share, None, None, message)
 
 
-def _named(item: _Item) -> dict[str, Any]:
-    return {"file": str(item.row.file), "object": item.row.object_name, "out": str(item.row.out)}
+def _named(row: Row) -> dict[str, Any]:
+    return {"file": row.file, "object": row.object_name, "out": row.out}
