@@ -1,8 +1,8 @@
 """`python -m benchmarks farm`: small objects baked by `pbrfit farm` with Ray on this machine, while workers are killed.
 
-First the same objects by one command with two Blenders side by side and by the farm with two workers, in turns: the time of the
-two that is not an object's own work, for each object, with all starts and ends. Each object's work is timed where it is done, so
-that what else the machine does counts little. Then the farm while ten of its workers are killed with -9, at random moments: each
+First the same objects by one command with two Blenders side by side and by the farm with two workers, in turns; and what a worker's
+time is besides its objects' own work, for each object. That work is timed where it is done, so that what else the machine does
+counts little. Then the farm while ten of its workers are killed with -9, at random moments: each
 object has one result, which was put in its place once. Last ten thousand objects that fail at once: what they cost the process
 that hands them out.
 """
@@ -64,14 +64,21 @@ def run(options: argparse.Namespace) -> None:
                 turns[way].append(_timed(way, folder, f"{way}{turn}", files, objects))
         overhead = {
             name: round(median(one[name] for one in turns["farm"]) - median(one[name] for one in turns["plain"]), 3)
-            for name in ("besides_a_task", "besides_a_task_working")
+            for name in ("seconds", "besides_a_task", "besides_a_task_working")
         }
+        overhead["seconds"] = round(overhead["seconds"] / objects, 3)
         killed = _killed(folder, files, objects, options.kills, random.Random(options.seed))
         many = _many(folder, files[0], options.many)
     rows = [[way, *one.values()] for way, ones in turns.items() for one in ones]
-    heads = ["way", "seconds", "first to last object", "besides each object's work", "the same, first to last"]
+    heads = [
+        "way",
+        "seconds",
+        "first to last object",
+        "a worker, besides each object's work",
+        "the same, first to last",
+    ]
     print_table(f"{objects} objects", [heads, *rows])
-    print(f"\nMore than in the plain loop besides an object's work: {overhead}")
+    print(f"\nA task takes {overhead['seconds']} s more than in the plain loop, with Ray's start and end; {overhead}")
     print(f"{killed['kills']} kills: {killed['results']} results, put in place {killed['published']} times, {killed}")
     print(f"{many['objects']} objects that fail at once: {many}")
     if options.json:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -14,6 +17,12 @@ from pathlib import Path
 
 import pytest
 from support.command_line import processes_that_mention, run_python
+
+from backend.cli.batch_commands import COMMANDS
+from backend.cli.batch_plan import plan
+from backend.cli.command_options import CommandOptions
+from backend.cli.farm_task import FarmTask, do_object, report_stamp
+from backend.cli.jobs_file import read_jobs
 
 MAKER = Path(__file__).parents[2] / "support" / "batch_files.py"
 OBJECTS = [f"Board {number}" for number in range(1, 6)]
@@ -37,10 +46,10 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def farm(folder: Path, *more: str) -> subprocess.Popen[str]:
+def farm(folder: Path, *more: str, jobs: str = "jobs.toml") -> subprocess.Popen[str]:
     """Start it in a folder, with temporary files of its own."""
     (folder / "temporary").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "backend", "farm", "jobs.toml", "--command", "bake", *more]
+    command = [sys.executable, "-m", "backend", "farm", jobs, "--command", "bake", *more]
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -71,38 +80,82 @@ def kill_a_worker(folder: Path) -> int:
     return len(found)
 
 
-def test_a_killed_worker_costs_no_object_and_makes_none_twice(made):
+@pytest.fixture(scope="module")
+def killed(made) -> dict:
+    """The farm's run, in which a worker was killed while it did an object: its output, table and events."""
     process = farm(made, "--workers", "2", "--log-json", "log.jsonl", "--table", "table.json")
-    killed = 0
-    while process.poll() is None and not killed:
+    count = 0
+    while process.poll() is None and not count:
         time.sleep(0.1)
         if any(event["event"] == "progress" for event in events_of(made)):
-            killed = kill_a_worker(made)
+            count = kill_a_worker(made)
     output = "".join(process.communicate(timeout=200))
-    assert killed, output
+    assert count, output
     assert process.returncode == 1, output  # the broken file
     table = json.loads((made / "table.json").read_text(encoding="utf-8"))
-    assert table["counts"] == {"failed": 1, "done": len(OBJECTS)}
+    return {"output": output, "table": table, "events": events_of(made)}
+
+
+def test_a_killed_worker_costs_no_object_and_makes_none_twice(made, killed):
+    assert killed["table"]["counts"] == {"failed": 1, "done": len(OBJECTS)}
     assert sorted(path.name for path in (made / "baked" / "boards").iterdir()) == OBJECTS
-    events = events_of(made)
-    assert [event["event"] for event in events].count("retry") == 1
+    events = killed["events"]
+    (retry,) = [event for event in events if event["event"] == "retry"]
+    assert retry["attempt"] == 2
+    assert "died" in retry["cause"]
     ended = sorted(event["object"] for event in events if event["event"] == "job_end" and event["status"] == "done")
     assert ended == OBJECTS
     for name in OBJECTS:
         report = json.loads((made / "baked" / "boards" / name / "report.json").read_text(encoding="utf-8"))
         assert report["object"] == name
         assert all((made / "baked" / "boards" / name / file).is_file() for file in report["files"])
+
+
+def test_the_log_is_as_described(killed):
+    text = (Path(__file__).parents[3] / "docs" / "batch.md").read_text(encoding="utf-8")
+    assert all(f"`{event}`" in text for event in {event["event"] for event in killed["events"]})
+    begun = [event for event in killed["events"] if event["event"] == "job_start"]
+    assert {event["host"] for event in begun} == {platform.node()}
+    assert [event["attempt"] for event in begun if "attempt" in event] == [2]
+    rows = {(event["file"], event["object"]) for event in killed["events"] if event["event"] == "job_end"}
+    assert {(event["file"], event["object"]) for event in begun} <= rows
+
+
+def test_nothing_is_left_over(made, killed):
     deadline = time.monotonic() + 30.0
     while processes_that_mention(made) and time.monotonic() < deadline:  # a killed worker's Blender ends itself
         time.sleep(0.2)
     assert processes_that_mention(made) == []
     assert not list((made / "temporary").glob("pbrfit-farm-*"))
 
-    began = time.monotonic()
-    again = farm(made, "--dry-run")
-    output = again.communicate(timeout=100)[0]
-    assert f"1 new, {len(OBJECTS)} up to date" in output, output
-    assert time.monotonic() - began < 10.0  # it does not start Ray
+
+def test_a_second_run_starts_no_ray(made, killed):
+    (made / "boards.toml").write_text(
+        (made / "jobs.toml").read_text().replace("broken", "boards").replace('"*"', '"Board 2"')
+    )
+    process = farm(made, jobs="boards.toml")
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, output + errors
+    assert "all 2 are up to date" in output
+
+
+def test_an_attempt_finds_what_the_one_before_it_made(made, killed):
+    """Its worker died after the result was in its place, and before it could say so."""
+    command = COMMANDS["bake"]
+    (selection,) = read_jobs(made / "boards.toml", CommandOptions(command.add_arguments), {}, None)[1:]
+    (planned,) = plan(selection, command, force=False)
+    version = importlib.metadata.version("pbrfit")
+    names = {"file": "f", "object": "Board 2", "out": "o"}
+    task = FarmTask("bake", planned.request, selection.options, None, version, "new", names, attempt=2)
+    before = report_stamp(planned.request.out)
+    told = []
+    result = do_object(task, lambda event, values: told.append((event, values["attempt"])))
+    assert (result.status, result.quality, result.maps) == ("done", "exact", 1)
+    assert told == [("job_start", 2)]
+    assert report_stamp(planned.request.out) == before is not None
+    other = do_object(dataclasses.replace(task, pbrfit="0.0"), lambda event, values: None)
+    assert (other.status, other.again) == ("failed", False)
+    assert "0.0" in other.cause
 
 
 def test_it_says_what_no_machine_has(made):

@@ -3,15 +3,17 @@ tools, and the lines that `--openjd` prints."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import dukpy
 import pytest
 from support.command_line import run_python
+
+dukpy = pytest.importorskip("dukpy", reason="dukpy is not installed: pip install '.[test]'")
 
 FARM = Path(__file__).parents[3] / "docs" / "farm"
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -32,6 +34,9 @@ KEYS = {
     *("default", "eval", "evalInfo", "visible", "required", "editable"),
 }
 TYPES = {"string": str, "int32": int, "float": float, "bool": bool}
+needs_openjd = pytest.mark.skipif(
+    importlib.util.find_spec("openjd") is None, reason="openjd-cli is not installed: pip install '.[test]'"
+)
 ON_UNIX = pytest.mark.skipif(sys.platform == "win32", reason="it writes a shell script")
 
 
@@ -136,11 +141,13 @@ def openjd(*arguments: object) -> str:
     return result.stdout
 
 
+@needs_openjd
 def test_the_template_passes_its_own_check():
     assert "passes validation" in openjd("check", FARM / "pbrfit-openjd.yaml")
 
 
 @ON_UNIX
+@needs_openjd
 def test_the_template_fits_two_objects_in_two_tasks(blend_files, made):
     job = '[[jobs]]\nblend = "few.blend"\nobject = '
     jobs = f'[defaults]\nout = "unused"\n{TINY_FIT}{job}"Board 1"\nstart = "gray"\n{job}"Board 2"\n'
