@@ -1,10 +1,10 @@
 """`python -m benchmarks farm`: small objects baked by `pbrfit farm` with Ray on this machine, while workers are killed.
 
-First the same objects by one command with two Blenders side by side and by the farm with two workers, in turns; and what a worker's
-time is besides its objects' own work, for each object. That work is timed where it is done, so that what else the machine does
-counts little. Then the farm while ten of its workers are killed with -9, at random moments: each
-object has one result, which was put in its place once. Last ten thousand objects that fail at once: what they cost the process
-that hands them out.
+First the same objects by one command with two Blenders side by side and by the farm with two workers, in turns; and what a
+worker's time is besides its objects' own work, for each object. That work is timed where it is done, so that what else the
+machine does counts little. Then the farm while ten of its workers are killed with -9, at random moments: each object has one
+result, which was put in its place once. Last ten thousand objects that fail at once: what they cost the process that hands
+them out.
 """
 
 from __future__ import annotations

@@ -60,10 +60,12 @@ def farm(folder: Path, *more: str, jobs: str = "jobs.toml") -> subprocess.Popen[
     )
 
 
+def log_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def events_of(folder: Path) -> list[dict]:
-    with contextlib.suppress(OSError):
-        return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    return []
+    return [json.loads(line) for line in log_text(folder / "log.jsonl").splitlines() if line.endswith("}")]
 
 
 def kill_a_worker(folder: Path) -> int:
@@ -156,6 +158,22 @@ def test_an_attempt_finds_what_the_one_before_it_made(made, killed):
     other = do_object(dataclasses.replace(task, pbrfit="0.0"), lambda event, values: None)
     assert (other.status, other.again) == ("failed", False)
     assert "0.0" in other.cause
+
+
+def test_it_can_be_stopped_and_leaves_whole_results(made, killed):
+    (made / "again.jsonl").unlink(missing_ok=True)
+    process = farm(made, "--force", "--workers", "2", "--log-json", "again.jsonl")
+    while process.poll() is None and "job_start" not in log_text(made / "again.jsonl"):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, output + errors
+    assert "interrupted" in output.splitlines()[-1]
+    for name in OBJECTS:
+        folder = made / "baked" / "boards" / name
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        assert all((folder / file).is_file() for file in report["files"])
+    assert not list(made.rglob(".*unfinished*"))
 
 
 def test_it_says_what_no_machine_has(made):
