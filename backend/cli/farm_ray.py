@@ -8,11 +8,13 @@ import math
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +31,10 @@ MOST_TOLD = 2000
 SHARE = 0.25
 CANCEL_SECONDS = 25.0
 TOLD_SECONDS = 2.0
+CONNECT_SECONDS = 5.0
+CLUSTER_CURE = (
+    "See whether `ray status` finds it there; if it asks for a token, this machine needs the same (docs/scale.md)."
+)
 PLACES_SECONDS = 5.0
 
 
@@ -81,6 +87,8 @@ class Ray:
 
     def __init__(self, room: Room) -> None:
         """Raises CommandError where Ray cannot be started, the cluster does not answer, or no machine has room."""
+        _check_address(room.address)
+        _use_token(room.address)
         import ray  # an extra
         from ray.exceptions import RayError  # likewise
 
@@ -101,7 +109,7 @@ class Ray:
             raise KeyboardInterrupt from error
         except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "on this machine" if room.address is None else f"at {room.address}"
-            cure = "See Ray's own words above." if room.address is None else "See whether `ray status` finds it."
+            cure = "See Ray's own words above." if room.address is None else CLUSTER_CURE
             raise CommandError(f"Ray cannot be used {where}: {error}.", cure) from error
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends this process at once
         self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
@@ -201,3 +209,21 @@ class Ray:
         except self._error as error:
             cause = f"The worker died: {' '.join(str(error).split())}"
             return FarmResult(FAILED, cause=cause, cure="See whether its machine has enough memory.", again=True)
+
+
+def _check_address(address: str | None) -> None:
+    """Raise CommandError where nobody listens: Ray itself would wait for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or "://" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise CommandError(f"Nobody listens at {address}: {error}.", CLUSTER_CURE) from error
+
+
+def _use_token(address: str | None) -> None:
+    """Let Ray send its token, if there is one, as `ray start` does; it looks at the environment when it is imported."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if address is not None and (os.environ.get("RAY_AUTH_TOKEN") or token.is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
