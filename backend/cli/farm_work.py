@@ -60,7 +60,7 @@ class FarmWork:
         self._stop_at_first_error = stop_at_first_error
         self._force = force
         self._stop = False
-        self._count, self._ended = 0, 0
+        self._count, self._ended, self._message = 0, 0, ""
         self._selections: Sequence[Selection] = ()
         self._plans: list[list[Planned]] = []
         self._folders = Folders()
@@ -128,7 +128,7 @@ class FarmWork:
                 self._tell(event, values)
             for reference, result in ended:
                 self._take(self._at_work.pop(reference), result)
-            self._show("")
+            self._show()
 
     def _submit(self, ray: Ray, item: _Item) -> None:
         if item.task is None:
@@ -175,11 +175,12 @@ class FarmWork:
         if event == "note":
             self._shown.note(f"{values['object']}  {values['text']}")
         elif event == "progress":
-            self._show(f"{values['object']} {values['phase']} {values['fraction']:.0%}")
+            self._message = f"{values['object']} {values['phase']} {values['fraction']:.0%}"
+            self._show()
 
-    def _show(self, message: str) -> None:
+    def _show(self) -> None:
         share = self._ended / max(self._count, 1)
-        self._shown.show(f"{self._ended} of {self._count}", share, None, None, message)
+        self._shown.show(f"{self._ended} of {self._count}", share, None, None, self._message)
 
 
 def _named(row: Row) -> dict[str, Any]:
