@@ -123,7 +123,7 @@ class Ray:
         self._look = self._ray.remote(_look).options(num_cpus=min(room.cpus, 1.0), max_retries=0, name="pbrfit look")
         self.lacks = "" if self.places() else f"No machine has {room.text} for an object."
         if self.lacks and room.address is None:
-            ray.shutdown()
+            self._end()
             raise CommandError(self.lacks, "Ask for less with --cpus, --gpus and --memory.")
         self._board = self._ray.remote(_Board).options(num_cpus=0, max_restarts=-1).remote()
 
@@ -133,6 +133,9 @@ class Ray:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._ray.shutdown()
         if self._room.address is None:
             remove_left_folders()
