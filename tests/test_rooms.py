@@ -31,7 +31,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST_FILE = 400
 # What takes long to import or is not there everywhere. It may be imported late, and so may what leads to it from a file
 # that does not.
-HEAVY = {"torch", "triton", "nvdiffrast", "bpy", "gpu", "imageio", "OpenImageIO", "PIL"}
+HEAVY = {"torch", "triton", "nvdiffrast", "bpy", "gpu", "imageio", "OpenImageIO", "PIL", "ray"}
 LATE_PLACES = {
     "backend.cli.main": "each command imports what it needs, so that the others and --help answer at once",
 }

@@ -5,31 +5,55 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from backend.cli.batch_arguments import STDOUT
-from backend.cli.batch_jobs import Selection, TakenFolders
+from backend.cli.batch_jobs import Folders, Selection
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import BatchCommand, known_jobs, plan, selections_of
-from backend.cli.batch_table import BAD, sum_text, table_text, write_table
+from backend.cli.batch_plan import BatchCommand, Planned, known_jobs, plan
+from backend.cli.batch_table import BAD, Row, sum_text, table_text, write_table
 from backend.cli.batch_work import BatchWork
 from backend.cli.errors import CommandError
-from backend.cli.terminal import ProgressLine
+from backend.cli.openjd import OpenJobLines
+from backend.cli.terminal import Progress, ProgressLine
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
-def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
-    """Go through all jobs; the exit status. Raises CommandError for what is wrong before anything starts."""
+class Work(Protocol):
+    """Who does the jobs; `BatchWork` is one."""
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]: ...
+
+
+def here(chosen: argparse.Namespace, command: BatchCommand, log: EventLog, shown: Progress) -> Work:
+    """The work in Blenders of this process."""
+    return BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
+
+
+def run_batch(
+    chosen: argparse.Namespace,
+    command: BatchCommand,
+    selections: Sequence[Selection],
+    work_of: Callable[[argparse.Namespace, BatchCommand, EventLog, Progress], Work] = here,
+) -> int:
+    """Go through all jobs of the selections; the exit status. Raises CommandError for what is wrong before anything starts.
+
+    work_of: who does what is to be done.
+    """
+    if chosen.openjd and chosen.log_json == STDOUT:
+        raise CommandError("--openjd and --log-json - would mix their lines.", "Give --log-json a file.")
     began = time.monotonic()
-    selections = selections_of(chosen, command)
     _check_outputs(chosen, selections)
     plans = [plan(selection, command, chosen.force) for selection in selections]
-    taken = TakenFolders()
-    taken.take(known_jobs(plans))
+    Folders(known_jobs(plans))
     stream = sys.stderr if chosen.log_json == STDOUT else sys.stdout
-    with EventLog(chosen.log_json) as log:
+    with EventLog(chosen.log_json, OpenJobLines().take if chosen.openjd else None) as log:
         log.write("start", command=command.name, dry_run=chosen.dry_run)
         for row in (one.row for planned in plans for one in planned):
             log.write("plan", **row.as_json())
@@ -38,9 +62,9 @@ def run_batch(chosen: argparse.Namespace, command: BatchCommand) -> int:
             rows = [one.row for planned in plans for one in planned]
         else:
             shown = ProgressLine(stream)
-            work = BatchWork(command, log, shown, chosen.at_once or 1, chosen.stop_at_first_error, chosen.force)
+            work = work_of(chosen, command, log, shown)
             try:
-                rows = work.run(selections, plans, taken)
+                rows = work.run(selections, plans)
             finally:
                 shown.clear()
             status = EXIT_INTERRUPTED if work.interrupted else EXIT_DONE

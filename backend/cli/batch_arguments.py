@@ -12,7 +12,7 @@ from backend.cli.errors import CommandError
 MOST_AT_ONCE = 64
 SELECTION = ("blend", "object", "collection", "out")
 """What says which results there are to be, and where."""
-OF_THE_BATCH = ("jobs", "force", "dry_run", "stop_at_first_error", "at_once", "log_json", "table")
+OF_THE_BATCH = ("jobs", "force", "dry_run", "stop_at_first_error", "at_once", "log_json", "table", "part", "openjd")
 """What says how to go through them."""
 OF_THE_MACHINE = ("device", "render_device", "blender")
 """What a result does not depend on, except on the Blender, which is noted otherwise."""
@@ -42,6 +42,15 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         "--log-json",
         metavar="FILE",
         help=f"write each event as JSON in a line; to stdout if FILE is {STDOUT}: the rest then goes to stderr",
+    )
+    batch.add_argument(
+        "--part",
+        type=_part,
+        metavar="N/M",
+        help="do only the Nth of M equal parts of the objects, so that M machines share them; N is 1 to M",
+    )
+    batch.add_argument(
+        "--openjd", action="store_true", help="print the progress for Open Job Description (see docs/scale.md)"
     )
     batch.add_argument("--table", type=Path, metavar="FILE.json", help="write the table at the end as JSON too")
 
@@ -80,6 +89,13 @@ def result_options(chosen: argparse.Namespace) -> dict[str, Any]:
     """The options of a command that its result depends on, as JSON values by name."""
     left_out = {*SELECTION, *OF_THE_BATCH, *OF_THE_MACHINE, "run", "arguments"}
     return {name: _as_json(value) for name, value in sorted(vars(chosen).items()) if name not in left_out}
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text} is not like 2/10, the second of ten parts")
+    return int(number), int(count)
 
 
 def _as_json(value: Any) -> Any:

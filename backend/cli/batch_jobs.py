@@ -47,7 +47,8 @@ class Selection:
     """Objects of one file: by name, by a pattern with * and ?, and by collection; an object that any of these names is in.
 
     ``out``: the folder of each result, in which FILE and OBJECT stand for names; ``options``: of the command, by the names
-    of its attributes; ``source``: where it was said, for messages; empty on the command line.
+    of its attributes; ``source``: where it was said, for messages; empty on the command line; ``number``: among all
+    selections; ``part``: (n, m) for the nth of m equal parts of all objects, or None for all.
     """
 
     blend: Path
@@ -56,6 +57,8 @@ class Selection:
     out: str
     options: dict[str, Any]
     source: str = ""
+    number: int = 0
+    part: tuple[int, int] | None = None
 
     @property
     def is_known(self) -> bool:
@@ -77,7 +80,7 @@ class Selection:
     def jobs(self, objects: Sequence[FileObject] | None = None) -> list[Job]:
         """The jobs. ``objects``: of the file, unless `is_known`. Raises CommandError where one of the names is none."""
         if objects is None:
-            return [self._job(name) for name in dict.fromkeys(self.objects)]
+            return self._jobs(self.objects)
         names: list[str] = []
         for name in self.objects:
             found = matching(name, (item.name for item in objects))
@@ -90,7 +93,13 @@ class Selection:
             if not wanted:
                 raise self._nothing("collection", name, known)
             names += [item.name for item in objects if wanted.intersection(item.collections)]
-        return [self._job(name) for name in dict.fromkeys(names)]
+        return self._jobs(names)
+
+    def _jobs(self, names: Iterable[str]) -> list[Job]:
+        """A job for each name that is in the part; each selection begins with another part, so that all get as many."""
+        which, parts = self.part or (1, 1)
+        numbered = enumerate(dict.fromkeys(names), self.number)
+        return [self._job(name) for number, name in numbered if number % parts == which - 1]
 
     def _job(self, name: str) -> Job:
         stands_for = {FILE: file_name(self.blend.stem), OBJECT: file_name(name)}
@@ -126,19 +135,21 @@ def folder_of_each(out: str, one: bool) -> str:
     return f"{out}/{OBJECT}" if FILE in out else f"{out}/{FILE}/{OBJECT}"
 
 
-class TakenFolders:
-    """Which job has which folder."""
+class Folders:
+    """The folders that jobs have; no two have the same."""
 
-    def __init__(self) -> None:
-        self._jobs: dict[Path, Job] = {}
-
-    def take(self, jobs: Iterable[Job]) -> None:
-        """Note the folders of jobs. Raises CommandError where one is another job's already."""
+    def __init__(self, jobs: Iterable[Job] = ()) -> None:
+        """With those of ``jobs``. Raises CommandError, as `take` does."""
+        self._taken: dict[Path, Job] = {}
         for job in jobs:
-            other = self._jobs.setdefault(job.where, job)
-            if other is not job:
-                raise CommandError(
-                    f'{job.out} would have two results: of "{other.object_name}" of {other.blend} and of '
-                    f'"{job.object_name}" of {job.blend}.',
-                    f"Give one of them another folder; {FILE} and {OBJECT} in a folder's name stand for the names.",
-                )
+            self.take(job)
+
+    def take(self, job: Job) -> None:
+        """Take the folder of a job. Raises CommandError where another job has it."""
+        other = self._taken.setdefault(job.where, job)
+        if other is not job:
+            raise CommandError(
+                f'{job.out} would have two results: of "{other.object_name}" of {other.blend} and of "{job.object_name}" '
+                f"of {job.blend}.",
+                f"Give one of them another folder; {FILE} and {OBJECT} in a folder's name stand for the names.",
+            )

@@ -6,6 +6,7 @@ import datetime
 import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,10 +21,11 @@ class EventLog:
     failure: why a file could not be written any further, empty if it could; the batch goes on without it.
     """
 
-    def __init__(self, target: str | None) -> None:
-        """``target``: a file that is begun anew, STDOUT, or None for nowhere. Raises CommandError."""
+    def __init__(self, target: str | None, listener: Callable[[str, dict[str, Any]], None] | None = None) -> None:
+        """``target``: a file that is begun anew, STDOUT, or None for nowhere; ``listener``: gets each event and its values
+        too. Raises CommandError."""
         self.failure = ""
-        self._target = target
+        self._target, self._listener = target, listener
         self._lock = threading.Lock()
         self._stream: TextIO | None = None
         self._closes = target not in (None, STDOUT)
@@ -49,10 +51,13 @@ class EventLog:
     def write(self, event: str, **values: Any) -> None:
         """Write an event with the time; paths become text, and values that are None are left out. Raises OSError only where
         stdout is closed."""
+        known = {name: value for name, value in values.items() if value is not None}
+        if self._listener is not None:
+            with self._lock:
+                self._listener(event, known)
         if self._stream is None:
             return
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        known = {name: value for name, value in values.items() if value is not None}
         line = json.dumps({"time": time, "event": event, **known}, default=str, ensure_ascii=False)
         with self._lock:
             if self._stream is None:

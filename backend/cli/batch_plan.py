@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from backend.cli.arguments import check_path
 from backend.cli.batch_arguments import check_selection
-from backend.cli.batch_jobs import FileObject, Job, Selection, folder_of_each
+from backend.cli.batch_jobs import FileObject, Folders, Job, Selection, folder_of_each
 from backend.cli.batch_table import CHANGED, NEW, REFUSED, UNKNOWN, UP_TO_DATE, Row
 from backend.cli.command_options import CommandOptions, OptionError
 from backend.cli.driving import DriveRequest, Host, check_file, may_be_replaced
-from backend.cli.errors import CommandError
+from backend.cli.errors import CommandError, Interrupted
 from backend.cli.inputs import NO_RESULT, reasons_text, why_again
 from backend.cli.jobs_file import read_jobs
 from backend.cli.object_lists import known_objects
@@ -79,9 +80,20 @@ def selections_of(chosen: argparse.Namespace, command: BatchCommand) -> list[Sel
         except OptionError as error:
             raise CommandError(f"{error}.", f"See `pbrfit {command.name} --help`.") from error
         selections = read_jobs(chosen.jobs, options, given, chosen.out)
+    selections = checked(selections, command)
+    return [replace(selection, number=number, part=chosen.part) for number, selection in enumerate(selections)]
+
+
+def checked(selections: Sequence[Selection], command: BatchCommand) -> list[Selection]:
+    """The same. Raises CommandError for settings that the command refuses, whatever the file."""
     for selection in selections:
-        _check_options(selection, command)
-    return selections
+        try:
+            command.request(argparse.Namespace(**selection.options, blend=selection.blend, object="", out=Path()))
+        except CommandError as error:
+            raise CommandError(
+                f"{selection.source}: {error.cause}" if selection.source else error.cause, error.cure
+            ) from error
+    return list(selections)
 
 
 def plan(
@@ -105,17 +117,34 @@ def plan(
     return [_planned(job, command, force) for job in jobs]
 
 
+def plan_found(
+    selection: Selection, command: BatchCommand, force: bool, objects: Sequence[FileObject], folders: Folders
+) -> list[Planned]:
+    """What to do about each object of a file that was looked into. ``folders``: that other jobs have; they take theirs."""
+    return [_unless_taken(planned, folders) for planned in plan(selection, command, force, objects)]
+
+
 def make(
     command: BatchCommand, request: DriveRequest, chosen: argparse.Namespace, progress: Progress, host: Host
 ) -> dict[str, Any]:
     """Make the result of one job, whole or not at all; returns the content of its report.json.
 
-    chosen: the job's options. Raises CommandError, Interrupted or OSError.
+    chosen: the job's options. Raises CommandError, also for what nobody foresaw, or Interrupted.
     """
-    with StagedFolder(request) as staged:
-        report = command.carry_out(staged.request, chosen, progress, host)
-        staged.publish(report)
-    return report
+    try:
+        with StagedFolder(request) as staged:
+            report = command.carry_out(staged.request, chosen, progress, host)
+            staged.publish(report)
+        return report
+    except (CommandError, Interrupted):
+        raise
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename or request.out}: {error.strerror}.", "Make room, or choose another folder."
+        ) from error
+    except Exception as error:
+        cause = f"PBRfit could not do it: {type(error).__name__}: {error}.\n{traceback.format_exc()}"
+        raise CommandError(cause, "Please report it.") from error
 
 
 def refused(row: Row, error: CommandError) -> Planned:
@@ -127,6 +156,16 @@ def refused(row: Row, error: CommandError) -> Planned:
 def known_jobs(plans: Iterable[Sequence[Planned]]) -> list[Job]:
     """All jobs of plans."""
     return [planned.job for one in plans for planned in one if planned.job is not None]
+
+
+def _unless_taken(planned: Planned, folders: Folders) -> Planned:
+    """The same, or refused where another job has its folder."""
+    if planned.job is not None:
+        try:
+            folders.take(planned.job)
+        except CommandError as error:
+            return refused(planned.row, error)
+    return planned
 
 
 def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
@@ -154,13 +193,3 @@ def _planned(job: Job, command: BatchCommand, force: bool) -> Planned:
     elif reasons != [NO_RESULT]:
         row.status, row.why = CHANGED, reasons_text(reasons)
     return Planned(row, job, request)
-
-
-def _check_options(selection: Selection, command: BatchCommand) -> None:
-    """Raise CommandError for settings that the command refuses, whatever the file."""
-    try:
-        command.request(argparse.Namespace(**selection.options, blend=selection.blend, object="", out=Path()))
-    except CommandError as error:
-        raise CommandError(
-            f"{selection.source}: {error.cause}" if selection.source else error.cause, error.cure
-        ) from error

@@ -98,6 +98,8 @@ def table_text(rows: Sequence[Row], seconds: float) -> str:
 def sum_text(rows: Sequence[Row], seconds: float) -> str:
     """How many rows there are of each status, as a sentence."""
     counts = Counter(row.status for row in rows)
+    if not rows:
+        return "Nothing to do: no object is in this part."
     if set(counts) == {UP_TO_DATE}:
         number = counts[UP_TO_DATE]
         return f"Nothing to do: {'it is' if number == 1 else f'all {number} are'} up to date ({seconds:.1f} s)."

@@ -9,15 +9,14 @@ import queue
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.cli.batch_jobs import FileObject, Selection, TakenFolders
+from backend.cli.batch_jobs import FileObject, Folders, Selection
 from backend.cli.batch_log import EventLog
-from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, make, plan, refused
+from backend.cli.batch_plan import TO_DO, BatchCommand, Planned, known_jobs, make, plan_found
 from backend.cli.batch_progress import JobProgress
 from backend.cli.batch_table import DONE, FAILED, INTERRUPTED, NOT_STARTED, REFUSED, UNKNOWN, UP_TO_DATE, Row
 from backend.cli.blender_task import Blender, cancel_all, find_blender
@@ -92,12 +91,11 @@ class BatchWork:
         self._begun = 0
         self._backend: OneBackend | None = None
         self._plans: list[list[Planned]] = []
-        self._taken = TakenFolders()
+        self._folders = Folders()
 
-    def run(self, selections: Sequence[Selection], plans: list[list[Planned]], taken: TakenFolders) -> list[Row]:
-        """Do it; ``plans``: of each selection; ``taken``: the folders of their jobs. Returns the rows of the table. Raises
-        CommandError where there is no Blender."""
-        self._plans, self._taken = plans, taken
+    def run(self, selections: Sequence[Selection], plans: list[list[Planned]]) -> list[Row]:
+        """Do it; ``plans``: of each selection. Returns the rows of the table. Raises CommandError where there is no Blender."""
+        self._plans, self._folders = plans, Folders(known_jobs(plans))
         self._stop_if_refused(planned for one in plans for planned in one)
         binaries = {
             selection.options["blender"]
@@ -122,7 +120,7 @@ class BatchWork:
         }
         tasks = _Tasks()
         for number, selection in enumerate(selections):
-            if self._plans[number][0].row.status == UNKNOWN:
+            if any(one.row.status == UNKNOWN for one in self._plans[number]):
                 tasks.put(selection.options["blender"], functools.partial(self._look_up, tasks, number, selection))
             else:
                 self._put(tasks, selection, self._plans[number])
@@ -182,9 +180,8 @@ class BatchWork:
         except CommandError as error:
             self._failed(row, error)
             return
-        planned = plan(selection, self._command, self._force, objects)
         with self._lock:
-            self._plans[which] = [self._unless_taken(one) for one in planned]
+            self._plans[which] = plan_found(selection, self._command, self._force, objects, self._folders)
         for one in self._plans[which]:
             self._log.write("plan", **one.row.as_json())
         self._stop_if_refused(self._plans[which])
@@ -194,15 +191,6 @@ class BatchWork:
         """Begin nothing more if one of these is refused, and the first error is to be the last."""
         if self._stop_at_first_error and any(one.row.status == REFUSED for one in plans):
             self._stop.set()
-
-    def _unless_taken(self, planned: Planned) -> Planned:
-        """The same, or refused where another job has its folder."""
-        if planned.job is not None:
-            try:
-                self._taken.take([planned.job])
-            except CommandError as error:
-                return refused(planned.row, error)
-        return planned
 
     def _do(self, planned: Planned, host: OpenBlender) -> None:
         """Do one job; whatever it ends with is in its row."""
@@ -225,14 +213,6 @@ class BatchWork:
             row.status = INTERRUPTED
         except CommandError as error:
             self._failed(row, error)
-        except OSError as error:
-            self._failed(
-                row,
-                CommandError(f"{error.filename or job.out}: {error.strerror}.", "Make room, or choose another folder."),
-            )
-        except Exception as error:
-            cause = f"PBRfit could not do it: {type(error).__name__}: {error}.\n{traceback.format_exc()}"
-            self._failed(row, CommandError(cause, "Please report it."))
         row.seconds = time.monotonic() - began
         progress.clear()
         self._log.write("job_end", **row.as_json())

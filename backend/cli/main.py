@@ -1,4 +1,4 @@
-"""The command ``pbrfit``: demo, optimize, bake, serve, status, stop, keys, doctor."""
+"""The command ``pbrfit``: demo, optimize, bake, farm, serve, status, stop, keys, doctor."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from backend.cli.arguments import (
 )
 from backend.cli.batch_arguments import is_batch, one_object
 from backend.cli.errors import CommandError, Interrupted
+from backend.cli.farm_arguments import add_farm_parser
 from backend.cli.fit_arguments import add_bake_arguments, add_optimize_arguments
 from backend.cli.key_arguments import add_keys_parser
+from backend.cli.openjd import print_failure
 from backend.cli.serve_arguments import add_serve_parser, add_status_parser
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(chosen)
     except CommandError as error:
+        if getattr(chosen, "openjd", False):
+            print_failure(error)
         print(f"pbrfit: {error.cause}", *([error.cure] if error.cure else []), sep="\n  ", file=sys.stderr)
         return EXIT_ERROR
     except BrokenPipeError:
@@ -81,6 +85,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_bake_arguments(bake)
     bake.set_defaults(run=run_bake)
 
+    add_farm_parser(commands, run_farm)
     add_serve_parser(commands, run_serve)
     add_status_parser(commands, run_status)
     add_keys_parser(commands, run_keys)
@@ -144,9 +149,19 @@ def run_bake(chosen: argparse.Namespace) -> int:
 def _run_batch(chosen: argparse.Namespace, name: str) -> int:
     from backend.cli.batch import run_batch
     from backend.cli.batch_commands import COMMANDS
+    from backend.cli.batch_plan import selections_of
 
     signal.signal(signal.SIGTERM, _interrupt)
-    return run_batch(chosen, COMMANDS[name])
+    command = COMMANDS[name]
+    return run_batch(chosen, command, selections_of(chosen, command))
+
+
+def run_farm(chosen: argparse.Namespace) -> int:
+    """``pbrfit farm``."""
+    from backend.cli.farm import farm
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    return farm(chosen)
 
 
 def run_serve(chosen: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ class StagedFolder:
 
     def __enter__(self) -> StagedFolder:
         for left in self._out.parent.glob(f"{glob.escape(self._start)}*"):
-            if not _lives(left.name.rpartition("-")[2]):
+            if not lives(left.name.rpartition("-")[2]):
                 shutil.rmtree(left, ignore_errors=True)
         try:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -131,8 +131,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lives(process: str) -> bool:
-    """Whether a process of this machine lives; where that cannot be known, it counts as living."""
+def lives(process: str) -> bool:
+    """Whether a process of this machine lives, and is another; where that cannot be known, it counts as living."""
     if sys.platform == "win32" or not process.isdecimal():
         return True
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.cli.batch_jobs import FileObject, Selection, TakenFolders, folder_of_each
+from backend.cli.batch_jobs import FileObject, Folders, Selection, folder_of_each
 from backend.cli.errors import CommandError
 from backend.cli.main import main
 
@@ -60,10 +60,43 @@ def test_each_object_has_a_folder(out, one, folder):
     assert folder_of_each(out, one) == folder
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_parts_have_each_object_once_and_as_many_as_each_other(parts):
+    objects = [FileObject(f"Board {number}") for number in range(8)]
+    shares = []
+    for which in range(1, parts + 1):
+        some = [
+            Selection(Path(f"{number}.blend"), ("*",), (), "o", {}, number=number, part=(which, parts)).jobs(
+                objects[:size]
+            )
+            for number, size in enumerate((1, 1, 1, 5, 8))
+        ]
+        shares.append([(job.blend, job.object_name) for jobs in some for job in jobs])
+    found = [one for share in shares for one in share]
+    assert len(found) == len(set(found)) == 16
+    assert max(map(len, shares)) - min(map(len, shares)) <= 2
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "1/0"])
+def test_a_part_that_is_none_is_refused(capsys, part):
+    with pytest.raises(SystemExit) as exit_status:
+        main(["bake", "a.blend", "--object", "A", "--out", "o", "--part", part])
+    assert exit_status.value.code == 2
+    assert "the second of ten parts" in capsys.readouterr().err
+
+
+def test_a_part_without_an_object_has_nothing_to_do(capsys, folder):
+    arguments = ["bake", "a.blend", "--object", "Cube", "--out", "o", "--part"]
+    assert main([*arguments, "2/2", "--dry-run"]) == 0
+    assert "no object is in this part" in capsys.readouterr().out
+    assert main([*arguments, "1/2", "--dry-run"]) == 0
+    assert "1 new" in capsys.readouterr().out
+
+
 def test_two_results_for_one_folder_are_refused():
     first, second = (Selection(Path(f"{name}/a.blend"), ("Cube",), (), "out/{file}", {}).jobs()[0] for name in "xy")
     with pytest.raises(CommandError) as error:
-        TakenFolders().take([first, second])
+        Folders([first, second])
     assert "x/a.blend" in error.value.cause
     assert "y/a.blend" in error.value.cause
 
@@ -175,12 +208,12 @@ def test_names_that_a_folder_cannot_have():
 
 
 def test_ten_thousand_folders_are_compared_in_a_moment():
-    taken, began = TakenFolders(), time.process_time()
+    folders, began = Folders(), time.process_time()
     for number in range(10_000):
-        taken.take(Selection(Path("a.blend"), (f"Rock {number}",), (), "out/{object}", {}).jobs())
+        folders.take(Selection(Path("a.blend"), (f"Rock {number}",), (), "out/{object}", {}).jobs()[0])
     assert time.process_time() - began < 10.0  # one by one with all before: a quarter of an hour
     with pytest.raises(CommandError, match="two results"):
-        taken.take(Selection(Path("b.blend"), ("Rock 7",), (), "out/{object}", {}).jobs())
+        folders.take(Selection(Path("b.blend"), ("Rock 7",), (), "out/{object}", {}).jobs())
 
 
 @pytest.mark.parametrize("option", ["--table", "--log-json"])
