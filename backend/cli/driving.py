@@ -43,7 +43,8 @@ class DriveRequest:
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
     ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
     of objects that share its maps; ``layout``: of `layout_arguments.layout_request`; ``options``: of the command, as JSON
-    values, as far as the result depends on them: for the record of its inputs.
+    values, as far as the result depends on them: for the record of its inputs; ``notes``: what to say before it begins;
+    ``reads``: paths of files and folders that it reads beside the .blend.
     """
 
     blend: Path | None
@@ -58,6 +59,8 @@ class DriveRequest:
     others: tuple[str, ...] = ()
     layout: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
     @property
     def owner(self) -> Owner:

@@ -44,7 +44,10 @@ class Inputs:
         """The entry ``inputs`` of report.json; None for the demo's scene, which is no file. links: what the file uses."""
         if self._request.blend is None or self._blend is None:
             return None
-        files = [self._blend, *(stamp(path, self._began) for path in used_files(self._request.blend, links))]
+        files = [
+            self._blend,
+            *(stamp(path, self._began) for path in used_files(self._request.blend, [*links, *self._request.reads])),
+        ]
         return {**_chosen(self._request), "files": files}
 
 

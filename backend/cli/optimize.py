@@ -27,6 +27,8 @@ def optimize(
     with own_blender(request.blender) if host is None else contextlib.nullcontext(host) as used:
         may_replace = output_folder(request)
         inputs = Inputs(request)
+        for note in request.notes:
+            progress.note(note)
         progress.show("Starting Blender", 0.0)
         original = request.blend if request.blend is not None else used.work / "original.blend"
         kept = None if request.blend is not None else str(original)

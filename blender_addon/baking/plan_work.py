@@ -27,6 +27,7 @@ from .pass_baker import PassBaker
 from .quantities import Pass, passes_for
 from .shifted_uv import with_positive_uv_maps
 from .start import write_start
+from .start_maps import write_start_maps
 from .surety import share_passes
 
 Json = dict[str, Any]
@@ -45,13 +46,17 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
 
     Raises PbrFitError if the file lacks what the plan names, a material cannot be read, or a file cannot be written.
     """
-    report({"progress": 0.0, "message": "Reading the materials"})
-    open_file(plan)
     output = Path(plan["output"])
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PbrFitError(f"Cannot write to {output}: {error.strerror}.", "Choose another folder.") from error
+    if plan.get("start_maps"):
+        report({"progress": 0.0, "message": "Reading the maps"})
+        report({"baked": write_start_maps(plan, output)})
+        return
+    report({"progress": 0.0, "message": "Reading the materials"})
+    open_file(plan)
     names = [(name, library) for name, library in plan["objects"]]
     if "scene" in plan:
         scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])

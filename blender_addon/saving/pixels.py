@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..assign.saved_maps import image_files
 from ..common.color import linear_from_srgb, srgb_from_linear
-from ..common.color_spaces import Meaning, data_space, meaning_of, to_rec709
+from ..common.color_spaces import Meaning, meaning_of, to_rec709
+from ..common.decoded_images import decoded
 from ..common.errors import PbrFitError
 from ..protocol.map_layouts import DIRECTX, FLOATS, NORMAL, SIGNALS, Channel, MapFile
 from .encoders import Run
@@ -60,27 +61,6 @@ class Decoder:
                 raise PbrFitError(f'The map "{image.name}" {what}.', "Bake it again, or choose the layout As They Are.")
             self._known[key] = Decoded(decoded(data, image.alpha_mode == "PREMUL"), meaning)
         return self._known[key]
-
-
-def decoded(data: bytes, multiplied: bool) -> Array:
-    """The values of an image's file as they are stored, [H, W, C], row 0 at the top. multiplied: colors are by alpha, which
-    is taken back."""
-    image = bpy.data.images.new("PBRfit", 1, 1)
-    try:
-        image.pack(data=data, data_len=len(data))
-        image.source = "FILE"
-        image.alpha_mode = "CHANNEL_PACKED"
-        image.colorspace_settings.name = data_space()
-        width, height = image.size
-        pixels = np.empty(width * height * image.channels, np.float32)
-        image.pixels.foreach_get(pixels)
-        values = pixels.reshape(height, width, image.channels)[::-1]
-    finally:
-        bpy.data.images.remove(image)
-    if multiplied and values.shape[-1] == 4:
-        alpha = values[..., 3:]
-        np.divide(values[..., :3], alpha, out=values[..., :3], where=alpha > 0.0)
-    return values
 
 
 # Files --------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ BACKEND_FILES = (
     *("fit/memory", "job/checkpoints", "job/device", "job/failures", "job/map_sets", "job/run", "job/set_fit"),
     *("job/set_fits", "job/starts", "job/tables", "preview/look", "preview/scene", "preview/worker"),
     *("protocol/client/connection", "protocol/client/link", "protocol/client/link_loop", "protocol/keys"),
+    *("protocol/find_start_maps", "protocol/gltf_maps", "protocol/start_maps"),
     *("protocol/settings", "server/job_requests", "server/job_service", "server/job_table", "server/preview_service"),
     *("server/store", "worker/host", "worker/process", "worker/remote_jobs", "worker/remote_preview", "worker/slot"),
     "worker/slots",
