@@ -19,7 +19,9 @@ RENDER_DEVICES = ("auto", "cpu")
 
 def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the files, the objects in them, the folder for the results, and how to go through many."""
-    files = parser.add_argument("blend", type=Path, nargs="+", metavar="FILE.blend", help="the files; not with --jobs")
+    files = parser.add_argument(
+        "blend", type=Path, nargs="+", metavar="FILE", help="the .blend, .glb or .gltf files; not with --jobs"
+    )
     files.required = False
     parser.add_argument(
         "--object",
