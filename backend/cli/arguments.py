@@ -14,6 +14,11 @@ from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 MAP_SETS = {"material": "SLOT", "object": "OBJECT", "all": "ALL"}
 TARGETS = ("core", "gltf", "principled")
 SUPERSAMPLING = (1, 2, 4)
+GEOMETRY = {
+    "height": "how far the displacement moves the surface",
+    "curvature": "how much the surface bends",
+    "thickness": "how thick the object is",
+}
 RENDER_DEVICES = ("auto", "cpu")
 
 
@@ -109,6 +114,8 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bake ambient occlusion too, into the red of orm.png; a fit finds it out itself",
     )
+    for name, meaning in GEOMETRY.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"bake {meaning} too, into geometry.png")
     parser.add_argument(
         "--images",
         choices=("packed", "files"),
@@ -126,6 +133,7 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "bake_target": chosen.target.upper(),
         "supersampling": str(chosen.supersampling),
         "use_occlusion": chosen.occlusion,
+        **{f"use_{name}": getattr(chosen, name) for name in GEOMETRY},
         **given(chosen, "material_name"),
         **margin_properties(chosen.margin),
     }

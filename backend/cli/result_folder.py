@@ -13,7 +13,7 @@ from backend.cli.errors import CommandError
 
 REPORT, PICTURE = "report.json", "report.png"
 BAKED_KEYS = (
-    *("kd", "orm", "normal", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
+    *("kd", "orm", "normal", "geometry", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
     *("coat", "coat_tint", "coat_normal", "sheen", "sheen_tint"),
     *("subsurface", "subsurface_radius", "subsurface_ior", "thin_film"),
 )

@@ -21,6 +21,7 @@ from .map_presets import DEFAULT_PATTERN, PRESETS
 COLOR, NUMBER, VECTOR, NORMAL = "color", "number", "vector", "normal"
 OPENGL, DIRECTX = "opengl", "directx"
 OCCLUSION = "occlusion"
+GEOMETRY = ("height", "curvature", "thickness")
 
 
 class LayoutError(CauseAndCure):
@@ -29,9 +30,9 @@ class LayoutError(CauseAndCure):
 
 @dataclass(frozen=True)
 class Signal:
-    """A property of a material. input: the identifier of the Principled BSDF's input ("Occlusion": that of glTF's node);
-    kind: COLOR (three linear values), NUMBER, VECTOR (three numbers) or NORMAL (encoded: 0.5 is 0); neutral: the value of
-    each channel where the material says nothing."""
+    """A property of a material. input: the identifier of the Principled BSDF's input ("Occlusion": that of glTF's node; those of
+    GEOMETRY: of PBRfit's own group); kind: COLOR (three linear values), NUMBER, VECTOR (three numbers) or NORMAL (encoded: 0.5 is
+    0); neutral: the value of each channel where the material says nothing."""
 
     input: str
     kind: str = NUMBER
@@ -68,6 +69,9 @@ SIGNALS: dict[str, Signal] = {
     "subsurface_anisotropy": Signal("Subsurface Anisotropy"),
     "thin_film_thickness": Signal("Thin Film Thickness"),
     "thin_film_ior": Signal("Thin Film IOR", neutral=1.33),
+    "height": Signal("Height", neutral=0.5),
+    "curvature": Signal("Curvature", neutral=0.5),
+    "thickness": Signal("Thickness", neutral=1.0),
 }
 """What maps can hold, by the names that layouts use. Occlusion is openness: 1 where nothing occludes."""
 

@@ -20,9 +20,10 @@ from ..references import stage
 from ..references.plan_work import no_room, open_file
 from .cycles_bake import make_editable, prepare
 from .fields import Baked, inputs_of, without_far_texels
+from .geometry import bake_geometry
 from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
-from .openness import bake_openness
+from .openness import bake_openness, extent_of
 from .pass_baker import PassBaker
 from .quantities import Pass, passes_for
 from .shifted_uv import with_positive_uv_maps
@@ -82,6 +83,9 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
         if plan.get("occlusion"):
             report({"progress": 0.9, "message": "Baking Occlusion"})
             bake_openness(baker, set_up, plan["resolution"], baked)
+        if plan.get("geometry"):
+            report({"progress": 0.92, "message": f"Baking {', '.join(plan['geometry'])}"})
+            bake_geometry(baker, set_up, plan["geometry"], plan["resolution"], baked, extent_of(set_up))
         report({"progress": 0.95, "message": "Writing the maps"})
         report({"baked": write_maps(plan, owners, baked, output)})
 

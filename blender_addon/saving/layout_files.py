@@ -17,7 +17,7 @@ from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
 from ..protocol.map_names import NameParts, file_stem, same_names
 from . import encoders
 from .blender_encoders import KINDS, encoded_by_blender
-from .material_signals import ImagePart, Said, neutral, signals_of
+from .material_signals import ImagePart, Said, neutral, scales_of, signals_of
 from .pixels import Decoder, Part, has_alpha, parts_of, pixels_of
 
 MOST_THREADS = 8
@@ -189,7 +189,7 @@ def leftover_numbers(
         wanted = {name for item in layout.files for name in item.signals} - held
         found[material.name] = {
             name: value for name, value in said.items() if name in wanted and not isinstance(value, ImagePart)
-        }
+        } | {name: value for name, value in scales_of(material).items() if name.removesuffix("_scale") in held}
     return found
 
 

@@ -35,6 +35,7 @@ from ..protocol.quality import HELD_OUT_SAMPLES
 from ..protocol.start_maps import StartMapsError, start_entry
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
+from ..settings.geometry_maps import chosen_geometry
 from ..settings.properties import fit_settings, learns_light, margin_of
 from ..settings.start import BAKE, MAPS, found_maps
 from .bake_queue import GroupBake
@@ -218,6 +219,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "supersampling": int(chosen.supersampling),
         "margin": margin_of(chosen),
         "occlusion": bool(chosen.use_occlusion),
+        "geometry": chosen_geometry(chosen),
     }
 
 

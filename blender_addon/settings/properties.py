@@ -26,6 +26,7 @@ from ..protocol.quality import (
 )
 from ..protocol.settings import FitSettings, SettingsError
 from . import devices, presets
+from .geometry_maps import GeometrySettings
 from .start import StartSettings
 
 DEFAULTS = FitSettings()
@@ -70,7 +71,7 @@ def choose_resolution(settings: PBRFIT_FitSettings, number: int) -> None:
     settings.resolution = RESOLUTIONS[number]
 
 
-class PBRFIT_FitSettings(StartSettings, bpy.types.PropertyGroup):
+class PBRFIT_FitSettings(StartSettings, GeometrySettings, bpy.types.PropertyGroup):
     """Settings of the next fit or bake in this scene."""
 
     preset: EnumProperty(

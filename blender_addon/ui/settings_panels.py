@@ -12,6 +12,7 @@ from ..common.errors import PbrFitError
 from ..common.light_names import STUDIO
 from ..session import session
 from ..settings import devices
+from ..settings.geometry_maps import CHOICES
 from ..settings.properties import FILL_WIDTH
 from ..settings.start import MAPS, found_maps
 from .paragraphs import draw_text
@@ -94,7 +95,9 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
             maps.prop(settings, name)
-        layout.prop(settings, "use_occlusion")
+        further = layout.column(align=True)
+        for name in ("use_occlusion", *CHOICES):
+            further.prop(settings, name)
         for name in ("map_sets", "use_udim"):
             layout.prop(settings, name)
         new_uv_map = layout.row(align=True)

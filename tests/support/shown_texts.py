@@ -31,6 +31,7 @@ SILENT = {
     "baking/detail": "names of nodes and sockets",
     "baking/stand_ins": "names of nodes and sockets",
     "baking/tangents": "names of nodes and sockets",
+    "common/geometry_output": "names of sockets, which are the file's",
     "common/material_recipe": "labels of frames and nodes, which are the file's",
     "common/node_layout": "names of nodes, which are the file's",
     "common/reached_nodes": "names of nodes and sockets",
