@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .map_presets import DEFAULT_PATTERN, PRESETS
 COLOR, NUMBER, VECTOR, NORMAL = "color", "number", "vector", "normal"
 OPENGL, DIRECTX = "opengl", "directx"
 OCCLUSION = "occlusion"
+LARGEST_FILE = 16384  # pixels in a row
 GEOMETRY = ("height", "curvature", "thickness")
 
 
@@ -143,7 +144,8 @@ class MapFile:
 @dataclass(frozen=True)
 class Layout:
     """A set of files. key: the name that chooses it; title, about: for the artist; normal: OPENGL (green points up) or
-    DIRECTX (down); pattern: of the names of files."""
+    DIRECTX (down); pattern: of the names of files; size: their
+    width and height in pixels, (0, 0): as the maps are."""
 
     key: str
     title: str
@@ -151,18 +153,20 @@ class Layout:
     normal: str
     pattern: str
     files: tuple[MapFile, ...]
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     """How maps are written, where that is not left to the layout ("" and 0). quality: of JPEG and WebP, 1 to 100; dither:
-    whether rounding to 8 bits is spread as noise."""
+    whether rounding to 8 bits is spread as noise; size: width and height of the files in pixels."""
 
     pattern: str = ""
     format: str = ""
     bits: int = 0
     quality: int = 90
     dither: bool = False
+    size: Sequence[int] = (0, 0)
 
 
 def read_layout(values: Mapping[str, Any], key: str) -> Layout:
@@ -234,7 +238,17 @@ def with_options(layout: Layout, options: OutputOptions) -> Layout:
     files = tuple(_with_format(item, options.format or item.format, options.bits) for item in layout.files)
     pattern = options.pattern or layout.pattern
     _check_pattern(pattern)
-    return Layout(layout.key, layout.title, layout.about, layout.normal, pattern, files)
+    return Layout(layout.key, layout.title, layout.about, layout.normal, pattern, files, _checked_size(options.size))
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    width, height = size
+    if (width, height) != (0, 0) and not all(1 <= edge <= LARGEST_FILE for edge in (width, height)):
+        raise LayoutError(
+            f"The files cannot be {width} x {height} pixels large.",
+            f"Give both a width and a height, from 1 to {LARGEST_FILE}.",
+        )
+    return width, height
 
 
 def _with_format(item: MapFile, name: str, bits: int) -> MapFile:

@@ -16,6 +16,7 @@ from ..common.color_spaces import to_scene_linear
 from ..common.decoded_images import decoded
 from ..common.errors import PbrFitError
 from ..common.material_recipe import OCCLUSION
+from ..common.resizing import resized
 from ..protocol.map_layouts import NORMAL, SIGNALS
 from ..protocol.start_maps import CHANNELS, WHOLE, ImageBytes
 from ..references.plan_work import no_room
@@ -96,7 +97,7 @@ def inputs_from(entry: Json, target: str, size: int, decode: Decoder) -> Inputs:
     for item in sorted(entry["maps"], key=lambda one: (one["image"]["path"], one["image"]["start"])):
         name = input_of(item["signal"])
         if name in kept:
-            values = resized(values_of(item, decode), size)
+            values = resized(values_of(item, decode), size, size)
             if name == "Alpha" and values.min() >= OPAQUE:
                 continue
             fields[name] = {0: as_input(values, item, name)}
@@ -135,28 +136,6 @@ def as_input(values: Array, item: Json, name: str) -> Array:
     if name in COLORS:
         return to_scene_linear(values)
     return values if name in VECTORS else np.ascontiguousarray(values[..., 0])
-
-
-def resized(values: Array, size: int) -> Array:
-    """Values [H, W, C] at [size, size, C]: means of whole texels where there are more, in a straight line between others."""
-    return along(along(values, size).swapaxes(0, 1), size).swapaxes(0, 1)
-
-
-def along(values: Array, size: int) -> Array:
-    """The same along the first axis only."""
-    count = len(values)
-    factor = max(1, count // size)
-    if factor > 1:
-        whole = values[: count // factor * factor]
-        values = whole.reshape(-1, factor, *values.shape[1:]).mean(axis=1, dtype=np.float32)
-        count = len(values)
-    if count == size:
-        return values
-    place = np.clip((np.arange(size, dtype=np.float32) + 0.5) * (count / size) - 0.5, 0.0, count - 1.0)
-    first = np.minimum(place.astype(np.intp), max(count - 2, 0))
-    share: NDArray[np.float32] = (place - first).astype(np.float32)[:, None, None]
-    found: Array = values[first] * (1.0 - share) + values[np.minimum(first + 1, count - 1)] * share
-    return found
 
 
 def triple(values: NDArray[np.float32]) -> Triple:

@@ -28,7 +28,7 @@ SAME = 1e-4
 @dataclass(frozen=True)
 class LayoutFile:
     """A file to write. name: with its ending; material: whose map it is; said: what the material says of each property;
-    tile: of UDIM, 0 without tiles; normal: the convention of normals."""
+    tile: of UDIM, 0 without tiles; normal: the convention of normals; size: width and height, (0, 0): as the maps are."""
 
     name: str
     item: MapFile
@@ -36,6 +36,7 @@ class LayoutFile:
     said: Mapping[str, Said]
     tile: int
     normal: str
+    size: tuple[int, int] = (0, 0)
 
 
 def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> list[LayoutFile]:
@@ -64,8 +65,9 @@ def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> lis
                 continue
             check_alpha(item, said, material.name)
             for tile, size in tiles_of(images[0], "{resolution}" in layout.pattern).items():
-                name = file_stem(layout.pattern, NameParts(owner, part, item.map, tile, size)) + item.suffix
-                found.append(LayoutFile(name, item, material.name, said, tile, layout.normal))
+                parts = NameParts(owner, part, item.map, tile, layout.size if any(layout.size) else size)
+                name = file_stem(layout.pattern, parts) + item.suffix
+                found.append(LayoutFile(name, item, material.name, said, tile, layout.normal, layout.size))
     check_names([(item.material, item.name) for item in found], layout.pattern)
     return found
 
@@ -76,6 +78,7 @@ def possible_names(plan: GroupPlan, layout: Layout, size: tuple[int, int]) -> li
     Raises PbrFitError if two of them are the same.
     """
     owner = plan.objects[0].name
+    size = layout.size if any(layout.size) else size
     names = [
         (map_set.name, file_stem(layout.pattern, NameParts(owner, map_set.name, item.map, map_set.tile, size)))
         for map_set in plan.sets
@@ -131,7 +134,7 @@ def encoding_steps(
         waiting: list[tuple[str, Future[bytes]]] = []
         for item in files:
             if item.material != material:  # one material's pixels at a time
-                decode, material = Decoder(), item.material
+                decode, material = Decoder(item.size), item.material
             parts = parts_of(item.item, item.said, item.normal, item.tile, decode)
             if item.item.format in KINDS:  # Blender encodes in the main thread only
                 pixels = pixels_of(item.item, parts, options.dither, run)
