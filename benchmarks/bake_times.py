@@ -72,7 +72,9 @@ def run(options: argparse.Namespace) -> None:
                     "hand_db": round(runs[0]["hand_db"], 1),
                     "click_db": round(runs[0]["click_db"], 1),
                     "hand_s": round(hand, 2),
+                    "hand_processor_s": round(median(run["hand_work"] for run in runs), 2),
                     "click_s": round(click, 2),
+                    "click_processor_s": round(median(run["click_work"] for run in runs), 2),
                     "phases_s": {
                         name: round(median(run["phases"][name] for run in runs), 2) for name in runs[0]["phases"]
                     },

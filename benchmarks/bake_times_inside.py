@@ -63,7 +63,7 @@ def build():
 
 
 def by_hand(tree, sources):
-    """The seconds of one bake for each channel, and the pixels of the base color's."""
+    """The seconds and processor seconds of one bake for each channel, and the pixels of the base color's."""
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
     scene.cycles.samples = request["supersampling"] ** 2
@@ -72,7 +72,7 @@ def by_hand(tree, sources):
     shader = tree.nodes["Principled BSDF"]
     emission, target = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeTexImage")
     tree.nodes.active = target
-    seconds, found = 0.0, None
+    seconds, worked, found = 0.0, 0.0, None
     for name, source in sources.items():
         target.image = bpy.data.images.new(name, request["resolution"], request["resolution"], is_data=name == "Normal")
         if name == "Normal":
@@ -80,15 +80,22 @@ def by_hand(tree, sources):
         else:
             tree.links.new(source, emission.inputs["Color"])
             tree.links.new(emission.outputs[0], output.inputs["Surface"])
-        began = time.perf_counter()
+        began, before = time.perf_counter(), processor_seconds()
         bpy.ops.object.bake(type="NORMAL" if name == "Normal" else "EMIT", margin=16)
         seconds += time.perf_counter() - began
+        worked += processor_seconds() - before
         if name == "Base Color":
             found = stored(target.image)
     tree.links.new(shader.outputs[0], output.inputs["Surface"])
     tree.nodes.remove(emission)
     tree.nodes.remove(target)
-    return seconds, found
+    return seconds, worked, found
+
+
+def processor_seconds():
+    """What this process and those that it has waited for have used of all cores."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def truth(tree, source):
@@ -129,14 +136,14 @@ def decibels(values, expected, covered):
 
 
 def click():
-    """The seconds from the click until the material is assigned, and by phase."""
+    """The seconds from the click until the material is assigned, processor seconds, those by phase, and the base color."""
     bpy.ops.extensions.package_install_files(filepath=request["zip"], repo="user_default", enable_on_install=True)
     settings = bpy.context.scene.pbrfit
     settings.resolution = request["resolution"]
     settings.bake_target = "PRINCIPLED" if request["look"] == "all lobes" else "CORE"
     settings.supersampling = str(request["supersampling"])
     session = importlib.import_module(EXTENSION + ".session.session")
-    began = time.perf_counter()
+    began, before = time.perf_counter(), processor_seconds()
     bpy.ops.pbrfit.bake_maps()
     current = session.current()
     while not current.poll().finished:
@@ -144,21 +151,23 @@ def click():
     seconds = time.perf_counter() - began
     assert current.status.state == "done", current.status.message
     base = next(image for image in bpy.data.images if "pbrfit" in image and "Base Color" in image.name)
-    return seconds, dict(current.result.seconds), stored(base)
+    return seconds, processor_seconds() - before, dict(current.result.seconds), stored(base)
 
 
 def main():
     """Time both; the click comes last, since it changes the material."""
     thing, tree, sources = build()
     bpy.context.view_layer.objects.active = thing
-    hand, by_hand_base = by_hand(tree, sources)
+    hand, hand_work, by_hand_base = by_hand(tree, sources)
     expected, covered = truth(tree, sources["Base Color"])
-    seconds, phases, baked_base = click()
+    seconds, work, phases, baked_base = click()
     assert np.isfinite([hand, seconds]).all()
     times = {
         "channels": len(CHANNELS),
         "hand": hand,
+        "hand_work": hand_work,
         "click": seconds,
+        "click_work": work,
         "phases": phases,
         "hand_db": decibels(by_hand_base, expected, covered),
         "click_db": decibels(baked_base, expected, covered),

@@ -14,6 +14,8 @@ from backend.cli.command_options import CommandOptions, OptionError, nearest
 from backend.cli.errors import CommandError
 
 DEFAULTS, JOBS = "defaults", "jobs"
+START_MAPS, LAYOUTS = "start_maps", ("layout", "start_layout")
+"""Options that are paths; a layout is one where it ends as such files do."""
 EXAMPLE = 'It has lines such as [[jobs]], blend = "chair.blend", object = "Chair" and out = "fitted/chair".'
 
 
@@ -54,7 +56,7 @@ class _JobsFile:
         for number, job in enumerate(jobs, 1):
             place = f"job {number}"
             self._parsed(job, place)
-            values = {**self._options.defaults, **self._parsed({**defaults, **job}, place), **given}
+            values = {**self._options.defaults, **self._in_folder(self._parsed({**defaults, **job}, place)), **given}
             for name in (*SELECTION, "run"):
                 values.pop(name, None)
             selected = {**defaults, **job}
@@ -69,6 +71,16 @@ class _JobsFile:
             folder = self._folder(selected, "out" in job and len(files) == len(objects) == 1, place, out)
             for blend in files:
                 yield Selection(blend, objects, collections, folder, values, f"{self._path}, {place}")
+
+    def _in_folder(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of a job with the paths among them relative to the folder of the file."""
+        folder, found = self._path.parent, dict(values)
+        if found.get(START_MAPS) is not None:
+            found[START_MAPS] = folder / found[START_MAPS]
+        for name in LAYOUTS:
+            if str(found.get(name) or "").lower().endswith((".toml", ".json")):
+                found[name] = str(folder / found[name])
+        return found
 
     def _parsed(self, table: dict[str, Any], place: str) -> dict[str, Any]:
         """The values of the command's options in a table."""

@@ -191,7 +191,7 @@ def _start_maps(context: bpy.types.Context, plan: GroupPlan) -> tuple[list[dict[
     except StartMapsError as error:
         raise PbrFitError(error.cause, error.cure) from error
     lines = [line for family in dict.fromkeys(family.name for family in families) for line in found.words_of(family)]
-    return entries, tuple(f"The fit began with {line}." for line in lines)
+    return entries, (f"The fit began with {'; '.join(lines)}.",)
 
 
 def _group_bake(

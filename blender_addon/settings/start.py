@@ -13,6 +13,7 @@ from ..common.errors import PbrFitError
 from ..protocol.find_start_maps import find_maps
 from ..protocol.map_layouts import DIRECTX, LAYOUTS, OPENGL
 from ..protocol.start_maps import FoundMaps, StartMapsError
+from .output import RELATIVE_PATHS
 
 BAKE, GRAY, MAPS = "BAKE", "GRAY", "MAPS"
 LOOK_SECONDS = 2.0
@@ -52,6 +53,7 @@ class StartSettings:
         name="Start Maps",
         description="The folder of the maps that a fit begins with, or a .glb or .gltf file",
         subtype="FILE_PATH",
+        **RELATIVE_PATHS,
     )
     start_layout: StringProperty(
         name="Laid Out As",

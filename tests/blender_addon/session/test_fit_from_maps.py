@@ -43,9 +43,10 @@ def test_maps_of_the_same_look_are_kept_as_they_are(addon, cube, tmp_path, monke
     (choice,) = session.result.compared
     assert choice["kept"] == "BAKE"
     assert min(score["bake_db"] for score in choice["scores"].values()) > 38.0
-    assert any(
-        note == "The fit began with Roughness: 1 - paint_gloss.png, red (8 x 8)." for note in session.result.notes
-    )
+    (note,) = [
+        note for note in session.result.notes if note.startswith("The fit began with Base Color: paint_albedo.png")
+    ]
+    assert "Roughness: 1 - paint_gloss.png, red (8 x 8)" in note
     (line, *_) = addon.ui.operators_verdict.verdict_of(cube.active_material).details
     assert line.startswith("Start ")
     assert line.endswith("so near that nothing was fitted")
