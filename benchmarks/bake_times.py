@@ -3,8 +3,9 @@
 By hand is what Blender offers: for each channel its source linked to an Emission node (for the normal none), and one
 bake with the same number of points in each texel and Blender's own margin; only the seconds of the bakes themselves count, not
 the clicks between them, which are counted (ONCE, EACH). How exact both are: the base color beside one from 64 points in each
-texel, PSNR of what 8 bits store where faces are. The click is cold: the second Blender starts, and no cache of an earlier bake
-is used. Each is timed several times in a Blender of its own; the median counts.
+texel (of one image: the image itself), PSNR of what 8 bits store where faces are. The click is cold: the second Blender starts,
+and no cache of an earlier bake is used. Each is timed several times in a Blender of its own; the median counts. Processor
+seconds tell more where other work runs.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ EACH = {
     "Image > Save As, Save": 3,
 }
 NEW_MATERIAL = {"New material": 1}
-NEW_LINK = {"add an Image Texture": 2, "choose the image": 2, "Non-Color, for all but colors": 2, "link it": 1}
+NEW_LINK = {"add an Image Texture": 2, "choose the image": 2, "link it": 1}
+NON_COLOR = 2  # for all but colors
 """What a person clicks or drags: once, for each channel, and for the material that shows the maps. Names and sizes are typed."""
 CLICKS_ON_BAKE_MAPS = 1  # on the selected object
 
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
                 {
                     "look": look,
                     "channels": runs[0]["channels"],
-                    "hand_clicks": hand_clicks(runs[0]["channels"]),
+                    "hand_clicks": hand_clicks(runs[0]["channels"], runs[0]["colors"]),
                     "clicks": CLICKS_ON_BAKE_MAPS,
                     "hand_db": round(runs[0]["hand_db"], 1),
                     "click_db": round(runs[0]["click_db"], 1),
@@ -88,10 +90,10 @@ def run(options: argparse.Namespace) -> None:
         write_json(options.json, {**circumstances(torch.device("cpu")), "settings": settings, "looks": rows})
 
 
-def hand_clicks(channels: int) -> int:
+def hand_clicks(channels: int, colors: int) -> int:
     """How many clicks and drags bakes by hand of so many channels take, with the material that shows them."""
     once, each = (sum(part.values()) for part in (ONCE | NEW_MATERIAL, EACH))
-    return once + channels * (each + sum(NEW_LINK.values()))
+    return once + channels * (each + sum(NEW_LINK.values())) + (channels - colors) * NON_COLOR
 
 
 def _time(look: str, options: argparse.Namespace, archive: Path, folder: Path) -> dict[str, Any]:

@@ -160,10 +160,13 @@ def main():
     bpy.context.view_layer.objects.active = thing
     hand, hand_work, by_hand_base = by_hand(tree, sources)
     expected, covered = truth(tree, sources["Base Color"])
+    if request["look"] == "one image":  # read at the map's own size: the map should be the image, not its means
+        expected = stored(sources["Base Color"].node.image)
     seconds, work, phases, baked_base = click()
     assert np.isfinite([hand, seconds]).all()
     times = {
         "channels": len(CHANNELS),
+        "colors": len({"Base Color", "Emission Color"} & set(CHANNELS)),
         "hand": hand,
         "hand_work": hand_work,
         "click": seconds,
