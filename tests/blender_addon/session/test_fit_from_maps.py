@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 import pytest
 from support.blender.assigning import png
+from support.blender.drawn_panel import draw
 from support.blender.mixed_cube import mixed_cube as make_mixed_cube
 from support.blender.mixed_cube import near_enough_at
 from support.blender.scenes import datablocks
@@ -82,6 +83,15 @@ def test_maps_that_cannot_be_are_refused_before_anything_starts(addon, cube, tmp
         with pytest.raises(RuntimeError, match=match):
             bpy.ops.pbrfit.optimize()
     assert datablocks() == before
+
+
+def test_the_panel_says_what_is_taken_as_what(addon, cube, tmp_path) -> None:
+    begin_with(tmp_path / "maps", GRAY, 80)
+    drawn = draw(addon.ui.settings_panels.PBRFIT_PT_settings)
+    assert {"start_maps", "start_layout", "start_normals"} <= set(drawn.names("property"))
+    said = " ".join(drawn.lines)
+    assert "Base Color: paint_albedo.png (8 x 8)" in said
+    assert "Roughness: 1 - paint_gloss.png, red (8 x 8)" in said
 
 
 def test_a_damaged_map_ends_the_fit_with_its_name(addon, cube, tmp_path) -> None:
