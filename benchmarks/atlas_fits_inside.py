@@ -8,7 +8,7 @@ import time
 
 request = json.loads(sys.argv[-1])
 os.environ["BLENDER_USER_RESOURCES"] = request["folder"]
-sys.path.insert(0, request["tests"])
+sys.path[0] = request["tests"]  # in place of this folder, whose looks.py is another one
 
 import bpy  # noqa: E402
 from support.blender.texel_scenes import corrected_db, rendered, slots_object, three_objects  # noqa: E402

@@ -134,7 +134,7 @@ def _group_fit(
     if chosen.start == BAKE:
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
     elif chosen.start == MAPS:
-        start, notes = _start_maps(context, plan)
+        start, notes = start_maps_of(context, plan)
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True, "start_maps": start}
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
@@ -176,7 +176,7 @@ def _group_fit(
     return fit
 
 
-def _start_maps(context: bpy.types.Context, plan: GroupPlan) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+def start_maps_of(context: bpy.types.Context, plan: GroupPlan) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """What a group's fit begins with in place of a bake, for each set, and what is taken as what, in words.
 
     Raises PbrFitError if the maps that the artist has chosen cannot be, or if it cannot be told whose they are.

@@ -9,7 +9,7 @@ from support.blender.assigning import png
 from support.blender.drawn_panel import draw
 from support.blender.mixed_cube import mixed_cube as make_mixed_cube
 from support.blender.mixed_cube import near_enough_at
-from support.blender.scenes import datablocks
+from support.blender.scenes import add_cube, datablocks, paint
 from support.blender.session_steps import failure, finish, start
 from support.blender.shader_trees import Tree
 
@@ -83,6 +83,25 @@ def test_maps_that_cannot_be_are_refused_before_anything_starts(addon, cube, tmp
         with pytest.raises(RuntimeError, match=match):
             bpy.ops.pbrfit.optimize()
     assert datablocks() == before
+
+
+def test_each_material_begins_with_the_maps_of_its_name(addon, tmp_path) -> None:
+    thing = add_cube()
+    for number, name in enumerate(("Wood", "Steel")):
+        paint(thing, name)
+        thing.data.polygons[number].material_index = number
+        (tmp_path / f"{name}_roughness.png").write_bytes(png(np.full((4, 4, 3), number, np.uint8)))
+    settings = bpy.context.scene.pbrfit
+    settings.start, settings.start_maps = "MAPS", str(tmp_path)
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
+    entries, (note,) = addon.session.prepare.start_maps_of(bpy.context, plan)
+    found = [entry["maps"][0]["image"]["name"] for entry in entries]
+    assert found == [f"{item.name}_roughness.png" for item in plan.sets]
+    assert "Steel: Roughness: Steel_roughness.png" in note
+    thing.material_slots[0].material.name = "Glass"
+    (plan,) = addon.export.plan.plan_groups(bpy.context)
+    with pytest.raises(addon.common.errors.PbrFitError, match=r'maps of several materials.*none is called "Glass"'):
+        addon.session.prepare.start_maps_of(bpy.context, plan)
 
 
 def test_the_panel_says_what_is_taken_as_what(addon, cube, tmp_path) -> None:
