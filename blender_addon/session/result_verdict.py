@@ -135,7 +135,8 @@ Found = tuple[str, str] | None
 def lost_lobes(record: dict[str, Any], _choices: list[dict[str, Any]]) -> Found:
     """The target lacks what the nodes have."""
     words, keeper = lost_words(record), keeper_of(record)
-    target = "A fit that begins with gray" if scene(record, "start") == GRAY else target_name(record)
+    with_bake = scene(record, "start") not in (GRAY, MAPS)
+    target = target_name(record) if with_bake else "A fit that does not begin with the bake"
     return (f"{target} cannot keep {words}", keeper) if words and keeper else None
 
 
