@@ -10,6 +10,7 @@ from pathlib import Path
 from backend.cli.errors import CommandError
 from backend.job.model import JobError
 from benchmarks import (
+    atlas_fits,
     bake_times,
     batch,
     devices,
@@ -49,6 +50,7 @@ _COMMANDS = (
     ("one_closure", one_closure, "how near one closure can be to a mix of two, and how near the bake is"),
     ("studio_lights", studio_lights, "how well lights tell base color, roughness, metallic and normals apart"),
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
+    ("atlas_fits", atlas_fits, "fits of several slots and objects in an atlas, beside fits of each by itself"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
     ("batch", batch, "many small objects in one command, beside a command for each"),
     ("farm", farm, "small objects by Ray while workers are killed, and what a task costs"),

@@ -2,8 +2,10 @@
 
 By hand is what Blender offers: for each channel its source linked to an Emission node (for the normal none), and one
 bake with the same number of points in each texel and Blender's own margin; only the seconds of the bakes themselves count, not
-the clicks between them. The click is cold: the second Blender starts, and no cache of an earlier bake is used. Each is timed
-several times in a Blender of its own; the median counts.
+the clicks between them, which are counted (ONCE, EACH). How exact both are: the base color beside one from 64 points in each
+texel (of one image: the image itself), PSNR of what 8 bits store where faces are. The click is cold: the second Blender starts,
+and no cache of an earlier bake is used. Each is timed several times in a Blender of its own; the median counts. Processor
+seconds tell more where other work runs.
 """
 
 from __future__ import annotations
@@ -26,6 +28,24 @@ from benchmarks.measure import check_output, circumstances, print_table, write_j
 INSIDE = Path(__file__).with_name("bake_times_inside.py")
 LOOKS = ("one image", "procedural", "all lobes")
 LONGEST_SECONDS = 600.0
+ONCE = {
+    "Render Engine: Cycles": 2,
+    "samples": 1,
+    "add an Image Texture": 2,
+    "add an Emission": 2,
+    "link it to the output": 1,
+}
+EACH = {
+    "New image, its name, OK": 3,
+    "link the source to the Emission (for the normal: the shader to the output, and Bake Type)": 1,
+    "Bake": 1,
+    "Image > Save As, Save": 3,
+}
+NEW_MATERIAL = {"New material": 1}
+NEW_LINK = {"add an Image Texture": 2, "choose the image": 2, "link it": 1}
+NON_COLOR = 2  # for all but colors
+"""What a person clicks or drags: once, for each channel, and for the material that shows the maps. Names and sizes are typed."""
+CLICKS_ON_BAKE_MAPS = 1  # on the selected object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,22 +69,31 @@ def run(options: argparse.Namespace) -> None:
                 {
                     "look": look,
                     "channels": runs[0]["channels"],
+                    "hand_clicks": hand_clicks(runs[0]["channels"], runs[0]["colors"]),
+                    "clicks": CLICKS_ON_BAKE_MAPS,
+                    "hand_db": round(runs[0]["hand_db"], 1),
+                    "click_db": round(runs[0]["click_db"], 1),
                     "hand_s": round(hand, 2),
+                    "hand_processor_s": round(median(run["hand_work"] for run in runs), 2),
                     "click_s": round(click, 2),
+                    "click_processor_s": round(median(run["click_work"] for run in runs), 2),
                     "phases_s": {
                         name: round(median(run["phases"][name] for run in runs), 2) for name in runs[0]["phases"]
                     },
                     "ratio": round(hand / click, 2),
                 }
             )
-    header = ["look", "channels", "by hand s", "click s", "ratio"]
-    print_table(
-        "Bake Maps and bakes by hand",
-        [header, *([row[name] for name in ("look", "channels", "hand_s", "click_s", "ratio")] for row in rows)],
-    )
+    names = ("look", "channels", "hand_clicks", "hand_s", "hand_db", "clicks", "click_s", "click_db", "ratio")
+    print_table("Bake Maps and bakes by hand", [list(names), *([row[name] for name in names] for row in rows)])
     if options.json:
         settings = {"resolution": options.resolution, "supersampling": options.supersampling, "repeat": options.repeat}
         write_json(options.json, {**circumstances(torch.device("cpu")), "settings": settings, "looks": rows})
+
+
+def hand_clicks(channels: int, colors: int) -> int:
+    """How many clicks and drags bakes by hand of so many channels take, with the material that shows them."""
+    once, each = (sum(part.values()) for part in (ONCE | NEW_MATERIAL, EACH))
+    return once + channels * (each + sum(NEW_LINK.values())) + (channels - colors) * NON_COLOR
 
 
 def _time(look: str, options: argparse.Namespace, archive: Path, folder: Path) -> dict[str, Any]:

@@ -15,12 +15,19 @@ from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 MAP_SETS = {"material": "SLOT", "object": "OBJECT", "all": "ALL"}
 TARGETS = ("core", "gltf", "principled")
 SUPERSAMPLING = (1, 2, 4)
+GEOMETRY = {
+    "height": "how far the displacement moves the surface",
+    "curvature": "how much the surface bends",
+    "thickness": "how thick the object is",
+}
 RENDER_DEVICES = ("auto", "cpu")
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the files, the objects in them, the folder for the results, and how to go through many."""
-    files = parser.add_argument("blend", type=Path, nargs="+", metavar="FILE.blend", help="the files; not with --jobs")
+    files = parser.add_argument(
+        "blend", type=Path, nargs="+", metavar="FILE", help="the .blend, .glb or .gltf files; not with --jobs"
+    )
     files.required = False
     parser.add_argument(
         "--object",
@@ -108,6 +115,8 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bake ambient occlusion too, into the red of orm.png; a fit finds it out itself",
     )
+    for name, meaning in GEOMETRY.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"bake {meaning} too, into geometry.png")
     parser.add_argument(
         "--images",
         choices=("packed", "files"),
@@ -125,6 +134,7 @@ def map_properties(chosen: argparse.Namespace) -> dict[str, Any]:
         "bake_target": chosen.target.upper(),
         "supersampling": str(chosen.supersampling),
         "use_occlusion": chosen.occlusion,
+        **{f"use_{name}": getattr(chosen, name) for name in GEOMETRY},
         **given(chosen, "material_name"),
         **margin_properties(chosen.margin),
     }

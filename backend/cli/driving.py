@@ -16,6 +16,7 @@ from backend.cli.errors import CommandError, Interrupted
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
 from backend.cli.terminal import Progress
 from backend.extension.archives import BuildError
+from backend.protocol.find_start_maps import GLTF
 from backend.protocol.map_layouts import LAYOUTS
 
 OPTIMIZE, BAKE = "optimize", "bake_maps"
@@ -40,11 +41,12 @@ BLEND_STARTS = (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 class DriveRequest:
     """What to do with which object.
 
-    ``blend``: the file, or None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
+    ``blend``: the .blend or glTF, None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
     ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
     of objects that share its maps; ``layout``: of `layout_arguments.layout_request`; ``options``: of the command, as JSON
-    values, as far as the result depends on them: for the record of its inputs.
+    values, as far as the result depends on them: for the record of its inputs; ``notes``: what to say before it begins;
+    ``reads``: paths of files and folders that it reads beside the .blend.
     """
 
     blend: Path | None
@@ -59,6 +61,8 @@ class DriveRequest:
     others: tuple[str, ...] = ()
     layout: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
     @property
     def layout_file(self) -> Path | None:
@@ -148,8 +152,13 @@ def may_be_replaced(request: DriveRequest) -> list[str]:
     return replaceable(request.result.parent, request.name, request.owner, maps)
 
 
+def is_gltf(path: Path | None) -> bool:
+    """Whether a file is not opened, but imported."""
+    return path is not None and path.suffix.lower() in GLTF
+
+
 def check_file(blend: Path) -> None:
-    """Raise CommandError where the file cannot be read, or is no .blend."""
+    """Raise CommandError where the file cannot be read, or is no .blend and no glTF."""
     try:
         with open(blend, "rb") as file:
             start = file.read(7)
@@ -157,8 +166,15 @@ def check_file(blend: Path) -> None:
         raise CommandError(
             f"{blend} cannot be read: {error.strerror}.", "Get the right to read it, or copy it to where you can."
         ) from error
-    if not start.startswith(BLEND_STARTS):
-        raise CommandError(f"{blend} is not a .blend file.", "Give the path of a file that Blender saved.")
+    if is_gltf(blend):
+        if not start.startswith((b"glTF", b"{")):
+            raise CommandError(
+                f"{blend} is not a glTF file.", "Give the path of a .glb or .gltf that a program exported."
+            )
+    elif not start.startswith(BLEND_STARTS):
+        raise CommandError(
+            f"{blend} is not a .blend file.", "Give the path of a file that Blender saved, or of a glTF."
+        )
 
 
 def drive(

@@ -14,6 +14,7 @@ from backend.cli.arguments import (
 )
 from backend.cli.batch_arguments import add_batch_options
 from backend.cli.layout_arguments import add_layout_options
+from backend.cli.start_arguments import add_start_options
 from backend.protocol.quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -42,6 +43,7 @@ def add_optimize_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not render the result beside the original: no report.png, which takes as long as a short fit",
     )
+    add_start_options(parser)
     add_layout_options(parser)
     add_device_option(parser)
     add_blender_option(parser)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from backend.cli.arguments import check_others, file_name, given, map_properties, shared_maps
@@ -11,6 +11,7 @@ from backend.cli.batch_arguments import result_options
 from backend.cli.driving import BAKE, OPTIMIZE, DriveRequest
 from backend.cli.errors import CommandError
 from backend.cli.layout_arguments import layout_request
+from backend.cli.start_arguments import start_properties, start_table
 from backend.protocol.quality import (
     DEFAULT_QUALITY,
     DEFAULT_REFERENCES,
@@ -43,7 +44,7 @@ def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
     rounds = {} if chosen.preset else {"rounds": DEFAULT_ROUNDS}
     properties = {
         "reference": chosen.reference.upper(),
-        "start": chosen.start.upper(),
+        **start_properties(chosen),
         **map_properties(chosen),
         "held_out_views": DEFAULT_REFERENCES.held_out_views,
         **preset,
@@ -58,7 +59,9 @@ def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
         "render_device": chosen.render_device.upper(),
         "seed": settings.seed,
     }
-    return _request(chosen, properties, OPTIMIZE)
+    table = start_table(chosen)
+    reads = () if chosen.start_maps is None else (str(chosen.start_maps.resolve()),)
+    return replace(_request(chosen, properties, OPTIMIZE), notes=table, reads=reads)
 
 
 def bake_request(chosen: argparse.Namespace) -> DriveRequest:

@@ -38,8 +38,8 @@ class Inputs:
         """The entry ``inputs`` of report.json; None for the demo's scene, which is no file. links: what the file uses."""
         if self._request.blend is None or self._blend is None:
             return None
-        used = (stamp(path, self._began) for path in used_files(self._request.blend, links))
-        files = [self._blend, *self._layout, *used]
+        read = used_files(self._request.blend, [*links, *self._request.reads])
+        files = [self._blend, *self._layout, *(stamp(path, self._began) for path in read)]
         return {**_chosen(self._request), "files": files}
 
 

@@ -86,11 +86,14 @@ class _JobsFile:
 
     def _placed(self, values: dict[str, Any]) -> dict[str, Any]:
         """The same, with paths as seen from the folder of the file of jobs."""
-        layout, blender = values.get("layout"), values.get("blender")
-        if layout is not None and layout not in LAYOUTS:
-            values["layout"] = str(self._path.parent / layout)
+        folder, maps, blender = self._path.parent, values.get("start_maps"), values.get("blender")
+        if maps is not None:
+            values["start_maps"] = folder / maps
+        for name in ("layout", "start_layout"):
+            if values.get(name) is not None and values[name] not in LAYOUTS:
+                values[name] = str(folder / values[name])
         if blender is not None and os.path.dirname(blender):  # else it is a program that the system finds
-            values["blender"] = str(self._path.parent / blender)
+            values["blender"] = str(folder / blender)
         return values
 
     def _names(self, table: dict[str, Any], key: str, place: str) -> tuple[str, ...]:

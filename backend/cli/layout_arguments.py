@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,21 @@ def add_layout_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dither", action="store_true", help="round what is finer than 8 bits with noise instead of steps"
     )
+    group.add_argument(
+        "--size",
+        type=pixels,
+        metavar="WIDTHxHEIGHT",
+        help="width and height of these files in pixels, such as 2048x1024 (default: those of the maps)",
+    )
     group.add_argument("--file-quality", type=int, metavar="1-100", help="of jpeg and webp (default: 90)")
+
+
+def pixels(text: str) -> list[int]:
+    """A width and a height. Raises ArgumentTypeError for anything else."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text} is no width and height, such as 2048x1024")
+    return [int(part) for part in found.groups()]
 
 
 def layout_request(chosen: argparse.Namespace) -> dict[str, Any] | None:
@@ -46,6 +61,7 @@ def layout_request(chosen: argparse.Namespace) -> dict[str, Any] | None:
         "bits": chosen.bits,
         "quality": chosen.file_quality,
         "dither": chosen.dither or None,
+        "size": chosen.size,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if chosen.layout is None:

@@ -6,11 +6,20 @@ import contextlib
 import time
 from typing import Any
 
-from backend.cli.driving import DriveRequest, Host, drive, layout_text, materials_text, output_folder, own_blender
+from backend.cli.driving import (
+    DriveRequest,
+    Host,
+    drive,
+    is_gltf,
+    layout_text,
+    materials_text,
+    output_folder,
+    own_blender,
+)
 from backend.cli.inputs import Inputs
 from backend.cli.judging import Renders, is_black, measure, render_for_report
 from backend.cli.report_files import RELIT_HDRI, draw_report, report_contents, rounded
-from backend.cli.result_folder import MADE, as_made, write_report
+from backend.cli.result_folder import MADE, PICTURE, as_made, write_report
 from backend.cli.terminal import Progress, duration
 
 
@@ -28,9 +37,12 @@ def optimize(
     with own_blender(request.blender) if host is None else contextlib.nullcontext(host) as used:
         may_replace = output_folder(request)
         inputs = Inputs(request)
+        for note in request.notes:
+            progress.note(note)
         progress.show("Starting Blender", 0.0)
-        original = request.blend if request.blend is not None else used.work / "original.blend"
-        kept = None if request.blend is not None else str(original)
+        is_made = request.blend is None or is_gltf(request.blend)
+        original = used.work / "original.blend" if is_made or request.blend is None else request.blend
+        kept = str(original) if is_made else None
         result = drive(request, used, may_replace, progress, original=kept, relit_hdri=RELIT_HDRI)
         fitted_seconds = time.monotonic() - began
         for warning in result["warnings"]:
@@ -55,6 +67,10 @@ def optimize(
         report=rounded(time.monotonic() - began - fitted_seconds),
         total=rounded(time.monotonic() - began),
     )
+    if not judged:
+        report["files"] = [name for name in report["files"] if name != PICTURE]
+        if PICTURE in may_replace:  # that of an earlier result
+            (fitted.parent / PICTURE).unlink(missing_ok=True)
     report[MADE] = as_made(fitted.parent, result["files"])
     write_report(fitted.parent, report)
     if judged:

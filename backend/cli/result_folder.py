@@ -16,7 +16,7 @@ REPORT, PICTURE = "report.json", "report.png"
 TEXTURES = "textures"
 """The folder of images that belong to the result's .blend; their names are always free ones."""
 BAKED_KEYS = (
-    *("kd", "orm", "normal", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
+    *("kd", "orm", "normal", "geometry", "emission", "specular", "specular_tint", "anisotropy", "transmission"),
     *("coat", "coat_tint", "coat_normal", "sheen", "sheen_tint"),
     *("subsurface", "subsurface_radius", "subsurface_ior", "thin_film"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from .map_presets import DEFAULT_PATTERN, PRESETS
 COLOR, NUMBER, VECTOR, NORMAL = "color", "number", "vector", "normal"
 OPENGL, DIRECTX = "opengl", "directx"
 OCCLUSION = "occlusion"
+LARGEST_FILE = 16384  # pixels in a row
+GEOMETRY = ("height", "curvature", "thickness")
 
 
 class LayoutError(CauseAndCure):
@@ -29,9 +31,9 @@ class LayoutError(CauseAndCure):
 
 @dataclass(frozen=True)
 class Signal:
-    """A property of a material. input: the identifier of the Principled BSDF's input ("Occlusion": that of glTF's node);
-    kind: COLOR (three linear values), NUMBER, VECTOR (three numbers) or NORMAL (encoded: 0.5 is 0); neutral: the value of
-    each channel where the material says nothing."""
+    """A property of a material. input: the identifier of the Principled BSDF's input ("Occlusion": that of glTF's node; those of
+    GEOMETRY: of PBRfit's own group); kind: COLOR (three linear values), NUMBER, VECTOR (three numbers) or NORMAL (encoded: 0.5 is
+    0); neutral: the value of each channel where the material says nothing."""
 
     input: str
     kind: str = NUMBER
@@ -68,6 +70,9 @@ SIGNALS: dict[str, Signal] = {
     "subsurface_anisotropy": Signal("Subsurface Anisotropy"),
     "thin_film_thickness": Signal("Thin Film Thickness"),
     "thin_film_ior": Signal("Thin Film IOR", neutral=1.33),
+    "height": Signal("Height", neutral=0.5),
+    "curvature": Signal("Curvature", neutral=0.5),
+    "thickness": Signal("Thickness", neutral=1.0),
 }
 """What maps can hold, by the names that layouts use. Occlusion is openness: 1 where nothing occludes."""
 
@@ -139,7 +144,8 @@ class MapFile:
 @dataclass(frozen=True)
 class Layout:
     """A set of files. key: the name that chooses it; title, about: for the artist; normal: OPENGL (green points up) or
-    DIRECTX (down); pattern: of the names of files."""
+    DIRECTX (down); pattern: of the names of files; size: their
+    width and height in pixels, (0, 0): as the maps are."""
 
     key: str
     title: str
@@ -147,18 +153,20 @@ class Layout:
     normal: str
     pattern: str
     files: tuple[MapFile, ...]
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     """How maps are written, where that is not left to the layout ("" and 0). quality: of JPEG and WebP, 1 to 100; dither:
-    whether rounding to 8 bits is spread as noise."""
+    whether rounding to 8 bits is spread as noise; size: width and height of the files in pixels."""
 
     pattern: str = ""
     format: str = ""
     bits: int = 0
     quality: int = 90
     dither: bool = False
+    size: Sequence[int] = (0, 0)
 
 
 def read_layout(values: Mapping[str, Any], key: str) -> Layout:
@@ -230,7 +238,17 @@ def with_options(layout: Layout, options: OutputOptions) -> Layout:
     files = tuple(_with_format(item, options.format or item.format, options.bits) for item in layout.files)
     pattern = options.pattern or layout.pattern
     _check_pattern(pattern)
-    return Layout(layout.key, layout.title, layout.about, layout.normal, pattern, files)
+    return Layout(layout.key, layout.title, layout.about, layout.normal, pattern, files, _checked_size(options.size))
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    width, height = size
+    if (width, height) != (0, 0) and not all(1 <= edge <= LARGEST_FILE for edge in (width, height)):
+        raise LayoutError(
+            f"The files cannot be {width} x {height} pixels large.",
+            f"Give both a width and a height, from 1 to {LARGEST_FILE}.",
+        )
+    return width, height
 
 
 def _with_format(item: MapFile, name: str, bits: int) -> MapFile:

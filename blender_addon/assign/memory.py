@@ -14,6 +14,7 @@ from typing import Any
 
 import bpy
 
+from ..common.geometry_output import is_geometry_group
 from ..common.gltf_output import is_output_group
 from ..common.names import RECORD
 from ..common.node_trees import images_of
@@ -283,9 +284,13 @@ def release(owners: Iterable[bpy.types.ID | None]) -> None:
 
 
 def remove_unused(owners: Iterable[bpy.types.Material | bpy.types.World | None]) -> None:
-    """Remove fitted materials and worlds that nothing uses, and the images and the group for glTF that only they used."""
+    """Remove fitted materials and worlds that nothing uses, and the images and the groups that only they used."""
     unused = [owner for owner in owners if owner is not None and owner.users == 0 and RECORD in owner]
     images = {image for owner in unused for image in images_of(owner.node_tree) if RECORD in image}
     bpy.data.batch_remove(unused)
-    groups = [group for group in bpy.data.node_groups if RECORD in group and is_output_group(group)]
+    groups = [
+        group
+        for group in bpy.data.node_groups
+        if RECORD in group and (is_output_group(group) or is_geometry_group(group))
+    ]
     bpy.data.batch_remove([item for item in (*images, *groups) if item.users == 0])

@@ -15,6 +15,8 @@ The plan is JSON:
   how many points in a row each texel of a map is the mean of, where a texture can be finer than the map
 - optional ``margin``: how many texels around faces are filled with what the nearest face has; absent or null: all
 - optional ``occlusion``: whether to bake how open each texel is, too
+- optional ``geometry``: some of Height, Curvature and Thickness, to bake too (see geometry.py)
+- optional ``start_maps``: of each set, what `protocol.start_maps.start_entry` gives: these maps are read in place of a bake
 - optional ``start``: whether a fit begins with the bake, and wants the start of each set of maps too (see start.py)
 
 Each finished map is a file in ``output``, named as in a ``common.material_recipe.BakedMaps``. Lines on stdout, the word PBRFIT

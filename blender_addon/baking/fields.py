@@ -46,11 +46,14 @@ BOUNDLESS = {
 @dataclass
 class Baked:
     """What was baked into one canvas. fields: by quantity, filled where no face is; covered: by tile, which texels faces
-    cover, bool [size, size]; openness: by tile, [size, size], None if it was not baked or all is open."""
+    cover, bool [size, size]; openness: by tile, [size, size], None if it was not baked or all is open; geometry,
+    scales: what geometry.py makes, by name, and what the ranges of these maps stand for."""
 
     fields: dict[str, Field] = field(default_factory=dict)
     covered: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     openness: Field | None = None
+    geometry: dict[str, Field] = field(default_factory=dict)
+    scales: dict[str, float] = field(default_factory=dict)
     _margins: dict[int, Margin] = field(default_factory=dict)
 
     def add(self, baked: Pass, tiles: dict[int, Texels]) -> None:
@@ -101,6 +104,8 @@ def inputs_of(target: str, baked: Baked, readings: Sequence[Reading]) -> Inputs:
                 constants[name] = same
     if baked.openness is not None:
         kept[OCCLUSION] = baked.openness
+    kept |= baked.geometry
+    constants |= {name: (scale, scale, scale) for name, scale in baked.scales.items()}
     return Inputs(constants, kept, ROTATION in KEPT[target] and any(map(turns, readings)))
 
 

@@ -29,6 +29,7 @@ from ..closures.values import Triple
 from ..common.color import srgb_from_linear
 from ..common.color_spaces import to_rec709
 from ..common.errors import PbrFitError
+from ..common.geometry_output import GEOMETRY
 from ..common.material_recipe import ALPHA as ALPHA_PART
 from ..common.material_recipe import CHANNELS, COLOR, OCCLUSION, Constant, MapInput, MaterialRecipe
 from ..common.material_recipe import NORMAL as NORMAL_PART
@@ -47,11 +48,13 @@ class Layout:
     normal: str = ""
 
 
+GEOMETRY_KEY = "geometry"
 BRIGHTEST_IN_BYTES = 8.0
 LAYOUTS = (
     Layout("kd", whole=BASE_COLOR, alpha=ALPHA),
     Layout("orm", channels=(OCCLUSION, "Roughness", "Metallic")),
     Layout("normal", normal=NORMAL),
+    Layout(GEOMETRY_KEY, channels=GEOMETRY),
     Layout("emission", whole=EMISSION),
     Layout("specular", channels=("Specular IOR Level", "IOR", "Diffuse Roughness")),
     Layout("specular_tint", whole="Specular Tint"),
@@ -114,7 +117,13 @@ class MapWriter:
 
     def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
         tiles = {tile: values_of(layout, inputs, tile, len(covered)) for tile, covered in baked.covered.items()}
-        bits = FLOATS if floats or goes_beyond(layout, tiles.values()) else SHORTS if layout.normal else BYTES
+        bits = (
+            FLOATS
+            if floats or goes_beyond(layout, tiles.values())
+            else SHORTS
+            if layout.normal or layout.key == GEOMETRY_KEY
+            else BYTES
+        )
         for tile, values in tiles.items():
             name = f"{self._prefixes[tile]}{layout.key}{suffix_of(bits)}"
             if layout.whole in COLORS:

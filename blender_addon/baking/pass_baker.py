@@ -84,6 +84,10 @@ class PassBaker:
             lambda _material, _reading, image, *_names: material_for(image), "EMIT", size, samples=samples
         )
 
+    def bake_made(self, make: Make, size: int) -> list[Tiles]:
+        """The texels of what materials show that are made for each of the originals, one point in each. size: in pixels."""
+        return self._bake(make, "EMIT", size)
+
     @property
     def _readings(self) -> Iterator[Reading]:
         return (reading for owner in self._owners for reading in owner.readings.values())

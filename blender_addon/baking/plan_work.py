@@ -20,13 +20,15 @@ from ..references import stage
 from ..references.plan_work import no_room, open_file
 from .cycles_bake import make_editable, prepare
 from .fields import Baked, inputs_of, without_far_texels
+from .geometry import bake_geometry
 from .maps import MapWriter
 from .material_sets import MaterialSets, checked_squares, material_sets
-from .openness import bake_openness
+from .openness import bake_openness, extent_of
 from .pass_baker import PassBaker
 from .quantities import Pass, passes_for
 from .shifted_uv import with_positive_uv_maps
 from .start import write_start
+from .start_maps import write_start_maps
 from .surety import share_passes
 
 Json = dict[str, Any]
@@ -45,13 +47,17 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
 
     Raises PbrFitError if the file lacks what the plan names, a material cannot be read, or a file cannot be written.
     """
-    report({"progress": 0.0, "message": "Reading the materials"})
-    open_file(plan)
     output = Path(plan["output"])
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PbrFitError(f"Cannot write to {output}: {error.strerror}.", "Choose another folder.") from error
+    if plan.get("start_maps"):
+        report({"progress": 0.0, "message": "Reading the maps"})
+        report({"baked": write_start_maps(plan, output)})
+        return
+    report({"progress": 0.0, "message": "Reading the materials"})
+    open_file(plan)
     names = [(name, library) for name, library in plan["objects"]]
     if "scene" in plan:
         scene, layer = stage.find_scene(plan["scene"], plan["view_layer"])
@@ -77,6 +83,9 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
         if plan.get("occlusion"):
             report({"progress": 0.9, "message": "Baking Occlusion"})
             bake_openness(baker, set_up, plan["resolution"], baked)
+        if plan.get("geometry"):
+            report({"progress": 0.92, "message": f"Baking {', '.join(plan['geometry'])}"})
+            bake_geometry(baker, set_up, plan["geometry"], plan["resolution"], baked, extent_of(set_up))
         report({"progress": 0.95, "message": "Writing the maps"})
         report({"baked": write_maps(plan, owners, baked, output)})
 

@@ -38,7 +38,7 @@ _ALL_LOBES = (
 KEPT = {FITTED: _FITTED, CORE: _CORE, GLTF: _CORE + _GLTF, ALL_LOBES: _CORE + _GLTF + _ALL_LOBES}
 """The inputs that each target has maps or numbers for, as far as this Blender has them."""
 THIN_WALL = "Thin Wall"  # a switch, which no map can hold; from Blender 5.2 on
-TARGET_NAMES = {FITTED: "A fit that begins with gray", CORE: "Core", GLTF: "glTF", ALL_LOBES: "Principled"}
+TARGET_NAMES = {FITTED: "A fit that does not begin with the bake", CORE: "Core", GLTF: "glTF", ALL_LOBES: "Principled"}
 
 # Inputs that do nothing while another one, their weight, is zero; the weight by input.
 WEIGHT_OF = {name: weight for weight, names in WITHOUT_WEIGHT.items() for name in names if "Emission" not in name}

@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 
+GLTF = (".glb", ".gltf")
 MOST_CHOICES = 20
 """How many objects a message lists."""
 
@@ -32,10 +33,14 @@ class DriveError(Exception):
 
 
 def open_file(path: str) -> None:
-    """Open a .blend with its windows, so that it can be saved as it was. Raises DriveError.
+    """Open a .blend with its windows, so that it can be saved as it was; or import a glTF into an empty file. Raises
+    DriveError.
 
     A file of a newer Blender is refused even if this one can read it: what it does not know would be lost in the result.
     """
+    if path.lower().endswith(GLTF):
+        import_gltf(path)
+        return
     try:
         bpy.ops.wm.open_mainfile(filepath=path, load_ui=True, use_scripts=False)
         if not bpy.context.window_manager.windows:
@@ -52,6 +57,18 @@ def open_file(path: str) -> None:
     version = tuple(bpy.data.version[:2])
     if version > tuple(bpy.app.version[:2]):
         raise newer(path, version)
+
+
+def import_gltf(path: str) -> None:
+    """What a .glb or .gltf has, alone in a new file. Raises DriveError."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    try:
+        bpy.ops.import_scene.gltf(filepath=path)
+    except (AttributeError, RuntimeError) as error:
+        reason = str(error).removeprefix("Error: ").strip()
+        raise DriveError(
+            f"Blender {bpy.app.version_string} cannot import {path}: {reason}", "Export it again."
+        ) from error
 
 
 def newer(path: str, version: tuple[int, ...]) -> DriveError:

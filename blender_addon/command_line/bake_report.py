@@ -11,6 +11,7 @@ import bpy
 SETTINGS = (
     *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
     *("bake_target", "supersampling", "margin_type", "margin", "use_occlusion"),
+    *("use_height", "use_curvature", "use_thickness"),
 )
 """The settings that a bake uses."""
 

@@ -14,6 +14,7 @@ MAP_LABELS = {
     "kd": "Base Color",
     "orm": "ORM",
     "normal": "Normal",
+    "geometry": "Geometry",
     "emission": "Emission",
     "coat": "Coat",
     "coat_normal": "Coat Normal",

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import bpy
 
-from . import gltf_output
+from . import geometry_output, gltf_output
 from .material_recipe import ALPHA, CHANNELS, COLOR, MAP_LABELS, NORMAL, OCCLUSION, Constant, MapInput, MaterialRecipe
 
 MAP_X, SPLIT_X, SHADER_X, OUTPUT_X = -700.0, -360.0, 0.0, 320.0
 ROW_HEIGHT = 310.0
-NODE_LABELS = {**MAP_LABELS, "orm": "Openness, Roughness, Metallic", "normal": "Normal Map Image"}
+NODE_LABELS = {
+    **MAP_LABELS,
+    "orm": "Openness, Roughness, Metallic",
+    "normal": "Normal Map Image",
+    "geometry": "Height, Curvature, Thickness",
+}
 
 
 def fresh_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
@@ -51,6 +56,10 @@ def build_material_nodes(
         further = add_node(tree, "ShaderNodeGroup", gltf_output.NAME, SHADER_X, -2.0 * ROW_HEIGHT)
         further.node_tree = gltf_output.output_group()
         inputs[OCCLUSION] = further.inputs[gltf_output.OCCLUSION]
+    if any(name in recipe.inputs for name in geometry_output.GEOMETRY):
+        further = add_node(tree, "ShaderNodeGroup", geometry_output.NAME, SHADER_X, -2.5 * ROW_HEIGHT)
+        further.node_tree = geometry_output.geometry_group()
+        inputs |= {socket.name: socket for socket in further.inputs}
     for name, value in recipe.constants.items():
         set_value(inputs[name], value)
     if recipe.uv_tangent:

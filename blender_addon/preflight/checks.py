@@ -23,6 +23,7 @@ from ..export.plan import plan_groups, target_objects
 from ..export.reference_light import reference_light
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
+from ..settings.start import MAPS, found_maps
 from ..setup.backend_process import backend_command, require_connection
 from . import bake
 from .drivers import driver_findings
@@ -204,6 +205,8 @@ def settings_findings(context: bpy.types.Context, work: str) -> Iterator[Finding
     try:
         if work == FIT:
             fit_settings(settings)
+        if work == FIT and settings.start == MAPS:
+            found_maps(settings)
         material_name(settings.material_name, "Object", "Material")
     except PbrFitError as error:
         yield Finding(ERROR, error.cause, error.cure)

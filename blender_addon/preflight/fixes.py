@@ -11,7 +11,7 @@ from ..common.light_names import STUDIO
 from ..common.package import ADDON
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
-from ..settings.properties import BAKE
+from ..settings.start import BAKE
 from ..translations.translate import tr_report, without_level
 from . import checks
 from .images import image_uses

@@ -46,7 +46,7 @@ def cure(keeper: str, target: str) -> str:
 
 def subject(target: str) -> str:
     """What keeps, in the middle of a sentence."""
-    return "a fit that begins with gray" if target == FITTED else TARGET_NAMES[target]
+    return "a fit that does not begin with the bake" if target == FITTED else TARGET_NAMES[target]
 
 
 def keeper_for(materials: Iterable[bpy.types.Material | None], target: str) -> str:

@@ -13,7 +13,7 @@ from bpy.app.handlers import persistent
 
 from ..closures.parameters import FITTED
 from ..closures.verdict import Verdict, verdict_of
-from ..settings.properties import BAKE
+from ..settings.start import BAKE
 
 CHANGING = ("MATERIAL", "NODETREE", "IMAGE")
 """Kinds of datablocks that a verdict may depend on."""

@@ -20,7 +20,7 @@ from ..protocol.map_names import NameParts, file_stem, same_names
 from ..protocol.png import Run, png
 from . import encoders
 from .blender_encoders import KINDS, encoded_by_blender
-from .material_signals import ImagePart, Said, neutral, signals_of
+from .material_signals import ImagePart, Said, neutral, scales_of, signals_of
 from .pixels import Decoder, Part, has_alpha, parts_of, pixels_of
 
 MOST_THREADS = 8
@@ -31,7 +31,8 @@ SAME = 1e-4
 @dataclass(frozen=True)
 class LayoutFile:
     """A file to write. item: of the layout; material: whose map it is; said: what the material says of each property;
-    parts: of its name, by the layout's pattern; normal: the convention of normals."""
+    parts: of its name, by the layout's pattern; normal: the convention of normals; size: width and height, (0, 0): as the
+    maps are."""
 
     item: MapFile
     material: str
@@ -39,6 +40,7 @@ class LayoutFile:
     parts: NameParts
     pattern: str
     normal: str
+    size: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
@@ -83,8 +85,8 @@ def layout_files(materials: Iterable[bpy.types.Material], layout: Layout) -> lis
                 continue
             check_alpha(item, said, material.name)
             for tile, size in tiles_of(images[0], "{resolution}" in layout.pattern).items():
-                parts = NameParts(owner, part, item.map, tile, size)
-                found.append(LayoutFile(item, material.name, said, parts, layout.pattern, layout.normal))
+                parts = NameParts(owner, part, item.map, tile, layout.size if any(layout.size) else size)
+                found.append(LayoutFile(item, material.name, said, parts, layout.pattern, layout.normal, layout.size))
     check_names([(item.material, item.name) for item in found], layout.pattern)
     return found
 
@@ -95,6 +97,7 @@ def possible_names(plan: GroupPlan, layout: Layout, size: tuple[int, int]) -> li
     Raises PbrFitError if two of them are the same.
     """
     owner = plan.objects[0].name
+    size = layout.size if any(layout.size) else size
     names = [
         (map_set.name, file_stem(layout.pattern, NameParts(owner, map_set.name, item.map, map_set.tile, size)))
         for map_set in plan.sets
@@ -172,7 +175,7 @@ def encoding_steps(
         waiting: list[tuple[str, Future[bytes]]] = []
         for item in files:
             if item.material != material:  # one material's pixels at a time
-                decode, material = Decoder(), item.material
+                decode, material = Decoder(item.size), item.material
             parts = parts_of(item.item, item.said, item.normal, item.tile, decode)
             if item.item.format in KINDS:  # Blender encodes in the main thread only
                 pixels = pixels_of(item.item, parts, options.dither, run)
@@ -230,7 +233,7 @@ def leftover_numbers(
         wanted = {name for item in layout.files for name in item.signals} - held
         found[material.name] = {
             name: value for name, value in said.items() if name in wanted and not isinstance(value, ImagePart)
-        }
+        } | {name: value for name, value in scales_of(material).items() if name.removesuffix("_scale") in held}
     return found
 
 

@@ -9,9 +9,10 @@ import bpy
 
 from ..common.color_spaces import rec709_color
 from ..common.errors import PbrFitError
+from ..common.geometry_output import SCALES, geometry_socket
 from ..common.gltf_output import OPENNESS_NODE, occlusion_socket
 from ..common.node_trees import linked_from, output_node, tree_of
-from ..protocol.map_layouts import COLOR, NORMAL, OCCLUSION, SIGNALS, Signal
+from ..protocol.map_layouts import COLOR, GEOMETRY, NORMAL, OCCLUSION, SIGNALS, Signal
 
 WHOLE = "color"
 CHANNELS = ("red", "green", "blue", "alpha")
@@ -40,6 +41,11 @@ def signals_of(material: bpy.types.Material) -> dict[str, Said]:
     found: dict[str, Said] = {}
     for name, signal in SIGNALS.items():
         socket = occlusion_socket(tree) if name == OCCLUSION else inputs.get(signal.input)
+        if name in GEOMETRY:
+            socket = geometry_socket(tree, signal.input)
+            if socket is None or not socket.is_linked:
+                found[name] = neutral(signal)
+                continue
         if socket is None and name == OCCLUSION:
             found[name] = earlier_openness(tree) or neutral(signal)
             continue
@@ -50,6 +56,17 @@ def signals_of(material: bpy.types.Material) -> dict[str, Said]:
     strength = inputs["Emission Strength"]
     if not strength.is_linked and strength.default_value == 0.0:
         found["emission"] = (0.0, 0.0, 0.0)
+    return found
+
+
+def scales_of(material: bpy.types.Material) -> dict[str, tuple[float, ...]]:
+    """What the ranges of a material's maps of its geometry stand for, in units of the scene: "height_scale" and so on."""
+    tree = tree_of(material)
+    found: dict[str, tuple[float, ...]] = {}
+    for name in GEOMETRY if tree is not None else ():
+        own, scale = (geometry_socket(tree, of) for of in (SIGNALS[name].input, SCALES[SIGNALS[name].input]))
+        if own is not None and own.is_linked and scale is not None:
+            found[f"{name}_scale"] = (float(scale.default_value),)
     return found
 
 

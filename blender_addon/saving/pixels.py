@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from ..assign.saved_maps import image_files
 from ..common.color import linear_from_srgb, srgb_from_linear
-from ..common.color_spaces import Meaning, data_space, meaning_of, to_rec709
+from ..common.color_spaces import Meaning, meaning_of, to_rec709
+from ..common.decoded_images import decoded
 from ..common.errors import PbrFitError
+from ..common.resizing import resized
 from ..protocol.map_layouts import DIRECTX, FLOATS, NORMAL, SIGNALS, Channel, MapFile
 from ..protocol.png import Run
 from .material_signals import CHANNELS, ImagePart, Said
@@ -45,8 +47,15 @@ class Decoded:
 class Decoder:
     """Decodes the files of images of one material, each once. Only for the main thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int] = (0, 0)) -> None:
+        """size: the width and height to bring them to, (0, 0): as they are."""
+        self._size = size
         self._known: dict[tuple[int, int], Decoded] = {}
+
+    @property
+    def changes_size(self) -> bool:
+        """Whether images are brought to another size."""
+        return any(self._size)
 
     def __call__(self, image: bpy.types.Image, tile: int) -> Decoded:
         """The pixels of a tile of an image (0: without tiles). Raises PbrFitError if it has no file."""
@@ -58,29 +67,22 @@ class Decoder:
             if data is None or meaning is None:
                 what = "has no tile" if data is None else "has a color space that PBRfit does not know"
                 raise PbrFitError(f'The map "{image.name}" {what}.', "Bake it again, or choose the layout As They Are.")
-            self._known[key] = Decoded(decoded(data, image.alpha_mode == "PREMUL"), meaning)
+            values = decoded(data, image.alpha_mode == "PREMUL")
+            self._known[key] = Decoded(scaled(values, meaning, *self._size), meaning)
         return self._known[key]
 
 
-def decoded(data: bytes, multiplied: bool) -> Array:
-    """The values of an image's file as they are stored, [H, W, C], row 0 at the top. multiplied: colors are by alpha, which
-    is taken back."""
-    image = bpy.data.images.new("PBRfit", 1, 1)
-    try:
-        image.pack(data=data, data_len=len(data))
-        image.source = "FILE"
-        image.alpha_mode = "CHANNEL_PACKED"
-        image.colorspace_settings.name = data_space()
-        width, height = image.size
-        pixels = np.empty(width * height * image.channels, np.float32)
-        image.pixels.foreach_get(pixels)
-        values = pixels.reshape(height, width, image.channels)[::-1]
-    finally:
-        bpy.data.images.remove(image)
-    if multiplied and values.shape[-1] == 4:
-        alpha = values[..., 3:]
-        np.divide(values[..., :3], alpha, out=values[..., :3], where=alpha > 0.0)
-    return values
+def scaled(values: Array, meaning: Meaning, width: int, height: int) -> Array:
+    """Stored values [H, W, C] in another size; (0, 0) and their own leave them as they are. Colors are mixed as light."""
+    if (width, height) in ((0, 0), (values.shape[1], values.shape[0])):
+        return values
+    if meaning != Meaning.SRGB:
+        return resized(values, width, height)
+    colors, further = resized(linear_from_srgb(values[..., :3]), width, height), values[..., 3:]
+    parts = (
+        [srgb_from_linear(colors), resized(further, width, height)] if further.shape[-1] else [srgb_from_linear(colors)]
+    )
+    return np.concatenate(parts, axis=-1)
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ def whole_part(item: MapFile, source: Said, normal: str, tile: int, decode: Deco
     else:
         values = np.array(source, np.float32).reshape(1, 1, 3)
     if SIGNALS[item.whole].kind == NORMAL:
+        if decode.changes_size and isinstance(source, ImagePart):
+            values = of_unit_length(values)
         return Part(values, green_turned if normal == DIRECTX else None)
     wanted = Meaning.LINEAR_REC709 if item.format == FLOATS else Meaning.SRGB
     if not item.is_color or stored == wanted:  # what is not converted keeps its levels exactly
@@ -152,6 +156,13 @@ def channel_part(channel: Channel, said: Mapping[str, Said], tile: int, decode: 
     else:
         values = np.array(source, np.float32).reshape(1, 1, 1)
     return Part(values, inverted if channel.inverted else None)
+
+
+def of_unit_length(values: Array) -> Array:
+    """Encoded normals of which each has the length 1: means of several are shorter."""
+    vectors = values * np.float32(2.0) - np.float32(1.0)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, lengths, out=vectors, where=lengths > 0.0) * np.float32(0.5) + np.float32(0.5)
 
 
 def green_turned(values: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 from ..common.material_recipe import BakedMaps, MaterialRecipe
 from .group_queue import GroupWork
 
-RECORDED = ("target", "resolution", "supersampling", "occlusion")
+RECORDED = ("target", "resolution", "supersampling", "occlusion", "geometry")
 
 
 @dataclass

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..baking.process import BakeProgress, MapBaker, MapsBaked
 from ..common.errors import PbrFitError
 from .fit_queue import GroupFit
@@ -16,7 +18,8 @@ WIRE_NAMES = {"texels": "start", "surety": "surety", "lobes": "lobes"}
 class StartWork:
     """Gets one group baked; `poll` says how far it is.
 
-    Whatever goes wrong is said in a note: then the fit begins with nothing.
+    Whatever goes wrong with a bake is said in a note: then the fit begins with nothing. With maps that the artist has chosen
+    the fit fails.
     """
 
     def __init__(self, fit: GroupFit) -> None:
@@ -57,6 +60,9 @@ class StartWork:
         sizes = [array.nbytes for arrays in event.starts for array in arrays.values()]
         if sum(sizes) <= MOST_BYTES and max(sizes, default=0) <= MOST_IN_ONE:
             for number, arrays in enumerate(event.starts):
+                if fit.begins_with_maps:
+                    # Nothing says that they are right, so the fit may change all of them.
+                    arrays["surety"] = np.zeros_like(arrays["surety"])
                 fit.arrays |= {f"{WIRE_NAMES[name]}_{number}": array for name, array in arrays.items()}
         elif not fit.exact:
             fit.notes += (
@@ -65,6 +71,8 @@ class StartWork:
         self.done = True
 
     def _give_up(self, error: PbrFitError) -> None:
+        if self._fit.begins_with_maps:
+            raise error  # the artist has chosen them
         self._fit.notes += (f"{error.cause} So the fit began with nothing that the nodes say.",)
         self._fit.bake_plan, self._fit.exact = None, ""
         self.done = True

@@ -13,6 +13,7 @@ from ..common.second_blender import BlenderDied
 from ..comparing.process import SAMPLES, SEEDS, SIZE, VIEWS, CompareProgress, MapComparer
 from ..protocol.quality import QUALITIES
 from ..references.views import plan_views
+from ..settings.start import MAPS
 from .fit_queue import GroupFit
 from .verdict_text import kept_text
 
@@ -49,7 +50,8 @@ class ComparisonWork:
                 else:
                     self.near = event.near
                     if event.near or self._fit.candidates.fits:
-                        self._fit.candidates.choices = event.choices
+                        start = {"start": MAPS} if self._fit.begins_with_maps else {}
+                        self._fit.candidates.choices = tuple(choice | start for choice in event.choices)
                     self.done = True
             if (stuck := self._fit.device.stuck()) is not None:
                 raise stuck
@@ -101,5 +103,7 @@ class ComparisonWork:
             return  # there will be another comparison
         cause = error.cause if isinstance(error, PbrFitError) else str(error)
         first = candidates.looks[0]
-        self._fit.notes += (f"Nothing could be compared, so the {kept_text(first)} is kept: {cause}",)
+        self._fit.notes += (
+            f"Nothing could be compared, so the {kept_text(first, self._fit.begins_with_maps)} is kept: {cause}",
+        )
         candidates.fits = {first: candidates.fits[first]} if first in candidates.fits else {}

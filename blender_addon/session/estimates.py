@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.quality import HELD_OUT_SAMPLES, QUALITIES
-from ..settings.properties import BAKE, learns_light
+from ..settings.properties import learns_light
+from ..settings.start import BAKE, GRAY
 
 COVERED = 0.23  # part of a view's pixels that show the object
 CYCLES_CORE_SECONDS = 2.6e-6  # a path sample
@@ -74,7 +75,7 @@ def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cor
     found = {"start": START_SECONDS, "render": renders(settings) * paths * CYCLES_CORE_SECONDS / cores}
     if settings.start == BAKE:
         found["bake"] = sets * settings.resolution**2 * BAKE_CORE_SECONDS / cores
-    if settings.start == BAKE or corrections(settings):
+    if settings.start != GRAY or corrections(settings):
         found["compare"] = COMPARISON_CORE_SECONDS / cores
     quality = QUALITIES[settings.quality]
     fits, iterations = 1 + corrections(settings), quality.iterations * (1.0 + CORRECTION * corrections(settings))
@@ -117,7 +118,7 @@ def renders(settings: Any) -> float:
         return 1.0
     # The fit has half of the views. With the bake, a view is two renders of half the samples. A correction renders the fitted
     # maps in all views, and the first one also brings the other half of the views.
-    begins_with_bake = settings.start == BAKE
+    begins_with_bake = settings.start != GRAY  # or with maps, which are rendered as a bake is
     once = 0.5 if begins_with_bake else 1.0
     return 1.0 + once * rounds - (0.25 if begins_with_bake else 0.0)
 

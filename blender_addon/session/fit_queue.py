@@ -152,6 +152,11 @@ class GroupFit(GroupWork):
         return self.candidates.baked is not None and not self.settings.learn_light
 
     @property
+    def begins_with_maps(self) -> bool:
+        """Whether maps that the artist has chosen stand in place of the bake."""
+        return self.bake_plan is not None and "start_maps" in self.bake_plan
+
+    @property
     def compares_views(self) -> bool:
         """Whether each view is rendered with what the fit or the current round begins with too."""
         return self.round > 0 or self.begins_with_bake

@@ -32,9 +32,12 @@ from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..preflight.verdicts import fitted_target, verdict
 from ..protocol.quality import HELD_OUT_SAMPLES
+from ..protocol.start_maps import StartMapsError, start_entry
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
-from ..settings.properties import BAKE, fit_settings, learns_light, margin_of
+from ..settings.geometry_maps import chosen_geometry
+from ..settings.properties import fit_settings, learns_light, margin_of
+from ..settings.start import BAKE, MAPS, found_maps
 from .bake_queue import GroupBake
 from .baked_start import MOST_BYTES, MOST_IN_ONE
 from .candidates import Candidates
@@ -127,8 +130,12 @@ def _group_fit(
     scene, chosen = context.scene, context.scene.pbrfit
     folder.mkdir()
     bake_plan = None
+    notes: tuple[str, ...] = ()
     if chosen.start == BAKE:
         bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True}
+    elif chosen.start == MAPS:
+        start, notes = start_maps_of(context, plan)
+        bake_plan = _bake_plan(context, plan, copy, folder) | {"start": True, "start_maps": start}
     objects = [item for item in objects_of(plan).values() if item is not None]
     uv_maps = _uv_maps(plan)
     render_plan = _second_blenders_plan(context, plan, copy, folder) | {
@@ -148,13 +155,13 @@ def _group_fit(
         "environment": list(RENDERED_SIZE),
     }
     rounds = _rounds(context, plan)
-    return GroupFit(
+    fit = GroupFit(
         plan=plan,
         settings=fit_settings(chosen),
         options=AssignOptions.from_scene(scene),
         candidates=Candidates(len(plan.sets), chosen.use_alpha),
         bake_plan=bake_plan,
-        exact=_exact_text(context, plan) if bake_plan is not None else "",
+        exact=_exact_text(context, plan) if chosen.start == BAKE else "",
         rounds=rounds,
         wanted=(chosen.views + 1) // 2 if rounds else chosen.views,
         may_use_studio=chosen.reference_light == AUTOMATIC and not learns_light(chosen),
@@ -165,6 +172,26 @@ def _group_fit(
         folder=folder,
         result=_result(plan, render_plan, warnings),
     )
+    fit.notes += notes
+    return fit
+
+
+def start_maps_of(context: bpy.types.Context, plan: GroupPlan) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """What a group's fit begins with in place of a bake, for each set, and what is taken as what, in words.
+
+    Raises PbrFitError if the maps that the artist has chosen cannot be, or if it cannot be told whose they are.
+    """
+    found, objects = found_maps(context.scene.pbrfit, again=True), objects_of(plan)
+    try:
+        families = []
+        for item in plan.sets:
+            owners = [objects[use.object_uid] for use in item.slots]
+            families.append(found.family_for([item.name, *(owner.name for owner in owners if owner is not None)]))
+        entries = [start_entry(family, item.tile) for family, item in zip(families, plan.sets, strict=True)]
+    except StartMapsError as error:
+        raise PbrFitError(error.cause, error.cure) from error
+    lines = [line for family in dict.fromkeys(family.name for family in families) for line in found.words_of(family)]
+    return entries, (f"The fit began with {'; '.join(lines)}.",)
 
 
 def _group_bake(
@@ -192,6 +219,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
         "supersampling": int(chosen.supersampling),
         "margin": margin_of(chosen),
         "occlusion": bool(chosen.use_occlusion),
+        "geometry": chosen_geometry(chosen),
     }
 
 

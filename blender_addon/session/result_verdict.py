@@ -19,7 +19,7 @@ from ..common.light_names import SCENE, STUDIO
 from ..comparing.errors import BAKE as BAKED
 from ..protocol.quality import MOST_REFERENCES
 from ..settings.presets import at_least
-from ..settings.properties import BAKE, GRAY
+from ..settings.start import BAKE, GRAY, MAPS
 from .verdict_text import compared_text
 
 GOOD, FAIR, POOR, UNKNOWN = "GOOD", "FAIR", "POOR", "UNKNOWN"
@@ -135,7 +135,8 @@ Found = tuple[str, str] | None
 def lost_lobes(record: dict[str, Any], _choices: list[dict[str, Any]]) -> Found:
     """The target lacks what the nodes have."""
     words, keeper = lost_words(record), keeper_of(record)
-    target = "A fit that begins with gray" if scene(record, "start") == GRAY else target_name(record)
+    with_bake = scene(record, "start") not in (GRAY, MAPS)
+    target = target_name(record) if with_bake else "A fit that does not begin with the bake"
     return (f"{target} cannot keep {words}", keeper) if words and keeper else None
 
 
@@ -186,7 +187,7 @@ def no_better_than_bake(_record: dict[str, Any], choices: list[dict[str, Any]]) 
     gains = [
         score[f"{choice['kept'].lower()}_db"] - score["bake_db"]
         for choice in choices
-        if choice["kept"] != BAKED
+        if choice["kept"] != BAKED and choice.get("start") != MAPS
         for score in choice["scores"].values()
         if "bake_db" in score
     ]

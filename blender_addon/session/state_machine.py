@@ -220,7 +220,8 @@ class OptimizeSession(WorkSession[GroupFit]):
             self._show(COMPARING, "Comparing with the material", self.status.in_round(COMPARING_FROM) + share)
         else:
             share = (RENDERING_FROM - BAKED) * work.fraction
-            self._show(COMPARING, "Comparing the bake with the material", BAKED + share)
+            what = "maps" if fit.begins_with_maps else "bake"
+            self._show(COMPARING, f"Comparing the {what} with the material", BAKED + share)
         if not work.done:
             return
         self._end_comparison()

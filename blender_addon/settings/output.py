@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, IntVectorProperty, PointerProperty, StringProperty
 
 from ..common.errors import PbrFitError
-from ..protocol.map_layouts import LAYOUTS, Layout, LayoutError, OutputOptions, load_layout, with_options
+from ..protocol.map_layouts import LARGEST_FILE, LAYOUTS, Layout, LayoutError, OutputOptions, load_layout, with_options
 
 AS_THEY_ARE = "AS_THEY_ARE"
 OWN_FOLDER = "pbrfit_layouts"
@@ -106,6 +106,14 @@ class PBRFIT_OutputSettings(bpy.types.PropertyGroup):
         ],
         default="0",
     )
+    size: IntVectorProperty(
+        name="Size",
+        description="Width and height of the files in pixels, such as 2048 and 1024. 0: as the maps are",
+        size=2,
+        default=(0, 0),
+        min=0,
+        max=LARGEST_FILE,
+    )
     quality: IntProperty(
         name="File Quality", description="Of JPEG and WebP", default=90, min=1, max=100, subtype="PERCENTAGE"
     )
@@ -124,6 +132,7 @@ def output_options(settings: PBRFIT_OutputSettings) -> OutputOptions:
         int(settings.bits),
         settings.quality,
         settings.dither,
+        tuple(settings.size),
     )
 
 

@@ -26,9 +26,10 @@ from ..protocol.quality import (
 )
 from ..protocol.settings import FitSettings, SettingsError
 from . import devices, presets
+from .geometry_maps import GeometrySettings
+from .start import StartSettings
 
 DEFAULTS = FitSettings()
-BAKE, GRAY = "BAKE", "GRAY"
 FILL_ALL, FILL_WIDTH = "ALL", "WIDTH"
 DERIVED = {"preset", "resolution_choice", "device_choice"}
 """What follows from other settings, and is not kept."""
@@ -70,7 +71,7 @@ def choose_resolution(settings: PBRFIT_FitSettings, number: int) -> None:
     settings.resolution = RESOLUTIONS[number]
 
 
-class PBRFIT_FitSettings(bpy.types.PropertyGroup):
+class PBRFIT_FitSettings(StartSettings, GeometrySettings, bpy.types.PropertyGroup):
     """Settings of the next fit or bake in this scene."""
 
     preset: EnumProperty(
@@ -268,20 +269,6 @@ class PBRFIT_FitSettings(bpy.types.PropertyGroup):
             (CPU, "CPU", "The CPU, also if there is a GPU"),
         ],
         default=AUTO,
-    )
-    start: EnumProperty(
-        name="Start",
-        description="What a fit begins with",
-        items=[
-            (
-                BAKE,
-                "Bake",
-                "What the nodes say, baked first. The fit changes what looks different, and the better one of both is "
-                "kept; materials that a bake says exactly need no fit",
-            ),
-            (GRAY, "Gray", "Nothing that the nodes say: an even gray surface"),
-        ],
-        default=BAKE,
     )
     bake_target: EnumProperty(
         name="Bake For",

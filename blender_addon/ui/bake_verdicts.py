@@ -10,7 +10,8 @@ from ..common.names import RECORD
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
-from ..settings.properties import BAKE, learns_light
+from ..settings.properties import learns_light
+from ..settings.start import BAKE
 from ..translations.translate import tr
 from .paragraphs import draw_line
 

@@ -79,6 +79,7 @@ class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
         if chosen is not None and has_quality(chosen):
             layout.prop(settings, "quality")
         layout.prop(settings, "dither")
+        layout.prop(settings, "size")
 
 
 def chosen_layout(settings: PBRFIT_OutputSettings) -> Layout | None:

@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import bpy
 
 from ..assign.images import FILES
+from ..common.errors import PbrFitError
 from ..common.light_names import STUDIO
 from ..session import session
 from ..settings import devices
+from ..settings.geometry_maps import CHOICES
 from ..settings.properties import FILL_WIDTH
+from ..settings.start import MAPS, found_maps
 from .paragraphs import draw_text
 from .sidebar import SidebarPanel
+
+MOST_LINES = 24
 
 
 class SettingsPanel(SidebarPanel):
@@ -43,7 +50,10 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
     def draw_settings(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Quality, size of the maps, references, light and device."""
         settings = context.scene.pbrfit
-        for name in ("start", "quality", "rounds", "resolution_choice", "supersampling"):
+        layout.prop(settings, "start")
+        if settings.start == MAPS:
+            draw_start_maps(context, layout)
+        for name in ("quality", "rounds", "resolution_choice", "supersampling"):
             layout.prop(settings, name)
         references = layout.column(align=True)
         for name in ("views", "held_out_views", "view_size", "samples"):
@@ -62,6 +72,16 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
         layout.prop(settings, "seed")
 
 
+def draw_start_maps(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """Which maps a fit begins with, and what is taken as what."""
+    settings = context.scene.pbrfit
+    for name in ("start_maps", "start_layout", "start_normals"):
+        layout.prop(settings, name)
+    with contextlib.suppress(PbrFitError):  # the tab's checks say it
+        for line in found_maps(settings).words()[:MOST_LINES]:
+            draw_text(context, layout, line, "IMAGE_DATA")
+
+
 class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
     """Which maps there will be, their names, and where they are kept."""
 
@@ -75,7 +95,9 @@ class PBRFIT_PT_maps(SettingsPanel, bpy.types.Panel):
         maps = layout.column(heading="Maps", align=True)
         for name in ("use_kd", "use_ks", "use_normal", "use_alpha"):
             maps.prop(settings, name)
-        layout.prop(settings, "use_occlusion")
+        further = layout.column(align=True)
+        for name in ("use_occlusion", *CHOICES):
+            further.prop(settings, name)
         for name in ("map_sets", "use_udim"):
             layout.prop(settings, name)
         new_uv_map = layout.row(align=True)

@@ -129,6 +129,9 @@ def test_the_report_says_what_became_of_each_material(baked):
         "margin_type": "ALL",
         "margin": DEFAULT_MARGIN,
         "use_occlusion": False,
+        "use_height": False,
+        "use_curvature": False,
+        "use_thickness": False,
     }
     seconds = report["seconds"]
     assert seconds["total"] == pytest.approx(
@@ -282,6 +285,9 @@ def test_what_is_not_chosen_is_as_in_the_panel(requests, blend):
         "bake_target": "CORE",
         "supersampling": "2",
         "use_occlusion": False,
+        "use_height": False,
+        "use_curvature": False,
+        "use_thickness": False,
     }
 
 
@@ -306,6 +312,9 @@ def test_every_choice_has_its_option(requests, blend):
         "margin_type": "WIDTH",
         "margin": 8,
         "use_occlusion": True,
+        "use_height": False,
+        "use_curvature": False,
+        "use_thickness": False,
     }
 
 

@@ -50,6 +50,12 @@ def test_the_options_are_those_of_the_command_line(read, tmp_path):
     assert (job.blend, job.object_name, job.out) == (tmp_path / "a.blend", "Cube", tmp_path / "out")
 
 
+def test_paths_among_the_options_are_relative_to_the_file_too(read, tmp_path):
+    (selection,) = read(ONE + 'start-maps = "scan"\nstart-layout = "own.toml"\nlayout = "gltf"\n')
+    found = [selection.options[name] for name in ("start_maps", "start_layout", "layout")]
+    assert found == [tmp_path / "scan", str(tmp_path / "own.toml"), "gltf"]
+
+
 def test_a_job_comes_before_the_defaults_and_the_command_line_before_both(read, tmp_path):
     text = '[defaults]\nresolution = 256\nseed = 3\nsamples = 5\nout = "all"\n'
     text += '[[jobs]]\nblend = ["a.blend", "b.blend"]\nobject = "A/B"\nsamples = 7\nseed = 4\n'

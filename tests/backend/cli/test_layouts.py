@@ -93,6 +93,7 @@ def test_another_run_replaces_its_own_files_and_no_others(baked, blend_files, tm
         (["--layout", "gltf", "--pattern", "{name}"], "unknown fields"),
         (["--layout", "gltf", "--file-quality", "0"], "--file-quality cannot be 0"),
         (["--bits", "16"], "need a layout"),
+        (["--layout", "gltf", "--size", "20000x8"], "cannot be 20000 x 8 pixels"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(blend_files, tmp_path, capsys, options, words) -> None:

@@ -196,12 +196,14 @@ def test_options_replace_what_the_layout_says() -> None:
     assert {(item.suffix, item.bits) for item in chosen("gltf", format="exr").files} == {(".exr", 16)}
     assert {item.bits for item in chosen("gltf", format="exr", bits=32).files} == {32}
     assert chosen("gltf", pattern="{map}").pattern == "{map}"
+    assert chosen("gltf", size=[2048, 1024]).size == (2048, 1024)
     assert {item.suffix for item in chosen("gltf", format="jpeg").files} == {".jpg"}  # opaque colors need no alpha
     for options, words in (
         ({"format": "jpeg", "bits": 16}, "16 bits"),
         ({"bits": 32}, "PNG.*32 bits.*8 or 16"),
         ({"format": "gif"}, '"gif"'),
         ({"pattern": "{map:>9}_{map}"}, "unknown fields"),
+        ({"size": (0, 512)}, "cannot be 0 x 512 pixels"),
     ):
         with pytest.raises(LayoutError, match=words):
             chosen("gltf", **options)

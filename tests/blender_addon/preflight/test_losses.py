@@ -59,7 +59,7 @@ def test_emission_is_lost_only_where_a_fit_begins_with_gray(addon, inputs) -> No
     inputs["Emission Strength"].default_value = 2.0
     assert full(addon) == []
     small_fit()
-    finding = with_text(full(addon), "emission, which a fit that begins with gray cannot keep")
+    finding = with_text(full(addon), "emission, which a fit that does not begin with the bake cannot keep")
     press(finding)
     settings = bpy.context.scene.pbrfit
     assert (settings.start, settings.bake_target) == ("BAKE", "CORE")

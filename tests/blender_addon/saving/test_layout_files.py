@@ -119,6 +119,20 @@ def test_separate_maps_of_blender(fitted, saved) -> None:
     np.testing.assert_array_equal(files["Paint_Normal.png"][0], NORMAL)
 
 
+def test_files_of_another_size_than_the_maps(fitted, saved) -> None:
+    """Half as wide, and as high: colors are mixed as light, numbers as they are, and normals keep their length."""
+    files = saved("gltf", size=[3, 6], pattern="{map}_{resolution}")
+    pairs = (KD[:, 0::2, :3], KD[:, 1::2, :3])
+    color, spec = files["baseColor_3x6.png"]
+    assert (spec.width, spec.height) == (3, 6)
+    mixed = sum(linear(part) for part in pairs) / 2
+    np.testing.assert_allclose(linear(color[..., :3]), mixed, atol=0.008)
+    orm = files["occlusionRoughnessMetallic_3x6.png"][0].astype(float)
+    np.testing.assert_allclose(orm, (ORM[:, 0::2].astype(float) + ORM[:, 1::2]) / 2, atol=0.51)
+    vectors = files["normal_3x6.png"][0] / 255 * 2 - 1
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, atol=0.01)
+
+
 def linear(values: np.ndarray) -> np.ndarray:
     shares = values / 255
     return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)

@@ -48,6 +48,6 @@ def test_blenders_maps_are_named_as_the_inputs_of_its_node(addon) -> None:
     inputs = {socket.identifier for socket in shader.inputs}
     names = {item.map for item in addon.protocol.map_layouts.LAYOUTS["blender"].files}
     newer = {"Diffuse Roughness"} if bpy.app.version < (4, 3, 0) else set()
-    assert names - inputs == {"Occlusion"} | newer
+    assert names - inputs == {"Occlusion", "Height", "Curvature", "Thickness"} | newer
     signals = addon.protocol.map_layouts.SIGNALS.values()
-    assert {signal.input for signal in signals} - inputs == {"Occlusion"} | newer
+    assert {signal.input for signal in signals} - inputs == {"Occlusion", "Height", "Curvature", "Thickness"} | newer
