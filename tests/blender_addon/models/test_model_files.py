@@ -1,0 +1,105 @@
+"""Objects with new materials as files of other programs, read by programs that are not ours, and rendered again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.blender.assigning import assign, png
+from support.blender.scenes import TIMEOUT_S, hdri_world, ready_cube
+
+bpy = pytest.importorskip("bpy")
+
+
+def exported(addon, path: Path, kind: str, replace: bool = False, targets: list | None = None) -> list[Path]:
+    """Export the active object, as the button does."""
+    export = addon.models.process.Export(
+        bpy.context, targets or [bpy.context.object], [{"kind": kind, "path": str(path), "replace": replace}]
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            for written in export.poll():
+                return list(written.files)
+            time.sleep(0.02)
+        raise AssertionError("the second Blender did not finish")
+    finally:
+        export.stop()
+
+
+def maps(size: int = 64) -> dict[str, bytes]:
+    """Maps in which everything varies smoothly, so that no filter makes a difference."""
+    across, down = np.meshgrid(*[np.linspace(0.0, 1.0, size)] * 2)
+    wave = 0.5 + 0.5 * np.sin(6.0 * np.pi * across) * np.cos(4.0 * np.pi * down)
+    color = np.stack([0.2 + 0.6 * across, 0.7 - 0.5 * down, 0.3 + 0.4 * wave], -1)
+    orm = np.stack([0.6 + 0.4 * down, 0.2 + 0.6 * wave, np.where(across > 0.5, 1.0, 0.0)], -1)
+    slope = np.stack([0.3 * np.cos(6.0 * np.pi * across), 0.3 * np.sin(4.0 * np.pi * down), np.ones_like(wave)], -1)
+    normal = 0.5 + 0.5 * slope / np.linalg.norm(slope, axis=-1, keepdims=True)
+    return {
+        "kd.png": png(np.rint(255 * color).astype(np.uint8)),
+        "orm.png": png(np.rint(255 * orm).astype(np.uint8)),
+        "normal.png": png(np.rint(65535 * normal).astype(np.uint16)),
+    }
+
+
+def rendered(scene_object, folder: Path, name: str) -> np.ndarray:
+    """The object alone in the scene's light by Cycles, sRGB [h, w, 3], with a fixed seed."""
+    scene = bpy.context.scene
+    for item in scene.objects:
+        item.hide_render = item.type != "CAMERA" and item != scene_object
+    scene.render.engine, scene.cycles.device, scene.cycles.samples, scene.cycles.seed = "CYCLES", "CPU", 32, 7
+    scene.cycles.use_denoising = scene.cycles.use_adaptive_sampling = False
+    scene.render.resolution_x = scene.render.resolution_y = 96
+    scene.render.film_transparent, scene.render.dither_intensity = True, 0.0
+    scene.view_settings.view_transform = "Standard"
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_depth = "16"
+    scene.render.filepath = str(folder / name)
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(str(folder / name))
+    values = np.array(image.pixels[:], np.float64).reshape(96, 96, 4)
+    bpy.data.images.remove(image)
+    return values
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    """Of the pixels that show the object in both."""
+    inside = (first[..., 3] == 1.0) & (second[..., 3] == 1.0)
+    assert inside.sum() > 1000
+    return float(-10.0 * np.log10(np.mean((first - second)[inside][:, :3] ** 2)))
+
+
+def scene_to_render(addon) -> bpy.types.Object:
+    cube = ready_cube()
+    bpy.ops.object.shade_smooth()
+    modifier = cube.modifiers.new("Subdivision", "SUBSURF")
+    modifier.levels, modifier.render_levels = 0, 3
+    assign(addon, maps())
+    hdri_world()
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    camera.location, camera.rotation_euler = (3.5, -3.5, 2.5), (np.radians(63.0), 0.0, np.radians(45.0))
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    return cube
+
+
+def imported(path: Path, kind: str) -> bpy.types.Object:
+    """What Blender's importer makes of a file."""
+    before = set(bpy.data.objects)
+    importer = {"glb": bpy.ops.import_scene.gltf, "gltf": bpy.ops.import_scene.gltf, "obj": bpy.ops.wm.obj_import}
+    importer.get(kind, bpy.ops.wm.usd_import)(filepath=str(path))
+    return next(item for item in set(bpy.data.objects) - before if item.type == "MESH")
+
+
+@pytest.mark.parametrize(("kind", "least"), [("glb", 40.0), ("usd", 40.0), ("obj", 40.0)])
+def test_what_is_exported_and_imported_again_looks_the_same(addon, tmp_path, kind, least) -> None:
+    cube = scene_to_render(addon)
+    before = rendered(cube, tmp_path, "before.png")
+    path = tmp_path / f"cube.{kind if kind != 'usd' else 'usdc'}"
+    assert exported(addon, path, kind)[0] == path
+    again = imported(path, kind)
+    found = psnr(before, rendered(again, tmp_path, "after.png"))
+    print(f"{kind}: {found:.1f} dB")
+    assert found >= least
