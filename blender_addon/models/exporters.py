@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def export(kind: ModelKind, objects: list[bpy.types.Object], path: Path) -> None
         call(bpy.ops.wm.obj_export, path, OBJ_SETTINGS)
     else:
         call(bpy.ops.wm.usd_export, path, USD_SETTINGS)
+        if path.suffix == ".usdz":  # it holds the maps itself
+            shutil.rmtree(path.parent / folder_of(path), ignore_errors=True)
 
 
 def call(operator: Any, path: Path, settings: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ MOST_SHEAR = 1e-4
 
 
 def plain_objects(
-    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, targets: list[bpy.types.Object]
+    layer: bpy.types.ViewLayer, targets: list[bpy.types.Object], shown: bpy.types.Collection
 ) -> list[bpy.types.Object]:
-    """Put an object with the mesh of each target in its place in the view layer, selected and under its name."""
+    """Put an object with the mesh of each target in its place in the view layer's collection, selected and under its name."""
     for target in targets:
         stage.show(target)
         stage.show_mesh_only(target)
@@ -25,16 +25,15 @@ def plain_objects(
     layer.update()
     depsgraph = bpy.context.evaluated_depsgraph_get()
     made = [plain(target, depsgraph) for target in targets]
-    collection = targets[0].users_collection[0]
     for target, item in zip(targets, made, strict=True):
-        for owner in target.users_collection:
-            owner.objects.unlink(target)
         name, data_name = target.name, target.data.name
+        shown.objects.unlink(target)
         if target.library is None:
-            target.name = target.data.name = "PBRfit source"
+            target.name = "PBRfit source"
+        if target.data.library is None:
+            target.data.name = "PBRfit source"
         item.name, item.data.name = name, data_name
-        collection = bpy.data.collections.get("PBRfit") or scene.collection
-        collection.objects.link(item)
+        shown.objects.link(item)
     for item in made:
         item.select_set(True, view_layer=layer)
     layer.objects.active = made[0]

@@ -6,13 +6,18 @@
 
 The plan is JSON:
 
-- ``blend``, ``scene``, ``view_layer``, ``objects``, ``use_scripts``, ``cache_folders``: as in references/render_references.py;
-  no .blend is written
-- ``models``: list of {``kind``: of protocol.model_kinds, ``path``: the file to write, ``replace``: whether it and the files
-  that belong to it may be overwritten}
+- ``blend``, ``scene``, ``view_layer``, ``objects``, ``materials``, ``use_scripts``, ``cache_folders``, ``devices``: as in
+  references/render_references.py; no .blend is written
+- ``files``: list of what to write, each with ``what``; ``path``: the file; ``replace``: whether it and the files that belong to
+  it may be overwritten. ``what`` is
 
-Lines on stdout, the word PBRFIT and JSON: {"written": the paths of all files of a model, the first its own}, {"done": true},
-{"error": {"cause", "cure"}}. All other output of Blender goes to stderr.
+  - "model": ``kind``, of protocol.model_kinds
+  - "turntable": the values of ``turntable.render_turntable``
+  - "sheet": the values of ``contact_sheet.render_sheet``
+
+Lines on stdout, the word PBRFIT and JSON: {"written": the paths of the files of an entry, its own first}, {"progress": how far a
+turntable is, 0..1}, {"device": ...} as in references/render_references.py, {"done": true}, {"error": {"cause", "cure"}}. All
+other output of Blender goes to stderr.
 """
 
 from __future__ import annotations
