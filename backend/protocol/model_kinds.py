@@ -21,22 +21,41 @@ class ModelKind:
     tiles: bool = True
 
 
+_MATERIALX_ABOUT = "Materials without a mesh, and maps beside them"
+
 KINDS = {
     kind.key: kind
     for kind in (
-        ModelKind("glb", "glTF Binary (.glb)", "One file with everything, for the web and most engines", ".glb", GLTF, tiles=False),
-        ModelKind("gltf", "glTF Separate (.gltf)", "A text, a file of the mesh, and images", ".gltf", GLTF, tiles=False),
-        ModelKind("usd", "Universal Scene Description (.usdc)", "With a USD Preview Surface, and maps beside it", ".usdc", USD, "usd"),
-        ModelKind("usdz", "Universal Scene Description (.usdz)", "The same in one file, for phones and for viewers", ".usdz", USD, "usd"),
-        ModelKind("obj", "Wavefront (.obj)", "With an MTL file that has the PBR extensions, and maps beside it", ".obj", OBJ, "usd", tiles=False),
         ModelKind(
-            "mtlx-standard-surface", "MaterialX Standard Surface (.mtlx)", "Materials without a mesh, and maps beside them", ".mtlx",
-            MATERIALX, "standard-surface",
+            *("glb", "glTF Binary (.glb)", "One file with everything, for the web and most engines", ".glb", GLTF),
+            tiles=False,
         ),
-        ModelKind("mtlx-openpbr", "MaterialX OpenPBR (.mtlx)", "Materials without a mesh, and maps beside them", ".mtlx", MATERIALX, "openpbr"),
         ModelKind(
-            "mtlx-usd", "MaterialX USD Preview Surface (.mtlx)", "Materials without a mesh, and maps beside them", ".mtlx", MATERIALX, "usd"
+            *("gltf", "glTF Separate (.gltf)", "A text, a file of the mesh, and images", ".gltf", GLTF), tiles=False
         ),
+        ModelKind(
+            *("usd", "USD (.usdc)", "With a USD Preview Surface, and maps beside it", ".usdc", USD, "usd"),
+        ),
+        ModelKind(
+            *("usdz", "USD Package (.usdz)", "The same in one file, for phones and viewers", ".usdz", USD, "usd"),
+        ),
+        ModelKind(
+            *(
+                "obj",
+                "Wavefront (.obj)",
+                "With an MTL file with PBR extensions, and maps beside it",
+                ".obj",
+                OBJ,
+                "usd",
+            ),
+            tiles=False,
+        ),
+        ModelKind(
+            *("mtlx-standard-surface", "MaterialX Standard Surface (.mtlx)", _MATERIALX_ABOUT, ".mtlx", MATERIALX),
+            layout="standard-surface",
+        ),
+        ModelKind("mtlx-openpbr", "MaterialX OpenPBR (.mtlx)", _MATERIALX_ABOUT, ".mtlx", MATERIALX, "openpbr"),
+        ModelKind("mtlx-usd", "MaterialX USD Preview (.mtlx)", _MATERIALX_ABOUT, ".mtlx", MATERIALX, "usd"),
     )
 }
 """All kinds by name."""

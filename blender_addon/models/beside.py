@@ -65,7 +65,9 @@ def write_maps(kind: ModelKind, materials: Sequence[bpy.types.Material], path: P
             "Press Pack Islands and bake again, or export USD.",
         )
     try:
-        for name, data in encoded_files([file for files in planned.values() for file in files], OutputOptions()).items():
+        for name, data in encoded_files(
+            [file for files in planned.values() for file in files], OutputOptions()
+        ).items():
             write(folder / name, data)
         for item in materials:
             if RECORD not in item:
@@ -134,7 +136,8 @@ def image_at(path: Path) -> bpy.types.Image:
     """The image in a file, or in the files of all tiles."""
     if UDIM not in path.name:
         return bpy.data.images.load(str(path))
-    tiles = sorted(int(item.name[len(path.name.partition(UDIM)[0]) :][:4]) for item in path.parent.glob(path.name.replace(UDIM, "????")))
+    start = len(path.name.partition(UDIM)[0])
+    tiles = sorted(int(item.name[start : start + 4]) for item in path.parent.glob(path.name.replace(UDIM, "????")))
     image = bpy.data.images.load(str(path).replace(UDIM, str(tiles[0])))
     image.source, image.filepath = "TILED", str(path)
     for tile in tiles[1:]:

@@ -62,7 +62,11 @@ def export(kind: ModelKind, objects: list[bpy.types.Object], path: Path) -> None
         check_tiles(kind, objects)
     if kind.writer == GLTF:
         form = "GLB" if kind.key == "glb" else "GLTF_SEPARATE"
-        call(bpy.ops.export_scene.gltf, path, GLTF_SETTINGS | {"export_format": form, "export_texture_dir": folder_of(path)})
+        call(
+            bpy.ops.export_scene.gltf,
+            path,
+            GLTF_SETTINGS | {"export_format": form, "export_texture_dir": folder_of(path)},
+        )
     elif kind.writer == OBJ:
         call(bpy.ops.wm.obj_export, path, OBJ_SETTINGS)
     else:
@@ -89,7 +93,9 @@ def check_tiles(kind: ModelKind, objects: list[bpy.types.Object]) -> None:
     for item in objects:
         for slot in item.material_slots:
             tree = slot.material.node_tree if slot.material else None
-            if any(getattr(node, "image", None) and node.image.source == "TILED" for node in (tree.nodes if tree else ())):
+            if any(
+                getattr(node, "image", None) and node.image.source == "TILED" for node in (tree.nodes if tree else ())
+            ):
                 raise PbrFitError(
                     f'The material "{slot.material.name}" has UDIM tiles, which {kind.suffix} files cannot hold.',
                     "Press Pack Islands and bake again, or export USD.",

@@ -100,7 +100,12 @@ class MaterialWriter:
                 self._map(item.map, signal, kind, maps[signal])
                 if item.map not in self._surface.beside:
                     ElementTree.SubElement(
-                        shader, "input", name=item.map, type=kind, nodegraph=f"NG_{self._name}", output=f"out_{item.map}"
+                        shader,
+                        "input",
+                        name=item.map,
+                        type=kind,
+                        nodegraph=f"NG_{self._name}",
+                        output=f"out_{item.map}",
                     )
             elif signal in numbers and item.map not in self._surface.beside and SIGNALS[signal].kind != NORMAL:
                 add_value(shader, item.map, kind, numbers[signal])
@@ -117,7 +122,9 @@ class MaterialWriter:
             self._root.append(self._graph)
         self._root.append(shader)
         owner = ElementTree.SubElement(self._root, "surfacematerial", name=self._name, type="material")
-        ElementTree.SubElement(owner, "input", name="surfaceshader", type="surfaceshader", nodename=shader.get("name", ""))
+        ElementTree.SubElement(
+            owner, "input", name="surfaceshader", type="surfaceshader", nodename=shader.get("name", "")
+        )
 
     def _type_of(self, name: str, signal: str) -> str:
         if name in self._surface.types:
@@ -172,5 +179,3 @@ def strength_of(material: bpy.types.Material) -> float:
         if node.bl_idname == "ShaderNodeBsdfPrincipled":
             return float(node.inputs["Emission Strength"].default_value)
     return 0.0
-
-

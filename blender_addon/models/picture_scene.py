@@ -82,7 +82,9 @@ def sphere_around(objects: Sequence[bpy.types.Object]) -> tuple[Vector, float]:
     for item in objects:
         values = np.empty(3 * len(item.data.vertices), np.float32)
         item.data.vertices.foreach_get("co", values)
-        points.append(values.reshape(-1, 3) @ np.array(item.matrix_world.to_3x3()).T + np.array(item.matrix_world.translation))
+        points.append(
+            values.reshape(-1, 3) @ np.array(item.matrix_world.to_3x3()).T + np.array(item.matrix_world.translation)
+        )
     found = np.concatenate(points)
     center = 0.5 * (found.min(axis=0) + found.max(axis=0))
     return Vector(center.tolist()), max(1e-6, float(np.linalg.norm(found - center, axis=1).max()))
@@ -101,7 +103,9 @@ def with_backdrop(world: bpy.types.World) -> bpy.types.World:
     tree = copy.node_tree
     if tree is None:
         return copy
-    output = next((node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputWorld" and node.is_active_output), None)
+    output = next(
+        (node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputWorld" and node.is_active_output), None
+    )
     if output is None or not output.inputs["Surface"].is_linked:
         return copy
     source = output.inputs["Surface"].links[0].from_socket

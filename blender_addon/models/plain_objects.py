@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bpy
+import numpy as np
 from mathutils import Matrix
 
 from ..assign.materials import record_of
@@ -65,7 +66,7 @@ def plain(target: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> bpy.types
     made = bpy.data.objects.new("PBRfit object", mesh)
     place = evaluated.matrix_world.copy()
     made.matrix_world = place
-    if any(abs(a - b) > MOST_SHEAR for row, other in zip(made.matrix_basis, place, strict=True) for a, b in zip(row, other)):
+    if float(np.abs(np.array(made.matrix_basis) - np.array(place)).max()) > MOST_SHEAR:
         mesh.transform(place)
         if place.is_negative:
             mesh.flip_normals()

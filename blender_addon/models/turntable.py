@@ -42,7 +42,9 @@ def render_turntable(pictures: PictureScene, plan: Json, path: Path, report: Cal
         bpy.ops.render.render(animation=True)
     except RuntimeError as error:
         cause = str(error).strip().removeprefix("Error: ")
-        raise PbrFitError(f"Blender cannot render the turntable: {cause}", "Choose Cycles, or another format.") from error
+        raise PbrFitError(
+            f"Blender cannot render the turntable: {cause}", "Choose Cycles, or another format."
+        ) from error
     finally:
         bpy.app.handlers.render_post.remove(rendered)
     if not any(path.parent.iterdir()):
@@ -64,7 +66,9 @@ def curves_of(turn: bpy.types.Object) -> list[bpy.types.FCurve]:
     action = turn.animation_data.action
     if hasattr(action, "fcurves"):
         return list(action.fcurves)
-    return [curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves]
+    return [
+        curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves
+    ]
 
 
 def set_output(scene: bpy.types.Scene, form: str, path: Path) -> None:
