@@ -74,6 +74,7 @@ def _request(chosen: argparse.Namespace, properties: dict[str, Any], button: str
         unwrap=chosen.unwrap,
         button=button,
         layout=layout_request(chosen),
+        export=chosen.export,
         options=result_options(chosen),
         **shared_maps(chosen),
     )

@@ -21,7 +21,7 @@ else:  # this file is imported by a script, without its package
 REPORT, PICTURE = "report.json", "report.png"
 TEXTURES = "textures"
 UDIM = "<UDIM>"
-MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)|maps/[^/\\]+")
+MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)|maps/[^/\\]+|models/.+")
 """What a result has beside its .blend and report.json, and not in a folder whose names are chosen free."""
 
 

@@ -110,6 +110,7 @@ def reading(material: bpy.types.Material, maps: Mapping[str, Path]) -> bpy.types
     copy = material.copy()
     tree = copy.node_tree
     output = output_node(tree, "ShaderNodeOutputMaterial")
+    assert output is not None  # `signals_of` has found it, and the shader
     shader = output.inputs["Surface"].links[0].from_node
     for node in list(tree.nodes):
         if node not in (shader, output):

@@ -31,7 +31,7 @@ LETTERS = 0.075
 """Size of the letters of a label."""
 PAGE, INK = 0.0137, 0.6
 """Radiance of the page and of the letters."""
-SAMPLES = 16
+SAMPLES = 8
 
 
 @dataclass(frozen=True)

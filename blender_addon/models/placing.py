@@ -11,16 +11,21 @@ from pathlib import Path
 from ..common.errors import PbrFitError
 
 
-def place(made: Path, path: Path, replace: bool) -> list[Path]:
+def place(made: Path, path: Path, replace: bool | list[str]) -> list[Path]:
     """Move all files of the folder `made` into the folder of `path`; returns where they are, `path` first.
 
-    replace: whether the artist has agreed that `path` is overwritten, and so what belongs to it. Else a file that is there
-    with the same bytes is used, and with others raises PbrFitError, before anything is moved.
+    replace: whether the artist has agreed that `path` is overwritten, and so what belongs to it; or the paths that may be.
+    Another file that is there with the same bytes is used, and with others raises PbrFitError, before anything is moved.
     """
     files = {item: path.parent / item.relative_to(made) for item in sorted(made.rglob("*")) if item.is_file()}
-    if not replace:
+    if replace is not True:
+        may = set(replace or [])
         for source, target in files.items():
-            if target.exists() and not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+            if (
+                str(target) not in may
+                and target.exists()
+                and not (target.is_file() and filecmp.cmp(source, target, shallow=False))
+            ):
                 raise PbrFitError(f"{target} exists already.", "Choose another name or folder.")
     try:
         for source, target in files.items():

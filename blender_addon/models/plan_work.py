@@ -46,7 +46,7 @@ def write_plan(plan: Json, report: Say) -> None:
                 render_turntable(pictures, item | {"devices": plan["devices"]}, made / path.name, report)
             else:
                 render_sheet(opened.pictures(clear=False), opened.new_materials(), item, made / path.name, work)
-            report({"written": [str(file) for file in place(made, path, bool(item["replace"]))]})
+            report({"written": [str(file) for file in place(made, path, item["replace"])]})
 
 
 class OpenedFile:

@@ -9,7 +9,7 @@ The plan is JSON:
 - ``blend``, ``scene``, ``view_layer``, ``objects``, ``materials``, ``use_scripts``, ``cache_folders``, ``devices``: as in
   references/render_references.py; no .blend is written
 - ``files``: list of what to write, each with ``what``; ``path``: the file; ``replace``: whether it and the files that belong to
-  it may be overwritten. ``what`` is
+  it may be overwritten, or the paths that may be. ``what`` is
 
   - "model": ``kind``, of protocol.model_kinds
   - "turntable": the values of ``turntable.render_turntable``

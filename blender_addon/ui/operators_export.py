@@ -77,7 +77,7 @@ class ExportingOperator:
     def check(self, _context: bpy.types.Context) -> bool:
         """Give the name the ending of what is chosen; returns whether that changed anything."""
         path = with_suffix(self.filepath, self.suffix)
-        changed = path != self.filepath or self.filter_glob != f"*{self.suffix}"
+        changed: bool = path != self.filepath or self.filter_glob != f"*{self.suffix}"
         self.filepath, self.filter_glob = path, f"*{self.suffix}"
         return changed
 
@@ -242,7 +242,7 @@ class PBRFIT_OT_export_sheet(ExportingOperator, bpy.types.Operator):
         name="Resolution", description="Of each picture in it", default=384, min=32, soft_max=2048, subtype="PIXEL"
     )
     samples: IntProperty(
-        name="Samples", description="For each pixel; Cycles denoises", default=64, min=1, soft_max=1024
+        name="Samples", description="For each pixel; Cycles denoises", default=32, min=1, soft_max=1024
     )
 
     @property
