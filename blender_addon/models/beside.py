@@ -59,11 +59,6 @@ def write_maps(kind: ModelKind, materials: Sequence[bpy.types.Material], path: P
     layout = LAYOUTS[kind.layout]
     layout_files(own, layout)  # refuses two files of one name
     planned = {item.name: layout_files([item], layout) for item in own}
-    if not kind.tiles and any(file.tile for files in planned.values() for file in files):
-        raise PbrFitError(
-            f"The materials have UDIM tiles, which {kind.suffix} files cannot hold.",
-            "Press Pack Islands and bake again, or export USD.",
-        )
     try:
         for name, data in encoded_files(
             [file for files in planned.values() for file in files], OutputOptions()

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.node_trees import images_of
 from ..protocol.model_kinds import GLTF, OBJ, ModelKind
 from .beside import folder_of
 
@@ -56,10 +58,8 @@ OBJ_SETTINGS: dict[str, Any] = {
 }
 
 
-def export(kind: ModelKind, objects: list[bpy.types.Object], path: Path) -> None:
-    """Write the selected objects, which are these. Raises PbrFitError if Blender cannot, or if the format has no UDIM tiles."""
-    if not kind.tiles:
-        check_tiles(kind, objects)
+def export(kind: ModelKind, path: Path) -> None:
+    """Write the selected objects. Raises PbrFitError if Blender cannot."""
     if kind.writer == GLTF:
         form = "GLB" if kind.key == "glb" else "GLTF_SEPARATE"
         call(
@@ -88,15 +88,12 @@ def call(operator: Any, path: Path, settings: dict[str, Any]) -> None:
         raise PbrFitError(f"Blender's exporter wrote no {path.name}.", "Make room on the disk, or try another format.")
 
 
-def check_tiles(kind: ModelKind, objects: list[bpy.types.Object]) -> None:
-    """Raise PbrFitError if a material has images with tiles."""
-    for item in objects:
-        for slot in item.material_slots:
-            tree = slot.material.node_tree if slot.material else None
-            if any(
-                getattr(node, "image", None) and node.image.source == "TILED" for node in (tree.nodes if tree else ())
-            ):
+def check_tiles(kind: ModelKind, materials: Iterable[bpy.types.Material]) -> None:
+    """Raise PbrFitError if a material has images with UDIM tiles, which a kind of file cannot hold."""
+    for material in materials:
+        for image in images_of(material.node_tree) if material.node_tree is not None else ():
+            if image.source == "TILED":
                 raise PbrFitError(
-                    f'The material "{slot.material.name}" has UDIM tiles, which {kind.suffix} files cannot hold.',
+                    f'The material "{material.name}" has UDIM tiles, which {kind.suffix} files cannot hold.',
                     "Press Pack Islands and bake again, or export USD.",
                 )

@@ -12,12 +12,13 @@ import bpy
 
 from ..common.errors import PbrFitError
 from ..common.names import RECORD
-from ..protocol.model_kinds import KINDS, MATERIALX, ModelKind
+from ..protocol.model_kinds import GLTF, KINDS, MATERIALX, ModelKind
 from ..references import stage
 from ..references.plan_work import open_file
 from .beside import Beside, write_maps
 from .contact_sheet import render_sheet
-from .exporters import export
+from .exporters import check_tiles, export
+from .gltf_maps import suit_gltf
 from .materialx import document
 from .picture_scene import PictureScene
 from .placing import place
@@ -40,7 +41,7 @@ def write_plan(plan: Json, report: Say) -> None:
             made.mkdir()
             work.mkdir()
             if item["what"] == "model":
-                opened.write_model(KINDS[item["kind"]], made / path.name)
+                opened.write_model(KINDS[item["kind"]], made / path.name, work)
             elif item["what"] == "turntable":
                 pictures = opened.pictures(clear=item["form"] == PNG)
                 render_turntable(pictures, item | {"devices": plan["devices"]}, made / path.name, report)
@@ -77,8 +78,13 @@ class OpenedFile:
         """The objects in a scene of their own, before a camera."""
         return PictureScene(self._scene, self._layer, self.objects, clear)
 
-    def write_model(self, kind: ModelKind, path: Path) -> None:
-        """Write the objects as one kind of file into a folder of its own. Raises PbrFitError."""
+    def write_model(self, kind: ModelKind, path: Path, work: Path) -> None:
+        """Write the objects as one kind of file into a folder of its own. work: for what is temporary. Raises PbrFitError."""
+        if not kind.tiles:
+            check_tiles(kind, self.materials())
+        if kind.writer == GLTF:
+            for material in self.new_materials():
+                suit_gltf(material, work)
         beside = write_maps(kind, self.materials(), path) if kind.layout else Beside({}, {})
         if kind.writer == MATERIALX:
             try:
@@ -87,4 +93,4 @@ class OpenedFile:
                 raise PbrFitError(f"{path} cannot be written: {error.strerror}.", "Make room on the disk.") from error
             return
         beside.show(self.objects)
-        export(kind, self.objects, path)
+        export(kind, path)
