@@ -157,7 +157,20 @@ class PBRFIT_OT_export_model(ExportingOperator, bpy.types.Operator):
     kind: EnumProperty(
         name="Format",
         description="Type of the file",
-        items=[(kind.key, kind.title, kind.about) for kind in KINDS.values()],
+        items=[
+            ("glb", "glTF Binary (.glb)", "One file with everything, for the web and most engines"),
+            ("gltf", "glTF Separate (.gltf)", "A text, a file of the mesh, and images"),
+            ("usd", "USD (.usdc)", "With a USD Preview Surface, and maps beside it"),
+            ("usdz", "USD Package (.usdz)", "USD in one file, for phones and viewers"),
+            ("obj", "Wavefront (.obj)", "With an MTL file that has PBR extensions, and maps beside it"),
+            (
+                "mtlx-standard-surface",
+                "MaterialX Standard Surface (.mtlx)",
+                "Materials without a mesh, and maps beside them",
+            ),
+            ("mtlx-openpbr", "MaterialX OpenPBR (.mtlx)", "Materials without a mesh, and maps beside them"),
+            ("mtlx-usd", "MaterialX USD Preview (.mtlx)", "Materials without a mesh, and maps beside them"),
+        ],
         default="glb",
     )
 
@@ -177,8 +190,7 @@ class PBRFIT_OT_export_model(ExportingOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_export_turntable(ExportingOperator, bpy.types.Operator):
-    """Render the selected objects with their new materials while they turn once, in the light of this scene's world. It is done
-    in a second Blender"""
+    """Render the selected objects with their new materials while they turn once, in the light of this scene's world"""
 
     bl_idname = "pbrfit.export_turntable"
     bl_label = "Turntable"

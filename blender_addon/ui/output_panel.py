@@ -48,21 +48,8 @@ class PBRFIT_PT_output(OutputPanel, bpy.types.Panel):
             row.operator("pbrfit.remove_layout", text="", icon="REMOVE")
         layout.prop(settings, "folder")
         if settings.layout != AS_THEY_ARE:
-            self.draw_names(context, layout, settings)
+            draw_names(context, layout, settings)
         draw_pictures(layout)
-
-    def draw_names(
-        self, context: bpy.types.Context, layout: bpy.types.UILayout, settings: PBRFIT_OutputSettings
-    ) -> None:
-        """The pattern of the names, and why the layout cannot be used."""
-        try:
-            chosen = output_layout(settings)
-        except PbrFitError as error:
-            layout.prop(settings, "pattern")
-            draw_text(context, layout, str(error), "ERROR")
-            return
-        assert chosen is not None
-        layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
@@ -87,6 +74,18 @@ class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
         if chosen is not None and has_quality(chosen):
             layout.prop(settings, "quality")
         layout.prop(settings, "dither")
+
+
+def draw_names(context: bpy.types.Context, layout: bpy.types.UILayout, settings: PBRFIT_OutputSettings) -> None:
+    """The pattern of the names, and why the layout cannot be used."""
+    try:
+        chosen = output_layout(settings)
+    except PbrFitError as error:
+        layout.prop(settings, "pattern")
+        draw_text(context, layout, str(error), "ERROR")
+        return
+    assert chosen is not None
+    layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 def chosen_layout(settings: PBRFIT_OutputSettings) -> Layout | None:
