@@ -24,7 +24,8 @@ LOBES = (
     "Roughness",
     "Metallic",
 )
-IMPORTERS = {"glb": "import_scene.gltf", "gltf": "import_scene.gltf", "obj": "wm.obj_import"}
+RENDERED = ("glb", "usd", "obj")  # the others of a format hold the same
+IMPORTERS = {"glb": "import_scene.gltf", "obj": "wm.obj_import"}
 SIZE, SAMPLES, SEED = request["size"], request["samples"], 7
 
 
@@ -56,7 +57,7 @@ def bake(target):
     if target != "CORE":
         suzanne.material_slots[0].material = lobes_material()
     settings = bpy.context.scene.pbrfit
-    settings.resolution, settings.bake_target, settings.bake_occlusion = request["resolution"], target, True
+    settings.resolution, settings.bake_target, settings.use_occlusion = request["resolution"], target, True
     session = importlib.import_module(EXTENSION + ".session.session")
     bpy.ops.pbrfit.bake_maps()
     current = session.current()
@@ -147,7 +148,7 @@ def main():
             began = time.perf_counter()
             assert bpy.ops.pbrfit.export_model(filepath=str(path), kind=key) == {"FINISHED"}
             row = {"target": target, "kind": key, "seconds": time.perf_counter() - began, "bytes": path.stat().st_size}
-            if not key.startswith("mtlx"):
+            if key in RENDERED:
                 again = imported(path, key)
                 row["psnr_db"] = psnr(before, rendered(again, f"{target}_{key}.png"))
                 bpy.data.objects.remove(again)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.blender.assigning import assign, png
-from support.blender.scenes import TIMEOUT_S, hdri_world, ready_cube
+from support.blender.drawn_panel import draw
+from support.blender.scenes import TIMEOUT_S, hdri_world, ready_cube, snapshot
 
 bpy = pytest.importorskip("bpy")
 
@@ -106,7 +107,6 @@ def test_what_is_exported_and_imported_again_looks_the_same(addon, tmp_path, kin
             if node.bl_idname == "ShaderNodeTexImage" and "diffuseColor" not in node.image.filepath:
                 node.image.colorspace_settings.name = "Non-Color"
     found = psnr(before, rendered(again, tmp_path, "after.png"))
-    print(f"{kind}: {found:.1f} dB")
     assert found >= least
 
 
@@ -124,4 +124,66 @@ def test_a_contact_sheet(addon, tmp_path) -> None:
     scene_to_render(addon)
     path = tmp_path / "sheet.png"
     assert exported(addon, path, what="sheet", size=64, samples=2, title="Cube") == [path]
-    print(path)
+
+
+def test_the_button_changes_nothing_and_exports_what_was_made(addon, tmp_path) -> None:
+    """While the originals are shown, in Edit Mode, with a parent that is moved: the new material is in the file."""
+    cube = ready_cube()
+    parent = bpy.data.objects.new("Parent", None)
+    bpy.context.scene.collection.objects.link(parent)
+    cube.parent, parent.location = parent, (3.0, 0.0, 0.0)
+    assign(addon, {"kd.png": maps(8)["kd.png"]})
+    bpy.ops.pbrfit.compare()
+    assert cube.active_material.name == "Paint"
+    bpy.ops.object.mode_set(mode="EDIT")
+    before = snapshot()
+    path = tmp_path / "cube.glb"
+    assert bpy.ops.pbrfit.export_model(filepath=str(tmp_path / "cube.usdc"), kind="glb") == {"FINISHED"}
+    assert snapshot() == before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    bpy.ops.object.mode_set(mode="OBJECT")
+    with pytest.raises(RuntimeError, match="exists already"):
+        bpy.ops.pbrfit.export_model(filepath=str(path))
+    assert bpy.ops.pbrfit.export_model(filepath=str(path), check_existing=False) == {"FINISHED"}
+    again = imported(path, "glb")
+    assert again.active_material.name.startswith("Paint PBRfit")
+    assert tuple(again.matrix_world.translation) == (3.0, 0.0, 0.0)
+
+
+def test_without_a_new_material_there_is_nothing_to_export(addon) -> None:
+    ready_cube()
+    assert not bpy.ops.pbrfit.export_model.poll()
+
+
+def test_the_formats_are_those_that_can_be_written(addon) -> None:
+    properties = bpy.ops.pbrfit.export_model.get_rna_type().properties
+    assert [item.identifier for item in properties["kind"].enum_items] == list(addon.protocol.model_kinds.KINDS)
+
+
+def test_gltf_refuses_udim_tiles(addon) -> None:
+    cube = ready_cube()
+    assign(addon, {"kd.png": maps(8)["kd.png"]})
+    image = bpy.data.images.new("Tiles", 8, 8, tiled=True)
+    cube.active_material.node_tree.nodes.new("ShaderNodeTexImage").image = image
+    kind = addon.protocol.model_kinds.KINDS["glb"]
+    with pytest.raises(addon.common.errors.PbrFitError, match=r"UDIM tiles, which \.glb files cannot hold"):
+        addon.models.exporters.check_tiles(kind, [cube.active_material])
+
+
+def test_the_panel_shows_what_runs(addon, tmp_path) -> None:
+    ready_cube()
+    assign(addon, {"kd.png": maps(8)["kd.png"]})
+    panel = addon.ui.panels.PBRFIT_PT_fit
+    assert "pbrfit.export_model" in draw(panel).names("operator")
+    running = addon.models.running
+    running.begin(
+        bpy.context, [bpy.context.object], tmp_path / "cube.glb", {"what": "model", "kind": "glb", "replace": False}
+    )
+    try:
+        assert "Exporting cube.glb" in draw(panel).lines
+        assert not bpy.ops.pbrfit.export_turntable.poll()
+        assert bpy.ops.pbrfit.cancel_export() == {"FINISHED"}
+    finally:
+        running.end()
+    assert running.current() is None
+    assert list(tmp_path.iterdir()) == []
