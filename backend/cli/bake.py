@@ -70,6 +70,7 @@ def _report(request: DriveRequest, result: dict[str, Any], total: float) -> dict
         "material": result["material"],
         "sets": result["sets"],
         "layout": result["layout"],
+        "exported": result["exported"],
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": {

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import build_addon
 from backend.cli.blender_task import Blender, find_blender, run_script
 from backend.cli.errors import CommandError, Interrupted
+from backend.cli.export_arguments import export_request, export_text
 from backend.cli.result_folder import BAKED_FILES, FIT_FILES, Owner, replaceable
 from backend.cli.terminal import Progress
 from backend.extension.archives import BuildError
@@ -44,9 +45,9 @@ class DriveRequest:
     ``blend``: the .blend or glTF, None for the demo's scene; ``name``: of the saved file, without its ending; ``properties``: of
     ``scene.pbrfit`` in Blender, in order; ``blender``: the path of a Blender program, None for the module bpy;
     ``unwrap``, ``pack_islands``: whether to make a new UV map first, and how; ``button``: OPTIMIZE or BAKE; ``others``: names
-    of objects that share its maps; ``layout``: of `layout_arguments.layout_request`; ``options``: of the command, as JSON
-    values, as far as the result depends on them: for the record of its inputs; ``notes``: what to say before it begins;
-    ``reads``: paths of files and folders that it reads beside the .blend.
+    of objects that share its maps; ``layout``: of `layout_arguments.layout_request`; ``export``: names of `export_arguments`;
+    ``options``: of the command, as JSON values, as far as the result depends on them: for the record of its inputs;
+    ``notes``: what to say before it begins; ``reads``: paths of files and folders that it reads beside the .blend.
     """
 
     blend: Path | None
@@ -60,6 +61,7 @@ class DriveRequest:
     pack_islands: bool = False
     others: tuple[str, ...] = ()
     layout: dict[str, Any] | None = None
+    export: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
@@ -198,6 +200,7 @@ def drive(
         "pack_islands": request.pack_islands,
         "others": list(request.others),
         "layout": request.layout,
+        "export": export_request(request.export, request.name, request.object_name),
         "backend_python": sys.executable if request.button == OPTIMIZE else "",
         "properties": request.properties,
         "original": None,
@@ -226,15 +229,16 @@ def drive(
 
 
 def layout_text(result: dict[str, Any], out: Path) -> str:
-    """What was saved for another program besides, in words; empty where nothing was asked for."""
-    layout = result.get("layout")
+    """What was saved for other programs besides, in words; empty where nothing was asked for."""
+    layout, exported = result.get("layout"), export_text(result, out)
     if not layout:
-        return ""
+        return exported
     count = len(layout["files"])
     folder = out / Path(layout["files"][0]).parent if count else out
-    return f"{count} file{'' if count == 1 else 's'} in the layout {layout['layout']}" + (
+    said = f"{count} file{'' if count == 1 else 's'} in the layout {layout['layout']}" + (
         f": {folder}" if count else ""
     )
+    return f"{said}\n{exported}" if exported else said
 
 
 def materials_text(result: dict[str, Any]) -> str:

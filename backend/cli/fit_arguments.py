@@ -13,6 +13,7 @@ from backend.cli.arguments import (
     whole_number,
 )
 from backend.cli.batch_arguments import add_batch_options
+from backend.cli.export_arguments import add_export_option
 from backend.cli.layout_arguments import add_layout_options
 from backend.cli.start_arguments import add_start_options
 from backend.protocol.quality import (
@@ -45,6 +46,7 @@ def add_optimize_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_start_options(parser)
     add_layout_options(parser)
+    add_export_option(parser)
     add_device_option(parser)
     add_blender_option(parser)
 
@@ -55,6 +57,7 @@ def add_bake_arguments(parser: argparse.ArgumentParser) -> None:
     add_batch_options(parser)
     add_map_options(parser)
     add_layout_options(parser)
+    add_export_option(parser)
     add_blender_option(parser)
 
 

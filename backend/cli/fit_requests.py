@@ -80,6 +80,7 @@ def _request(chosen: argparse.Namespace, properties: dict[str, Any], button: str
         unwrap=chosen.unwrap,
         button=button,
         layout=layout,
+        export=chosen.export,
         options=options,
         **shared_maps(chosen),
     )

@@ -57,6 +57,7 @@ def report_contents(owner: Owner, result: dict[str, Any], errors: dict[str, list
         "material": result["material"],
         "sets": result["sets"],
         "layout": result.get("layout"),
+        "exported": result.get("exported", []),
         "settings": result["settings"],
         "warnings": result["warnings"],
         "versions": versions,

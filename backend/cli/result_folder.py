@@ -110,12 +110,12 @@ def changed_since(out: Path, report: Mapping[str, Any], names: Sequence[str]) ->
 
 def _in_the_way(out: Path, name: str, owner: Owner, maps: Sequence[str]) -> Iterator[str]:
     """What ``out`` has under the names that a result may have. Those in the folder textures are
-    chosen free, and those in the folder maps are checked when the materials are known."""
+    chosen free, and those in the folders maps and models are checked when the materials are known."""
     names = [f"{name}.blend", *maps, PICTURE, REPORT]
     if owner.file is not None and (Path(owner.file).parent / f"blendcache_{Path(owner.file).stem}").is_dir():
         names.append(f"blendcache_{name}")
     yield from (one for one in names if os.path.lexists(out / one))
-    for folder in (TEXTURES, "maps"):
+    for folder in (TEXTURES, "maps", "models"):
         if os.path.lexists(out / folder) and not (out / folder).is_dir():
             yield folder
     for place in sorted(out.iterdir()) if out.is_dir() else []:

@@ -130,7 +130,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             _file("occlusion", gray="occlusion"),
             _file("roughness", gray="roughness"),
             _file("metallic", gray="metallic"),
-            _file("normal", color="normal"),
+            _file("normal", color="normal", bits=16),
             _file("emissiveColor", color="emission"),
             _file("clearcoat", gray="coat"),
             _file("clearcoatRoughness", gray="coat_roughness"),

@@ -64,7 +64,7 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
     else:
         scene, layer = stage.scene_of(names, plan.get("frame", 1))
     set_up = stage.set_up(scene, layer, names, samples=1, threads=plan.get("threads", 0))
-    stage.put_materials(set_up, plan.get("materials", []))
+    stage.put_materials(set_up.targets, plan.get("materials", []))
     make_editable(set_up)
     group = plan_json.from_json(plan["group"], [target.session_uid for target in set_up.targets])
     group = with_positive_uv_maps(set_up, group)

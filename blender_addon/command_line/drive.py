@@ -9,6 +9,7 @@ The request is JSON:
 - ``blend`` (the file, or null for the demo's scene) and ``object`` (its name)
 - ``button``: the name of the operator: "optimize" or "bake_maps"
 - ``layout``, optional: how to save the maps for another program: see saved_layout.py
+- ``export``, optional: what to export besides: see exported_files.py
 - ``others``: names of further objects that are selected too
 - ``unwrap``, ``pack_islands``: whether to give them a new UV map first, with the add-on's operator
 - ``extension``: the zip to install
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .artist_file import DriveError, find_others, find_target, foggy_world, linked_files, open_file, select_alone
     from .bake_report import SETTINGS, BakeReport, slot_of
     from .demo_scene import build_demo_scene, shipped_hdri
+    from .exported_files import ExportedFiles
     from .result_files import PICTURE, ResultFolder
     from .saved_layout import SavedLayout
     from .script import own_stdout, run
@@ -56,6 +58,7 @@ else:  # this file runs as a script, without its package
     from artist_file import DriveError, find_others, find_target, foggy_world, linked_files, open_file, select_alone
     from bake_report import SETTINGS, BakeReport, slot_of
     from demo_scene import build_demo_scene, shipped_hdri
+    from exported_files import ExportedFiles
     from result_files import PICTURE, ResultFolder
     from saved_layout import SavedLayout
     from script import own_stdout, run
@@ -95,6 +98,7 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
     for name, value in _properties(request).items():
         setattr(scene.pbrfit, name, value)
     layout = SavedLayout(request["layout"], EXTENSION) if request.get("layout") else None
+    exports = ExportedFiles(request.get("export", []), EXTENSION, saved.parent, set(request["replaceable"]))
     images_before = {image.session_uid for image in bpy.data.images}
     session_module = importlib.import_module(EXTENSION + ".session.session")
     if request["unwrap"]:
@@ -118,9 +122,11 @@ def drive(request: Json, say: Callable[[Json], None], cancelled: threading.Event
         before.restore()
         as_files = request["properties"].get("image_storage") == "FILES"
         names += folder.save(_new_maps(images_before) if as_files else None)
-        return summary | {"files": names, "links": links}
     finally:
         session.close()
+    targets = [item.name for item in (target, *others)]
+    exported = exports.write(saved, summary["scene"], summary["view_layer"], targets) if request.get("export") else []
+    return summary | {"files": names + exported, "exported": exported, "links": links}
 
 
 def _begun_bake(session: Any, say: Callable[[Json], None]) -> BakeReport:

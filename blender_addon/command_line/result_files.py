@@ -24,7 +24,7 @@ TEXTURES = "textures"
 UDIM = "<UDIM>"
 PART = ".pbrfit-part"
 """The end of a file's name until it is written."""
-MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)|maps/[^/\\]+")
+MAP_OR_PICTURE = re.compile(r"(\d+/)?[a-z_]+\.(png|exr)|maps/[^/\\]+|models/.+")
 """What a result has beside its .blend and report.json, and not in a folder whose names are chosen free."""
 
 

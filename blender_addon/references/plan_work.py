@@ -40,7 +40,7 @@ def render_plan(plan: Json, report: Callable[[Json], None]) -> None:
     names = [(name, library) for name, library in plan.get("objects", [])]
     on_gpu = use_devices(scene, plan, report)
     set_up = stage.set_up(scene, layer, names, plan.get("samples", 16), plan.get("threads", 0), on_gpu)
-    stage.put_materials(set_up, plan.get("materials", []))
+    stage.put_materials(set_up.targets, plan.get("materials", []))
     if plan.get("environment"):
         width, height = plan["environment"]
         save_array(output / "environment.npy", rendering.render_world(set_up, width, height))

@@ -96,11 +96,11 @@ def scene_of(names: list[Name], frame: int) -> tuple[bpy.types.Scene, bpy.types.
     return scene, scene.view_layers[0]
 
 
-def put_materials(set_up: Stage, materials: list[list[Any]]) -> None:
-    """Give slots of the targets other materials of the file: [number of the target, slot, name of the material, or None for
+def put_materials(targets: list[bpy.types.Object], materials: list[list[Any]]) -> None:
+    """Give slots of targets other materials of the file: [number of the target, slot, name of the material, or None for
     no material]. Raises PbrFitError if there is no such material or slot."""
     for place, index, name in materials:
-        target = set_up.targets[place]
+        target = targets[place]
         known = [item for item in bpy.data.materials if item.name == name]
         if index >= len(target.material_slots) or (name is not None and not known):
             raise PbrFitError(

@@ -191,6 +191,9 @@ class PBRFIT_MT_object(bpy.types.Menu):
         layout.operator("pbrfit.revert", text="Revert to Original Materials", icon="LOOP_BACK")
         layout.operator("pbrfit.show_unseen", icon="OVERLAY")
         layout.operator("pbrfit.save_maps", text="Save Maps as Files", icon="EXPORT")
+        layout.operator("pbrfit.export_model", text="Export with New Materials...", icon="FILE_3D")
+        layout.operator("pbrfit.export_turntable", text="Render Turntable...", icon="RENDER_ANIMATION")
+        layout.operator("pbrfit.export_sheet", text="Render Contact Sheet...", icon="IMAGE_DATA")
 
 
 CLASSES = (PBRFIT_OT_compare, PBRFIT_OT_revert, PBRFIT_OT_fit_again, PBRFIT_MT_object)

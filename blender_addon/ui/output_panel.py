@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel that says how Save Maps writes the maps: for which program, where, under which names and as which files."""
+"""The panel that says how Save Maps writes the maps: for which program, where, under which names and as which files; and
+the pictures that can be rendered of a result."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import bpy
 from ..common.errors import PbrFitError
 from ..protocol.map_layouts import Layout
 from ..settings.output import AS_THEY_ARE, PBRFIT_OutputSettings, has_quality, output_layout, own_layouts
+from .operators_export import draw_pictures
 from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
@@ -45,16 +47,9 @@ class PBRFIT_PT_output(OutputPanel, bpy.types.Panel):
         if settings.layout in own_layouts():
             row.operator("pbrfit.remove_layout", text="", icon="REMOVE")
         layout.prop(settings, "folder")
-        if settings.layout == AS_THEY_ARE:
-            return
-        try:
-            chosen = output_layout(settings)
-        except PbrFitError as error:
-            layout.prop(settings, "pattern")
-            draw_text(context, layout, str(error), "ERROR")
-            return
-        assert chosen is not None
-        layout.prop(settings, "pattern", placeholder=chosen.pattern)
+        if settings.layout != AS_THEY_ARE:
+            draw_names(context, layout, settings)
+        draw_pictures(layout)
 
 
 class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
@@ -80,6 +75,18 @@ class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
             layout.prop(settings, "quality")
         layout.prop(settings, "dither")
         layout.prop(settings, "size")
+
+
+def draw_names(context: bpy.types.Context, layout: bpy.types.UILayout, settings: PBRFIT_OutputSettings) -> None:
+    """The pattern of the names, and why the layout cannot be used."""
+    try:
+        chosen = output_layout(settings)
+    except PbrFitError as error:
+        layout.prop(settings, "pattern")
+        draw_text(context, layout, str(error), "ERROR")
+        return
+    assert chosen is not None
+    layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 def chosen_layout(settings: PBRFIT_OutputSettings) -> Layout | None:

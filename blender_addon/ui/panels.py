@@ -15,6 +15,7 @@ from . import thumbnails
 from .announcements import hides_materials
 from .bake_verdicts import draw_bake, draw_verdicts
 from .facts import draw_facts, time_text
+from .operators_export import draw_export
 from .operators_result import fitted_targets, is_baked, last_material, unassigned
 from .operators_unseen import draw_unseen
 from .operators_verdict import draw_verdicts_of_results
@@ -103,6 +104,8 @@ def draw_result(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         row.operator("pbrfit.fit_again", text=again, icon="FILE_REFRESH")
     draw_unseen(context, column)
     column.operator("pbrfit.save_maps", icon="EXPORT")
+    if targets:
+        draw_export(column)
 
 
 def register() -> None:

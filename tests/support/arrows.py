@@ -58,6 +58,7 @@ blender_addon/references      common export assign
 blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
+blender_addon/models          common assign saving references  backend: protocol
 blender_addon/preflight       common translations setup settings export closures
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
@@ -68,7 +69,7 @@ blender_addon/preview/scene   common export closures references baking session  
 blender_addon/preview/engine  common translations setup settings references session preview/gl preview/scene
                               backend: protocol protocol/client
 blender_addon/wipe            common settings assign references session preview/gl preview/scene preview/engine
-blender_addon/ui              common translations setup settings export closures assign saving preflight session overlay
+blender_addon/ui              common translations setup settings export closures assign saving models preflight session overlay
                               preview/engine wipe  backend: protocol
 blender_addon                 translations setup settings preflight session overlay preview/scene preview/engine wipe ui
 """

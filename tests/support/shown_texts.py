@@ -45,6 +45,7 @@ SILENT = {
 
 WORDS_AS_VALUES = {
     "blender_addon/settings/output.py": ("JPEG", "TIFF", "Floats: OpenEXR"),
+    "blender_addon/ui/operators_export.py": ("EEVEE",),
     "blender_addon/session/bake_session.py": ("bake",),
     "blender_addon/session/state_machine.py": ("fit",),
     "blender_addon/preflight/libraries.py": ("image", "node group"),
@@ -118,6 +119,14 @@ NOT_SHOWN = frozenset(
      of {name}
     PBRfit light
     PBRfit output
+    PBRfit object
+    PBRfit page
+    PBRfit picture
+    PBRfit pictures
+    PBRfit sheet
+    PBRfit source
+    PBRfit text
+    PBRfit turn
     PBRfit second Blender
     PBRfit unseen light
     PBRfit unused
