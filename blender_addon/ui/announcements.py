@@ -59,12 +59,15 @@ def announce(current: session.AnySession) -> None:
             bpy.ops.pbrfit.announce("INVOKE_DEFAULT", kind=kind, text=text)
     if text:
         end = "failed" if current.status.state == session.FAILED else "is done"
-        tell_who_is_away(current, f"PBRfit: the {current.noun} {end}", text.removeprefix(PREFIX))
+        # The prefix is part of the sentence that the catalogue knows.
+        told = tr_report(text).removeprefix(PREFIX)
+        tell_who_is_away(current, tr_report(f"PBRfit: the {current.noun} {end}"), told)
 
 
 def ask(current: session.AnySession) -> None:
     """Say that the artist has to do something before the maps can be assigned."""
-    tell_who_is_away(current, f"PBRfit: the {current.noun} waits for you", current.waits_for)
+    title = tr_report(f"PBRfit: the {current.noun} waits for you")
+    tell_who_is_away(current, title, tr_report(current.waits_for))
 
 
 def tell_who_is_away(current: session.AnySession, title: str, text: str) -> bool:

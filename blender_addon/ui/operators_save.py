@@ -140,7 +140,8 @@ def saving_steps(context: bpy.types.Context, folder: Path, layout: Layout | None
         said = f"Saved {count} in {folder}"
     else:
         said = "There is no map to save: the materials have only numbers"
-    yield f"{said}. {numbers}" if numbers else said
+    # Each for itself: the name of the folder would take in the period and what follows.
+    yield f"{tr_report(said)}. {tr_report(numbers)}" if numbers else tr_report(said)
 
 
 def numbers_text(numbers: dict[str, dict[str, tuple[float, ...]]]) -> str:

@@ -11,6 +11,7 @@ from bpy.props import EnumProperty
 from ..common.errors import PbrFitError, report
 from ..common.redraw import redraw_views
 from ..settings.wipe import BAKE, ERROR, NEW, ORIGINAL
+from ..translations.translate import tr
 from ..wipe import wipe
 from ..wipe.view_before import FoundView
 from .operators_result import fitted_targets
@@ -19,8 +20,13 @@ PREVIOUS, NEXT, WORST, HOME = "PREVIOUS", "NEXT", "WORST", "HOME"
 KEYS = {"ONE": ORIGINAL, "TWO": NEW, "THREE": BAKE, "FOUR": ERROR}
 STEPS = {"LEFT_ARROW": PREVIOUS, "RIGHT_ARROW": NEXT, "HOME": HOME, "W": WORST}
 STATUS = (
-    "Drag: divider   |   1 2 3 4: Original, Fitted, Bake, Error on the right, with Shift on the left   |   "
-    "Left, Right: references   |   W: worst view   |   Home: own view   |   C: Cycles   |   Esc: end"
+    "Drag: divider",
+    "1 2 3 4: Original, Fitted, Bake, Error on the right, with Shift on the left",
+    "Left, Right: references",
+    "W: worst view",
+    "Home: own view",
+    "C: Cycles",
+    "Esc: end",
 )
 
 
@@ -57,7 +63,7 @@ class PBRFIT_OT_compare_in_view(bpy.types.Operator):
         wipe.begin(view, fitted_targets(context))
         self._comparison = wipe.current()
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set(STATUS)
+        context.workspace.status_text_set("   |   ".join(tr(part) for part in STATUS))
         return {"RUNNING_MODAL"}
 
     def execute(self, _context: bpy.types.Context) -> set[str]:

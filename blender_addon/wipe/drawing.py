@@ -24,6 +24,7 @@ from ..preview.gl.image import GlImage
 from ..preview.gl.targets import texture_of_frame
 from ..session.fit_queue import RenderedReference
 from ..settings.wipe import BAKE, ERROR, LABELS, NEW, ORIGINAL
+from ..translations.translate import tr
 from .comparison import Comparison
 from .pictures import Picture, Sight
 from .reference_views import MEASURED_SIZE, error_between, sight_of, smaller
@@ -39,7 +40,7 @@ NEEDS = {ORIGINAL: (ORIGINAL,), NEW: (NEW,), BAKE: (ORIGINAL,), ERROR: (NEW, ORI
 class ComparisonDrawing:
     """What a comparison keeps on the GPU. Use it while its view is drawn.
 
-    said: what each side shows, and what else there is to say, as it was drawn last.
+    said: what each side shows, and what else there is to say, as it was drawn last, in the artist's language.
     """
 
     def __init__(self) -> None:
@@ -74,8 +75,8 @@ class ComparisonDrawing:
         shown = [
             self._side(comparison, number, choice, place, size, settings.gain) for number, choice in enumerate(choices)
         ]
-        left, right = (self._label(comparison, choice) for choice in choices)
-        self.said = (left, right, "  ·  ".join(self._status(comparison)))
+        left, right = (tr(self._label(comparison, choice)) for choice in choices)
+        self.said = (left, right, "  ·  ".join(tr(part) for part in self._status(comparison)))
         with framebuffer.bind():
             draw_sides(shown, comparison.divider, size)
             draw_labels(self.said, clear_of_sides(context.area, region), size[1], context.preferences.system.ui_scale)
