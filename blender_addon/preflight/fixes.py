@@ -9,6 +9,7 @@ from bpy.props import StringProperty
 from ..common.errors import PbrFitError, report
 from ..common.light_names import STUDIO
 from ..common.package import ADDON
+from ..common.wait_cursor import wait_cursor
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
 from ..settings.properties import BAKE
@@ -47,7 +48,9 @@ class Fix:
             self.report({"ERROR"}, tr_report(f'"{self.target}" is not selected any more'))
             return {"CANCELLED"}
         try:
-            self.report({"INFO"}, tr_report(self.fix(context, objects)))
+            with wait_cursor(context):
+                done = self.fix(context, objects)
+            self.report({"INFO"}, tr_report(done))
         except PbrFitError as error:
             report(self, error)
             return {"CANCELLED"}
