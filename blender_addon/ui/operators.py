@@ -149,7 +149,7 @@ class StartOperator:
 
 
 class PBRFIT_OT_optimize(StartOperator, bpy.types.Operator):
-    """Fit new materials with image maps to the look of the selected objects"""
+    """Fit new materials with image maps to the look of the selected or active objects"""
 
     bl_idname = "pbrfit.optimize"
     bl_label = "Optimize Materials"
@@ -161,7 +161,7 @@ class PBRFIT_OT_optimize(StartOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_bake_maps(StartOperator, bpy.types.Operator):
-    """Bake what the nodes of the selected objects' materials say into new materials with image maps. It needs no backend"""
+    """Bake what the nodes of the selected or active objects say into new materials with image maps. It needs no backend"""
 
     bl_idname = "pbrfit.bake_maps"
     bl_label = "Bake Maps"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.paragraphs import draw_text
 from ..protocol.map_layouts import Layout
 from ..settings.output import AS_THEY_ARE, PBRFIT_OutputSettings, has_quality, output_layout, own_layouts
-from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
 
@@ -45,16 +45,28 @@ class PBRFIT_PT_output(OutputPanel, bpy.types.Panel):
         if settings.layout in own_layouts():
             row.operator("pbrfit.remove_layout", text="", icon="REMOVE")
         layout.prop(settings, "folder")
-        if settings.layout == AS_THEY_ARE:
-            return
-        try:
-            chosen = output_layout(settings)
-        except PbrFitError as error:
-            layout.prop(settings, "pattern")
-            draw_text(context, layout, str(error), "ERROR")
-            return
-        assert chosen is not None
-        layout.prop(settings, "pattern", placeholder=chosen.pattern)
+        draw_names(context, layout)
+
+
+def draw_layout(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """The layout and the names of the files, beside a file browser that asks for the folder."""
+    layout.prop(context.scene.pbrfit_output, "layout_choice")
+    draw_names(context, layout)
+
+
+def draw_names(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """The names that the layout gives the files, or why it cannot be used."""
+    settings = context.scene.pbrfit_output
+    if settings.layout == AS_THEY_ARE:
+        return
+    try:
+        chosen = output_layout(settings)
+    except PbrFitError as error:
+        layout.prop(settings, "pattern")
+        draw_text(context, layout, str(error), "ERROR")
+        return
+    assert chosen is not None
+    layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):

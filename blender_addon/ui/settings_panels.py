@@ -7,10 +7,10 @@ import bpy
 
 from ..assign.images import FILES
 from ..common.light_names import STUDIO
+from ..common.paragraphs import draw_text
 from ..session import session
 from ..settings import devices
 from ..settings.properties import FILL_WIDTH
-from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
 

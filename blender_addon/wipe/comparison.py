@@ -17,6 +17,7 @@ from mathutils import Vector
 
 from ..assign import memory
 from ..common.errors import PbrFitError
+from ..common.records import is_baked
 from ..preview.engine.hub import hub
 from ..preview.gl.display import Table
 from ..preview.scene.baked_looks import baked_looks
@@ -84,6 +85,7 @@ class Comparison:
         originals, new = slot_materials(targets)
         self._slots = originals
         self._collectors = {ORIGINAL: PreviewCollector(originals), NEW: PreviewCollector(new)}
+        self.of_bake = bool(new) and all(item is None or is_baked(item) for item in new.values())
         self._is_current = False
         self._lights: tuple[Any, Environment] | None = None
         self._bright = ("", False)
@@ -153,6 +155,16 @@ class Comparison:
         if light is not self.light:
             self.light, self.more = light, True
             self.steps.errors.clear()
+
+    @property
+    def lack_of_light(self) -> list[str]:
+        """Why it is compared in an even light for now, in sentences; none where the light is there."""
+        if not self.lacks_light:
+            return []
+        environment = self.environment
+        if environment is None:
+            return ["The world's light is being rendered."]
+        return hub().lack_of_light() if self._gives_light(environment) else ["The world gives no light."]
 
     def _gives_light(self, environment: Environment) -> bool:
         if self._bright[0] != environment.key:

@@ -84,7 +84,7 @@ def test_from_the_click_to_the_material_without_backend_and_world(addon, cube, m
     assert bpy.data.materials["Paint"].use_fake_user
     assert set(session.result.files) == {"kd.png"}
     assert {"export", "bake", "apply", "total"} == set(session.result.seconds)
-    record = addon.assign.materials.record_of(material)
+    record = addon.common.records.record_of(material)
     assert {name: record[name] for name in ("kind", "target", "resolution", "supersampling")} == {
         "kind": "bake",
         "target": "CORE",
