@@ -51,7 +51,7 @@ class BackendSection:
             draw_text(context, box, "The setup downloads packages: allow Blender to go online first", "ERROR")
             box.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="INTERNET")
         row = box.row()
-        # After a failure there is one button to start again, below what failed.
+        # After a failure the buttons to start again are below what failed.
         if status is None or status.error is None:
             row.operator("pbrfit.setup_backend", icon="IMPORT").torch = ""
         row.operator("pbrfit.remove_backend", icon="TRASH", text="")
@@ -91,10 +91,10 @@ def draw_end(context: bpy.types.Context, box: bpy.types.UILayout, status: SetupS
             host = urlsplit(INDEX).hostname
             text = f"Only {host} was asked, PyTorch's own index: the one that pip is configured for may have it"
             draw_text(context, box, text)
+        row = box.row()
+        row.operator("pbrfit.setup_backend", text="Try Again", icon="FILE_REFRESH").torch = ""
         if status.other_index_may_do:
-            box.operator("pbrfit.setup_backend", text="Try As pip Finds It", icon="WORLD").torch = CONFIGURED
-        else:
-            box.operator("pbrfit.setup_backend", text="Try Again", icon="FILE_REFRESH").torch = ""
+            row.operator("pbrfit.setup_backend", text="Try As pip Finds It", icon="WORLD").torch = CONFIGURED
     if state.setup_log() is not None:
         box.operator("pbrfit.show_setup_log", icon="TEXT")
 
