@@ -11,6 +11,7 @@ from bpy.props import EnumProperty
 
 from ..assign import memory
 from ..common.errors import PbrFitError, report
+from ..common.records import is_baked
 from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
@@ -113,8 +114,13 @@ class StartOperator:
         if bpy.app.background or not showing_fitted(context):
             started: set[str] = self.execute(context)
             return started
+        shown = [kept.entry.get("fitted") for item in showing_fitted(context) for kept in memory.remembered(item)]
+        all_baked = all(is_baked(material) for material in shown if material is not None)
         asked: set[str] = context.window_manager.invoke_props_dialog(
-            self, width=QUESTION_WIDTH, title="Fitted Already", confirm_text=self.bl_label
+            self,
+            width=QUESTION_WIDTH,
+            title="Baked Already" if all_baked else "Fitted Already",
+            confirm_text=self.bl_label,
         )
         return asked
 
