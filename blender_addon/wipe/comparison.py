@@ -89,6 +89,7 @@ class Comparison:
         self._is_current = False
         self._lights: tuple[Any, Environment] | None = None
         self._bright = ("", False)
+        self._said: list[str] = []
         self._displayed: Hashable = None
         self.before = ViewBefore.of(view)
         self.before.hide()
@@ -101,6 +102,8 @@ class Comparison:
         if view is None or mode_of(view.window) != self._mode or self._materials_of(view.window) != self._materials:
             return False
         hub().used()
+        if hub().connections.can_try_again:
+            hub().connect_again()
         hub().poll()
         came = worlds().poll() | baked_looks().poll()
         if came or not self._is_current:
@@ -118,7 +121,8 @@ class Comparison:
             self.step_to(view, max(steps.errors, key=lambda number: steps.errors[number]))
         if steps.resized and steps.number is not None:
             self.step_to(view, steps.number)
-        if self.more or steps.to_worst:
+        before, self._said = self._said, self.lack_of_light
+        if self.more or steps.to_worst or self._said != before:
             view.region.tag_redraw()
         return True
 

@@ -20,7 +20,7 @@ MOST_VALUES = 4  # of a table that is put into sentences
 
 LABEL_ARGUMENTS = {"name", "description", "text", "heading", "title", "confirm_text"}
 LABELLED = re.compile(r"(.*Property|label|operator|prop|menu|column|row|progress|invoke_\w+|popup_menu|panel)$")
-TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "_say", "_show"}
+TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "draw_lines", "_say", "_show"}
 SAYING_CALLS = {"report", "poll_message_set"}
 SHOWN_TABLES = {"LABELS", "LOBES", "MAP_LABELS", "REMEDIES"}
 """Names of tables whose values are shown, each for itself."""
