@@ -26,12 +26,12 @@ KINDS = {
 
 def draw_bake(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """What to bake for, and the button."""
-    column = layout.column(align=True)
-    button = column.row(align=True)
+    row = layout.split(factor=0.5, align=True)
+    button = row.row(align=True)
     button.enabled = not preflight.errors_of(preflight.quick_findings(context, preflight.BAKE))
     button.operator("pbrfit.bake_maps", icon="TEXTURE")
-    target = column.split(factor=0.3, align=True)
-    target.label(text="Bake For")
+    target = row.split(factor=0.24, align=True)
+    target.label(text="for")
     target.prop(context.scene.pbrfit, "bake_target", text="")
 
 
