@@ -279,6 +279,24 @@ class TestFindingTexts:
         source += 'self.report({"INFO"}, f"Saved {count} maps")\nrow.label(text="Show " + ("one" if one else "all"))'
         assert TextReader(source, is_addon=True).untranslated() == [1, 4]
 
+    def test_they_are_found_behind_names_and_functions(self):
+        source = (
+            'text = f"{count} maps"\nrow.label(text=text)\n'
+            'def said(count):\n    return f"{count} images"\nrow.label(text=said(2) if two else "Two of them")\n'
+            'def show(op, what):\n    op.report({"INFO"}, what)\nshow(op, f"{count} lights")\nshow(op, tr(f"{count} lamps"))'
+        )
+        assert TextReader(source, is_addon=True).untranslated() == [1, 4, 8]
+
+    def test_all_is_found_that_goes_to_blf_or_the_status_bar(self):
+        source = (
+            'KEYS = ("Escape: end", "C: Cycles")\nworkspace.status_text_set(" | ".join(KEYS))\n'
+            'workspace.status_text_set(" | ".join(tr(key) for key in KEYS))\n'
+            'class View:\n    def draw(self):\n        self.said = (tr("The left"), self.status())\n        lines(self.said)\n'
+            '    def status(self):\n        return ["Cycles renders"]\n'
+            "def lines(said):\n    for text, x in ((said[0], 1), (said[1], 2)):\n        blf.draw(0, text)\n"
+        )
+        assert TextReader(source, is_addon=True).untranslated() == [1, 9]
+
     def test_what_is_left_out_is_there(self):
         """Nothing in the lists of what is not shown has gone."""
         assert set(NOT_SHOWN) - {item.text for item in written_texts(ROOT)} == set()

@@ -266,15 +266,3 @@ def fitted_materials(scene_object: bpy.types.Object) -> Iterator[bpy.types.Mater
         if material is not None and material not in seen:
             seen.add(material)
             yield material
-
-
-def record_of(material: bpy.types.Material) -> dict[str, Any]:
-    """What is recorded with a fitted material: settings, scene_settings, metrics, objects, set, uv_map, fit; numbers: which of
-    the sets of the fit are its own; nodes: what the originals were (`session.prepare.nodes_of`); unseen: which
-    of its texels no view saw, by UDIM tile (as text, "0": none), as `protocol.unseen` writes it. Empty where
-    somebody has removed the property, or changed it so that it cannot be read."""
-    try:
-        record = json.loads(str(material.get(RECORD, "")))
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}

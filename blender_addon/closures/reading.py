@@ -112,7 +112,7 @@ def read_material(material: bpy.types.Material) -> Reading | Unreadable:
         return Unreadable(f'the node "{label_of(node)}" ({node.bl_label}) has no counterpart in the Principled BSDF')
     shown = tuple(leaf for leaf in leaves if is_shown(leaf))
     if not shown:
-        return Unreadable("no closure of it shows anything")
+        return Unreadable("no shader of it shows anything")
     displacement = source_of(Reached(output[1], frozenset(), output[0]), "Displacement")
     displaced = displacement is not None and displacement.computed
     return replace(read_surface(surface, shown), displaced=displaced)

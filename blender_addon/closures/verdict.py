@@ -115,7 +115,7 @@ def _verdict(material: bpy.types.Material, target: str) -> Verdict:
         if reading.way == ONE_CLOSURE:
             text = f'"{name}" can be baked nearly: {names[0]} has no exact counterpart in one Principled BSDF.'
         else:
-            text = f'"{name}" mixes several closures, which the bake makes into one: {listed(names)}.'
+            text = f'"{name}" mixes several shaders, which the bake makes into one: {listed(names)}.'
         return Verdict(COMPOSITE, text, lost)
     how = f"all of it is in {names[0]}" if reading.way == ONE_CLOSURE else f"{listed(names)} are mixed as one"
     return Verdict(EXACT, f'"{name}" can be baked exactly: {how}.', lost)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..common.color import linear_from_srgb, srgb_from_linear
 from ..common.color_spaces import Meaning, data_space
-from ..saving import encoders
+from ..protocol.png import png
 from ..saving.material_signals import CHANNELS, ImagePart, Said, signals_of
 from ..saving.pixels import Decoder
 
@@ -62,7 +62,7 @@ def put_map(shader: bpy.types.Node, name: str, values: Array, is_color: bool, fo
     values = values if is_color else np.repeat(values, 4, axis=-1)
     pixels = np.rint(255.0 * np.clip(values, 0.0, 1.0)).astype(np.uint8)
     path = folder / f"{tree.session_uid} {name}.png"
-    path.write_bytes(encoders.png(pixels, is_color, in_turn))
+    path.write_bytes(png(pixels, is_color, in_turn))
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image = bpy.data.images.load(str(path))
     if not is_color:

@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..assign.materials import record_of
+from ..common.records import record_of
 from ..common.names import RECORD
 from ..references import stage
 

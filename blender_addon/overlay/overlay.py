@@ -12,7 +12,8 @@ import bpy
 import gpu
 from bpy.app.handlers import persistent
 
-from ..assign import materials, memory
+from ..assign import memory
+from ..common.records import record_of
 from ..common.redraw import redraw_views
 from ..export.mesh_reading import Readings
 from ..protocol.unseen import unseen_mask
@@ -97,7 +98,7 @@ def unseen_parts(scene_object: bpy.types.Object) -> list[UnseenPart]:
             material = item.entry.get("fitted")
             if material is None:
                 continue
-            record = materials.record_of(material)
+            record = record_of(material)
             unseen = record.get("unseen", {})
             slot = item.slot.slot_index
             found += [(slot, record["uv_map"], int(tile), text) for tile, text in unseen.items()]

@@ -42,6 +42,7 @@ __all__ = [
     "BAKE",
     "ERROR",
     "FIT",
+    "NO_BACKEND",
     "WARNING",
     "Finding",
     "all_findings",
@@ -54,6 +55,9 @@ __all__ = [
 FIT, BAKE = "FIT", "BAKE"
 """What the checks are for. A bake needs no backend, no light and no room for pictures, but materials that can be read."""
 BACKEND_SECONDS = 2.0
+OPEN_PREFERENCES = "pbrfit.open_preferences"
+NO_BACKEND = "There is no backend"
+"""The headline of what stops a fit and no bake."""
 
 _backend: tuple[float, str | None, list[Finding]] = (0.0, None, [])
 _checked: dict[str, tuple[tuple[int, ...], list[Finding]]] = {}
@@ -217,7 +221,7 @@ def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
     try:
         require_connection()
     except PbrFitError as error:
-        yield Finding(ERROR, error.cause, error.cure, "pbrfit.open_preferences")
+        yield Finding(ERROR, error.cause, error.cure, OPEN_PREFERENCES, title=NO_BACKEND)
         return
     address = addon_preferences(context).backend_address.strip()
     if not address:
@@ -226,11 +230,12 @@ def network_findings(context: bpy.types.Context) -> Iterator[Finding]:
     host = urlsplit(address).hostname if "://" in address else None
     if host is None:
         cure = "Write it like tcp://192.168.1.20:5555 in the add-on's preferences, or leave it empty."
-        yield Finding(ERROR, f'The backend address "{address}" is not an address.', cure, "pbrfit.open_preferences")
+        cause = f'The backend address "{address}" is not an address.'
+        yield Finding(ERROR, cause, cure, OPEN_PREFERENCES, title=NO_BACKEND)
     elif host not in {"127.0.0.1", "localhost", "::1"} and not bpy.app.online_access:
         cause = f"The backend {host} is on another machine, and Blender is not allowed to go online."
         cure = "Turn on Preferences > System > Network > Allow Online Access, or use a backend on this machine."
-        yield Finding(ERROR, cause, cure, "extensions.userpref_allow_online")
+        yield Finding(ERROR, cause, cure, "extensions.userpref_allow_online", title=NO_BACKEND)
 
 
 def local_backend_findings(python: str) -> list[Finding]:
@@ -242,6 +247,6 @@ def local_backend_findings(python: str) -> list[Finding]:
         try:
             backend_command(python)
         except PbrFitError as error:
-            found = [Finding(ERROR, error.cause, error.cure, "pbrfit.open_preferences")]
+            found = [Finding(ERROR, error.cause, error.cure, OPEN_PREFERENCES, title=NO_BACKEND)]
         _backend = time.monotonic(), python, found
     return found

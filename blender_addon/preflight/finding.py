@@ -15,7 +15,7 @@ class Finding:
 
     cause, cure: sentences; fix: the identifier of the operator that fixes it with one click, or empty; target: the full
     name (`name_full`, with the library's) of the object that it is about, or empty for all objects to fit; quick:
-    whether a quick check finds it too; title: the cause in a few words, for a line that the sidebar cuts, or empty.
+    whether a quick check finds it too; title: the cause in a few words, for a headline, or empty.
     """
 
     level: str

@@ -9,6 +9,7 @@ from bpy.props import StringProperty
 from ..common.errors import PbrFitError, report
 from ..common.light_names import STUDIO
 from ..common.package import ADDON
+from ..common.wait_cursor import wait_cursor
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
 from ..settings.start import BAKE
@@ -47,7 +48,9 @@ class Fix:
             self.report({"ERROR"}, tr_report(f'"{self.target}" is not selected any more'))
             return {"CANCELLED"}
         try:
-            self.report({"INFO"}, tr_report(self.fix(context, objects)))
+            with wait_cursor(context):
+                done = self.fix(context, objects)
+            self.report({"INFO"}, tr_report(done))
         except PbrFitError as error:
             report(self, error)
             return {"CANCELLED"}
@@ -74,7 +77,7 @@ def uv_map_shown(scene_object: bpy.types.Object, context: bpy.types.Context) -> 
 
 
 class PBRFIT_OT_check(bpy.types.Operator):
-    """Look for everything that may stop or spoil a fit of the selected objects, without starting it"""
+    """Look for everything that may stop or spoil a fit of the selected or active objects, without starting it"""
 
     bl_idname = "pbrfit.check"
     bl_label = "Check"
@@ -110,7 +113,7 @@ class PBRFIT_OT_unwrap(Fix, bpy.types.Operator):
 
 
 class PBRFIT_OT_pack_islands(Fix, bpy.types.Operator):
-    """Pack the UV islands of all selected objects side by side into a new UV map. The old UV maps and the looks stay"""
+    """Pack the UV islands of the selected or active objects side by side into a new UV map. The old UV maps and the looks stay"""
 
     bl_idname = "pbrfit.pack_islands"
     bl_label = "Pack Islands"

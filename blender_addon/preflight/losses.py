@@ -12,6 +12,7 @@ from ..closures.shaders import see_through, surface_shaders
 from ..closures.verdict import LOBES
 from ..common.names import RECORD
 from ..common.node_trees import tree_of
+from ..common.records import is_baked
 from .finding import WARNING, Finding
 from .verdicts import verdict
 
@@ -78,10 +79,11 @@ def fitted_findings(scene_object: bpy.types.Object) -> Iterator[Finding]:
     shown = [slot.material for slot in scene_object.material_slots]
     made = next((material for material in shown if material is not None and RECORD in material), None)
     if made is not None:
-        cause = f'"{scene_object.name}" is fitted already: "{made.name}" is by PBRfit.'
+        done = "baked" if is_baked(made) else "fitted"
+        cause = f'"{scene_object.name}" is {done} already: "{made.name}" is by PBRfit.'
         yield Finding(
             WARNING,
             cause,
             "Its original is better to begin with than a copy of it: the buttons ask.",
-            title=f"{scene_object.name} is fitted already",
+            title=f"{scene_object.name} is {done} already",
         )

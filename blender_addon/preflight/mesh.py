@@ -16,7 +16,7 @@ from ..export.plan import PER_MATERIAL
 from ..export.uv_layout import BLOCK
 from .finding import ERROR, WARNING, Finding
 from .modifiers import can_make_uv_map, maker_of_materials, modifier_with
-from .objects import listed, shown_besides_mesh
+from .objects import UNWRAP, listed, shown_besides_mesh
 
 SMALLEST_RELATIVE_VOLUME = 1e-9
 SMALLEST_UV_AREA = 1e-12
@@ -111,7 +111,7 @@ class MeshCheck:
         """The evaluated mesh has no UV map: unwrapping helps only where the faces are those of the object's own mesh."""
         error = no_uv_map(self._object)
         if self._object.data.uv_layers.active is None and not can_make_uv_map(self._object):
-            return Finding(ERROR, error.cause, error.cure, "pbrfit.unwrap", self._object.name_full)
+            return Finding(ERROR, error.cause, UNWRAP, "pbrfit.unwrap", self._object.name_full)
         cure = error.cure
         if self._object.data.uv_layers.active is None:
             cure = "Store one in the modifiers (a 2D Vector on the Face Corner), or convert to a mesh and unwrap that."

@@ -13,6 +13,7 @@ from .modifiers import can_make_uv_map, can_set_materials
 MODES_WITH_UNFINISHED_MESH = {"EDIT": "Edit Mode", "SCULPT": "Sculpt Mode", "PARTICLE_EDIT": "Particle Edit"}
 CONVERTIBLE = {"CURVE", "SURFACE", "FONT", "META"}
 SHAPELESS = {"ARMATURE", "CAMERA", "LATTICE", "LIGHT", "LIGHT_PROBE", "SPEAKER"}
+UNWRAP = "Press Unwrap, or unwrap it yourself in Edit Mode (UV > Smart UV Project)."
 LISTED = 3  # names in a sentence
 MOST_INSTANCES = 100_000  # looked at
 KINDS = {"CURVE": "curves", "CURVES": "curves", "POINTCLOUD": "points", "VOLUME": "a volume"}
@@ -47,8 +48,7 @@ def object_findings(scene_object: bpy.types.Object, layer: bpy.types.ViewLayer) 
         return
     # What modifiers can make, only the full check can know.
     if scene_object.data.uv_layers.active is None and not can_make_uv_map(scene_object):
-        cure = "Unwrap it: in Edit Mode select all, then UV > Smart UV Project."
-        yield Finding(ERROR, f'"{name}" has no UV map.', cure, "pbrfit.unwrap", target)
+        yield Finding(ERROR, f'"{name}" has no UV map.', UNWRAP, "pbrfit.unwrap", target)
     if not can_set_materials(scene_object) and not any(slot.material for slot in scene_object.material_slots):
         cure = "Give it one, in the Material properties."
         yield Finding(ERROR, f'"{name}" has no material.', cure)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..assign.materials import record_of
 from ..assign.saved_maps import NewFiles
 from ..common.errors import PbrFitError
+from ..common.records import record_of
 from ..export.plan import GroupPlan
 from ..protocol.map_layouts import SIGNALS, Layout, MapFile, OutputOptions
 from ..protocol.map_names import NameParts, file_stem, same_names

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..closures.parameters import NORMAL
 from ..common.material_recipe import BakedMaps, MaterialRecipe
 from .group_queue import GroupWork
 
@@ -50,3 +51,9 @@ class GroupBake(GroupWork):
         """Keep what was baked."""
         self.maps = maps
         self.result.files = dict(maps.files)
+        own = (
+            item.name for item, recipe in zip(self.plan.sets, maps.recipes, strict=True) if NORMAL not in recipe.inputs
+        )
+        self.notes += tuple(
+            f'"{name}" has no normal map: its normals are those of the surface.' for name in dict.fromkeys(own)
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .paragraphs import draw_text
+from ..common.paragraphs import draw_text
 
 STEPS = (
     "Bake Maps needs nothing more. Optimize Materials and the preview's light need PBRfit's backend, a separate program.",

@@ -8,12 +8,12 @@ from bpy.props import BoolProperty, StringProperty
 
 from ..common.errors import PbrFitError
 from ..common.package import ADDON
+from ..common.paragraphs import draw_text
 from ..protocol.zeromq import HAS_ZEROMQ
 from ..setup import state as setup_state
 from ..setup.backend_check import BAD, GOOD, NOTE, CheckReport
 from ..setup.offer import SETS_UP
 from ..translations.translate import tr
-from .paragraphs import draw_text
 
 if SETS_UP:
     from .setup_section import BackendSection
@@ -56,7 +56,6 @@ class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
         """Draw the preferences."""
         layout = self.layout
         layout.use_property_split = True
-        layout.prop(self, "notify_when_done")
         self.draw_found(context, layout.box())
         if not HAS_ZEROMQ:  # what is said above, no setting changes
             return
@@ -65,8 +64,9 @@ class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
         chosen.label(text="A Backend of Your Own", icon="CONSOLE")
         chosen.prop(self, "backend_python")
         command = setup_state.command_found()
-        draw_text(context, chosen, f"On the search path: {command or 'no command pbrfit'}", "INFO")
+        draw_text(context, chosen, f"On the search path: {command}" if command else "", "INFO")
         self.draw_remote(context, layout.box())
+        layout.prop(self, "notify_when_done")
 
     def draw_found(self, context: bpy.types.Context, box: bpy.types.UILayout) -> None:
         """Show which backend PBRfit will use, and what the check of it found."""
@@ -74,7 +74,8 @@ class PBRFIT_AddonPreferences(BackendSection, bpy.types.AddonPreferences):
             draw_text(context, box, setup_state.backend_found(self), "LINKED")
         except PbrFitError as error:
             draw_text(context, box, error.cause, "UNLINKED")
-            draw_text(context, box, error.cure)
+            if not SETS_UP:  # else the next box is the cure
+                draw_text(context, box, error.cure)
         report = setup_state.report()
         if setup_state.check() is not None:
             box.label(text="Checking...", icon="SORTTIME")

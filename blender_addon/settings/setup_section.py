@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ..common.paragraphs import draw_text
 from ..setup import state
 from ..setup.backend_environment import environments_folder, finished_environment
 from ..setup.setup_status import SetupStatus
-from ..setup.torch_builds import AUTO, CONFIGURED, CPU, CUDA, torch_build
-from .paragraphs import draw_text
+from ..setup.torch_builds import AUTO, CONFIGURED, CPU, CUDA, INDEX, torch_build
 
 TORCH_NAMES = {CPU: "PyTorch for the processor", CUDA: "PyTorch with CUDA", CONFIGURED: "the PyTorch that pip found"}
 
@@ -45,17 +47,19 @@ class BackendSection:
             draw_progress(context, box, status)
             return
         draw_text(context, box, environment_found(), "CHECKMARK")
-        box.prop(self, "torch_choice")
-        box.prop(self, "base_python")
-        draw_text(context, box, f"This {torch_build(self.torch_choice).sizes}, in a folder of its own", "INFO")
         if not bpy.app.online_access:
             draw_text(context, box, "The setup downloads packages: allow Blender to go online first", "ERROR")
             box.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="INTERNET")
         row = box.row()
-        row.operator("pbrfit.setup_backend", icon="IMPORT").torch = ""
+        # After a failure the buttons to start again are below what failed.
+        if status is None or status.error is None:
+            row.operator("pbrfit.setup_backend", icon="IMPORT").torch = ""
         row.operator("pbrfit.remove_backend", icon="TRASH", text="")
         if status is not None:
             draw_end(context, box, status)
+        draw_text(context, box, f"This {torch_build(self.torch_choice).sizes}, in a folder of its own", "INFO")
+        box.prop(self, "torch_choice")
+        box.prop(self, "base_python")
 
 
 def environment_found() -> str:
@@ -84,9 +88,9 @@ def draw_end(context: bpy.types.Context, box: bpy.types.UILayout, status: SetupS
         draw_text(context, box, status.error.cause)
         draw_text(context, box, status.error.cure)
         if status.other_index_may_do:
-            draw_text(
-                context, box, "Only PyTorch's own index was asked: the one that pip is configured for may have it"
-            )
+            host = urlsplit(INDEX).hostname
+            text = f"Only {host} was asked, PyTorch's own index: the one that pip is configured for may have it"
+            draw_text(context, box, text)
         row = box.row()
         row.operator("pbrfit.setup_backend", text="Try Again", icon="FILE_REFRESH").torch = ""
         if status.other_index_may_do:

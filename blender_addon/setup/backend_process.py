@@ -47,7 +47,7 @@ def backend_command(python: str) -> list[str]:
         return [str(own), "-m", "backend"]
     command = shutil.which("pbrfit")
     if command is None:
-        raise PbrFitError("The backend was not found: none is set up, and pbrfit is not on the search path.", SET_UP)
+        raise PbrFitError("No backend is set up yet.", SET_UP)
     return [command]
 
 

@@ -4,6 +4,7 @@ elsewhere, a notification of the system."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import bpy
@@ -11,6 +12,7 @@ from bpy.props import EnumProperty, StringProperty
 
 from ..common import notifying
 from ..common.errors import first_line
+from ..common.redraw import redraw_status_bars
 from ..common.window_focus import has_focus
 from ..session import session
 from ..settings.preferences import addon_preferences
@@ -23,12 +25,22 @@ INFO, WARNING = "INFO", "WARNING"
 EVENT_SECONDS = 0.01
 SOON_SECONDS = 10.0  # who waits no longer than this is still there
 PREFIX = "PBRfit: "
+ICONS = {INFO: "INFO", WARNING: "ERROR"}
+REPORT_SECONDS, SAID_SECONDS = 10.0, 600.0
+"""How long Blender itself shows a report in the status bar, and for how long the end is said there after that."""
+
+_ended = (0.0, INFO, "")  # when the last work ended, and what there is to say
 
 
 def draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
     """Add the progress of what runs to Blender's status bar."""
     current = session.current()
-    if current is None or not session.running():
+    if current is None:
+        return
+    if not session.running():
+        since, kind, said = _ended
+        if said and REPORT_SECONDS <= time.monotonic() - since < SAID_SECONDS:
+            self.layout.label(text=tr_report(said), icon=ICONS[kind], translate=False)
         return
     row = self.layout.row()
     row.ui_units_x = STATUS_BAR_UNITS
@@ -52,19 +64,25 @@ def end_of(current: session.AnySession) -> tuple[str, str]:
 
 def announce(current: session.AnySession) -> None:
     """Say how a session ended, where there is a window."""
+    global _ended
     kind, text = end_of(current)
+    _ended = time.monotonic(), kind, text
     windows = bpy.context.window_manager.windows
     if text and windows and not bpy.app.background:
         with bpy.context.temp_override(window=windows[0]):
             bpy.ops.pbrfit.announce("INVOKE_DEFAULT", kind=kind, text=text)
+        bpy.app.timers.register(redraw_status_bars, first_interval=REPORT_SECONDS + 0.5)
     if text:
         end = "failed" if current.status.state == session.FAILED else "is done"
-        tell_who_is_away(current, f"PBRfit: the {current.noun} {end}", text.removeprefix(PREFIX))
+        # The prefix is part of the sentence that the catalogue knows.
+        told = tr_report(text).removeprefix(PREFIX)
+        tell_who_is_away(current, tr_report(f"PBRfit: the {current.noun} {end}"), told)
 
 
 def ask(current: session.AnySession) -> None:
     """Say that the artist has to do something before the maps can be assigned."""
-    tell_who_is_away(current, f"PBRfit: the {current.noun} waits for you", current.waits_for)
+    title = tr_report(f"PBRfit: the {current.noun} waits for you")
+    tell_who_is_away(current, title, tr_report(current.waits_for))
 
 
 def tell_who_is_away(current: session.AnySession, title: str, text: str) -> bool:

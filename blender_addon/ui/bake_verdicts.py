@@ -7,13 +7,13 @@ import bpy
 
 from ..closures.verdict import COMPOSITE, EXACT, UNREADABLE, VIEW, Verdict
 from ..common.names import RECORD
+from ..common.paragraphs import draw_line
 from ..export.plan import target_objects
 from ..preflight import checks as preflight
 from ..preflight.verdicts import verdict
 from ..settings.properties import learns_light
 from ..settings.start import BAKE
 from ..translations.translate import tr
-from .paragraphs import draw_line
 
 ICONS = {EXACT: "CHECKMARK", COMPOSITE: "INFO", VIEW: "INFO", UNREADABLE: "ERROR"}
 MOST_MATERIALS = 4
@@ -27,21 +27,33 @@ KINDS = {
 
 def draw_bake(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """What to bake for, and the button."""
-    row = layout.row(align=True)
+    row = layout.split(factor=0.5, align=True)
     button = row.row(align=True)
     button.enabled = not preflight.errors_of(preflight.quick_findings(context, preflight.BAKE))
     button.operator("pbrfit.bake_maps", icon="TEXTURE")
-    row.prop(context.scene.pbrfit, "bake_target", text="")
+    target = row.split(factor=0.24, align=True)
+    target.label(text="for")
+    target.prop(context.scene.pbrfit, "bake_target", text="")
 
 
 def draw_verdicts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
-    """A line for each material of the selection: whether it can be baked. It opens to what the maps cannot keep."""
+    """A line for each material of the selection: whether it can be baked. It opens to what the maps cannot keep. While something
+    else stops a bake, only those materials are named that stop it too."""
     materials = shown_materials(context)
+    if is_stopped(context, materials):
+        materials = [one for one in materials if verdict(one, context.scene.pbrfit.bake_target).kind == UNREADABLE]
     for material in materials[:MOST_MATERIALS]:
         known = verdict(material, context.scene.pbrfit.bake_target)
         draw_line(context, layout, line_of(material, known), icon_of(known), [known.text, *known.lost])
     if len(materials) > MOST_MATERIALS:
         layout.label(text=tr(f"and {len(materials) - MOST_MATERIALS} more materials"), icon="BLANK1")
+
+
+def is_stopped(context: bpy.types.Context, materials: list[bpy.types.Material]) -> bool:
+    """Whether anything but what is in the materials' nodes stops a bake of them."""
+    errors = preflight.errors_of(preflight.quick_findings(context, preflight.BAKE))
+    own = {verdict(material, context.scene.pbrfit.bake_target).text for material in materials}
+    return any(error.cause not in own for error in errors)
 
 
 def line_of(material: bpy.types.Material, known: Verdict) -> str:

@@ -10,6 +10,7 @@ import bpy
 
 from ..common.light_names import AUTOMATIC, BOTH, STUDIO
 from ..common.node_trees import world_of
+from ..common.paragraphs import draw_lines
 from ..export.plan import ONE_FOR_ALL, PER_OBJECT, target_objects
 from ..export.reference_light import reference_light, what_a_world_lacks
 from ..preflight.verdicts import fitted_target
@@ -38,8 +39,8 @@ def draw_facts(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         column.label(text=tr(f"and {len(targets) - MOST_OBJECTS} more objects"), icon="BLANK1")
     if targets:
         if shared := sets_text(context.scene.pbrfit.map_sets, targets):
-            column.label(text=tr(shared), icon="TEXTURE")
-        column.label(text=light_text(context), icon="WORLD", translate=False)
+            draw_lines(context, column, shared, "TEXTURE")
+        draw_lines(context, column, light_text(context), "WORLD")
         if machine := machine_text(context):
             column.label(text=machine, icon="MEMORY")
 

@@ -11,6 +11,7 @@ from bpy.props import EnumProperty
 
 from ..assign import memory
 from ..common.errors import PbrFitError, report
+from ..common.records import is_baked
 from ..common.redraw import redraw_sidebars, redraw_status_bars
 from ..export.plan import target_objects
 from ..session import session
@@ -113,8 +114,13 @@ class StartOperator:
         if bpy.app.background or not showing_fitted(context):
             started: set[str] = self.execute(context)
             return started
+        shown = [kept.entry.get("fitted") for item in showing_fitted(context) for kept in memory.remembered(item)]
+        all_baked = all(is_baked(material) for material in shown if material is not None)
         asked: set[str] = context.window_manager.invoke_props_dialog(
-            self, width=QUESTION_WIDTH, title="Fitted Already", confirm_text=self.bl_label
+            self,
+            width=QUESTION_WIDTH,
+            title="Baked Already" if all_baked else "Fitted Already",
+            confirm_text=self.bl_label,
         )
         return asked
 
@@ -149,7 +155,7 @@ class StartOperator:
 
 
 class PBRFIT_OT_optimize(StartOperator, bpy.types.Operator):
-    """Fit new materials with image maps to the look of the selected objects"""
+    """Fit new materials with image maps to the look of the selected or active objects"""
 
     bl_idname = "pbrfit.optimize"
     bl_label = "Optimize Materials"
@@ -161,7 +167,7 @@ class PBRFIT_OT_optimize(StartOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_bake_maps(StartOperator, bpy.types.Operator):
-    """Bake what the nodes of the selected objects' materials say into new materials with image maps. It needs no backend"""
+    """Bake what the nodes of the selected or active objects say into new materials with image maps. It needs no backend"""
 
     bl_idname = "pbrfit.bake_maps"
     bl_label = "Bake Maps"

@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from ..assign import materials, memory
+from ..common.records import is_baked, record_of
 from ..export.plan import GroupPlan, target_objects
 from ..session import session
 from ..settings.properties import use_values
@@ -20,11 +21,6 @@ MODES_WHOSE_UNDO_KEEPS_MATERIALS = {"OBJECT", "POSE", "PAINT_VERTEX", "PAINT_WEI
 def fitted_targets(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected objects (or the active one) that remember a fit."""
     return [item for item in target_objects(context) if next(memory.remembered(item), None) is not None]
-
-
-def is_baked(material: bpy.types.Material) -> bool:
-    """Whether a fitted material came from a bake."""
-    return bool(materials.record_of(material).get("kind") == "bake")
 
 
 def last_material(targets: list[bpy.types.Object]) -> bpy.types.Material | None:
@@ -52,13 +48,13 @@ class ResultOperator:
             cls.poll_message_set("Go back to Object Mode: undo in this mode does not keep materials")
             return False
         if not fitted_targets(context):
-            cls.poll_message_set("No selected object has a material by PBRfit")
+            cls.poll_message_set("No selected or active object has a material by PBRfit")
             return False
         return True
 
 
 class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
-    """Switch the selected objects between their original and their new materials"""
+    """Switch the selected or active objects between original and new materials"""
 
     bl_idname = "pbrfit.compare"
     bl_label = "Show Original or New"
@@ -74,7 +70,7 @@ class PBRFIT_OT_compare(ResultOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
-    """Give the selected objects back the materials that they had before, and remove the new ones"""
+    """Give the selected or active objects back the materials from before, and remove the new ones"""
 
     bl_idname = "pbrfit.revert"
     bl_label = "Revert"
@@ -89,7 +85,7 @@ class PBRFIT_OT_revert(ResultOperator, bpy.types.Operator):
 
 
 class PBRFIT_OT_fit_again(ResultOperator, bpy.types.Operator):
-    """Show the originals of the selected objects and fit or bake them again, with the settings of the last time"""
+    """Show the originals of the selected or active objects and fit or bake them again, with the settings of the last time"""
 
     bl_idname = "pbrfit.fit_again"
     bl_label = "Fit Again"
@@ -115,7 +111,7 @@ def last_settings(
     """The last new material of objects, and the scene's settings that it was made with; None where they are lost, and the
     operator reports that."""
     material = last_material(targets)
-    settings = {} if material is None else materials.record_of(material).get("scene_settings")
+    settings = {} if material is None else record_of(material).get("scene_settings")
     if material is not None and isinstance(settings, dict):
         return material, settings
     lost = (

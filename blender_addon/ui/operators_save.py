@@ -18,6 +18,7 @@ from ..session import session
 from ..settings.output import AS_THEY_ARE, output_layout, output_options, own_folder, own_layouts
 from ..translations.translate import tr_report
 from .operators_result import fitted_targets, unassigned
+from .output_panel import draw_layout
 
 SECONDS_BETWEEN_STEPS = 0.02
 MOST_NUMBERS = 6
@@ -25,7 +26,7 @@ MOST_NUMBERS = 6
 
 
 class PBRFIT_OT_save_maps(bpy.types.Operator):
-    """Save the maps of the selected objects as files in a folder, for the program that the layout names. It overwrites no file"""
+    """Save the maps of the selected or active objects as files, for the program that the layout names. It overwrites no file"""
 
     bl_idname = "pbrfit.save_maps"
     bl_label = "Save Maps"
@@ -42,7 +43,7 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be maps: of a fitted material, or of a fit whose maps could not be assigned."""
         if not fitted_targets(context) and not unassigned(session.current()):
-            cls.poll_message_set("No selected object has a material by PBRfit")
+            cls.poll_message_set("No selected or active object has a material by PBRfit")
             return False
         return True
 
@@ -53,6 +54,12 @@ class PBRFIT_OT_save_maps(bpy.types.Operator):
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Beside the file browser: for which program, and under which names. It is the same choice as in the panel Output."""
+        self.layout.use_property_split = True
+        self.layout.use_property_decorate = False
+        draw_layout(context, self.layout)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Save the maps: a script waits for that; Blender's window does not."""
@@ -139,7 +146,8 @@ def saving_steps(context: bpy.types.Context, folder: Path, layout: Layout | None
         said = f"Saved {count} in {folder}"
     else:
         said = "There is no map to save: the materials have only numbers"
-    yield f"{said}. {numbers}" if numbers else said
+    # Each for itself: the name of the folder would take in the period and what follows.
+    yield f"{tr_report(said)}. {tr_report(numbers)}" if numbers else tr_report(said)
 
 
 def numbers_text(numbers: dict[str, dict[str, tuple[float, ...]]]) -> str:

@@ -23,7 +23,7 @@ class PBRFIT_OT_show_unseen(bpy.types.Operator):
     bl_idname = "pbrfit.show_unseen"
     bl_label = "Show Unseen Parts"
     bl_description = (
-        "Show in all 3D views which parts of the selected objects no view of the fit saw, or stop showing them. "
+        "Show in all 3D views which parts of the selected or active objects no view of the fit saw, or stop showing them. "
         "There the maps are as baked, or filled from what is around them"
     )
     bl_options = {"REGISTER"}
@@ -35,7 +35,7 @@ class PBRFIT_OT_show_unseen(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be something to show or to hide."""
         if not overlay.shown() and not unseen_targets(context):
-            cls.poll_message_set("No selected object has a fit with parts that no view saw")
+            cls.poll_message_set("No selected or active object has a fit with parts that no view saw")
             return False
         return True
 

@@ -10,10 +10,14 @@ from bpy.props import EnumProperty, StringProperty
 
 from ..assign import materials
 from ..common.names import RECORD
+from ..common.paragraphs import draw_text
+from ..common.records import is_baked
 from ..session.result_verdict import (
     FAIR,
+    FAIR_DB,
     FIT_IT,
     GOOD,
+    GOOD_DB,
     KEEP_BAKE,
     ORDER,
     POOR,
@@ -24,8 +28,7 @@ from ..session.result_verdict import (
     verdict_of_record,
 )
 from ..translations.translate import tr
-from .operators_result import ResultOperator, fitted_targets, is_baked, last_settings, start_again
-from .paragraphs import draw_text
+from .operators_result import ResultOperator, fitted_targets, last_settings, start_again
 
 ICONS = {GOOD: "STRIP_COLOR_04", FAIR: "STRIP_COLOR_03", POOR: "STRIP_COLOR_01", UNKNOWN: "QUESTION"}
 MOST_MATERIALS = 4
@@ -66,7 +69,10 @@ def draw_verdicts_of_results(context: bpy.types.Context, layout: bpy.types.UILay
 def lines_of(material: bpy.types.Material) -> list[str]:
     """All that is known of how good a material is, one line each, the numbers included."""
     verdict = verdict_of(material)
-    return [f"{tr(verdict.label)}: {tr(verdict.cause)}.", *map(tr, verdict.details)]
+    details = list(verdict.details)
+    if any(" dB" in line for line in details):
+        details.append(f"{GOOD_DB:.0f} dB and more is good, {FAIR_DB:.0f} is fair")
+    return [f"{tr(verdict.label)}: {tr(verdict.cause)}.", *map(tr, details)]
 
 
 def material_named(name: str) -> bpy.types.Material | None:

@@ -10,7 +10,8 @@ from bpy.props import EnumProperty
 
 from ..common.errors import PbrFitError, report
 from ..common.redraw import redraw_views
-from ..settings.wipe import BAKE, ERROR, NEW, ORIGINAL
+from ..settings.wipe import BAKE, ERROR, NEW, ORIGINAL, label_of
+from ..translations.translate import tr
 from ..wipe import wipe
 from ..wipe.view_before import FoundView
 from .operators_result import fitted_targets
@@ -18,10 +19,20 @@ from .operators_result import fitted_targets
 PREVIOUS, NEXT, WORST, HOME = "PREVIOUS", "NEXT", "WORST", "HOME"
 KEYS = {"ONE": ORIGINAL, "TWO": NEW, "THREE": BAKE, "FOUR": ERROR}
 STEPS = {"LEFT_ARROW": PREVIOUS, "RIGHT_ARROW": NEXT, "HOME": HOME, "W": WORST}
-STATUS = (
-    "Drag: divider   |   1 2 3 4: Original, Fitted, Bake, Error on the right, with Shift on the left   |   "
-    "Left, Right: references   |   W: worst view   |   Home: own view   |   C: Cycles   |   Esc: end"
-)
+
+
+def status_texts(of_bake: bool) -> tuple[str, ...]:
+    """What mouse and keys do, for the status bar."""
+    label = label_of(NEW, of_bake)
+    return (
+        "Drag: divider",
+        f"1 2 3 4: Original, {label}, Bake, Error on the right, with Shift on the left",
+        "Left, Right: references",
+        "W: worst view",
+        "Home: own view",
+        "C: Cycles",
+        "Esc: end",
+    )
 
 
 class PBRFIT_OT_compare_in_view(bpy.types.Operator):
@@ -40,7 +51,7 @@ class PBRFIT_OT_compare_in_view(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be a fitted object to begin, and a comparison to end."""
         if wipe.current() is None and not fitted_targets(context):
-            cls.poll_message_set("No selected object has a material by PBRfit")
+            cls.poll_message_set("No selected or active object has a material by PBRfit")
             return False
         return True
 
@@ -55,9 +66,11 @@ class PBRFIT_OT_compare_in_view(bpy.types.Operator):
             self.report({"WARNING"}, "There is no 3D view in this window to compare in")
             return {"CANCELLED"}
         wipe.begin(view, fitted_targets(context))
-        self._comparison = wipe.current()
+        self._comparison = begun = wipe.current()
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set(STATUS)
+        context.workspace.status_text_set(
+            "   |   ".join(tr(part) for part in status_texts(begun is not None and begun.of_bake))
+        )
         return {"RUNNING_MODAL"}
 
     def execute(self, _context: bpy.types.Context) -> set[str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..common.errors import first_line, log_of
+from ..common.paragraphs import draw_text
 from ..session import session
-from .paragraphs import draw_text
 
 LARGE = 1.5
 LOG_WIDTH = 760

@@ -7,10 +7,10 @@ from __future__ import annotations
 import bpy
 
 from ..common.errors import PbrFitError
+from ..common.paragraphs import draw_text
 from ..protocol.map_layouts import Layout
 from ..settings.output import AS_THEY_ARE, PBRFIT_OutputSettings, has_quality, output_layout, own_layouts
 from .operators_export import draw_pictures
-from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
 
@@ -47,9 +47,29 @@ class PBRFIT_PT_output(OutputPanel, bpy.types.Panel):
         if settings.layout in own_layouts():
             row.operator("pbrfit.remove_layout", text="", icon="REMOVE")
         layout.prop(settings, "folder")
-        if settings.layout != AS_THEY_ARE:
-            draw_names(context, layout, settings)
+        draw_names(context, layout)
         draw_pictures(layout)
+
+
+def draw_layout(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """The layout and the names of the files, beside a file browser that asks for the folder."""
+    layout.prop(context.scene.pbrfit_output, "layout_choice")
+    draw_names(context, layout)
+
+
+def draw_names(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """The names that the layout gives the files, or why it cannot be used."""
+    settings = context.scene.pbrfit_output
+    if settings.layout == AS_THEY_ARE:
+        return
+    try:
+        chosen = output_layout(settings)
+    except PbrFitError as error:
+        layout.prop(settings, "pattern")
+        draw_text(context, layout, str(error), "ERROR")
+        return
+    assert chosen is not None
+    layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
@@ -75,18 +95,6 @@ class PBRFIT_PT_output_files(OutputPanel, bpy.types.Panel):
             layout.prop(settings, "quality")
         layout.prop(settings, "dither")
         layout.prop(settings, "size")
-
-
-def draw_names(context: bpy.types.Context, layout: bpy.types.UILayout, settings: PBRFIT_OutputSettings) -> None:
-    """The pattern of the names, and why the layout cannot be used."""
-    try:
-        chosen = output_layout(settings)
-    except PbrFitError as error:
-        layout.prop(settings, "pattern")
-        draw_text(context, layout, str(error), "ERROR")
-        return
-    assert chosen is not None
-    layout.prop(settings, "pattern", placeholder=chosen.pattern)
 
 
 def chosen_layout(settings: PBRFIT_OutputSettings) -> Layout | None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..assign import memory
+from ..common.paragraphs import draw_line
+from ..common.records import is_baked
 from ..preflight import checks as preflight
 from ..preflight.checks import Finding
 from ..session import session
@@ -16,18 +18,18 @@ from .announcements import hides_materials
 from .bake_verdicts import draw_bake, draw_verdicts
 from .facts import draw_facts, time_text
 from .operators_export import draw_export
-from .operators_result import fitted_targets, is_baked, last_material, unassigned
+from .operators_result import fitted_targets, last_material, unassigned
 from .operators_unseen import draw_unseen
 from .operators_verdict import draw_verdicts_of_results
 from .operators_wipe import draw_comparison
 from .outcome import draw_outcome
-from .paragraphs import draw_line
 from .preset_menu import draw_presets
 from .running import BAR_HEIGHT, draw_running
 from .sidebar import SidebarPanel
 
 OPEN_FIXES = {"pbrfit.use_studio_light"}
 """Buttons that are shown at once, though the fit could start without them: without more light its result says little."""
+CLOSED_BESIDE_RESULT = frozenset({preflight.NO_BACKEND})
 ICONS = {preflight.ERROR: "CANCEL", preflight.WARNING: "ERROR"}
 
 
@@ -51,10 +53,15 @@ class PBRFIT_PT_fit(SidebarPanel, bpy.types.Panel):
         if current is not None:
             draw_outcome(context, layout, current)
         shown = sorted(preflight.with_checked(context, findings), key=lambda one: one.level != preflight.ERROR)
-        draw_findings(context, layout, preflight.errors_of(shown))
-        draw_result(context, layout)
+        errors = preflight.errors_of(shown)
+        # Who has a result looks at that, and not at what stops the next fit.
+        if has_result(context):
+            draw_result(context, layout)
+            draw_findings(context, layout, errors, CLOSED_BESIDE_RESULT)
+        else:
+            draw_findings(context, layout, errors)
         draw_facts(context, layout)
-        draw_findings(context, layout, shown[len(preflight.errors_of(shown)) :])
+        draw_findings(context, layout, shown[len(errors) :])
         draw_verdicts(context, layout)
         layout.operator("pbrfit.check", icon="VIEWZOOM")
 
@@ -70,23 +77,35 @@ def draw_start(context: bpy.types.Context, layout: bpy.types.UILayout, hindered:
     draw_bake(context, layout)
 
 
-def draw_findings(context: bpy.types.Context, layout: bpy.types.UILayout, findings: list[Finding]) -> None:
-    """A line for each finding, which opens to what to do and the button that does it. What stops a fit is open."""
+def draw_findings(
+    context: bpy.types.Context,
+    layout: bpy.types.UILayout,
+    findings: list[Finding],
+    closed_titles: frozenset[str] = frozenset(),
+) -> None:
+    """A line for each finding, which opens to what to do and the button that does it. What stops a fit is open, except with one
+    of these titles."""
     for finding in findings:
         closed = finding.level != preflight.ERROR and finding.fix not in OPEN_FIXES
         more = [finding.cause, finding.cure] if finding.title else [finding.cure]
-        body = draw_line(context, layout, finding.title or finding.cause, ICONS[finding.level], more, closed)
+        apart = finding.title in closed_titles
+        body = draw_line(
+            context, layout, finding.title or finding.cause, ICONS[finding.level], more, closed or apart, apart
+        )
         if body is not None and finding.fix:
             button = body.operator(finding.fix)
             if finding.fix.startswith("pbrfit."):
                 button.target = finding.target
 
 
+def has_result(context: bpy.types.Context) -> bool:
+    """Whether there are new materials of the selection, or maps that could not be assigned."""
+    return bool(fitted_targets(context) or unassigned(session.current()))
+
+
 def draw_result(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """How good the new materials of the selection are, and the buttons for them."""
     targets = fitted_targets(context)
-    if not targets and not unassigned(session.current()):
-        return
     draw_verdicts_of_results(context, layout)
     if targets and hides_materials(context) and wipe.current() is None:
         layout.operator("pbrfit.show_result", icon="SHADING_TEXTURE")

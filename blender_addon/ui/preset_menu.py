@@ -65,7 +65,7 @@ def draw_presets(context: bpy.types.Context, layout: bpy.types.UILayout) -> None
     settings = context.scene.pbrfit
     row = layout.row(align=True)
     row.enabled = not session.running()
-    row.menu(PBRFIT_MT_presets.bl_idname, text=shown_name(settings))
+    row.menu(PBRFIT_MT_presets.bl_idname, text=shown_name(settings), translate=not own_name(settings))
     row.operator("pbrfit.add_preset", text="", icon="ADD")
     own = own_name(settings)
     if own:

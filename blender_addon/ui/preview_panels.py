@@ -8,9 +8,9 @@ from typing import Any
 
 import bpy
 
+from ..common.paragraphs import draw_text
 from ..preview.engine import hub
 from ..settings.preview import ENGINE, draws_preview, redraw_previews
-from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
 OTHER_ENGINE = "CYCLES"

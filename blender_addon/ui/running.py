@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import bpy
 
+from ..common.paragraphs import draw_text
 from ..session import session
+from ..session.result_verdict import GOOD_DB
 from ..session.session import SessionStatus
 from ..translations.translate import tr
 from . import thumbnails
 from .operators_unseen import draw_unseen
-from .paragraphs import draw_text
 
 BAR_HEIGHT = 2.0  # of the large button, in whose place the bar is
 MOST_THUMBNAIL_SETS = 4
@@ -29,7 +30,7 @@ def progress_text(status: SessionStatus) -> str:
     if status.paused:
         parts.append(tr("paused"))
     elif status.time_left is not None:
-        parts.append(tr(f"{duration(status.time_left)} left"))
+        parts.append(tr(f"{duration(status.time_left)} left") if status.time_left >= 1 else tr("finishing"))
     return ", ".join(parts)
 
 
@@ -59,7 +60,7 @@ def draw_running(context: bpy.types.Context, layout: bpy.types.UILayout, current
         key = (status.fit, len(status.curve), status.curve[-1])
         row.template_icon(thumbnails.icon("curve", key, thumbnails.curve_picture(status.curve)), scale=5.0)
         column = row.column(align=True)
-        column.label(text="How near it is:")
+        column.label(text=tr(f"How near it is ({GOOD_DB:.0f} dB is good):"))
         column.label(text=tr(f"{status.curve[0][1]:.1f} dB at first"))
         column.label(text=tr(f"{status.psnr_db:.1f} dB now") if status.psnr_db is not None else "")
     draw_thumbnails(layout, current)

@@ -10,12 +10,12 @@ import bpy
 from ..assign.images import FILES
 from ..common.errors import PbrFitError
 from ..common.light_names import STUDIO
+from ..common.paragraphs import draw_text
 from ..session import session
 from ..settings import devices
 from ..settings.geometry_maps import CHOICES
 from ..settings.properties import FILL_WIDTH
 from ..settings.start import MAPS, found_maps
-from .paragraphs import draw_text
 from .sidebar import SidebarPanel
 
 MOST_LINES = 24

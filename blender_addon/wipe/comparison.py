@@ -17,6 +17,7 @@ from mathutils import Vector
 
 from ..assign import memory
 from ..common.errors import PbrFitError
+from ..common.records import is_baked
 from ..preview.engine.hub import hub
 from ..preview.gl.display import Table
 from ..preview.scene.baked_looks import baked_looks
@@ -84,9 +85,11 @@ class Comparison:
         originals, new = slot_materials(targets)
         self._slots = originals
         self._collectors = {ORIGINAL: PreviewCollector(originals), NEW: PreviewCollector(new)}
+        self.of_bake = bool(new) and all(item is None or is_baked(item) for item in new.values())
         self._is_current = False
         self._lights: tuple[Any, Environment] | None = None
         self._bright = ("", False)
+        self._said: list[str] = []
         self._displayed: Hashable = None
         self.before = ViewBefore.of(view)
         self.before.hide()
@@ -99,6 +102,8 @@ class Comparison:
         if view is None or mode_of(view.window) != self._mode or self._materials_of(view.window) != self._materials:
             return False
         hub().used()
+        if hub().connections.can_try_again:
+            hub().connect_again()
         hub().poll()
         came = worlds().poll() | baked_looks().poll()
         if came or not self._is_current:
@@ -116,7 +121,8 @@ class Comparison:
             self.step_to(view, max(steps.errors, key=lambda number: steps.errors[number]))
         if steps.resized and steps.number is not None:
             self.step_to(view, steps.number)
-        if self.more or steps.to_worst:
+        before, self._said = self._said, self.lack_of_light
+        if self.more or steps.to_worst or self._said != before:
             view.region.tag_redraw()
         return True
 
@@ -156,9 +162,19 @@ class Comparison:
 
     @property
     def awaits_light(self) -> bool:
-        """Whether there is a light, and a backend that may prepare it still."""
+        """Whether a light may come still: from the world, or from a backend that prepares it."""
         environment = self.environment
-        return environment is not None and self._gives_light(environment) and hub().can_stream
+        return environment is None or (self._gives_light(environment) and hub().can_stream)
+
+    @property
+    def lack_of_light(self) -> list[str]:
+        """Why it is compared in an even light for now, in sentences; none where the light is there."""
+        if not self.lacks_light:
+            return []
+        environment = self.environment
+        if environment is None:
+            return ["The world's light is being rendered."]
+        return hub().lack_of_light() if self._gives_light(environment) else ["The world gives no light."]
 
     def _gives_light(self, environment: Environment) -> bool:
         if self._bright[0] != environment.key:

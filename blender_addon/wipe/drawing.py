@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 
 from ..common.axes import TOP_ROW_FIRST, renderer_view
 from ..common.errors import PbrFitError
+from ..common.text_width import interface_scale, lines_within
 from ..preview.engine.hub import hub
 from ..preview.engine.references import fitted
 from ..preview.gl.display import GlDisplay, Place, Table
 from ..preview.gl.image import GlImage
 from ..preview.gl.targets import texture_of_frame
 from ..session.fit_queue import RenderedReference
-from ..settings.wipe import BAKE, ERROR, LABELS, NEW, ORIGINAL
+from ..settings.wipe import BAKE, ERROR, NEW, ORIGINAL, label_of
+from ..translations.translate import tr
 from .comparison import Comparison
 from .pictures import Picture, Sight
 from .reference_views import MEASURED_SIZE, error_between, sight_of, smaller
@@ -32,6 +35,7 @@ from .view_before import clear_of_sides
 Texture: TypeAlias = gpu.types.GPUTexture
 BACKGROUND = (0.11, 0.11, 0.11)
 TEXT_SIZE, MARGIN = 13.0, 18.0
+LINE_HEIGHT = 1.4  # of its text
 GRIP = (3.0, 22.0)  # half its width and height
 NEEDS = {ORIGINAL: (ORIGINAL,), NEW: (NEW,), BAKE: (ORIGINAL,), ERROR: (NEW, ORIGINAL)}
 
@@ -39,11 +43,13 @@ NEEDS = {ORIGINAL: (ORIGINAL,), NEW: (NEW,), BAKE: (ORIGINAL,), ERROR: (NEW, ORI
 class ComparisonDrawing:
     """What a comparison keeps on the GPU. Use it while its view is drawn.
 
-    said: what each side shows, and what else there is to say, as it was drawn last.
+    said: what each side shows, and what else there is to say; preparing: what is not there yet, or empty. As they were drawn
+    last, in the artist's language.
     """
 
     def __init__(self) -> None:
         self.said: tuple[str, str, str] = ("", "", "")
+        self.preparing = ""
         self.sight: Sight | None = None
         self._pictures = {ORIGINAL: Picture(), NEW: Picture()}
         self._display: tuple[Table, GlDisplay] | None = None
@@ -58,27 +64,43 @@ class ComparisonDrawing:
         size = (region.width, region.height)
         view = renderer_view(np.array(data.view_matrix))
         self.sight = Sight(view, TOP_ROW_FIRST @ np.array(data.window_matrix, np.float64), size)
-        if not comparison.scenes or comparison.table is None:
-            return
         framebuffer = gpu.state.active_framebuffer_get()
+        settings = context.window_manager.pbrfit_wipe
+        choices = (settings.left, settings.right)
+        if not comparison.scenes or comparison.table is None:
+            self._show(comparison, context, framebuffer, choices, [None, None])
+            return
         reference = self._reference(comparison)
         place, sight = (0, 0, *size), self.sight
         if reference is not None and self._reference_texture is not None:
             image = self._reference_texture[1]
             window = fitted((image.width, image.height), size)
             place, sight = (window.x, window.y, window.width, window.height), sight_of(reference.view, image.width)
-        settings = context.window_manager.pbrfit_wipe
-        choices = (settings.left, settings.right)
         self._measure(comparison)
         self._draw_pictures(comparison, sight, choices)
         shown = [
             self._side(comparison, number, choice, place, size, settings.gain) for number, choice in enumerate(choices)
         ]
-        left, right = (self._label(comparison, choice) for choice in choices)
-        self.said = (left, right, "  ·  ".join(self._status(comparison)))
+        self._show(comparison, context, framebuffer, choices, shown)
+
+    def _show(
+        self,
+        comparison: Comparison,
+        context: bpy.types.Context,
+        framebuffer: gpu.types.GPUFrameBuffer,
+        choices: tuple[str, str],
+        shown: list[GlImage | None],
+    ) -> None:
+        """Draw both sides as far as they are there, and what there is to say."""
+        region = context.region
+        left, right = (tr(self._label(comparison, choice)) for choice in choices)
+        self.said = (left, right, "\n".join(tr(part) for part in self._status(comparison)))
+        self.preparing = tr(preparing_text(comparison, choices, shown))
         with framebuffer.bind():
-            draw_sides(shown, comparison.divider, size)
-            draw_labels(self.said, clear_of_sides(context.area, region), size[1], context.preferences.system.ui_scale)
+            draw_sides(shown, comparison.divider, (region.width, region.height))
+            clear, scale = clear_of_sides(context.area, region), interface_scale(context)
+            draw_labels(self.said, clear, region.height, scale)
+            draw_middle(self.preparing, clear, region.height, scale)
 
     # What there is to show --------------------------------------------------------------------------------------
 
@@ -183,7 +205,7 @@ class ComparisonDrawing:
     def _label(self, comparison: Comparison, choice: str) -> str:
         """What a side shows, in words."""
         if choice != ORIGINAL:
-            return LABELS[choice]
+            return label_of(choice, comparison.of_bake)
         if comparison.steps.shown is not None:
             return "Original: reference by Cycles"
         return "Original by Cycles" if self._is_rendered(comparison) else "Original: its baked maps"
@@ -199,8 +221,10 @@ class ComparisonDrawing:
             said.append(f"Measuring: {len(steps.errors)} of {len(steps.references)}")
         if render is not None and not render.done and comparison.rendered_from is not None:
             said.append("Cycles is rendering the original")
-        if comparison.lacks_light:
-            said.append("The light is being prepared" if hub().can_stream else "In an even light: there is no backend")
+        if not comparison.scenes:
+            return said
+        if lack := comparison.lack_of_light:
+            said.append(" ".join(["In an even light for now.", *lack]))
         notes = comparison.scenes[ORIGINAL].notes
         said += [note for note in notes if "baked for the preview" in note][:1]
         return [*said, comparison.error] if comparison.error else said
@@ -236,20 +260,57 @@ def draw_box(corners: tuple[float, float, float, float], color: tuple[float, flo
     batch.draw(shader)
 
 
+def preparing_text(comparison: Comparison, choices: tuple[str, str], shown: list[GlImage | None]) -> str:
+    """Which sides have no picture yet, in words; empty once both have one."""
+    lacking = [choice for choice, image in zip(choices, shown, strict=True) if image is None]
+    first, *others = [label_of(choice, comparison.of_bake) for choice in dict.fromkeys(lacking)] or [""]
+    if not first:
+        return ""
+    return f"Preparing {first} and {others[0]}..." if others else f"Preparing {first}..."
+
+
 def draw_labels(said: tuple[str, str, str], clear: tuple[int, int], height: int, scale: float) -> None:
-    """Draw what the left and the right side show, above, and what else there is to say, below; between the edges `clear`."""
+    """Draw what the left and the right side show, above, and what else there is to say, below, in as many lines as it takes;
+    between the edges `clear`."""
     left, right, status = said
+    margin = MARGIN * scale
+    top = height - 3.5 * margin  # below the header
+    with label_font(scale):
+        lines = lines_within(status, clear[1] - clear[0] - 2.0 * margin, width_of)
+        draw_label(left, clear[0] + margin, top)
+        draw_label(right, clear[1] - margin - width_of(right), top)
+        for number, line in enumerate(reversed(lines)):
+            draw_label(line, clear[0] + margin, margin + number * LINE_HEIGHT * TEXT_SIZE * scale)
+
+
+def draw_middle(text: str, clear: tuple[int, int], height: int, scale: float) -> None:
+    """Draw a text in the middle between the edges `clear`, on a ground that hides the divider."""
+    if not text:
+        return
+    with label_font(scale):
+        width, margin = width_of(text), 0.5 * MARGIN * scale
+        x, y = (clear[0] + clear[1] - width) / 2.0, 0.7 * height
+        draw_box((x - margin, y - margin, x + width + margin, y + TEXT_SIZE * scale + margin), (*BACKGROUND, 1.0))
+        draw_label(text, x, y)
+
+
+@contextmanager
+def label_font(scale: float) -> Iterator[None]:
+    """Draw and measure in the size of labels, white with a shadow."""
     blf.size(0, TEXT_SIZE * scale)
     blf.enable(0, blf.SHADOW)
     blf.shadow(0, 5, 0.0, 0.0, 0.0, 0.8)
     blf.color(0, 1.0, 1.0, 1.0, 1.0)
-    margin = MARGIN * scale
-    top = height - 3.5 * margin  # below the header
-    for text, x, y in (
-        (left, clear[0] + margin, top),
-        (status, clear[0] + margin, margin),
-        (right, clear[1] - margin - blf.dimensions(0, right)[0], top),
-    ):
-        blf.position(0, x, y, 0.0)
-        blf.draw(0, text)
+    yield
     blf.disable(0, blf.SHADOW)
+
+
+def width_of(text: str) -> float:
+    """The width of a label in pixels, within `label_font`."""
+    return float(blf.dimensions(0, text)[0])
+
+
+def draw_label(text: str, x: float, y: float) -> None:
+    """Draw a label at a place, within `label_font`."""
+    blf.position(0, x, y, 0.0)
+    blf.draw(0, text)

@@ -56,6 +56,7 @@ def begin(view: FoundView, targets: list[bpy.types.Object]) -> None:
     global _comparison, _drawing, _handle
     end()
     _comparison, _drawing = Comparison(view, targets), ComparisonDrawing()
+    bpy.context.window_manager.pbrfit_wipe.of_bake = _comparison.of_bake
     _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
     if not bpy.app.timers.is_registered(tick):
         bpy.app.timers.register(tick, first_interval=0.0)

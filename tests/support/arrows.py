@@ -68,7 +68,7 @@ blender_addon/preview/gl      common  backend: protocol
 blender_addon/preview/scene   common export closures references baking session  backend: protocol protocol/client
 blender_addon/preview/engine  common translations setup settings references session preview/gl preview/scene
                               backend: protocol protocol/client
-blender_addon/wipe            common settings assign references session preview/gl preview/scene preview/engine
+blender_addon/wipe            common translations settings assign references session preview/gl preview/scene preview/engine
 blender_addon/ui              common translations setup settings export closures assign saving models preflight session overlay
                               preview/engine wipe  backend: protocol
 blender_addon                 translations setup settings preflight session overlay preview/scene preview/engine wipe ui

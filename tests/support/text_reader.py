@@ -12,13 +12,15 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
+from support.text_flow import TextFlow
+
 MOST_ALTERNATIVES = 16
 MOST_VALUES = 4  # of a table that is put into sentences
 
 
 LABEL_ARGUMENTS = {"name", "description", "text", "heading", "title", "confirm_text"}
 LABELLED = re.compile(r"(.*Property|label|operator|prop|menu|column|row|progress|invoke_\w+|popup_menu|panel)$")
-TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "_say", "_show"}
+TEXT_CALLS = {"tr", "tr_tip", "tr_report", "poll_message_set", "draw_text", "draw_line", "draw_lines", "_say", "_show"}
 SAYING_CALLS = {"report", "poll_message_set"}
 SHOWN_TABLES = {"LABELS", "LOBES", "MAP_LABELS", "REMEDIES"}
 """Names of tables whose values are shown, each for itself."""
@@ -52,8 +54,10 @@ class TextReader:
                     yield text
 
     def untranslated(self) -> list[int]:
-        """The lines of labels and reports with values in them that go to Blender as they are: it knows only texts without."""
-        found = []
+        """The lines of texts that are shown as they are though Blender cannot translate them: labels and reports with values in
+        them, and all that goes to `blf`, the status bar, and notifications, followed through names and functions."""
+        flow = TextFlow(self.tree)
+        found = set()
         for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
             name = _called(call)
             given = [
@@ -62,12 +66,13 @@ class TextReader:
                 if item.arg in ("text", "heading", "title") and LABELLED.match(name)
             ]
             given += call.args if name in SAYING_CALLS else []
-            for value in given:
-                is_composed = isinstance(value, ast.JoinedStr) or self._is_sum(value)
-                texts = self.alternatives(value) if is_composed else []
-                if any(PLACEHOLDER.search(text) and has_words(text) for text in texts):
-                    found.append(value.lineno)
-        return found
+            for text in (source for value in given for source in flow.sources(value)):
+                is_composed = isinstance(text, ast.JoinedStr) or self._is_sum(text)
+                said = self.alternatives(text) if is_composed else []
+                found.update(text.lineno for one in said if PLACEHOLDER.search(one) and needs_translation(one))
+        for text in (source for value in flow.raw() for source in flow.sources(value)):
+            found.update(text.lineno for one in self.alternatives(text) if needs_translation(one))
+        return sorted(found)
 
     def _is_text(self, node: ast.AST) -> bool:
         parent = self.parents.get(node)
@@ -221,6 +226,11 @@ class TextReader:
 def has_words(text: str) -> bool:
     """Whether there is anything to translate in a text."""
     return re.search(r"[A-Za-z]{2,}", PLACEHOLDER.sub("", text)) is not None
+
+
+def needs_translation(text: str) -> bool:
+    """Whether a text has words beside PBRfit's name."""
+    return has_words(text.removeprefix("PBRfit: "))
 
 
 def is_prose(text: str) -> bool:

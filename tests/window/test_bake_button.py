@@ -17,7 +17,7 @@ UNREADABLE = {**SMALL, "unreadable": True}
 @pytest.mark.parametrize("blender", [SMALL], indirect=True)
 def test_click_bake_look_compare_undo_and_revert(blender: WindowBlender, screenshots: Path) -> None:
     ready = blender.next_state()
-    assert any("The backend was not found" in finding for finding in ready["findings"])
+    assert any("No backend is set up yet" in finding for finding in ready["findings"])
     blender.screenshot(screenshots / "20_bake_ready.png")
     blender.click("pbrfit.bake_maps")
     running = blender.wait_for(lambda state: state["session"] == "baking", 60.0)
@@ -51,6 +51,14 @@ def test_click_bake_look_compare_undo_and_revert(blender: WindowBlender, screens
     blender.screenshot(screenshots / "22_original.png")
     blender.click("pbrfit.compare")
     blender.wait_for(lambda state: state["material"] == "Material PBRfit")
+    blender.click("pbrfit.compare_in_view")
+    compared = blender.wait_for(lambda state: state["comparison"]["shown"] and state["comparison"]["status"])
+    assert compared["comparison"]["right"] == "Baked"
+    # Why the light is not the world's is said at once.
+    assert "No backend is set up yet." in compared["comparison"]["status"]
+    blender.screenshot(screenshots / "22_compared_without_backend.png")
+    blender.click("pbrfit.compare_in_view")
+    blender.wait_for(lambda state: not state["comparison"]["shown"])
     blender.click("pbrfit.fit_again")
     blender.wait_for(lambda state: state["session"] == "baking")
     again = blender.wait_for(lambda state: state["session"] in {"done", "failed"}, 120.0)

@@ -55,7 +55,7 @@ def test_what_stands_in_the_way_is_mended_by_one_click(blender: WindowBlender, s
 @pytest.mark.parametrize("blender", [{"python": ""}], indirect=True)
 def test_a_missing_backend_is_said(blender: WindowBlender, screenshots: Path) -> None:
     state = blender.next_state()
-    assert any("The backend was not found" in finding and "Set Up Backend" in finding for finding in state["findings"])
+    assert any("No backend is set up yet" in finding and "Set Up Backend" in finding for finding in state["findings"])
     blender.screenshot(screenshots / "11_no_backend.png")
     blender.click("pbrfit.optimize")  # grayed out
     assert blender.next_state()["session"] == ""

@@ -41,6 +41,14 @@ class BackendConnections:
         return any(backend.connected for backend in self._backends.values())
 
     @property
+    def waiting(self) -> str:
+        """What has not answered yet, in a sentence; empty once a backend has answered or is lost."""
+        if self.trouble is not None or self.any_connected:
+            return ""
+        address = addon_preferences(bpy.context).backend_address.strip()
+        return f"The backend at {address} has not answered yet." if address else "The backend is starting."
+
+    @property
     def can_try_again(self) -> bool:
         """Whether the backend was lost and a fit has started it again since then."""
         return self.trouble is not None and local_backend_runs() and time.monotonic() > self._lost_at + AGAIN_SECONDS

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import bpy
 
-from ...common.errors import PbrFitError
+from ...common.errors import PbrFitError, first_line
 from ...common.redraw import redraw_sidebars
 from ...protocol.client import preview_events as events
 from ...session import session
@@ -215,10 +215,17 @@ class PreviewHub:
                 said.append(("Blender's GPU draws meanwhile.", "NONE"))
             said.append((trouble.cure, "INFO"))
         elif preparing:
-            said.append(("The light is being prepared.", "SORTTIME"))
+            said.append((self.connections.waiting or "The light is being prepared.", "SORTTIME"))
         elif wants_backend and not self.connections.any_connected:
-            said.append(("Connecting to the backend.", "SORTTIME"))
+            said.append((self.connections.waiting, "SORTTIME"))
         return said
+
+    def lack_of_light(self) -> list[str]:
+        """Why a light that was asked for is not there, in sentences: what is waited for, or the trouble and its cure."""
+        trouble = self.connections.trouble or self.connections.refusal
+        if trouble is not None:
+            return [first_line(trouble.cause), trouble.cure]
+        return [self.connections.waiting or "The light is being prepared."]
 
     def notes(self) -> list[str]:
         """How the picture differs from what Blender would show."""

@@ -57,7 +57,7 @@ def test_node_tree(addon, files) -> None:
     np.testing.assert_allclose(pixel(normal.image, 2, 2)[:3], np.array([32768, 32768, 65535]) / 65535, atol=1e-5)
     places = [tuple(node.location) for node in tree.nodes if node.bl_idname != "NodeFrame"]
     assert len(set(places)) == len(places)
-    record = addon.assign.materials.record_of(material)
+    record = addon.common.records.record_of(material)
     assert record["settings"] == {"seed": 3}
     assert record["scene_settings"] == {"views": 7}
     assert (record["set"], record["uv_map"], record["objects"]) == ("Paint", "UVMap", ["Cube"])

@@ -84,13 +84,17 @@ def test_from_the_click_to_the_material_without_backend_and_world(addon, cube, m
     assert bpy.data.materials["Paint"].use_fake_user
     assert set(session.result.files) == {"kd.png"}
     assert {"export", "bake", "apply", "total"} == set(session.result.seconds)
-    record = addon.assign.materials.record_of(material)
+    record = addon.common.records.record_of(material)
     assert {name: record[name] for name in ("kind", "target", "resolution", "supersampling")} == {
         "kind": "bake",
         "target": "CORE",
         "resolution": 64,
         "supersampling": 1,
     }
+    # The nodes have no normals of their own: that no map of them comes is said.
+    assert record["notes"] == ['"Paint" has no normal map: its normals are those of the surface.']
+    verdict = addon.session.result_verdict.verdict_of_record(str(material["pbrfit"]))
+    assert record["notes"][0] in verdict.details
     assert not session._folder or not (session._folder / "copy").exists()
     addon.session.session.end_session()
     assert [name for name in os.listdir(bpy.app.tempdir) if name.startswith("pbrfit_")] == []

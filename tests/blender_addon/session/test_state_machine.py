@@ -163,7 +163,7 @@ def test_no_such_backend_python(addon, small_cube, tmp_path) -> None:
 def test_no_backend_at_all(addon, small_cube, monkeypatch) -> None:
     addon.preferences.backend_python = ""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(RuntimeError, match="pbrfit is not on the search path"):
+    with pytest.raises(RuntimeError, match="No backend is set up yet"):
         bpy.ops.pbrfit.optimize()
 
 

@@ -172,6 +172,8 @@ def test_another_index_is_proposed_where_pytorchs_own_is_out_of_reach(addon, set
         assert status.error.cause == "The package index was not reached."
         lines = drawn(addon).lines
         assert {"Try Again", "Try As pip Finds It"} <= set(lines)
+        assert drawn(addon).names("operator").count("pbrfit.setup_backend") == 2  # and no third way
+        assert "Only download.pytorch.org was asked" in " ".join(lines)
         assert bpy.ops.pbrfit.setup_backend(torch="CONFIGURED") == {"FINISHED"}
         assert addon.preferences.torch_choice == "CONFIGURED"
         status = run_to_end(setup)[-1]

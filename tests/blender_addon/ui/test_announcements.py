@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +35,22 @@ def test_the_end_is_said_with_the_verdict(addon) -> None:
     assert kind == "INFO"
     assert line.startswith('PBRfit: "Paint PBRfit": Good (')
     assert bpy.ops.pbrfit.announce(kind=kind, text=line) == {"FINISHED"}
+
+
+def test_the_end_stays_in_the_status_bar_after_blenders_own_report(addon, monkeypatch) -> None:
+    small_bake()
+    chessboard_cube()
+    session = start_bake(addon)
+    finish(session)
+    addon.ui.announcements.announce(session)
+    ended = time.monotonic()
+    said: list[str] = []
+    header = SimpleNamespace(layout=SimpleNamespace(label=lambda text, **_values: said.append(text)))
+    for later, wanted in ((1.0, 0), (30.0, 1), (10_000.0, 1)):
+        monkeypatch.setattr(addon.ui.announcements.time, "monotonic", lambda later=later: ended + later)
+        addon.ui.announcements.draw_status_bar(header, bpy.context)
+        assert len(said) == wanted, later
+    assert said[0].startswith('PBRfit: "Paint PBRfit": Good (')
 
 
 def test_a_failure_is_said_in_one_line(addon, tmp_path) -> None:

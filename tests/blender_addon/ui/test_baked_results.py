@@ -53,12 +53,12 @@ def test_bake_again_takes_the_settings_of_the_record(addon, baked_cube) -> None:
 def test_a_bake_and_a_fit_of_one_object_know_what_they_are(addon, baked_cube) -> None:
     cube, _ = baked_cube
     result = addon.ui.operators_result
-    assert result.is_baked(result.last_material([cube]))
+    assert addon.common.records.is_baked(result.last_material([cube]))
     material = cube.active_material
-    record = {**addon.assign.materials.record_of(material)}
+    record = {**addon.common.records.record_of(material)}
     del record["kind"]  # as earlier versions wrote it
     material["pbrfit"] = json.dumps(record)
-    assert not result.is_baked(material)
+    assert not addon.common.records.is_baked(material)
 
 
 def test_save_maps(addon, baked_cube, tmp_path) -> None:

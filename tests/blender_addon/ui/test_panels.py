@@ -61,9 +61,9 @@ def test_a_warning_is_one_line_that_opens_to_its_cure_and_button(addon, cube) ->
 def test_what_stops_a_fit_is_open_and_comes_before_what_may_spoil_it(addon, cube) -> None:
     cube.active_material.node_tree.nodes["Principled BSDF"].inputs["Coat Weight"].default_value = 1.0
     bpy.context.scene.pbrfit.material_name = "{nonsense}"
-    lines = tab(addon).lines
-    error, warning = lines.index('PBRfit cannot use the naming scheme "{nonsense}".'), lines.index("Loses a coat")
-    assert "Use only {object}" in " ".join(lines[error:warning])
+    said = " ".join(tab(addon).lines)
+    error, warning = said.index('PBRfit cannot use the naming scheme "{nonsense}".'), said.index("Loses a coat")
+    assert "Use only {object}" in said[error:warning]
     bpy.context.scene.pbrfit.material_name = "{material}"
     cube.data.uv_layers.remove(cube.data.uv_layers[0])
     assert "pbrfit.unwrap" in tab(addon).names("operator")
@@ -145,3 +145,50 @@ def test_a_failure_is_one_line_with_its_cure_and_the_log_behind_a_button(addon, 
     assert "pbrfit.show_log" in drawn.names("operator")
     operators = drawn.names("operator")
     assert operators.index("pbrfit.resume") < operators.index("pbrfit.show_log")
+
+
+def test_what_is_baked_is_said_so_and_what_hinders_a_fit_is_below_it(addon, cube) -> None:
+    assign(
+        addon,
+        FILES,
+        {"kind": "bake", "target": "CORE", "nodes": {"Paint": {"kind": "EXACT", "lost": [], "keeper": ""}}},
+    )
+    preferences = addon.settings.preferences.addon_preferences(bpy.context)
+    preferences.backend_python = "/nowhere/python"
+    try:
+        drawn = tab(addon)
+    finally:
+        preferences.property_unset("backend_python")
+    assert "Cube is baked already" in drawn.lines
+    assert drawn.lines.index("Good") < drawn.lines.index("There is no backend")
+    assert "pbrfit.open_preferences" not in drawn.names("operator")
+
+
+def test_what_hinders_a_fit_is_open_while_there_is_no_result(addon, cube) -> None:
+    preferences = addon.settings.preferences.addon_preferences(bpy.context)
+    preferences.backend_python = "/nowhere/python"
+    try:
+        drawn = tab(addon)
+    finally:
+        preferences.property_unset("backend_python")
+    assert "There is no backend" in drawn.lines
+    assert "pbrfit.open_preferences" in drawn.names("operator")
+
+
+def test_nothing_is_promised_of_a_bake_that_cannot_start(addon, cube) -> None:
+    assert "can be baked exactly" in words_of(tab(addon))
+    cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    assert "can be baked" not in words_of(tab(addon))
+
+
+def test_long_headlines_are_wrapped_and_not_cut(addon, cube) -> None:
+    cube.active_material.name = "Varnished Wood of an Old Ship"
+    lines = tab(addon).lines
+    (first,) = (number for number, line in enumerate(lines) if line.startswith("Varnished") and "on UVMap" not in line)
+    assert " ".join(lines[first : first + 2]) == "Varnished Wood of an Old Ship can be baked exactly"
+
+
+def test_the_end_of_the_time_is_no_zero(addon) -> None:
+    text, status = addon.ui.running.progress_text, addon.session.session.SessionStatus
+    assert text(status(fraction=0.98, time_left=0)) == "98%, finishing"
+    assert text(status(fraction=0.5, time_left=7)) == "50%, 7 s left"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from support.blender.assigning import assign, learned_light, of_sets, png
-from support.blender.drawn_panel import draw
+from support.blender.drawn_panel import Context, Drawn, Layout, draw
 from support.blender.scenes import ready_cube
 
 try:
@@ -48,6 +50,17 @@ def test_a_layout_in_the_folder_of_the_settings(addon, output, tmp_path) -> None
     pixels = np.rint(np.array(image.pixels[:]).reshape(8, 8, 4)[::-1] * 255)
     np.testing.assert_array_equal(pixels[..., 0], ORM[..., 2])
     np.testing.assert_array_equal(pixels[..., 3], 255 - ORM[..., 1])
+
+
+def test_the_file_browser_has_the_layout(addon, output) -> None:
+    output.layout = "unity-hdrp"
+    drawn = Drawn()
+    addon.ui.operators_save.PBRFIT_OT_save_maps.draw(SimpleNamespace(layout=Layout(drawn)), Context())
+    assert drawn.names("property") == ["layout_choice", "pattern"]
+    output.layout = "AS_THEY_ARE"
+    drawn = Drawn()
+    addon.ui.operators_save.PBRFIT_OT_save_maps.draw(SimpleNamespace(layout=Layout(drawn)), Context())
+    assert drawn.names("property") == ["layout_choice"]
 
 
 def test_the_steps_wait_for_nothing_in_a_window(addon, output, tmp_path) -> None:

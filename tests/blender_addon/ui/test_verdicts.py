@@ -54,7 +54,7 @@ def test_the_verdict_stays_with_the_material(addon, fitted, tmp_path) -> None:
 
 
 def test_a_material_knows_only_its_own_nodes(addon, fitted) -> None:
-    record = addon.assign.materials.record_of(fitted.active_material)
+    record = addon.common.records.record_of(fitted.active_material)
     assert list(record["nodes"]) == ["Paint"]
     assert record["numbers"] == [0]
 
@@ -90,7 +90,7 @@ def test_the_bake_can_be_kept(addon, fitted) -> None:
 
 def test_what_cannot_start_leaves_what_is_shown(addon, fitted) -> None:
     bpy.context.scene.world = None
-    record = addon.assign.materials.record_of(fitted.active_material)
+    record = addon.common.records.record_of(fitted.active_material)
     record["scene_settings"]["reference_light"] = "SCENE"
     fitted.active_material["pbrfit"] = json.dumps(record)
     with pytest.raises(RuntimeError, match="no world"):

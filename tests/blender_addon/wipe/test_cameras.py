@@ -129,3 +129,15 @@ def test_errors_are_measured_where_something_shows(addon) -> None:
     wanted = math.sqrt((1.0 - (1.055 * 0.5 ** (1 / 2.4) - 0.055)) ** 2 / 3.0)
     assert views.error_between(image, other) == pytest.approx(wanted, abs=1e-4)
     assert views.smaller(np.zeros((300, 300, 4), np.float32), 96).shape == (75, 75, 4)
+
+
+def test_noise_does_not_make_a_view_the_worst_one(addon) -> None:
+    views, random = addon.wipe.reference_views, np.random.default_rng(2)
+    image = np.full((96, 96, 4), (0.5, 0.5, 0.5, 1.0), np.float32)
+    noisy, wrong = image.copy(), image.copy()
+    noisy[..., :3] += random.normal(0.0, 0.1, (96, 96, 3))
+    wrong[..., :3] += 0.02
+    assert views.error_between(image, wrong) > 3.0 * views.error_between(image, noisy)
+    both = wrong.copy()
+    both[..., :3] += random.normal(0.0, 0.1, (96, 96, 3))
+    assert views.error_between(image, both) == pytest.approx(views.error_between(image, wrong), rel=0.25)

@@ -72,6 +72,57 @@ def test_it_compares_what_was_there_with_what_is_new(addon, fitted) -> None:
     assert comparison.scenes["ORIGINAL"].parts[0].look == original.look
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("backend_python", "/nowhere/python", ["does not exist", "Set Up Backend"]),
+        ("backend_address", "tcp://127.0.0.1:9", ["The backend at tcp://127.0.0.1:9 has not answered yet."]),
+    ],
+)
+def test_why_there_is_no_light_is_said_at_once(addon, fitted, setting, value, words) -> None:
+    preferences = addon.settings.preferences.addon_preferences(bpy.context)
+    setattr(preferences, setting, value)
+    if setting == "backend_address":
+        preferences.backend_key = addon.setup.backend_process.client_keys().public
+    bpy.context.scene.world = bpy.data.worlds.new("Gray")
+    hub = addon.preview.engine.hub
+    try:
+        begin(addon, fitted)
+        comparison = addon.wipe.wipe.current()
+        assert comparison.tick()
+        said = " ".join(comparison.lack_of_light)
+        assert all(word in said for word in words), said
+        assert "prepared" not in said
+    finally:
+        addon.wipe.wipe.end()
+        hub.close_hub()
+        for name in ("backend_python", "backend_address", "backend_key"):
+            preferences.property_unset(name)
+
+
+def test_what_has_no_picture_yet_is_being_prepared(addon, fitted) -> None:
+    begin(addon, fitted)
+    comparison, text = addon.wipe.wipe.current(), addon.wipe.drawing.preparing_text
+    assert text(comparison, ("ORIGINAL", "NEW"), [None, None]) == "Preparing Original and Fitted..."
+    assert text(comparison, ("ORIGINAL", "ERROR"), [object(), None]) == "Preparing Error..."
+    assert text(comparison, ("NEW", "NEW"), [None, None]) == "Preparing Fitted..."
+    assert text(comparison, ("ORIGINAL", "NEW"), [object(), object()]) == ""
+    assert comparison.tick()
+    assert comparison.lack_of_light == ["The world gives no light."]
+
+
+def test_a_bake_is_called_baked(addon, fitted, files) -> None:
+    settings = bpy.context.window_manager.pbrfit_wipe
+    begin(addon, fitted)
+    assert [item[1] for item in addon.settings.wipe._items(settings, None)] == ["Original", "Fitted", "Bake", "Error"]
+    addon.wipe.wipe.end()
+    assign(addon, files, {"kind": "bake"})
+    begin(addon, fitted)
+    assert settings.of_bake
+    assert settings.right == "NEW"
+    assert [item[1] for item in addon.settings.wipe._items(settings, None)][1] == "Baked"
+
+
 def test_an_original_of_nodes_is_baked(addon, fitted) -> None:
     original = next(iter(addon.assign.memory.remembered(fitted))).entry["original"]
     tree = original.node_tree

@@ -75,7 +75,7 @@ class Context:
     """Blender's context, as in the sidebar of a 3D view."""
 
     def __init__(self, shading: str = "MATERIAL") -> None:
-        self.region = SimpleNamespace(width=300)
+        self.region = SimpleNamespace(width=300, type="UI")
         self.preferences = Preferences()
         self.space_data = SimpleNamespace(type="VIEW_3D", shading=SimpleNamespace(type=shading))
 
