@@ -7,8 +7,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..common.records import record_of
 from ..common.names import RECORD
+from ..common.records import record_of
 from ..references import stage
 
 MOST_SHEAR = 1e-4
