@@ -172,6 +172,9 @@ def test_names_that_a_folder_cannot_have():
     names = (".", "..", "a.b", "Chair. ", "con", "Aux.001", "Stuhl ä/2")
     jobs = Selection(Path("a.blend"), names, (), "{object}", {}).jobs()
     assert [str(job.out) for job in jobs] == ["_", "__", "a.b", "Chair__", "_con", "_Aux.001", "Stuhl ä_2"]
+    (long,) = Selection(Path("a.blend"), (120 * "ä" + "2",), (), "{object}", {}).jobs()
+    assert len(str(long.out).encode()) <= 120
+    assert str(long.out).endswith("ä2")
 
 
 def test_ten_thousand_folders_are_compared_in_a_moment():
