@@ -197,3 +197,10 @@ def test_what_the_batch_reads_is_not_overwritten_by_what_it_says(capsys, folder,
         assert main(["bake", *arguments, "--dry-run", option, target]) == 2
         assert f"{option} would overwrite {target}" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_links_that_lead_nowhere_are_errors_of_their_job(capsys, folder):
+    (folder / "loop").symlink_to("loop")
+    rows = dry(capsys, "bake", "loop", "a.blend", "--object", "Cube", "--out", "out", status=1)
+    assert [row["status"] for row in rows] == ["refused", "new"]
+    assert len(dry(capsys, "bake", "a.blend", "b.blend", "--object", "Cube", "--out", "loop")) == 2
