@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cli.errors import CommandError
-from backend.protocol.map_names import DEVICES
+from backend.protocol.map_names import DEVICES, LONGEST_NAME, shortened
 from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 
 MAP_SETS = {"material": "SLOT", "object": "OBJECT", "all": "ALL"}
@@ -193,9 +193,11 @@ def check_path(blend: Path) -> None:
 
 def file_name(object_name: str) -> str:
     """An object's name as part of a file's name, as every system allows it: one of dots alone would be the folder itself or
-    the one above, and Windows drops dots and spaces at the end, and gives some names to devices."""
+    the one above, Windows drops dots and spaces at the end, and gives some names to devices, and since Blender 5 a name may
+    be too long for a file with an ending."""
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", object_name)
     name = re.sub(r"[. ]+$", lambda end: "_" * len(end[0]), name)
+    name = shortened(name, LONGEST_NAME)
     return f"_{name}" if name.partition(".")[0].casefold() in DEVICES else name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ def _check_outputs(chosen: argparse.Namespace, selections: Sequence[Selection]) 
     layouts = [selection.options.get("layout") for selection in selections]
     read = {selection.blend for selection in selections} | {Path(layout) for layout in layouts if layout}
     read |= {chosen.jobs} if chosen.jobs is not None else set()
-    known = {path.resolve() for path in read}
+    known = {os.path.realpath(path) for path in read}
     for option, target in (("--log-json", chosen.log_json), ("--table", chosen.table)):
-        if target not in (None, STDOUT) and Path(target).resolve() in known:
+        if target not in (None, STDOUT) and os.path.realpath(target) in known:
             raise CommandError(f"{option} would overwrite {target}, which the batch reads.", "Give it another file.")

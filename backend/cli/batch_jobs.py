@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import fnmatch
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ class Job:
 
     @property
     def where(self) -> Path:
-        """The folder of the result, without links."""
-        return self.out.resolve()
+        """The folder of the result, without links; one that links to itself stays as it is."""
+        return Path(os.path.realpath(self.out))
 
 
 @dataclass(frozen=True)

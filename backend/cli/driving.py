@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ class DriveRequest:
     @property
     def result(self) -> Path:
         """The .blend that will be saved."""
-        return self.out.resolve() / f"{self.name}.blend"
+        return Path(os.path.realpath(self.out)) / f"{self.name}.blend"
 
 
 class Host(Protocol):

@@ -205,6 +205,9 @@ def test_names_that_a_folder_cannot_have():
     names = (".", "..", "a.b", "Chair. ", "con", "Aux.001", "Stuhl ä/2")
     jobs = Selection(Path("a.blend"), names, (), "{object}", {}).jobs()
     assert [str(job.out) for job in jobs] == ["_", "__", "a.b", "Chair__", "_con", "_Aux.001", "Stuhl ä_2"]
+    (long,) = Selection(Path("a.blend"), (120 * "ä" + "2",), (), "{object}", {}).jobs()
+    assert len(str(long.out).encode()) <= 120
+    assert str(long.out).endswith("ä2")
 
 
 def test_ten_thousand_folders_are_compared_in_a_moment():
@@ -227,3 +230,10 @@ def test_what_the_batch_reads_is_not_overwritten_by_what_it_says(capsys, folder,
         assert main(["bake", *arguments, "--dry-run", option, target]) == 2
         assert f"{option} would overwrite {target}" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_links_that_lead_nowhere_are_errors_of_their_job(capsys, folder):
+    (folder / "loop").symlink_to("loop")
+    rows = dry(capsys, "bake", "loop", "a.blend", "--object", "Cube", "--out", "out", status=1)
+    assert [row["status"] for row in rows] == ["refused", "new"]
+    assert len(dry(capsys, "bake", "a.blend", "b.blend", "--object", "Cube", "--out", "loop")) == 2
