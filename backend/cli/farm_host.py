@@ -41,8 +41,10 @@ class _Kept:
 _kept: dict[str | None, _Kept] = {}
 
 
-def worker_host(binary: str | None, needs_backend: bool) -> Host:
+def worker_host(binary: str | None, needs_backend: bool, place: str | None) -> Host:
     """The Blender of this process, with a backend where that is needed. Raises CommandError.
+
+    place: the folder for their files, which somebody else removes; None for one of its own among the temporary files.
 
     Ray says by the environment which GPUs a task has. A backend that sees others is replaced.
     """
@@ -52,16 +54,16 @@ def worker_host(binary: str | None, needs_backend: bool) -> Host:
         _kept.pop(binary).close()
         kept = None
     if kept is None:
-        kept = _kept[binary] = _started(find_blender(binary), needs_backend, gpus)
+        kept = _kept[binary] = _started(find_blender(binary), needs_backend, gpus, place)
     elif kept.backend is not None:
         kept.backend.setup(threading.Event())  # waits for it, if it was started again
     return kept.host
 
 
-def _started(blender: Blender, needs_backend: bool, gpus: str | None) -> _Kept:
+def _started(blender: Blender, needs_backend: bool, gpus: str | None, place: str | None) -> _Kept:
     remove_left_folders()
     with contextlib.ExitStack() as undo:
-        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        folder = new_folder(place)
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         extension = build_extension(blender, folder)
         backend, setup = None, dict[str, Any]()
@@ -75,6 +77,11 @@ def _started(blender: Blender, needs_backend: bool, gpus: str | None) -> _Kept:
         return _Kept(folder, OpenBlender(blender, work, extension, setup), backend, gpus)
 
 
+def new_folder(place: str | None = None) -> Path:
+    """A folder that `remove_left_folders` removes when this process has ended."""
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
+
+
 def close_hosts() -> None:
     """End the Blenders and backends of this process."""
     while _kept:
@@ -82,7 +89,7 @@ def close_hosts() -> None:
 
 
 def remove_left_folders() -> None:
-    """Remove the folders of workers of this machine that were killed."""
+    """Remove the folders of processes of this machine that were killed."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         process = left.name.removeprefix(PREFIX).partition("-")[0]
         if process != str(os.getpid()) and not lives(process):

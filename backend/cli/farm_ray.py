@@ -20,7 +20,7 @@ from typing import Any
 
 from backend.cli.batch_table import FAILED, INTERRUPTED
 from backend.cli.errors import CommandError
-from backend.cli.farm_host import remove_left_folders
+from backend.cli.farm_host import new_folder, remove_left_folders
 from backend.cli.farm_task import FarmResult, FarmTask, do_object, look_into
 
 OBJECT_STORE_BYTES = 100 << 20
@@ -32,6 +32,7 @@ SHARE = 0.25
 CANCEL_SECONDS = 25.0
 TOLD_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
+END_SECONDS, POLL_SECONDS = 10.0, 0.05
 CLUSTER_CURE = (
     "See whether `ray status` finds it there; if it asks for a token, this machine needs the same (docs/scale.md)."
 )
@@ -73,12 +74,12 @@ class _Board:
         return told
 
 
-def _object(task: FarmTask, board: Any) -> FarmResult:
-    return do_object(task, lambda event, values: board.tell.remote(event, values))
+def _object(task: FarmTask, board: Any, place: str | None) -> FarmResult:
+    return do_object(task, lambda event, values: board.tell.remote(event, values), place)
 
 
-def _look(blend: str, blender: str | None, version: str) -> FarmResult:
-    return look_into(blend, blender, version)
+def _look(blend: str, blender: str | None, version: str, place: str | None) -> FarmResult:
+    return look_into(blend, blender, version, place)
 
 
 class Ray:
@@ -95,6 +96,7 @@ class Ray:
         self._ray, self._error = ray, RayError
         self._room = room
         self._session: str | None = None
+        self._place: str | None = None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody outside
         on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "pbrfit"}
@@ -121,6 +123,9 @@ class Ray:
         wanted = {"num_cpus": room.cpus, "num_gpus": room.gpus, "memory": room.memory or None, "max_retries": 0}
         self._object = self._ray.remote(_object).options(**wanted, name="pbrfit object")
         self._look = self._ray.remote(_look).options(num_cpus=min(room.cpus, 1.0), max_retries=0, name="pbrfit look")
+        if room.address is None:
+            remove_left_folders()
+            self._place = str(new_folder())
         self.lacks = "" if self.places() else f"No machine has {room.text} for an object."
         if self.lacks and room.address is None:
             self._end()
@@ -137,10 +142,11 @@ class Ray:
 
     def _end(self) -> None:
         self._ray.shutdown()
-        if self._room.address is None:
-            remove_left_folders()
-            if self._session:
-                shutil.rmtree(self._session, ignore_errors=True)
+        deadline = time.monotonic() + END_SECONDS
+        for folder in filter(None, (self._session, self._place)):
+            while Path(folder).exists() and time.monotonic() < deadline:  # what was killed may not have ended yet
+                shutil.rmtree(folder, ignore_errors=True)
+                time.sleep(POLL_SECONDS)
 
     def _local(self) -> dict[str, Any]:
         """How to start it on this machine: with room for so many objects, whatever cores there are."""
@@ -167,11 +173,11 @@ class Ray:
 
     def do_object(self, task: FarmTask) -> Any:
         """Hand out an object; a reference for `finished`."""
-        return self._object.remote(task, self._board)
+        return self._object.remote(task, self._board, self._place)
 
     def look_into(self, blend: str, blender: str | None, version: str) -> Any:
         """Hand out a look into a file; a reference for `finished`."""
-        return self._look.remote(blend, blender, version)
+        return self._look.remote(blend, blender, version, self._place)
 
     def finished(self, references: Collection[Any], seconds: float) -> Iterator[tuple[Any, FarmResult]]:
         """What has ended of these; waits up to so long for the first. A worker that died is a result that says so."""

@@ -74,14 +74,16 @@ def report_stamp(folder: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_ino
 
 
-def do_object(task: FarmTask, tell: Tell) -> FarmResult:
-    """Make the result of an object, whole or not at all; if an attempt whose worker died had made it, it stays."""
+def do_object(task: FarmTask, tell: Tell, place: str | None = None) -> FarmResult:
+    """Make the result of an object, whole or not at all; if an attempt whose worker died had made it, it stays.
+
+    place: for `worker_host`."""
     began = time.monotonic()
-    result = _object(task, tell)
+    result = _object(task, tell, place)
     return dataclasses.replace(result, host=platform.node(), seconds=time.monotonic() - began)
 
 
-def _object(task: FarmTask, tell: Tell) -> FarmResult:
+def _object(task: FarmTask, tell: Tell, place: str | None) -> FarmResult:
     attempt = task.attempt if task.attempt > 1 else None
     tell("job_start", {**task.names, "why": task.why, "host": platform.node(), "attempt": attempt})
     command, request = COMMANDS[task.command], task.request
@@ -91,7 +93,7 @@ def _object(task: FarmTask, tell: Tell) -> FarmResult:
         if report_stamp(request.out) != task.report and not why_again(request):
             row.take_report(read_report(request.out))
         else:
-            host = worker_host(request.blender, command.needs_backend)
+            host = worker_host(request.blender, command.needs_backend, place)
             chosen = argparse.Namespace(**task.options)
             row.take_report(make(command, request, chosen, _Told(task.names, tell), host))
     except (CommandError, Interrupted, KeyboardInterrupt) as error:
@@ -99,12 +101,12 @@ def _object(task: FarmTask, tell: Tell) -> FarmResult:
     return FarmResult(row.status, row.maps, row.quality, row.psnr_db, tuple(row.materials))
 
 
-def look_into(blend: str, blender: str | None, pbrfit: str) -> FarmResult:
-    """Find the mesh objects of a file."""
+def look_into(blend: str, blender: str | None, pbrfit: str, place: str | None = None) -> FarmResult:
+    """Find the mesh objects of a file. place: for `worker_host`."""
     began, found = time.time_ns() - CLOCK_NS, dict[str, Any]()
     try:
         _check_version(pbrfit)
-        for event in worker_host(blender, False).events({"list": blend}):
+        for event in worker_host(blender, False, place).events({"list": blend}):
             found = event.get("result", found)
     except (CommandError, Interrupted, KeyboardInterrupt) as error:
         return _failure(error)
