@@ -33,6 +33,7 @@ from .uv_names import name_uv_map
 
 STEEP = 99.5  # percent of the texels: what is steeper is cut, since a single needle would flatten all else
 NOTHING = 1e-6  # of the size of the objects
+FLAT = 1e-3  # curvature times that size: normals are not more exact than this on fine meshes
 OFF_SURFACE = 1e-4  # of the size of the objects: where a ray into them begins
 SAME_NORMAL = 1e4  # steps of a component within which normals of neighboring faces are one
 
@@ -84,7 +85,7 @@ def as_map(name: str, tiles: Mapping[int, Texels], resolution: int, extent: floa
     """The values of an owner's tiles from 0 to 1, and their scale; None where all are 0."""
     values = np.concatenate([texels.values[texels.covered][:, 0] for texels in tiles.values()])
     sizes = np.abs(values)
-    least = NOTHING / extent if name == CURVATURE else NOTHING * extent
+    least = FLAT / extent if name == CURVATURE else NOTHING * extent
     if not sizes.size or sizes.max() <= least:
         return None
     largest = float(np.percentile(sizes, STEEP)) if name == CURVATURE else float(sizes.max())

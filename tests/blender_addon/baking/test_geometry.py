@@ -60,6 +60,18 @@ def test_flat_faces_have_no_curvature(addon) -> None:
     )
 
 
+def test_noise_in_normals_is_no_curvature(addon) -> None:
+    """A map of what is nearly nothing would be all noise."""
+    geometry = addon.baking.geometry
+    values = np.zeros((4, 4, 3), np.float32)
+    values[..., 0] = np.random.default_rng(0).uniform(0.0, 1e-4, (4, 4))
+    tiles = {0: addon.baking.cycles_bake.Texels(values, np.ones((4, 4), np.bool_))}
+    assert geometry.as_map("Curvature", tiles, 4, 2.0) is None
+    field, scale = geometry.as_map("Thickness", tiles, 4, 2.0)
+    assert scale == pytest.approx(values.max())
+    assert field[0].max() == 1.0
+
+
 def test_the_thickness_of_a_sphere_is_its_diameter_and_of_a_plane_nothing(addon) -> None:
     geometry = addon.baking.geometry
     for operator, wanted in ((bpy.ops.mesh.primitive_uv_sphere_add, 2.0), (bpy.ops.mesh.primitive_plane_add, 0.0)):
