@@ -26,8 +26,8 @@ def plain_objects(
     layer.update()
     depsgraph = bpy.context.evaluated_depsgraph_get()
     made = [plain(target, depsgraph) for target in targets]
-    for target, item in zip(targets, made, strict=True):
-        name, data_name = target.name, target.data.name
+    names = [(target.name, target.data.name) for target in targets]  # targets can share a mesh
+    for target, item, (name, data_name) in zip(targets, made, names, strict=True):
         shown.objects.unlink(target)
         if target.library is None:
             target.name = "PBRfit source"

@@ -150,6 +150,21 @@ def test_the_button_changes_nothing_and_exports_what_was_made(addon, tmp_path) -
     assert tuple(again.matrix_world.translation) == (3.0, 0.0, 0.0)
 
 
+def test_several_objects_of_one_mesh_in_one_file(addon, tmp_path) -> None:
+    cube = ready_cube()
+    assign(addon, {"kd.png": maps(8)["kd.png"]})
+    other = cube.copy()
+    other.name, other.location = "Other", (0.0, 4.0, 0.0)
+    bpy.context.scene.collection.objects.link(other)
+    path = exported(addon, tmp_path / "cubes.glb", targets=[cube, other], kind="glb")[0]
+    before = set(bpy.data.objects)
+    bpy.ops.import_scene.gltf(filepath=str(path))
+    found = {item.name.partition(".")[0]: item for item in set(bpy.data.objects) - before}
+    assert set(found) == {"Cube", "Other"}
+    assert {item.data.name.partition(".")[0] for item in found.values()} == {cube.data.name}
+    assert tuple(found["Other"].location) == pytest.approx((0.0, 4.0, 0.0))
+
+
 def test_without_a_new_material_there_is_nothing_to_export(addon) -> None:
     ready_cube()
     assert not bpy.ops.pbrfit.export_model.poll()
