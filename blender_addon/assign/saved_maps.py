@@ -34,7 +34,8 @@ class NewFiles:
         if kind is None:
             return
         for path in self.written:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         for place in reversed(self._made):
             with contextlib.suppress(OSError):
                 place.rmdir()
