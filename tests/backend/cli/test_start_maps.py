@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,8 @@ def test_a_glb_in_place_of_a_blend(tmp_path, maps, capsys) -> None:
 def test_the_table_is_said_and_the_maps_count_among_what_the_result_is_made_of(tmp_path, maps, monkeypatch) -> None:
     blend = tmp_path / "scene.blend"
     blend.write_bytes(b"BLENDER-v405")
+    for path in (blend, *maps.iterdir()):  # what was written a moment ago may be changing still
+        os.utime(path, (1.0, 1.0))
     asked = []
     monkeypatch.setattr("backend.cli.optimize.optimize", lambda request, *_: asked.append(request) or {})
     assert fit(blend, tmp_path / "out", "--start-maps", str(maps)) == 0
