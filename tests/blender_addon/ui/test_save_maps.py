@@ -144,7 +144,7 @@ def test_the_panel_shows_what_applies(addon, output) -> None:
     assert not files.poll(bpy.context)
     output.layout = "gltf"
     assert draw(panel).names("property") == ["layout_choice", "folder", "pattern"]
-    assert draw(files).names("property") == ["format", "bits", "dither"]
+    assert draw(files).names("property") == ["format", "bits", "dither", "size"]
     output.format = "webp"
     assert draw(files).names("property") == ["format", "bits", "quality", "dither"]
 
