@@ -146,7 +146,7 @@ def test_the_panel_shows_what_applies(addon, output) -> None:
     assert draw(panel).names("property") == ["layout_choice", "folder", "pattern"]
     assert draw(files).names("property") == ["format", "bits", "dither", "size"]
     output.format = "webp"
-    assert draw(files).names("property") == ["format", "bits", "quality", "dither"]
+    assert draw(files).names("property") == ["format", "bits", "quality", "dither", "size"]
 
 
 def test_formats_and_bits_are_those_of_the_layouts(addon) -> None:
