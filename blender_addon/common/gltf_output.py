@@ -12,7 +12,16 @@ import bpy
 from .names import RECORD
 
 NAME = "glTF Material Output"
-OCCLUSION, THICKNESS = "Occlusion", "Thickness"
+OCCLUSION = "Occlusion"
+INPUTS = {
+    OCCLUSION: 0.0,
+    "Thickness": 0.0,
+    "Dispersion": 0.0,
+    "Iridescence Factor": 0.0,
+    "Iridescence Thickness Minimum": 100.0,
+}
+"""Those of the group that Blender's own importer makes, and their defaults. Where the file has such a group, that importer
+takes it as its own: in 5.2 it stops at a material with occlusion where an input is missing."""
 OPENNESS_NODE = "Red: Openness (AO)"
 """The node that splits an ORM map with openness. Materials by earlier versions have it without a link from its red."""
 
@@ -21,14 +30,22 @@ def output_group() -> bpy.types.NodeTree:
     """The file's group, made as Blender's exporter makes it if there is none."""
     for group in bpy.data.node_groups:
         if is_output_group(group) and group.library is None and _has_input(group):
+            if RECORD in group:  # an earlier version's may have fewer inputs
+                _complete(group)
             return group
     group = bpy.data.node_groups.new(NAME, "ShaderNodeTree")
     group[RECORD] = ""
-    group.interface.new_socket(OCCLUSION, in_out="INPUT", socket_type="NodeSocketFloat")
-    group.interface.new_socket(THICKNESS, in_out="INPUT", socket_type="NodeSocketFloat").default_value = 0.0
+    _complete(group)
     group.nodes.new("NodeGroupOutput")
     group.nodes.new("NodeGroupInput").location = (-200.0, 0.0)
     return group
+
+
+def _complete(group: bpy.types.NodeTree) -> None:
+    known = {item.name for item in group.interface.items_tree if item.item_type == "SOCKET"}
+    for name, value in INPUTS.items():
+        if name not in known:
+            group.interface.new_socket(name, in_out="INPUT", socket_type="NodeSocketFloat").default_value = value
 
 
 def is_output_group(tree: bpy.types.NodeTree) -> bool:

@@ -126,3 +126,27 @@ def test_a_group_of_that_name_without_that_input_is_no_trap(addon, tmp_path, kin
     bpy.ops.pbrfit.revert()
     assert list(bpy.data.node_groups) == [theirs]
     assert len(theirs.interface.items_tree) == 1
+
+
+def test_the_group_has_what_blenders_own_importer_expects_of_it(addon, tmp_path) -> None:
+    """It takes any group of this name in the file; also one by an earlier version, which had fewer inputs."""
+    cube = ready_cube()
+    old = bpy.data.node_groups.new(GROUP, "ShaderNodeTree")
+    old[addon.common.names.RECORD] = ""
+    old.interface.new_socket("Occlusion", in_out="INPUT", socket_type="NodeSocketFloat")
+    assign(addon, FILES)
+    assert [group for group in bpy.data.node_groups if group.name.startswith(GROUP)] == [old]
+    try:
+        from io_scene_gltf2.blender.com.material_helpers import create_settings_group
+    except ImportError:  # Blender 4.2
+        from io_scene_gltf2.blender.com.gltf2_blender_material_helpers import create_settings_group
+    blenders = create_settings_group("Blender's")
+    expected = {item.name: item.default_value for item in blenders.interface.items_tree}
+    made = {item.name: item.default_value for item in old.interface.items_tree}
+    assert expected.items() <= made.items()
+    bpy.data.node_groups.remove(blenders)
+    exported(tmp_path / "cube.glb")
+    assert bpy.ops.import_scene.gltf(filepath=str(tmp_path / "cube.glb")) == {"FINISHED"}
+    again = bpy.context.object
+    assert again != cube
+    assert any(node.bl_idname == "ShaderNodeGroup" for node in again.active_material.node_tree.nodes)
