@@ -11,8 +11,8 @@ from support.window.window_blender import WindowBlender
 FIT_SECONDS = 900.0
 OBJECT = (455, 360)  # on the screen: the middle of the 3D view
 TAB = (888, 323)
-SETTINGS = (676, 413)  # the headers of the closed panels
-MAPS = (669, 439)
+SETTINGS = (676, 435)  # the headers of the closed panels
+MAPS = (669, 461)
 
 
 @pytest.mark.parametrize("blender", [{"scene": "first fit"}], indirect=True)
