@@ -122,9 +122,10 @@ def draw_result(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         row.operator("pbrfit.revert", icon="LOOP_BACK")
         row.operator("pbrfit.fit_again", text=again, icon="FILE_REFRESH")
     draw_unseen(context, column)
-    column.operator("pbrfit.save_maps", icon="EXPORT")
+    row = column.row(align=True)
+    row.operator("pbrfit.save_maps", icon="EXPORT")
     if targets:
-        draw_export(column)
+        draw_export(row)
 
 
 def register() -> None:
