@@ -18,6 +18,9 @@ import torch.distributed as dist
 
 from render.texture.bands import Band
 
+# Numbers of a tensor that is added up together with others: 16 MiB.
+_SMALL = 1 << 22
+
 
 class Team:
     """A process of the group of `torch.distributed` that this process has joined; without `size`, one alone.
@@ -48,16 +51,19 @@ class Team:
     # What all of them call
 
     def add_up(self, *tensors: torch.Tensor) -> None:
-        """Make each tensor, all of one type, the sum of those of all processes, in place and in one message."""
+        """Make each tensor, all of one type, the sum of those of all processes, in place. Small ones are one message."""
         if self.size == 1:
             return
-        if len(tensors) == 1 and tensors[0].is_contiguous():
-            dist.all_reduce(tensors[0])
+        small = [tensor for tensor in tensors if tensor.numel() <= _SMALL]
+        for tensor in tensors:
+            if tensor.numel() > _SMALL:  # as fast by itself, and not copied
+                dist.all_reduce(tensor)
+        if not small:
             return
-        together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        together = torch.cat([tensor.reshape(-1) for tensor in small])
         dist.all_reduce(together)
-        sums = torch.split(together, [tensor.numel() for tensor in tensors])
-        for tensor, own in zip(tensors, sums, strict=True):
+        sums = torch.split(together, [tensor.numel() for tensor in small])
+        for tensor, own in zip(small, sums, strict=True):
             tensor.copy_(own.view(tensor.shape))
 
     def copy_leaders(self, *tensors: torch.Tensor) -> None:
