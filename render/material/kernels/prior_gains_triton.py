@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from render.material.kernels.texel_steps_triton import _change, _enlarged, _slope
+from render.material.kernels.texel_steps_triton import change_of, enlarged, smooth_slope
 
 
 @triton.jit(do_not_specialize=["end", "smooth_share", "share", "epsilon"])
@@ -32,7 +32,7 @@ def sum_gains(
         value = tl.load(texels + at, mask=valid, other=0.0)
         stepped = tl.load(gradient + at, mask=valid, other=0.0)
         if HAS_COARSE:
-            stepped += _enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
+            stepped += enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
         stepped = stepped / (tl.sqrt(tl.load(second + at, mask=valid, other=0.0)) + epsilon)
         change = value
         if HAS_START:
@@ -40,14 +40,14 @@ def sum_gains(
             gain = stepped * tl.load(stiffness + at, mask=valid, other=0.0) * change * share
             pull += tl.sum(gain, axis=0)
             pull_squares += tl.sum(gain * gain, axis=0)
-        right = _change(texels, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
-        uneven = -tl.where(column < size - 1, _slope(right - change, smooth_share, INVERSE_EDGE), 0.0)
-        below = _change(texels, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
-        uneven -= tl.where(row < size - 1, _slope(below - change, smooth_share, INVERSE_EDGE), 0.0)
-        left = _change(texels, start, at - CHANNELS, valid & (column > 0), HAS_START)
-        uneven += tl.where(column > 0, _slope(change - left, smooth_share, INVERSE_EDGE), 0.0)
-        above = _change(texels, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
-        uneven += tl.where(row > 0, _slope(change - above, smooth_share, INVERSE_EDGE), 0.0)
+        right = change_of(texels, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
+        uneven = -tl.where(column < size - 1, smooth_slope(right - change, smooth_share, INVERSE_EDGE), 0.0)
+        below = change_of(texels, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
+        uneven -= tl.where(row < size - 1, smooth_slope(below - change, smooth_share, INVERSE_EDGE), 0.0)
+        left = change_of(texels, start, at - CHANNELS, valid & (column > 0), HAS_START)
+        uneven += tl.where(column > 0, smooth_slope(change - left, smooth_share, INVERSE_EDGE), 0.0)
+        above = change_of(texels, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
+        uneven += tl.where(row > 0, smooth_slope(change - above, smooth_share, INVERSE_EDGE), 0.0)
         gain = tl.where(valid, stepped * uneven, 0.0)
         smooth += tl.sum(gain, axis=0)
         smooth_squares += tl.sum(gain * gain, axis=0)

@@ -54,7 +54,7 @@ def _clamped(index, size):
 
 
 @triton.jit
-def _enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid):
+def enlarged(coarse, row, column, channel, width, CHANNELS: tl.constexpr, valid):
     """A quarter of a map `width` wide, bilinearly enlarged to twice its size, at (row, column) of the enlarged map."""
     other_row = _clamped(row // 2 + tl.where(row % 2 == 1, 1, -1), width)
     other_column = _clamped(column // 2 + tl.where(column % 2 == 1, 1, -1), width)
@@ -75,17 +75,18 @@ def fold_level(fine, coarse, width, first, end, CHANNELS: tl.constexpr, BLOCK: t
     channel, texel = lane % CHANNELS, lane // CHANNELS
     row, column = texel // (2 * width), texel % (2 * width)
     own = tl.load(fine + lane, mask=valid, other=0.0)
-    tl.store(fine + lane, own + _enlarged(coarse, row, column, channel, width, CHANNELS, valid), mask=valid)
+    tl.store(fine + lane, own + enlarged(coarse, row, column, channel, width, CHANNELS, valid), mask=valid)
 
 
 @triton.jit
-def _slope(step, weight, inverse_edge):
+def smooth_slope(step, weight, inverse_edge):
+    """The derivative of the smoothness of a step between neighbors, which is weighed (`render.material.priors.unevenness`)."""
     scaled = step * inverse_edge
     return step * weight / tl.sqrt(1 + scaled * scaled)
 
 
 @triton.jit
-def _change(old, start, at, valid, HAS_START: tl.constexpr):
+def change_of(old, start, at, valid, HAS_START: tl.constexpr):
     """A texel of the maps, less its start where it has one."""
     value = tl.load(old + at, mask=valid, other=0.0)
     if HAS_START:
@@ -116,7 +117,7 @@ def step_texels(
     value = tl.load(old + at, mask=valid, other=0.0)
     slope = tl.load(gradient + at, mask=valid, other=0.0)
     if HAS_COARSE:
-        slope += _enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
+        slope += enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
 
     weight = tl.load(smooth + channel, mask=channel < CHANNELS, other=0.0) * smooth_share
     change = value
@@ -124,14 +125,14 @@ def step_texels(
         change = value - tl.load(start + at, mask=valid, other=0.0)
         firm = tl.load(pull + channel, mask=channel < CHANNELS, other=0.0) * share
         slope += firm * tl.load(stiffness + at, mask=valid, other=0.0) * change
-    right = _change(old, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
-    slope -= tl.where(column < size - 1, _slope(right - change, weight, INVERSE_EDGE), 0.0)
-    below = _change(old, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
-    slope -= tl.where(row < size - 1, _slope(below - change, weight, INVERSE_EDGE), 0.0)
-    left = _change(old, start, at - CHANNELS, valid & (column > 0), HAS_START)
-    slope += tl.where(column > 0, _slope(change - left, weight, INVERSE_EDGE), 0.0)
-    above = _change(old, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
-    slope += tl.where(row > 0, _slope(change - above, weight, INVERSE_EDGE), 0.0)
+    right = change_of(old, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
+    slope -= tl.where(column < size - 1, smooth_slope(right - change, weight, INVERSE_EDGE), 0.0)
+    below = change_of(old, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
+    slope -= tl.where(row < size - 1, smooth_slope(below - change, weight, INVERSE_EDGE), 0.0)
+    left = change_of(old, start, at - CHANNELS, valid & (column > 0), HAS_START)
+    slope += tl.where(column > 0, smooth_slope(change - left, weight, INVERSE_EDGE), 0.0)
+    above = change_of(old, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
+    slope += tl.where(row > 0, smooth_slope(change - above, weight, INVERSE_EDGE), 0.0)
     slope += tl.where(channel == METALLIC, tl.load(two_valued) * share * (1 - 2 * value), 0.0)
     slope *= tl.load(fitted + channel, mask=channel < CHANNELS, other=0.0)
 
