@@ -12,6 +12,7 @@ DEFAULT_MAPS = ("kd", "ks", "normal")
 SMALLEST_RESOLUTION = 16
 LARGEST_RESOLUTION = 8192
 DEFAULT_RESOLUTION = 1024
+LARGEST_ASPECT = 8  # how many times as long as the other one edge of the maps may be
 DEFAULT_ROUNDS, MOST_ROUNDS = 1, 8
 DEFAULT_MARGIN, LARGEST_MARGIN = 16, 1024  # pixels
 

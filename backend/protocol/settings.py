@@ -11,6 +11,7 @@ from .quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
     DEFAULT_RESOLUTION,
+    LARGEST_ASPECT,
     LARGEST_MARGIN,
     LARGEST_RESOLUTION,
     MAP_NAMES,
@@ -45,8 +46,9 @@ class SettingsError(ValueError):
 class FitSettings:
     """What to fit and how. Every value is checked on construction; a bad one raises `SettingsError`.
 
-    resolution: edge of the square maps in texels; a power of two from 16 to 8192, since the fit doubles it from a
-        coarse start and every engine can mip such a map.
+    resolution: edge of square maps in texels, or (width, height) of others; each a power of two from 16 to 8192, since the
+        fit doubles it from a coarse start and every engine can mip such a map. One is at most 8 times the other. Of the same
+        width and height it is kept as one number.
     maps: which maps to fit, a subset of kd, ks, normal, alpha without repeats; kd is required. Kept in that order.
     learn_light: fit the environment too, instead of taking the given one as known.
     device: "auto", "cpu", "cuda" or "cuda:N".
@@ -59,7 +61,7 @@ class FitSettings:
     margin: how many texels beside the faces get the values of the nearest face, 0 to 1024; None: all.
     """
 
-    resolution: int = DEFAULT_RESOLUTION
+    resolution: int | tuple[int, int] = DEFAULT_RESOLUTION
     maps: tuple[str, ...] = DEFAULT_MAPS
     learn_light: bool = False
     device: str = "auto"
@@ -71,7 +73,7 @@ class FitSettings:
     margin: int | None = None
 
     def __post_init__(self) -> None:
-        _check_resolution(self.resolution)
+        object.__setattr__(self, "resolution", _checked_resolution(self.resolution))
         object.__setattr__(self, "maps", _checked_maps(self.maps))
         _check_flag("learn_light", self.learn_light)
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
@@ -86,9 +88,19 @@ class FitSettings:
         if self.margin is not None and not (_is_integer(self.margin) and 0 <= self.margin <= LARGEST_MARGIN):
             raise SettingsError("margin", self.margin, f"a whole number from 0 to {LARGEST_MARGIN}, or none")
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the maps in texels."""
+        if isinstance(self.resolution, int):
+            return self.resolution, self.resolution
+        width, height = self.resolution
+        return height, width
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; `from_dict` takes them back."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not isinstance(self.resolution, int):
+            values["resolution"] = list(self.resolution)
         values["maps"] = list(self.maps)
         values["shading"] = _SHADING_ON_THE_WIRE[self.shading]
         if self.margin is None:
@@ -115,10 +127,23 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_resolution(value: object) -> None:
-    if _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0:
-        return
-    raise SettingsError("resolution", value, f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}")
+def _is_edge(value: object) -> TypeGuard[int]:
+    return _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0
+
+
+def _checked_resolution(value: object) -> int | tuple[int, int]:
+    if _is_edge(value):
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == 2 and _is_edge(value[0]) and _is_edge(value[1]):
+        width, height = value
+        if max(width, height) <= LARGEST_ASPECT * min(width, height):
+            return width if width == height else (width, height)
+    raise SettingsError(
+        "resolution",
+        value,
+        f"a power of two from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, or two of them, width and height, of which one is "
+        f"at most {LARGEST_ASPECT} times the other",
+    )
 
 
 def _checked_maps(value: object) -> tuple[str, ...]:

@@ -28,6 +28,16 @@ def test_powers_of_two_are_resolutions(resolution):
     assert FitSettings(resolution=resolution).resolution == resolution
 
 
+@pytest.mark.parametrize(
+    ("given", "kept", "size"),
+    [([2048, 1024], (2048, 1024), (1024, 2048)), ((16, 128), (16, 128), (128, 16)), ([512, 512], 512, (512, 512))],
+)
+def test_maps_may_be_wider_or_higher(given, kept, size):
+    settings = FitSettings(resolution=given)
+    assert (settings.resolution, settings.map_size) == (kept, size)
+    assert FitSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
 def test_devices_are_accepted(device):
     assert FitSettings(device=device).device == device
@@ -41,6 +51,10 @@ def test_devices_are_accepted(device):
         ("resolution", 16384, "16 to 8192"),
         ("resolution", 1024.0, "power of two"),
         ("resolution", True, "power of two"),
+        ("resolution", [2048, 1000], "power of two"),
+        ("resolution", [2048], "width and height"),
+        ("resolution", [2048, 128], "8 times"),
+        ("resolution", "2048x1024", "width and height"),
         ("maps", ["ks", "normal"], "kd"),
         ("maps", ["kd", "kd"], "once"),
         ("maps", ["kd", "height"], "alpha"),
