@@ -63,7 +63,7 @@ def _iteration(options: argparse.Namespace, device: torch.device, learned: bool,
     plan = replace(plan_for(options.resolution, options.model, learned), batch=len(table), stages=1)
     light = create_trainable_env_rnd(options.light_resolution, device=device) if learned else case.light
     fit = TableFit(table, light, plan)
-    fit.set_resolution(options.resolution, len(table))
+    fit.set_resolution(plan.resolution, len(table))
     wall = _wall(lambda: fit.step(0.01), device)
     operator, layout, _ = prefilter_parts(light)
     floors = _floors(row_bytes(table), case.maps.texels.nbytes, light_prefilter(operator, layout), learned)

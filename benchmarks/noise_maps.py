@@ -43,7 +43,7 @@ def value_noise(resolution: int, cells: int, generator: torch.Generator) -> torc
 def detailed(maps: MaterialMaps, detail: Detail, seed: int) -> MaterialMaps:
     """The maps with detail of a seed; the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    texels, size = maps.texels.detach().cpu().clone(), maps.resolution
+    texels, size = maps.texels.detach().cpu().clone(), maps.resolution.width
     if detail.color is not None:
         low, high = detail.color_range
         tint = torch.stack([value_noise(size, detail.color, generator) for _ in range(3)], dim=-1)

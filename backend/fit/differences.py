@@ -23,6 +23,7 @@ from render.bsdf.ggx import ggx_table
 from render.shading.models import ShadingModel
 from render.texture.fixed_lookup import mip_count, pyramid
 from render.texture.kernels.texture_lookup import lookup_at
+from render.texture.map_size import size_of
 
 _ROWS_AT_ONCE = 1 << 18
 _Rows = TypeVar("_Rows", SampleTable, StepRows)
@@ -39,7 +40,7 @@ def with_lobes(rows: StepRows, start: BakedStart) -> StepRows:
     """Rows with what the start says that lies over the base."""
     if start.lobes is None:
         return rows
-    resolution = start.lobes.shape[0]
+    resolution = size_of(start.lobes)
     levels = mip_count(resolution)
     texels = pyramid(start.lobes, levels)
     read = [
@@ -58,7 +59,7 @@ def with_shading(rows: StepRows, start: BakedStart, lights: ViewLights, model: S
     At each size of the maps the start is another one, so that it always has nothing to do where the bake is right. Such a
     color may be negative.
     """
-    resolution = start.texels.shape[0]
+    resolution = size_of(start.texels)
     levels = mip_count(resolution)
     texels, ggx = pyramid(start.texels, levels), ggx_table(rows.color.device)
     colors = rows.color.clone()

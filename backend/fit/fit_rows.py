@@ -11,6 +11,7 @@ from backend.fit.sample_table import SampleTable, StepRows, step_rows
 from backend.fit.team import Team
 from render.texture.bands import Band
 from render.texture.fixed_lookup import mip_count
+from render.texture.map_size import MapSize
 
 # A batch asks its rows of each process; with fewer than this many for each, one process alone is as fast.
 _LEAST_IN_BATCH = 16
@@ -62,6 +63,6 @@ def parts_of(rows: StepRows, band: Band) -> list[StepRows]:
     return [rows.rows((owner == number).nonzero()[:, 0]) for number in range(band.count)]
 
 
-def bands_of(team: Team, resolution: int) -> Band:
+def bands_of(team: Team, resolution: MapSize) -> Band:
     """Which rows of maps each process of a team has: the same at every size of a fit that ends with this one."""
     return team.band(resolution, mip_count(resolution))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from render.texture.map_size import MapSize
+
 
 @dataclass(frozen=True)
 class FitStatus:
@@ -11,7 +13,7 @@ class FitStatus:
 
     iteration: int
     fraction: float
-    resolution: int
+    resolution: MapSize
     psnr_db: float | None
     seconds: float
     seconds_left: float

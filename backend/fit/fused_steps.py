@@ -61,7 +61,7 @@ class FusedIteration:
 
     @property
     def squared_gradients(self) -> torch.Tensor:
-        """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased."""
+        """Adam's mean of the maps' squared gradients, [H, W, C], without the factor that makes it unbiased."""
         return self._texels.second
 
     @property

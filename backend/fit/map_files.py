@@ -24,7 +24,7 @@ _Run = Callable[[Callable[[int], _Made], Sequence[int]], list[_Made]]
 def encode_maps(maps: MaterialMaps, openness: torch.Tensor) -> dict[str, bytes]:
     """The PNG files of a material: `kd.png`, `orm.png`, `normal.png`.
 
-    openness  [R, R], 1 where nothing occludes; it becomes the red channel of ORM, as glTF wants it
+    openness  [H, W], 1 where nothing occludes; it becomes the red channel of ORM, as glTF wants it
 
     In as many threads as there are cores; the bytes are the same with any number of them.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backend.fit.adam_state import adam_tensors
 from backend.fit.state import FitState
+from render.texture.map_size import MapSize
 
 TEXELS, LIGHT, BEST = "texels", "light", "best"
 
@@ -54,9 +55,9 @@ class FitMemory:
         if self.iteration != sum(lengths[: self.stage]) + self.within:
             raise ValueError("its iterations are not those of its place in the plan")
 
-    def maps_like(self, texels: torch.Tensor, resolution: int) -> torch.Tensor:
+    def maps_like(self, texels: torch.Tensor, size: MapSize) -> torch.Tensor:
         """The maps at this size, with the channels and on the device of `texels`. Raises ValueError for others."""
-        maps = texels.new_zeros(resolution, resolution, texels.shape[2])
+        maps = texels.new_zeros(*size, texels.shape[2])
         put_back({TEXELS: maps}, self.arrays)
         return maps
 

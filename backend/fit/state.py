@@ -21,6 +21,7 @@ from render.shading.models import ShadingModel
 from render.texture.bands import Band
 from render.texture.fixed_lookup import Taps, lookup, pyramid
 from render.texture.kernels.texture_lookup import lookup_at
+from render.texture.map_size import MapSize, size_of
 
 EPSILON = 3e-9 * 512 * 512
 
@@ -81,8 +82,8 @@ class FitState:
     share: float = 1.0
 
     @property
-    def resolution(self) -> int:
-        return self.texels.shape[0]
+    def resolution(self) -> MapSize:
+        return size_of(self.texels)
 
     @property
     def band(self) -> Band | None:
@@ -153,9 +154,9 @@ class FitState:
             gradient[..., ROUGHNESS.start : METALLIC.stop] = 0
 
 
-def level_of_detail(rows: SampleTable | StepRows, resolution: int) -> torch.Tensor:
+def level_of_detail(rows: SampleTable | StepRows, resolution: MapSize) -> torch.Tensor:
     """The pyramid's level that each sample reads, [P * K]."""
-    return torch.log2((rows.footprint * resolution).clamp(min=1e-6)).reshape(-1)
+    return torch.log2((rows.footprint * resolution.edge).clamp(min=1e-6)).reshape(-1)
 
 
 def set_learning_rates(state: FitState, learning_rate: float) -> None:
@@ -181,7 +182,7 @@ def adam(parameter: torch.Tensor) -> torch.optim.Adam:
 
 
 def adam_epsilon(texels: torch.Tensor) -> float:
-    """Adam's epsilon for maps [R, R, C]: in proportion to a texel's share of the loss, 3e-9 for 512 x 512.
+    """Adam's epsilon for maps [H, W, C]: in proportion to a texel's share of the loss, 3e-9 for 512 x 512.
 
     It decides when steps of one size end and steps in proportion to the gradient begin, with which a fit converges.
     """

@@ -19,8 +19,9 @@ from backend.fit.sample_table import SampleTable, StepRows
 from backend.fit.state import FitState, level_of_detail, set_learning_rates
 from backend.fit.view_lights import mixed_batches
 from render.material.priors import prior_gains
-from render.texture.fixed_lookup import Taps, lookup, pyramid, trilinear_taps
+from render.texture.fixed_lookup import Taps, lookup, mip_offsets, pyramid, trilinear_taps
 from render.texture.kernels.texture_lookup import lookup_at
+from render.texture.map_size import MapSize
 
 _WARM_UPS = 3
 
@@ -63,12 +64,12 @@ class Steps(Protocol):
         ...
 
     def squared_gradients(self) -> torch.Tensor | None:
-        """Adam's mean of the maps' squared gradients, [R, R, C], without the factor that makes it unbiased; None before
+        """Adam's mean of the maps' squared gradients, [H, W, C], without the factor that makes it unbiased; None before
         the first iteration."""
         ...
 
 
-def taps_of(rows: SampleTable | StepRows, resolution: int, levels: int) -> Taps:
+def taps_of(rows: SampleTable | StepRows, resolution: MapSize, levels: int) -> Taps:
     """The texels that each sample reads of maps of this size, and their weights."""
     return trilinear_taps(rows.uv.reshape(-1, 2), level_of_detail(rows, resolution), resolution, levels)
 
@@ -166,7 +167,7 @@ def _squared_gradients(state: FitState) -> torch.Tensor | None:
 
 
 def _no_gradient(state: FitState) -> torch.Tensor:
-    rows = sum((state.resolution >> level) ** 2 for level in range(state.levels))
+    rows = mip_offsets(state.resolution, state.levels)[-1]
     return state.texels.new_zeros(rows, state.texels.shape[2])
 
 

@@ -39,6 +39,7 @@ from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps, initial_maps, project_
 from render.shading.kernels.fused_samples import can_fuse
 from render.texture.fixed_lookup import Taps, mip_count, pyramid
+from render.texture.map_size import Size, map_size
 
 _MEASURE_EVERY = 20
 # The host launches a measurement kernel by kernel; it takes longer than a few iterations.
@@ -84,7 +85,7 @@ class TableFit:
         # To compute the taps as they are read needs a kernel.
         self._captures = device.type == "cuda" and has_triton(device)
         rows = table if isinstance(table, FitRows) else fit_rows(table, plan.batch, generator)
-        pays = team.leads_others and (plan.resolution >= _LEAST_SHARED_ON_GPU or not self._captures)
+        pays = team.leads_others and (plan.resolution.edge >= _LEAST_SHARED_ON_GPU or not self._captures)
         shares = shares_of(rows, bands_of(team, plan.resolution), plan.batch) if pays else None
         if shares is not None:
             told = {"light": light, "plan": plan, "seed": seed, "start": start, "others": list(others)}
@@ -101,7 +102,7 @@ class TableFit:
         self.order = torch.randperm(len(self.table), generator=generator, device=device)
         if self._captures and len(self.table):
             self.table = arranged(self.table, self.order, self._own_batch(plan.batch >> (plan.stages - 1)))
-        first_resolution = plan.resolution >> (plan.stages - 1)
+        first_resolution = plan.size_of(0)
         self.maps = (
             initial_maps(first_resolution, plan.fit_alpha, device=device)
             if start is None
@@ -130,16 +131,17 @@ class TableFit:
         """How many pixels of a batch are this process's."""
         return max(1, round(batch * self._rows.share))
 
-    def set_resolution(self, resolution: int, batch: int) -> None:
+    def set_resolution(self, resolution: Size, batch: int) -> None:
         """Resize the maps, and prepare iterations of about `batch` pixels each."""
         self._team.tell("set_resolution", resolution, batch)
-        if resolution != self.maps.resolution:
+        size = map_size(resolution)
+        if size != self.maps.resolution:
             start = self.start
-            self.maps = self.maps.resized(resolution) if start is None else carried_over(self.maps, start, resolution)
+            self.maps = self.maps.resized(size) if start is None else carried_over(self.maps, start, size)
         texels = self.maps.texels.detach().requires_grad_(True)
         priors = self.priors
         if self.start is not None:
-            known = self.start.at(resolution)
+            known = self.start.at(size)
             priors = priors.at_start(known.texels, known.stiffness)
         step_plan = StepPlan(**{f.name: getattr(self.plan, f.name) for f in fields(StepPlan)})
         if len(self._lights.known) > 1:  # known lights tell the colors of the surface and of a learned light apart
@@ -151,7 +153,7 @@ class TableFit:
         self._copy_leaders(texels)
         self.state = FitState(
             texels=texels,
-            levels=mip_count(resolution),
+            levels=mip_count(size),
             light=self.light,
             lights=self._lights,
             ggx=self.ggx,
@@ -223,7 +225,7 @@ class TableFit:
                 continue
             if stage > self._stage or not self._within:
                 self._stage, self._within, self._best = stage, 0, Best()
-                self.set_resolution(self._resolution(stage), batch)
+                self.set_resolution(plan.size_of(stage), batch)
             done += self._within * batch
             is_last = stage == len(lengths) - 1
             meter = None if held_out is None else HeldOutMeter(self.measure)
@@ -264,7 +266,7 @@ class TableFit:
 
     def resume(self, memory: FitMemory) -> None:
         """Be as another fit of the same rows and plan was; call this before `run`. Raises ValueError for another fit's memory."""
-        plan, resolution = self.plan, self._resolution(memory.stage)
+        plan, resolution = self.plan, self.plan.size_of(memory.stage)
         memory.check_place(stage_lengths(plan.iterations, plan.stages))
         self.maps = MaterialMaps(memory.maps_like(self.maps.texels, resolution))
         self.set_resolution(resolution, plan.batch >> (plan.stages - 1 - memory.stage))
@@ -276,9 +278,6 @@ class TableFit:
 
     def _live_tensors(self) -> dict[str, torch.Tensor]:
         return live_tensors(self.state, self.steps.moments())
-
-    def _resolution(self, stage: int) -> int:
-        return self.plan.resolution >> (self.plan.stages - 1 - stage)
 
     def take_over(self, place: int) -> None:
         """Go on with a batch, and with what the leader's iterations change. Raises ValueError for no batch."""

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from render.texture.bands import Band
+from render.texture.map_size import MapSize
 
 # Numbers of a tensor that is added up together with others: 16 MiB.
 _SMALL = 1 << 22
@@ -44,7 +45,7 @@ class Team:
         """Whether others do what this one does."""
         return self.size > 1 and self.rank == 0
 
-    def band(self, resolution: int, levels: int) -> Band:
+    def band(self, resolution: MapSize, levels: int) -> Band:
         """The rows of a texture that this process owns."""
         return Band(resolution, levels, self.rank, self.size)
 
@@ -73,7 +74,7 @@ class Team:
                 dist.broadcast(tensor, 0)
 
     def collect(self, texels: torch.Tensor, band: Band) -> None:
-        """Make texels [R, R, C] those of their owners, in place."""
+        """Make texels [H, W, C] those of their owners, in place."""
         if self.size > 1 and band.whole:
             for number in range(self.size):
                 dist.broadcast(texels[band.first_row(number, 0) : band.first_row(number + 1, 0)], number)

@@ -17,6 +17,7 @@ from backend.job.snapshot import Snapshot
 from render.core.color import linear_to_srgb
 from render.light.environment import EnvironmentLight
 from render.material.material import ALPHA, KD, METALLIC, NORMAL, ROUGHNESS, MaterialMaps
+from render.texture.map_size import MapSize, size_of
 
 LARGEST_PREVIEW = 128
 INTERVAL_S = 0.5
@@ -38,7 +39,7 @@ class MapPreviewer:
         openness: torch.Tensor | None,
         light: EnvironmentLight | None = None,
     ) -> None:
-        """openness: [R, R] of any size, 1 where nothing occludes, or None: 1 everywhere. light: the learned one, or None."""
+        """openness: [h, w] of any size, 1 where nothing occludes, or None: 1 everywhere. light: the learned one, or None."""
         self._control = control
         self._set_index = set_index
         self._openness = openness
@@ -72,7 +73,7 @@ class MapPreviewer:
             return
         began = time.monotonic()
         texels = maps.texels.detach()
-        copy = _reduced(texels, size) if texels.shape[0] > size else texels.clone()
+        copy = _reduced(texels, size) if max(texels.shape[:2]) > size else texels.clone()
         base = None if self._light is None else self._light.base.detach().clone()
         ready = None
         if texels.device.type == "cuda":
@@ -114,17 +115,17 @@ def preview_images(
 ) -> dict[str, NDArray[np.uint8]]:
     """The previews `kd` (sRGB), `orm` and `normal` of maps, uint8 [h, w, 4], at most `size` pixels high and wide."""
     texels = _small(maps.texels.detach(), size)
-    edge = texels.shape[0]
+    height, width = texels.shape[:2]
     scales, offsets, srgb = _encoding(str(texels.device))
     levels = texels[..., : NORMAL.stop] * scales + offsets
-    images = torch.full((3, edge, edge, 4), 255, dtype=torch.uint8, device=texels.device)
+    images = torch.full((3, height, width, 4), 255, dtype=torch.uint8, device=texels.device)
     images[0, ..., :3] = torch.take(srgb, levels[..., KD].clamp_(0, _SRGB_STEPS - 1).long())
     images[1, ..., 1:3] = levels[..., ROUGHNESS.start : METALLIC.stop].to(torch.uint8)
     images[2, ..., :3] = levels[..., NORMAL].to(torch.uint8)
     if maps.has_alpha:
         images[0, ..., 3:] = _eight_bits(texels[..., ALPHA])
     if openness is not None:
-        images[1, ..., :1] = _eight_bits(_resized(openness.to(texels)[..., None], edge))
+        images[1, ..., :1] = _eight_bits(_resized(openness.to(texels)[..., None], MapSize(height, width)))
     return dict(zip(("kd", "orm", "normal"), images.cpu().numpy(), strict=True))
 
 
@@ -146,28 +147,32 @@ def _eight_bits(values: torch.Tensor) -> torch.Tensor:
 
 
 def _small(texels: torch.Tensor, size: int) -> torch.Tensor:
-    """Texels [R, R, C] at no more than `size`: every n-th texel, and means of four of those."""
-    step = max(1, texels.shape[0] // (2 * size))
-    texels = texels[::step, ::step]
-    return _resized(texels, size) if texels.shape[0] > size else texels
+    """Texels [H, W, C] at no more than `size`: every n-th texel, and means of four of those."""
+    longer = max(texels.shape[:2])
+    step = max(1, longer // (2 * size))
+    small = texels[::step, ::step]
+    if max(small.shape[:2]) <= size:
+        return small
+    height, width = (max(1, edge * size // longer) for edge in texels.shape[:2])
+    return _resized(small, MapSize(height, width))
 
 
 def _reduced(texels: torch.Tensor, size: int) -> torch.Tensor:
-    """A copy of texels [R, R, C] at no more than `size`: on a GPU as `_small`, on a CPU every n-th texel, since there the
+    """A copy of texels [H, W, C] at no more than `size`: on a GPU as `_small`, on a CPU every n-th texel, since there the
     means take as long as a step of the fit.
     """
     if texels.device.type == "cuda":
         return _small(texels, size).contiguous()
-    step = -(-texels.shape[0] // size)
+    step = -(-max(texels.shape[:2]) // size)
     return texels[::step, ::step].clone()
 
 
-def _resized(texture: torch.Tensor, size: int) -> torch.Tensor:
-    if texture.shape[0] == size:
+def _resized(texture: torch.Tensor, size: MapSize) -> torch.Tensor:
+    if size_of(texture) == size:
         return texture
     image = texture.permute(2, 0, 1)[None]
-    if texture.shape[0] > size:
-        resized = F.interpolate(image, size=(size, size), mode="area")
+    if texture.shape[0] > size.height:
+        resized = F.interpolate(image, size=size, mode="area")
     else:
-        resized = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+        resized = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
     return resized[0].permute(1, 2, 0)

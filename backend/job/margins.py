@@ -16,24 +16,24 @@ class Margins:
     """What lies beside the faces of a set of maps."""
 
     def __init__(self, part: Mesh, charts: UvCharts) -> None:
-        """part: the mesh of the set; charts: the same in its texture, [S, S]."""
+        """part: the mesh of the set; charts: the same in its texture, [h, w]."""
         # A face that is thinner than a texel may cover the middle of none.
         middles = part.uv[part.triangles].mean(1)
-        covered = charts.covered | sampled_texels(middles, len(charts.covered)).to(charts.covered.device)
+        covered = charts.covered | sampled_texels(middles, charts.covered.shape).to(charts.covered.device)
         rows, columns = (torch.from_numpy(way).to(covered.device) for way in way_to_nearest(covered.cpu().numpy()))
         self.distance = (rows * rows + columns * columns).float().sqrt()
         self._rows, self._columns = rows, columns
 
     def fill(self, texture: torch.Tensor, kept: float = READ_BESIDE) -> torch.Tensor:
-        """A texture [R, R, C], R a multiple of S, with each texel further than `kept` texels of S from any face as the nearest
-        one that a face covers."""
-        size = len(texture)
-        scale = size // len(self.distance)
+        """A texture [H, W, C], as many times as large as the charts along both axes, with each texel further than `kept` of the
+        charts' texels from any face as the nearest one that a face covers."""
+        height, width = texture.shape[:2]
+        scale = height // len(self.distance)
         beside = self.distance > kept
-        place = torch.arange(size, device=texture.device)
-        row = (place[:, None] + _wide(torch.where(beside, self._rows, 0), scale) * scale) % size
-        column = (place[None, :] + _wide(torch.where(beside, self._columns, 0), scale) * scale) % size
-        return texture.reshape(size * size, -1)[row * size + column]
+        rows, columns = (torch.arange(edge, device=texture.device) for edge in (height, width))
+        row = (rows[:, None] + _wide(torch.where(beside, self._rows, 0), scale) * scale) % height
+        column = (columns[None, :] + _wide(torch.where(beside, self._columns, 0), scale) * scale) % width
+        return texture.reshape(height * width, -1)[row * width + column]
 
     def fill_maps(self, maps: MaterialMaps, width: int | None) -> MaterialMaps:
         """Maps with everything filled that lies beside the faces, or only so many texels; beyond it they have what a new
@@ -47,7 +47,7 @@ class Margins:
 
 
 def _wide(values: torch.Tensor, scale: int) -> torch.Tensor:
-    """Values [S, S] for the texels of a texture that has so many times as many in a row."""
+    """Values [h, w] for the texels of a texture that has so many times as many in a row."""
     return values if scale == 1 else values.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
 
 

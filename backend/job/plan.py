@@ -10,6 +10,7 @@ from backend.fit.fit_plan import FitPlan, stages_for
 from backend.protocol.quality import QUALITIES, SMALLEST_RESOLUTION
 from backend.protocol.settings import FitSettings
 from render.shading.models import ShadingModel
+from render.texture.map_size import MapSize, Size, map_size
 
 # The share of a fit's iterations that a round of correction has, all at the last size: it begins with that fit's maps. A tuning
 # scene with light between surfaces came to 31.4 dB with half as many, 32.9 with these, 32.3 with twice as many (unseen light).
@@ -21,7 +22,7 @@ _CORRECTION_RATE = 0.01
 _MODELS: dict[str, ShadingModel] = {"principled": "principled", "nvdiffrec": "nvdiffrec"}
 
 
-def telling_resolution(resolution: int, footprint: torch.Tensor) -> int:
+def telling_resolution(resolution: Size, footprint: torch.Tensor) -> MapSize:
     """The largest map size up to `resolution` whose texels the references can tell apart.
 
     footprint  [...] of the samples, in uv
@@ -29,39 +30,43 @@ def telling_resolution(resolution: int, footprint: torch.Tensor) -> int:
     With more than two texels a pixel (median) the finest texels would get only noise. Such maps are fitted at the
     smaller size and enlarged at the end (at 2.7 texels a pixel, fitting them cost 0.4 dB).
     """
-    widest = 2.0 / max(float(footprint.median()), 1e-9)
-    while resolution > max(widest, SMALLEST_RESOLUTION) and resolution % 2 == 0:
-        resolution //= 2
-    return resolution
+    size, widest = map_size(resolution), 2.0 / max(float(footprint.median()), 1e-9)
+    while size.edge > widest and _can_halve(size):
+        size = size.halved()
+    return size
 
 
 def smaller(plan: FitPlan, halvings: int) -> FitPlan:
     """The plan with maps and batches halved so often, where memory did not suffice."""
-    while halvings and plan.resolution % 2 == 0 and plan.resolution // 2 >= SMALLEST_RESOLUTION:
+    while halvings and _can_halve(plan.resolution):
         halvings -= 1
-        resolution = plan.resolution // 2
-        stages = min(plan.stages, max(1, (resolution // 32).bit_length()))
+        resolution = plan.resolution.halved()
+        stages = min(plan.stages, max(1, (int(resolution.edge) // 32).bit_length()))
         plan = replace(plan, resolution=resolution, batch=plan.batch // 2, stages=stages)
     return plan
 
 
-def plan_for(settings: FitSettings, resolution: int | None = None, on_gpu: bool = False) -> FitPlan:
+def _can_halve(size: MapSize) -> bool:
+    return size.is_even and size.shorter // 2 >= SMALLEST_RESOLUTION
+
+
+def plan_for(settings: FitSettings, resolution: Size | None = None, on_gpu: bool = False) -> FitPlan:
     """The plan of a fit from the artist's settings. resolution: to fit at, None for that of the settings.
 
     On a GPU an iteration takes 0.2 ms (H200, light known) instead of 100 ms on two cores, for 65 thousand pixels as for
     400 thousand. So a GPU does five times as many iterations, with six times the pixels; else the plan is the same.
     """
-    resolution = settings.resolution if resolution is None else resolution
+    size = map_size(settings.map_size if resolution is None else resolution)
     on_cpu = QUALITIES[settings.quality].iterations
     if settings.correction:
         on_cpu = round(on_cpu * _CORRECTION)
     rates = {"learning_rate": _CORRECTION_RATE} if settings.correction else {}
     iterations, batch = (5 * on_cpu, 6 * 65536) if on_gpu else (on_cpu, 65536)
     return FitPlan(
-        resolution=resolution,
+        resolution=size,
         iterations=iterations,
         batch=batch,
-        stages=1 if settings.correction else stages_for(resolution, iterations),
+        stages=1 if settings.correction else stages_for(size, iterations),
         model=_MODELS[settings.shading],
         fit_ks="ks" in settings.maps,
         fit_normal="normal" in settings.maps,

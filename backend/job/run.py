@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -110,7 +111,8 @@ def _name_checkpoint(inputs: FitInputs, settings: FitSettings, views: list[str])
     }
     economy = inputs.control.economy
     described = json.dumps([_versions()["pbrfit"], settings.to_dict(), economy, parts, sorted(views)], sort_keys=True)
-    texels = max(settings.resolution, LARGEST_ATLAS) ** 2 * (9 if "alpha" in settings.maps else 8)
+    height, width = settings.map_size
+    texels = max(height * width, LARGEST_ATLAS**2) * (9 if "alpha" in settings.maps else 8)
     # The running set is the largest: its maps, what Adam keeps of them, and the best; all that for the light too.
     most_bytes = 4 * 4 * texels + 10 * 6 * LEARNED_LIGHT_RESOLUTION**2 * 12
     inputs.control.keep_in(folder.job(content_hash(described.encode())[:32], most_bytes))
@@ -134,7 +136,7 @@ def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, sh
         "fit_heldout_psnr_db_list": psnr,
         "iterations": sum(one["iterations"] for one in measured),
         "resumed_at_iteration": sum(one["resumed_at"] for one in measured),
-        "fitted_resolution": max(one["fitted_resolution"] for one in measured),
+        "fitted_resolution": max((one["fitted_resolution"] for one in measured), key=_texels),
         "samples": sum(one["samples"] for one in measured),
         "texels_unseen": sum(one["texels_unseen"] * one["texels_covered"] for one in measured) / max(covered, 1),
         "sets": [
@@ -143,6 +145,11 @@ def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, sh
         ],
     }
     return FitResult(files, metrics | shared)
+
+
+def _texels(resolution: int | Sequence[int]) -> int:
+    """How many texels maps of this size have: the edge of a square, or width and height."""
+    return resolution * resolution if isinstance(resolution, int) else resolution[0] * resolution[1]
 
 
 def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:

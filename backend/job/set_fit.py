@@ -22,6 +22,7 @@ from backend.job.model import FitProgress, JobCancelled, JobError
 from backend.job.starts import Known
 from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
+from render.texture.map_size import MapSize
 
 # When the artist says "finish", each set whose fit has not begun gets these iterations; all such sets get these seconds.
 LEAST_ITERATIONS = 10
@@ -38,7 +39,7 @@ class _FinishEarly(Exception):
 class FittedSet:
     """What a fit leaves.
 
-    maps: of the plan's resolution or smaller. seen: which texels a view saw, bool [r, r]. iterations: in all, and
+    maps: of the plan's resolution or smaller. seen: which texels a view saw, bool [h, w]. iterations: in all, and
     resumed_at: those of them that an earlier run did. psnr_by_view, rows_by_view: the held-out error, in dB, and its rows.
     """
 
@@ -85,7 +86,7 @@ class JobProgress:
         seconds = self._context.worked_seconds - self._started
         done = self._done + fraction * self._current
         left = seconds * (1 - done) / max(done - self._found, 1e-6)
-        message = f"Fitting {status.resolution} x {status.resolution} maps{self._label}"
+        message = f"Fitting {status.resolution} maps{self._label}"
         self._context.report(FitProgress("fitting", done, self._iterations + iteration, status.psnr_db, left, message))
 
 
@@ -227,9 +228,9 @@ def _not_finite() -> JobError:
     )
 
 
-def remaining_plan(plan: FitPlan, iteration: int, resolution: int) -> FitPlan:
+def remaining_plan(plan: FitPlan, iteration: int, resolution: MapSize) -> FitPlan:
     """The rest of a plan after some iterations, the last of them on maps of this resolution."""
-    stages = (plan.resolution // resolution).bit_length()
+    stages = (plan.resolution.longer // resolution.longer).bit_length()
     return replace(
         plan,
         iterations=max(stages, plan.iterations - iteration),

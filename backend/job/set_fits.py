@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from backend.fit.baked_start import carried_over
-from backend.fit.dilation import fill_unknown, finish_maps, uv_charts
+from backend.fit.dilation import fill_unknown, finish_maps, texel_at, uv_charts
 from backend.fit.fit_plan import FitPlan
 from backend.fit.map_files import encode_maps
 from backend.fit.sample_table import SampleTable
@@ -45,6 +45,7 @@ from backend.protocol.quality import SMALLEST_RESOLUTION
 from backend.protocol.unseen import unseen_text
 from render.geometry.mesh import Mesh
 from render.material.material import MaterialMaps, initial_maps
+from render.texture.map_size import MapSize, map_size, size_of
 
 MAP_FILES = ("kd.png", "orm.png", "normal.png")
 # The number of the fit of all sets in one texture, among those of the sets.
@@ -77,6 +78,7 @@ class SetFits:
         self._learned = light if context.settings.learn_light else None
         self._openness = openness
         self._known = known
+        self._size = map_size(context.settings.map_size)
         self._on_gpu = light.base.device.type == "cuda"
         self.bake_seconds = 0.0
 
@@ -163,7 +165,7 @@ class SetFits:
         return rows if rows is not None and len(rows) else None
 
     def _plan(self, rows: SampleTable) -> FitPlan:
-        resolution = self._settings.resolution
+        resolution = self._size
         if len(rows):
             resolution = telling_resolution(resolution, rows.footprint[rows.valid])
         return smaller(plan_for(self._settings, resolution, self._on_gpu), self._context.control.economy)
@@ -172,7 +174,7 @@ class SetFits:
         self, train: SampleTable, held_out: SampleTable | None, saved: Saved, progress: JobProgress
     ) -> dict[int, MaterialMaps]:
         """Learn the light. Returns the maps that each set has at the end, by its number."""
-        own = telling_resolution(self._settings.resolution, train.footprint[train.valid])
+        own = telling_resolution(self._size, train.footprint[train.valid])
         atlas: Atlas = atlas_for(self._sets.count, own)
         if saved.together is not None and atlas.can_hold(saved.together.texels, "alpha" in self._settings.maps):
             texels = torch.from_numpy(np.array(saved.together.texels)).to(self._light.base.device)
@@ -210,7 +212,7 @@ class SetFits:
     ) -> FittedSet:
         device = self._light.base.device
         if len(task.train) == 0 and task.known is not None:
-            maps = MaterialMaps(task.known.start(task.plan.fit_alpha, SMALLEST_RESOLUTION, device).texels)
+            maps = MaterialMaps(task.known.start(task.plan.fit_alpha, map_size(SMALLEST_RESOLUTION), device).texels)
             return FittedSet(maps, torch.zeros_like(maps.texels[..., 0], dtype=torch.bool), 0, 0, {}, {})
         if len(task.train) == 0:  # no view shows any of it
             maps = initial_maps(SMALLEST_RESOLUTION, task.plan.fit_alpha, device=device)
@@ -221,7 +223,8 @@ class SetFits:
             if start is None and self._context.checkpoint is not None:
                 self._context.checkpoint.ignore("its maps do not belong to this job's plan")
         elif tile is not None:
-            coarsest = task.plan.resolution >> (task.plan.stages - 1)
+            # All of these have one shape, so that the longer one is the larger one.
+            coarsest = task.plan.size_of(0)
             size = max(coarsest, min(tile.resolution, task.plan.resolution))
             maps = tile
             if tile.resolution != size and task.known is not None:
@@ -239,46 +242,45 @@ class SetFits:
         """Openness as a small texture: the mean of the vertices in each texel, or None."""
         if self._openness is None:
             return None
-        size = min(LARGEST_PREVIEW, self._settings.resolution)
+        size = self._size.at_most(LARGEST_PREVIEW)
         vertex = torch.unique(part.triangles)
-        column, row = (torch.remainder(part.uv[vertex], 1.0) * size).long().clamp(max=size - 1).unbind(-1)
-        sums = torch.zeros(size * size, 2).to(self._openness)
+        sums = torch.zeros(size.texels, 2).to(self._openness)
         values = torch.stack([self._openness[vertex], torch.ones_like(self._openness[vertex])], dim=-1)
-        sums.index_add_(0, row * size + column, values)
-        mean = (sums[:, :1] / sums[:, 1:].clamp(min=1)).reshape(size, size, 1)
-        return fill_unknown(mean, (sums[:, 1] > 0).reshape(size, size))[..., 0]
+        sums.index_add_(0, texel_at(part.uv[vertex], size), values)
+        mean = (sums[:, :1] / sums[:, 1:].clamp(min=1)).reshape(*size, 1)
+        return fill_unknown(mean, (sums[:, 1] > 0).reshape(size))[..., 0]
 
     def _finish(
         self, fitted: FittedSet, part: Mesh, samples: int, previewer: MapPreviewer, known: Known | None
     ) -> FinishedSet:
         """Fill the texels that no view saw, or leave them as they are known; bake openness, and encode."""
-        resolution = self._settings.resolution
-        charts = uv_charts(part, min(resolution, LARGEST_CHARTS))
+        size = self._size
+        charts = uv_charts(part, size.at_most(LARGEST_CHARTS))
         self._context.stop_if_cancelled()
         if known is not None:
             previewer.show(fitted.maps)
-            start = known.start(fitted.maps.has_alpha, resolution, fitted.seen.device)
-            maps = carried_over(fitted.maps, start, resolution)
+            start = known.start(fitted.maps.has_alpha, size, fitted.seen.device)
+            maps = carried_over(fitted.maps, start, size)
         else:
             maps = finish_maps(fitted.maps, fitted.seen)
             previewer.show(maps)
-            if maps.resolution < resolution:
-                maps = maps.resized(resolution)
+            if maps.resolution != size:
+                maps = maps.resized(size)
         self._context.stop_if_cancelled()
         margins = Margins(part, charts)
         maps = margins.fill_maps(maps, self._settings.margin)
-        openness = torch.ones(resolution, resolution, device=fitted.seen.device)
+        openness = torch.ones(size, device=fitted.seen.device)
         if self._openness is not None:
             baked = fill_unknown(charts.bake(self._openness[:, None]), charts.covered)
-            openness = _resized(margins.fill(baked), resolution, "bilinear")[..., 0]
-        seen = _resized(fitted.seen[..., None].float(), len(charts.covered), "area")[..., 0]
+            openness = _resized(margins.fill(baked), size, "bilinear")[..., 0]
+        seen = _resized(fitted.seen[..., None].float(), size_of(charts.covered), "area")[..., 0]
         covered = int(charts.covered.sum())
         measured = {
             "samples": samples,
             "texels_covered": covered,
             "texels_unseen": float((charts.covered * (1 - seen)).sum()) / max(covered, 1),
             "unseen": unseen_text(charts.covered.cpu().numpy(), seen.cpu().numpy()),
-            "fitted_resolution": fitted.maps.resolution,
+            "fitted_resolution": _told(fitted.maps.resolution),
             "iterations": fitted.iterations,
             "resumed_at": fitted.resumed_at,
             "views": [[view, psnr, fitted.rows_by_view[view]] for view, psnr in fitted.psnr_by_view.items()],
@@ -288,10 +290,15 @@ class SetFits:
         return FinishedSet(encode_maps(maps, openness), measured, light)
 
 
-def _resized(texture: torch.Tensor, size: int, mode: Literal["area", "bilinear"]) -> torch.Tensor:
-    """A texture [R, R, C] at another size."""
-    if len(texture) == size:
+def _told(size: MapSize) -> int | list[int]:
+    """A size as results tell it: the edge of a square, or width and height."""
+    return size.width if size.width == size.height else [size.width, size.height]
+
+
+def _resized(texture: torch.Tensor, size: MapSize, mode: Literal["area", "bilinear"]) -> torch.Tensor:
+    """A texture [h, w, C] at another size."""
+    if size_of(texture) == size:
         return texture
     image = texture.permute(2, 0, 1)[None]
     align_corners = None if mode == "area" else False
-    return F.interpolate(image, size=(size, size), mode=mode, align_corners=align_corners)[0].permute(1, 2, 0)
+    return F.interpolate(image, size=size, mode=mode, align_corners=align_corners)[0].permute(1, 2, 0)

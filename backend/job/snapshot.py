@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of a set's maps: texels float32 [R, R, 8 or 9] as in `MaterialMaps`; openness [r, r] or None, which nobody
+    """A copy of a set's maps: texels float32 [H, W, 8 or 9] as in `MaterialMaps`; openness [h, w] or None, which nobody
     writes to; base [6, B, B, 3] of a light that is learned, or None. On CUDA they are there after `ready`.
     """
 

@@ -20,6 +20,7 @@ from backend.job.atlas import Atlas
 from backend.job.model import JobError
 from backend.protocol.settings import FitSettings
 from render.material.material import ALPHA, METALLIC, NORMAL, project_
+from render.texture.map_size import MapSize
 
 # How firmly a value holds to its start falls to a half where the surety is less than 1 by this much.
 _DOUBT = 0.02
@@ -28,20 +29,20 @@ _DOUBT = 0.02
 class Known(Protocol):
     """What is known before a fit."""
 
-    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+    def start(self, alpha: bool, resolution: MapSize, device: torch.device) -> BakedStart:
         """The start of a fit, at its resolution. alpha: whether the maps have alpha."""
         ...
 
 
 @dataclass(frozen=True)
 class KnownSet:
-    """The arrays of one set: texels float16 [R, R, 9], surety float16 [R, R, 2], lobes float16 [R, R, 9] or None."""
+    """The arrays of one set: texels float16 [H, W, 9], surety float16 [H, W, 2], lobes float16 [H, W, 9] or None."""
 
     texels: NDArray[np.float16]
     surety: NDArray[np.float16]
     lobes: NDArray[np.float16] | None = None
 
-    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+    def start(self, alpha: bool, resolution: MapSize, device: torch.device) -> BakedStart:
         """The start of a fit, at its resolution. alpha: whether the maps have alpha."""
         channels = ALPHA.stop if alpha else NORMAL.stop
         texels = torch.from_numpy(self.texels[..., :channels]).to(device).float()
@@ -64,7 +65,7 @@ class KnownSets:
     atlas: Atlas
     sets: Mapping[int, KnownSet]
 
-    def start(self, alpha: bool, resolution: int, device: torch.device) -> BakedStart:
+    def start(self, alpha: bool, resolution: MapSize, device: torch.device) -> BakedStart:
         """The start of the fit of all sets together. resolution: of the atlas or less."""
         tiles = {number: known.start(alpha, self.atlas.tile, device) for number, known in self.sets.items()}
         return self.atlas.start(tiles, device, alpha).at(resolution)
@@ -75,12 +76,12 @@ def known_sets(arrays: dict[str, NDArray[Any]], settings: FitSettings, count: in
     found = {}
     for number in range(count):
         if f"start_{number}" in arrays:
-            size = settings.resolution
-            texels = _checked(arrays, f"start_{number}", (size, size, ALPHA.stop))
-            surety = _checked(arrays, f"surety_{number}", (size, size, 2))
+            height, width = settings.map_size
+            texels = _checked(arrays, f"start_{number}", (height, width, ALPHA.stop))
+            surety = _checked(arrays, f"surety_{number}", (height, width, 2))
             lobes = None
             if f"lobes_{number}" in arrays:
-                lobes = _checked(arrays, f"lobes_{number}", (size, size, LOBES.channels - NORMAL.stop))
+                lobes = _checked(arrays, f"lobes_{number}", (height, width, LOBES.channels - NORMAL.stop))
             found[number] = KnownSet(texels, surety, lobes)
     return found
 

@@ -17,6 +17,7 @@ from render.core.image_io import ImageError, decode_image
 from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS, MaterialLayout, MaterialMaps, material_layout
 from render.preview.parts import MapRows, map_rows
 from render.texture.fixed_lookup import mip_count
+from render.texture.map_size import MapSize, map_size
 from render.texture.sampling import shrink_axis
 
 # Maps are at most so large: 0.8 GB each with all their levels.
@@ -113,14 +114,14 @@ def _decoded(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image))
 
 
-def look_size(bound: BoundLook, images: Images) -> int:
-    """The resolution of a look's maps: that of its images where they agree, else the next power of two."""
+def look_size(bound: BoundLook, images: Images) -> MapSize:
+    """The size of a look's maps: that of its images where they agree, else the next power of two for both edges."""
     shapes = (images.of(array).shape for array in bound.textures)
     return _size_for({(shape[0], shape[1]) for shape in shapes})
 
 
 @torch.no_grad()
-def look_rows(bound: BoundLook, images: Images, device: torch.device, size: int) -> MapRows:
+def look_rows(bound: BoundLook, images: Images, device: torch.device, size: MapSize) -> MapRows:
     """The maps of a look, all of one size: smaller images are enlarged bilinearly, larger ones averaged.
 
     Normals are kept as the image has them, so that they are filtered as Blender filters them. Raises `PreviewError`.
@@ -128,14 +129,14 @@ def look_rows(bound: BoundLook, images: Images, device: torch.device, size: int)
     look = bound.look
 
     def values(name: str) -> torch.Tensor:
-        """[size, size, 3 or 1], or without an image [3 or 1]."""
+        """[H, W, 3 or 1], or without an image [3 or 1]."""
         value = getattr(look, name)
         if isinstance(value, TextureDescription):
             return _values(value, images.of(bound.array(value)), name in COLORS, size)
         return torch.tensor(value, device=device).reshape(-1)
 
     layout = _layout_of(look)
-    texels = torch.empty(size, size, layout.channels, device=device)
+    texels = torch.empty(*size, layout.channels, device=device)
     texels[..., KD], texels[..., ROUGHNESS], texels[..., METALLIC] = (
         values("kd"),
         values("roughness"),
@@ -175,17 +176,17 @@ def _layout_of(look: LookDescription) -> MaterialLayout:
     )
 
 
-def _size_for(sizes: set[tuple[int, int]]) -> int:
+def _size_for(sizes: set[tuple[int, int]]) -> MapSize:
     if not sizes:
-        return 1
-    height, width = next(iter(sizes))
-    if len(sizes) == 1 and height == width and height >> (mip_count(height) - 1) <= _COARSEST:
-        return height
-    return 1 << (max(map(max, sizes)) - 1).bit_length()
+        return MapSize(1, 1)
+    size = MapSize(*next(iter(sizes)))
+    if len(sizes) == 1 and size.halved(mip_count(size) - 1).longer <= _COARSEST:
+        return size
+    return map_size(1 << (max(map(max, sizes)) - 1).bit_length())
 
 
-def _values(texture: TextureDescription, image: torch.Tensor, is_color: bool, size: int) -> torch.Tensor:
-    """Linear values [size, size, 3 or 1] of an image [h, w, 4]."""
+def _values(texture: TextureDescription, image: torch.Tensor, is_color: bool, size: MapSize) -> torch.Tensor:
+    """Linear values [H, W, 3 or 1] of an image [h, w, 4]."""
     if texture.channel is None:
         values = _linear(image[..., :3], texture.encoding)
         if not is_color:
@@ -205,10 +206,10 @@ def _linear(values: torch.Tensor, encoding: str) -> torch.Tensor:
     return srgb_to_linear(values) if encoding == SRGB else values
 
 
-def _resampled(image: torch.Tensor, size: int) -> torch.Tensor:
-    """[h, w, C] -> [size, size, C]: each axis averaged, or enlarged bilinearly over the seam that wrapping has."""
-    for axis in (0, 1):
-        image = shrink_axis(image, axis, size) if image.shape[axis] >= size else _enlarged(image, axis, size)
+def _resampled(image: torch.Tensor, size: MapSize) -> torch.Tensor:
+    """[h, w, C] -> [H, W, C]: each axis averaged, or enlarged bilinearly over the seam that wrapping has."""
+    for axis, edge in enumerate(size):
+        image = shrink_axis(image, axis, edge) if image.shape[axis] >= edge else _enlarged(image, axis, edge)
     return image
 
 

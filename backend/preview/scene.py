@@ -22,6 +22,7 @@ from render.light.prefilter import default_levels
 from render.material.material import MaterialMaps
 from render.preview.parts import MapRows, map_rows
 from render.preview.renderer import Channel, PreviewRenderer
+from render.texture.map_size import MapSize
 
 _MESH_ARRAYS = tuple(item.name for item in fields(MeshDescription))
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -120,7 +121,7 @@ class LoadedScene:
     def set_job_maps(self, job_id: str, set_index: int, maps: MaterialMaps, openness: torch.Tensor | None) -> None:
         """Show a job's maps on the parts that are of it, from now on; copied. Other jobs' maps are left aside.
 
-        openness  [r, r] of any size, or None: nothing occludes
+        openness  [h, w] of any size, or None: nothing occludes
         """
         job = (job_id, set_index)
         if job in {part.job for part in self._parts}:
@@ -215,7 +216,7 @@ class LoadedScene:
         largest = _largest_maps(list(sizes.values()), self.device)
         known = {key for key in self._materials if key[0] == "job" or largest == self._largest} - set(changed)
         fresh = changed | {
-            key: look_rows(look, self._images, self.device, min(sizes[key], largest))
+            key: look_rows(look, self._images, self.device, _cut(sizes[key], largest))
             for key, look in looks.items()
             if key not in known
         }
@@ -294,15 +295,20 @@ def _darkness(device: torch.device) -> PrefilteredLight:
     return PrefilteredLight(torch.zeros(9, 3, device=device), atlas, layout, levels)
 
 
-def _largest_maps(sizes: list[int], device: torch.device) -> int:
-    """The largest resolution with which maps of these sizes fit into the memory that they may have."""
+def _largest_maps(sizes: list[MapSize], device: torch.device) -> int:
+    """The longest edge with which maps of these sizes fit into the memory that they may have."""
     budget = _MOST_BYTES
     if device.type == "cuda":
         budget = int(torch.cuda.get_device_properties(device).total_memory * _GPU_SHARE)
     largest = LARGEST_MAPS
-    while largest > 1 and sum(min(size, largest) ** 2 for size in sizes) * _TEXEL_BYTES > budget:
+    while largest > 1 and sum(_cut(size, largest).texels for size in sizes) * _TEXEL_BYTES > budget:
         largest //= 2
     return largest
+
+
+def _cut(size: MapSize, largest: int) -> MapSize:
+    """The size with no edge longer than `largest`."""
+    return MapSize(min(size.height, largest), min(size.width, largest))
 
 
 def _copied(rows: MapRows) -> MapRows:

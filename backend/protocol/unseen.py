@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_SIZE = 128
-"""The mask has at most so many texels along each side."""
+"""The mask has at most so many texels along each side; it is square, as texture space is."""
 
 
 def unseen_text(covered: NDArray[np.bool_], seen: NDArray[np.float32]) -> str:
-    """The mask of texels [R, R] that lie on the surface (`covered`) and that no view saw, as a text; empty if there is none.
+    """The mask of texels [H, W] that lie on the surface (`covered`) and that no view saw, as a text; empty if there is none.
 
-    seen: the seen share of each texel, 0..1. R is a power of two. A texel of the mask is unseen if most of the surface in it is.
+    seen: the seen share of each texel, 0..1. H and W are powers of two. A texel of the mask is unseen if most of the
+    surface in it is.
     """
-    size = min(len(covered), LARGEST_SIZE)
-    block = len(covered) // size
-    blocks = (size, block, size, block)
+    size = min(*covered.shape, LARGEST_SIZE)
+    blocks = (size, covered.shape[0] // size, size, covered.shape[1] // size)
     surface = covered.reshape(blocks).sum(axis=(1, 3))
     missed = np.where(covered, 1.0 - seen, 0.0).reshape(blocks).sum(axis=(1, 3))
     mask = (surface > 0) & (2.0 * missed > surface)
@@ -30,7 +30,8 @@ def unseen_text(covered: NDArray[np.bool_], seen: NDArray[np.float32]) -> str:
 
 
 def unseen_mask(text: str) -> NDArray[np.bool_] | None:
-    """The mask [S, S] of a text, row 0 at the top of the maps; None where the text is empty or not such a mask."""
+    """The mask [S, S] of a text, over the whole texture space with row 0 at the top of the maps; None where the text is empty or
+    not such a mask."""
     most = LARGEST_SIZE * LARGEST_SIZE // 8
     try:
         packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), most + 1)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from render.raster.surface import SurfacePoints
 from render.texture.fixed_lookup import lookup, mip_count, pyramid, trilinear_taps
+from render.texture.map_size import MapSize, Size, map_size, size_of
 from render.texture.texture import Texture2D, sample_together
 
 KD = slice(0, 3)
@@ -163,7 +164,7 @@ class FieldMaterial:
 
 @dataclass
 class MaterialMaps:
-    """`texels` float32 [R, R, C]: linear base color, roughness, metallic, tangent-space normal, then what `layout` has.
+    """`texels` float32 [H, W, C]: linear base color, roughness, metallic, tangent-space normal, then what `layout` has.
 
     layout  None: texels of 8 channels, or of 9 with alpha
 
@@ -182,8 +183,9 @@ class MaterialMaps:
             raise ValueError(f"the layout has {self.layout.channels} channels, the texels {self.texels.shape[2]}")
 
     @property
-    def resolution(self) -> int:
-        return self.texels.shape[0]
+    def resolution(self) -> MapSize:
+        """Height and width in texels."""
+        return size_of(self.texels)
 
     @property
     def has_alpha(self) -> bool:
@@ -205,23 +207,26 @@ class MaterialMaps:
 
     def _values(self, uv: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
         levels = mip_count(self.resolution)
-        level = torch.log2((footprint * self.resolution).clamp(min=1e-6))
+        level = torch.log2((footprint * self.resolution.edge).clamp(min=1e-6))
         return lookup(pyramid(self.texels, levels), trilinear_taps(uv, level, self.resolution, levels))
 
-    def resized(self, resolution: int) -> MaterialMaps:
-        """The maps at another resolution, bilinear, normals of unit length."""
+    def resized(self, resolution: Size) -> MaterialMaps:
+        """The maps at another resolution, (height, width) or one number for both, bilinear, normals of unit length."""
         image = self.texels.permute(2, 0, 1)[None]
-        wide = F.interpolate(image, size=(resolution, resolution), mode="bilinear", align_corners=False)
+        wide = F.interpolate(image, size=map_size(resolution), mode="bilinear", align_corners=False)
         maps = MaterialMaps(wide[0].permute(1, 2, 0).contiguous(), self.layout)
         project_(maps.texels, self.layout)
         return maps
 
 
 def initial_maps(
-    resolution: int, alpha: bool, color: torch.Tensor | None = None, device: torch.device | str = "cpu"
+    resolution: Size, alpha: bool, color: torch.Tensor | None = None, device: torch.device | str = "cpu"
 ) -> MaterialMaps:
-    """The start of a fit: an even, half-rough, slightly metallic surface of the given base color [3] (gray by default)."""
-    texels = torch.zeros(resolution, resolution, ALPHA.stop if alpha else NORMAL.stop, device=device)
+    """The start of a fit: an even, half-rough, slightly metallic surface of the given base color [3] (gray by default).
+
+    resolution  (height, width), or one number for both
+    """
+    texels = torch.zeros(*map_size(resolution), ALPHA.stop if alpha else NORMAL.stop, device=device)
     texels[..., KD] = 0.5 if color is None else color
     texels[..., ROUGHNESS] = 0.5
     texels[..., METALLIC] = 0.25

@@ -23,13 +23,13 @@ _PRIOR_TEXELS = 512 * 512
 
 @dataclass(frozen=True)
 class Priors:
-    """Weights of the priors of maps [R, R, C], as tensors on their device: who changes them in place changes every later step.
+    """Weights of the priors of maps [H, W, C], as tensors on their device: who changes them in place changes every later step.
 
     smooth     [C], of evenness: of the texels, or of their difference from `start`
     two_valued [1], of metallic at 0 or 1
     pull       [C], towards `start`
-    start      [R, R, C], the maps that the fit began with, or None where it began with no knowledge
-    stiffness  [R, R, C], how much more than others a value is pulled towards its start; there where `start` is
+    start      [H, W, C], the maps that the fit began with, or None where it began with no knowledge
+    stiffness  [H, W, C], how much more than others a value is pulled towards its start; there where `start` is
     """
 
     smooth: torch.Tensor
@@ -55,7 +55,7 @@ def smooth_share(texels: int) -> float:
 
 
 def unevenness(change: torch.Tensor) -> torch.Tensor:
-    """The gradient of the smoothness of maps, or of their changes, [R, R, C], for weight 1 and share 1.
+    """The gradient of the smoothness of maps, or of their changes, [H, W, C], for weight 1 and share 1.
 
     The term is the sum over texels of e^2 (sqrt(1 + (d / e)^2) - 1) over the steps d to the right and lower neighbor
     (Charbonnier). It is quadratic for small steps, so noise is averaged, and linear for large ones, so edges stay.
@@ -73,7 +73,7 @@ def unevenness(change: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Term:
-    """A prior of some channels: its gradient for weight 1, [R, R, n], and its weight, a view of that in the `Priors`.
+    """A prior of some channels: its gradient for weight 1, [H, W, n], and its weight, a view of that in the `Priors`.
 
     name: of the field of `Priors` that has the weight.
     """
@@ -86,11 +86,11 @@ class Term:
 
 @torch.no_grad()
 def prior_terms(texels: torch.Tensor, priors: Priors) -> list[Term]:
-    """The terms of all priors of texels [R, R, C]: smoothness and pull of each group of channels, and metallic at 0 or 1.
+    """The terms of all priors of texels [H, W, C]: smoothness and pull of each group of channels, and metallic at 0 or 1.
 
     The mean over the texels weighs them, but smoothness that over at most 512 x 512.
     """
-    count = texels.shape[1] ** 2
+    count = texels.shape[0] * texels.shape[1]
     metallic = texels[..., METALLIC]
     terms = [Term("two_valued", priors.two_valued, METALLIC, (1 - 2 * metallic) / count)]
     change = texels if priors.start is None else texels - priors.start
@@ -120,7 +120,7 @@ def prior_gains(
 
     The first axis has `KINDS`, the second the channels; those that a kind does not have are 0.
 
-    texels, gradient, squared  [R, R, C]: the maps, the loss's gradient, and Adam's mean of the squared gradients, by whose root
+    texels, gradient, squared  [H, W, C]: the maps, the loss's gradient, and Adam's mean of the squared gradients, by whose root
                                the products are divided
     """
     stepped = gradient / (squared.sqrt() + GAIN_EPSILON)
@@ -134,6 +134,6 @@ def prior_gains(
 
 @torch.no_grad()
 def add_prior_gradient_(gradient: torch.Tensor, texels: torch.Tensor, priors: Priors) -> None:
-    """Add to `gradient` that of the priors of texels, both [R, R, C], in place."""
+    """Add to `gradient` that of the priors of texels, both [H, W, C], in place."""
     for term in prior_terms(texels, priors):
         gradient[..., term.channels] += term.weight * term.gradient

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from render.geometry.mesh import Mesh
 from render.material.material import NORMAL, MaterialLayout, MaterialMaps
 from render.texture.fixed_lookup import mip_count, pyramid
+from render.texture.map_size import MapSize
 from render.texture.sampling import shrink_axis
 
 # Columns of `PreviewParts.vertices`.
@@ -36,7 +37,7 @@ class MapRows:
     lobes     float32 [n, 12], or None: none. Coat's weight and roughness, sheen's roughness, 0; sheen's color, 0; emission, 0
     """
 
-    resolution: int
+    resolution: MapSize
     texels: torch.Tensor
     alpha: torch.Tensor | None = None
     openness: torch.Tensor | None = None
@@ -56,7 +57,7 @@ class MapRows:
 
 @torch.no_grad()
 def map_rows(maps: MaterialMaps, openness: torch.Tensor | None, device: torch.device) -> MapRows:
-    """Copy maps, and their openness ([r, r] of any size, or None), to the device, and add coarser levels."""
+    """Copy maps, and their openness ([h, w] of any size, or None), to the device, and add coarser levels."""
     texels = maps.texels.detach().to(device, torch.float32)
     levels = mip_count(maps.resolution)
     rows = pyramid(texels, levels)
@@ -88,11 +89,14 @@ def _lobe_rows(rows: torch.Tensor, layout: MaterialLayout) -> torch.Tensor | Non
     return lobes
 
 
-def _fitted(image: torch.Tensor, resolution: int) -> torch.Tensor:
-    """An image [r, r] at another resolution: means where that is coarser, else bilinear."""
-    if image.shape[0] >= resolution:
-        return shrink_axis(shrink_axis(image, 0, resolution), 1, resolution)
-    return F.interpolate(image[None, None], size=(resolution, resolution), mode="bilinear", align_corners=False)[0, 0]
+def _fitted(image: torch.Tensor, resolution: MapSize) -> torch.Tensor:
+    """An image [h, w] at another resolution: along each axis means where that is coarser, else bilinear."""
+    for axis, edge in enumerate(resolution):
+        if image.shape[axis] >= edge:
+            image = shrink_axis(image, axis, edge)
+    if image.shape == tuple(resolution):
+        return image
+    return F.interpolate(image[None, None], size=resolution, mode="bilinear", align_corners=False)[0, 0]
 
 
 class PreviewParts:
@@ -102,7 +106,7 @@ class PreviewParts:
     positions  [V, 3]
     triangles  int32 [T, 3]
     material   int32 [T], the number of each triangle's material
-    table      int32 [M, 3]: each material's first texel, resolution and number of levels
+    table      int32 [M, 4]: each material's first texel, the height and width of its maps, and number of levels
     texels     [n, 8]
     alphas     [n], or [1] where all are opaque
     openness   [n], or [1] where nothing is occluded anywhere
@@ -127,7 +131,7 @@ class PreviewParts:
         self.triangles = torch.cat([(mesh.triangles.to(device) + start).int() for mesh, start in starts])
         counts = torch.tensor([len(mesh.triangles) for mesh in meshes], device=device)
         self.material = torch.tensor(list(materials), dtype=torch.int32, device=device).repeat_interleave(counts)
-        self.table = torch.zeros(self.count, 3, dtype=torch.int32, device=device)
+        self.table = torch.zeros(self.count, 4, dtype=torch.int32, device=device)
         self.texels = torch.zeros(1, 8, device=device)
         self.alphas = self.openness = torch.ones(1, device=device)
         self.lobes = torch.zeros(1, LOBE_COLUMNS, device=device)
@@ -143,8 +147,8 @@ class PreviewParts:
         """The maps of a material, as views of the buffers."""
         return self._maps[number]
 
-    def resolution(self, number: int) -> int:
-        """The resolution of a material's maps."""
+    def resolution(self, number: int) -> MapSize:
+        """The size of a material's maps."""
         return self._maps[number].resolution
 
     def place(self, number: int, mesh: Mesh) -> None:
@@ -183,7 +187,7 @@ class PreviewParts:
         self.openness = _joined([rows.openness for rows in maps], lengths, ones)
         self.lobes = _joined([rows.lobes for rows in maps], lengths, nothing)
         starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).tolist()
-        sizes = [[start, rows.resolution, rows.levels] for start, rows in zip(starts, maps, strict=True)]
+        sizes = [[start, *rows.resolution, rows.levels] for start, rows in zip(starts, maps, strict=True)]
         self.table.copy_(torch.tensor(sizes, dtype=torch.int32))
         for number, (rows, start, length) in enumerate(zip(maps, starts, lengths, strict=True)):
             stretch = slice(start, start + length)

@@ -176,15 +176,16 @@ def _look_up(
     parts: PreviewParts, triangle: torch.Tensor, uv: torch.Tensor, footprint: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Look up, trilinear, values [F, 8], alpha [F, 1], openness [F, 1] and lobes [F, 12] of each fragment in its maps."""
-    first, resolution, levels = parts.table[parts.material[triangle].long()].long().unbind(1)
-    level = torch.log2((footprint * resolution).clamp(min=1e-6))
+    first, height, width, levels = parts.table[parts.material[triangle].long()].long().unbind(1)
+    edge = (height * width).to(footprint.dtype).sqrt()
+    level = torch.log2((footprint * edge).clamp(min=1e-6))
     level = torch.minimum(level.clamp(min=0), levels - 1.0)
     finer = torch.minimum(level.floor(), (levels - 2.0).clamp(min=0))
     share = level - finer
     uv, finer = wrapped(uv), finer.long()
     # Where there is only one level, the share of the coarser one is 0.
-    taps = [_bilinear(uv, first, resolution, finer, 1 - share)]
-    taps.append(_bilinear(uv, first, resolution, torch.minimum(finer + 1, levels - 1), share))
+    taps = [_bilinear(uv, first, height, width, finer, 1 - share)]
+    taps.append(_bilinear(uv, first, height, width, torch.minimum(finer + 1, levels - 1), share))
     index, weight = torch.cat([tap[0] for tap in taps], 1), torch.cat([tap[1] for tap in taps], 1)
     values = F.embedding_bag(index, parts.texels, per_sample_weights=weight, mode="sum")
     ones = torch.ones_like(weight[:, :1])
@@ -195,20 +196,25 @@ def _look_up(
 
 
 def _bilinear(
-    uv: torch.Tensor, first: torch.Tensor, resolution: torch.Tensor, level: torch.Tensor, share: torch.Tensor
+    uv: torch.Tensor,
+    first: torch.Tensor,
+    height: torch.Tensor,
+    width: torch.Tensor,
+    level: torch.Tensor,
+    share: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Texel rows and weights [F, 4] in one level of each fragment."""
-    size = resolution >> level
-    # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
-    start = first + (resolution * resolution - size * size) // 3 * 4
-    x, y = uv[:, 0] * size - 0.5, uv[:, 1] * size - 0.5
+    rows, columns = height >> level, width >> level
+    # Texels of the finer levels: 4 / 3 of how many the finest has more, as each level has a quarter of the next finer one's.
+    start = first + (height * width - rows * columns) // 3 * 4
+    x, y = uv[:, 0] * columns - 0.5, uv[:, 1] * rows - 0.5
     left, top = x.floor(), y.floor()
     fx, fy = x - left, y - top
     left, top = left.long(), top.long()
     right, below = left + 1, top + 1
-    left, right = torch.where(left < 0, size - 1, left), torch.where(right >= size, 0, right)
-    top, below = torch.where(top < 0, size - 1, top), torch.where(below >= size, 0, below)
-    top, below = start + top * size, start + below * size
+    left, right = torch.where(left < 0, columns - 1, left), torch.where(right >= columns, 0, right)
+    top, below = torch.where(top < 0, rows - 1, top), torch.where(below >= rows, 0, below)
+    top, below = start + top * columns, start + below * columns
     index = torch.stack([top + left, top + right, below + left, below + right], 1)
     near, far = share * (1 - fx), share * fx
     return index, torch.stack([near * (1 - fy), far * (1 - fy), near * fy, far * fy], 1)

@@ -105,7 +105,7 @@ class PreviewRenderer:
     def set_maps(self, maps: MaterialMaps, openness: torch.Tensor | None = None, material: int = 0) -> None:
         """Show these maps of a material from now on; they are copied, and coarser levels are added.
 
-        openness  [r, r] of any size, 1 where nothing is occluded; None: nothing is occluded anywhere
+        openness  [h, w] of any size, 1 where nothing is occluded; None: nothing is occluded anywhere
         """
         self.set_rows({material: map_rows(maps, openness, self.device)})
 
@@ -295,7 +295,7 @@ class PreviewRenderer:
         resolve[grid](
             visibility.keys, visibility.marks, visibility.counters, visibility.counters.numel(), kind.cameras,
             parts.vertices, parts.triangles, parts.material, parts.table, parts.texels, parts.alphas, parts.openness,
-            parts.lobes, parts.resolution(0), mip_count(parts.resolution(0)), table, self._sheen_table(),
+            parts.lobes, *parts.resolution(0), mip_count(parts.resolution(0)), table, self._sheen_table(),
             self._irradiance, self._atlas,
             kind.background, kind.image, width, height,
             SPP=settings.spp, CHANNEL=settings.channel, NVDIFFREC=is_nvdiffrec, SEVERAL=parts.count > 1,

@@ -14,34 +14,36 @@ import torch
 import torch.nn.functional as F
 
 from render.core.autograd import apply_function
+from render.texture.map_size import MapSize, Size, map_size, size_of
 from render.texture.sampling import linear_taps
 
 
-def mip_count(resolution: int, smallest: int = 4) -> int:
-    """Number of levels of a square texture, halving while the size is even and above `smallest`."""
-    levels = 1
-    while resolution % 2 == 0 and resolution // 2 >= smallest:
-        resolution //= 2
+def mip_count(resolution: Size, smallest: int = 4) -> int:
+    """Number of levels of a texture, halving while both edges are even and the halves no shorter than `smallest`."""
+    levels, size = 1, map_size(resolution)
+    while size.is_even and size.shorter // 2 >= smallest:
+        size = size.halved()
         levels += 1
     return levels
 
 
-def _mip_offsets(resolution: int, levels: int) -> list[int]:
+def mip_offsets(resolution: MapSize, levels: int) -> list[int]:
+    """The first row of each level in a pyramid's rows, and behind the last one their number."""
     offsets = [0]
     for level in range(levels):
-        offsets.append(offsets[-1] + (resolution >> level) ** 2)
+        offsets.append(offsets[-1] + resolution.halved(level).texels)
     return offsets
 
 
 class _PyramidShape(Protocol):
     """What `_Pyramid` keeps for its gradient."""
 
-    resolution: int
+    resolution: MapSize
     levels: int
 
 
 class _Pyramid(torch.autograd.Function):
-    """All mip levels of a texture [R, R, C] as rows [texels of all levels, C].
+    """All mip levels of a texture [H, W, C] as rows [texels of all levels, C].
 
     The gradient of a coarse texel spreads over the finer level bilinearly (nvdiffrec's smooth mip gradient). The exact
     transpose of the 2x2 mean would leave 2x2 blocks in the texture.
@@ -49,7 +51,7 @@ class _Pyramid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: _PyramidShape, texture: torch.Tensor, levels: int) -> torch.Tensor:
-        ctx.resolution, ctx.levels = texture.shape[0], levels
+        ctx.resolution, ctx.levels = size_of(texture), levels
         rows, current = [texture.reshape(-1, texture.shape[-1])], texture
         for _ in range(levels - 1):
             top = current[0::2] + current[1::2]
@@ -59,9 +61,9 @@ class _Pyramid(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _PyramidShape, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        offsets = _mip_offsets(ctx.resolution, ctx.levels)
-        sizes = [ctx.resolution >> level for level in range(ctx.levels)]
-        own = [gradient[offsets[k] : offsets[k + 1]].reshape(size, size, -1) for k, size in enumerate(sizes)]
+        offsets = mip_offsets(ctx.resolution, ctx.levels)
+        sizes = [ctx.resolution.halved(level) for level in range(ctx.levels)]
+        own = [gradient[offsets[k] : offsets[k + 1]].reshape(*size, -1) for k, size in enumerate(sizes)]
         total = own.pop()
         while own:
             wide = F.interpolate(total.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear", align_corners=False)
@@ -70,7 +72,7 @@ class _Pyramid(torch.autograd.Function):
 
 
 def pyramid(texture: torch.Tensor, levels: int) -> torch.Tensor:
-    """Mip levels of [R, R, C] (R divisible by 2^(levels-1)) stacked as rows [sum of texels, C]; smooth gradient."""
+    """Mip levels of [H, W, C] (both divisible by 2^(levels-1)) stacked as rows [sum of texels, C]; smooth gradient."""
     rows: torch.Tensor = apply_function(_Pyramid, texture, levels)
     return rows
 
@@ -94,15 +96,16 @@ class Taps:
     rows: int
 
 
-def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int) -> Taps:
+def trilinear_taps(uv: torch.Tensor, level: torch.Tensor, resolution: Size, levels: int) -> Taps:
     """Taps of trilinear lookups with repeat wrapping.
 
-    uv     float [S, 2], v pointing down; the center of texel (row i, column j) is at ((j + 0.5) / R, (i + 0.5) / R)
+    uv     float [S, 2], v pointing down; the center of texel (row i, column j) is at ((j + 0.5) / W, (i + 0.5) / H)
     level  float [S], level of detail, clamped to 0 .. levels - 1
     """
-    sizes = [(resolution >> number, resolution >> number) for number in range(levels)]
+    size = map_size(resolution)
+    sizes = [size.halved(number) for number in range(levels)]
     index, weight = linear_taps(uv, level, sizes)
-    return _with_transpose(index, weight.float(), _mip_offsets(resolution, levels)[-1])
+    return _with_transpose(index, weight.float(), mip_offsets(size, levels)[-1])
 
 
 def _with_transpose(index: torch.Tensor, weight: torch.Tensor, rows: int) -> Taps:

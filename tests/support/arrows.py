@@ -29,7 +29,7 @@ render/texture   core
 render/raster    core geometry
 render/light     core bsdf
 render/material  core raster texture
-render/shading   core geometry bsdf light material raster
+render/shading   core geometry bsdf texture light material raster
 render/files     core geometry texture
 render/images    core geometry bsdf light material raster shading
 render/preview   core geometry bsdf texture light material raster shading
@@ -39,7 +39,7 @@ backend/extension
 backend/protocol
 backend/protocol/client  protocol
 backend/fit              protocol  render: core geometry bsdf texture light material raster shading
-backend/job              fit protocol  render: core geometry bsdf light material raster shading images
+backend/job              fit protocol  render: core geometry bsdf texture light material raster shading images
 backend/preview          job protocol  render: core geometry texture light material preview
 backend/worker           job preview protocol
 backend/server           job preview protocol worker

@@ -15,6 +15,7 @@ from backend.job.synthetic_references import DatasetMesh, dataset_around
 from render.geometry.mesh import Mesh
 from render.light.environment import EnvironmentLight, env_from_latlong
 from render.material.material import KD, METALLIC, ROUGHNESS, MaterialMaps, initial_maps
+from render.texture.map_size import Size, map_size
 
 ENVIRONMENT = studio(32)
 BALL_COLORS = [(0.6, 0.15, 0.1), (0.1, 0.2, 0.55)]
@@ -24,10 +25,10 @@ def studio_light(resolution: int = 64) -> EnvironmentLight:
     return env_from_latlong(torch.from_numpy(ENVIRONMENT), resolution)
 
 
-def checked_maps(resolution: int = 64, alpha: bool = False) -> MaterialMaps:
+def checked_maps(resolution: Size = 64, alpha: bool = False) -> MaterialMaps:
     """Soft colour waves over an even rough dielectric."""
     maps = initial_maps(resolution, alpha)
-    v, u = torch.meshgrid(*[(torch.arange(resolution) + 0.5) / resolution * 6.2832] * 2, indexing="ij")
+    v, u = torch.meshgrid(*[(torch.arange(edge) + 0.5) / edge * 6.2832 for edge in map_size(resolution)], indexing="ij")
     maps.texels[..., KD] = 0.45 + 0.3 * torch.stack([(3 * u).sin(), (2 * v).cos(), (2 * u + 3 * v).sin()], -1)
     maps.texels[..., ROUGHNESS], maps.texels[..., METALLIC] = 0.4, 0.0
     return maps

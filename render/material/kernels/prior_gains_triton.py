@@ -11,7 +11,7 @@ from render.material.kernels.texel_steps_triton import change_of, enlarged, smoo
 @triton.jit(do_not_specialize=["end", "smooth_share", "share", "epsilon"])
 def sum_gains(
     texels, gradient, coarse_gradient, second, start, stiffness, sums,
-    smooth_share, share, epsilon, size, first_texel, end,
+    smooth_share, share, epsilon, height, width, first_texel, end,
     HAS_COARSE: tl.constexpr, HAS_START: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr,
     INVERSE_EDGE: tl.constexpr, METALLIC: tl.constexpr, TURNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -26,13 +26,13 @@ def sum_gains(
     two_valued, two_valued_squares = tl.zeros([LANES], tl.float32), tl.zeros([LANES], tl.float32)
     for turn in range(TURNS):
         texel = first_texel + (tl.program_id(0) * TURNS + turn) * BLOCK + tl.arange(0, BLOCK)
-        row, column = (texel // size)[:, None], (texel % size)[:, None]
+        row, column = (texel // width)[:, None], (texel % width)[:, None]
         valid = (texel < end)[:, None] & (channel < CHANNELS)
         at = texel[:, None] * CHANNELS + channel
         value = tl.load(texels + at, mask=valid, other=0.0)
         stepped = tl.load(gradient + at, mask=valid, other=0.0)
         if HAS_COARSE:
-            stepped += enlarged(coarse_gradient, row, column, channel, size // 2, CHANNELS, valid)
+            stepped += enlarged(coarse_gradient, row, column, channel, height // 2, width // 2, CHANNELS, valid)
         stepped = stepped / (tl.sqrt(tl.load(second + at, mask=valid, other=0.0)) + epsilon)
         change = value
         if HAS_START:
@@ -40,13 +40,13 @@ def sum_gains(
             gain = stepped * tl.load(stiffness + at, mask=valid, other=0.0) * change * share
             pull += tl.sum(gain, axis=0)
             pull_squares += tl.sum(gain * gain, axis=0)
-        right = change_of(texels, start, at + CHANNELS, valid & (column < size - 1), HAS_START)
-        uneven = -tl.where(column < size - 1, smooth_slope(right - change, smooth_share, INVERSE_EDGE), 0.0)
-        below = change_of(texels, start, at + size * CHANNELS, valid & (row < size - 1), HAS_START)
-        uneven -= tl.where(row < size - 1, smooth_slope(below - change, smooth_share, INVERSE_EDGE), 0.0)
+        right = change_of(texels, start, at + CHANNELS, valid & (column < width - 1), HAS_START)
+        uneven = -tl.where(column < width - 1, smooth_slope(right - change, smooth_share, INVERSE_EDGE), 0.0)
+        below = change_of(texels, start, at + width * CHANNELS, valid & (row < height - 1), HAS_START)
+        uneven -= tl.where(row < height - 1, smooth_slope(below - change, smooth_share, INVERSE_EDGE), 0.0)
         left = change_of(texels, start, at - CHANNELS, valid & (column > 0), HAS_START)
         uneven += tl.where(column > 0, smooth_slope(change - left, smooth_share, INVERSE_EDGE), 0.0)
-        above = change_of(texels, start, at - size * CHANNELS, valid & (row > 0), HAS_START)
+        above = change_of(texels, start, at - width * CHANNELS, valid & (row > 0), HAS_START)
         uneven += tl.where(row > 0, smooth_slope(change - above, smooth_share, INVERSE_EDGE), 0.0)
         gain = tl.where(valid, stepped * uneven, 0.0)
         smooth += tl.sum(gain, axis=0)

@@ -14,6 +14,8 @@ from render.core.kernels.launch import grid
 from render.material.material import METALLIC, MIN_NORMAL_Z, MIN_ROUGHNESS, NORMAL, ROUGHNESS
 from render.material.priors import EDGE, GAIN_EPSILON, KINDS, Priors, smooth_share
 from render.texture.bands import Band, row_numbers, rows_of
+from render.texture.fixed_lookup import mip_offsets
+from render.texture.map_size import size_of
 
 _BLOCK = 256
 _TEXELS = 64
@@ -22,7 +24,7 @@ _TURNS = 16
 
 
 class TexelSteps:
-    """Adam's steps of maps [R, R, C] float32, changed in place, and the rows of their pyramid with `levels` levels.
+    """Adam's steps of maps [H, W, C] float32, changed in place, and the rows of their pyramid with `levels` levels.
 
     priors  `render.material.priors.Priors`; their weights are read in every step
     fitted  bool [C], the channels that are changed
@@ -31,7 +33,7 @@ class TexelSteps:
     add_up  makes a tensor the sum of those of all processes, in place, where there are several
 
     Attributes: ``rows`` [T, C], the pyramid; ``rate``, a float on the device, the learning rate of the next step;
-    ``second`` [R, R, C], Adam's mean of the squared gradients, not yet divided by what makes it unbiased.
+    ``second`` [H, W, C], Adam's mean of the squared gradients, not yet divided by what makes it unbiased.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class TexelSteps:
         add_up: Callable[[torch.Tensor], None] = lambda _tensor: None,
     ) -> None:
         self._texels, self._priors, self._epsilon = texels, priors, epsilon
-        self._sizes = [texels.shape[0] >> level for level in range(levels)]
-        self._starts = [sum(size * size for size in self._sizes[:level]) for level in range(levels + 1)]
+        self._size = size_of(texels)
+        self._sizes = [self._size.halved(level) for level in range(levels)]
+        self._starts = mip_offsets(self._size, levels)
         self._fitted = fitted.float().contiguous()
         self.rows = texels.new_empty(self._starts[-1], texels.shape[2])
         self._first, self.second = torch.zeros_like(texels), torch.zeros_like(texels)
         self.rate, self._count = texels.new_zeros(()), texels.new_zeros(())
-        self._band = band or Band(texels.shape[0], levels)
+        self._band = band or Band(self._size, levels)
         self._add_up = add_up
         self._shares = self._band.count > 1
         self._told_gradients = self._band.told_gradients() if self._shares else []
@@ -79,17 +82,17 @@ class TexelSteps:
         # Late: Triton is not there on every machine.
         from render.material.kernels.texel_steps_triton import step_texels
 
-        channels, size = self._texels.shape[2], self._sizes[0]
+        channels, size = self._texels.shape[2], self._size
         parts = self._folded(gradient, told)
         self._count += 1
-        texels, priors = size * size, self._priors
+        texels, priors = size.texels, self._priors
         has_start = priors.start is not None and priors.stiffness is not None
-        first, end = (row * size for row in self._band.rows(0))
+        first, end = (row * size.width for row in self._band.rows(0))
         step_texels[grid(end - first, _TEXELS)](
             self.rows, self._texels, gradient, parts[min(1, len(parts) - 1)], self._first, self.second,
             priors.start if has_start else self.rows, priors.stiffness if has_start else self.rows,
             self.rate, self._count, priors.smooth, priors.pull, priors.two_valued, self._fitted,
-            smooth_share(texels), 1.0 / texels, self._epsilon, size, first, end,
+            smooth_share(texels), 1.0 / texels, self._epsilon, *size, first, end,
             HAS_COARSE=len(parts) > 1, HAS_START=has_start, CHANNELS=channels,
             LANES=1 << (channels - 1).bit_length(),
             INVERSE_EDGE=1 / EDGE, ROUGHNESS=ROUGHNESS.start, METALLIC=METALLIC.start, NORMAL=NORMAL.start,
@@ -105,17 +108,17 @@ class TexelSteps:
         # Late: Triton is not there on every machine.
         from render.material.kernels.prior_gains_triton import sum_gains
 
-        channels, size = self._texels.shape[2], self._sizes[0]
+        channels, size = self._texels.shape[2], self._size
         parts = self._folded(gradient, told)
-        priors, texels = self._priors, size * size
+        priors, texels = self._priors, size.texels
         has_start = priors.start is not None and priors.stiffness is not None
-        first, end = (row * size for row in self._band.rows(0))
+        first, end = (row * size.width for row in self._band.rows(0))
         lanes, (programs,) = 1 << (channels - 1).bit_length(), grid(end - first, _TEXELS * _TURNS)
         sums = gradient.new_empty(programs, len(KINDS), 2, lanes)
         sum_gains[(programs,)](
             self.rows, gradient, parts[min(1, len(parts) - 1)], self.second,
             priors.start if has_start else self.rows, priors.stiffness if has_start else self.rows, sums,
-            smooth_share(texels), 1.0 / texels, GAIN_EPSILON, size, first, end,
+            smooth_share(texels), 1.0 / texels, GAIN_EPSILON, *size, first, end,
             HAS_COARSE=len(parts) > 1, HAS_START=has_start, CHANNELS=channels, LANES=lanes,
             INVERSE_EDGE=1 / EDGE, METALLIC=METALLIC.start, TURNS=_TURNS, BLOCK=_TEXELS,
         )  # fmt: skip
@@ -134,9 +137,9 @@ class TexelSteps:
             gradient.index_copy_(0, self._places[0], sums)
         parts = self._levels_of(gradient)
         for level in range(len(parts) - 1, 1, -1):
-            first, end = (row * self._sizes[level - 1] * channels for row in self._band.rows_and_edges(level - 1))
+            first, end = (row * self._sizes[level - 1].width * channels for row in self._band.rows_and_edges(level - 1))
             fold_level[grid(end - first, _BLOCK)](
-                parts[level - 1], parts[level], self._sizes[level], first, end, CHANNELS=channels, BLOCK=_BLOCK
+                parts[level - 1], parts[level], *self._sizes[level], first, end, CHANNELS=channels, BLOCK=_BLOCK
             )
         return parts
 
@@ -172,10 +175,10 @@ class TexelSteps:
         for fine in range(finest, coarsest, 2):
             twice = fine + 2 <= coarsest
             last = fine + 2 if twice else fine + 1
-            rows = (0, self._sizes[last]) if band is None else band.own_rows(last)
-            first, end = (row * self._sizes[last] * channels for row in rows)
+            rows = (0, self._sizes[last].height) if band is None else band.own_rows(last)
+            first, end = (row * self._sizes[last].width * channels for row in rows)
             source = self._texels if fine == 0 else parts[fine]
             halve_texels[grid(end - first, _BLOCK)](
-                source, parts[fine + 1], parts[last], self.rows, self._sizes[fine], first, end,
+                source, parts[fine + 1], parts[last], self.rows, self._sizes[fine].width, first, end,
                 TWICE=twice, COPY=fine == 0, CHANNELS=channels, BLOCK=_BLOCK,
             )  # fmt: skip

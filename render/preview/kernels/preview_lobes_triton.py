@@ -14,7 +14,7 @@ _MIN_N_DOT_V = tl.constexpr(1e-3)
 
 
 @triton.jit
-def look_up_lobes(lobes, u, v, level, first, resolution, levels, valid, BLOCK: tl.constexpr):
+def look_up_lobes(lobes, u, v, level, first, height, width, levels, valid, BLOCK: tl.constexpr):
     """Rows of twelve, see `MapRows`, as three tuples of four; the arguments are those of `look_up`."""
     channel = tl.arange(0, 4)[None, :]
     coat = tl.zeros([BLOCK, 4], tl.float32)
@@ -25,10 +25,10 @@ def look_up_lobes(lobes, u, v, level, first, resolution, levels, valid, BLOCK: t
     for step in range(2):
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
         needed = (valid & (share != 0))[:, None]
-        size = resolution >> (finer + step)
-        start = (resolution * resolution - size * size) // 3 * 4
+        rows, columns = height >> (finer + step), width >> (finer + step)
+        start = (height * width - rows * columns) // 3 * 4
         for corner in range(4):
-            row, weight = texel_of(u, v, size, corner)
+            row, weight = texel_of(u, v, rows, columns, corner)
             weight = (weight * share)[:, None]
             at = (lobes + (first + start + row).to(tl.int64) * 12)[:, None] + channel
             coat += weight * tl.load(at, mask=needed, other=0.0)

@@ -17,27 +17,27 @@ def wrapped(coordinate):
 
 
 @triton.jit
-def texel_of(u, v, size, corner):
+def texel_of(u, v, rows, columns, corner):
     """Row within its level, and weight, of texel number `corner` of the four that a lookup at u, v in 0..1 reads."""
     is_right, is_below = corner % 2, corner // 2
-    x, y = u * size - 0.5, v * size - 0.5
+    x, y = u * columns - 0.5, v * rows - 0.5
     left, top = tl.floor(x), tl.floor(y)
     column, row = left.to(tl.int32) + is_right, top.to(tl.int32) + is_below
-    column = tl.where(column < 0, size - 1, tl.where(column >= size, 0, column))
-    row = tl.where(row < 0, size - 1, tl.where(row >= size, 0, row))
+    column = tl.where(column < 0, columns - 1, tl.where(column >= columns, 0, column))
+    row = tl.where(row < 0, rows - 1, tl.where(row >= rows, 0, row))
     along_x = tl.where(is_right == 1, x - left, 1 - (x - left))
     along_y = tl.where(is_below == 1, y - top, 1 - (y - top))
-    return row * size + column, along_x * along_y
+    return row * columns + column, along_x * along_y
 
 
 @triton.jit
 def look_up(
-    texels, alphas, openness, u, v, level, first, resolution, levels, valid,
+    texels, alphas, openness, u, v, level, first, height, width, levels, valid,
     HAS_ALPHA: tl.constexpr, HAS_OPENNESS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The eight channels of `MaterialMaps` as two tuples of four, alpha or 1, and openness or 1.
 
-    first, resolution, levels  of the maps, one number for all lanes or one for each
+    first, height, width, levels  of the maps, one number for all lanes or one for each
     """
     channel = tl.arange(0, 4)[None, :]
     low, high = tl.zeros([BLOCK, 4], tl.float32), tl.zeros([BLOCK, 4], tl.float32)
@@ -49,11 +49,11 @@ def look_up(
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
         # A level with share 0 is not read: there may be no coarser level.
         needed = valid & (share != 0)
-        size = resolution >> (finer + step)
-        # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
-        start = (resolution * resolution - size * size) // 3 * 4
+        rows, columns = height >> (finer + step), width >> (finer + step)
+        # Texels of the finer levels: 4 / 3 of how many the finest has more, as each level has a quarter of the next finer one's.
+        start = (height * width - rows * columns) // 3 * 4
         for corner in range(4):
-            row, weight = texel_of(u, v, size, corner)
+            row, weight = texel_of(u, v, rows, columns, corner)
             weight *= share
             row = (first + start + row).to(tl.int64)
             at = (texels + row * 8)[:, None] + channel

@@ -155,7 +155,7 @@ def _diffuse_light(normal, irradiance, NVDIFFREC: tl.constexpr):
 @triton.jit
 def _shade(
     triangle, column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas, openness, lobes,
-    resolution, levels, table, sheen_table, irradiance, atlas, width, height,
+    map_height, map_width, levels, table, sheen_table, irradiance, atlas, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
     HAS_OPENNESS: tl.constexpr, HAS_LOBES: tl.constexpr,
     TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr, BLOCK: tl.constexpr,
@@ -194,13 +194,15 @@ def _shade(
     footprint = tl.sqrt(tl.abs(area) * (2.0 / width) * (2.0 / height))
     first_texel = tl.zeros_like(triangle)
     if SEVERAL:
-        entry = part_table + tl.load(parts + triangle, mask=valid, other=0) * 3
+        entry = part_table + tl.load(parts + triangle, mask=valid, other=0) * 4
         first_texel = tl.load(entry, mask=valid, other=0)
-        resolution = tl.load(entry + 1, mask=valid, other=1)
-        levels = tl.load(entry + 2, mask=valid, other=1)
-    level = tl.log2(tl.maximum(footprint * resolution, 1e-6))
+        map_height = tl.load(entry + 1, mask=valid, other=1)
+        map_width = tl.load(entry + 2, mask=valid, other=1)
+        levels = tl.load(entry + 3, mask=valid, other=1)
+    edge = tl.sqrt((map_height * map_width).to(tl.float32))
+    level = tl.log2(tl.maximum(footprint * edge, 1e-6))
     low, high, alpha, open_share = look_up(
-        texels, alphas, openness, wrapped(u), wrapped(v), level, first_texel, resolution, levels, valid,
+        texels, alphas, openness, wrapped(u), wrapped(v), level, first_texel, map_height, map_width, levels, valid,
         HAS_ALPHA, HAS_OPENNESS, BLOCK,
     )  # fmt: skip
     kd = low[0], low[1], low[2]
@@ -243,7 +245,7 @@ def _shade(
                 color = scaled(color, open_share)
             if HAS_LOBES:
                 coat, sheen, emission = look_up_lobes(
-                    lobes, wrapped(u), wrapped(v), level, first_texel, resolution, levels, valid, BLOCK
+                    lobes, wrapped(u), wrapped(v), level, first_texel, map_height, map_width, levels, valid, BLOCK
                 )
                 color = with_lobes(
                     color, coat, sheen, emission, open_share, normal, smooth, view, table, sheen_table, irradiance, atlas,
@@ -258,10 +260,10 @@ def _least_above(numbers, bound):
     return tl.min(tl.where(numbers > bound[:, None], numbers, _NO_TRIANGLE), axis=1)
 
 
-@triton.jit(do_not_specialize=["launches", "resolution", "levels", "width", "height"])
+@triton.jit(do_not_specialize=["launches", "map_height", "map_width", "levels", "width", "height"])
 def resolve(
     keys, marks, counters, launches, cameras, vertices, triangles, parts, part_table, texels, alphas, openness, lobes,
-    resolution, levels, table, sheen_table, irradiance, atlas, background, image, width, height,
+    map_height, map_width, levels, table, sheen_table, irradiance, atlas, background, image, width, height,
     SPP: tl.constexpr, CHANNEL: tl.constexpr, NVDIFFREC: tl.constexpr, SEVERAL: tl.constexpr, HAS_ALPHA: tl.constexpr,
     HAS_OPENNESS: tl.constexpr, HAS_LOBES: tl.constexpr, HAS_BACKDROP: tl.constexpr,
     LAYERS: tl.constexpr, TABLE_SIZE: tl.constexpr, PLACES: tl.constexpr, ATLAS_WIDTH: tl.constexpr, KNOWN: tl.constexpr,
@@ -314,7 +316,7 @@ def resolve(
             tl.store(keys + pixel, tl.zeros_like(key) + EMPTY, mask=valid)
             color, alpha = _shade(
                 key.to(tl.int32), column, row, valid, camera, vertices, triangles, parts, part_table, texels, alphas,
-                openness, lobes, resolution, levels, table, sheen_table, irradiance, atlas, width, height,
+                openness, lobes, map_height, map_width, levels, table, sheen_table, irradiance, atlas, width, height,
                 SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, HAS_LOBES,
                 TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
             )  # fmt: skip
@@ -341,8 +343,8 @@ def resolve(
                     nearest = tl.min(tl.where(is_same, off_center * SAMPLES + sample, _NO_TRIANGLE), axis=1) % SAMPLES
                     color, alpha = _shade(
                         triangle, column * SPP + nearest % SPP, row * SPP + nearest // SPP, valid, camera, vertices,
-                        triangles, parts, part_table, texels, alphas, openness, lobes, resolution, levels, table, sheen_table,
-                        irradiance, atlas, width, height,
+                        triangles, parts, part_table, texels, alphas, openness, lobes, map_height, map_width, levels, table,
+                        sheen_table, irradiance, atlas, width, height,
                         SPP, CHANNEL, NVDIFFREC, SEVERAL, HAS_ALPHA, HAS_OPENNESS, HAS_LOBES,
                         TABLE_SIZE, PLACES, ATLAS_WIDTH, KNOWN, BLOCK,
                     )  # fmt: skip

@@ -17,6 +17,7 @@ from render.core.kernels import has_triton, passes_tuples
 from render.light.environment import PrefilteredLight
 from render.shading.models import ShadingModel
 from render.shading.visibility import ROUGHNESS_NODES, ShadowFactors
+from render.texture.map_size import MapSize, Size, map_size
 
 _BLOCK = 128
 # Without a bound, the compiler takes 127 to 210 registers a lane. With at most 168 it spills none to memory; with 128 it
@@ -64,7 +65,7 @@ def fused_sample_gradients(
     pyramid_rows: torch.Tensor,
     uv: torch.Tensor,
     level: torch.Tensor,
-    resolution: int,
+    resolution: Size,
     levels: int,
     normal: torch.Tensor,
     tangent: torch.Tensor,
@@ -85,7 +86,8 @@ def fused_sample_gradients(
 ) -> SampleGradients:
     """The fit's loss of samples, and its gradients to the texels and, with `learn_light`, to the light.
 
-    pyramid_rows  float32 [T, 8], `render.texture.fixed_lookup.pyramid` of maps [resolution, resolution, 8] with `levels` levels
+    pyramid_rows  float32 [T, 8], `render.texture.fixed_lookup.pyramid` of maps [H, W, 8] with `levels` levels
+    resolution    of the maps: (height, width), or one number for both
     uv, level     float32 [N, 2] and [N], level of detail
     normal, tangent, sign, view   float32 [N, 3], [N, 3], [N, 1] and [N, 3], see `render.raster.surface.ShadingPoints`
     color, alpha  float32 [N, 3] and [N], the reference
@@ -122,7 +124,7 @@ def fused_sample_error(
     pyramid_rows: torch.Tensor,
     uv: torch.Tensor,
     level: torch.Tensor,
-    resolution: int,
+    resolution: Size,
     levels: int,
     normal: torch.Tensor,
     tangent: torch.Tensor,
@@ -147,7 +149,7 @@ def fused_sample_error(
 def _batch(
     pyramid_rows: torch.Tensor,
     columns: dict[str, torch.Tensor],
-    resolution: int,
+    resolution: Size,
     levels: int,
     light: PrefilteredLight,
     table: GgxTable,
@@ -176,7 +178,7 @@ def _batch(
             )
     kept = tuple(column.contiguous() for column in columns.values())
     bound = huber if isinstance(huber, torch.Tensor) else pyramid_rows.new_full((), huber)
-    return _Batch(kept, resolution, levels, light, table, model, bound, first, samples, total or samples)
+    return _Batch(kept, map_size(resolution), levels, light, table, model, bound, first, samples, total or samples)
 
 
 _WIDTHS = {"uv": 2, "level": 1, "normal": 3, "tangent": 3, "sign": 1, "view": 3, "color": 3, "alpha": 1}
@@ -188,7 +190,7 @@ class _Batch:
     """What the kernel reads and gives no gradient to; `rows` has the columns in the order of its arguments."""
 
     rows: tuple[torch.Tensor, ...]
-    resolution: int
+    resolution: MapSize
     levels: int
     light: PrefilteredLight
     table: GgxTable
@@ -217,7 +219,7 @@ def _launch(
     programs = (batch.samples + _BLOCK - 1) // _BLOCK
     partial = texels.new_empty(programs, 1 + irradiance.numel() if learn_light else 1)
     fused_samples[(programs,)](
-        texels.contiguous(), texel_gradient, uv, level, batch.resolution, batch.levels,
+        texels.contiguous(), texel_gradient, uv, level, *batch.resolution, batch.levels,
         normal, tangent, sign, view, color, alpha, *(shadow or (color, color)),
         uv if batch.first is None else batch.first, batch.samples, batch.total,
         table, irradiance, inner, inner if atlas_gradient is None else atlas_gradient, partial, batch.huber,

@@ -59,30 +59,30 @@ def _wrapped(coordinate):
 
 
 @triton.jit
-def _level_taps(u, v, resolution, number):
-    """Where a lookup at u, v in 0..1 reads a level: the level's first row in the pyramid, its size, left and top texel."""
-    size = resolution >> number
-    # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
-    start = (resolution * resolution - size * size) // 3 * 4
-    return start, size, u * size - 0.5, v * size - 0.5
+def _level_taps(u, v, height, width, number):
+    """Where a lookup at u, v in 0..1 reads a level: its first row in the pyramid, its rows, its columns, left and top texel."""
+    rows, columns = height >> number, width >> number
+    # Texels of the finer levels: 4 / 3 of how many the finest has more, as each level has a quarter of the next finer one's.
+    start = (height * width - rows * columns) // 3 * 4
+    return start, rows, columns, u * columns - 0.5, v * rows - 0.5
 
 
 @triton.jit
 def _corner(taps, corner):
     """Row in the pyramid, and weight within its level, of texel number `corner` of the four."""
-    start, size, x, y = taps
+    start, rows, columns, x, y = taps
     is_right, is_below = corner % 2, corner // 2
     left, top = tl.floor(x), tl.floor(y)
     column, row = left.to(tl.int32) + is_right, top.to(tl.int32) + is_below
-    column = tl.where(column < 0, size - 1, tl.where(column >= size, 0, column))
-    row = tl.where(row < 0, size - 1, tl.where(row >= size, 0, row))
+    column = tl.where(column < 0, columns - 1, tl.where(column >= columns, 0, column))
+    row = tl.where(row < 0, rows - 1, tl.where(row >= rows, 0, row))
     along_x = tl.where(is_right == 1, x - left, 1 - (x - left))
     along_y = tl.where(is_below == 1, y - top, 1 - (y - top))
-    return start + row * size + column, along_x * along_y
+    return start + row * columns + column, along_x * along_y
 
 
 @triton.jit
-def _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK: tl.constexpr):
+def _look_up(texels, u, v, finer, coarser_share, height, width, valid, BLOCK: tl.constexpr):
     """The pyramid's eight channels, twice [BLOCK, 4]."""
     channel = tl.arange(0, 4)
     low = tl.zeros([BLOCK, 4], tl.float32)
@@ -91,7 +91,7 @@ def _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK: tl.co
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
         # A level with share 0 is not read: there may be no coarser level.
         mask = (valid & (share != 0))[:, None] & (channel < 4)[None, :]
-        taps = _level_taps(u, v, resolution, finer + step)
+        taps = _level_taps(u, v, height, width, finer + step)
         for corner in range(4):
             row, weight = _corner(taps, corner)
             at = texels + (row * 8)[:, None] + channel[None, :]
@@ -102,13 +102,13 @@ def _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK: tl.co
 
 
 @triton.jit
-def _spread(texels, u, v, finer, coarser_share, resolution, low, high, valid, BLOCK: tl.constexpr):
+def _spread(texels, u, v, finer, coarser_share, height, width, low, high, valid, BLOCK: tl.constexpr):
     """texels += the transpose of `_look_up` times the gradients low and high [BLOCK, 4], by atomics."""
     channel = tl.arange(0, 4)
     for step in range(2):
         share = tl.where(step == 1, coarser_share, 1 - coarser_share)
         mask = (valid & (share != 0))[:, None] & (channel < 4)[None, :]
-        taps = _level_taps(u, v, resolution, finer + step)
+        taps = _level_taps(u, v, height, width, finer + step)
         for corner in range(4):
             row, weight = _corner(taps, corner)
             at = texels + (row * 8)[:, None] + channel[None, :]
@@ -117,9 +117,9 @@ def _spread(texels, u, v, finer, coarser_share, resolution, low, high, valid, BL
             tl.atomic_add(at + 4, weight * high, mask=mask, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["samples", "total", "resolution", "levels"])
+@triton.jit(do_not_specialize=["samples", "total", "height", "width", "levels"])
 def fused_samples(
-    texels, texel_gradient, uv, level, resolution, levels,
+    texels, texel_gradient, uv, level, height, width, levels,
     normals, tangents, signs, views, colors, alphas, shadow_diffuse, shadow_specular, first, samples, total,
     table, irradiance, atlas, atlas_gradient, partial, delta,
     NVDIFFREC: tl.constexpr, SHADOWED: tl.constexpr, OFFSET: tl.constexpr, LEARN_LIGHT: tl.constexpr, MEASURE: tl.constexpr,
@@ -143,7 +143,7 @@ def fused_samples(
     wanted = tl.minimum(tl.maximum(tl.load(level + row, mask=valid, other=0.0), 0.0), levels - 1.0)
     whole = tl.minimum(tl.floor(wanted), tl.maximum(levels - 2.0, 0.0))
     finer, coarser_share = whole.to(tl.int32), wanted - whole
-    low, high = _look_up(texels, u, v, finer, coarser_share, resolution, valid, BLOCK)
+    low, high = _look_up(texels, u, v, finer, coarser_share, height, width, valid, BLOCK)
     kd_red, kd_green, kd_blue, roughness = columns_of_four(low, BLOCK)
     metallic, map_x, map_y, map_z = columns_of_four(high, BLOCK)
     kd = kd_red, kd_green, kd_blue
@@ -265,4 +265,4 @@ def fused_samples(
         to_map = shading_normal_transposed(normal, length, smooth, tangent, sign, to_normal)
         to_low = rows_of_four(to_kd[0], to_kd[1], to_kd[2], to_roughness, BLOCK)
         to_high = rows_of_four(to_metallic, to_map[0], to_map[1], to_map[2], BLOCK)
-        _spread(texel_gradient, u, v, finer, coarser_share, resolution, to_low, to_high, valid, BLOCK)
+        _spread(texel_gradient, u, v, finer, coarser_share, height, width, to_low, to_high, valid, BLOCK)

@@ -14,7 +14,7 @@ _BLOCK = 256
 
 
 def smooth_gaps(texture: torch.Tensor, known: torch.Tensor, sweeps: int) -> torch.Tensor:
-    """A texture float32 [R, R, C] after sweeps of Jacobi's, for Laplace's equation, in texels not `known`, bool [R, R].
+    """A texture float32 [H, W, C] after sweeps of Jacobi's, for Laplace's equation, in texels not `known`, bool [H, W].
 
     The texture repeats.
     """
@@ -27,7 +27,7 @@ def smooth_gaps(texture: torch.Tensor, known: torch.Tensor, sweeps: int) -> torc
     old = old.clone() if old is texture else old
     values, channels = old.numel(), old.shape[2]
     for _ in range(sweeps):
-        sweep_gaps[grid(values, _BLOCK)](old, new, known, len(old), values, CHANNELS=channels, BLOCK=_BLOCK)
+        sweep_gaps[grid(values, _BLOCK)](old, new, known, *old.shape[:2], values, CHANNELS=channels, BLOCK=_BLOCK)
         old, new = new, old
     return old
 

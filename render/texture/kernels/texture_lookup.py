@@ -13,6 +13,7 @@ import torch
 from render.core.autograd import SavingContext, apply_function
 from render.core.kernels import has_triton
 from render.texture.fixed_lookup import lookup, trilinear_taps
+from render.texture.map_size import MapSize, Size, map_size
 
 _BLOCK = 64
 
@@ -21,7 +22,7 @@ class _PyramidContext(SavingContext, Protocol):
     """What `_Lookup` keeps for its gradient, beside tensors: the shape of the rows and that of the pyramid."""
 
     shape: torch.Size
-    resolution: int
+    resolution: MapSize
     levels: int
 
 
@@ -32,7 +33,7 @@ class _Lookup(torch.autograd.Function):
         texels: torch.Tensor,
         uv: torch.Tensor,
         level: torch.Tensor,
-        resolution: int,
+        resolution: MapSize,
         levels: int,
     ) -> torch.Tensor:
         # Late: Triton is not there on every machine.
@@ -41,7 +42,7 @@ class _Lookup(torch.autograd.Function):
         ctx.save_for_backward(uv, level)
         ctx.shape, ctx.resolution, ctx.levels = texels.shape, resolution, levels
         result = texels.new_empty(len(uv), texels.shape[1])
-        look_up[_grid(uv)](texels, uv, level, result, len(uv), resolution, **_sizes(texels.shape[1], levels))
+        look_up[_grid(uv)](texels, uv, level, result, len(uv), *resolution, **_sizes(texels.shape[1], levels))
         return result
 
     @staticmethod
@@ -52,7 +53,7 @@ class _Lookup(torch.autograd.Function):
         uv, level = ctx.saved_tensors
         texels = gradient.new_zeros(ctx.shape)
         spread[_grid(uv)](
-            gradient.contiguous(), uv, level, texels, len(uv), ctx.resolution, **_sizes(ctx.shape[1], ctx.levels)
+            gradient.contiguous(), uv, level, texels, len(uv), *ctx.resolution, **_sizes(ctx.shape[1], ctx.levels)
         )
         return texels, None, None, None, None
 
@@ -66,15 +67,15 @@ def _sizes(channels: int, levels: int) -> dict[str, int]:
 
 
 def lookup_at(
-    texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: int, levels: int
+    texels: torch.Tensor, uv: torch.Tensor, level: torch.Tensor, resolution: Size, levels: int
 ) -> torch.Tensor:
-    """Read a pyramid (`render.texture.fixed_lookup.pyramid`) of a texture [R, R, C]; differentiable in the texels.
+    """Read a pyramid (`render.texture.fixed_lookup.pyramid`) of a texture [H, W, C]; differentiable in the texels.
 
     texels  float32 [rows, C]; uv float32 [S, 2]; level float32 [S], clamped to 0..levels - 1 -> [S, C]
     Repeat wrapping. Atomics sum the gradient, so its last digits vary from run to run.
     """
     if has_triton(texels.device) and texels.dtype == torch.float32 and len(uv) > 0:
-        arguments = (texels.contiguous(), uv.contiguous(), level.contiguous(), resolution, levels)
+        arguments = (texels.contiguous(), uv.contiguous(), level.contiguous(), map_size(resolution), levels)
         samples: torch.Tensor = apply_function(_Lookup, *arguments)
         return samples
     return lookup(texels, trilinear_taps(uv, level, resolution, levels))

@@ -7,22 +7,22 @@ import triton.language as tl
 
 
 @triton.jit
-def _tap(uv, sample, valid, resolution, number, ROW: tl.constexpr, COLUMN: tl.constexpr):
+def _tap(uv, sample, valid, height, width, number, ROW: tl.constexpr, COLUMN: tl.constexpr):
     """One of the four texels around a sample: its row in the pyramid, and its weight within the level."""
-    size = resolution >> number
-    # Texels of the finer levels: (4 / 3) (R^2 - size^2), as each level has a quarter of the next finer one's.
-    start = (resolution * resolution - size * size) // 3 * 4
-    x = tl.load(uv + sample * 2, mask=valid, other=0.0) * size - 0.5
-    y = tl.load(uv + sample * 2 + 1, mask=valid, other=0.0) * size - 0.5
+    rows, columns = height >> number, width >> number
+    # Texels of the finer levels: 4 / 3 of how many the finest has more, as each level has a quarter of the next finer one's.
+    start = (height * width - rows * columns) // 3 * 4
+    x = tl.load(uv + sample * 2, mask=valid, other=0.0) * columns - 0.5
+    y = tl.load(uv + sample * 2 + 1, mask=valid, other=0.0) * rows - 0.5
     left, top = tl.floor(x), tl.floor(y)
     right_share, lower_share = x - left, y - top
-    column = (left.to(tl.int32) + COLUMN) % size
-    column = tl.where(column < 0, column + size, column)
-    row = (top.to(tl.int32) + ROW) % size
-    row = tl.where(row < 0, row + size, row)
+    column = (left.to(tl.int32) + COLUMN) % columns
+    column = tl.where(column < 0, column + columns, column)
+    row = (top.to(tl.int32) + ROW) % rows
+    row = tl.where(row < 0, row + rows, row)
     weight = right_share if COLUMN == 1 else 1 - right_share
     weight = weight * (lower_share if ROW == 1 else 1 - lower_share)
-    return start + row * size + column, weight
+    return start + row * columns + column, weight
 
 
 @triton.jit
@@ -41,7 +41,8 @@ def look_up(
     level,
     result,
     samples,
-    resolution,
+    height,
+    width,
     LEVELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     LANES: tl.constexpr,
@@ -57,7 +58,7 @@ def look_up(
     for step in tl.static_range(2 if LEVELS > 1 else 1):
         share = coarser_share if step == 1 else 1 - coarser_share
         for corner in tl.static_range(4):
-            row, weight = _tap(uv, sample, valid, resolution, finer + step, corner // 2, corner % 2)
+            row, weight = _tap(uv, sample, valid, height, width, finer + step, corner // 2, corner % 2)
             values = tl.load(texels + row[:, None] * CHANNELS + channel[None, :], mask=both, other=0.0)
             total += (share * weight)[:, None] * values
     tl.store(result + sample[:, None] * CHANNELS + channel[None, :], total, mask=both)
@@ -70,7 +71,8 @@ def spread(
     level,
     texels,
     samples,
-    resolution,
+    height,
+    width,
     LEVELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     LANES: tl.constexpr,
@@ -86,6 +88,6 @@ def spread(
     for step in tl.static_range(2 if LEVELS > 1 else 1):
         share = coarser_share if step == 1 else 1 - coarser_share
         for corner in tl.static_range(4):
-            row, weight = _tap(uv, sample, valid, resolution, finer + step, corner // 2, corner % 2)
+            row, weight = _tap(uv, sample, valid, height, width, finer + step, corner // 2, corner % 2)
             change = (share * weight)[:, None] * values
             tl.atomic_add(texels + row[:, None] * CHANNELS + channel[None, :], change, mask=both, sem="relaxed")

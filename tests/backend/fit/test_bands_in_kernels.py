@@ -17,6 +17,7 @@ from backend.fit.team import ALONE, Team
 from render.core.kernels import has_triton
 from render.light.environment import create_trainable_env_rnd
 from render.texture.bands import Band
+from render.texture.map_size import MapSize
 
 
 class Turns:
@@ -38,7 +39,7 @@ class ThreadTeam(Team):
     def leads_others(self) -> bool:
         return False
 
-    def band(self, resolution: int, levels: int) -> Band:
+    def band(self, resolution: MapSize, levels: int) -> Band:
         return Band(resolution, levels, self.rank, self.size, largest_whole=4)
 
     def _all_of(self, *tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
@@ -89,20 +90,20 @@ def steps_in_kernels(rows: FitRows, plan: FitPlan, device: str, team: Team) -> l
     ]
 
 
-@pytest.mark.parametrize("learn_light", [False, True])
-def test_bands_of_the_maps_take_the_way_of_the_whole_in_kernels(device, learn_light):
+@pytest.mark.parametrize(("learn_light", "resolution"), [(False, (16, 32)), (True, 16)])
+def test_bands_of_the_maps_take_the_way_of_the_whole_in_kernels(device, learn_light, resolution):
     if not has_triton(torch.device(device)):
         pytest.skip(
             "no Triton for this device; tests/render/test_interpreted.py has its turn where Triton is installed"
         )
     # Not fewer views than are needed to keep one back, and footprints of all sizes.
     table = random_rows(views=16)
-    plan = FitPlan(resolution=16, stages=1, batch=1 << 20, learn_light=learn_light, white_balance=0.01)
+    plan = FitPlan(resolution=resolution, stages=1, batch=1 << 20, learn_light=learn_light, white_balance=0.01)
     rows = fit_rows(on(table, device), plan.batch, torch.Generator(device).manual_seed(0))
     assert len(rows.kept_back)
     turns = Turns(2)
-    shares = shares_of(rows, ThreadTeam(0, turns).band(16, 3), plan.batch)
-    assert ThreadTeam(0, turns).band(16, 3).whole == 2
+    shares = shares_of(rows, ThreadTeam(0, turns).band(plan.resolution, 3), plan.batch)
+    assert ThreadTeam(0, turns).band(plan.resolution, 3).whole == 2
     found: list[list[torch.Tensor]] = [[], []]
 
     def act(rank: int) -> None:

@@ -27,6 +27,15 @@ def test_charts_cover_what_the_uv_map_covers():
     assert torch.equal(charts.covered, expected)
 
 
+def test_charts_of_a_wide_texture_cover_the_same_places():
+    charts = uv_charts(shrunken_plane(0.5, 0.25), (16, 64))
+    expected = torch.zeros(16, 64, dtype=torch.bool)
+    expected[4:12, 16:48] = True
+    assert torch.equal(charts.covered, expected)
+    position = charts.bake(shrunken_plane(0.5, 0.25).position[:, [0, 2]])
+    torch.testing.assert_close(position[7, 16:48, 0], (((torch.arange(64) + 0.5) / 64 - 0.25) * 4 - 1)[16:48])
+
+
 @pytest.mark.parametrize("tile", [-3.0, 2.0])
 def test_charts_in_other_tiles_are_moved_to_the_first(tile):
     here, there = (uv_charts(shrunken_plane(0.5, 0.25 + shift), 16) for shift in (0.0, tile))
@@ -57,6 +66,18 @@ def test_seen_texels_are_those_read_at_any_level():
     coarse = seen_texels(rows_read(torch.tensor([[3 / 8, 3 / 8]]), 1.0), 8, 2)
     assert coarse[2:4, 2:4].all()
     assert not coarse[6:, 6:].any()
+
+
+def test_seen_texels_of_a_wide_texture_lie_where_they_are_read():
+    uv = torch.tensor([[13.0 / 16, 3 / 8]])  # between the columns 5 and 6, rows 0 and 1 of the coarser level
+    taps = trilinear_taps(uv, torch.ones(1), (8, 16), 2)
+    read = torch.zeros(taps.rows, dtype=torch.bool)
+    read[taps.touched] = True
+    expected = torch.zeros(8, 16, dtype=torch.bool)
+    expected[2:4, 12:14] = True
+    seen = seen_texels(read, (8, 16), 2)
+    assert seen[expected].all()
+    assert seen[:6, 10:16].sum() == seen.sum()
 
 
 def test_holes_are_filled_and_what_is_known_stays():

@@ -21,8 +21,9 @@ from render.light.environment import create_trainable_env_rnd
 from render.material.material import project_
 from render.material.priors import KINDS, prior_gains
 from render.texture.fixed_lookup import pyramid
+from render.texture.map_size import MapSize
 
-PLAN = FitPlan(resolution=8, stages=1, white_balance=0.01)
+PLAN = FitPlan(resolution=(8, 16), stages=1, white_balance=0.01)
 STEPS = 3
 # Texels along a face of the light, by shading model: of one size, and of two.
 LIGHT = {"nvdiffrec": 4, "principled": 8}
@@ -41,12 +42,12 @@ def table() -> StepRows:
     return random_rows()
 
 
-def baked(resolution: int, device: str) -> BakedStart:
+def baked(resolution: MapSize, device: str) -> BakedStart:
     """Random maps, surer in some texels than in others."""
     g = torch.Generator().manual_seed(1)
-    texels = torch.rand(resolution, resolution, 8, generator=g)
+    texels = torch.rand(*resolution, 8, generator=g)
     project_(texels)
-    return BakedStart(texels.to(device), (10 * torch.rand(resolution, resolution, 8, generator=g)).to(device))
+    return BakedStart(texels.to(device), (10 * torch.rand(*resolution, 8, generator=g)).to(device))
 
 
 def fit_of(

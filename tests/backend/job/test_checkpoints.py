@@ -85,6 +85,15 @@ def test_a_job_goes_on_where_it_was_killed(ball, folder, whole):
     assert metrics["fit_heldout_psnr_db"] == pytest.approx(whole["fit_heldout_psnr_db"], abs=SAME_DB)
 
 
+def test_a_job_whose_maps_are_not_square_goes_on_too(ball, folder):
+    settings = replace(SETTINGS, resolution=(64, 32))
+    whole = run(job_inputs(ball), settings, None).metrics
+    assert run(job_inputs(ball), settings, folder, kill_at=80) is None
+    metrics = run(job_inputs(ball), settings, folder).metrics
+    assert 50 <= metrics["resumed_at_iteration"] <= 80
+    assert metrics["fit_heldout_psnr_db"] == pytest.approx(whole["fit_heldout_psnr_db"], abs=SAME_DB)
+
+
 def test_a_job_may_be_killed_again_and_again(ball, folder, whole):
     for kill_at in (10, 20, 40, 60, 120, 150):
         assert run(job_inputs(ball), SETTINGS, folder, kill_at) is None

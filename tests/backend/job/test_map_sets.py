@@ -30,6 +30,7 @@ from render.core.image_io import read_image
 from render.geometry.mesh import Mesh
 from render.material.material import ALPHA, KD, MaterialMaps, initial_maps
 from render.texture.fixed_lookup import lookup, pyramid, trilinear_taps
+from render.texture.map_size import map_size
 
 SETTINGS = FitSettings(resolution=32, device="cpu", quality="draft", self_shadowing=False)
 
@@ -167,7 +168,7 @@ def test_a_tile_of_the_atlas_is_the_texture_of_its_set():
     table = sample_view(sets.mesh, dataset.cameras[0], torch.from_numpy(view.image), 0)
     atlas = atlas_for(2, 64)
     placed = atlas.table(sets, table)
-    assert (atlas.grid, atlas.tile, len(placed)) == (2, 64, len(table))
+    assert (atlas.grid, atlas.tile, len(placed)) == (2, (64, 64), len(table))
     own = [checked_maps(64), checked_maps(64)]
     own[1].texels[..., KD] = 1 - own[1].texels[..., KD]
     maps = initial_maps(atlas.resolution, alpha=False)
@@ -201,11 +202,12 @@ def lookup_finest(texels, uv):
 
 
 @pytest.mark.parametrize(
-    ("count", "resolution", "grid", "tile"), [(1, 512, 1, 512), (2, 2048, 2, 512), (5, 64, 4, 64), (256, 4096, 16, 64)]
+    ("count", "resolution", "grid", "tile"),
+    [(1, 512, 1, 512), (2, 2048, 2, 512), (5, 64, 4, 64), (256, 4096, 16, 64), (2, (2048, 512), 2, (1024, 256))],
 )
 def test_an_atlas_holds_every_set_and_is_no_larger_than_it_must_be(count, resolution, grid, tile):
     atlas = atlas_for(count, resolution)
-    assert (atlas.grid, atlas.tile) == (grid, tile)
+    assert (atlas.grid, atlas.tile) == (grid, map_size(tile))
 
 
 @pytest.mark.cuda
@@ -239,19 +241,21 @@ def test_charts_smaller_than_the_maps_give_the_same_openness(monkeypatch, tmp_pa
     assert large.files["0/kd.png"] == small.files["0/kd.png"]
 
 
-def test_a_set_that_no_view_sees_gets_neutral_maps(tmp_path):
+@pytest.mark.parametrize("resolution", [32, (64, 32)])
+def test_a_set_that_no_view_sees_gets_neutral_maps(tmp_path, resolution):
     inside = sphere(4, radius=0.3)
     dataset = ball_dataset(4, 32)
     mesh = joined(dataset.mesh, inside)
     triangle_set = np.repeat([0, 1], [len(dataset.mesh.triangles), len(inside.triangles)])
     inputs = FitInputs(wire_arrays(mesh, ENVIRONMENT) | {"triangle_set": triangle_set}, dataset.views(), 4)
-    result = run(inputs)
+    result = run(inputs, replace(SETTINGS, resolution=resolution))
     assert result.metrics["sets"][1]["samples"] == 0
+    assert result.metrics["fitted_resolution"] == (32 if resolution == 32 else [64, 32])
     assert result.metrics["sets"][1]["texels_unseen"] == 1.0
     mask = unseen_mask(result.metrics["sets"][1]["unseen"])
     assert mask is not None
-    assert (mask == uv_charts(inside, 32).covered.numpy()).all()
-    assert image(result, "1/kd.png", tmp_path).shape == (32, 32, 3)
+    assert (mask == uv_charts(inside, 32).covered.numpy()).mean() > (0.97 if resolution != 32 else 0.999999)
+    assert image(result, "1/kd.png", tmp_path).shape == (32, 32 if resolution == 32 else 64, 3)
 
 
 def half_and_half(rings: int = 8) -> tuple[Mesh, np.ndarray]:

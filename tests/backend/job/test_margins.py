@@ -104,6 +104,18 @@ def test_maps_may_be_larger_than_what_is_known_of_the_faces():
     torch.testing.assert_close(wide[1::2, 1::2], wide[::2, ::2])
 
 
+def test_in_a_wide_texture_the_nearest_texel_is_the_nearest_in_texels():
+    part = square(0.0, 0.0, 0.5, 1.0)
+    margins = Margins(part, uv_charts(part, (16, 64)))
+    texture = torch.arange(64.0).expand(16, 64)[..., None]
+    filled = margins.fill(texture, kept=0.0)[..., 0]
+    assert (filled[:, :32] == texture[:, :32, 0]).all()
+    assert (filled[:, 32:48] == 31).all()
+    assert (filled[:, 48:] == 0).all()  # over the border
+    wide = margins.fill(texture.repeat_interleave(2, 0).repeat_interleave(2, 1), kept=0.0)[..., 0]
+    assert (wide[::2, ::2] == filled).all()
+
+
 def test_a_face_thinner_than_a_texel_keeps_its_values():
     part = joined(square(0.125, 0.125), square(0.5, 0.7505, 0.25, 0.002))
     charts = uv_charts(part, SIZE)

@@ -197,4 +197,11 @@ def test_a_device_that_is_not_there_is_refused():
 
 @pytest.mark.parametrize(("pixels", "expected"), [(8.0, 16), (64.0, 128), (1000.0, 1024), (1e6, 1024)])
 def test_maps_are_fitted_no_finer_than_two_texels_a_pixel(pixels, expected):
-    assert telling_resolution(1024, torch.full((5,), 1 / pixels)) == expected
+    assert telling_resolution(1024, torch.full((5,), 1 / pixels)) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"), [(8.0, (16, 64)), (64.0, (64, 256)), (1000.0, (512, 2048)), (2000.0, (1024, 4096))]
+)
+def test_of_maps_that_are_not_square_the_number_of_texels_counts(pixels, expected):
+    assert telling_resolution((1024, 4096), torch.full((5,), 1 / pixels)) == expected

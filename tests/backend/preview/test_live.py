@@ -217,6 +217,7 @@ def test_previews_of_a_job_have_the_size_that_was_asked_for():
     assert (images["orm"][..., 0] == 128).all()
     assert (images["normal"] == [128, 128, 255, 255]).all()
     assert preview_images(maps, None, 32)["kd"].shape == (32, 32, 4)
+    assert preview_images(initial_maps((32, 128), alpha=False), openness, 64)["orm"].shape == (16, 64, 4)
 
 
 def snapshot(value: float = 0.0) -> Snapshot:

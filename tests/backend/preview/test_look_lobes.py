@@ -51,7 +51,7 @@ def test_textures_become_lobes():
         emission_strength=10.0,
     )
     rows = rows_of(look, image=image)
-    assert rows.resolution == 8
+    assert rows.resolution == (8, 8)
     assert float(rows.alpha.mean()) == 0.5
     assert rows.lobes[5, COAT].tolist() == pytest.approx([0.2, 0.4])
     assert rows.lobes[5, SHEEN_COLOR].tolist() == pytest.approx([0.2, 0.04, 0.0])

@@ -31,6 +31,16 @@ def test_a_texel_of_a_small_mask_is_what_most_of_its_surface_is() -> None:
     assert np.argwhere(mask).tolist() == [[1, 0]]
 
 
+def test_the_mask_of_a_wide_map_is_that_of_the_texture_space() -> None:
+    covered = np.ones((16, 64), bool)
+    seen = np.ones((16, 64), np.float32)
+    seen[3, 20:24] = 0.0  # the sixth sixteenth from the left
+    mask = unseen_mask(unseen_text(covered, seen))
+    assert mask is not None
+    assert mask.shape == (16, 16)
+    assert np.argwhere(mask).tolist() == [[3, 5]]
+
+
 def test_nothing_is_said_where_all_is_seen_or_lies_beside_the_surface() -> None:
     covered = np.zeros((16, 16), bool)
     covered[:8] = True

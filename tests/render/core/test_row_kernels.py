@@ -14,6 +14,7 @@ from render.light.kernels.light_prefilter import can_prefilter, filter_light, li
 from render.light.prefilter import SpecularLevel, SpecularPrefilter, irradiance_sh
 from render.texture.fixed_lookup import lookup, mip_count, pyramid, trilinear_taps
 from render.texture.kernels.texture_lookup import lookup_at
+from render.texture.map_size import map_size
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +82,13 @@ def test_a_light_in_few_kernels_is_that_of_the_plain_way(device, resolution):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("resolution", "channels"), [(16, 8), (64, 9), (4, 8), (12, 3), (1, 2)])
+@pytest.mark.parametrize(
+    ("resolution", "channels"), [(16, 8), (64, 9), (4, 8), (12, 3), (1, 2), ((8, 32), 8), ((24, 8), 9)]
+)
 def test_lookups_and_their_transpose_are_those_of_stored_taps(device, resolution, channels):
-    generator = torch.Generator().manual_seed(resolution)
+    generator = torch.Generator().manual_seed(channels)
     levels = mip_count(resolution)
-    rows = pyramid(torch.rand(resolution, resolution, channels, generator=generator), levels).to(device)
+    rows = pyramid(torch.rand(*map_size(resolution), channels, generator=generator), levels).to(device)
     uv = (torch.rand(300, 2, generator=generator) * 4 - 2).to(device)
     level = (torch.rand(300, generator=generator) * (levels + 1) - 0.5).to(device)
     weight = torch.rand(300, channels, generator=generator).to(device)

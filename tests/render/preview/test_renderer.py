@@ -24,6 +24,7 @@ from render.preview.plain import Drawing
 from render.preview.renderer import PreviewRenderer
 from render.raster.kernels.triton_provider import can_rasterize
 from render.shading.shade import Shading
+from render.texture.map_size import Size, map_size
 
 SIZE = (10, 15)
 TOLERANCE = 1e-3
@@ -43,8 +44,8 @@ def sphere(across: int = 10, down: int = 5) -> Mesh:
     return Mesh(normal.clone(), normal, tangent, uv, triangles, torch.zeros(len(triangles), dtype=torch.int64))
 
 
-def some_maps(resolution: int = 16, alpha: bool = False, seed: int = 0) -> MaterialMaps:
-    texels = torch.rand(resolution, resolution, 9 if alpha else 8, generator=torch.Generator().manual_seed(seed))
+def some_maps(resolution: Size = 16, alpha: bool = False, seed: int = 0) -> MaterialMaps:
+    texels = torch.rand(*map_size(resolution), 9 if alpha else 8, generator=torch.Generator().manual_seed(seed))
     texels[..., NORMAL] = F.normalize(texels[..., NORMAL] - torch.tensor([0.5, 0.5, -1.0]), dim=-1)
     return MaterialMaps(texels)
 
@@ -182,6 +183,25 @@ def test_depth(device, spp):
     )
     depth, covered = (F.avg_pool2d(images[name][..., 0].clamp(max=1).float(), spp) for name in ("depth", "id"))
     assert_same(ours, torch.stack([depth, depth, depth, covered], dim=-1))
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("size", [(8, 64), (32, 16)])
+def test_maps_that_are_not_square(device, size, several):
+    """The one material, or the first of two: the other one's ball is out of sight."""
+    maps, openness = some_maps(size), torch.rand(size, generator=torch.Generator().manual_seed(3))
+    parts = [sphere(), shifted(1e3)] if several else [sphere()]
+    preview = PreviewRenderer(parts, device)
+    preview.set_maps(maps)
+    if several:
+        preview.set_maps(some_maps(4), None, 1)
+    preview.set_light(some_light())
+    assert_same(preview.frame(camera(), SIZE, channel="kd"), expected([camera()], maps, bsdf="kd")["shaded"])
+    assert_same(preview.frame(camera(), SIZE), expected([camera()], maps)["shaded"])
+    preview.set_maps(maps, openness)
+    gray = MaterialMaps(torch.cat([openness[..., None].expand(*size, 3), maps.texels[..., 3:]], -1))
+    ours = preview.frame(camera(), SIZE, channel="occlusion")
+    assert_same(ours, expected([camera()], gray, bsdf="kd")["shaded"])
 
 
 def shifted(x: float) -> Mesh:

@@ -23,9 +23,10 @@ from render.material.material import KD, METALLIC, NORMAL, ROUGHNESS
 from render.shading.kernels.fused_samples import SampleGradients, can_fuse, fused_sample_error, fused_sample_gradients
 from render.shading.visibility import ShadowFactors
 from render.texture.fixed_lookup import lookup, mip_count, pyramid, trilinear_taps
+from render.texture.map_size import MapSize
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-RESOLUTION = 16
+RESOLUTION = MapSize(8, 32)
 LEVELS = mip_count(RESOLUTION)
 LOSS_TOLERANCE = 1e-5
 # Float32 rounds the slope of some of the samples to the wrong side of a kink.
@@ -57,7 +58,7 @@ def some_samples(count: int = 150, seed: int = 0, shadowed: bool = False) -> dic
 
 
 def some_texels(seed: int = 0) -> torch.Tensor:
-    texels = torch.rand(RESOLUTION, RESOLUTION, 8, generator=torch.Generator().manual_seed(seed))
+    texels = torch.rand(*RESOLUTION, 8, generator=torch.Generator().manual_seed(seed))
     texels[..., NORMAL] = texels[..., NORMAL] * torch.tensor([1.0, 1.0, 0.7]) - torch.tensor([0.5, 0.5, -0.3])
     return texels
 
@@ -215,14 +216,15 @@ def corner_cases() -> tuple[torch.Tensor, dict]:
     ).repeat(5, 1)[:256]
     texels[:, KD], texels[:, ROUGHNESS], texels[:, METALLIC] = choices[:, :1], choices[:, 1:2], choices[:, 2:]
     number = torch.arange(256)
-    uv = torch.stack([number % RESOLUTION + 0.5, number // RESOLUTION + 0.5], -1) / RESOLUTION
+    height, width = RESOLUTION
+    uv = torch.stack([(number % width + 0.5) / width, (number // width + 0.5) / height], -1)
     samples |= {"uv": uv, "level": torch.full((256,), -2.0)}
     across = F.normalize(torch.linalg.cross(samples["normal"], samples["tangent"]), dim=-1)
     # The eye is straight in front, at a grazing angle, and behind.
     samples["view"][0:60] = samples["normal"][0:60]
     samples["view"][60:120] = across[60:120]
     samples["view"][120:150] = -samples["normal"][120:150]
-    return texels.reshape(RESOLUTION, RESOLUTION, 8), samples
+    return texels.reshape(*RESOLUTION, 8), samples
 
 
 @pytest.mark.parametrize("model", ["principled", "nvdiffrec"])

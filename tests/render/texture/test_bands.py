@@ -7,9 +7,10 @@ import torch
 
 from render.texture.bands import Band, joined, row_numbers, rows_of
 from render.texture.fixed_lookup import mip_count, trilinear_taps
+from render.texture.map_size import Size, map_size
 
 
-def bands(resolution: int, count: int, whole: int = 8) -> list[Band]:
+def bands(resolution: Size, count: int, whole: int = 8) -> list[Band]:
     return [Band(resolution, mip_count(resolution), number, count, whole) for number in range(count)]
 
 
@@ -19,12 +20,12 @@ def test_one_process_owns_everything():
     assert band.rows(0) == band.rows_and_edges(0) == (0, 1024)
 
 
-@pytest.mark.parametrize(("resolution", "count"), [(64, 2), (64, 3), (128, 5), (32, 4)])
+@pytest.mark.parametrize(("resolution", "count"), [(64, 2), (64, 3), (128, 5), (32, 4), ((32, 128), 3), ((128, 16), 4)])
 def test_each_row_has_one_owner_and_the_bands_are_about_as_high(resolution, count):
     for level in range(bands(resolution, count)[0].whole):
         own = [band.own_rows(level) for band in bands(resolution, count)]
         assert [first for first, _ in own] == [0, *(end for _, end in own[:-1])]
-        assert own[-1][1] == resolution >> level
+        assert own[-1][1] == map_size(resolution).height >> level
         heights = [end - first for first, end in own]
         assert max(heights) - min(heights) <= 1 << bands(resolution, count)[0].whole - level
 
@@ -39,10 +40,10 @@ def test_a_small_texture_has_no_bands():
     )
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_what_a_sample_reads_is_its_owners_or_told(count):
+@pytest.mark.parametrize(("resolution", "count"), [((64, 64), 2), ((64, 64), 3), ((32, 128), 2), ((128, 32), 3)])
+def test_what_a_sample_reads_is_its_owners_or_told(resolution, count):
     """The lookup says which rows a sample reads: of fine levels the owner has its band, and the edges that all are told."""
-    resolution, levels = 64, mip_count(64)
+    levels = mip_count(resolution)
     g = torch.Generator().manual_seed(0)
     uv = torch.rand(20000, 2, generator=g) * 3 - 1
     uv[:9, 1] = torch.tensor([0.0, 1.0, 0.5, 0.49999, 0.50001, 1e-7, -1e-7, 1 / 3, 2 / 3])
@@ -53,10 +54,10 @@ def test_what_a_sample_reads_is_its_owners_or_told(count):
         own = torch.zeros(taps.rows, dtype=torch.bool)
         start = 0
         for level in range(levels):
-            size = resolution >> level
+            size = map_size(resolution).halved(level)
             first, end = band.rows(level)
-            own[start + first * size : start + end * size] = True
-            start += size * size
+            own[start + first * size.width : start + end * size.width] = True
+            start += size.texels
         known = own.clone()
         known[row_numbers(band.told_values(own.device)[0], own.device)] = True
         added = own.clone()
@@ -72,7 +73,7 @@ def test_what_a_sample_reads_is_its_owners_or_told(count):
         assert not own[read[used]].all()  # the edges matter
 
 
-@pytest.mark.parametrize(("resolution", "count"), [(64, 3), (16, 8)])
+@pytest.mark.parametrize(("resolution", "count"), [(64, 3), (16, 8), ((64, 16), 3)])
 def test_every_told_value_has_one_owner(resolution, count):
     """Also where bands are as low as a row."""
     told = [band.told_values(torch.device("cpu")) for band in bands(resolution, count)]

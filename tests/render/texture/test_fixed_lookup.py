@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from render.texture.fixed_lookup import Taps, lookup, mip_count, pyramid, trilinear_taps
+from render.texture.map_size import Size, map_size
 
 
-def random_texture(resolution: int, channels: int = 3, seed: int = 0) -> torch.Tensor:
+def random_texture(resolution: Size, channels: int = 3, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(resolution, resolution, channels, generator=generator, dtype=torch.float64)
+    return torch.rand(*map_size(resolution), channels, generator=generator, dtype=torch.float64)
 
 
 def random_uv(count: int, low: float = 0.0, high: float = 1.0, seed: int = 1) -> torch.Tensor:
@@ -36,22 +37,27 @@ def dense_matrix(taps: Taps) -> torch.Tensor:
     return matrix.scatter_add_(1, taps.index, taps.weight.double())
 
 
-@pytest.mark.parametrize(("resolution", "levels"), [(512, 8), (8, 2), (4, 1), (12, 2), (7, 1), (24, 3)])
+@pytest.mark.parametrize(
+    ("resolution", "levels"),
+    [(512, 8), (8, 2), (4, 1), (12, 2), (7, 1), (24, 3), ((8, 512), 2), ((64, 16), 3), ((12, 7), 1)],
+)
 def test_the_number_of_levels_halves_even_sizes_down_to_four(resolution, levels):
     assert mip_count(resolution) == levels
 
 
-def test_a_pyramid_holds_box_means():
-    texture = random_texture(16)
+@pytest.mark.parametrize("size", [(16, 16), (16, 48), (32, 8)])
+def test_a_pyramid_holds_box_means(size):
+    texture = random_texture(size)
     rows = pyramid(texture, 3)
     expected = torch.cat([box_mip(texture, level).reshape(-1, 3) for level in range(3)])
     torch.testing.assert_close(rows, expected)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_a_whole_level_is_bilinear_in_its_mip(level):
-    texture, uv = random_texture(16), random_uv(200)
-    taps = trilinear_taps(uv, torch.full((200,), float(level), dtype=torch.float64), 16, 3)
+@pytest.mark.parametrize("size", [(16, 16), (16, 64), (32, 8)])
+def test_a_whole_level_is_bilinear_in_its_mip(level, size):
+    texture, uv = random_texture(size), random_uv(200)
+    taps = trilinear_taps(uv, torch.full((200,), float(level), dtype=torch.float64), size, 3)
     torch.testing.assert_close(
         lookup(pyramid(texture, 3), taps), bilinear(box_mip(texture, level), uv), rtol=0, atol=1e-6
     )
@@ -134,6 +140,27 @@ def test_at_one_level_the_gradient_is_that_of_the_dense_equivalent():
     dense = texture.detach().clone().requires_grad_()
     (bilinear(dense, uv) * weight).sum().backward()
     torch.testing.assert_close(texture.grad, dense.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_in_a_wide_texture_too_the_gradient_is_that_of_the_dense_equivalent():
+    texture, uv = random_texture((8, 24)).requires_grad_(), random_uv(300)
+    weight = torch.randn(300, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    taps = trilinear_taps(uv, torch.zeros(300).double(), (8, 24), 1)
+    (lookup(pyramid(texture, 1), taps) * weight).sum().backward()
+    dense = texture.detach().clone().requires_grad_()
+    (bilinear(dense, uv) * weight).sum().backward()
+    torch.testing.assert_close(texture.grad, dense.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_a_coarse_level_of_a_wide_texture_keeps_its_sum_and_place():
+    texture = torch.zeros(8, 16, 1, dtype=torch.float64, requires_grad=True)
+    gradient = torch.zeros(128 + 32, 1, dtype=torch.float64)
+    gradient[128 + 8 + 5] = 1.0  # row 1, column 5
+    pyramid(texture, 2).backward(gradient)
+    down = torch.tensor([0, 0.25, 0.75, 0.75, 0.25, 0, 0, 0], dtype=torch.float64)
+    across = torch.zeros(16, dtype=torch.float64)
+    across[9:13] = torch.tensor([0.25, 0.75, 0.75, 0.25], dtype=torch.float64)
+    torch.testing.assert_close(texture.grad[..., 0], 0.25 * down[:, None] * across[None])
 
 
 def test_the_gradient_of_a_coarse_level_is_smooth_and_keeps_its_sum():

@@ -14,8 +14,8 @@ from render.texture.kernels.gap_sweep import smooth_gaps, smooth_gaps_plainly
 def test_the_kernel_sweeps_as_plain_pytorch(device, channels, sweeps):
     g = torch.Generator().manual_seed(0)
     texture, known = (
-        torch.rand(12, 12, channels, generator=g).to(device),
-        (torch.rand(12, 12, generator=g) > 0.6).to(device),
+        torch.rand(12, 20, channels, generator=g).to(device),
+        (torch.rand(12, 20, generator=g) > 0.6).to(device),
     )
     before = texture.clone()
     if not has_triton(torch.device(device)):
