@@ -23,6 +23,7 @@ from render.light.environment import EnvironmentLight
 from render.material.material import MaterialMaps
 from render.preview.renderer import PreviewRenderer
 from render.raster.kernels.triton_provider import can_rasterize
+from render.texture.map_size import Size, map_size
 
 # References that are rendered before their rows are made: bounds the memory that images take.
 _VIEWS_AT_A_TIME = {"cuda": 8, "cpu": 2}
@@ -52,9 +53,9 @@ class FitRun:
     base: torch.Tensor
 
 
-def plan_for(resolution: int, model: str, learn_light: bool, changes: Sequence[str] = ()) -> FitPlan:
+def plan_for(resolution: Size, model: str, learn_light: bool, changes: Sequence[str] = ()) -> FitPlan:
     """The plan of a fit, changed by texts such as "iterations=200". Raises CommandError for one that is not of it."""
-    plan = FitPlan(resolution=resolution, model=model, learn_light=learn_light)
+    plan = FitPlan(resolution=map_size(resolution), model=model, learn_light=learn_light)
     known = {field.name: getattr(plan, field.name) for field in fields(plan)}
     values: dict[str, Any] = {}
     for change in changes:

@@ -31,6 +31,7 @@ from benchmarks.measure import (
 from benchmarks.ops import prefilter_outputs
 from render.light.environment import create_trainable_env_rnd
 from render.light.prefilter import SpecularPrefilter, default_levels
+from render.texture.map_size import MapSize, Size
 
 # What stands still while one input grows.
 _VIEWS, _VIEW_SIZE, _RESOLUTION, _LIGHT = 16, 512, 512, 256
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--only", choices=tuple(_SWEEPS), help="this sweep alone")
     parser.add_argument("--maps", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192])
+    parser.add_argument("--shapes", nargs="+", default=["2048x2048", "4096x1024", "1024x4096"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--views", type=int, nargs="+", default=[16, 32, 64, 128, 256])
     parser.add_argument("--subdivisions", type=int, default=5, help="how often spot's 5856 triangles are quartered")
     parser.add_argument("--lights", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
@@ -69,6 +71,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         from benchmarks.plots import require_matplotlib
 
         require_matplotlib()
+    for shape in options.shapes:
+        _size_of(shape)
     device = resolve_device(options.device)
     if device.type == "cuda" and math.isfinite(options.memory):
         total = torch.cuda.get_device_properties(device).total_memory
@@ -100,7 +104,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 # A size, how much input it is, in what unit, and the work that gives seconds by step.
-Point = tuple[int, int, str, Callable[[], dict[str, float]]]
+Point = tuple[int | str, int, str, Callable[[], dict[str, float]]]
 
 
 def measured(points: Iterator[Point], device: torch.device, budget: float) -> list[dict[str, Any]]:
@@ -146,7 +150,7 @@ def growth(points: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     return result
 
 
-def _fit_steps(case: Case, views: int, options: argparse.Namespace, resolution: int) -> dict[str, float]:
+def _fit_steps(case: Case, views: int, options: argparse.Namespace, resolution: Size) -> dict[str, float]:
     """References, table, and preparation and one iteration of a fit at full size, with the plan's batch, the light known."""
     device = case.mesh.position.device
     clock = Clock(device)
@@ -165,6 +169,19 @@ def _fit_steps(case: Case, views: int, options: argparse.Namespace, resolution: 
 def _maps(case: Case, options: argparse.Namespace) -> Iterator[Point]:
     for size in options.maps:
         yield size, size * size, "texels", lambda size=size: _fit_steps(case, options.base_views, options, size)
+
+
+def _shapes(case: Case, options: argparse.Namespace) -> Iterator[Point]:
+    for shape in options.shapes:
+        size = _size_of(shape)
+        yield shape, size.texels, "texels", lambda size=size: _fit_steps(case, options.base_views, options, size)
+
+
+def _size_of(shape: str) -> MapSize:
+    width, _, height = shape.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise CommandError(f"--shapes holds {shape}.", "Give widths and heights, as in 4096x1024.")
+    return MapSize(int(height), int(width))
 
 
 def _views(case: Case, options: argparse.Namespace) -> Iterator[Point]:
@@ -232,6 +249,7 @@ def _print(name: str, points: Sequence[dict[str, Any]], exponents: dict[str, flo
 
 _SWEEPS: dict[str, Callable[[Case, argparse.Namespace], Iterator[Point]]] = {
     "maps": _maps,
+    "shapes": _shapes,
     "views": _views,
     "triangles": _triangles,
     "lights": _lights,

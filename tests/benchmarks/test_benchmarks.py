@@ -107,12 +107,28 @@ def test_operations_are_timed_against_their_floor(data, tmp_path, monkeypatch):
 
 def test_sizes_are_swept(data, tmp_path):
     path = tmp_path / "sizes.json"
-    options = ["--device", "cpu", "--data", str(data), "--maps", "32", "64", "--views", "2", "4", "--lights", "16"]
+    options = [
+        "--device",
+        "cpu",
+        "--data",
+        str(data),
+        "--maps",
+        "32",
+        "64",
+        "--shapes",
+        "64x16",
+        "--views",
+        "2",
+        "4",
+        "--lights",
+        "16",
+    ]
     options += ["--subdivisions", "1", "--view-size", "32", "--resolution", "32", "--light-resolution", "16"]
     assert main(["sizes", *options, "--base-views", "2", "--json", str(path)]) == 0
     sweeps = strictly_read(path)["sweeps"]
     assert {name: [point["size"] for point in points] for name, points in sweeps.items()} == {
         "maps": [32, 64],
+        "shapes": ["64x16"],
         "views": [2, 4],
         "triangles": [5856, 4 * 5856],
         "lights": [16],
@@ -160,6 +176,7 @@ def test_frames_of_a_backend_are_timed(data, tmp_path, monkeypatch):
         (["fit", "--device", "cuda:99"], "cuda:99"),
         (["ops", "--bases", "4"], "--bases holds 4"),
         (["sizes", "--maps", "0"], "--maps holds 0"),
+        (["sizes", "--shapes", "64"], "--shapes holds 64"),
         (["plot", "/nowhere/fit.json", "--plot", "plot"], "/nowhere/fit.json cannot be read"),
     ],
 )
