@@ -69,7 +69,7 @@ def plan_for(resolution: Size, model: str, learn_light: bool, changes: Sequence[
         except ValueError as error:
             raise CommandError(f"{change!r} does not set {name}, now {known[name]!r}.", "Give a like value.") from error
     plan = replace(plan, **values)
-    return plan if "stages" in values else replace(plan, stages=stages_for(resolution, plan.iterations))
+    return plan if "stages" in values else replace(plan, stages=stages_for(plan.resolution, plan.iterations))
 
 
 def _as(kind: type, text: str) -> Any:
