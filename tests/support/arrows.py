@@ -54,7 +54,7 @@ blender_addon/settings        common translations setup  backend: protocol
 blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
-blender_addon/references      common export assign
+blender_addon/references      common export assign  backend: protocol
 blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references

@@ -59,9 +59,6 @@ WORDS_AS_VALUES = {
 MADE_FROM_NUMBERS = {
     "blender_addon/settings/presets.py": ("Good maps in reasonable time: 120 views and maps of 1024 pixels",),
     "blender_addon/settings/preview.py": tuple(f"{count} samples a pixel" for count in (1, 4, 16, 64)),
-    "blender_addon/settings/properties.py": tuple(
-        f"Maps of {n} by {n} pixels" for n in (2**power for power in range(4, 14))
-    ),
 }
 """Names and tooltips that are made of numbers when the add-on starts, as Blender then has them, by the file that makes them."""
 

@@ -59,6 +59,9 @@ def test_nothing_is_baked_unless_it_is_asked_for(addon, tmp_path) -> None:
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_enlarging_keeps_what_is_straight(addon, size) -> None:
     ramp = np.broadcast_to((np.arange(8, dtype=np.float32) + 0.5) / 8, (8, 8))
-    found = addon.baking.openness.enlarged(ramp, size)
-    expected = np.clip((np.arange(size) + 0.5) / size, 0.5 / 8, 1 - 0.5 / 8)
-    np.testing.assert_allclose(found, np.broadcast_to(expected, (size, size)), atol=1e-6)
+    for height in (8, 32):
+        found = addon.baking.openness.enlarged(ramp, (height, size))
+        expected = np.clip((np.arange(size) + 0.5) / size, 0.5 / 8, 1 - 0.5 / 8)
+        np.testing.assert_allclose(found, np.broadcast_to(expected, (height, size)), atol=1e-6)
+        upright = addon.baking.openness.enlarged(ramp.T, (size, height))
+        np.testing.assert_allclose(upright, found.T, atol=1e-6)

@@ -57,8 +57,8 @@ def texels_of(addon, source: Path, layout: str = "", normals: str = "", size: in
     found = addon.protocol.find_start_maps.find_maps(str(source), layout, normals)
     entry = addon.protocol.start_maps.start_entry(found.families[0], 0)
     reader = addon.baking.start_maps
-    inputs = reader.inputs_from(entry, "CORE", size, reader.Decoder())
-    return addon.baking.start.texels_of(inputs, 0, size), inputs
+    inputs = reader.inputs_from(entry, "CORE", (size, size), reader.Decoder())
+    return addon.baking.start.texels_of(inputs, 0, (size, size)), inputs
 
 
 def srgb(linear: np.ndarray) -> np.ndarray:

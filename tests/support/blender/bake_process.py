@@ -17,7 +17,9 @@ RISING = (np.arange(SIZE) + 0.5) / SIZE
 """What `gradient` is in the middles of so many texels."""
 
 
-def plan_of(addon, directory: Path, target: str = "PRINCIPLED", resolution: int = 64, **changes: Any) -> dict[str, Any]:
+def plan_of(
+    addon, directory: Path, target: str = "PRINCIPLED", resolution: int | tuple[int, int] = 64, **changes: Any
+) -> dict[str, Any]:
     """A plan for the selected objects of the open file, whose copy is saved."""
     copy = addon.references.copied_file.save_copy(directory / "copy")
     shared = {
