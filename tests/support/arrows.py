@@ -59,7 +59,7 @@ blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
 blender_addon/models          common assign saving references  backend: protocol
-blender_addon/preflight       common translations setup settings export closures
+blender_addon/preflight       common translations setup settings export closures  backend: protocol
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
 blender_addon/overlay         common export assign session  backend: protocol
