@@ -15,6 +15,7 @@ from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
 from .copies import reads_only
+from .islands import laid_along
 from .mesh import FARTHEST
 from .overlaps import are_twins
 from .unwrapping import (
@@ -27,6 +28,7 @@ from .unwrapping import (
     pack_selected,
     remove_uv_map,
     square_texels,
+    write_beside,
 )
 
 SMALLEST_AREA = 1e-12
@@ -54,21 +56,23 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], size: MapS
                 "Give each its own mesh: Object > Relations > Make Single User > Object & Data.",
             )
     name = free_name(owners)
-    stacks = True
     with alone(context, objects), ExitStack() as undo:
-        right, areas, apart = 0.0, 0.0, {}
+        stacks, areas = True, 0.0
+        readings: dict[bpy.types.Mesh, MeshReading] = {}
+        uvs: dict[bpy.types.Mesh, NDArray[np.float64]] = {}
         for mesh, owner in owners.items():
             before = mesh.uv_layers.active.name
             reading = read_mesh(mesh, before)
             check_numbers(owner, before, reading)
-            apart[mesh], right = side_by_side(owner, reading, right, size)
-            areas += float(triangle_areas(apart[mesh][reading.triangles]).sum())
+            readings[mesh], uvs[mesh] = reading, side_by_side(owner, reading, size)
+            areas += float(triangle_areas(uvs[mesh][reading.triangles]).sum())
             stacks = stacks and stays_stacked(owner, before, reading)
             undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
+        if size[0] != size[1]:
+            uvs = {mesh: laid_along(uv, readings[mesh], size, stacks) for mesh, uv in uvs.items()}
         # About as large as they will be, so that a margin is about what it will be.
         scale = np.sqrt(FILLED / areas) if areas > SMALLEST_AREA else 1.0
-        for mesh, uv in apart.items():
-            mesh.uv_layers[name].uv.foreach_set("vector", (uv * scale).astype(np.float32).ravel())
+        write_beside({mesh.uv_layers[name]: uv * scale for mesh, uv in uvs.items()})
         # Blender turns islands as the shape of the images that materials have wants it, whatever is to be baked.
         turns = size[0] == size[1] and not any(map(has_oblong_image, owners.values()))
         with ExitStack() as selections:
@@ -99,11 +103,9 @@ def check_numbers(scene_object: bpy.types.Object, uv_map: str, reading: MeshRead
         raise PbrFitError(f'The transform of "{name}" is not finite.', "Reset it with Object > Clear.")
 
 
-def side_by_side(
-    scene_object: bpy.types.Object, reading: MeshReading, right: float, size: MapSize
-) -> tuple[NDArray[np.float64], float]:
-    """The UVs of a mesh [C, 2] with what each of its materials has beside the others, from `right` on, at the scale of the
-    surface in maps of a height and width; and where the last one ends."""
+def side_by_side(scene_object: bpy.types.Object, reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
+    """The UVs of a mesh [C, 2] with what each of its materials has beside the others, at the scale of the surface in maps of
+    this height and width."""
     assert reading.uv is not None  # its map was read by name
     uv = reading.uv.astype(np.float64)
     slots = scene_object.material_slots
@@ -111,6 +113,7 @@ def side_by_side(
     linear = np.array(scene_object.matrix_world, dtype=np.float64)[:3, :3]
     places = reading.positions[reading.corner_vertices[reading.triangles]].astype(np.float64) @ linear.T
     surface = np.linalg.norm(np.cross(places[:, 1] - places[:, 0], places[:, 2] - places[:, 0]), axis=1)
+    right = 0.0
     materials = [slots[index].material if len(slots) else None for index in range(max(1, len(slots)))]
     for material in dict.fromkeys(materials):
         same = [index for index, other in enumerate(materials) if other == material]
@@ -126,7 +129,7 @@ def side_by_side(
         low, high = moved.min(axis=0), moved.max(axis=0)
         uv[mine] = moved - low + (right, 0.0)
         right += float(high[0] - low[0]) * 1.01 + 0.01
-    return uv, right
+    return uv
 
 
 def in_shape(uv: NDArray[np.float64], places: NDArray[np.float64], size: MapSize) -> NDArray[np.float64]:

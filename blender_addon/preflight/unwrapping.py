@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import bpy
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import PbrFitError
+from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
+from .islands import laid_along
 
 UV_MAP = "PBRfit"
 MARGIN_TEXELS = 4.0
@@ -91,8 +93,8 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], size: Ma
             )
             if done == {"FINISHED"} and size[0] != size[1]:
                 bpy.ops.object.mode_set(mode="OBJECT")
-                for mesh in meshes:
-                    scale_uvs(mesh.uv_layers[name], square_texels(size))
+                readings = {mesh: read_mesh(mesh, name) for mesh in meshes}
+                write_beside({mesh.uv_layers[name]: along(readings[mesh], size) for mesh in meshes})
                 bpy.ops.object.mode_set(mode="EDIT")
                 bpy.ops.uv.select_all(action="SELECT")
                 done = pack_selected(margin, stacks=False, turns=False)
@@ -107,11 +109,19 @@ def square_texels(size: MapSize) -> NDArray[np.float64]:
     return np.array(size, np.float64) / max(size)
 
 
-def scale_uvs(layer: bpy.types.MeshUVLoopLayer, factors: NDArray[np.float64]) -> None:
-    """Multiply the UVs of a map by factors [2]."""
-    uv = np.empty(len(layer.uv) * 2, np.float32)
-    layer.uv.foreach_get("vector", uv)
-    layer.uv.foreach_set("vector", (uv.reshape(-1, 2) * factors).astype(np.float32).ravel())
+def along(reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
+    """The UVs of a mesh [C, 2], unwrapped for square maps, for maps of this height and width."""
+    assert reading.uv is not None  # its map was read by name
+    return laid_along(reading.uv * square_texels(size), reading, size, stacks=False)
+
+
+def write_beside(layouts: Mapping[bpy.types.MeshUVLoopLayer, NDArray[np.float64]]) -> None:
+    """Write UVs [C, 2] into maps, those of one beside those of another."""
+    right = 0.0
+    for layer, uv in layouts.items():
+        low, high = uv.min(axis=0), uv.max(axis=0)
+        layer.uv.foreach_set("vector", (uv - low + (right, 0.0)).astype(np.float32).ravel())
+        right += float(high[0] - low[0]) * 1.01 + 0.01
 
 
 def pack_selected(margin: float, stacks: bool, turns: bool) -> set[str]:

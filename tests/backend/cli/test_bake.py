@@ -11,9 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
-import OpenImageIO as oiio
 import pytest
 from support.command_line import content_hash, processes_that_mention, run_python
 
@@ -110,30 +108,6 @@ def test_the_map_is_exactly_the_image(baked):
     assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.dtype(np.uint8))
     squares = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((8, 8)))
     assert np.array_equal(pixels[..., 0], 255 * squares[::-1].astype(np.uint8))
-
-
-def test_maps_that_are_not_square(blend_files, tmp_path, capsys):
-    blend, out = blend_files["lacquer"], tmp_path / "out"
-    layout = ("--layout", "unreal", "--pattern", "{map}-{resolution}")
-    run(blend, tmp_path, "--resolution", "64x32", *layout)
-    fields = np.indices((8, 8)).sum(axis=0)[::-1] % 2
-    expected = 255 * np.kron(fields, np.ones((4, 8))).astype(np.uint8)
-    for path in (out / "kd.png", next((out / "maps").glob("*-64x32.png"))):
-        spec = oiio.ImageBuf(str(path)).spec()
-        assert (spec.width, spec.height) == (64, 32)
-        np.testing.assert_array_equal(imageio.imread(path)[..., 0], expected)
-    report = json.loads((out / "report.json").read_text())
-    assert (report["settings"]["resolution"], report["settings"]["map_shape"]) == (64, "2:1")
-    assert report["inputs"]["options"]["resolution"] == "64x32"
-
-    def planned(resolution: str) -> str:
-        command = ["bake", str(blend), "--object", "Board", "--out", str(out), *SMALL, *layout, "--dry-run"]
-        assert main([*command, "--resolution", resolution]) == 0
-        return capsys.readouterr().out
-
-    assert "up to date" in planned("64x32")
-    for other in ("32x64", "64"):
-        assert f"resolution {other}, was 64x32" in planned(other)
 
 
 def test_the_report_says_what_became_of_each_material(baked):

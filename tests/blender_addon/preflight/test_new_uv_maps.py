@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+
 import bpy
 import numpy as np
 import pytest
@@ -121,3 +124,70 @@ def test_maps_that_would_be_too_narrow_are_said(addon, button) -> None:
     with pytest.raises(RuntimeError, match="too narrow"):
         getattr(bpy.ops.pbrfit, button)()
     assert len(thing.data.uv_layers) == 1
+
+
+def test_islands_that_lie_over_each_other_are_turned_together(addon) -> None:
+    """Boards of 1 x 1 m and of 1 x 4 m, over each other in pairs: a mirrored half and the like."""
+    size = (512, 128)
+    vertices, faces, uvs = [], [], []
+    for number in range(8):
+        up, left, first = (4.0 if number % 4 < 2 else 1.0), 2.0 * number, 4 * number
+        corners = [(0.0, 0.0), (1.0, 0.0), (1.0, up), (0.0, up)]
+        vertices += [(left + x, y, 0.0) for x, y in corners]
+        uvs += [((x + 2.0 * (number // 2)) * 0.1, y * 0.1) for x, y in corners]
+        faces.append(tuple(range(first, first + 4)))
+    mesh = bpy.data.meshes.new("Pairs")
+    mesh.from_pydata(vertices, [], faces)
+    layer = mesh.uv_layers.new(name="UVMap")
+    for loop in mesh.loops:
+        layer.uv[loop.index].vector = uvs[loop.vertex_index]
+    thing = bpy.data.objects.new("Pairs", mesh)
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.view_layer.objects.active = thing
+    thing.select_set(True)
+    paint(thing)
+    choose(size)
+    assert bpy.ops.pbrfit.pack_islands() == {"FINISHED"}
+    density, boxes = layout(thing, size)
+    assert density.max() < 1.001 * density.min()
+    np.testing.assert_allclose(boxes[0::2], boxes[1::2], atol=1e-3)
+    assert smallest_gap(boxes[0::2]) > 3.5
+    extents = boxes[:, 1] - boxes[:, 0]
+    assert (extents[::4, 0] > 3.9 * extents[::4, 1]).all()  # the long ones lie along the maps
+
+
+def test_islands_are_told_by_shared_places(addon) -> None:
+    """A grid cut in two in its UV map; what is nearly the same place of a vertex is the same."""
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=6, y_subdivisions=6)
+    mesh = bpy.context.object.data
+    layer = mesh.uv_layers.active.uv
+    generator = np.random.default_rng(1)
+    for face in mesh.polygons:
+        for index in face.loop_indices:
+            shift = 0.3 if face.center.x > 0.0 else 0.0
+            layer[index].vector = (
+                np.array(layer[index].vector) + np.array((shift, 0.0)) + generator.uniform(-2e-5, 2e-5, 2)
+            )
+    reading = addon.export.mesh_reading.read_mesh(mesh, mesh.uv_layers.active.name)
+    found = addon.preflight.islands.islands_of(reading)
+    right = np.repeat([face.center.x > 0.0 for face in mesh.polygons], 4)
+    assert len(np.unique(found)) == 2
+    assert len(np.unique(found[right])) == len(np.unique(found[~right])) == 1
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["one island", "islands of a face"])
+def test_a_hundred_thousand_faces_are_turned_in_seconds(addon, cut) -> None:
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=320, y_subdivisions=320)
+    mesh = bpy.context.object.data
+    reading = addon.export.mesh_reading.read_mesh(mesh, mesh.uv_layers.active.name)
+    if cut:
+        shift = np.repeat(np.random.default_rng(2).permutation(len(reading.totals)), reading.totals)
+        reading = dataclasses.replace(
+            reading, uv=reading.uv * 0.9 + np.stack([shift % 320, shift // 320], -1).astype(np.float32)
+        )
+    began = time.perf_counter()
+    found = addon.preflight.islands.laid_along(reading.uv.astype(np.float64), reading, (128, 512), stacks=True)
+    took = time.perf_counter() - began
+    print(f"{took:.2f} s")
+    assert np.isfinite(found).all()
+    assert took < 20.0
