@@ -72,7 +72,7 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], size: MapS
             uvs = {mesh: laid_along(uv, readings[mesh], size, stacks) for mesh, uv in uvs.items()}
         # About as large as they will be, so that a margin is about what it will be.
         scale = np.sqrt(FILLED / areas) if areas > SMALLEST_AREA else 1.0
-        write_beside({mesh.uv_layers[name]: uv * scale for mesh, uv in uvs.items()})
+        write_beside({mesh.uv_layers[name]: uv for mesh, uv in uvs.items()}, scale)
         # Blender turns islands as the shape of the images that materials have wants it, whatever is to be baked.
         turns = size[0] == size[1] and not any(map(has_oblong_image, owners.values()))
         with ExitStack() as selections:

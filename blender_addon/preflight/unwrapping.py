@@ -115,12 +115,12 @@ def along(reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
     return laid_along(reading.uv * square_texels(size), reading, size, stacks=False)
 
 
-def write_beside(layouts: Mapping[bpy.types.MeshUVLoopLayer, NDArray[np.float64]]) -> None:
-    """Write UVs [C, 2] into maps, those of one beside those of another."""
+def write_beside(layouts: Mapping[bpy.types.MeshUVLoopLayer, NDArray[np.float64]], scale: float = 1.0) -> None:
+    """Write UVs [C, 2] into maps, those of one beside those of another, times a scale."""
     right = 0.0
     for layer, uv in layouts.items():
         low, high = uv.min(axis=0), uv.max(axis=0)
-        layer.uv.foreach_set("vector", (uv - low + (right, 0.0)).astype(np.float32).ravel())
+        layer.uv.foreach_set("vector", ((uv - low + (right, 0.0)) * scale).astype(np.float32).ravel())
         right += float(high[0] - low[0]) * 1.01 + 0.01
 
 
