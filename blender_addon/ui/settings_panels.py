@@ -55,9 +55,9 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
             draw_start_maps(context, layout)
         for name in ("quality", "rounds"):
             layout.prop(settings, name)
-        size = layout.row(align=True)
+        size = layout.column(align=True)
         size.prop(settings, "resolution_choice")
-        size.prop(settings, "map_shape", text="")
+        size.prop(settings, "map_shape")
         layout.prop(settings, "supersampling")
         references = layout.column(align=True)
         for name in ("views", "held_out_views", "view_size", "samples"):
