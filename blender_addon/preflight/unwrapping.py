@@ -93,8 +93,7 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], size: Ma
             )
             if done == {"FINISHED"} and size[0] != size[1]:
                 bpy.ops.object.mode_set(mode="OBJECT")
-                readings = {mesh: read_mesh(mesh, name) for mesh in meshes}
-                write_beside({mesh.uv_layers[name]: along(readings[mesh], size) for mesh in meshes})
+                write_beside({mesh.uv_layers[name]: along(read_mesh(mesh, name), size) for mesh in meshes})
                 bpy.ops.object.mode_set(mode="EDIT")
                 bpy.ops.uv.select_all(action="SELECT")
                 done = pack_selected(margin, stacks=False, turns=False)
@@ -110,8 +109,13 @@ def square_texels(size: MapSize) -> NDArray[np.float64]:
 
 
 def along(reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
-    """The UVs of a mesh [C, 2], unwrapped for square maps, for maps of this height and width."""
+    """The UVs of a mesh [C, 2], unwrapped for square maps, for maps of this height and width.
+
+    Raises PbrFitError if they are no numbers, as those of positions that are none may be: Blender's packing crashes on them.
+    """
     assert reading.uv is not None  # its map was read by name
+    if not np.isfinite(reading.uv).all():
+        raise PbrFitError("Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project.")
     return laid_along(reading.uv * square_texels(size), reading, size, stacks=False)
 
 
