@@ -14,14 +14,13 @@ LARGEST_SIZE = 128
 
 
 def unseen_text(covered: NDArray[np.bool_], seen: NDArray[np.float32]) -> str:
-    """The mask of texels [H, W] that lie on the surface (`covered`) and that no view saw, as a text; empty if there is none.
+    """The mask of texels [R, R] that lie on the surface (`covered`) and that no view saw, as a text; empty if there is none.
 
-    seen: the seen share of each texel, 0..1. H and W are powers of two. A texel of the mask is unseen if most of the surface in
-    it is. The mask has as many rows as columns, whatever the shape of the maps.
+    seen: the seen share of each texel, 0..1. R is a power of two. A texel of the mask is unseen if most of the surface in it is.
     """
-    height, width = covered.shape
-    size = min(height, width, LARGEST_SIZE)
-    blocks = (size, height // size, size, width // size)
+    size = min(len(covered), LARGEST_SIZE)
+    block = len(covered) // size
+    blocks = (size, block, size, block)
     surface = covered.reshape(blocks).sum(axis=(1, 3))
     missed = np.where(covered, 1.0 - seen, 0.0).reshape(blocks).sum(axis=(1, 3))
     mask = (surface > 0) & (2.0 * missed > surface)

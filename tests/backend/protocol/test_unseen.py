@@ -31,20 +31,6 @@ def test_a_texel_of_a_small_mask_is_what_most_of_its_surface_is() -> None:
     assert np.argwhere(mask).tolist() == [[1, 0]]
 
 
-@pytest.mark.parametrize(("shape", "size"), [((32, 64), 32), ((1024, 256), LARGEST_SIZE)])
-def test_the_mask_of_maps_that_are_not_square_is_square(shape: tuple[int, int], size: int) -> None:
-    """Overlays look it up by UV, so its texels need not be those of the maps."""
-    covered = np.ones(shape, bool)
-    seen = np.ones(shape, np.float32)
-    seen[: shape[0] // 2, : shape[1] // 4] = 0.0
-    mask = unseen_mask(unseen_text(covered, seen))
-    assert mask is not None
-    assert mask.shape == (size, size)
-    expected = np.zeros_like(mask)
-    expected[: size // 2, : size // 4] = True
-    np.testing.assert_array_equal(mask, expected)
-
-
 def test_nothing_is_said_where_all_is_seen_or_lies_beside_the_surface() -> None:
     covered = np.zeros((16, 16), bool)
     covered[:8] = True
