@@ -117,7 +117,10 @@ class MapWriter:
         return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent, settings)
 
     def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
-        tiles = {tile: values_of(layout, inputs, tile, covered.shape) for tile, covered in baked.covered.items()}
+        tiles = {
+            tile: values_of(layout, inputs, tile, (covered.shape[0], covered.shape[1]))
+            for tile, covered in baked.covered.items()
+        }
         bits = (
             FLOATS
             if floats or goes_beyond(layout, tiles.values())

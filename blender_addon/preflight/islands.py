@@ -58,7 +58,7 @@ def islands_of(reading: MeshReading) -> NDArray[np.intp]:
             found = relation.lowest(found)
         found = found[found]
         if np.array_equal(found, islands):
-            return np.unique(islands, return_inverse=True)[1].reshape(-1)
+            return numbered(islands)
         islands = found
 
 
@@ -75,6 +75,12 @@ class Relation:
         """The lowest label among those that belong together, for each corner."""
         found: NDArray[np.intp] = np.minimum.reduceat(labels[self._order], self._starts)[self._numbers]
         return found
+
+
+def numbered(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Labels [C] as numbers from 0 on without gaps."""
+    found: NDArray[np.intp] = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    return found
 
 
 def boxes_of(islands: NDArray[np.intp], places: Corners) -> tuple[Corners, Corners]:
@@ -103,8 +109,7 @@ def stacked(islands: NDArray[np.intp], places: Corners) -> NDArray[np.intp]:
         for other in others[touching]:
             group[root(int(other))] = root(int(island))
     roots = np.array([root(island) for island in range(len(group))])
-    _, found = np.unique(roots[islands], return_inverse=True)
-    return found.reshape(-1)
+    return numbered(roots[islands])
 
 
 def apart(extents: Corners) -> Corners:
