@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.cli.errors import CommandError
 from backend.protocol.map_names import DEVICES, LONGEST_NAME, shortened
+from backend.protocol.map_shape import resolution_of_text, resolution_text
 from backend.protocol.quality import DEFAULT_RESOLUTION, LARGEST_MARGIN
 
 MAP_SETS = {"material": "SLOT", "object": "OBJECT", "all": "ALL"}
@@ -81,8 +82,9 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resolution",
-        type=int,
-        help=f"width and height of the maps in pixels, a power of two (default: {DEFAULT_RESOLUTION})",
+        type=resolution,
+        metavar="N|WIDTHxHEIGHT",
+        help=f"width and height of the maps in pixels, powers of two: 2048, or 2048x1024 (default: {DEFAULT_RESOLUTION})",
     )
     parser.add_argument(
         "--material-name",
@@ -219,6 +221,15 @@ def names(text: str) -> tuple[str, ...]:
 def margin(text: str) -> int | None:
     """A width in pixels, or None for "all"."""
     return None if text == "all" else whole_number(0, LARGEST_MARGIN)(text)
+
+
+def resolution(text: str) -> int | str:
+    """Width and height as records have them: a number where they are the same, else a text such as "2048x1024"."""
+    try:
+        found = resolution_of_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return found if isinstance(found, int) else resolution_text(found)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

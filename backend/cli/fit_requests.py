@@ -12,6 +12,7 @@ from backend.cli.driving import BAKE, OPTIMIZE, DriveRequest
 from backend.cli.errors import CommandError
 from backend.cli.layout_arguments import layout_request
 from backend.cli.start_arguments import start_properties, start_table
+from backend.protocol.map_shape import Resolution, edge_and_shape, resolution_of_text, resolution_text
 from backend.protocol.quality import (
     DEFAULT_QUALITY,
     DEFAULT_REFERENCES,
@@ -31,14 +32,18 @@ def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
             "Studio light is known, so there is nothing to learn.",
             "Leave out --learn-light, or choose automatic or scene.",
         )
-    defaults = {} if chosen.preset else {"resolution": DEFAULT_RESOLUTION, "quality": DEFAULT_QUALITY}
+    defaults = {} if chosen.preset else {"quality": DEFAULT_QUALITY}
     settings = checked_settings(
         maps=chosen.maps,
         learn_light=chosen.learn_light,
         device=chosen.device,
         seed=chosen.seed,
-        **defaults | given(chosen, "resolution", "quality"),
+        resolution=_resolution(chosen),
+        **defaults | given(chosen, "quality"),
     )
+    size = _size_properties(settings)
+    if chosen.preset and chosen.resolution is None:
+        del size["resolution"]
     preset: dict[str, Any] = {"preset": chosen.preset.upper()} if chosen.preset else defaults
     views = {} if chosen.preset else asdict(DEFAULT_REFERENCES)
     rounds = {} if chosen.preset else {"rounds": DEFAULT_ROUNDS}
@@ -50,7 +55,8 @@ def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
         **preset,
         **views,
         **rounds,
-        **given(chosen, "resolution", "quality", "views", "held_out_views", "view_size", "samples", "rounds"),
+        **size,
+        **given(chosen, "quality", "views", "held_out_views", "view_size", "samples", "rounds"),
         **{f"use_{name}": name in settings.maps for name in MAP_NAMES},
         "reference_light": chosen.reference_light.upper(),
         "learn_light": settings.learn_light,
@@ -66,8 +72,19 @@ def optimize_request(chosen: argparse.Namespace) -> DriveRequest:
 
 def bake_request(chosen: argparse.Namespace) -> DriveRequest:
     """What to do for one object. Raises CommandError for settings that cannot be."""
-    settings = checked_settings(resolution=DEFAULT_RESOLUTION if chosen.resolution is None else chosen.resolution)
-    return _request(chosen, {**map_properties(chosen), "resolution": settings.resolution}, BAKE)
+    settings = checked_settings(resolution=_resolution(chosen))
+    return _request(chosen, {**map_properties(chosen), **_size_properties(settings)}, BAKE)
+
+
+def _resolution(chosen: argparse.Namespace) -> Resolution:
+    """What is given or, without a preset, the default."""
+    return DEFAULT_RESOLUTION if chosen.resolution is None else resolution_of_text(str(chosen.resolution))
+
+
+def _size_properties(settings: FitSettings) -> dict[str, Any]:
+    """How large the maps are, and their shape, for ``scene.pbrfit``: also of square ones, since a file may have others."""
+    edge, shape = edge_and_shape(settings.resolution)
+    return {"resolution": edge, "map_shape": shape}
 
 
 def _request(chosen: argparse.Namespace, properties: dict[str, Any], button: str) -> DriveRequest:
@@ -96,4 +113,6 @@ def checked_settings(**values: Any) -> FitSettings:
 
 
 def _shown(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    return ",".join(value) if all(isinstance(part, str) for part in value) else resolution_text(value)

@@ -11,8 +11,9 @@ The plan is JSON:
   and what they need, and they are put into a new scene at ``frame`` (1)
 - ``materials``: as in references/render_references.py
 - ``group``: the group of objects and its sets of maps, from ``export.plan_json``
-- ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: width and height of the maps in pixels; ``supersampling``: 1, 2 or 4:
-  how many points in a row each texel of a map is the mean of, where a texture can be finer than the map
+- ``target``: CORE, GLTF or PRINCIPLED; ``resolution``: edge of square maps in pixels, or [width, height];
+  ``supersampling``: 1, 2 or 4: how many points in a row each texel of a map is the mean of, where a texture can be finer
+  than the map
 - optional ``margin``: how many texels around faces are filled with what the nearest face has; absent or null: all
 - optional ``occlusion``: whether to bake how open each texel is, too
 - optional ``geometry``: some of Height, Curvature and Thickness, to bake too (see geometry.py)

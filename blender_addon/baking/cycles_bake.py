@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.color_spaces import data_space
+from ..protocol.map_shape import MapSize
 from ..references.fixed_values import fix
 from ..references.stage import Stage
 
@@ -32,16 +33,17 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Texels:
-    """Baked values: float32 [size, size, 3], row 0 at the top; covered: bool [size, size], where a face has a texel."""
+    """Baked values: float32 [H, W, 3], row 0 at the top; covered: bool [H, W], where a face has a texel."""
 
     values: NDArray[np.float32]
     covered: NDArray[np.bool_]
 
 
-def new_image(canvas: Canvas, size: int) -> bpy.types.Image:
-    """A new image of numbers for a canvas, transparent everywhere."""
+def new_image(canvas: Canvas, size: MapSize) -> bpy.types.Image:
+    """A new image of numbers for a canvas, transparent everywhere. size: height and width in pixels."""
+    height, width = size
     tiled = canvas.tiles != (0,)
-    image = bpy.data.images.new("PBRfit bake", size, size, alpha=True, float_buffer=True, is_data=True, tiled=tiled)
+    image = bpy.data.images.new("PBRfit bake", width, height, alpha=True, float_buffer=True, is_data=True, tiled=tiled)
     if tiled:
         image.tiles[0].number = canvas.tiles[0]
         for tile in canvas.tiles[1:]:
@@ -49,7 +51,7 @@ def new_image(canvas: Canvas, size: int) -> bpy.types.Image:
         with bpy.context.temp_override(edit_image=image):
             for index in range(len(canvas.tiles)):
                 image.tiles.active_index = index
-                bpy.ops.image.tile_fill(color=(0.0, 0.0, 0.0, 0.0), width=size, height=size, float=True, alpha=True)
+                bpy.ops.image.tile_fill(color=(0.0, 0.0, 0.0, 0.0), width=width, height=height, float=True, alpha=True)
     else:
         image.generated_color = (0.0, 0.0, 0.0, 0.0)
     return image

@@ -14,6 +14,7 @@ from ..closures.parameters import NORMALS
 from ..closures.reading import Reading
 from ..closures.values import inputs_of
 from ..common.reached_nodes import Reached, known_input, reached_through
+from ..protocol.map_shape import MapSize
 from .quantities import Pass, value_in
 
 # What adds no detail, or less than the images and colors that it reads.
@@ -68,8 +69,8 @@ def mask_nodes(reading: Reading) -> list[Reached]:
     return [item for part in mixed for item in reached_through(part.item, FACTOR)]
 
 
-def is_fine(reading: Reading, baked: Pass, size: int) -> bool:
-    """Whether a pass of a material may have more detail than maps of `size` texels in a row."""
+def is_fine(reading: Reading, baked: Pass, size: MapSize) -> bool:
+    """Whether a pass of a material may have more detail than maps of this height and width in texels."""
     if any(adds_detail(item, size) for item in mask_nodes(reading)):
         return True
     return any(
@@ -80,14 +81,15 @@ def is_fine(reading: Reading, baked: Pass, size: int) -> bool:
     )
 
 
-def adds_detail(item: Reached, size: int) -> bool:
+def adds_detail(item: Reached, size: MapSize) -> bool:
     """Whether a node can make more detail than texels of a map show."""
     node = item.node
     if node.bl_idname == IMAGE:
-        image = node.image
-        return image is not None and (
-            max(image.size) > size or (node.interpolation == "Closest" and max(image.size) != size)
-        )
+        if node.image is None:
+            return False
+        width, height = node.image.size
+        is_finer = height > size[0] or width > size[1]
+        return is_finer or (node.interpolation == "Closest" and (height, width) != size)
     if node.bl_idname == "ShaderNodeTexCoord":
         return not item.outputs <= {"UV", "Normal"}
     if node.bl_idname in {"ShaderNodeMath", "ShaderNodeVectorMath"}:

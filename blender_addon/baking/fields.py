@@ -32,7 +32,7 @@ from .tangents import ROTATION, rotation_of
 
 Array = NDArray[np.float32]
 Field = dict[int, Array]
-"""An input by tile: [size, size], or [size, size, 3] for a color, a vector or a normal."""
+"""An input by tile: [H, W], or [H, W, 3] for a color, a vector or a normal."""
 SAME = 1e-4  # of the largest value: 40 times less than a step of 8 bits
 FLAT = 1e-4  # of a normal's components: 0.01 degrees
 OWN_NORMAL = (0.5, 0.5, 1.0)  # of the surface, encoded
@@ -46,7 +46,7 @@ BOUNDLESS = {
 @dataclass
 class Baked:
     """What was baked into one canvas. fields: by quantity, filled where no face is; covered: by tile, which texels faces
-    cover, bool [size, size]; openness: by tile, [size, size], None if it was not baked or all is open; geometry,
+    cover, bool [H, W]; openness: by tile, [H, W], None if it was not baked or all is open; geometry,
     scales: what geometry.py makes, by name, and what the ranges of these maps stand for."""
 
     fields: dict[str, Field] = field(default_factory=dict)
@@ -120,7 +120,7 @@ def without_far_texels(inputs: Inputs, baked: Baked, width: int) -> Inputs:
 
 
 def _as_new(name: str, values: Array, chosen: NDArray[np.bool_]) -> Array:
-    """A field with the value of a new node in the chosen texels, bool [size, size]."""
+    """A field with the value of a new node in the chosen texels, bool [H, W]."""
     new = OWN_NORMAL if name in NORMALS else neutral(name)
     changed = values.copy()
     changed[chosen] = new[0] if values.ndim == 2 else new
@@ -172,7 +172,7 @@ def _resolve(fields: dict[str, Field], tile: int, scattered: Array, reflected: A
 
 
 def divided(values: Array, weights: Array) -> Array:
-    """Sums over closures as means, [size, size] or [size, size, 3]; 0 where nothing scatters light."""
+    """Sums over closures as means, [H, W] or [H, W, 3]; 0 where nothing scatters light."""
     weights = weights[..., None] if values.ndim == 3 else weights
     mean: Array = np.divide(values, weights, out=np.zeros_like(values), where=weights > 1e-6)
     return mean
@@ -199,6 +199,6 @@ def _uniform(found: Field, baked: Baked) -> Triple | None:
 
 
 def _is_flat(found: Field, baked: Baked) -> bool:
-    """Whether a field of encoded normals [size, size, 3] is the surface's own normal everywhere."""
+    """Whether a field of encoded normals [H, W, 3] is the surface's own normal everywhere."""
     own = np.array(OWN_NORMAL, np.float32)
     return all(np.abs(values[baked.covered[tile]] - own).max(initial=0.0) < FLAT for tile, values in found.items())

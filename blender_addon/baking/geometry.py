@@ -21,12 +21,13 @@ from ..closures.reading import Reading
 from ..common.geometry_output import CURVATURE, GEOMETRY, HEIGHT, SCALES, THICKNESS
 from ..common.reached_nodes import MATERIAL_OUTPUT, known_input
 from ..export.mesh_reading import evaluated_mesh, read, read_corner_vertices, read_positions
+from ..protocol.map_shape import MapSize, limited
 from ..references.exported_mesh import in_render_depsgraph
 from ..references.stage import Stage
 from .cycles_bake import Texels
 from .fields import Baked, Field
 from .margins import Margin
-from .openness import LARGEST_BAKE, enlarged
+from .openness import LARGEST_BAKE, enlarged, repeated
 from .pass_baker import PassBaker, Tiles
 from .stand_ins import bake_into, linked, positions, separate_groups, unlink
 from .uv_names import name_uv_map
@@ -39,19 +40,18 @@ SAME_NORMAL = 1e4  # steps of a component within which normals of neighboring fa
 
 
 def bake_geometry(
-    baker: PassBaker, set_up: Stage, wanted: Iterable[str], resolution: int, owners: list[Baked], extent: float
+    baker: PassBaker, set_up: Stage, wanted: Iterable[str], size: MapSize, owners: list[Baked], extent: float
 ) -> None:
     """Give what was baked of each of the baker's owners the maps that are wanted, some of GEOMETRY.
 
-    extent: the size of the objects. What is 0 everywhere gets no map.
+    size: height and width of the maps; extent: the size of the objects. What is 0 everywhere gets no map.
     """
     names = [name for name in GEOMETRY if name in wanted]
     found: dict[str, list[Tiles]] = {}
     if HEIGHT in names:
-        found[HEIGHT] = baker.bake_made(height_shown, resolution)
+        found[HEIGHT] = baker.bake_made(height_shown, size)
     if CURVATURE in names or THICKNESS in names:
-        size = min(resolution, LARGEST_BAKE)
-        places = baker.bake_materials(positions, size, samples=1)
+        places = baker.bake_materials(positions, limited(size, LARGEST_BAKE), samples=1)
         solids = read_solids(set_up)
         for name in (CURVATURE, THICKNESS):
             if name in names:
@@ -73,15 +73,14 @@ def bake_geometry(
                     )
     for name, parts in found.items():
         for owner, tiles in zip(owners, parts, strict=True):
-            scaled_map = as_map(name, tiles, resolution, extent)
+            scaled_map = as_map(name, tiles, size, extent)
             if scaled_map is not None:
                 owner.geometry[name], owner.scales[SCALES[name]] = scaled_map
                 for tile, texels in tiles.items():  # where nothing else was baked
-                    factor = resolution // len(texels.covered)
-                    owner.covered.setdefault(tile, np.kron(texels.covered, np.ones((factor, factor), np.bool_)))
+                    owner.covered.setdefault(tile, repeated(texels.covered, size))
 
 
-def as_map(name: str, tiles: Mapping[int, Texels], resolution: int, extent: float) -> tuple[Field, float] | None:
+def as_map(name: str, tiles: Mapping[int, Texels], size: MapSize, extent: float) -> tuple[Field, float] | None:
     """The values of an owner's tiles from 0 to 1, and their scale; None where all are 0."""
     values = np.concatenate([texels.values[texels.covered][:, 0] for texels in tiles.values()])
     sizes = np.abs(values)
@@ -94,8 +93,7 @@ def as_map(name: str, tiles: Mapping[int, Texels], resolution: int, extent: floa
     fields = {}
     for tile, texels in tiles.items():
         filled = Margin().fill(texels.values[..., :1], texels.covered)[..., 0]
-        whole = enlarged(filled, resolution) if len(filled) != resolution else filled
-        fields[tile] = np.clip(whole / np.float32(scale) + np.float32(zero), 0.0, 1.0)
+        fields[tile] = np.clip(enlarged(filled, size) / np.float32(scale) + np.float32(zero), 0.0, 1.0)
     return fields, scale
 
 

@@ -25,7 +25,7 @@ def suffix_of(bits: int) -> str:
 
 
 def write_image(path: Path, values: NDArray[np.float32], bits: int = BYTES) -> None:
-    """Write pixels [size, size, 3 or 4], row 0 at the top; 0..1, except floats. Raises OSError, also for a full disk."""
+    """Write pixels [H, W, 3 or 4], row 0 at the top; 0..1, except floats. Raises OSError, also for a full disk."""
     path.parent.mkdir(exist_ok=True)
     height, width, channels = values.shape
     if shutil.disk_usage(path.parent).free < 2 * values.nbytes:

@@ -33,6 +33,7 @@ from ..common.geometry_output import GEOMETRY
 from ..common.material_recipe import ALPHA as ALPHA_PART
 from ..common.material_recipe import CHANNELS, COLOR, OCCLUSION, Constant, MapInput, MaterialRecipe
 from ..common.material_recipe import NORMAL as NORMAL_PART
+from ..protocol.map_shape import MapSize
 from .fields import Array, Baked, Inputs
 from .image_files import BYTES, FLOATS, SHORTS, suffix_of, write_image
 
@@ -116,7 +117,10 @@ class MapWriter:
         return MaterialRecipe(constants, reads, settings_for(readings), inputs.uv_tangent, settings)
 
     def _write(self, layout: Layout, inputs: Inputs, baked: Baked, floats: bool = False) -> None:
-        tiles = {tile: values_of(layout, inputs, tile, len(covered)) for tile, covered in baked.covered.items()}
+        tiles = {
+            tile: values_of(layout, inputs, tile, (covered.shape[0], covered.shape[1]))
+            for tile, covered in baked.covered.items()
+        }
         bits = (
             FLOATS
             if floats or goes_beyond(layout, tiles.values())
@@ -158,8 +162,8 @@ def part_of(layout: Layout, name: str) -> MapInput:
     return MapInput(layout.key, parts[name])
 
 
-def values_of(layout: Layout, inputs: Inputs, tile: int, size: int) -> Array:
-    """The pixels of a map, float32 [size, size, 3 or 4], with numbers where something does not vary."""
+def values_of(layout: Layout, inputs: Inputs, tile: int, size: MapSize) -> Array:
+    """The pixels of a map, float32 [H, W, 3 or 4], with numbers where something does not vary."""
 
     def found(name: str, absent: float) -> Array | Triple | float:
         if name in inputs.fields:
@@ -171,7 +175,7 @@ def values_of(layout: Layout, inputs: Inputs, tile: int, size: int) -> Array:
         lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
         return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0.0) * 0.5 + 0.5
     has_alpha = layout.alpha in inputs.fields
-    values = np.empty((size, size, 4 if has_alpha else 3), np.float32)
+    values = np.empty((*size, 4 if has_alpha else 3), np.float32)
     if layout.whole:
         values[..., :3] = found(layout.whole, 0.0)
         if has_alpha:

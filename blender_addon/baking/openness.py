@@ -9,6 +9,8 @@ from mathutils import Vector
 from numpy.typing import NDArray
 
 from ..common.reached_nodes import MATERIAL_OUTPUT, known_input
+from ..common.resizing import resized
+from ..protocol.map_shape import MapSize, limited
 from ..references.stage import Stage
 from .fields import Baked
 from .margins import Margin
@@ -16,20 +18,21 @@ from .pass_baker import PassBaker
 from .stand_ins import placeholder
 
 LARGEST_BAKE = 512
-"""Pixels in a row. Openness is smooth: larger maps get what lies between, and the time goes into rays instead."""
+"""Edge of the square that has as many pixels as a bake has at most. Openness is smooth: larger maps get what lies between, and
+the time goes into rays instead."""
 SAMPLES, RAYS = 8, 32
 """Points in each texel, and rays from each of them."""
 OPEN_EVERYWHERE = 1.0 / 255.0
 
 
-def bake_openness(baker: PassBaker, set_up: Stage, resolution: int, baked: list[Baked]) -> None:
-    """Give what was baked of each of the baker's owners its openness, [resolution, resolution], filled where no face is.
+def bake_openness(baker: PassBaker, set_up: Stage, size: MapSize, baked: list[Baked]) -> None:
+    """Give what was baked of each of the baker's owners its openness, [H, W], filled where no face is.
 
-    It stays None where everything is open: nothing is in the way of anything.
+    size: height and width of the maps. It stays None where everything is open: nothing is in the way of anything.
     """
     reach = 2.0 * extent_of(set_up)
-    size = min(resolution, LARGEST_BAKE)
-    parts = baker.bake_materials(lambda image: occlusion_shown(image, reach), size, SAMPLES)
+    baked_size = limited(size, LARGEST_BAKE)
+    parts = baker.bake_materials(lambda image: occlusion_shown(image, reach), baked_size, SAMPLES)
     for found, tiles in zip(baked, parts, strict=True):
         covered = [texels.values[texels.covered] for texels in tiles.values()]
         if min(float(values.min(initial=1.0)) for values in covered) > 1.0 - OPEN_EVERYWHERE:
@@ -37,9 +40,9 @@ def bake_openness(baker: PassBaker, set_up: Stage, resolution: int, baked: list[
         found.openness = {}
         for tile, texels in tiles.items():
             filled = Margin().fill(texels.values[..., :1], texels.covered)[..., 0]
-            found.openness[tile] = enlarged(filled, resolution).clip(0.0, 1.0)
+            found.openness[tile] = enlarged(filled, size).clip(0.0, 1.0)
             # Where nothing else was baked.
-            found.covered.setdefault(tile, np.kron(texels.covered, np.ones((resolution // size,) * 2, np.bool_)))
+            found.covered.setdefault(tile, repeated(texels.covered, size))
 
 
 def occlusion_shown(image: bpy.types.Image, reach: float) -> bpy.types.Material:
@@ -63,15 +66,14 @@ def extent_of(set_up: Stage) -> float:
     return max(float((high - low).length), 1e-6)
 
 
-def enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Values [n, n] at size x size texels: what lies between the middles of the texels in a straight line."""
-    count = len(values)
-    if count == size:
-        return values
-    place = np.clip((np.arange(size, dtype=np.float32) + 0.5) * (count / size) - 0.5, 0.0, count - 1.0)
-    first = np.minimum(place.astype(np.intp), max(count - 2, 0))
-    share = (place - first).astype(np.float32)
-    after = np.minimum(first + 1, count - 1)
-    rows = values[first] * (1.0 - share)[:, None] + values[after] * share[:, None]
-    found: NDArray[np.float32] = rows[:, first] * (1.0 - share) + rows[:, after] * share
+def enlarged(values: NDArray[np.float32], size: MapSize) -> NDArray[np.float32]:
+    """Values [h, w] at [H, W] texels, `size`: what lies between the middles of the texels in a straight line."""
+    return resized(values[..., None], size[1], size[0])[..., 0]
+
+
+def repeated(covered: NDArray[np.bool_], size: MapSize) -> NDArray[np.bool_]:
+    """A mask [h, w] at [H, W] texels, `size`: each texel of it covers a block."""
+    found: NDArray[np.bool_] = np.kron(
+        covered, np.ones((size[0] // len(covered), size[1] // covered.shape[1]), np.bool_)
+    )
     return found

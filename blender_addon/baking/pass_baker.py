@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..closures.reading import Reading
+from ..protocol.map_shape import MapSize
 from ..references.stage import Stage
 from .cycles_bake import Texels, bake, new_image, read_tiles
 from .detail import is_fine, is_random
@@ -21,7 +22,7 @@ from .stand_ins import placeholder, positions, stand_in
 
 BETWEEN = 19  # of 64: the size of a bake at points that lie between the middles of the maps' texels
 SAMPLES_OF_RAYS = 16  # for each texel, of nodes that send out random rays; each of them sends more than one
-LARGEST_BAKE = 8192  # pixels in a row; supersampling stops there
+LARGEST_BAKE = 8192  # pixels in a row or column; supersampling stops there
 
 Tiles = dict[int, Texels]
 Make = Callable[[bpy.types.Material, Reading, bpy.types.Image, str, str | None], bpy.types.Material]
@@ -37,15 +38,15 @@ class PassBaker:
         set_up: Stage,
         owners: list[MaterialSets],
         rendered_uv_maps: dict[int, str],
-        resolution: int,
+        size: MapSize,
         supersampling: int,
     ) -> None:
-        """rendered_uv_maps: those that renders use, by object number, where another one is baked; resolution: of the maps in
-        pixels; supersampling: how many points in a row each texel is the mean of, at most."""
+        """rendered_uv_maps: those that renders use, by object number, where another one is baked; size: height and width of the
+        maps in pixels; supersampling: how many points in a row each texel is the mean of, at most."""
         self._set_up = set_up
         self._owners = owners
         self._rendered_uv_maps = rendered_uv_maps
-        self._resolution = resolution
+        self._size = size
         self._supersampling = supersampling
         self._surfaces: list[dict[int, NDArray[np.bool_]]] | None = None
 
@@ -59,10 +60,10 @@ class PassBaker:
 
         kind = "NORMAL" if item.is_normal else "EMIT"
         if any(is_random(reading, item) for reading in self._readings):
-            return self._bake(make, kind, self._resolution, samples=SAMPLES_OF_RAYS)  # which lie all over the texel
-        factor = min(self._supersampling, max(1, LARGEST_BAKE // self._resolution))
-        middles = self._bake(make, kind, self._resolution)
-        if factor == 1 or not any(is_fine(reading, item, self._resolution) for reading in self._readings):
+            return self._bake(make, kind, self._size, samples=SAMPLES_OF_RAYS)  # which lie all over the texel
+        factor = min(self._supersampling, max(1, LARGEST_BAKE // max(self._size)))
+        middles = self._bake(make, kind, self._size)
+        if factor == 1 or not any(is_fine(reading, item, self._size) for reading in self._readings):
             return middles
         parts = [
             (tiles[tile], inside[tile])
@@ -70,22 +71,25 @@ class PassBaker:
             for tile in tiles
         ]
         if all(is_smooth(texels, inside) for texels, inside in parts):
-            between = self._bake(make, kind, max(8, self._resolution * BETWEEN // 64))
+            height, width = self._size
+            between = self._bake(make, kind, (max(8, height * BETWEEN // 64), max(8, width * BETWEEN // 64)))
             others = [texels for tiles in between for texels in tiles.values()]
             if all(agrees(texels, other, inside) for (texels, inside), other in zip(parts, others, strict=True)):
                 return middles
-        return self._bake(make, kind, self._resolution, factor)
+        return self._bake(make, kind, self._size, factor)
 
     def bake_materials(
-        self, material_for: Callable[[bpy.types.Image], bpy.types.Material], size: int, samples: int
+        self, material_for: Callable[[bpy.types.Image], bpy.types.Material], size: MapSize, samples: int
     ) -> list[Tiles]:
-        """The texels of what one material shows on all faces, for each of the owners by tile. size: of the bake, in pixels."""
+        """The texels of what one material shows on all faces, for each of the owners by tile. size: height and width of the bake
+        in pixels."""
         return self._bake(
             lambda _material, _reading, image, *_names: material_for(image), "EMIT", size, samples=samples
         )
 
-    def bake_made(self, make: Make, size: int) -> list[Tiles]:
-        """The texels of what materials show that are made for each of the originals, one point in each. size: in pixels."""
+    def bake_made(self, make: Make, size: MapSize) -> list[Tiles]:
+        """The texels of what materials show that are made for each of the originals, one point in each. size: height and
+        width in pixels."""
         return self._bake(make, "EMIT", size)
 
     @property
@@ -95,12 +99,13 @@ class PassBaker:
     def _surface(self) -> list[dict[int, NDArray[np.bool_]]]:
         """Which texels have all their neighbors on the surface too, for each of the owners by tile."""
         if self._surfaces is None:
-            found = self.bake_materials(positions, self._resolution, samples=1)
+            found = self.bake_materials(positions, self._size, samples=1)
             self._surfaces = [{tile: joined(texels) for tile, texels in tiles.items()} for tiles in found]
         return self._surfaces
 
-    def _bake(self, make: Make, kind: str, size: int, factor: int = 1, samples: int = 1) -> list[Tiles]:
-        images = [new_image(owner.canvas, size * factor) for owner in self._owners]
+    def _bake(self, make: Make, kind: str, size: MapSize, factor: int = 1, samples: int = 1) -> list[Tiles]:
+        height, width = size
+        images = [new_image(owner.canvas, (height * factor, width * factor)) for owner in self._owners]
         uv_maps = {uid: name for owner in self._owners for uid, name in owner.canvas.uv_maps.items()}
         with stand_ins_shown(self._set_up, self._owners, images, self._rendered_uv_maps, make):
             bake(self._set_up, kind, uv_maps, samples)

@@ -16,6 +16,7 @@ from ..closures.verdict import VIEW, verdict_of
 from ..common.errors import PbrFitError
 from ..common.reached_nodes import reached_through, unchanged_trees
 from ..export import plan_json
+from ..protocol.map_shape import map_size
 from ..references import stage
 from ..references.plan_work import no_room, open_file
 from .cycles_bake import make_editable, prepare
@@ -75,17 +76,18 @@ def bake_plan(plan: Json, report: Callable[[Json], None]) -> None:
         if plan.get("start"):
             owners = [replace(owner, readings=judged(owner.readings)) for owner in owners]
         baked = [Baked() for _ in owners]
-        baker = PassBaker(set_up, owners, rendered_uv_maps, plan["resolution"], plan["supersampling"])
+        size = map_size(plan["resolution"])
+        baker = PassBaker(set_up, owners, rendered_uv_maps, size, plan["supersampling"])
         for fraction, item in bake_passes(plan, owners):
             report({"progress": SET_UP + (1.0 - SET_UP) * fraction, "message": item.message})
             for found, texels in zip(baked, baker.bake(item), strict=True):
                 found.add(item, texels)
         if plan.get("occlusion"):
             report({"progress": 0.9, "message": "Baking Occlusion"})
-            bake_openness(baker, set_up, plan["resolution"], baked)
+            bake_openness(baker, set_up, size, baked)
         if plan.get("geometry"):
             report({"progress": 0.92, "message": f"Baking {', '.join(plan['geometry'])}"})
-            bake_geometry(baker, set_up, plan["geometry"], plan["resolution"], baked, extent_of(set_up))
+            bake_geometry(baker, set_up, plan["geometry"], size, baked, extent_of(set_up))
         report({"progress": 0.95, "message": "Writing the maps"})
         report({"baked": write_maps(plan, owners, baked, output)})
 
@@ -143,7 +145,7 @@ def write_maps(plan: Json, owners: list[MaterialSets], baked: list[Baked], outpu
         for tile, index in owner.numbers.items() if plan.get("start") else ():
             starts[index] = f"start_{index}.npz"
             try:
-                write_start(output / starts[index], inputs, found, readings, tile, plan["resolution"])
+                write_start(output / starts[index], inputs, found, readings, tile, map_size(plan["resolution"]))
             except OSError as error:
                 raise no_room(output / starts[index], error) from error
         recipes |= dict.fromkeys(owner.numbers.values(), recipe.to_json())

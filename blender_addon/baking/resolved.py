@@ -24,7 +24,7 @@ TRIPLES = ((np.s_[:-2], np.s_[1:-1], np.s_[2:]), (np.s_[:, :-2], np.s_[:, 1:-1],
 
 
 def joined(positions: Texels) -> NDArray[np.bool_]:
-    """Which texels have all four neighbors on the surface too, without a fold or a gap between them: bool [size, size].
+    """Which texels have all four neighbors on the surface too, without a fold or a gap between them: bool [H, W].
 
     positions: where the middles of the texels are in the world.
     """
@@ -48,7 +48,7 @@ def length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def is_smooth(texels: Texels, inside: NDArray[np.bool_]) -> bool:
-    """Whether neighboring texels hardly differ from a straight line, where they are `joined`: `inside`, bool [size, size]."""
+    """Whether neighboring texels hardly differ from a straight line, where they are `joined`: `inside`, bool [H, W]."""
     limit = SMOOTH * scale_of(texels)
     bent = 0
     for before, here, after in TRIPLES:
@@ -60,21 +60,28 @@ def is_smooth(texels: Texels, inside: NDArray[np.bool_]) -> bool:
 def agrees(texels: Texels, others: Texels, inside: NDArray[np.bool_]) -> bool:
     """Whether texels, linearly interpolated, have the values that were found at other points: the middles of other texels.
 
-    inside: where texels are `joined`, bool [size, size]: elsewhere nothing is compared.
+    inside: where texels are `joined`, bool [H, W]: elsewhere nothing is compared.
     """
-    size, other = len(texels.covered), len(others.covered)
-    places = (np.arange(other) + 0.5) * size / other - 0.5
-    low = np.clip(np.floor(places).astype(int), 0, size - 2)
-    weights = (places - low).astype(np.float32)
-    known, expected = others.covered.copy(), np.zeros((other, other, 3), np.float32)
+    (top, below), (left, beside) = (
+        places_among(texels.covered.shape[axis], others.covered.shape[axis]) for axis in (0, 1)
+    )
+    known, expected = others.covered.copy(), np.zeros_like(others.values)
     for down in (0, 1):
         for right in (0, 1):
-            rows, columns = np.ix_(low + down, low + right)
-            share = np.outer(weights if down else 1.0 - weights, weights if right else 1.0 - weights)
+            rows, columns = np.ix_(top + down, left + right)
+            share = np.outer(below if down else 1.0 - below, beside if right else 1.0 - beside)
             known &= inside[rows, columns]
             expected += texels.values[rows, columns] * share[..., None]
     off: NDArray[np.bool_] = np.abs(expected - others.values).max(axis=-1) > BETWEEN * scale_of(texels)
     return int(off[known].sum()) <= FEW * max(1, int(known.sum()))
+
+
+def places_among(count: int, others: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Of the middles of `others` texels in a row, which of `count` texels in the same row lies before each, and how far it
+    is from there to the next one, 0..1; beyond the outermost middles it is less or more."""
+    places = (np.arange(others) + 0.5) * count / others - 0.5
+    before = np.clip(np.floor(places).astype(np.intp), 0, count - 2)
+    return before, (places - before).astype(np.float32)
 
 
 def scale_of(texels: Texels) -> float:

@@ -18,6 +18,7 @@ from ..common.errors import PbrFitError
 from ..common.material_recipe import OCCLUSION
 from ..common.resizing import resized
 from ..protocol.map_layouts import NORMAL, SIGNALS
+from ..protocol.map_shape import MapSize, map_size
 from ..protocol.start_maps import CHANNELS, WHOLE, ImageBytes
 from ..references.plan_work import no_room
 from .fields import BOUNDLESS, Array, Baked, Field, Inputs
@@ -35,11 +36,11 @@ def write_start_maps(plan: Json, output: Path) -> Json:
     """
     recipes, files, starts = [], [], []
     entries: list[Json] = plan["start_maps"]
-    size = int(plan["resolution"])
+    size = map_size(plan["resolution"])
     decoder = Decoder()
     for number, entry in enumerate(entries):
         inputs = inputs_from(entry, plan["target"], size, decoder)
-        baked = Baked(covered={0: np.ones((size, size), np.bool_)})
+        baked = Baked(covered={0: np.ones(size, np.bool_)})
         writer = MapWriter(output, {0: f"{number}/" if len(entries) > 1 else ""})
         recipes.append(writer.recipe(plan["target"], inputs, baked, [], {}).to_json())
         files += writer.files
@@ -78,8 +79,8 @@ def damaged(image: ImageBytes) -> PbrFitError:
     return PbrFitError(f"{image.name} is damaged, or has values that are no numbers.", "Replace the file.")
 
 
-def inputs_from(entry: Json, target: str, size: int, decode: Decoder) -> Inputs:
-    """The inputs that the maps of one set say, at [size, size]. entry: of `protocol.start_maps.start_entry`.
+def inputs_from(entry: Json, target: str, size: MapSize, decode: Decoder) -> Inputs:
+    """The inputs that the maps of one set say, at [H, W], `size`. entry: of `protocol.start_maps.start_entry`.
 
     What no map says is as in a new material. Raises PbrFitError if a file cannot be read.
     """
@@ -97,7 +98,7 @@ def inputs_from(entry: Json, target: str, size: int, decode: Decoder) -> Inputs:
     for item in sorted(entry["maps"], key=lambda one: (one["image"]["path"], one["image"]["start"])):
         name = input_of(item["signal"])
         if name in kept:
-            values = resized(values_of(item, decode), size, size)
+            values = resized(values_of(item, decode), size[1], size[0])
             if name == "Alpha" and values.min() >= OPAQUE:
                 continue
             fields[name] = {0: as_input(values, item, name)}
@@ -126,7 +127,7 @@ def values_of(item: Json, decode: Decoder) -> Array:
 
 
 def as_input(values: Array, item: Json, name: str) -> Array:
-    """Values of a map as the input's: with its factor, colors scene linear, [size, size] for a number."""
+    """Values of a map as the input's: with its factor, colors scene linear, [H, W] for a number."""
     factor = np.array(item["factor"], np.float32)
     if name in NORMALS:
         return ((values * 2.0 - 1.0) * factor * 0.5 + 0.5).astype(np.float32)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..closures.parameters import NORMAL
 from ..closures.reading import ENERGY, Reading, origins
+from ..protocol.map_shape import MapSize
 from .fields import Baked, divided
 from .quantities import MOST_SHARES, SHARES, WEIGHT, Pass
 
@@ -29,9 +30,9 @@ def share_passes(sets: Sequence[Sequence[Reading]]) -> list[Pass]:
     return [Pass(names[start : start + 3]) for start in range(0, len(names), 3)]
 
 
-def surety_of(baked: Baked, readings: Sequence[Reading], tile: int, size: int) -> Array:
-    """How sure the base color, roughness and metallic are, and the normal: 0..1, float32 [size, size, 2]."""
-    surety = np.empty((size, size, 2), np.float32)
+def surety_of(baked: Baked, readings: Sequence[Reading], tile: int, size: MapSize) -> Array:
+    """How sure the base color, roughness and metallic are, and the normal: 0..1, float32 [H, W, 2]."""
+    surety = np.empty((*size, 2), np.float32)
     if alike(readings):
         surety[..., 0] = readings[0].certain if readings else 1.0
     else:

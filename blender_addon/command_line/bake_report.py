@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 SETTINGS = (
-    *("map_sets", "use_udim", "material_name", "image_storage", "resolution"),
+    *("map_sets", "use_udim", "material_name", "image_storage", "resolution", "map_shape"),
     *("bake_target", "supersampling", "margin_type", "margin", "use_occlusion"),
     *("use_height", "use_curvature", "use_thickness"),
 )

@@ -28,6 +28,8 @@ class SavedLayout:
         self._layouts = importlib.import_module(f"{extension}.protocol.map_layouts")
         self._saving = importlib.import_module(f"{extension}.saving.layout_files")
         self._materials = importlib.import_module(f"{extension}.assign.materials")
+        self._shape = importlib.import_module(f"{extension}.settings.map_shape")
+        self._map_size = importlib.import_module(f"{extension}.protocol.map_shape").map_size
         self._error = importlib.import_module(f"{extension}.protocol.errors").CauseAndCure
         self._options = self._layouts.OutputOptions(**request["options"])
         self._layout = self._tried(
@@ -37,8 +39,8 @@ class SavedLayout:
     def check_names(self, plan: Any, folder: Path, replaceable: set[str]) -> None:
         """Raise DriveError before any work, if two files could have one name, or would overwrite another file. plan: of what
         will be made; folder: of the result; replaceable: names in it that may be overwritten."""
-        size = (bpy.context.scene.pbrfit.resolution,) * 2
-        names = self._tried(lambda: self._saving.possible_names(plan, self._layout, size))
+        height, width = self._map_size(self._shape.map_resolution(bpy.context.scene.pbrfit))
+        names = self._tried(lambda: self._saving.possible_names(plan, self._layout, (width, height)))
         taken = [f"{self._folder}/{name}" for name in names]
         taken = [name for name in taken if name not in replaceable and (folder / name).exists()]
         if taken:

@@ -21,6 +21,7 @@ from ..common.node_trees import world_of
 from ..export.mesh_reading import Readings
 from ..export.plan import plan_groups, target_objects
 from ..export.reference_light import reference_light
+from ..settings.map_shape import map_resolution
 from ..settings.preferences import addon_preferences
 from ..settings.properties import fit_settings
 from ..settings.start import MAPS, found_maps
@@ -207,6 +208,7 @@ def settings_findings(context: bpy.types.Context, work: str) -> Iterator[Finding
     """Settings that are not allowed."""
     settings = context.scene.pbrfit
     try:
+        map_resolution(settings)
         if work == FIT:
             fit_settings(settings)
         if work == FIT and settings.start == MAPS:

@@ -12,6 +12,8 @@ from ..common.package import ADDON
 from ..common.wait_cursor import wait_cursor
 from ..export.mesh_reading import Readings
 from ..export.plan import target_objects
+from ..protocol.map_shape import map_size
+from ..settings.map_shape import map_resolution
 from ..settings.start import BAKE
 from ..translations.translate import tr_report, without_level
 from . import checks
@@ -108,7 +110,7 @@ class PBRFIT_OT_unwrap(Fix, bpy.types.Operator):
 
     def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Unwrap them side by side."""
-        unwrap(context, objects, context.scene.pbrfit.resolution)
+        unwrap(context, objects, map_size(map_resolution(context.scene.pbrfit)))
         return f'{names(objects)}: unwrapped into the UV map "{objects[0].data.uv_layers.active.name}"'
 
 
@@ -120,7 +122,7 @@ class PBRFIT_OT_pack_islands(Fix, bpy.types.Operator):
 
     def fix(self, context: bpy.types.Context, objects: list[bpy.types.Object]) -> str:
         """Pack them together."""
-        pack(context, objects, context.scene.pbrfit.resolution)
+        pack(context, objects, map_size(map_resolution(context.scene.pbrfit)))
         return f'{names(objects)}: packed into the UV map "{objects[0].data.uv_layers.active.name}"'
 
 

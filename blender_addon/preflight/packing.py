@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 
 import bpy
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
+from ..protocol.map_shape import MapSize
 from .copies import reads_only
+from .islands import laid_along
 from .mesh import FARTHEST
 from .overlaps import are_twins
 from .unwrapping import (
@@ -22,20 +25,24 @@ from .unwrapping import (
     alone,
     check_unwrappable,
     free_name,
+    pack_selected,
     remove_uv_map,
+    square_texels,
+    write_beside,
 )
 
 SMALLEST_AREA = 1e-12
 FILLED = 0.6  # of a square, by islands that are packed
 
 
-def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution: int) -> None:
+def pack(context: bpy.types.Context, objects: list[bpy.types.Object], size: MapSize) -> None:
     """Pack the islands of the active UV maps of objects into a new UV map of each, which becomes the active one.
 
-    Islands keep their shape; those of different materials and objects get the same number of texels for each area. Islands
-    that lie over each other, such as mirrored halves, stay so where they look the same. Materials still read the same map by
-    default. Raises PbrFitError if a mesh has no UV map of its own or no room for another one, cannot be changed, or
-    belongs to objects of different materials; RuntimeError as Blender's operators do. The meshes are as before then.
+    size: height and width of the maps. Islands keep their shape on the surface; those of different materials and objects get
+    the same number of texels for each area. Islands that lie over each other, such as mirrored halves, stay so where they look
+    the same. Materials still read the same map by default. Raises PbrFitError if a mesh has no UV map of its own or no room for
+    another one, cannot be changed, or belongs to objects of different materials; RuntimeError as Blender's operators do. The
+    meshes are as before then.
     """
     owners: dict[bpy.types.Mesh, bpy.types.Object] = {}
     for item in objects:
@@ -49,28 +56,32 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], resolution
                 "Give each its own mesh: Object > Relations > Make Single User > Object & Data.",
             )
     name = free_name(owners)
-    stacks = True
     with alone(context, objects), ExitStack() as undo:
-        right, areas, apart = 0.0, 0.0, {}
+        stacks, areas = True, 0.0
+        readings: dict[bpy.types.Mesh, MeshReading] = {}
+        uvs: dict[bpy.types.Mesh, NDArray[np.float64]] = {}
         for mesh, owner in owners.items():
             before = mesh.uv_layers.active.name
             reading = read_mesh(mesh, before)
             check_numbers(owner, before, reading)
-            apart[mesh], right = side_by_side(owner, reading, right)
-            areas += float(triangle_areas(apart[mesh][reading.triangles]).sum())
+            readings[mesh], uvs[mesh] = reading, side_by_side(owner, reading, size)
+            areas += float(triangle_areas(uvs[mesh][reading.triangles]).sum())
             stacks = stacks and stays_stacked(owner, before, reading)
             undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
+        if size[0] != size[1]:
+            uvs = {mesh: laid_along(uv, readings[mesh], size, stacks) for mesh, uv in uvs.items()}
         # About as large as they will be, so that a margin is about what it will be.
         scale = np.sqrt(FILLED / areas) if areas > SMALLEST_AREA else 1.0
-        for mesh, uv in apart.items():
-            mesh.uv_layers[name].uv.foreach_set("vector", (uv * scale).astype(np.float32).ravel())
+        write_beside({mesh.uv_layers[name]: uv for mesh, uv in uvs.items()}, scale)
+        # Blender turns islands as the shape of the images that materials have wants it, whatever is to be baked.
+        turns = size[0] == size[1] and not any(map(has_oblong_image, owners.values()))
         with ExitStack() as selections:
             for mesh in owners:
                 selections.enter_context(all_faces_selected(mesh))
             bpy.ops.object.mode_set(mode="EDIT")
             selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
             bpy.ops.uv.select_all(action="SELECT")
-            done = pack_selected(MARGIN_TEXELS / resolution, stacks)
+            done = pack_selected(MARGIN_TEXELS / min(size), stacks, turns)
         if done != {"FINISHED"}:
             raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
         move_to_first_square([mesh.uv_layers[name] for mesh in owners])
@@ -92,35 +103,9 @@ def check_numbers(scene_object: bpy.types.Object, uv_map: str, reading: MeshRead
         raise PbrFitError(f'The transform of "{name}" is not finite.', "Reset it with Object > Clear.")
 
 
-def pack_selected(margin: float, stacks: bool) -> set[str]:
-    """Pack the islands of what is edited, with `margin` around each as a share of the square.
-
-    Blender's own way to such a margin (its method "Fraction") packs some twenty times, to find how far the islands shrink: 17 s
-    for 64 islands of 15,744 triangles. Islands that fill the square already hardly shrink, so adding the margin to them comes
-    to the same: roughly once, then twice in full, which takes 2 s. Never without a margin: islands that touch count as stacked.
-    """
-    done: set[str] = set()
-    for shape in ("AABB", "CONCAVE", "CONCAVE"):
-        # A turn by a right angle does not blur what images show.
-        done = bpy.ops.uv.pack_islands(
-            rotate=True,
-            rotate_method="CARDINAL",
-            scale=True,
-            merge_overlap=stacks,
-            margin_method="ADD",
-            margin=margin,
-            shape_method=shape,
-        )
-        if done != {"FINISHED"}:
-            break
-    return done
-
-
-def side_by_side(
-    scene_object: bpy.types.Object, reading: MeshReading, right: float
-) -> tuple[NDArray[np.float64], float]:
-    """The UVs of a mesh [C, 2] with what each of its materials has beside the others, from `right` on, at the scale of the
-    surface; and where the last one ends."""
+def side_by_side(scene_object: bpy.types.Object, reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
+    """The UVs of a mesh [C, 2] with what each of its materials has beside the others, at the scale of the surface in maps of
+    this height and width."""
     assert reading.uv is not None  # its map was read by name
     uv = reading.uv.astype(np.float64)
     slots = scene_object.material_slots
@@ -128,7 +113,7 @@ def side_by_side(
     linear = np.array(scene_object.matrix_world, dtype=np.float64)[:3, :3]
     places = reading.positions[reading.corner_vertices[reading.triangles]].astype(np.float64) @ linear.T
     surface = np.linalg.norm(np.cross(places[:, 1] - places[:, 0], places[:, 2] - places[:, 0]), axis=1)
-    flat = 2.0 * triangle_areas(uv[reading.triangles])
+    right = 0.0
     materials = [slots[index].material if len(slots) else None for index in range(max(1, len(slots)))]
     for material in dict.fromkeys(materials):
         same = [index for index, other in enumerate(materials) if other == material]
@@ -137,13 +122,37 @@ def side_by_side(
         if not mine.any():
             continue
         triangles = faces[reading.triangle_polygons]
-        area = flat[triangles].sum()
+        uv[mine] *= in_shape(uv[reading.triangles[triangles]], places[triangles], size)
+        area = 2.0 * triangle_areas(uv[reading.triangles[triangles]]).sum()
         scale = np.sqrt(surface[triangles].sum() / area) if area > SMALLEST_AREA else 1.0
         moved = uv[mine] * scale
         low, high = moved.min(axis=0), moved.max(axis=0)
         uv[mine] = moved - low + (right, 0.0)
         right += float(high[0] - low[0]) * 1.01 + 0.01
-    return uv, right
+    return uv
+
+
+def in_shape(uv: NDArray[np.float64], places: NDArray[np.float64], size: MapSize) -> NDArray[np.float64]:
+    """What UVs must be multiplied by, [2], so that texels in maps of this height and width are square where they would be in
+    square maps: 1 where the UVs [T, 3, 2] of triangles at places [T, 3, 3] are rather made for maps of this shape already."""
+    wanted = math.log(size[1] / size[0])
+    known = stretch(uv, places)
+    return np.ones(2) if abs(known - wanted) < abs(known) else square_texels(size)
+
+
+def stretch(uv: NDArray[np.float64], places: NDArray[np.float64]) -> float:
+    """How much longer on the surface the square of the UV map is along u than along v: the logarithm of the ratio, as the mean
+    by area over triangles [T, 3, 2] at places [T, 3, 3]; 0 where all of them are degenerate."""
+    (u1, v1), (u2, v2) = (np.moveaxis(uv[:, corner] - uv[:, 0], -1, 0) for corner in (1, 2))
+    first, second = places[:, 1] - places[:, 0], places[:, 2] - places[:, 0]
+    # Of the edges of both triangles: what lies along u and along v, each times the area in the UV map.
+    along_u = np.linalg.norm(v2[:, None] * first - v1[:, None] * second, axis=1)
+    along_v = np.linalg.norm(u1[:, None] * second - u2[:, None] * first, axis=1)
+    areas = np.linalg.norm(np.cross(first, second), axis=1)
+    good = (np.abs(u1 * v2 - u2 * v1) > SMALLEST_AREA) & (areas > SMALLEST_AREA)
+    if not good.any():
+        return 0.0
+    return float(np.average(np.log(along_u[good] / along_v[good]), weights=areas[good]))
 
 
 def triangle_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -157,6 +166,23 @@ def stays_stacked(scene_object: bpy.types.Object, uv_map: str, reading: MeshRead
     """Whether islands of an object that lie over each other look the same there."""
     materials = {slot.material for slot in scene_object.material_slots} or {None}
     return all(reads_only(material, uv_map, reading.default_uv_map) for material in materials)
+
+
+def has_oblong_image(scene_object: bpy.types.Object) -> bool:
+    """Whether a material of an object has an image that is not square."""
+    trees = [slot.material.node_tree for slot in scene_object.material_slots if slot.material is not None]
+    seen: set[bpy.types.NodeTree] = set()
+    while trees:
+        tree = trees.pop()
+        if tree is None or tree in seen:
+            continue
+        seen.add(tree)
+        for node in tree.nodes:
+            image = getattr(node, "image", None)
+            if image is not None and image.size[0] != image.size[1]:
+                return True
+            trees.append(getattr(node, "node_tree", None))
+    return False
 
 
 def move_to_first_square(layers: list[bpy.types.MeshUVLoopLayer]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.quality import HELD_OUT_SAMPLES, QUALITIES
+from ..settings.map_shape import texel_count
 from ..settings.properties import learns_light
 from ..settings.start import BAKE, GRAY
 
@@ -74,7 +75,7 @@ def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cor
     paths = pixels * settings.samples * (settings.views + HELD_OUT_SAMPLES * settings.held_out_views)
     found = {"start": START_SECONDS, "render": renders(settings) * paths * CYCLES_CORE_SECONDS / cores}
     if settings.start == BAKE:
-        found["bake"] = sets * settings.resolution**2 * BAKE_CORE_SECONDS / cores
+        found["bake"] = sets * texel_count(settings) * BAKE_CORE_SECONDS / cores
     if settings.start != GRAY or corrections(settings):
         found["compare"] = COMPARISON_CORE_SECONDS / cores
     quality = QUALITIES[settings.quality]
@@ -91,7 +92,7 @@ def seconds_of_parts(settings: Any, triangles: int, sets: int, on_gpu: bool, cor
 def estimate(settings: Any, triangles: int, sets: int, on_gpu: bool, cores: int | None = None) -> Estimate:
     """Estimate one fit from the scene's `settings`, its evaluated triangles, its sets of maps, and the backend's device."""
     memory = BASE_BYTES + covered_samples(settings) * SAMPLE_BYTES[int(on_gpu)]
-    memory += sets * settings.resolution**2 * TEXEL_BYTES
+    memory += sets * texel_count(settings) * TEXEL_BYTES
     memory += triangles * TRIANGLE_BYTES + (LEARNED_BYTES if learns_light(settings) and on_gpu else 0.0)
     return Estimate(sum(seconds_of_parts(settings, triangles, sets, on_gpu, cores).values()), memory)
 

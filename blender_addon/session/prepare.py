@@ -36,6 +36,7 @@ from ..protocol.start_maps import StartMapsError, start_entry
 from ..references.copied_file import CopiedFile, save_copy
 from ..references.views import bounding_sphere
 from ..settings.geometry_maps import chosen_geometry
+from ..settings.map_shape import map_resolution, texel_count
 from ..settings.properties import fit_settings, learns_light, margin_of
 from ..settings.start import BAKE, MAPS, found_maps
 from .bake_queue import GroupBake
@@ -215,7 +216,7 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
     return _second_blenders_plan(context, plan, copy, folder) | {
         "group": plan_json.to_json(plan),
         "target": chosen.bake_target,
-        "resolution": chosen.resolution,
+        "resolution": map_resolution(chosen),
         "supersampling": int(chosen.supersampling),
         "margin": margin_of(chosen),
         "occlusion": bool(chosen.use_occlusion),
@@ -226,8 +227,8 @@ def _bake_plan(context: bpy.types.Context, plan: GroupPlan, copy: CopiedFile, fo
 def _rounds(context: bpy.types.Context, plan: GroupPlan) -> int:
     """How many rounds of correction are to follow a fit. A light that is learned is not that of Cycles."""
     chosen = context.scene.pbrfit
-    texels = len(plan.sets) * chosen.resolution**2
-    fits_in = texels * START_BYTES <= MOST_BYTES and chosen.resolution**2 * START_BYTES <= MOST_IN_ONE
+    texels = texel_count(chosen)
+    fits_in = len(plan.sets) * texels * START_BYTES <= MOST_BYTES and texels * START_BYTES <= MOST_IN_ONE
     return chosen.rounds if fits_in and not learns_light(chosen) else 0
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
@@ -19,30 +18,21 @@ from ..protocol.quality import (
     DEFAULT_ROUNDS,
     FEWEST_REFERENCES,
     LARGEST_MARGIN,
-    LARGEST_RESOLUTION,
     MOST_REFERENCES,
     MOST_ROUNDS,
-    SMALLEST_RESOLUTION,
 )
 from ..protocol.settings import FitSettings, SettingsError
 from . import devices, presets
 from .geometry_maps import GeometrySettings
+from .map_shape import MapShapeSettings, map_resolution
 from .start import StartSettings
 
 DEFAULTS = FitSettings()
 FILL_ALL, FILL_WIDTH = "ALL", "WIDTH"
 DERIVED = {"preset", "resolution_choice", "device_choice"}
 """What follows from other settings, and is not kept."""
-RESOLUTIONS = [2**power for power in range(SMALLEST_RESOLUTION.bit_length() - 1, LARGEST_RESOLUTION.bit_length())]
 
 _shown_devices: list[tuple[str, str, str, int]] = []  # Blender does not keep the texts of items that change
-
-
-def round_resolution(settings: PBRFIT_FitSettings, _context: bpy.types.Context) -> None:
-    """Set the nearest power of two, which the width of maps must be."""
-    nearest = 2 ** round(math.log2(settings.resolution))
-    if nearest != settings.resolution:
-        settings.resolution = nearest
 
 
 def device_items(settings: PBRFIT_FitSettings, _context: bpy.types.Context | None) -> list[tuple[str, str, str, int]]:
@@ -61,17 +51,7 @@ def choose_device(settings: PBRFIT_FitSettings, number: int) -> None:
     settings.device = device_items(settings, None)[number][0]
 
 
-def shown_resolution(settings: PBRFIT_FitSettings) -> int:
-    """The number of the resolution in the menu."""
-    return RESOLUTIONS.index(settings.resolution)
-
-
-def choose_resolution(settings: PBRFIT_FitSettings, number: int) -> None:
-    """Choose the resolution with this number in the menu."""
-    settings.resolution = RESOLUTIONS[number]
-
-
-class PBRFIT_FitSettings(StartSettings, GeometrySettings, bpy.types.PropertyGroup):
+class PBRFIT_FitSettings(MapShapeSettings, StartSettings, GeometrySettings, bpy.types.PropertyGroup):
     """Settings of the next fit or bake in this scene."""
 
     preset: EnumProperty(
@@ -130,21 +110,6 @@ class PBRFIT_FitSettings(StartSettings, GeometrySettings, bpy.types.PropertyGrou
         description="What the fitted material must look like",
         items=[("CYCLES", "Cycles Renders", "Cycles renders of the object with its own material, in its world")],
         default="CYCLES",
-    )
-    resolution: IntProperty(
-        name="Resolution",
-        description="Width and height of the maps in pixels, rounded to a power of two",
-        default=DEFAULTS.resolution,
-        min=SMALLEST_RESOLUTION,
-        max=LARGEST_RESOLUTION,
-        update=round_resolution,
-    )
-    resolution_choice: EnumProperty(
-        name="Resolution",
-        description="Width and height of the maps in pixels. More than the views can show does not help",
-        items=[(str(size), f"{size} x {size}", f"Maps of {size} by {size} pixels") for size in RESOLUTIONS],
-        get=shown_resolution,
-        set=choose_resolution,
     )
     views: IntProperty(
         name="Views",
@@ -359,7 +324,7 @@ def fit_settings(settings: PBRFIT_FitSettings) -> FitSettings:
     }
     try:
         return FitSettings(
-            resolution=settings.resolution,
+            resolution=map_resolution(settings),
             maps=tuple(name for name, use in chosen.items() if use),
             learn_light=learns_light(settings),
             device=settings.device,

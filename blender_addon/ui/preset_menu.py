@@ -21,6 +21,12 @@ FOLDER = "pbrfit"
 SETTINGS = "settings"
 
 
+def setting_names() -> list[str]:
+    """The names of all settings, except what follows from the others, also of the classes that have a part of them."""
+    names = (name for kind in PBRFIT_FitSettings.__mro__ for name in getattr(kind, "__annotations__", {}))
+    return [name for name in dict.fromkeys(names) if name not in DERIVED]
+
+
 @lru_cache(maxsize=64)
 def values_in(path: str, _written: int) -> dict[str, Any]:
     """The settings that a preset file sets, by name; lines of another form are left out. _written: when, in nanoseconds."""
@@ -120,7 +126,7 @@ class PBRFIT_OT_add_preset(AddPresetBase, bpy.types.Operator):
     preset_menu = "PBRFIT_MT_presets"
     preset_subdir = FOLDER
     preset_defines = [f"{SETTINGS} = bpy.context.scene.pbrfit"]
-    preset_values = [f"{SETTINGS}.{name}" for name in PBRFIT_FitSettings.__annotations__ if name not in DERIVED]
+    preset_values = [f"{SETTINGS}.{name}" for name in setting_names()]
 
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:

@@ -53,8 +53,12 @@ class PBRFIT_PT_settings(SettingsPanel, bpy.types.Panel):
         layout.prop(settings, "start")
         if settings.start == MAPS:
             draw_start_maps(context, layout)
-        for name in ("quality", "rounds", "resolution_choice", "supersampling"):
+        for name in ("quality", "rounds"):
             layout.prop(settings, name)
+        size = layout.column(align=True)
+        size.prop(settings, "resolution_choice")
+        size.prop(settings, "map_shape")
+        layout.prop(settings, "supersampling")
         references = layout.column(align=True)
         for name in ("views", "held_out_views", "view_size", "samples"):
             references.prop(settings, name)

@@ -17,8 +17,8 @@ var JOB_TYPE = {
           description: "Do every mesh object with a material in this collection too" },
         { key: "preset", type: "string", choices: ["draft", "standard", "high"], default: "standard",
           description: "Views, samples, resolution and quality of a fit; a bake ignores it" },
-        { key: "resolution", type: "int32", default: 0, propargs: { min: 0, max: 16384 },
-          description: "Width and height of the maps in pixels; 0 is that of the preset, and 1024 for a bake" },
+        { key: "resolution", type: "string", default: "",
+          description: "Width and height of the maps in pixels, such as 2048 or 2048x1024. Empty: that of the preset, and 1024 for a bake" },
         { key: "results", type: "string", subtype: "dir_path", required: true, visible: "submission",
           eval: "str(abspath('//fitted'))",
           description: "Folder for the results, which all workers reach; each object gets a folder FILE/OBJECT in it" },
@@ -82,7 +82,7 @@ function pbrfitTask(settings, title, names, more) {
         args.push("--preset", settings.preset);
     }
     if (settings.resolution) {
-        args.push("--resolution", String(settings.resolution));
+        args.push("--resolution", settings.resolution);
     }
     args = args.concat(more, settings.options ? shellSplit(settings.options) : []);
     var task = author.Task(settings.command + " " + title, "blender");

@@ -54,12 +54,12 @@ blender_addon/settings        common translations setup  backend: protocol
 blender_addon/export          common
 blender_addon/closures        common
 blender_addon/assign          common settings export
-blender_addon/references      common export assign
+blender_addon/references      common export assign  backend: protocol
 blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
 blender_addon/models          common assign saving references  backend: protocol
-blender_addon/preflight       common translations setup settings export closures
+blender_addon/preflight       common translations setup settings export closures  backend: protocol
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
 blender_addon/overlay         common export assign session  backend: protocol

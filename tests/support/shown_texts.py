@@ -18,7 +18,13 @@ BACKEND_FILES = (
     *("fit/memory", "job/checkpoints", "job/device", "job/failures", "job/map_sets", "job/run", "job/set_fit"),
     *("job/set_fits", "job/starts", "job/tables", "preview/look", "preview/scene", "preview/worker"),
     *("protocol/client/connection", "protocol/client/link", "protocol/client/link_loop", "protocol/keys"),
-    *("protocol/find_start_maps", "protocol/gltf_maps", "protocol/start_maps"),
+    *(
+        "protocol/find_start_maps",
+        "protocol/gltf_maps",
+        "protocol/map_layouts",
+        "protocol/map_names",
+        "protocol/start_maps",
+    ),
     *("protocol/settings", "server/job_requests", "server/job_service", "server/job_table", "server/preview_service"),
     *("server/store", "worker/host", "worker/process", "worker/remote_jobs", "worker/remote_preview", "worker/slot"),
     "worker/slots",
@@ -59,9 +65,6 @@ WORDS_AS_VALUES = {
 MADE_FROM_NUMBERS = {
     "blender_addon/settings/presets.py": ("Good maps in reasonable time: 120 views and maps of 1024 pixels",),
     "blender_addon/settings/preview.py": tuple(f"{count} samples a pixel" for count in (1, 4, 16, 64)),
-    "blender_addon/settings/properties.py": tuple(
-        f"Maps of {n} by {n} pixels" for n in (2**power for power in range(4, 14))
-    ),
 }
 """Names and tooltips that are made of numbers when the add-on starts, as Blender then has them, by the file that makes them."""
 
@@ -104,6 +107,16 @@ NOT_SHOWN = frozenset(
     """
     {name} PBRfit Environment
     Share {number}
+    # A layout of PBRfit: what each file holds. docs/export.md explains the words.
+    title = {title}
+    about = {about}
+    normal = {normal}  # opengl: +Y; directx: -Y
+    pattern = {pattern}
+    map = {map}
+    color = {whole}
+    alpha = {alpha}
+    format = {format}
+    bits = {bits}
     PBRfit display
     PBRfit file
     PBRfit objects

@@ -51,6 +51,7 @@ def test_a_missing_file(capsys, tmp_path):
         (("--maps", "ks,normal"), ("--maps", "ks,normal", "kd")),
         (("--maps", "kd,colour"), ("--maps", "kd,colour", "alpha")),
         (("--resolution", "1000"), ("--resolution", "1000", "power of two")),
+        (("--resolution", "1024x3"), ("--resolution", "1024x3", "power of two")),
         (("--seed", "-1"), ("--seed", "-1", "from 0")),
         (("--device", "gpu"), ("--device", "gpu", "cuda")),
         (("--render-device", "gpu"), ("--render-device", "gpu", "auto", "cpu")),
@@ -183,6 +184,22 @@ def test_a_preset_sets_what_is_not_given(requests, blend):
     assert properties["views"] == 7
     assert list(properties).index("preset") < list(properties).index("views")  # which is set after it
     assert not {"resolution", "samples", "view_size", "quality"} & set(properties)
+
+
+@pytest.mark.parametrize(
+    ("given", "edge", "shape", "recorded"),
+    [("2048x1024", 2048, "2:1", "2048x1024"), ("64x512", 512, "1:8", "64x512"), ("512x512", 512, "1:1", 512)],
+)
+def test_maps_that_are_not_square(requests, blend, given, edge, shape, recorded):
+    properties = chosen(requests, blend, "--preset", "draft", "--resolution", given)
+    assert (properties["resolution"], properties["map_shape"]) == (edge, shape)
+    assert list(properties).index("preset") < list(properties).index("resolution")
+    assert requests[-1].options["resolution"] == recorded  # as in records that were made before there were shapes
+
+
+def test_maps_are_square_unless_another_shape_is_given(requests, blend):
+    assert chosen(requests, blend)["map_shape"] == "1:1"
+    assert chosen(requests, blend, "--preset", "draft")["map_shape"] == "1:1"
 
 
 def test_the_world_can_get_only_light_that_is_learned(capsys, blend):

@@ -99,11 +99,11 @@ def test_the_file_is_plain_enough_for_every_flamenco():
 
 
 def test_each_named_object_is_a_task():
-    first, second = tasks(objects="Chair; Table ;Chair;", preset="draft", resolution=512)
+    first, second = tasks(objects="Chair; Table ;Chair;", preset="draft", resolution="512x256")
     assert (first["name"], first["type"]) == ("optimize Chair", "blender")
     assert arguments(first) == [
         *("optimize", "/p/room.flamenco.blend", "--object=Chair", "--out", "/r/room/{object}"),
-        *("--at-once", "1", "--preset", "draft", "--resolution", "512"),
+        *("--at-once", "1", "--preset", "draft", "--resolution", "512x256"),
     ]
     assert "--object=Table" in arguments(second)
     (both,) = tasks(objects="Chair; Table", objects_per_task=5, options="--map-sets object --material-name 'a b'")
@@ -126,7 +126,12 @@ def test_nothing_to_do_is_refused():
 @ON_UNIX
 def test_the_tasks_of_flamenco_do_their_work(blend_files, made):
     found = tasks(
-        command="bake", objects="Board *", parts=2, resolution=16, blendfile=str(made / "few.blend"), results=str(made)
+        command="bake",
+        objects="Board *",
+        parts=2,
+        resolution="16",
+        blendfile=str(made / "few.blend"),
+        results=str(made),
     )
     for task in found:
         subprocess.run([made / "pbrfit", *arguments(task)], check=True, capture_output=True, timeout=200)

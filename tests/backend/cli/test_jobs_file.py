@@ -69,6 +69,12 @@ def test_a_job_comes_before_the_defaults_and_the_command_line_before_both(read, 
     assert first.jobs()[0].out == Path("elsewhere/a/A_B")
 
 
+def test_maps_that_are_not_square(read):
+    job = '[[jobs]]\nblend = "a.blend"\nobject = "A"\nout = "o"\nresolution = '
+    found = [one.options["resolution"] for one in read("".join(f"{job}{value}\n" for value in ('"64x32"', 64, '"64"')))]
+    assert found == ["64x32", 64, 64]
+
+
 def test_a_pattern_stands_for_the_files_that_there_are(read, tmp_path):
     for name in ("b.blend", "a.blend", "c.txt"):
         (tmp_path / name).touch()
@@ -87,6 +93,7 @@ def test_a_pattern_stands_for_the_files_that_there_are(read, tmp_path):
         ("[defaults]\nsed = 1\n" + ONE, ("line 2", "defaults", 'is "seed" meant')),
         ("[default]\nseed = 1\n" + ONE, ("line 1", "default", 'is "defaults" meant')),
         (ONE + "force = true\n", ("line 5", '"force"')),
+        (ONE + "resolution = [64, 32]\n", ("line 5", "resolution", "2048x1024")),
         (ONE + "samples = 0\n", ("line 5", "--samples", "from 1")),
         (ONE + "no-report = 1\n", ("line 5", "no-report", "true or false")),
         (ONE + "samples = true\n", ("line 5", "samples", "needs a value")),

@@ -66,8 +66,8 @@ def test_noise_in_normals_is_no_curvature(addon) -> None:
     values = np.zeros((4, 4, 3), np.float32)
     values[..., 0] = np.random.default_rng(0).uniform(0.0, 1e-4, (4, 4))
     tiles = {0: addon.baking.cycles_bake.Texels(values, np.ones((4, 4), np.bool_))}
-    assert geometry.as_map("Curvature", tiles, 4, 2.0) is None
-    field, scale = geometry.as_map("Thickness", tiles, 4, 2.0)
+    assert geometry.as_map("Curvature", tiles, (4, 4), 2.0) is None
+    field, scale = geometry.as_map("Thickness", tiles, (4, 4), 2.0)
     assert scale == pytest.approx(values.max())
     assert field[0].max() == 1.0
 

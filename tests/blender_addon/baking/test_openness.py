@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import bpy
 import numpy as np
 import pytest
 from support.blender.bake_process import bake, only, pixels
-from support.blender.scenes import paint
-
-
-def corner(wall: bool = True) -> None:
-    """A floor from -1 to 1 whose UVs are the whole map, and a far larger wall at x = -1 with one point of the map."""
-    high, far = 60.0, 60.0
-    vertices = [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)]
-    faces = [(0, 1, 2, 3)]
-    if wall:
-        vertices += [(-1, -far, 0), (-1, far, 0), (-1, far, high), (-1, -far, high)]
-        faces.append((4, 5, 6, 7))
-    mesh = bpy.data.meshes.new("Corner")
-    mesh.from_pydata(vertices, [], faces)
-    layer = mesh.uv_layers.new(name="UVMap")
-    for loop in mesh.loops:
-        x, y, _ = mesh.vertices[loop.vertex_index].co
-        inside = loop.vertex_index < 4
-        layer.uv[loop.index].vector = ((x + 1) / 2, (y + 1) / 2) if inside else (0.0, 0.0)
-    thing = bpy.data.objects.new("Corner", mesh)
-    bpy.context.scene.collection.objects.link(thing)
-    bpy.context.view_layer.objects.active = thing
-    thing.select_set(True)
-    paint(thing)
+from support.blender.scenes import corner
 
 
 def test_a_wall_hides_half_of_the_sky_at_its_foot(addon, tmp_path) -> None:
@@ -59,6 +36,9 @@ def test_nothing_is_baked_unless_it_is_asked_for(addon, tmp_path) -> None:
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_enlarging_keeps_what_is_straight(addon, size) -> None:
     ramp = np.broadcast_to((np.arange(8, dtype=np.float32) + 0.5) / 8, (8, 8))
-    found = addon.baking.openness.enlarged(ramp, size)
-    expected = np.clip((np.arange(size) + 0.5) / size, 0.5 / 8, 1 - 0.5 / 8)
-    np.testing.assert_allclose(found, np.broadcast_to(expected, (size, size)), atol=1e-6)
+    for height in (8, 32):
+        found = addon.baking.openness.enlarged(ramp, (height, size))
+        expected = np.clip((np.arange(size) + 0.5) / size, 0.5 / 8, 1 - 0.5 / 8)
+        np.testing.assert_allclose(found, np.broadcast_to(expected, (height, size)), atol=1e-6)
+        upright = addon.baking.openness.enlarged(ramp.T, (size, height))
+        np.testing.assert_allclose(upright, found.T, atol=1e-6)

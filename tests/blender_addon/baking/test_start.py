@@ -7,22 +7,7 @@ import time
 import bpy
 import numpy as np
 import pytest
-from support.blender.bake_process import RISING, SIZE, TIMEOUT_S, plan_of
-
-
-def start_of(addon, directory, **changes) -> dict[str, np.ndarray]:
-    """The arrays of the one set of the selected objects."""
-    baker = addon.baking.process.MapBaker(plan_of(addon, directory, start=True, **changes), directory)
-    deadline = time.monotonic() + TIMEOUT_S
-    try:
-        while True:
-            assert time.monotonic() < deadline, "the bake takes too long"
-            for event in baker.poll():
-                if hasattr(event, "starts"):
-                    return {name: array.astype(np.float64) for name, array in event.starts[0].items()}
-            time.sleep(0.02)
-    finally:
-        baker.stop()
+from support.blender.bake_process import RISING, SIZE, TIMEOUT_S, plan_of, start_of
 
 
 def inside(values: np.ndarray) -> np.ndarray:

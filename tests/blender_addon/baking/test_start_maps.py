@@ -52,7 +52,7 @@ def written(addon, tmp_path):
     return write
 
 
-def texels_of(addon, source: Path, layout: str = "", normals: str = "", size: int = SIZE):
+def texels_of(addon, source: Path, layout: str = "", normals: str = "", size: tuple[int, int] = (SIZE, SIZE)):
     """The texels that a fit begins with, and the inputs that they are made of."""
     found = addon.protocol.find_start_maps.find_maps(str(source), layout, normals)
     entry = addon.protocol.start_maps.start_entry(found.families[0], 0)
@@ -109,6 +109,14 @@ def test_other_sizes_become_those_of_the_fit(addon, tmp_path) -> None:
     texels, _ = texels_of(addon, tmp_path)
     expected = np.clip((np.arange(SIZE) + 0.5) / 8 - 0.5, 0, 1)
     np.testing.assert_allclose(texels[..., 3], np.broadcast_to(expected, (SIZE, SIZE)), atol=1e-5)
+
+
+def test_a_square_map_begins_a_fit_of_another_shape(addon, tmp_path) -> None:
+    rising = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[:, None, None], 16, axis=1).repeat(3, axis=-1)
+    (tmp_path / "a_roughness.png").write_bytes(png(rising))
+    texels, _ = texels_of(addon, tmp_path, size=(8, 32))
+    expected = (np.arange(8) * 32 + 8) / 255
+    np.testing.assert_allclose(texels[..., 3], np.broadcast_to(expected[:, None], (8, 32)), atol=1e-5)
 
 
 def test_what_no_map_says_is_as_in_a_new_material(addon, tmp_path) -> None:

@@ -31,6 +31,23 @@ def bake(addon, resolution: int, **properties) -> list[str]:
     return list(session.result.warnings)
 
 
+def baked_db(addon, make, resolution: int, shape: str, pack: bool = False) -> float:
+    """How near the bake of what `make` makes, in maps of this shape, is to the original."""
+    settings = bpy.context.scene.pbrfit
+    settings.map_shape = shape
+    things = make()
+    own = rendered(things)
+    if pack:
+        assert bpy.ops.pbrfit.pack_islands() == {"FINISHED"}
+    assert bake(addon, resolution) == []
+    images = {node.image for item in materials_of(things) for node in item.node_tree.nodes if hasattr(node, "image")}
+    wide, high = (int(part) for part in shape.split(":"))
+    assert {tuple(image.size) for image in images} == {
+        (resolution * wide // max(wide, high), resolution * high // max(wide, high))
+    }
+    return decibels(own, things)
+
+
 def decibels(own: np.ndarray, things) -> float:
     """How near the objects are to what they were; no difference counts as 90 dB."""
     found = corrected_db(own, rendered(things))
@@ -134,3 +151,22 @@ def test_mirrored_halves_that_look_different_are_said(addon, work) -> None:
     tree.links.new(noise.outputs[0], tree.nodes["Principled BSDF"].inputs["Metallic"])
     found = addon.preflight.checks.all_findings(bpy.context, bpy.context.evaluated_depsgraph_get(), work=work)
     assert any("more than the UV map" in finding.cause for finding in found)
+
+
+@pytest.mark.parametrize("shape", ["4:1", "1:4"])
+def test_maps_that_are_not_square_are_as_near_as_square_ones_of_as_many_texels(addon, shape) -> None:
+    def make() -> list:
+        return [mirrored_object()]
+
+    assert baked_db(addon, make, 1024, shape) > NEAR_DB
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
+    assert baked_db(addon, make, 512, "1:1") > NEAR_DB
+
+
+def test_four_udim_tiles_that_are_not_square(addon, tmp_path) -> None:
+    assert baked_db(addon, lambda: [udim_object(tmp_path)], 512, "2:1") > NEAR_DB
+
+
+def test_an_atlas_of_five_slots_that_is_not_square(addon) -> None:
+    bpy.context.scene.pbrfit.map_sets = "OBJECT"
+    assert baked_db(addon, lambda: [slots_object(5)], 2048, "2:1", pack=True) > NEAR_DB

@@ -153,7 +153,7 @@ def test_an_unwrap_that_fails_leaves_nothing_behind(addon) -> None:
     bpy.context.view_layer.objects.active = twin
     before = snapshot()
     with pytest.raises(RuntimeError):
-        addon.preflight.unwrapping.unwrap(bpy.context, [twin, cube], 256)
+        addon.preflight.unwrapping.unwrap(bpy.context, [twin, cube], (256, 256))
     assert snapshot() == before
     assert [layer.name for layer in cube.data.uv_layers] == ["UVMap"]
     assert [cube.data.uv_layers.active.name, twin.data.uv_layers.active.name] == ["UVMap", "UVMap"]

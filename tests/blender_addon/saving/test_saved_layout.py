@@ -48,13 +48,15 @@ def test_the_same_bytes(addon, scripts, tmp_path, layout, format_name, bits) -> 
     assert (said["layout"], set(said["files"])) == (layout, set(files))
 
 
-def test_names_are_checked_before_any_work(addon, scripts, tmp_path) -> None:
+@pytest.mark.parametrize("shape", ["1:1", "4:1", "1:2"])
+def test_names_are_checked_before_any_work(addon, scripts, tmp_path, shape) -> None:
     ready_cube()
+    bpy.context.scene.pbrfit.map_shape = shape
     (plan,) = addon.export.plan.plan_groups(bpy.context)
     request = {"name": "gltf", "folder": "maps", "options": {"pattern": "{map}-{resolution}"}}
     saved = scripts("saved_layout").SavedLayout(request, addon.name)
     saved.check_names(plan, tmp_path, set())
-    size = bpy.context.scene.pbrfit.resolution
+    size = {"1:1": "1024", "4:1": "1024x256", "1:2": "512x1024"}[shape]
     taken = tmp_path / "maps" / f"normal-{size}.png"
     taken.parent.mkdir()
     taken.write_bytes(b"mine")

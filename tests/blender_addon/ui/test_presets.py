@@ -38,11 +38,14 @@ def test_presets_of_ones_own_are_kept_used_and_removed(addon, settings) -> None:
         True,
         "{object} {material}",
     )
+    settings.resolution, settings.map_shape, settings.start, settings.use_height = 256, "2:1", "GRAY", True
     assert bpy.ops.pbrfit.add_preset(name="Game Props") == {"FINISHED"}
     assert shown(addon) == "Game Props"
     kept = addon.settings.properties.scene_values(settings)
     bpy.ops.pbrfit.use_preset(preset="STANDARD")
+    assert (settings.resolution, settings.map_shape) == (1024, "2:1")  # PBRfit's own presets leave the shape as it is
     settings.bake_target, settings.use_alpha = "CORE", False
+    settings.map_shape, settings.start, settings.use_height = "1:1", "BAKE", False
     assert shown(addon) == "Standard"
     (path,) = (path for folder in bpy.utils.preset_paths("pbrfit") for path in Path(folder).glob("*.py"))
     assert bpy.ops.script.execute_preset(filepath=str(path), menu_idname="PBRFIT_MT_presets") == {"FINISHED"}
@@ -51,6 +54,11 @@ def test_presets_of_ones_own_are_kept_used_and_removed(addon, settings) -> None:
     assert bpy.ops.pbrfit.add_preset(name="Game Props", remove_name=True) == {"FINISHED"}
     assert shown(addon) == "Custom"
     assert not path.exists()
+
+
+def test_a_preset_of_ones_own_has_every_setting(addon, settings) -> None:
+    assert bpy.ops.pbrfit.add_preset(name="All") == {"FINISHED"}
+    assert addon.ui.preset_menu.own_presets()["All"] == addon.settings.properties.scene_values(settings)
 
 
 def test_a_file_that_is_no_preset_hides_none(addon, settings) -> None:

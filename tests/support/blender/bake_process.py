@@ -17,7 +17,9 @@ RISING = (np.arange(SIZE) + 0.5) / SIZE
 """What `gradient` is in the middles of so many texels."""
 
 
-def plan_of(addon, directory: Path, target: str = "PRINCIPLED", resolution: int = 64, **changes: Any) -> dict[str, Any]:
+def plan_of(
+    addon, directory: Path, target: str = "PRINCIPLED", resolution: int | tuple[int, int] = 64, **changes: Any
+) -> dict[str, Any]:
     """A plan for the selected objects of the open file, whose copy is saved."""
     copy = addon.references.copied_file.save_copy(directory / "copy")
     shared = {
@@ -63,6 +65,21 @@ def bake(addon, directory: Path, **changes: Any) -> list[Any]:
     return [found[number] for number in range(count)]
 
 
+def start_of(addon, directory: Path, **changes: Any) -> dict[str, np.ndarray]:
+    """The arrays with which a fit of the one set of the selected objects begins, float64."""
+    baker = addon.baking.process.MapBaker(plan_of(addon, directory, start=True, **changes), directory)
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while True:
+            assert time.monotonic() < deadline, "the bake takes too long"
+            for event in baker.poll():
+                if hasattr(event, "starts"):
+                    return {name: array.astype(np.float64) for name, array in event.starts[0].items()}
+            time.sleep(0.02)
+    finally:
+        baker.stop()
+
+
 def pixels(maps, name: str) -> np.ndarray:
     """A map as it is stored, float64 [H, W, C] (8 bits: 0..1; C is 3, or 4 where it varies), row 0 at the top."""
     with tempfile.TemporaryDirectory() as folder:
@@ -83,12 +100,12 @@ def only(maps) -> tuple:
     return group, recipe
 
 
-def noise_image(size: int, seed: int = 0, alpha: bool = False) -> tuple[bpy.types.Image, np.ndarray]:
-    """A packed image of random bytes, and these, uint8 [size, size, 4], row 0 at the top."""
-    values = np.random.default_rng(seed).integers(0, 256, (size, size, 4), np.uint8)
+def noise_image(width: int, seed: int = 0, alpha: bool = False, height: int = 0) -> tuple[bpy.types.Image, np.ndarray]:
+    """A packed image of random bytes, square without a height, and these, uint8 [height, width, 4], row 0 at the top."""
+    values = np.random.default_rng(seed).integers(0, 256, (height or width, width, 4), np.uint8)
     if not alpha:
         values[..., 3] = 255
-    image = bpy.data.images.new("Noise", size, size, alpha=alpha)
+    image = bpy.data.images.new("Noise", width, height or width, alpha=alpha)
     image.pixels.foreach_set((values[::-1] / 255.0).astype(np.float32).ravel())
     image.pack()
     return image, values

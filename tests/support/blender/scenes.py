@@ -145,3 +145,25 @@ def snapshot() -> dict:
         },
         "attributes": {mesh.name: sorted(mesh.attributes.keys()) for mesh in bpy.data.meshes},
     }
+
+
+def corner(wall: bool = True) -> None:
+    """A floor from -1 to 1 whose UVs are the whole map, and a far larger wall at x = -1 with one point of the map."""
+    high, far = 60.0, 60.0
+    vertices = [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)]
+    faces = [(0, 1, 2, 3)]
+    if wall:
+        vertices += [(-1, -far, 0), (-1, far, 0), (-1, far, high), (-1, -far, high)]
+        faces.append((4, 5, 6, 7))
+    mesh = bpy.data.meshes.new("Corner")
+    mesh.from_pydata(vertices, [], faces)
+    layer = mesh.uv_layers.new(name="UVMap")
+    for loop in mesh.loops:
+        x, y, _ = mesh.vertices[loop.vertex_index].co
+        inside = loop.vertex_index < 4
+        layer.uv[loop.index].vector = ((x + 1) / 2, (y + 1) / 2) if inside else (0.0, 0.0)
+    thing = bpy.data.objects.new("Corner", mesh)
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.view_layer.objects.active = thing
+    thing.select_set(True)
+    paint(thing)
