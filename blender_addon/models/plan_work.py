@@ -85,7 +85,7 @@ class OpenedFile:
             check_tiles(kind, self.materials())
         kept: dict[str, Kept] = {}
         if kind.writer == GLTF:
-            kept = {material.name: suit_gltf(material, work) for material in self.new_materials()}
+            kept = {material.name: suit_gltf(material, self.objects, work) for material in self.new_materials()}
         beside = write_maps(kind, self.materials(), path) if kind.layout else Beside({}, {})
         if kind.writer == MATERIALX:
             try:

@@ -70,7 +70,10 @@ def is_seen(said: Mapping[str, Said], name: str) -> bool:
 
 
 def unsaid(
-    material: bpy.types.Material, said: Mapping[str, Said], changed: set[str], film: Film | None
+    material: bpy.types.Material,
+    said: Mapping[str, Said],
+    changed: set[str],
+    film: Film | None,
 ) -> Kept:
     """What glTF cannot say of a material. changed: the signals that were changed for it."""
     shader = next(node for node in material.node_tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")

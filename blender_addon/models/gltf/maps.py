@@ -86,8 +86,9 @@ class MapNodes:
         self.tree.links.new(socket.links[0].from_socket, node.inputs[6])
         self.tree.links.new(node.outputs[2], socket)
 
-    def put_anisotropy(self, strength: Array, turns: Array) -> None:
-        """Let the anisotropy come from glTF's map of it: the direction in red and green, the strength in blue.
+    def put_anisotropy(self, strength: Array, turns: Array, uv_map: str) -> None:
+        """Let the anisotropy come from glTF's map of it: the direction from the tangent of a UV map in red and green, the strength
+        in blue.
 
         The nodes are those of Blender's own importer, by which the exporter knows such a map. It takes every other map for a gray
         one, and makes a gray of all channels of ours.
@@ -97,6 +98,8 @@ class MapNodes:
         parts = np.broadcast_arrays(0.5 + 0.5 * np.cos(angle), 0.5 + 0.5 * np.sin(angle), strength)
         sockets = {name: self.free(name) for name in ("anisotropy", "anisotropy_rotation")}
         image = self.image_node("Anisotropy", np.concatenate(parts, axis=-1), False)
+        tangent = self.tree.nodes.new("ShaderNodeTangent")
+        tangent.direction_type, tangent.uv_map = "UV_MAP", uv_map
         direction = self._new("ShaderNodeVectorMath", "MULTIPLY_ADD")
         direction.inputs[1].default_value, direction.inputs[2].default_value = (2.0, 2.0, 1.0), (-1.0, -1.0, 0.0)
         split = self.tree.nodes.new("ShaderNodeSeparateXYZ")
@@ -106,6 +109,7 @@ class MapNodes:
         added.inputs[1].default_value, divided.inputs[1].default_value = 0.0, FULL_TURN
         scaled.inputs[1].default_value = 1.0
         for source, target in (
+            (tangent.outputs[0], self.shader.inputs["Tangent"]),
             (image.outputs["Color"], direction.inputs[0]),
             (direction.outputs[0], split.inputs[0]),
             (split.outputs["Y"], arc.inputs[0]),

@@ -8,35 +8,39 @@ knows one IOR of coats: what is below the coat gets the tint, and the coat's wei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from ...common.node_trees import linked_from
+from ...common.records import record_of
 from ...saving.material_signals import ImagePart, Said, signals_of
 from ...saving.pixels import Decoder
 from .kept import Film, Kept, is_seen, unsaid
 from .maps import Array, MapNodes, together, values_of
+from .tangents import turns_of_tangents
 
 WAY_THROUGH_COAT = 1.1
 """How far light goes through a coat, the mean over directions, where straight through is 1: at most 1.34 with an IOR of 1.5."""
 COAT_IOR = 1.5
+USUAL_SIZE = 512  # pixels of a map of tangents, where the material has no other map of its anisotropy
 FLOATS = ".exr"
 
 
-def suit_gltf(material: bpy.types.Material, folder: Path) -> Kept:
+def suit_gltf(material: bpy.types.Material, objects: Sequence[bpy.types.Object], folder: Path) -> Kept:
     """Change a new material so that its export means what it says; new images go to a folder.
 
-    Returns what glTF cannot say of it, or only nearly. Raises PbrFitError.
+    objects: those that are exported, in the open view layer. Returns what glTF cannot say of it, or only nearly.
+    Raises PbrFitError.
     """
     said = signals_of(material)
     suit = Suit(MapNodes(material, folder), said)
     suit.coat()
     suit.reflection()
     suit.sheen()
-    suit.anisotropy()
+    suit.anisotropy(material, objects)
     suit.floats()
     film = suit.film()
     return unsaid(material, said, suit.changed, film)
@@ -107,13 +111,21 @@ class Suit:
             self._nodes.put("sheen_tint", amount * tint)
             self._nodes.put_number("sheen", [1.0])
 
-    def anisotropy(self) -> None:
-        """Write the anisotropy as glTF's map, also where it is the same everywhere: only with a map it is along the UV map."""
-        strength, turns = (self._said[name] for name in ("anisotropy", "anisotropy_rotation"))
-        along = linked_from(self._nodes.shader.inputs["Tangent"]) is not None
-        varies = isinstance(strength, ImagePart) or isinstance(turns, ImagePart)
-        if is_seen(self._said, "anisotropy") and (along or varies):
-            self._nodes.put_anisotropy(self._value("anisotropy"), self._value("anisotropy_rotation"))
+    def anisotropy(self, material: bpy.types.Material, objects: Sequence[bpy.types.Object]) -> None:
+        """Write the anisotropy as glTF's map, also where it is the same everywhere: only with a map it is along the UV map.
+
+        A material without a tangent has one of its own in Cycles, and glTF always that of the UV map.
+        """
+        if not is_seen(self._said, "anisotropy"):
+            return
+        strength, turns = together(*(self._value(name) for name in ("anisotropy", "anisotropy_rotation")))
+        uv_map = str(record_of(material).get("uv_map", ""))
+        if linked_from(self._nodes.shader.inputs["Tangent"]) is None:
+            width = max(strength.shape[1], turns.shape[1])
+            size = width if width > 1 else USUAL_SIZE
+            own = turns_of_tangents(objects, material, uv_map, size)
+            turns = np.add(*together(turns, own))
+        self._nodes.put_anisotropy(strength, turns, uv_map)
 
     def floats(self) -> None:
         """Write maps of floats as whole numbers, which Blender's exporter would take for colors, and cut off above 1."""
