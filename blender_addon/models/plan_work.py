@@ -15,7 +15,7 @@ from ..common.names import RECORD
 from ..protocol.model_kinds import GLTF, KINDS, MATERIALX, ModelKind
 from ..references import stage
 from ..references.plan_work import open_file
-from .beside import Beside, write_maps
+from .beside import Beside, folder_of, write_maps
 from .contact_sheet import render_sheet
 from .exporters import check_tiles, export
 from .gltf.kept import Kept, write_kept
@@ -95,4 +95,4 @@ class OpenedFile:
             return
         beside.show(self.objects)
         export(kind, path)
-        write_kept(path, kept)
+        write_kept(path, kept, folder_of(path))

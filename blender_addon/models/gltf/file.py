@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from ...common.names import file_stem
-from ..beside import folder_of
 
 MAGIC, JSON_CHUNK, BIN_CHUNK = b"glTF", 0x4E4F534A, 0x004E4942
 TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -27,24 +26,25 @@ def media_type(data: bytes) -> str | None:
 class GltfFile:
     """A file as it was read. json: its JSON, which can be changed."""
 
-    def __init__(self, path: Path, values: dict[str, Any], binary: bytes, is_binary: bool) -> None:
-        """binary: the chunk of binary data; is_binary: whether it is a GLB."""
+    def __init__(self, path: Path, values: dict[str, Any], binary: bytes | None, folder: str) -> None:
+        """binary: the chunk of binary data of a GLB; folder: the name of the one beside it for new images of another file."""
         self.json = values
-        self._path, self._binary, self._is_binary = path, bytearray(binary), is_binary
+        self._path, self._folder = path, folder
+        self._is_binary, self._binary = binary is not None, bytearray(binary or b"")
 
     @classmethod
-    def read(cls, path: Path) -> GltfFile:
-        """Read a file. Raises OSError, and ValueError if it is no glTF file."""
+    def read(cls, path: Path, folder: str = "") -> GltfFile:
+        """Read a file. folder: see above. Raises OSError, and ValueError if it is no glTF file."""
         data = path.read_bytes()
         if data[:4] != MAGIC:
-            return cls(path, json.loads(data), b"", False)
+            return cls(path, json.loads(data), None, folder)
         chunks: dict[int, bytes] = {}
         place = 12
         while place + 8 <= len(data):
             length, kind = struct.unpack_from("<II", data, place)
             chunks.setdefault(kind, data[place + 8 : place + 8 + length])
             place += 8 + length
-        return cls(path, json.loads(chunks[JSON_CHUNK]), chunks.get(BIN_CHUNK, b""), True)
+        return cls(path, json.loads(chunks[JSON_CHUNK]), chunks.get(BIN_CHUNK, b""), folder)
 
     def write(self) -> None:
         """Write it where it was read. Raises OSError."""
@@ -82,13 +82,12 @@ class GltfFile:
             self._binary += data
             images.append({"bufferView": len(views) - 1, "mimeType": kind, "name": found})
             return found
-        folder, stem = folder_of(self._path), file_stem(found)
-        place = self._path.parent / folder / f"{stem}{SUFFIXES[kind]}"
+        place = self._path.parent / self._folder / f"{file_stem(found)}{SUFFIXES[kind]}"
         while place.exists():
             place = place.with_stem(f"{place.stem}_")
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(data)
-        images.append({"mimeType": kind, "name": found, "uri": quote(f"{folder}/{place.name}")})
+        images.append({"mimeType": kind, "name": found, "uri": quote(f"{self._folder}/{place.name}")})
         return found
 
     def image_bytes(self, name: str) -> bytes | None:

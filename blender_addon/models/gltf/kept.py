@@ -91,11 +91,12 @@ def unsaid(
     return Kept(inputs, properties, film)
 
 
-def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
-    """Add to a glTF file what was kept of its materials, by their names. Raises OSError and PbrFitError."""
+def write_kept(path: Path, kept: Mapping[str, Kept], folder: str) -> None:
+    """Add to a glTF file what was kept of its materials, by their names. folder: the name of that of its images, if they lie
+    beside it. Raises PbrFitError."""
     if not any(item.inputs or item.properties or item.film for item in kept.values()):
         return
-    file = GltfFile.read(path)
+    file = GltfFile.read(path, folder)
     for material in file.json.get("materials", []):
         own = kept.get(material.get("name", ""))
         if own is None:

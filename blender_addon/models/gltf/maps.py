@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.color import linear_from_srgb, srgb_from_linear
-from ...common.color_spaces import Meaning, data_space
+from ...common.color_spaces import Meaning, data_space, to_scene_linear
+from ...common.names import file_stem
 from ...common.resizing import resized
 from ...protocol.map_layouts import COLOR, SIGNALS
 from ...protocol.png import png
@@ -66,12 +67,12 @@ class MapNodes:
             self.tree.links.new(node.outputs["Alpha"], self.free("alpha"))
 
     def put_number(self, signal: str, values: list[float]) -> None:
-        """Let the input of a signal have a number or color, [1 or 3]."""
+        """Let the input of a signal have a number or a linear color, [1 or 3]."""
         socket = self.free(signal)
         if len(values) == 1:
             socket.default_value = values[0]
         else:
-            socket.default_value[:3] = values[:3]
+            socket.default_value[:3] = to_scene_linear(np.array(values[:3]))
 
     def multiply(self, signal: str, factor: float) -> None:
         """Multiply what reaches the input of a color, as the exporter takes it for the factor of a map."""
@@ -87,8 +88,8 @@ class MapNodes:
         self.tree.links.new(node.outputs[2], socket)
 
     def put_anisotropy(self, strength: Array, turns: Array, uv_map: str) -> None:
-        """Let the anisotropy come from glTF's map of it: the direction from the tangent of a UV map in red and green, the strength
-        in blue.
+        """Let the anisotropy come from glTF's map of it: the direction from the tangent of a UV map in red and green, the
+        strength in blue.
 
         The nodes are those of Blender's own importer, by which the exporter knows such a map. It takes every other map for a gray
         one, and makes a gray of all channels of ours.
@@ -132,11 +133,11 @@ class MapNodes:
     def image_node(self, name: str, values: Array, color: bool, bits: int = 8) -> bpy.types.Node:
         """A node with a new image of values 0..1, [h, w, 3 or 4], as they are stored; read through the material's UV map."""
         largest = 2**bits - 1
-        path = self._folder / f"{self.tree.session_uid} {name}.png"
+        path = self._folder / str(self.tree.session_uid) / f"{file_stem(self._name)}_{file_stem(name)}.png"
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(png(np.rint(largest * np.clip(values, 0.0, 1.0)).astype(BITS[bits]), color))
         node = self.tree.nodes.new("ShaderNodeTexImage")
         node.image = bpy.data.images.load(str(path))
-        node.image.name = f"{self._name} {name}"
         node.image.alpha_mode = "CHANNEL_PACKED"
         if not color:
             node.image.colorspace_settings.name = data_space()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ...assign.images import WantedImage, packed
-from ...common.color_spaces import data_space, srgb_space
+from ...common.color_spaces import data_space, srgb_space, to_scene_linear
 from ...protocol.map_layouts import COLOR, NUMBER, SIGNALS
 from ...saving.material_signals import CHANNELS, WHOLE
 from .file import SUFFIXES, GltfFile, media_type
@@ -21,7 +22,7 @@ SPLIT_X, MAP_X, COORDINATES_X, ROW_HEIGHT = -400.0, -800.0, -1060.0, 310.0
 UV_MAP = "UVMap"  # as the importer names the first; the others are numbered
 
 
-class glTF2ImportUserExtension:  # noqa: N801 - Blender's importer looks for this name in the add-on's module
+class glTF2ImportUserExtension:  # the name that Blender's importer looks for in the add-on's module
     """Blender's importer makes one for each import, and calls it after each material."""
 
     def __init__(self) -> None:
@@ -37,8 +38,9 @@ class glTF2ImportUserExtension:  # noqa: N801 - Blender's importer looks for thi
         if gltf.filename not in self._read:
             self._read[gltf.filename] = GltfFile.read(Path(gltf.filename))
         file = self._read[gltf.filename]
-        own = next((item for item in file.json.get("materials", []) if item.get("extras", {}).get(EXTRAS) == kept), {})
-        Restoring(material, file, file.coordinates(own).get("texCoord", 0)).restore(kept)
+        own = [item for item in file.json.get("materials", []) if item.get("extras", {}).get(EXTRAS) == kept]
+        uv_map = file.coordinates(own[0]).get("texCoord", 0) if own else 0
+        Restoring(material, file, uv_map).restore(kept)
         material.pop(EXTRAS, None)  # it would not follow what the artist changes now
 
 
@@ -75,7 +77,8 @@ class Restoring:
         if source is not None:
             self._tree.links.new(source, socket)
         elif isinstance(value, list):
-            socket.default_value[: len(value)] = value
+            is_color = KINDS.get(socket.identifier) == COLOR
+            socket.default_value[:3] = to_scene_linear(np.array(value, np.float64)) if is_color else value
         else:
             socket.default_value = value
 
@@ -92,7 +95,9 @@ class Restoring:
             found = split.outputs[part.capitalize()]
         if "range" in value:
             low, high = (float(end) for end in value["range"])
-            scaled = self._add("ShaderNodeMath" if kind == NUMBER else "ShaderNodeVectorMath", SPLIT_X + 200.0, node.location.y)
+            scaled = self._add(
+                "ShaderNodeMath" if kind == NUMBER else "ShaderNodeVectorMath", SPLIT_X + 200.0, node.location.y
+            )
             scaled.operation = "MULTIPLY_ADD"
             for place, number in ((1, high - low), (2, low)):
                 scaled.inputs[place].default_value = number if kind == NUMBER else (number,) * 3

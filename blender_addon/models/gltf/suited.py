@@ -24,7 +24,7 @@ from .tangents import turns_of_tangents
 
 WAY_THROUGH_COAT = 1.1
 """How far light goes through a coat, the mean over directions, where straight through is 1: at most 1.34 with an IOR of 1.5."""
-COAT_IOR = 1.5
+COAT_REFLECTANCE = 0.04  # of an IOR of 1.5
 USUAL_SIZE = 512  # pixels of a map of tangents, where the material has no other map of its anisotropy
 FLOATS = ".exr"
 
@@ -64,17 +64,13 @@ class Suit:
             self._tint(coat)
         if is_seen(self._said, "coat_ior"):
             weight, ior = together(coat, self._value("coat_ior"))
-            self._put("coat", np.minimum(1.0, weight * reflectance(ior) / reflectance(np.float32(COAT_IOR))))
+            self._put("coat", np.minimum(1.0, weight * reflectance(ior) / COAT_REFLECTANCE))
 
     def _tint(self, coat: Array) -> None:
-        color, specular, emission, coat, tint, through, metal = together(
-            *(self._value(name) for name in ("base_color", "specular_tint", "emission")),
-            coat,
-            *(self._value(name) for name in ("coat_tint", "transmission", "metallic")),
-        )
+        names = ("coat_tint", "base_color", "specular_tint", "emission")
+        coat, tint, color, specular, emission = together(coat, *(self._value(name) for name in names))
         under = 1.0 - coat * (1.0 - np.maximum(tint, 0.0) ** WAY_THROUGH_COAT)
-        # What is seen through it has come through the coat twice.
-        base = color * under ** (1.0 + through * (1.0 - metal))
+        base = color * under
         alpha = self._said["alpha"]
         if isinstance(alpha, ImagePart) and base.shape[:2] != (1, 1):
             base, opacity = together(base, self._value("alpha"))
@@ -82,16 +78,17 @@ class Suit:
         self._put("base_color", base)
         self._put("specular_tint", specular * under)
         if is_seen(self._said, "emission"):
-            self._put("emission", emission * under)
+            self._now["emission"] = emission * under
+            self.changed.add("emission")
 
     def reflection(self) -> None:
         """Write a map of IORs as one of levels, and levels as glTF has them, where 1 is the most: more of it is in the tint."""
         ior, level = self._value("ior"), self._value("specular")
         if ior.shape[:2] != (1, 1):
             level, ior = together(level, ior)
-            mean = ior.mean()
+            mean = ior.mean(keepdims=True)
             level = level * reflectance(ior) / reflectance(mean)
-            self._nodes.put_number("ior", [float(mean)])
+            self._nodes.put_number("ior", mean[0, 0].tolist())
             self.changed |= {"ior", "specular"}
         most = max(0.5, float(level.max()))
         if level.shape[:2] == (1, 1):  # the exporter puts what is above 0.5 into the tint, and needs it where it is
@@ -132,12 +129,12 @@ class Suit:
         for name in ("coat", "coat_roughness"):
             if name not in self.changed and is_floats(self._said[name]):
                 self._nodes.put(name, self._value(name))
-        if is_floats(self._said["emission"]):
+        floats = is_floats(self._said["emission"])
+        if floats or "emission" in self.changed:
             values = self._value("emission")
             peak = max(1.0, float(values.max()))
-            self._nodes.put("emission", values / peak, bits=16)
-            strength = self._nodes.shader.inputs["Emission Strength"]
-            strength.default_value *= peak
+            self._nodes.put("emission", values / peak, bits=16 if floats else 8)
+            self._nodes.shader.inputs["Emission Strength"].default_value *= peak
 
     def film(self) -> Film | None:
         """A thin film, which is taken from the material: exporters of later versions write parts of it."""
@@ -155,7 +152,7 @@ class Suit:
 
     def _put(self, name: str, values: Array) -> None:
         self._now[name] = values[..., :3]
-        self._nodes.put(name, values, bits=16 if name == "emission" and is_floats(self._said[name]) else 8)
+        self._nodes.put(name, values)
         self.changed.add(name)
 
 

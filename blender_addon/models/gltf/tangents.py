@@ -19,7 +19,9 @@ from ...references.cycles_settings import set_plain_cycles
 from .maps import Array
 
 
-def turns_of_tangents(objects: Sequence[bpy.types.Object], material: bpy.types.Material, uv_map: str, size: int) -> Array:
+def turns_of_tangents(
+    objects: Sequence[bpy.types.Object], material: bpy.types.Material, uv_map: str, size: int
+) -> Array:
     """Turns from the tangent of a UV map to the tangent of a material without one, [size, size, 1], row 0 at the top.
 
     objects: those that may have the material, in the open view layer; each has a mesh of its own.
