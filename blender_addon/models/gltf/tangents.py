@@ -28,7 +28,7 @@ def turns_of_tangents(
     """
     scene, layer = bpy.context.scene, bpy.context.view_layer
     set_plain_cycles(scene, samples=1, threads=0, on_gpu=False)
-    scene.world = None
+    scene.render.engine, scene.world = "CYCLES", None
     settings = scene.render.bake
     for owner, name in ((scene.render, "use_bake_multires"), (settings, "use_multires")):
         if hasattr(owner, name):
