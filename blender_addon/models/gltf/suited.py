@@ -120,7 +120,9 @@ class Suit:
         if linked_from(self._nodes.shader.inputs["Tangent"]) is None:
             width = max(strength.shape[1], turns.shape[1])
             size = width if width > 1 else USUAL_SIZE
-            own = turns_of_tangents(objects, material, uv_map, size)
+            normal = self._said["normal"]
+            normals = normal.image if isinstance(normal, ImagePart) else None
+            own = turns_of_tangents(objects, material, uv_map, normals, size)
             turns = np.add(*together(turns, own))
         self._nodes.put_anisotropy(strength, turns, uv_map)
 

@@ -20,11 +20,16 @@ from .maps import Array
 
 
 def turns_of_tangents(
-    objects: Sequence[bpy.types.Object], material: bpy.types.Material, uv_map: str, size: int
+    objects: Sequence[bpy.types.Object],
+    material: bpy.types.Material,
+    uv_map: str,
+    normals: bpy.types.Image | None,
+    size: int,
 ) -> Array:
     """Turns from the tangent of a UV map to the tangent of a material without one, [size, size, 1], row 0 at the top.
 
-    objects: those that may have the material, in the open view layer; each has a mesh of its own.
+    objects: those that may have the material, in the open view layer; each has a mesh of its own; normals: the material's map
+    of them: the turn is seen along these.
     """
     scene, layer = bpy.context.scene, bpy.context.view_layer
     set_plain_cycles(scene, samples=1, threads=0, on_gpu=False)
@@ -36,7 +41,7 @@ def turns_of_tangents(
     image = bpy.data.images.new("PBRfit bake", size, size, alpha=True, float_buffer=True, is_data=True)
     image.generated_color = (0.0, 0.0, 0.0, 0.0)
     unused = bpy.data.images.new("PBRfit unused", 4, 4, float_buffer=True, is_data=True)
-    shows, blank = showing_direction(image, uv_map), showing_direction(unused, uv_map)
+    shows, blank = showing_direction(image, uv_map, normals), showing_direction(unused, uv_map, None)
     for item in objects:
         if uv_map not in item.data.uv_layers or not any(slot.material == material for slot in item.material_slots):
             continue
@@ -60,7 +65,7 @@ def turns_of_tangents(
     return turns
 
 
-def showing_direction(image: bpy.types.Image, uv_map: str) -> bpy.types.Material:
+def showing_direction(image: bpy.types.Image, uv_map: str, normals: bpy.types.Image | None) -> bpy.types.Material:
     """A material that shows the direction of its own tangent as cosine and sine; Cycles bakes it into `image`.
 
     As a direction, because directions have a mean; and not twice as far around, so that neighbors are alike.
@@ -73,7 +78,15 @@ def showing_direction(image: bpy.types.Image, uv_map: str) -> bpy.types.Material
     tree.nodes.clear()
     own = tree.nodes.new("ShaderNodeTangent")
     own.direction_type, own.axis = "RADIAL", "Z"
-    angle, _turned = direction_nodes(tree, own.outputs[0], None, uv_map)
+    bumped = None
+    if normals is not None:
+        coordinates, texture = tree.nodes.new("ShaderNodeUVMap"), tree.nodes.new("ShaderNodeTexImage")
+        node = tree.nodes.new("ShaderNodeNormalMap")
+        coordinates.uv_map, texture.image, node.uv_map = uv_map, normals, uv_map
+        tree.links.new(coordinates.outputs["UV"], texture.inputs["Vector"])
+        tree.links.new(texture.outputs["Color"], node.inputs["Color"])
+        bumped = node.outputs["Normal"]
+    angle, _turned = direction_nodes(tree, own.outputs[0], bumped, uv_map)
     light, output = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeOutputMaterial")
     combined = tree.nodes.new("ShaderNodeCombineXYZ")
     for place, operation in enumerate(("COSINE", "SINE")):
