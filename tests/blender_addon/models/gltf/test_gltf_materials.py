@@ -251,3 +251,23 @@ def test_the_validator_finds_no_error_and_nothing_to_warn_of(addon, tmp_path, na
     command = ["node", "-e", VALIDATOR, str(Path(NODE_MODULES).resolve()), str(tmp_path / name)]
     issues = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+
+
+def test_what_a_format_does_not_carry_is_said_before_the_export(addon) -> None:
+    tinted_coat(addon)
+    limits = addon.ui.operators_export.limits_of
+    assert (
+        limits("glb", [bpy.context.object])[0]
+        == "glTF has no word for a coat with an IOR of its own and a tinted coat."
+    )
+    assert limits("usd", [bpy.context.object]) == [
+        "This format does not carry a coat with an IOR of its own and a tinted coat."
+    ]
+    (lost,) = limits("obj", [bpy.context.object])
+    assert lost.startswith("This format does not carry a coat, ")
+    assert limits("mtlx-standard-surface", [bpy.context.object]) == []
+    material = bpy.context.object.active_material
+    shader = material.node_tree.nodes["Fitted Material"]
+    material.node_tree.links.remove(shader.inputs["Coat Weight"].links[0])
+    shader.inputs["Coat Weight"].default_value = 0.0
+    assert limits("glb", [bpy.context.object]) == limits("obj", [bpy.context.object]) == []
