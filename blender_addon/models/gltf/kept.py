@@ -19,6 +19,7 @@ import numpy as np
 
 from ...assign.saved_maps import image_files
 from ...common.color import srgb_from_linear
+from ...common.errors import PbrFitError
 from ...common.reached_nodes import WITHOUT_WEIGHT
 from ...protocol.map_layouts import COLOR, SIGNALS
 from ...protocol.png import png
@@ -96,19 +97,25 @@ def write_kept(path: Path, kept: Mapping[str, Kept], folder: str) -> None:
     beside it. Raises PbrFitError."""
     if not any(item.inputs or item.properties or item.film for item in kept.values()):
         return
-    file = GltfFile.read(path, folder)
-    for material in file.json.get("materials", []):
-        own = kept.get(material.get("name", ""))
-        if own is None:
-            continue
-        if own.inputs or own.properties:
-            decode = Decoder()
-            inputs = {name: entry(file, material["name"], name, value, decode) for name, value in own.inputs.items()}
-            extras = {"version": VERSION, "inputs": inputs, "properties": dict(own.properties)}
-            material.setdefault("extras", {})[EXTRAS] = extras
-        if own.film is not None:
-            add_film(file, material, own.film)
-    file.write()
+    try:
+        file = GltfFile.read(path, folder)
+        for material in file.json.get("materials", []):
+            if (own := kept.get(material.get("name", ""))) is not None:
+                add_kept(file, material, own)
+        file.write()
+    except OSError as error:
+        raise PbrFitError(f"{path} cannot be written: {error.strerror}.", "Make room on the disk.") from error
+
+
+def add_kept(file: GltfFile, material: dict[str, Any], own: Kept) -> None:
+    """Add to a material of a file what was kept of it. Raises OSError and PbrFitError."""
+    if own.inputs or own.properties:
+        decode = Decoder()
+        inputs = {name: entry(file, material["name"], name, value, decode) for name, value in own.inputs.items()}
+        extras = {"version": VERSION, "inputs": inputs, "properties": dict(own.properties)}
+        material.setdefault("extras", {})[EXTRAS] = extras
+    if own.film is not None:
+        add_film(file, material, own.film)
 
 
 def entry(file: GltfFile, owner: str, name: str, value: Said | bool, decode: Decoder) -> Any:

@@ -9,10 +9,12 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.blender.assigning import png, run
+from support.blender.drawn_panel import Context, Drawn, Layout
 from support.blender.scenes import ready_cube
 
 bpy = pytest.importorskip("bpy")
@@ -271,3 +273,13 @@ def test_what_a_format_does_not_carry_is_said_before_the_export(addon) -> None:
     material.node_tree.links.remove(shader.inputs["Coat Weight"].links[0])
     shader.inputs["Coat Weight"].default_value = 0.0
     assert limits("glb", [bpy.context.object]) == limits("obj", [bpy.context.object]) == []
+
+
+def test_the_file_browser_says_it(addon) -> None:
+    tinted_coat(addon)
+    drawn = Drawn()
+    shown = SimpleNamespace(kind="glb", layout=Layout(drawn), bl_rna=bpy.ops.pbrfit.export_model.get_rna_type())
+    addon.ui.operators_export.PBRFIT_OT_export_model.draw(shown, Context())
+    text = " ".join(drawn.lines)
+    assert text.startswith("Format glTF has no word for a coat with an IOR of its own and a tinted coat.")
+    assert text.endswith("Imported where PBRfit is enabled, all of it is there.")
