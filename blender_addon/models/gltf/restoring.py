@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +133,8 @@ class Restoring:
         """Remove nodes of which nothing is used any more."""
         if any(output.is_linked for output in node.outputs):
             return
-        before = list(_sources(node))
+        before = dict.fromkeys(link.from_node.name for socket in node.inputs for link in socket.links)
         self._tree.nodes.remove(node)
-        for item in dict.fromkeys(before):
-            self._remove_unused(item)
-
-
-def _sources(node: bpy.types.Node) -> Iterator[bpy.types.Node]:
-    for socket in node.inputs:
-        for link in socket.links:
-            yield link.from_node
+        for name in before:  # by name: one can be gone with another
+            if (source := self._tree.nodes.get(name)) is not None:
+                self._remove_unused(source)

@@ -50,9 +50,9 @@ def floats(values: np.ndarray, folder: Path) -> bytes:
     return (folder / "floats.exr").read_bytes()
 
 
-def assign(addon, files: dict[str, bytes], constants: dict, inputs: dict[str, tuple[str, str]], **more):
+def assign(addon, files: dict[str, bytes], constants: dict, inputs: dict[str, tuple[str, str]], cube=None, **more):
     """A cube with a new material of these maps and numbers; returns the cube."""
-    cube = ready_cube()
+    cube = cube or ready_cube()
     recipe = addon.common.material_recipe
     reads = {"Base Color": recipe.MapInput("kd", "color")} | {name: recipe.MapInput(*at) for name, at in inputs.items()}
     (plan,) = addon.export.plan.plan_groups(bpy.context)
@@ -101,10 +101,10 @@ def imported(path: Path):
 TINTED = {"Coat Weight": ("coat", "red"), "Coat Tint": ("coat_tint", "color")}
 
 
-def tinted_coat(addon):
+def tinted_coat(addon, cube=None):
     """A cube under a coat whose weight and tint vary."""
     tint = png(np.rint(255 * np.stack([0.9 + 0 * ACROSS, 0.4 + 0.5 * DOWN, 0.3 + 0 * ACROSS], -1)).astype(np.uint8))
-    return assign(addon, {"coat.png": gray(ACROSS), "coat_tint.png": tint}, {"Coat IOR": 1.7}, TINTED)
+    return assign(addon, {"coat.png": gray(ACROSS), "coat_tint.png": tint}, {"Coat IOR": 1.7}, TINTED, cube)
 
 
 def test_anisotropy_is_a_direction_and_a_strength(addon, tmp_path) -> None:
@@ -178,6 +178,21 @@ def test_with_the_add_on_an_import_has_all_that_there_was(addon, tmp_path, name)
     np.testing.assert_allclose(values, COLOR, atol=0.6 / 255)
     # Nothing that the importer made is left over without a use.
     assert all(any(out.is_linked for out in node.outputs) or not node.outputs for node in material.node_tree.nodes)
+
+
+def test_what_comes_back_is_read_through_the_same_uv_map(addon, tmp_path) -> None:
+    cube = ready_cube()
+    layers = cube.data.uv_layers
+    second = layers.new(name="Second")
+    layers.active = second
+    second.active_render = True
+    tinted_coat(addon, cube)
+    _, material = exported(tmp_path / "cube.glb")
+    assert material["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] == 1
+    shader, _ = imported(tmp_path / "cube.glb")
+    for name in ("Base Color", "Coat Tint"):
+        coordinates = shader.inputs[name].links[0].from_node.inputs["Vector"].links[0].from_node
+        assert coordinates.uv_map == "UVMap.001"
 
 
 def test_without_the_add_on_an_import_works_too(addon, tmp_path) -> None:
