@@ -1,6 +1,8 @@
 """`python -m benchmarks exported`: the demo's object exported, imported again, and rendered beside what it was.
 
-The object is baked for each target: the demo's own look for Core, and noise in each lobe for the fuller ones. Each kind of file
+The object is baked for each target: the demo's own look for Core, and noise in each lobe for the fuller ones; then, as GLB
+only, with each lobe alone and with a fuller material. A GLB is imported twice: with the add-on and without it. The floor is the
+same scene before the export with other random numbers. Each kind of file
 is written by the button's own operator, which starts a second Blender. Files are judged by other programs where these
 are there: --node-modules names a folder with the npm packages gltf-validator and three; the Python packages usd-core and
 materialx. --chromium names a Chromium, for the picture by three.js beside that of Cycles.
@@ -60,21 +62,31 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="pbrfit-exported-") as temporary:
         folder = options.keep.resolve() if options.keep else Path(temporary, "files")
         folder.mkdir(parents=True, exist_ok=True)
-        rows = export_all(options, folder, Path(temporary))
+        rows, looks = export_all(options, folder, Path(temporary))
         for row in rows:
-            row.update(judged(row, folder, options.node_modules))
+            path = folder / row["target"] / f"{row['kind']}{KINDS[row['kind']].suffix}"
+            row.update(judged(row["kind"], path, options.node_modules))
+        for row in looks:
+            path = folder / "looks" / f"{row['look'].replace(' ', '_')}.glb"
+            row.update(judged("glb", path, options.node_modules))
         record: dict[str, Any] = {}
         if options.chromium:
             record["three_js"] = compare_with_the_web(options, folder)
-    names = ("target", "kind", "seconds", "bytes", "psnr_db", "errors", "warnings")
-    print_table("Exported", [list(names), *([row.get(name, "") for name in names] for row in rows)])
+    quality = ("psnr_db", "without_pbrfit_db", "floor_db", "errors", "warnings")
+    for names, found in ((("target", "kind", "seconds", "bytes", *quality), rows), (("look", *quality), looks)):
+        print_table("Exported", [list(names), *([row.get(name, "") for name in names] for row in found)])
     if options.json:
         settings = {"resolution": options.resolution, "size": options.size, "samples": options.samples}
-        write_json(options.json, {**circumstances(torch.device("cpu")), "settings": settings, "files": rows, **record})
+        write_json(
+            options.json,
+            {**circumstances(torch.device("cpu")), "settings": settings, "files": rows, "looks": looks, **record},
+        )
 
 
-def export_all(options: argparse.Namespace, folder: Path, temporary: Path) -> list[dict[str, Any]]:
-    """The rows of exported_inside.py."""
+def export_all(
+    options: argparse.Namespace, folder: Path, temporary: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of exported_inside.py: of all kinds of files, and of GLB files of single lobes."""
     request = {
         "zip": str(build_addon.build(temporary, "none")),
         "user": str(temporary / "user"),
@@ -93,14 +105,13 @@ def export_all(options: argparse.Namespace, folder: Path, temporary: Path) -> li
     )
     if done.returncode:
         raise CommandError("The export was not measured.", done.stderr[-3000:])
-    lines = [line.removeprefix("ROW ") for line in done.stdout.splitlines() if line.startswith("ROW ")]
-    return [rounded(json.loads(line)) for line in lines]
+    lines = [line.partition(" ") for line in done.stdout.splitlines()]
+    rows, looks = ([rounded(json.loads(rest)) for word, _, rest in lines if word == kind] for kind in ("ROW", "LOOK"))
+    return rows, looks
 
 
-def judged(row: dict[str, Any], folder: Path, node_modules: Path | None) -> dict[str, Any]:
+def judged(kind: str, path: Path, node_modules: Path | None) -> dict[str, Any]:
     """What the makers of a format say of a file: ``errors`` and ``warnings``, and by which program (``judge``)."""
-    kind = row["kind"]
-    path = folder / row["target"] / f"{kind}{KINDS[kind].suffix}"
     if kind in ("glb", "gltf") and node_modules:
         command = ["node", "-e", VALIDATOR, str(node_modules.resolve()), str(path)]
         issues = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -24,19 +24,44 @@ LOBES = (
     "Roughness",
     "Metallic",
 )
+ALL = ("Base Color", "Coat Tint", "Sheen Tint", *LOBES)
+ALONE = {
+    **{name: (name,) for name in LOBES},
+    "Coat Tint": ("Coat Weight", "Coat Tint"),
+    "Sheen Tint": ("Sheen Weight", "Sheen Tint"),
+}
+"""The inputs that noise drives, by the one that is looked at."""
+VARNISHED = (
+    ("Base Color", (0.12, 0.05, 0.02, 1.0), (0.45, 0.24, 0.1, 1.0)),
+    ("Roughness", 0.3, 0.6),
+    ("Anisotropic", 0.2, 0.6),
+    ("Subsurface Weight", 0.0, 0.3),
+    ("Coat Weight", 0.5, 1.0),
+    ("Coat Roughness", 0.02, 0.2),
+    ("Coat Tint", (1.0, 0.75, 0.4, 1.0), (1.0, 0.95, 0.85, 1.0)),
+    ("Sheen Weight", 0.0, 0.3),
+    ("Sheen Roughness", 0.3, 0.6),
+)
+"""Inputs, and between what noise drives them."""
 RENDERED = ("glb", "usd", "obj")  # the others of a format hold the same
 IMPORTERS = {"glb": "import_scene.gltf", "obj": "wm.obj_import"}
 SIZE, SAMPLES, SEED = request["size"], request["samples"], 7
 
 
-def lobes_material():
-    """A Principled BSDF in which noise drives each of the lobes that the fuller targets keep."""
+def principled():
+    """A new material, its node tree and its Principled BSDF."""
     material = bpy.data.materials.new("Lobes")
     if material.node_tree is None:
         material.use_nodes = True
-    tree = material.node_tree
-    shader = tree.nodes["Principled BSDF"]
-    for number, name in enumerate(("Base Color", "Coat Tint", "Sheen Tint", *LOBES)):
+    return material, material.node_tree, material.node_tree.nodes["Principled BSDF"]
+
+
+def lobes_material(wanted):
+    """A Principled BSDF in which noise drives the base color and each of the wanted inputs of ALL."""
+    material, tree, shader = principled()
+    for number, name in enumerate(ALL):
+        if name not in wanted and name != "Base Color":
+            continue
         noise = tree.nodes.new("ShaderNodeTexNoise")
         noise.inputs["Scale"].default_value = 2.0 + 0.5 * number
         if name in LOBES:
@@ -49,13 +74,27 @@ def lobes_material():
     return material
 
 
-def bake(target):
-    """The demo's scene with a bake for a target; returns the object."""
+def varnished_material():
+    """Stained wood under an uneven amber varnish, with dust: as an artist's fuller material is, smooth and without extremes."""
+    material, tree, shader = principled()
+    for number, (name, low, high) in enumerate(VARNISHED):
+        noise, mixed = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeMix")
+        noise.inputs["Scale"].default_value = 1.5 + 0.25 * number
+        mixed.data_type = "RGBA" if isinstance(low, tuple) else "FLOAT"
+        first, second, out = (6, 7, 2) if isinstance(low, tuple) else (2, 3, 0)
+        mixed.inputs[first].default_value, mixed.inputs[second].default_value = low, high
+        tree.links.new(noise.outputs[0], mixed.inputs[0])
+        tree.links.new(mixed.outputs[out], shader.inputs[name])
+    return material
+
+
+def bake(target, material):
+    """The demo's scene with a bake for a target; returns the object. material: in place of the demo's, or None."""
     demo = importlib.import_module(EXTENSION + ".command_line.demo_scene")
     suzanne = demo.build_demo_scene()  # which also disables what is installed
     bpy.ops.preferences.addon_enable(module=EXTENSION)
-    if target != "CORE":
-        suzanne.material_slots[0].material = lobes_material()
+    if material is not None:
+        suzanne.material_slots[0].material = material()
     settings = bpy.context.scene.pbrfit
     settings.resolution, settings.bake_target, settings.use_occlusion = request["resolution"], target, True
     session = importlib.import_module(EXTENSION + ".session.session")
@@ -127,34 +166,78 @@ def for_the_viewer(folder):
     Path(folder, "view.json").write_text(json.dumps(view))
 
 
-def main():
-    """Bake and export for each target."""
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.extensions.package_install_files(filepath=request["zip"], repo="user_default", enable_on_install=True)
-    kinds = importlib.import_module(EXTENSION + ".protocol.model_kinds").KINDS
-    rows = []
+def export(suzanne, path, key):
+    """Press the button; returns the seconds that it took."""
+    path.parent.mkdir(exist_ok=True)
+    suzanne.hide_set(False)
+    bpy.ops.object.select_all(action="DESELECT")
+    suzanne.select_set(True)
+    bpy.context.view_layer.objects.active = suzanne
+    began = time.perf_counter()
+    assert bpy.ops.pbrfit.export_model(filepath=str(path), kind=key) == {"FINISHED"}
+    return time.perf_counter() - began
+
+
+def compared(before, path, key, name):
+    """The PSNR of what is imported again."""
+    again = imported(path, key)
+    found = psnr(before, rendered(again, name))
+    bpy.data.objects.remove(again)
+    return found
+
+
+def noise_floor(before, suzanne, name):
+    """The PSNR of the same scene with other random numbers."""
+    global SEED
+    SEED += 1
+    found = psnr(before, rendered(suzanne, name))
+    SEED -= 1
+    return found
+
+
+def write_targets(kinds):
+    """All kinds of files for each target."""
     for target in request["targets"]:
-        suzanne = bake(target)
+        suzanne = bake(target, (lambda: lobes_material(ALL)) if target != "CORE" else None)
         before = rendered(suzanne, f"{target}_before.png")
         if target == request["targets"][0]:
             for_the_viewer(request["folder"])
+        rows = []
         for key, kind in kinds.items():
             path = Path(request["folder"], target, f"{key}{kind.suffix}")
-            path.parent.mkdir(exist_ok=True)
-            suzanne.hide_set(False)
-            bpy.ops.object.select_all(action="DESELECT")
-            suzanne.select_set(True)
-            bpy.context.view_layer.objects.active = suzanne
-            began = time.perf_counter()
-            assert bpy.ops.pbrfit.export_model(filepath=str(path), kind=key) == {"FINISHED"}
-            row = {"target": target, "kind": key, "seconds": time.perf_counter() - began, "bytes": path.stat().st_size}
+            row = {"target": target, "kind": key, "seconds": export(suzanne, path, key), "bytes": path.stat().st_size}
             if key in RENDERED:
-                again = imported(path, key)
-                row["psnr_db"] = psnr(before, rendered(again, f"{target}_{key}.png"))
-                bpy.data.objects.remove(again)
+                row["psnr_db"] = compared(before, path, key, f"{target}_{key}.png")
             rows.append(row)
+        rows[0]["floor_db"] = noise_floor(before, suzanne, f"{target}_floor.png")
+        bpy.ops.preferences.addon_disable(module=EXTENSION)
+        path = Path(request["folder"], target, "glb.glb")
+        rows[0]["without_pbrfit_db"] = compared(before, path, "glb", f"{target}_without.png")
+        for row in rows:
             print("ROW " + json.dumps(row), flush=True)
-    bpy.ops.preferences.addon_disable(module=EXTENSION)
+
+
+def write_looks():
+    """A GLB of each lobe alone, and of a fuller material."""
+    looks = {name: (lambda names=names: lobes_material(names)) for name, names in ALONE.items()}
+    for look, material in {**looks, "Varnished": varnished_material}.items():
+        suzanne = bake("PRINCIPLED", material)
+        before = rendered(suzanne, "look_before.png")
+        path = Path(request["folder"], "looks", f"{look.replace(' ', '_')}.glb")
+        row = {"look": look, "seconds": export(suzanne, path, "glb"), "bytes": path.stat().st_size}
+        row["psnr_db"] = compared(before, path, "glb", "look_after.png")
+        row["floor_db"] = noise_floor(before, suzanne, "look_floor.png")
+        bpy.ops.preferences.addon_disable(module=EXTENSION)
+        row["without_pbrfit_db"] = compared(before, path, "glb", "look_without.png")
+        print("LOOK " + json.dumps(row), flush=True)
+
+
+def main():
+    """Bake and export for each target, and then the looks."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.extensions.package_install_files(filepath=request["zip"], repo="user_default", enable_on_install=True)
+    write_targets(importlib.import_module(EXTENSION + ".protocol.model_kinds").KINDS)
+    write_looks()
 
 
 main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from .models.gltf.restoring import glTF2ImportUserExtension as glTF2ImportUserExtension  # for Blender's importer
 from .overlay import overlay
 from .preflight import fixes, verdicts
 from .preview.engine import engine

@@ -56,6 +56,9 @@ def plain(target: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> bpy.types
     evaluated = target.evaluated_get(depsgraph)
     mesh = bpy.data.meshes.new_from_object(evaluated, preserve_all_data_layers=True, depsgraph=depsgraph)
     materials = [slot.material for slot in target.material_slots]
+    # Generated coordinates, and so the tangents of materials without one, are in the box of what modifiers begin with.
+    mesh.use_auto_texspace = False
+    mesh.texspace_location, mesh.texspace_size = target.data.texspace_location, target.data.texspace_size
     mesh.materials.clear()
     for material in materials:
         mesh.materials.append(material)

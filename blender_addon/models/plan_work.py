@@ -15,10 +15,11 @@ from ..common.names import RECORD
 from ..protocol.model_kinds import GLTF, KINDS, MATERIALX, ModelKind
 from ..references import stage
 from ..references.plan_work import open_file
-from .beside import Beside, write_maps
+from .beside import Beside, folder_of, write_maps
 from .contact_sheet import render_sheet
 from .exporters import check_tiles, export
-from .gltf_maps import suit_gltf
+from .gltf.kept import Kept, write_kept
+from .gltf.suited import suit_gltf
 from .materialx import document
 from .picture_scene import PictureScene
 from .placing import place
@@ -82,9 +83,9 @@ class OpenedFile:
         """Write the objects as one kind of file into a folder of its own. work: for what is temporary. Raises PbrFitError."""
         if not kind.tiles:
             check_tiles(kind, self.materials())
+        kept: dict[str, Kept] = {}
         if kind.writer == GLTF:
-            for material in self.new_materials():
-                suit_gltf(material, work)
+            kept = {material.name: suit_gltf(material, self.objects, work) for material in self.new_materials()}
         beside = write_maps(kind, self.materials(), path) if kind.layout else Beside({}, {})
         if kind.writer == MATERIALX:
             try:
@@ -94,3 +95,4 @@ class OpenedFile:
             return
         beside.show(self.objects)
         export(kind, path)
+        write_kept(path, kept, folder_of(path))

@@ -11,11 +11,16 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
+from ..assign.materials import fitted_materials
+from ..closures.verdict import LOBES
 from ..common.errors import PbrFitError, report
+from ..common.paragraphs import draw_text
 from ..common.redraw import redraw_views
 from ..models import running
+from ..models.limits import left_out
+from ..preflight.losses import listed
 from ..protocol.map_names import safe_name
-from ..protocol.model_kinds import KINDS
+from ..protocol.model_kinds import GLTF, KINDS
 from ..translations.translate import tr, tr_report
 from .operators_result import fitted_targets
 
@@ -183,10 +188,29 @@ class PBRFIT_OT_export_model(ExportingOperator, bpy.types.Operator):
         """A model."""
         return {"what": "model", "kind": self.kind}
 
-    def draw(self, _context: bpy.types.Context) -> None:
-        """The settings in the file browser."""
+    def draw(self, context: bpy.types.Context) -> None:
+        """The settings in the file browser, and what the format does not carry of the new materials."""
         self.layout.use_property_split = True
         self.layout.prop(self, "kind")
+        for number, sentence in enumerate(limits_of(self.kind, fitted_targets(context))):
+            draw_text(context, self.layout, sentence, "BLANK1" if number else "INFO")
+
+
+def limits_of(key: str, targets: list[bpy.types.Object]) -> list[str]:
+    """What a kind of file does not carry of the new materials of objects, in sentences; none if it carries all."""
+    kind = KINDS[key]
+    inputs = left_out(kind, dict.fromkeys(item for target in targets for item in fitted_materials(target)))
+    words = [LOBES[name] for name in inputs if name in LOBES]
+    if not words:
+        return []
+    lost = listed(words)
+    if kind.writer != GLTF:
+        return [f"This format does not carry {lost}."]
+    return [
+        f"glTF has no word for {lost}.",
+        "Other programs show that nearly or not at all.",
+        "Imported where PBRfit is enabled, all of it is there.",
+    ]
 
 
 class PBRFIT_OT_export_turntable(ExportingOperator, bpy.types.Operator):

@@ -58,7 +58,8 @@ blender_addon/references      common export assign  backend: protocol
 blender_addon/saving          common export assign  backend: protocol
 blender_addon/baking          common export references closures  backend: protocol
 blender_addon/comparing       common export references
-blender_addon/models          common assign saving references  backend: protocol
+blender_addon/models/gltf     common assign saving references baking  backend: protocol
+blender_addon/models          common assign saving references models/gltf  backend: protocol
 blender_addon/preflight       common translations setup settings export closures  backend: protocol
 blender_addon/session         common setup settings export closures references baking comparing assign preflight
                               backend: protocol protocol/client
@@ -71,7 +72,8 @@ blender_addon/preview/engine  common translations setup settings references sess
 blender_addon/wipe            common translations settings assign references session preview/gl preview/scene preview/engine
 blender_addon/ui              common translations setup settings export closures assign saving models preflight session overlay
                               preview/engine wipe  backend: protocol
-blender_addon                 translations setup settings preflight session overlay preview/scene preview/engine wipe ui
+blender_addon                 translations setup settings models/gltf preflight session overlay preview/scene preview/engine wipe
+                              ui
 """
 
 

@@ -42,6 +42,7 @@ SILENT = {
     "common/node_layout": "names of nodes, which are the file's",
     "common/reached_nodes": "names of nodes and sockets",
     "common/color": "numbers",
+    "models/gltf/kept": "names of images, which are the file's",
     "overlay/drawing": "shaders",
     "preview/gl/sources": "shaders",
     "preview/gl/shader": "shaders",
