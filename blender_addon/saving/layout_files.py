@@ -22,6 +22,7 @@ from . import encoders
 from .blender_encoders import KINDS, encoded_by_blender
 from .material_signals import ImagePart, Said, neutral, scales_of, signals_of
 from .pixels import Decoder, Part, has_alpha, parts_of, pixels_of
+from .unchanged_files import unchanged_file
 
 MOST_THREADS = 8
 SAME = 1e-4
@@ -161,7 +162,8 @@ def _numbered(files: Sequence[LayoutFile], data: Mapping[str, bytes], number: in
 def encoding_steps(
     files: Sequence[LayoutFile], options: OutputOptions, wait: bool = True
 ) -> Iterator[tuple[str, bytes] | None]:
-    """The bytes of each file by name, in their order. While threads encode one file, the next one is decoded.
+    """The bytes of each file by name, in their order. While threads encode one file, the next one is decoded; a file that is
+    an image's own is copied.
 
     wait: whether a step waits for the threads; else it yields None while they work, so that Blender stays responsive. Raises
     PbrFitError as `parts_of` and `pixels_of`.
@@ -176,18 +178,26 @@ def encoding_steps(
         for item in files:
             if item.material != material:  # one material's pixels at a time
                 decode, material = Decoder(item.size), item.material
+            if (same := unchanged_file(item.item, item.said, item.normal, item.tile, item.size)) is not None:
+                waiting.append((item.name, ready(same)))
+                continue
             parts = parts_of(item.item, item.said, item.normal, item.tile, decode)
             if item.item.format in KINDS:  # Blender encodes in the main thread only
                 pixels = pixels_of(item.item, parts, options.dither, run)
-                done: Future[bytes] = Future()
-                done.set_result(encoded_by_blender(pixels, item.item.format, options.quality))
-                waiting.append((item.name, done))
+                waiting.append((item.name, ready(encoded_by_blender(pixels, item.item.format, options.quality))))
             else:
                 waiting.append((item.name, ahead.submit(encoded, item.item, parts, options.dither, run)))
             while len(waiting) > 1:
                 yield from _finished(waiting, wait)
         while waiting:
             yield from _finished(waiting, wait)
+
+
+def ready(data: bytes) -> Future[bytes]:
+    """What need not be waited for."""
+    done: Future[bytes] = Future()
+    done.set_result(data)
+    return done
 
 
 def _finished(waiting: list[tuple[str, Future[bytes]]], wait: bool) -> Iterator[tuple[str, bytes] | None]:

@@ -75,6 +75,77 @@ def test_gltf(fitted, saved) -> None:
     np.testing.assert_array_equal(normal, np.rint(NORMAL / 65535 * 255).astype(np.uint8))
 
 
+def own_files(addon) -> dict[str, bytes]:
+    """The maps as PBRfit itself encodes them."""
+    made = addon.protocol.png.png
+    normal = (NORMAL >> 8).astype(np.uint8)
+    return {"kd.png": made(KD, True), "orm.png": made(ORM, False), "normal.png": made(normal, False)}
+
+
+def test_an_image_that_is_as_the_file_is_to_be_is_copied(addon, tmp_path) -> None:
+    """Byte for byte; whatever else is wanted of it is encoded, with the same pixels."""
+    cube = ready_cube()
+    own = own_files(addon)
+    assign(addon, own, alpha=True)
+    found = encoded(addon, "gltf", cube)
+    assert found["Paint_baseColor.png"] == own["kd.png"]
+    assert found["Paint_occlusionRoughnessMetallic.png"] == own["orm.png"]
+    assert found["Paint_normal.png"] == own["normal.png"]
+    others = [
+        encoded(addon, "gltf", cube, bits=16)["Paint_baseColor.png"],
+        encoded(addon, "unreal", cube)["T_Paint_N.png"],
+        encoded(addon, "gltf", cube, size=(SIZE, 2 * SIZE))["Paint_occlusionRoughnessMetallic.png"],
+        encoded(addon, "unity-hdrp", cube)["Paint_MaskMap.png"],
+    ]
+    assert not set(others) & set(own.values())
+    wide = encoded(addon, "gltf", cube, bits=16)["Paint_baseColor.png"]
+    place = tmp_path / "wide.png"
+    place.write_bytes(wide)
+    np.testing.assert_array_equal(oiio_values(place), KD.astype(np.uint16) * 257)
+
+
+def test_what_an_artist_painted_is_saved(addon, tmp_path) -> None:
+    cube = ready_cube()
+    own = own_files(addon)
+    assign(addon, own, alpha=True)
+    image = next(image for image in bpy.data.images if image.name.endswith("Base Color"))
+    image.pixels[:4] = (0.0, 0.0, 0.0, 1.0)
+    image.update()
+    if bpy.app.version >= (
+        4,
+        5,
+    ):  # an earlier Blender cannot save them without changing the image: `image_files` says so
+        color = encoded(addon, "gltf", cube)["Paint_baseColor.png"]
+        assert color != own["kd.png"]
+        place = tmp_path / "painted.png"
+        place.write_bytes(color)
+        np.testing.assert_array_equal(oiio_values(place)[-1, 0], [0, 0, 0, 255])
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda data: data, True),
+        (lambda data: data.replace(b"sRGB", b"sRGb"), False),
+        (lambda data: data[:33] + data[33 + 13 :], False),  # without it
+        (lambda data: data[:-12], False),  # cut off
+        (lambda data: b"GIF89a" + data, False),
+        (lambda data: b"", False),
+    ],
+)
+def test_a_png_that_may_mean_something_else_is_not_copied(addon, change, same) -> None:
+    data = change(addon.protocol.png.png(KD, True))
+    assert addon.saving.unchanged_files.is_such_png(data, 4, 8, True, (0, 0)) == same
+
+
+def oiio_values(path) -> np.ndarray:
+    config = oiio.ImageSpec()
+    config.attribute("oiio:UnassociatedAlpha", 1)
+    source = oiio.ImageInput.open(str(path), config)
+    spec = source.spec()
+    return np.asarray(source.read_image(str(spec.format))).reshape(spec.height, spec.width, spec.nchannels)
+
+
 def test_unreal_turns_green_around(fitted, saved) -> None:
     normal = saved("unreal", bits=16)["T_Paint_N.png"][0]
     expected = NORMAL.copy()
