@@ -28,6 +28,7 @@ from benchmarks import (
     one_closure,
     ops,
     preview,
+    saved_maps,
     sizes,
     soak,
     studio_lights,
@@ -53,6 +54,7 @@ _COMMANDS = (
     ("bakes", looks, "looks of every kind, baked and judged at points and in renders"),
     ("atlas_fits", atlas_fits, "fits of several slots and objects in an atlas, beside fits of each by itself"),
     ("bake_times", bake_times, "from the click on Bake Maps to the new material, beside bakes by hand"),
+    ("saved_maps", saved_maps, "how long Save Maps takes for one object, for several programs"),
     ("batch", batch, "many small objects in one command, beside a command for each"),
     ("farm", farm, "small objects by Ray while workers are killed, and what a task costs"),
     (

@@ -61,7 +61,7 @@ def is_such_png(data: bytes, channels: int, bits: int, srgb: bool, size: tuple[i
     """Whether a file is a PNG as `protocol.png` makes it: these channels and bits, and nothing that changes what they mean."""
     if not data.startswith(SIGNATURE):
         return False
-    kinds = []
+    kinds: list[bytes] = []
     for kind, content in chunks(data):
         if kind == b"IHDR":
             width, height, *form = struct.unpack(">IIBBBBB", content)
