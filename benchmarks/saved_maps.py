@@ -1,8 +1,8 @@
 """`python -m benchmarks saved_maps`: seconds that Save Maps takes for the maps of one object, for several programs.
 
 A monkey with a grainy procedural material is baked by the button in a second process with Blender, then saved as a script saves
-it, a few times for each layout; the median counts. An image that is the wanted file already is copied; others are read by Blender,
-which only its main thread can do, and encoded in threads. The files go to the folder for temporary ones.
+it, a few times for each layout; the median counts. An image that has the wanted file's pixels already is copied; others are read
+by Blender, which only its main thread can do, and encoded in threads. The files go to the folder for temporary ones.
 """
 
 from __future__ import annotations

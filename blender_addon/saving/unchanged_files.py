@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of a layout that are an image's own file, byte for byte: no decoding by Blender, which only its main thread can do."""
+"""Files of a layout that have the pixels of an image's own file: no decoding by Blender, which only its main thread can do."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from collections.abc import Iterator, Mapping
 from ..assign.saved_maps import image_files
 from ..common.color_spaces import Meaning, meaning_of
 from ..protocol.map_layouts import DIRECTX, NORMAL, SIGNALS, MapFile
-from ..protocol.png import SRGB_PERCEPTUAL
+from ..protocol.png import SRGB_PERCEPTUAL, chunk
 from .material_signals import CHANNELS, WHOLE, ImagePart, Said
 from .pixels import has_alpha
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KINDS = {1: 0, 3: 2, 4: 6}
 """A PNG's type of color, by the number of channels."""
+PIXELS = (b"IHDR", b"IDAT", b"IEND")
+SAYS_NOTHING_OF_COLORS = (b"sRGB", b"eXIf", b"oFFs", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+"""Chunks that can be left out: what kind of image it is, Blender knows; Blender writes some of the others itself."""
 
 
 def unchanged_file(
     item: MapFile, said: Mapping[str, Said], normal: str, tile: int, size: tuple[int, int]
 ) -> bytes | None:
-    """The bytes of the one image that has everything a file is to have, in its order and kind; None: it must be encoded.
+    """A file with the pixels of the one image that has all of its channels, in their order and kind; None: it must be encoded.
 
     As of `pixels_of`: normal is the convention of normals, size the width and height that are wanted, (0, 0) for any. Raises
     PbrFitError if the image has no file.
@@ -38,7 +41,7 @@ def unchanged_file(
         return None
     files = image_files(image)
     data = files.get(tile, files.get(0))
-    return data if data is not None and is_such_png(data, len(channels), item.bits, item.is_color, size) else None
+    return None if data is None else same_png(data, len(channels), item.bits, item.is_color, size)
 
 
 def channels_of(item: MapFile, said: Mapping[str, Said]) -> list[ImagePart]:
@@ -57,27 +60,30 @@ def channels_of(item: MapFile, said: Mapping[str, Said]) -> list[ImagePart]:
     return found
 
 
-def is_such_png(data: bytes, channels: int, bits: int, srgb: bool, size: tuple[int, int]) -> bool:
-    """Whether a file is a PNG as `protocol.png` makes it: these channels and bits, and nothing that changes what they mean."""
-    if not data.startswith(SIGNATURE):
-        return False
-    kinds: list[bytes] = []
-    for kind, content in chunks(data):
+def same_png(data: bytes, channels: int, bits: int, srgb: bool, size: tuple[int, int]) -> bytes | None:
+    """A PNG of these channels and bits with its pixels as they are compressed, and said to be sRGB or not; None where it is not
+    such a file, or says anything else of its colors. size: its width and height, (0, 0) for any."""
+    kept: list[tuple[bytes, bytes]] = []
+    for kind, whole in chunks(data) if data.startswith(SIGNATURE) else ():
         if kind == b"IHDR":
-            width, height, *form = struct.unpack(">IIBBBBB", content)
+            width, height, *form = struct.unpack(">IIBBBBB", whole[8:21])
             if form != [bits, KINDS.get(channels, -1), 0, 0, 0] or (any(size) and size != (width, height)):
-                return False
-        if kind == b"sRGB" and content != SRGB_PERCEPTUAL:
-            return False
-        if kinds[-1:] != [b"IDAT"] or kind != b"IDAT":  # pixels may come in several
-            kinds.append(kind)
-    return kinds == [b"IHDR", *([b"sRGB"] if srgb else []), b"IDAT", b"IEND"]
+                return None
+        if kind in PIXELS:
+            kept.append((kind, whole))
+        elif kind not in SAYS_NOTHING_OF_COLORS:
+            return None
+    if [kind for kind, _ in kept[:2]] != [b"IHDR", b"IDAT"] or kept[-1][0] != b"IEND":
+        return None
+    color = [chunk(b"sRGB", SRGB_PERCEPTUAL)] if srgb else []
+    head, *further = [whole for _, whole in kept]
+    return b"".join([SIGNATURE, head, *color, *further])
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: name, and content, of pixels nothing. It ends where the file does."""
+    """The chunks of a PNG: name, and all their bytes. It ends where the file does."""
     place = len(SIGNATURE)
     while place + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[place : place + 8])
-        yield kind, b"" if kind == b"IDAT" else data[place + 8 : place + 8 + length]
+        yield kind, data[place : place + 12 + length]
         place += 12 + int(length)

@@ -123,19 +123,56 @@ def test_what_an_artist_painted_is_saved(addon, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "same"),
+    "change",
     [
-        (lambda data: data, True),
-        (lambda data: data.replace(b"sRGB", b"sRGb"), False),
-        (lambda data: data[:33] + data[33 + 13 :], False),  # without it
-        (lambda data: data[:-12], False),  # cut off
-        (lambda data: b"GIF89a" + data, False),
-        (lambda data: b"", False),
+        lambda data: data.replace(b"sRGB", b"gAMA"),
+        lambda data: data.replace(b"sRGB", b"iCCP"),
+        lambda data: data[:-12],  # cut off
+        lambda data: data[:28] + b"\1" + data[29:],  # interlaced
+        lambda data: b"GIF89a" + data,
+        lambda data: b"",
     ],
 )
-def test_a_png_that_may_mean_something_else_is_not_copied(addon, change, same) -> None:
-    data = change(addon.protocol.png.png(KD, True))
-    assert addon.saving.unchanged_files.is_such_png(data, 4, 8, True, (0, 0)) == same
+def test_a_png_that_may_mean_something_else_is_not_copied(addon, change) -> None:
+    made, same = addon.protocol.png.png(KD, True), addon.saving.unchanged_files.same_png
+    assert same(made, 4, 8, True, (0, 0)) == same(made, 4, 8, True, (SIZE, SIZE)) == made
+    assert same(change(made), 4, 8, True, (0, 0)) is None
+    assert same(made, 3, 8, True, (0, 0)) is same(made, 4, 16, True, (0, 0)) is same(made, 4, 8, True, (8, 8)) is None
+
+
+def test_what_only_pictures_say_is_left_out(addon) -> None:
+    png = addon.protocol.png
+    made, numbers = png.png(ORM, True), png.png(ORM, False)
+    said = made[:33] + png.chunk(b"pHYs", bytes(9)) + made[33:-12] + png.chunk(b"tEXt", b"Date") + made[-12:]
+    assert addon.saving.unchanged_files.same_png(said, 3, 8, True, (0, 0)) == made
+    assert addon.saving.unchanged_files.same_png(said, 3, 8, False, (0, 0)) == numbers
+
+
+def test_maps_of_a_bake_are_copied_too(addon, tmp_path) -> None:
+    """Blender has written them: their pixels stay compressed as they are."""
+    cube = ready_cube()
+    assign(addon, FILES | {"orm.png": written_by_blender(tmp_path, ORM)})
+    data = encoded(addon, "gltf", cube)["Paint_occlusionRoughnessMetallic.png"]
+    image = next(image for image in bpy.data.images if image.name.endswith("ORM"))
+    pixels = image.packed_file.data
+    start = pixels.index(b"IDAT")
+    assert pixels[start : start + 40] in data
+    assert b"pHYs" in pixels
+    assert b"pHYs" not in data
+    place = tmp_path / "orm_again.png"
+    place.write_bytes(data)
+    np.testing.assert_array_equal(oiio_values(place), ORM)
+
+
+def written_by_blender(folder, pixels: np.ndarray) -> bytes:
+    """A PNG of RGB pixels as Blender writes it."""
+    image = bpy.data.images.new("Written", SIZE, SIZE, alpha=False, is_data=True)
+    values = np.concatenate([pixels[::-1] / 255, np.ones((SIZE, SIZE, 1))], axis=-1).astype(np.float32)
+    image.pixels.foreach_set(values.ravel())
+    image.filepath_raw, image.file_format = str(folder / "written.png"), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return (folder / "written.png").read_bytes()
 
 
 def oiio_values(path) -> np.ndarray:
