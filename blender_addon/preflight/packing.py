@@ -15,7 +15,7 @@ from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
 from .copies import reads_only
-from .islands import laid_along
+from .islands import fill_their_boxes, laid_along
 from .mesh import FARTHEST
 from .overlaps import are_twins
 from .unwrapping import (
@@ -70,18 +70,17 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], size: MapS
             undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
         if size[0] != size[1]:
             uvs = {mesh: laid_along(uv, readings[mesh], size, stacks) for mesh, uv in uvs.items()}
+        boxes = fill_their_boxes((readings[mesh], uv) for mesh, uv in uvs.items())
         # About as large as they will be, so that a margin is about what it will be.
         scale = np.sqrt(FILLED / areas) if areas > SMALLEST_AREA else 1.0
         write_beside({mesh.uv_layers[name]: uv for mesh, uv in uvs.items()}, scale)
-        # Blender turns islands as the shape of the images that materials have wants it, whatever is to be baked.
-        turns = size[0] == size[1] and not any(map(has_oblong_image, owners.values()))
         with ExitStack() as selections:
             for mesh in owners:
                 selections.enter_context(all_faces_selected(mesh))
             bpy.ops.object.mode_set(mode="EDIT")
             selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
             bpy.ops.uv.select_all(action="SELECT")
-            done = pack_selected(MARGIN_TEXELS / min(size), stacks, turns)
+            done = pack_selected(MARGIN_TEXELS / min(size), stacks, boxes)
         if done != {"FINISHED"}:
             raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
         move_to_first_square([mesh.uv_layers[name] for mesh in owners])
@@ -166,23 +165,6 @@ def stays_stacked(scene_object: bpy.types.Object, uv_map: str, reading: MeshRead
     """Whether islands of an object that lie over each other look the same there."""
     materials = {slot.material for slot in scene_object.material_slots} or {None}
     return all(reads_only(material, uv_map, reading.default_uv_map) for material in materials)
-
-
-def has_oblong_image(scene_object: bpy.types.Object) -> bool:
-    """Whether a material of an object has an image that is not square."""
-    trees = [slot.material.node_tree for slot in scene_object.material_slots if slot.material is not None]
-    seen: set[bpy.types.NodeTree] = set()
-    while trees:
-        tree = trees.pop()
-        if tree is None or tree in seen:
-            continue
-        seen.add(tree)
-        for node in tree.nodes:
-            image = getattr(node, "image", None)
-            if image is not None and image.size[0] != image.size[1]:
-                return True
-            trees.append(getattr(node, "node_tree", None))
-    return False
 
 
 def move_to_first_square(layers: list[bpy.types.MeshUVLoopLayer]) -> None:

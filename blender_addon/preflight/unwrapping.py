@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
-from .islands import laid_along
+from .islands import fill_their_boxes, laid_along
 
 UV_MAP = "PBRfit"
 MARGIN_TEXELS = 4.0
@@ -91,12 +91,17 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], size: Ma
             done = bpy.ops.uv.smart_project(
                 angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION", correct_aspect=False
             )
-            if done == {"FINISHED"} and size[0] != size[1]:
+            if done == {"FINISHED"}:
                 bpy.ops.object.mode_set(mode="OBJECT")
-                write_beside({mesh.uv_layers[name]: along(read_mesh(mesh, name), size) for mesh in meshes})
+                readings = {mesh: checked(read_mesh(mesh, name)) for mesh in meshes}
+                boxes = fill_their_boxes((reading, corners_of(reading)) for reading in readings.values())
+                if size[0] != size[1]:
+                    write_beside({mesh.uv_layers[name]: along(reading, size) for mesh, reading in readings.items()})
                 bpy.ops.object.mode_set(mode="EDIT")
                 bpy.ops.uv.select_all(action="SELECT")
-                done = pack_selected(margin, stacks=False, turns=False)
+                # Smart UV Project packs boxes, with which the islands of a monkey fill 43 % of the square; by their outlines they
+                # fill 61 %, as many as xatlas's.
+                done = pack_selected(margin, stacks=False, boxes=boxes)
         if done != {"FINISHED"}:
             raise PbrFitError("Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project.")
         undo.pop_all()
@@ -108,15 +113,23 @@ def square_texels(size: MapSize) -> NDArray[np.float64]:
     return np.array(size, np.float64) / max(size)
 
 
-def along(reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
-    """The UVs of a mesh [C, 2], unwrapped for square maps, for maps of this height and width.
-
-    Raises PbrFitError if they are no numbers, as those of positions that are none may be: Blender's packing crashes on them.
-    """
+def corners_of(reading: MeshReading) -> NDArray[np.float64]:
+    """The UVs of a mesh that was read with its map, [C, 2]."""
     assert reading.uv is not None  # its map was read by name
-    if not np.isfinite(reading.uv).all():
+    return reading.uv.astype(np.float64)
+
+
+def checked(reading: MeshReading) -> MeshReading:
+    """The mesh. Raises PbrFitError if its UVs are no numbers, as those of positions that are none may be: Blender's packing
+    crashes on them."""
+    if not np.isfinite(corners_of(reading)).all():
         raise PbrFitError("Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project.")
-    return laid_along(reading.uv * square_texels(size), reading, size, stacks=False)
+    return reading
+
+
+def along(reading: MeshReading, size: MapSize) -> NDArray[np.float64]:
+    """The UVs of a mesh [C, 2], unwrapped for square maps, for maps of this height and width."""
+    return laid_along(corners_of(reading) * square_texels(size), reading, size, stacks=False)
 
 
 def write_beside(layouts: Mapping[bpy.types.MeshUVLoopLayer, NDArray[np.float64]], scale: float = 1.0) -> None:
@@ -128,20 +141,21 @@ def write_beside(layouts: Mapping[bpy.types.MeshUVLoopLayer, NDArray[np.float64]
         right += float(high[0] - low[0]) * 1.01 + 0.01
 
 
-def pack_selected(margin: float, stacks: bool, turns: bool) -> set[str]:
+def pack_selected(margin: float, stacks: bool, boxes: bool) -> set[str]:
     """Pack the islands of what is edited, with `margin` around each as a share of the square. stacks: whether those that lie
-    over each other stay so; turns: whether they may be turned by right angles.
+    over each other stay so; boxes: whether to pack their boxes, not what is within their outlines.
+
+    Blender may not turn them: it would by the shape of the images that materials have, and takes five times as long for 0 to
+    8 % of the square.
 
     Blender's own way to such a margin (its method "Fraction") packs some twenty times, to find how far the islands shrink: 17 s
     for 64 islands of 15,744 triangles. Islands that fill the square already hardly shrink, so adding the margin to them comes
     to the same: roughly once, then twice in full, which takes 2 s. Never without a margin: islands that touch count as stacked.
     """
     done: set[str] = set()
-    for shape in ("AABB", "CONCAVE", "CONCAVE"):
-        # A turn by a right angle does not blur what images show.
+    for shape in ("AABB", *(["AABB"] * 2 if boxes else ["CONCAVE"] * 2)):
         done = bpy.ops.uv.pack_islands(
-            rotate=turns,
-            rotate_method="CARDINAL",
+            rotate=False,
             scale=True,
             merge_overlap=stacks,
             margin_method="ADD",
