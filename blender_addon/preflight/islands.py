@@ -112,6 +112,19 @@ def stacked(islands: NDArray[np.intp], places: Corners) -> NDArray[np.intp]:
     return numbered(roots[islands])
 
 
+def covered(reading: MeshReading) -> float:
+    """The share of the square that the faces of a mesh cover in its UV map; those over each other count each."""
+    assert reading.uv is not None  # its map was read by name
+    return float(triangle_areas(reading.uv.astype(np.float64)[reading.triangles]).sum())
+
+
+def triangle_areas(corners: Corners) -> Corners:
+    """The areas [T] of triangles [T, 3, 2] in the plane."""
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    areas: Corners = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2.0
+    return areas
+
+
 def apart(extents: Corners) -> Corners:
     """Where boxes of these extents [I, 2] begin, so that none touches another: in rows, together about a square."""
     edge = math.sqrt(float(extents.prod(axis=1).sum()))

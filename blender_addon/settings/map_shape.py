@@ -30,7 +30,7 @@ def size_items(settings: MapShapeSettings, _context: Any) -> list[tuple[str, str
     _shown_sizes.clear()
     for number, edge in enumerate(RESOLUTIONS):
         height, width = map_size(shaped(edge, settings.map_shape))
-        _shown_sizes.append((str(edge), f"{width} x {height}", DESCRIPTION, number))
+        _shown_sizes.append((str(edge), f"{width} x {height}", "", number))
     return _shown_sizes
 
 

@@ -29,6 +29,8 @@ def names(addon) -> list[str]:
 def test_the_menu_has_every_resolution_and_follows_the_number(addon) -> None:
     settings = bpy.context.scene.pbrfit
     assert sizes(addon) == [f"{edge} x {edge}" for edge in EDGES]
+    items = addon.settings.map_shape.size_items(settings, None)
+    assert {item[2] for item in items} == {""}  # a tooltip has what the menu says, and what the item says
     settings.resolution_choice = "2048"
     assert settings.resolution == 2048
     settings.resolution = 500  # rounded
