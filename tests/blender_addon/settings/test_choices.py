@@ -72,6 +72,15 @@ def test_every_shape_of_the_protocol_is_in_the_menu_and_is_allowed(addon) -> Non
         )
 
 
+def test_a_shape_that_this_version_does_not_know_is_square(addon) -> None:
+    """As a file of a later version may have: Blender then says that none is chosen."""
+    settings = bpy.context.scene.pbrfit
+    settings["map_shape"] = 77
+    assert settings.map_shape == ""
+    assert sizes(addon) == [f"{edge} x {edge}" for edge in EDGES]
+    assert addon.settings.map_shape.map_resolution(settings) == settings.resolution
+
+
 @pytest.mark.parametrize("work", ["FIT", "BAKE"])
 def test_maps_that_would_be_too_narrow_are_refused_before_any_work(addon, work) -> None:
     bpy.ops.mesh.primitive_cube_add()
