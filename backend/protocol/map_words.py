@@ -16,7 +16,7 @@ _COLOR: dict[str, object] = {"color": "base_color", "alpha": "alpha"}
 _HELD: dict[str, tuple[dict[str, object], str]] = {
     "base color": (
         _COLOR,
-        "basecolor basecolour albedo diffuse diff diffusecolor basemap basetexture color colour col bc d",
+        "basecolor basecolour albedo diffuse diff diffusecolor basemap basetexture color colour col bc d kd",
     ),
     "roughness": ({"gray": "roughness"}, "roughness rough rgh specularroughness baseroughness r"),
     "smoothness": ({"gray": "1 - roughness"}, "gloss glossiness smoothness smooth glossy"),

@@ -57,8 +57,7 @@ def fill_their_boxes(layouts: Iterable[tuple[MeshReading, Corners]]) -> bool:
             return False
         low, high = boxes_of(islands_of(reading), uv)
         boxes += float((high - low).prod(axis=-1).sum())
-        first, second = (uv[reading.triangles[:, corner]] - uv[reading.triangles[:, 0]] for corner in (1, 2))
-        inside += float(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).sum()) / 2.0
+        inside += float(triangle_areas(uv[reading.triangles]).sum())
     return inside >= NEARLY * boxes
 
 
@@ -130,6 +129,19 @@ def stacked(islands: NDArray[np.intp], places: Corners) -> NDArray[np.intp]:
             group[root(int(other))] = root(int(island))
     roots = np.array([root(island) for island in range(len(group))])
     return numbered(roots[islands])
+
+
+def covered(reading: MeshReading) -> float:
+    """The share of the square that the faces of a mesh cover in its UV map; those over each other count each."""
+    assert reading.uv is not None  # its map was read by name
+    return float(triangle_areas(reading.uv.astype(np.float64)[reading.triangles]).sum())
+
+
+def triangle_areas(corners: Corners) -> Corners:
+    """The areas [T] of triangles [T, 3, 2] in the plane."""
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    areas: Corners = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2.0
+    return areas
 
 
 def apart(extents: Corners) -> Corners:

@@ -15,16 +15,17 @@ from ..export.mesh import no_uv_map
 from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
 from .copies import reads_only
-from .islands import fill_their_boxes, laid_along
+from .islands import fill_their_boxes, laid_along, triangle_areas
 from .mesh import FARTHEST
 from .overlaps import are_twins
 from .unwrapping import (
-    MARGIN_TEXELS,
+    MARGINS,
     add_uv_map,
-    all_faces_selected,
     alone,
     check_unwrappable,
+    edited,
     free_name,
+    has_room,
     pack_selected,
     remove_uv_map,
     square_texels,
@@ -73,16 +74,15 @@ def pack(context: bpy.types.Context, objects: list[bpy.types.Object], size: MapS
         boxes = fill_their_boxes((readings[mesh], uv) for mesh, uv in uvs.items())
         # About as large as they will be, so that a margin is about what it will be.
         scale = np.sqrt(FILLED / areas) if areas > SMALLEST_AREA else 1.0
-        write_beside({mesh.uv_layers[name]: uv for mesh, uv in uvs.items()}, scale)
-        with ExitStack() as selections:
-            for mesh in owners:
-                selections.enter_context(all_faces_selected(mesh))
-            bpy.ops.object.mode_set(mode="EDIT")
-            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
-            bpy.ops.uv.select_all(action="SELECT")
-            done = pack_selected(MARGIN_TEXELS / min(size), stacks, boxes)
-        if done != {"FINISHED"}:
-            raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
+        for texels in MARGINS:
+            write_beside({mesh.uv_layers[name]: uv for mesh, uv in uvs.items()}, scale)
+            with edited(owners):
+                bpy.ops.uv.select_all(action="SELECT")
+                done = pack_selected(texels / min(size), stacks, boxes)
+            if done != {"FINISHED"}:
+                raise PbrFitError("Blender did not pack the islands.", "Pack them in the UV Editor: UV > Pack Islands.")
+            if has_room(owners, name):
+                break
         move_to_first_square([mesh.uv_layers[name] for mesh in owners])
         undo.pop_all()
 
@@ -152,13 +152,6 @@ def stretch(uv: NDArray[np.float64], places: NDArray[np.float64]) -> float:
     if not good.any():
         return 0.0
     return float(np.average(np.log(along_u[good] / along_v[good]), weights=areas[good]))
-
-
-def triangle_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The areas [T] of triangles [T, 3, 2] in the plane."""
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    areas: NDArray[np.float64] = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2.0
-    return areas
 
 
 def stays_stacked(scene_object: bpy.types.Object, uv_map: str, reading: MeshReading) -> bool:

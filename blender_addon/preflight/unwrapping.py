@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from ..common.errors import PbrFitError
 from ..export.mesh_reading import MeshReading, read_mesh
 from ..protocol.map_shape import MapSize
-from .islands import fill_their_boxes, laid_along
+from .islands import covered, fill_their_boxes, laid_along
 
 UV_MAP = "PBRfit"
-MARGIN_TEXELS = 4.0
+MARGINS = (4.0, 2.0, 1.0)
+"""Texels around each island: as many as leave room for the islands themselves."""
+LEAST_COVERED = 0.05  # of the square, by islands that have room
 MOST_UV_MAPS = 8
 ISLAND_ANGLE = np.radians(66.0)
 ELEMENTS = ("vertices", "edges", "polygons")
@@ -81,30 +83,54 @@ def unwrap(context: bpy.types.Context, objects: list[bpy.types.Object], size: Ma
     with alone(context, objects), ExitStack() as undo:
         for mesh in meshes:
             undo.callback(remove_uv_map, mesh, *add_uv_map(mesh, name))
-        with ExitStack() as selections:
-            for mesh in meshes:
-                selections.enter_context(all_faces_selected(mesh))
-            bpy.ops.object.mode_set(mode="EDIT")
-            selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
-            margin = MARGIN_TEXELS / min(size)
-            # Not by the shape of the images that the materials have: only that of the new maps counts.
-            done = bpy.ops.uv.smart_project(
-                angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION", correct_aspect=False
-            )
-            if done == {"FINISHED"}:
-                bpy.ops.object.mode_set(mode="OBJECT")
-                readings = {mesh: checked(read_mesh(mesh, name)) for mesh in meshes}
-                boxes = fill_their_boxes((reading, corners_of(reading)) for reading in readings.values())
-                if size[0] != size[1]:
-                    write_beside({mesh.uv_layers[name]: along(reading, size) for mesh, reading in readings.items()})
-                bpy.ops.object.mode_set(mode="EDIT")
-                bpy.ops.uv.select_all(action="SELECT")
-                # Smart UV Project packs boxes, with which the islands of a monkey fill 43 % of the square; by their outlines they
-                # fill 61 %, as many as xatlas's.
-                done = pack_selected(margin, stacks=False, boxes=boxes)
-        if done != {"FINISHED"}:
-            raise PbrFitError("Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project.")
+        for texels in MARGINS:
+            if project(meshes, name, size, texels / min(size)) != {"FINISHED"}:
+                raise PbrFitError(
+                    "Blender did not unwrap the faces.", "Unwrap them in Edit Mode: UV > Smart UV Project."
+                )
+            if has_room(meshes, name):
+                break
         undo.pop_all()
+
+
+@contextmanager
+def edited(meshes: Iterable[bpy.types.Mesh]) -> Iterator[None]:
+    """Switch the selected objects, those of the meshes, to Edit Mode with every face shown and selected; afterwards back."""
+    with ExitStack() as selections:
+        for mesh in meshes:
+            selections.enter_context(all_faces_selected(mesh))
+        bpy.ops.object.mode_set(mode="EDIT")
+        selections.callback(bpy.ops.object.mode_set, mode="OBJECT")
+        yield
+
+
+def project(meshes: list[bpy.types.Mesh], name: str, size: MapSize, margin: float) -> set[str]:
+    """Write Smart UV Project of the selected objects, those of the meshes, into their UV map of this name; returns its status.
+
+    margin: around each island, as a share of the square.
+    """
+    with edited(meshes):
+        # Not by the shape of the images that the materials have: only that of the new maps counts.
+        done: set[str] = bpy.ops.uv.smart_project(
+            angle_limit=ISLAND_ANGLE, island_margin=margin, margin_method="FRACTION", correct_aspect=False
+        )
+        if done == {"FINISHED"}:
+            bpy.ops.object.mode_set(mode="OBJECT")
+            readings = {mesh: checked(read_mesh(mesh, name)) for mesh in meshes}
+            boxes = fill_their_boxes((reading, corners_of(reading)) for reading in readings.values())
+            if size[0] != size[1]:
+                write_beside({mesh.uv_layers[name]: along(reading, size) for mesh, reading in readings.items()})
+            bpy.ops.object.mode_set(mode="EDIT")
+            bpy.ops.uv.select_all(action="SELECT")
+            # Smart UV Project packs boxes, with which the islands of a monkey fill 43 % of the square; by their outlines they
+            # fill 61 %, as many as xatlas's.
+            done = pack_selected(margin, stacks=False, boxes=boxes)
+    return done
+
+
+def has_room(meshes: Iterable[bpy.types.Mesh], name: str) -> bool:
+    """Whether the islands in the UV map of this name have kept some of the square: in small maps many margins leave them none."""
+    return sum(covered(read_mesh(mesh, name)) for mesh in meshes) >= LEAST_COVERED
 
 
 def square_texels(size: MapSize) -> NDArray[np.float64]:

@@ -22,6 +22,9 @@ LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "draining", "k
 # Of those, what a backend says that is there and would take the job again.
 FORGOTTEN_CODES = frozenset({"job_lost", "client_gone"})
 
+# The add-on sends only what its own version allows.
+OTHER_VERSION = "The backend is of another version of PBRfit. Install the same version at both ends, or choose what that backend allows."
+
 
 class BackendLost(PbrFitError):
     """The backend, the link to it or its job is gone; the fit can go on with another backend.
@@ -119,6 +122,8 @@ class BackendLink:
             elif isinstance(event, events.Failed) and event.code in LOST_CODES:
                 forgotten = event.code in FORGOTTEN_CODES and not self._command
                 raise BackendLost(event.cause, event.cure, backend_is_there=forgotten)
+            elif isinstance(event, events.Failed) and event.code == "settings":
+                raise PbrFitError(event.cause, OTHER_VERSION)
             elif isinstance(event, events.ConnectionLost | events.ConnectionBack):
                 self.lost = isinstance(event, events.ConnectionLost)
             taken.append(event)

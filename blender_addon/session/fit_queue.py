@@ -122,6 +122,7 @@ class GroupFit(GroupWork):
             "kept": list(self.candidates.kept),
             "compared": list(self.candidates.choices),
             "unseen": list(self.candidates.coverage.masks),
+            "unseen_share": self.candidates.coverage.share,
             "exact": bool(self.exact),
             "nodes": self.nodes,
             "light": self.light,

@@ -170,7 +170,8 @@ def learned_light(record: dict[str, Any], _choices: list[dict[str, Any]]) -> Fou
 
 def much_unseen(record: dict[str, Any], _choices: list[dict[str, Any]]) -> Found:
     """Views miss a part of it."""
-    share = record.get("metrics", {}).get("texels_unseen", 0.0)
+    first = record.get("metrics", {}).get("texels_unseen", 0.0)  # before the rounds: all that earlier versions noted
+    share = record.get("unseen_share", first)
     more = MORE_VIEWS if (scene(record, "views") or 0) < MOST_REFERENCES.views else ""
     return (f"No view sees {share:.0%} of the maps", more) if share >= MUCH_UNSEEN else None
 

@@ -25,12 +25,17 @@ def round_resolution(settings: MapShapeSettings, _context: Any) -> None:
         settings.resolution = nearest
 
 
+def chosen_shape(settings: MapShapeSettings) -> str:
+    """The aspect ratio; square where a file has one that this version does not know, which the menu shows as none."""
+    return settings.map_shape or SQUARE
+
+
 def size_items(settings: MapShapeSettings, _context: Any) -> list[tuple[str, str, str, int]]:
     """What the menu of the resolution shows: width and height in the chosen shape."""
     _shown_sizes.clear()
     for number, edge in enumerate(RESOLUTIONS):
-        height, width = map_size(shaped(edge, settings.map_shape))
-        _shown_sizes.append((str(edge), f"{width} x {height}", DESCRIPTION, number))
+        height, width = map_size(shaped(edge, chosen_shape(settings)))
+        _shown_sizes.append((str(edge), f"{width} x {height}", "", number))
     return _shown_sizes
 
 
@@ -80,7 +85,7 @@ class MapShapeSettings:
 
 def map_resolution(settings: MapShapeSettings) -> Resolution:
     """The edge of square maps, else (width, height). Raises PbrFitError if an edge would be shorter than any map's."""
-    found = shaped(settings.resolution, settings.map_shape)
+    found = shaped(settings.resolution, chosen_shape(settings))
     height, width = map_size(found)
     if min(height, width) < SMALLEST_RESOLUTION:
         least = SMALLEST_RESOLUTION * max(height, width) // min(height, width)
@@ -93,5 +98,5 @@ def map_resolution(settings: MapShapeSettings) -> Resolution:
 
 def texel_count(settings: MapShapeSettings) -> int:
     """How many texels one map has, whether or not maps may be so small."""
-    height, width = map_size(shaped(settings.resolution, settings.map_shape))
+    height, width = map_size(shaped(settings.resolution, chosen_shape(settings)))
     return height * width

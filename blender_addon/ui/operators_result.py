@@ -11,6 +11,7 @@ import bpy
 from ..assign import materials, memory
 from ..common.records import is_baked, record_of
 from ..export.plan import GroupPlan, target_objects
+from ..protocol.map_shape import SQUARE
 from ..session import session
 from ..settings.properties import use_values
 from ..translations.translate import tr, tr_report, without_level
@@ -113,7 +114,7 @@ def last_settings(
     material = last_material(targets)
     settings = {} if material is None else record_of(material).get("scene_settings")
     if material is not None and isinstance(settings, dict):
-        return material, settings
+        return material, {"map_shape": SQUARE} | settings  # earlier versions made square maps, and noted nothing of it
     lost = (
         "was deleted, and the settings with it"
         if material is None

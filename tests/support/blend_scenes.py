@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from scene_parts import add_mesh, diffuse, emission, geometry_nodes, plain_board, plain_world
+from scene_parts import add_mesh, diffuse, emission, geometry_nodes, painted, plain_board, plain_world
 
 
 def board(_folder: Path) -> None:
@@ -316,20 +316,11 @@ def lacquer(_folder: Path) -> None:
     "Comic" a Toon BSDF.
     """
     board = plain_board("Board", diffuse(0.5))
-    material = bpy.data.materials.new("Lacquer")
-    if material.node_tree is None:
-        material.use_nodes = True
+    squares = np.indices((8, 8)).sum(axis=0) % 2
+    material = painted("Lacquer", np.repeat(squares[..., None], 3, axis=-1))
     tree = material.node_tree
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
-    texture, gradient = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeTexGradient")
-    coordinates = tree.nodes.new("ShaderNodeTexCoord")
-    texture.image = bpy.data.images.new("Chessboard", 8, 8)
-    texture.interpolation = "Closest"
-    squares = np.ones((8, 8, 4), np.float32)
-    squares[..., :3] = (np.indices((8, 8)).sum(axis=0) % 2)[..., None]
-    texture.image.pixels.foreach_set(squares.ravel())
-    texture.image.pack()
-    tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    gradient, coordinates = tree.nodes.new("ShaderNodeTexGradient"), tree.nodes.new("ShaderNodeTexCoord")
     tree.links.new(coordinates.outputs["UV"], gradient.inputs["Vector"])
     tree.links.new(gradient.outputs["Color"], shader.inputs["Coat Weight"])
     board.data.materials[0] = material
@@ -339,6 +330,13 @@ def lacquer(_folder: Path) -> None:
     tree = comic.data.materials[0].node_tree
     toon = tree.nodes.new("ShaderNodeBsdfToon")
     tree.links.new(toon.outputs[0], next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL").inputs[0])
+
+
+def quarters(_folder: Path) -> None:
+    """A "Board" with the whole UV map, each quarter of it in another color; half rough, no metal."""
+    colors = np.array([[(0.8, 0.2, 0.2), (0.2, 0.7, 0.2)], [(0.2, 0.3, 0.8), (0.8, 0.8, 0.8)]])
+    thing = plain_board("Board", painted("Quarters", colors))
+    thing.data.uv_layers.new(name="UVMap")
 
 
 def three_boards(_folder: Path) -> None:
@@ -372,6 +370,7 @@ SCENES = {
         many_scenes,
         two_materials,
         lacquer,
+        quarters,
         three_boards,
     )
 }

@@ -1,6 +1,7 @@
 """What the scenes for the tests are made of: materials, meshes, worlds and trees of geometry nodes."""
 
 import bpy
+import numpy as np
 
 
 def emission(name: str, colour: tuple[float, float, float], opacity: float = 1.0) -> bpy.types.Material:
@@ -28,6 +29,23 @@ def diffuse(albedo: float) -> bpy.types.Material:
     shader, output = nodes.new("ShaderNodeBsdfDiffuse"), nodes.new("ShaderNodeOutputMaterial")
     shader.inputs["Color"].default_value = (albedo,) * 3 + (1.0,)
     links.new(shader.outputs[0], output.inputs["Surface"])
+    return material
+
+
+def painted(name: str, colors: np.ndarray) -> bpy.types.Material:
+    """A Principled BSDF whose base color is these colors [H, W, 3], sRGB, from the bottom up, without anything in between."""
+    material = bpy.data.materials.new(name)
+    if material.node_tree is None:
+        material.use_nodes = True
+    tree = material.node_tree
+    texture = tree.nodes.new("ShaderNodeTexImage")
+    texture.image = bpy.data.images.new(f"{name} Colors", *colors.shape[1::-1])
+    texture.interpolation = "Closest"
+    opaque = np.concatenate([colors, np.ones((*colors.shape[:2], 1))], axis=-1)
+    texture.image.pixels.foreach_set(opaque.astype(np.float32).ravel())
+    texture.image.pack()
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     return material
 
 

@@ -43,6 +43,7 @@ def table(folder: Path, *rest: str) -> list[str]:
         ("wood-glossiness", "wood", ["roughness"], False),
         ("Metal plate Ambient Occlusion", "Metal plate", ["occlusion"], False),
         ("albedo", "", ["base_color", "alpha"], False),
+        ("kd", "", ["base_color", "alpha"], False),
     ],
 )
 def test_names_of_the_usual_sources(stem: str, family: str, signals: list[str], directx: bool) -> None:

@@ -123,6 +123,23 @@ def test_unwrapped_islands_fill_the_square_by_their_outlines(addon) -> None:
     assert uv.max() <= 1.0
 
 
+@pytest.mark.parametrize("size", [(32, 32), (256, 32)], ids=str)
+@pytest.mark.parametrize("button", ["unwrap", "pack_islands"])
+def test_margins_leave_room_for_many_islands_in_small_maps(addon, button, size) -> None:
+    """Four texels around each of 24 islands would be more than the whole map."""
+    thing = boards()
+    choose(size)
+    assert getattr(bpy.ops.pbrfit, button)() == {"FINISHED"}
+    density, boxes = layout(thing, size)
+    assert density.max() < 1.01 * density.min()
+    assert boxes.min() > 0.9
+    assert (size - boxes).min() > 0.9
+    assert smallest_gap(boxes) > 0.9
+    covered = (boxes[:, 1] - boxes[:, 0]).prod(axis=-1).sum() / (size[0] * size[1])
+    print(f"{button} {size}: {covered:.0%} covered")
+    assert covered > 0.05
+
+
 def test_a_uv_map_that_is_made_for_the_shape_keeps_it(addon) -> None:
     """A trim sheet's own UVs are stretched in the square, and right in maps of its shape."""
     size = (512, 256)

@@ -46,6 +46,7 @@ def test_what_counts_is_what_the_views_of_the_kept_fit_saw(fit) -> None:
     assert fit.record["unseen"] == ["first"]
     fit.candidates.choices = ({"kept": "ROUND_1"},)
     assert fit.record["unseen"] == ["second"]
+    assert fit.record["unseen_share"] == 0.2
     fit.name_what_is_unseen()
     assert "20%" in fit.notes[-1]
 

@@ -57,6 +57,7 @@ def test_only_the_own_sets_of_a_material_count(addon) -> None:
         (compared(24.9, 12.0), "only the light that it was fitted in", "STUDIO"),
         ({"scene_settings": {"learn_light": True}, "light": "SCENE"}, "learned light", "STUDIO"),
         ({"metrics": {"texels_unseen": 0.25}, "scene_settings": {"views": 60}}, "No view sees 25%", "VIEWS"),
+        ({"metrics": {"texels_unseen": 0.25}, "unseen_share": 0.15}, "No view sees 15%", "VIEWS"),
         ({"scene_settings": {"start": "GRAY"}}, "began with gray", "FROM_BAKE"),
         (compared(20.3, 20.0, bake=19.9), "hardly nearer than the bake", "KEEP_BAKE"),
         ({"scene_settings": {"quality": "draft", "samples": 8}}, "Draft is a first look", "STANDARD"),

@@ -205,6 +205,15 @@ def test_address_where_nobody_listens(addon, small_cube) -> None:
 
 
 @pytest.mark.any_blender
+def test_settings_that_the_backend_does_not_know(addon, small_cube) -> None:
+    """As one of an earlier version does not know maps that are not square; this one is asked for maps that none knows."""
+    session = start(addon)
+    object.__setattr__(session._queue.current.settings, "resolution", (64, 4))
+    message = failure(session)
+    assert "Setting 'resolution' is [64, 4]; allowed: a power of two from 16 to 8192" in message
+    assert "Install the same version at both ends" in message
+
+
 def test_world_that_turns_out_black(addon, small_cube) -> None:
     tree = hdri_world().node_tree
     black = tree.nodes.new("ShaderNodeRGB")

@@ -29,6 +29,8 @@ def names(addon) -> list[str]:
 def test_the_menu_has_every_resolution_and_follows_the_number(addon) -> None:
     settings = bpy.context.scene.pbrfit
     assert sizes(addon) == [f"{edge} x {edge}" for edge in EDGES]
+    items = addon.settings.map_shape.size_items(settings, None)
+    assert {item[2] for item in items} == {""}  # a tooltip has what the menu says, and what the item says
     settings.resolution_choice = "2048"
     assert settings.resolution == 2048
     settings.resolution = 500  # rounded
@@ -68,6 +70,15 @@ def test_every_shape_of_the_protocol_is_in_the_menu_and_is_allowed(addon) -> Non
             1024,
             shape,
         )
+
+
+def test_a_shape_that_this_version_does_not_know_is_square(addon) -> None:
+    """As a file of a later version may have: Blender then says that none is chosen."""
+    settings = bpy.context.scene.pbrfit
+    settings["map_shape"] = 77
+    assert settings.map_shape == ""
+    assert sizes(addon) == [f"{edge} x {edge}" for edge in EDGES]
+    assert addon.settings.map_shape.map_resolution(settings) == settings.resolution
 
 
 @pytest.mark.parametrize("work", ["FIT", "BAKE"])

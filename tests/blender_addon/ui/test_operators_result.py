@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 
 import numpy as np
@@ -144,6 +145,20 @@ def test_fit_again_takes_the_settings_of_the_record(addon, files) -> None:
     assert (cameras["training"], cameras["held_out"]) == (6, 2)
     assert not bpy.ops.pbrfit.fit_again.poll()
     session.cancel()
+
+
+def test_fit_again_of_an_earlier_versions_material_makes_square_maps(addon, files) -> None:
+    cube = ready_cube()
+    small_fit()
+    assign(addon, files)
+    record = json.loads(cube.active_material["pbrfit"])
+    del record["scene_settings"]["map_shape"]
+    cube.active_material["pbrfit"] = json.dumps(record)
+    settings = bpy.context.scene.pbrfit
+    settings.map_shape = "4:1"
+    assert bpy.ops.pbrfit.fit_again() == {"FINISHED"}
+    assert settings.map_shape == "1:1"
+    addon.session.session.current().cancel()
 
 
 def test_fit_again_that_cannot_start_leaves_the_fitted_shown(addon, files) -> None:
