@@ -23,7 +23,9 @@ LOST_CODES = frozenset({"unreachable", "job_lost", "client_gone", "draining", "k
 FORGOTTEN_CODES = frozenset({"job_lost", "client_gone"})
 
 # The add-on sends only what its own version allows.
-OTHER_VERSION = "The backend is of another version of PBRfit. Install the same version at both ends, or choose what that backend allows."
+OTHER_VERSION = (
+    "The backend is another version of PBRfit. Install the same version at both ends, or choose what it allows."
+)
 
 
 class BackendLost(PbrFitError):
