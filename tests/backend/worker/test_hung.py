@@ -44,7 +44,8 @@ def test_a_hung_worker_is_replaced_and_its_job_goes_on(tmp_path, marker, job):
         began, worker = time.monotonic(), server.worker
         result = result_of(client)
         assert result.metrics["means"] == [0.0, 1.0, 2.0]
-        assert HUNG_S < time.monotonic() - began < HUNG_S + 10.0
+        # Its last sign of life may have come a little before the job.
+        assert HUNG_S / 2 < time.monotonic() - began < HUNG_S + 10.0
         assert server.worker != worker
         with raw_client(server.address) as raw:
             assert_lives(raw)
