@@ -7,9 +7,9 @@ the references. Each reference becomes rows of the table when it arrives. Then `
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -33,6 +33,7 @@ from backend.job.tables import (
     shadowed,
     vertex_openness,
 )
+from backend.protocol.map_shape import map_size
 from backend.protocol.quality import QUALITIES
 from backend.protocol.settings import FitSettings
 from backend.protocol.wire import array_bytes, content_hash
@@ -136,7 +137,9 @@ def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, sh
         "fit_heldout_psnr_db_list": psnr,
         "iterations": sum(one["iterations"] for one in measured),
         "resumed_at_iteration": sum(one["resumed_at"] for one in measured),
-        "fitted_resolution": max((one["fitted_resolution"] for one in measured), key=_texels),
+        "fitted_resolution": max(
+            (one["fitted_resolution"] for one in measured), key=lambda told: math.prod(map_size(told))
+        ),
         "samples": sum(one["samples"] for one in measured),
         "texels_unseen": sum(one["texels_unseen"] * one["texels_covered"] for one in measured) / max(covered, 1),
         "sets": [
@@ -145,11 +148,6 @@ def _result(finished: dict[int, FinishedSet], light: EnvironmentLight | None, sh
         ],
     }
     return FitResult(files, metrics | shared)
-
-
-def _texels(resolution: int | Sequence[int]) -> int:
-    """How many texels maps of this size have: the edge of a square, or width and height."""
-    return resolution * resolution if isinstance(resolution, int) else resolution[0] * resolution[1]
 
 
 def _psnr_of_views(measured: list[dict[str, Any]]) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeGuard
 
+from .map_shape import MapSize, Resolution, as_resolution, map_size
 from .quality import (
     DEFAULT_MAPS,
     DEFAULT_QUALITY,
@@ -61,7 +62,7 @@ class FitSettings:
     margin: how many texels beside the faces get the values of the nearest face, 0 to 1024; None: all.
     """
 
-    resolution: int | tuple[int, int] = DEFAULT_RESOLUTION
+    resolution: Resolution = DEFAULT_RESOLUTION
     maps: tuple[str, ...] = DEFAULT_MAPS
     learn_light: bool = False
     device: str = "auto"
@@ -89,12 +90,9 @@ class FitSettings:
             raise SettingsError("margin", self.margin, f"a whole number from 0 to {LARGEST_MARGIN}, or none")
 
     @property
-    def map_size(self) -> tuple[int, int]:
+    def map_size(self) -> MapSize:
         """Height and width of the maps in texels."""
-        if isinstance(self.resolution, int):
-            return self.resolution, self.resolution
-        width, height = self.resolution
-        return height, width
+        return map_size(self.resolution)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; `from_dict` takes them back."""
@@ -131,13 +129,13 @@ def _is_edge(value: object) -> TypeGuard[int]:
     return _is_integer(value) and SMALLEST_RESOLUTION <= value <= LARGEST_RESOLUTION and value & (value - 1) == 0
 
 
-def _checked_resolution(value: object) -> int | tuple[int, int]:
+def _checked_resolution(value: object) -> Resolution:
     if _is_edge(value):
         return value
     if isinstance(value, (tuple, list)) and len(value) == 2 and _is_edge(value[0]) and _is_edge(value[1]):
         width, height = value
         if max(width, height) <= LARGEST_ASPECT * min(width, height):
-            return width if width == height else (width, height)
+            return as_resolution(width, height)
     raise SettingsError(
         "resolution",
         value,
