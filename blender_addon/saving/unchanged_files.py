@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 
 from ..assign.saved_maps import image_files
@@ -16,6 +17,7 @@ from .pixels import has_alpha
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KINDS = {1: 0, 3: 2, 4: 6}
 """A PNG's type of color, by the number of channels."""
+HEAD_BYTES = 25  # of the chunk IHDR, of which 13 are what it says
 PIXELS = (b"IHDR", b"IDAT", b"IEND")
 SAYS_NOTHING_OF_COLORS = (b"sRGB", b"eXIf", b"oFFs", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
 """Chunks that can be left out: what kind of image it is, Blender knows; Blender writes some of the others itself."""
@@ -65,7 +67,11 @@ def same_png(data: bytes, channels: int, bits: int, srgb: bool, size: tuple[int,
     such a file, or says anything else of its colors. size: its width and height, (0, 0) for any."""
     kept: list[tuple[bytes, bytes]] = []
     for kind, whole in chunks(data) if data.startswith(SIGNATURE) else ():
+        if zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):  # damaged: whoever decodes it says so
+            return None
         if kind == b"IHDR":
+            if len(whole) != HEAD_BYTES:
+                return None
             width, height, *form = struct.unpack(">IIBBBBB", whole[8:21])
             if form != [bits, KINDS.get(channels, -1), 0, 0, 0] or (any(size) and size != (width, height)):
                 return None

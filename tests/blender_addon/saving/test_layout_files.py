@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from support.blender.assigning import assign, of_sets, png
@@ -122,13 +125,24 @@ def test_what_an_artist_painted_is_saved(addon, tmp_path) -> None:
         np.testing.assert_array_equal(oiio_values(place)[-1, 0], [0, 0, 0, 255])
 
 
+def chunk_of(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
+    """A PNG with a further chunk behind its head."""
+    return data[:33] + chunk_of(name, content) + data[33:]
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda data: data.replace(b"sRGB", b"gAMA"),
-        lambda data: data.replace(b"sRGB", b"iCCP"),
+        lambda data: with_chunk(data, b"gAMA", bytes(4)),
+        lambda data: with_chunk(data, b"iCCP", bytes(4)),
         lambda data: data[:-12],  # cut off
-        lambda data: data[:28] + b"\1" + data[29:],  # interlaced
+        lambda data: data[:8] + chunk_of(b"IHDR", data[16:28] + b"\1") + data[33:],  # interlaced
+        lambda data: data[:8] + chunk_of(b"IHDR", data[16:20]) + data[33:],  # a head that is none
+        lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:],  # damaged
         lambda data: b"GIF89a" + data,
         lambda data: b"",
     ],
